@@ -1,0 +1,2 @@
+//! shrike
+fn main() {}

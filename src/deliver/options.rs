@@ -1,0 +1,157 @@
+//! A vendor's own configuration keys, and their values for one exporter.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A configuration key that only one vendor has.
+#[derive(Debug)]
+pub struct Opt {
+    /// The dotted key below the exporter.
+    pub key: &'static str,
+    /// Other accepted spellings.
+    pub aliases: &'static [&'static str],
+    /// What it takes.
+    pub kind: Kind,
+    /// The value where none is written, as YAML text; `None` is absent.
+    pub default: Option<&'static str>,
+    /// One sentence for the reference: meaning, unit, limit.
+    pub about: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Text of at most this many bytes, without control characters.
+    Text(usize),
+    /// A secret text.
+    Secret,
+    /// One absolute http or https URL.
+    Url,
+    /// One or more of them.
+    Urls,
+    /// true or false.
+    Bool,
+    /// A whole number within these bounds.
+    Int(u64, u64),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// One of these words, or a list of texts.
+    ChoiceOrList(&'static [&'static str]),
+    /// A list of texts.
+    List,
+    /// A UUID.
+    Uuid,
+}
+
+/// A value of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionValue {
+    /// Text, a word, a URL, a UUID.
+    Text(String),
+    /// A secret.
+    Secret(Secret),
+    /// Yes or no.
+    Bool(bool),
+    /// A number.
+    Int(u64),
+    /// Several texts.
+    List(Vec<String>),
+}
+
+/// The values of one exporter's own keys, defaults filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options(BTreeMap<&'static str, OptionValue>);
+
+impl Options {
+    /// Sets a value.
+    pub fn set(&mut self, key: &'static str, value: OptionValue) {
+        self.0.insert(key, value);
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&OptionValue> {
+        self.0.get(key)
+    }
+
+    /// The value of a key that takes text, or the printed form of a number or truth value.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        match self.0.get(key)? {
+            OptionValue::Text(text) => Some(text.clone()),
+            OptionValue::Int(number) => Some(number.to_string()),
+            OptionValue::Bool(yes) => Some(yes.to_string()),
+            OptionValue::Secret(_) | OptionValue::List(_) => None,
+        }
+    }
+
+    /// The texts of a list, or the one text.
+    #[must_use]
+    pub fn list(&self, key: &str) -> Vec<&str> {
+        match self.0.get(key) {
+            Some(OptionValue::List(texts)) => texts.iter().map(String::as_str).collect(),
+            Some(OptionValue::Text(text)) => vec![text],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The number of a key.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<u64> {
+        match self.0.get(key)? {
+            OptionValue::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether the key is set to true.
+    #[must_use]
+    pub fn is_on(&self, key: &str) -> bool {
+        self.0.get(key) == Some(&OptionValue::Bool(true))
+    }
+
+    /// The secret of a key.
+    #[must_use]
+    pub fn secret(&self, key: &str) -> Option<&Secret> {
+        match self.0.get(key)? {
+            OptionValue::Secret(secret) => Some(secret),
+            _ => None,
+        }
+    }
+}
+
+/// A mistake in an exporter's options.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Problem {
+    /// The key, below the exporter.
+    pub key: String,
+    /// What is wrong, what was expected, what to do.
+    pub problem: String,
+}
+
+/// A text that is never printed and is wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over a text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,292 @@
+//! The shape of a vendor: where events go and what answers mean, as tables.
+
+use std::ops::RangeInclusive;
+
+use http::{HeaderMap, Uri};
+
+use super::{AckId, Opt, Options, Problem, Secret, Verdict};
+use crate::transform::{Format, Schema};
+
+/// A destination, described: one static per vendor, no IO, no clock, no state.
+///
+/// Statics are written with `..Vendor::BASE`, so that a concept which one vendor needs does not
+/// touch the others.
+#[derive(Debug)]
+pub struct Vendor {
+    /// The name, as the configuration writes the type.
+    pub name: &'static str,
+    /// Other accepted names of the type.
+    pub aliases: &'static [&'static str],
+    /// One sentence for `shrike vendors`.
+    pub about: &'static str,
+    /// The vendor's own configuration keys.
+    pub options: &'static [Opt],
+    /// The formats it takes; the first is the default.
+    pub formats: &'static [Format],
+    /// How documents are wrapped and framed; the first row whose condition holds.
+    pub shapes: &'static [(When, Shape)],
+    /// The endpoints, in order of preference, from the options.
+    pub endpoints: fn(&Options) -> Result<Vec<Uri>, Problem>,
+    /// Headers that carry credentials, from the options; asked again after a refresh.
+    pub auth: fn(&Options) -> Result<Credentials, Problem>,
+    /// Texts computed from the options, for paths, headers, schemas; and rules that join several
+    /// keys.
+    pub derive: fn(&Options) -> Result<Derived, Problem>,
+    /// How much one request may carry.
+    pub limits: Limits,
+    /// Content encodings it takes; the first is the default.
+    pub encodings: &'static [Encoding],
+    /// The requests it understands; per purpose the first row whose condition holds.
+    pub calls: &'static [Call],
+    /// What is prepared before the first event, in order.
+    pub setup: &'static [Step],
+    /// Keys that a `routing` rule may override; each distinct set is a route with its own batches.
+    pub route_keys: &'static [&'static str],
+    /// Whether a resend is recognised by the destination.
+    pub resend: Resend,
+    /// Whether the order of events matters, so that one worker and one request at a time serve it.
+    pub order: Order,
+}
+
+impl Vendor {
+    /// A vendor that has nothing; statics name what they have and take the rest from here.
+    pub const BASE: Self = Self {
+        name: "",
+        aliases: &[],
+        about: "",
+        options: &[],
+        formats: &[Format::Native],
+        shapes: &[],
+        endpoints: |_| Ok(Vec::new()),
+        auth: |_| Ok(Vec::new()),
+        derive: |_| Ok(Derived::NONE),
+        limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
+        encodings: &[Encoding::Identity],
+        calls: &[],
+        setup: &[],
+        route_keys: &[],
+        resend: Resend::Ambiguous,
+        order: Order::Any,
+    };
+}
+
+/// When a row applies: a condition over the options.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// Always.
+    Always,
+    /// The option has this text.
+    Is(&'static str, &'static str),
+    /// The option is set, and not to false or an empty text.
+    Set(&'static str),
+}
+
+/// What [`Vendor::derive`] computed from the options.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// Texts by name, beside the options in templates and `Source::Option` or `Source::Pattern`
+    /// rows.
+    pub texts: Vec<(&'static str, String)>,
+    /// Keys of the envelope (dotted) that are left out.
+    pub omit: Vec<&'static str>,
+}
+
+impl Derived {
+    /// Nothing.
+    pub const NONE: Self = Self { texts: Vec::new(), omit: Vec::new() };
+}
+
+/// How documents are wrapped and framed.
+#[derive(Debug)]
+pub struct Shape {
+    /// The schema around each document, if any.
+    pub envelope: Option<&'static Schema>,
+    /// What stands around and between documents.
+    pub framing: Framing,
+}
+
+/// What stands around and between documents of one body.
+#[derive(Debug)]
+pub struct Framing {
+    /// Before the first.
+    pub head: &'static str,
+    /// Before each.
+    pub prefix: Prefix,
+    /// Between two.
+    pub between: &'static str,
+    /// After each.
+    pub after: &'static str,
+    /// After the last.
+    pub tail: &'static str,
+    /// The body's media type.
+    pub content_type: &'static str,
+}
+
+/// What stands before each document.
+#[derive(Debug)]
+pub enum Prefix {
+    /// Nothing.
+    None,
+    /// The document's length in bytes and a space (RFC 6587).
+    OctetCount,
+    /// A document of its own, such as an action line; framing's `after` follows it too.
+    Document(&'static Schema),
+}
+
+/// How much one request may carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events.
+    pub events: u32,
+    /// Bytes of the body before compression.
+    pub body_bytes: u32,
+    /// Bytes of one encoded event.
+    pub event_bytes: u32,
+}
+
+/// A content encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// As it is.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, as HTTP's `deflate`.
+    Deflate,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// Whether a resend is recognised by the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// It keeps one copy, by id.
+    Idempotent,
+    /// It may keep two; an unanswered request is counted `ambiguous`.
+    Ambiguous,
+}
+
+/// Whether the order of events matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It does not: many lanes, many requests in flight.
+    Any,
+    /// It does: one worker, one request at a time.
+    Strict,
+}
+
+/// One kind of request that a vendor understands.
+#[derive(Debug)]
+pub struct Call {
+    /// What for.
+    pub purpose: Purpose,
+    /// When this row applies.
+    pub when: When,
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path below the endpoint; `{name}` is an option, a derived text or `channel`,
+    /// percent-encoded.
+    pub path: &'static str,
+    /// Query parameters; one whose template names an absent text is left out.
+    pub query: &'static [(&'static str, &'static str)],
+    /// Further headers, as templates.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// What is sent.
+    pub body: CallBody,
+    /// What the answers mean.
+    pub responses: Responses,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Send a batch.
+    Send,
+    /// Ask which batches are confirmed.
+    Poll,
+    /// Ask whether the destination would take events, without sending one.
+    Probe,
+    /// Ask how the destination is, for people.
+    Health,
+    /// Prepare the destination.
+    Setup,
+    /// Send aggregated counts.
+    Metrics,
+}
+
+/// What a call sends.
+#[derive(Clone, Copy, Debug)]
+pub enum CallBody {
+    /// Nothing.
+    Empty,
+    /// The batch.
+    Batch,
+    /// Text made from the options, with its media type.
+    Text(&'static str, fn(&Options, &Derived) -> String),
+    /// The ids to ask for, with the media type.
+    Acks(&'static str, fn(&[AckId], &mut Vec<u8>)),
+}
+
+/// What the answers to a call mean.
+#[derive(Debug)]
+pub struct Responses {
+    /// Verdicts by status, before the usual rows.
+    pub rows: &'static [(RangeInclusive<u16>, Verdict)],
+    /// May overrule from headers and body.
+    pub read: Option<fn(&Response<'_>) -> Option<Verdict>>,
+}
+
+impl Responses {
+    /// Only the usual rows.
+    pub const USUAL: Self = Self { rows: &[], read: None };
+}
+
+/// An answer, as [`Responses::read`] sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body, capped.
+    pub body: &'a [u8],
+    /// Events in the request.
+    pub events: usize,
+    /// Bytes of the request's body before compression.
+    pub body_bytes: usize,
+    /// The ids that a poll asked for.
+    pub acks: &'a [AckId],
+    /// The options of the exporter.
+    pub options: &'a Options,
+}
+
+/// One step of preparing a destination: look, and act only where needed.
+#[derive(Debug)]
+pub struct Step {
+    /// What it prepares, for people.
+    pub name: &'static str,
+    /// When the step applies.
+    pub when: When,
+    /// The look; without one the step always acts.
+    pub look: Option<Call>,
+    /// What the look's answer asks for.
+    pub need: fn(&Response<'_>) -> Need,
+    /// The act.
+    pub act: Call,
+}
+
+/// What a look at the destination asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Act.
+    Act,
+    /// Nothing: it is already there, or the destination has no such thing.
+    Done,
+    /// Leave it as it is, and say why.
+    Leave(String),
+    /// It cannot be prepared; export goes on, health says so.
+    Fail(String),
+}
+
+/// Headers that carry credentials: name and value.
+pub type Credentials = Vec<(&'static str, Secret)>;

@@ -1,0 +1,178 @@
+//! The borrowed view over a record: where each field's value lies.
+
+use super::{
+    Category, Classes, EventType, FieldId, IndicatorType, Offset, Outcome, ResourceType, Severity,
+};
+
+/// An instant: seconds and nanoseconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time {
+    /// Whole seconds since 1970-01-01T00:00:00Z; negative before.
+    pub secs: i64,
+    /// Nanoseconds into the second, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// A JSON value as it will be copied: valid JSON, strings with their quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// The JSON text.
+    pub json: &'a [u8],
+    /// Whether a string in it carries a backslash.
+    pub escaped: bool,
+}
+
+impl<'a> Value<'a> {
+    /// The text of a string without its quotes, still with its escapes; the whole JSON text of
+    /// anything else.
+    #[must_use]
+    pub fn text(self) -> &'a [u8] {
+        match self.json {
+            [b'"', text @ .., b'"'] => text,
+            json => json,
+        }
+    }
+}
+
+/// Where a value lies: in the record, or in the block's arena when it was added or changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The first byte; the top bit says that it lies in the arena.
+    start: u32,
+    /// Bytes of JSON text; 0 says that the field is absent.
+    len: u32,
+}
+
+impl Place {
+    const ARENA: u32 = 1 << 31;
+
+    /// A value inside the record.
+    #[must_use]
+    pub const fn record(start: u32, len: u32) -> Self {
+        Self { start, len }
+    }
+
+    /// A value inside the arena.
+    #[must_use]
+    pub const fn arena(start: u32, len: u32) -> Self {
+        Self { start: start | Self::ARENA, len }
+    }
+
+    /// Whether the field is there.
+    #[must_use]
+    pub const fn is_present(self) -> bool {
+        self.len != 0
+    }
+}
+
+/// An opened record: typed judgements, and the place of each field's value.
+///
+/// It owns nothing: values lie in the record or in the arena of the block that opened it, so it
+/// stays valid as long as both do. [`Event`] joins the three.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The place of each field, by id.
+    pub places: [Place; FieldId::COUNT],
+    /// Fields whose text carries a backslash, by [`FieldId::bit`].
+    pub escaped: u64,
+    /// The event's own time.
+    pub time: Time,
+    /// What happened.
+    pub event_type: EventType,
+    /// Which area.
+    pub category: Category,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How bad.
+    pub severity: Severity,
+    /// Kind of the resource.
+    pub resource_type: ResourceType,
+    /// Kind of the indicator, where one is present.
+    pub indicator_type: IndicatorType,
+    /// Whether the action was let through.
+    pub allowed: bool,
+    /// Whether threat intelligence matched.
+    pub intel: bool,
+    /// What was not clean about it.
+    pub flags: Classes,
+}
+
+impl Default for Opened {
+    fn default() -> Self {
+        Self {
+            places: [Place::default(); FieldId::COUNT],
+            escaped: 0,
+            time: Time::default(),
+            event_type: EventType::Other,
+            category: Category::Other,
+            outcome: Outcome::Other,
+            severity: Severity::Info,
+            resource_type: ResourceType::Other,
+            indicator_type: IndicatorType::Other,
+            allowed: false,
+            intel: false,
+            flags: Classes::NONE,
+        }
+    }
+}
+
+/// What the frame says of a record, beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Where the record lies.
+    pub offset: Offset,
+    /// When it was received, nanoseconds since 1970.
+    pub received_ns: u64,
+    /// Whether intake has opened it once already.
+    pub checked: bool,
+    /// Whether intake mapped it from another dialect and wrote `metadata.shrike` itself, as the
+    /// last member.
+    pub mapped: bool,
+    /// What intake repaired, and opening cannot see any more.
+    pub repaired: Classes,
+}
+
+/// A canonical event, borrowed from a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The judgements and places.
+    pub opened: &'a Opened,
+    /// What the frame says.
+    pub frame: Frame,
+    /// The record's bytes.
+    pub record: &'a [u8],
+    /// The bytes that opening added.
+    pub arena: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    /// Whether the field is there.
+    #[inline]
+    #[must_use]
+    pub fn has(&self, id: FieldId) -> bool {
+        self.opened.places[id as usize].is_present()
+    }
+
+    /// The field's value as JSON text.
+    #[inline]
+    #[must_use]
+    pub fn value(&self, id: FieldId) -> Option<Value<'a>> {
+        let place = self.opened.places[id as usize];
+        if !place.is_present() {
+            return None;
+        }
+        let (bytes, start) = match place.start & Place::ARENA {
+            0 => (self.record, place.start as usize),
+            _ => (self.arena, (place.start & !Place::ARENA) as usize),
+        };
+        let json = &bytes[start..start + place.len as usize];
+        Some(Value { json, escaped: self.opened.escaped & id.bit() != 0 })
+    }
+
+    /// The field's text without quotes, still with JSON escapes; empty when the field is absent.
+    #[inline]
+    #[must_use]
+    pub fn text(&self, id: FieldId) -> &'a [u8] {
+        self.value(id).map_or(b"", Value::text)
+    }
+}

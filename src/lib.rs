@@ -1,0 +1,6 @@
+//! shrike: security events off a host and into every SIEM, without losing one.
+
+pub mod deliver;
+pub mod event;
+pub mod metrics;
+pub mod transform;
