@@ -381,9 +381,8 @@ impl Open {
     fn finish(&mut self, buffers: &Buffers) -> Vec<u8> {
         self.turn(usize::MAX - self.compressed);
         let raw = std::mem::take(&mut self.raw);
-        let Some(mut compressor) = self.compressor.take() else { return raw };
-        compressor.finish(&mut self.out);
-        buffers.give_compressor(compressor);
+        let Some(compressor) = self.compressor.take() else { return raw };
+        buffers.give_compressor(compressor.finish(&mut self.out));
         buffers.give(raw);
         std::mem::take(&mut self.out)
     }
@@ -395,9 +394,6 @@ impl Drop for Batch {
         if let Body::Open(open) = &mut self.body {
             self.buffers.give(std::mem::take(&mut open.raw));
             self.buffers.give(std::mem::take(&mut open.out));
-            if let Some(compressor) = open.compressor.take() {
-                self.buffers.give_compressor(compressor);
-            }
         }
     }
 }
