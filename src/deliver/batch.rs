@@ -228,6 +228,12 @@ impl Batch {
         }
     }
 
+    /// Whether it has a closed body to send.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        matches!(self.body, Body::Closed(_))
+    }
+
     /// Lets go of a closed body: what is sent next is rendered again from the log.
     pub fn drop_body(&mut self) {
         debug_assert!(!matches!(self.body, Body::Open(_)), "an open batch is not sent yet");
