@@ -6,34 +6,17 @@
 use std::fmt::Write as _;
 
 /// One event's action line and document, without line feeds.
-pub struct Bulk {
+pub(crate) struct Bulk {
     /// The action line.
-    pub action: String,
+    pub(crate) action: String,
     /// The document, about 1.5 kB.
-    pub document: String,
+    pub(crate) document: String,
 }
 
 /// So many events of a seeded stream.
-pub fn bulks(seed: u64, events: usize) -> Vec<Bulk> {
+pub(crate) fn bulks(seed: u64, events: usize) -> Vec<Bulk> {
     let mut rng = fastrand::Rng::with_seed(seed);
     (0..events).map(|n| bulk(&mut rng, n as u64)).collect()
-}
-
-/// The same as one body.
-pub fn body(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut body = Vec::with_capacity(bytes + 4096);
-    let mut rng = fastrand::Rng::with_seed(seed);
-    for n in 0.. {
-        if body.len() >= bytes {
-            break;
-        }
-        let Bulk { action, document } = bulk(&mut rng, n);
-        body.extend_from_slice(action.as_bytes());
-        body.push(b'\n');
-        body.extend_from_slice(document.as_bytes());
-        body.push(b'\n');
-    }
-    body
 }
 
 fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
@@ -65,50 +48,71 @@ fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
     );
     let severity = [1, 1, 1, 2, 3, 4, 5][rng.usize(..7)];
     let mut action = String::with_capacity(128);
-    write!(
-        action,
-        r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#
-    )
-    .expect("writing into memory");
-    let document = format!(
-        concat!(
-            r#"{{"@timestamp":"{time}","ecs":{{"version":"8.17.0"}},"message":"{reason}","#,
-            r#""event":{{"id":"{id}","kind":"event","category":[{categories}],"type":[{types}],"#,
-            r#""action":"{action}","outcome":"{outcome}","code":"{kind}","severity":{severity},"#,
-            r#""risk_score":{risk},"module":"clawdstrike","dataset":"clawdstrike.security","#,
-            r#""created":"{time}","reason":"{reason}"}},"#,
-            r#""rule":{{"name":"{kind}_{rule}","ruleset":"default"}},"#,
-            r#""agent":{{"id":"coder-{agent:03}","name":"hushd","version":"0.1.{patch}","#,
-            r#""type":"clawdstrike"}},"session":{{"id":"{session}"}},"#,
-            r#""user":{{"id":"user-{user}@example.com"}},"related":{{"user":["user-{user}@example.com"],"#,
-            r#""hosts":["build-{host:02}.internal.example.com"]}},"#,
-            r#""organization":{{"id":"acme-{org}"}},"service":{{"environment":"production"}},"#,
-            r#""host":{{"name":"build-{host:02}.internal.example.com","id":"{machine:032x}"}},"#,
-            r#""file":{{"path":"{path}","extension":"rs","directory":"/srv/app"}},"#,
-            r#""labels":{{"team":"security","region":"eu-west-{region}"}},"tags":["team:security"],"#,
-            r#""trace":{{"id":"{trace:032x}"}},"span":{{"id":"{span:016x}"}},"#,
-            r#""clawdstrike":{{"schema_version":"1.0.0","guard":"{kind}","allowed":{allowed},"#,
-            r#""session_id":"{session}","environment":"production","#,
-            r#""policy_hash":"0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c","#,
-            r#""metadata":{{"duration_us":{took},"bytes":{bytes},"request":"{request:016x}","#,
-            r#""command_line":"cargo build --release --target-dir /tmp/{request:08x}"}}}}}}"#
-        ),
-        action = WORDS[rng.usize(..WORDS.len())],
-        outcome = if denied { "failure" } else { "success" },
-        risk = [0, 21, 47, 73, 99][severity - 1],
-        rule = few(rng, 90),
-        patch = agent % 4,
-        host = few(rng, 80),
-        org = few(rng, 20),
-        machine = u128::from(few(rng, 80)) * 0x9E37_79B9_7F4A_7C15_F39C_0C9E,
-        region = 1 + agent % 3,
-        trace = rng.u128(..),
-        span = rng.u64(..),
-        allowed = !denied,
-        took = rng.u32(10..2_000_000),
-        bytes = rng.u32(..10_000_000),
-        request = rng.u64(..),
-    );
+    write!(action, r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#)
+        .expect("writing into memory");
+    let verb = WORDS[rng.usize(..WORDS.len())];
+    let outcome = if denied { "failure" } else { "success" };
+    let risk = [0, 21, 47, 73, 99][severity - 1];
+    let rule = few(rng, 90);
+    let patch = agent % 4;
+    let host = few(rng, 80);
+    let org = few(rng, 20);
+    let machine = u128::from(few(rng, 80)) * 0x9E37_79B9_7F4A_7C15_F39C_0C9E;
+    let region = 1 + agent % 3;
+    let trace = rng.u128(..);
+    let span = rng.u64(..);
+    let allowed = !denied;
+    let took = rng.u32(10..2_000_000);
+    let bytes = rng.u32(..10_000_000);
+    let request = rng.u64(..);
+    let mut document = String::with_capacity(2048);
+    let mut add = |text: std::fmt::Arguments<'_>| document.write_fmt(text).expect("into memory");
+    add(format_args!(
+        r#"{{"@timestamp":"{time}","ecs":{{"version":"8.17.0"}},"message":"{reason}","#
+    ));
+    add(format_args!(
+        r#""event":{{"id":"{id}","kind":"event","category":[{categories}],"type":[{types}],"#
+    ));
+    add(format_args!(
+        r#""action":"{verb}","outcome":"{outcome}","code":"{kind}","severity":{severity},"#
+    ));
+    add(format_args!(
+        r#""risk_score":{risk},"module":"clawdstrike","dataset":"clawdstrike.security","#
+    ));
+    add(format_args!(r#""created":"{time}","reason":"{reason}"}},"#));
+    add(format_args!(r#""rule":{{"name":"{kind}_{rule}","ruleset":"default"}},"#));
+    add(format_args!(
+        r#""agent":{{"id":"coder-{agent:03}","name":"hushd","version":"0.1.{patch}","#
+    ));
+    add(format_args!(r#""type":"clawdstrike"}},"session":{{"id":"{session}"}},"#));
+    add(format_args!(
+        r#""user":{{"id":"user-{user}@example.com"}},"related":{{"user":["user-{user}@example.com"],"#
+    ));
+    add(format_args!(r#""hosts":["build-{host:02}.internal.example.com"]}},"#));
+    add(format_args!(
+        r#""organization":{{"id":"acme-{org}"}},"service":{{"environment":"production"}},"#
+    ));
+    add(format_args!(
+        r#""host":{{"name":"build-{host:02}.internal.example.com","id":"{machine:032x}"}},"#
+    ));
+    add(format_args!(r#""file":{{"path":"{path}","extension":"rs","directory":"/srv/app"}},"#));
+    add(format_args!(
+        r#""labels":{{"team":"security","region":"eu-west-{region}"}},"tags":["team:security"],"#
+    ));
+    add(format_args!(r#""trace":{{"id":"{trace:032x}"}},"span":{{"id":"{span:016x}"}},"#));
+    add(format_args!(
+        r#""clawdstrike":{{"schema_version":"1.0.0","guard":"{kind}","allowed":{allowed},"#
+    ));
+    add(format_args!(r#""session_id":"{session}","environment":"production","#));
+    add(format_args!(
+        r#""policy_hash":"0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c","#
+    ));
+    add(format_args!(
+        r#""metadata":{{"duration_us":{took},"bytes":{bytes},"request":"{request:016x}","#
+    ));
+    add(format_args!(
+        r#""command_line":"cargo build --release --target-dir /tmp/{request:08x}"}}}}}}"#
+    ));
     Bulk { action, document }
 }
 
@@ -139,7 +143,28 @@ const EVENTS: [(&str, &str, &str); 5] = [
 ];
 
 const WORDS: [&str; 24] = [
-    "app", "config", "billing", "frontend", "gateway", "ledger", "secrets", "pipeline", "worker",
-    "session", "file_access", "network_connect", "exec", "read", "write", "delete", "archive",
-    "tokens", "deploy", "rotate", "migrate", "snapshot", "inventory", "payments",
+    "app",
+    "config",
+    "billing",
+    "frontend",
+    "gateway",
+    "ledger",
+    "secrets",
+    "pipeline",
+    "worker",
+    "session",
+    "file_access",
+    "network_connect",
+    "exec",
+    "read",
+    "write",
+    "delete",
+    "archive",
+    "tokens",
+    "deploy",
+    "rotate",
+    "migrate",
+    "snapshot",
+    "inventory",
+    "payments",
 ];

@@ -11,6 +11,8 @@ mod compress;
 mod delivery;
 mod gate;
 mod hold;
+#[cfg(feature = "isal")]
+mod igzip;
 mod limiter;
 mod nodes;
 mod options;
