@@ -7,7 +7,7 @@ use ::isal::CompressionLevel;
 use ::isal::write::GzipEncoder;
 
 /// A gzip stream.
-pub(super) struct Igzip(GzipEncoder<Vec<u8>>);
+pub(super) struct Igzip(Box<GzipEncoder<Vec<u8>>>);
 
 // SAFETY: The encoder is not `Send` only because its C state holds pointers. They point into its
 // own heap buffer, which moves with it, to constant tables, and to the input and output of the call
@@ -20,7 +20,7 @@ impl Igzip {
     pub(super) const LEVEL: u32 = 1;
 
     pub(super) fn new() -> Self {
-        Self(GzipEncoder::new(Vec::new(), CompressionLevel::One))
+        Self(Box::new(GzipEncoder::new(Vec::new(), CompressionLevel::One)))
     }
 
     pub(super) fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
