@@ -138,6 +138,10 @@ pub(crate) struct World<'a> {
     stored: Vec<bool>,
     // The auditor.
     places: Vec<Place>,
+    /// Events that are not unread.
+    taken: u32,
+    dying: u32,
+    done: u32,
     tally: Tally,
 }
 
@@ -219,6 +223,9 @@ impl<'a> World<'a> {
             saved: Checkpoint::default(),
             stored: vec![false; script.events as usize],
             places: vec![Place::Unread; script.events as usize],
+            taken: 0,
+            dying: 0,
+            done: 0,
             tally: Tally::default(),
             queue: BinaryHeap::new(),
             arrived: 0,
@@ -386,14 +393,11 @@ impl<'a> World<'a> {
 
     /// What a lane of the pipeline does whenever it runs.
     fn run_lane(&mut self, lane: usize) -> Result<(), String> {
-        for n in 0..1000 {
+        for _ in 0..1000 {
             self.fill(lane)?;
             let now = self.instant();
             let action = self.lanes[lane].sender.poll(now, &mut self.outcomes);
             let had_outcomes = !self.outcomes.is_empty();
-            if n > 990 {
-                println!("{action:?} {:?}", self.outcomes);
-            }
             self.act(lane)?;
             match action {
                 Action::Send { id, endpoint, group, .. } => self.send(lane, id, endpoint, group)?,
@@ -492,7 +496,7 @@ impl<'a> World<'a> {
                 }
                 continue;
             }
-            self.places[event as usize] = Place::Lane;
+            self.put(event, Place::Lane);
             if event % 7 == 3 && !self.script.poison.contains_key(&event) {
                 self.settle(&[self.one(event, Settle::Filtered)])?;
                 continue;
@@ -551,7 +555,7 @@ impl<'a> World<'a> {
         for letter in outcomes.dead.drain(..) {
             let event = self.event(letter.item.span);
             self.judge_letter(event, letter.retryable)?;
-            self.places[event as usize] = Place::Dying;
+            self.put(event, Place::Dying);
             if self.mutation == Some(Mutation::DropDeadLetters) {
                 self.settle(&[self.one(event, Settle::DeadLettered)])?;
                 continue;
@@ -615,15 +619,14 @@ impl<'a> World<'a> {
         for Settled { span, events, fate } in settled {
             let first = self.event(Span { from: span.from, to: span.from });
             for event in first..first + u32::try_from(*events).expect("few events") {
-                let place = &mut self.places[event as usize];
-                match (*place, fate) {
+                match (self.places[event as usize], fate) {
                     (Place::Lane, Settle::Delivered | Settle::Filtered) => {}
                     (Place::Dying, Settle::DeadLettered) => {}
                     (place, _) => {
                         return Err(format!("event {event} settles as {fate:?} from {place:?}"));
                     }
                 }
-                *place = Place::Settled(*fate);
+                self.put(event, Place::Settled(*fate));
                 if *fate == Settle::Delivered && self.destination.copies[event as usize] == 0 {
                     return Err(format!("event {event} is settled and was not delivered"));
                 }
@@ -717,7 +720,7 @@ impl<'a> World<'a> {
         for event in 0..self.script.events {
             let start = Offset::new(self.start_of(event));
             if covered.next_unsettled(start) == start {
-                self.places[event as usize] = Place::Unread;
+                self.put(event, Place::Unread);
             }
         }
         // Arrivals and the destination's life go on; everything else belonged to the process.
@@ -739,11 +742,8 @@ impl<'a> World<'a> {
     /// The equation, the budget and the slots, after every step.
     fn audit(&self) -> Result<(), String> {
         let counts = self.watermark.counts();
-        let unread = self.places[..self.arrived as usize]
-            .iter()
-            .filter(|place| **place == Place::Unread)
-            .count() as u64;
-        let dying = self.places.iter().filter(|place| **place == Place::Dying).count() as u64;
+        let unread = u64::from(self.arrived - self.taken);
+        let dying = u64::from(self.dying);
         let lanes: u64 = self.lanes.iter().map(Lane::pending).sum();
         let pending = unread + dying + lanes;
         if u64::from(self.arrived) != counts.total() + pending {
@@ -766,8 +766,23 @@ impl<'a> World<'a> {
     }
 
     fn is_done(&self) -> bool {
-        let is_settled = |place: &Place| matches!(place, Place::Settled(_));
-        self.arrived == self.script.events && self.places.iter().all(is_settled)
+        self.done == self.script.events
+    }
+
+    fn put(&mut self, event: u32, place: Place) {
+        let before = std::mem::replace(&mut self.places[event as usize], place);
+        for (place, by) in [(before, -1), (place, 1)] {
+            let count = match place {
+                Place::Unread => continue,
+                Place::Lane => None,
+                Place::Dying => Some(&mut self.dying),
+                Place::Settled(_) => Some(&mut self.done),
+            };
+            if let Some(count) = count {
+                *count = count.checked_add_signed(by).expect("never below zero");
+            }
+            self.taken = self.taken.checked_add_signed(by).expect("never below zero");
+        }
     }
 
     /// Everything has settled: how, and how often.
