@@ -127,8 +127,8 @@ impl Script {
             batch_events: rng.u32(1..24),
             batch_bytes: rng.u32(300..20_000),
             budget: if rng.u8(..4) == 0 { 128 << 10 } else { 1 << 20 },
-            document_bytes: if rng.u8(..8) == 0 { 8_000 } else { 60 },
-            body_bytes_max: 40_000,
+            document_bytes: 60,
+            body_bytes_max: 4_000,
             latency: rng.u64(MS..80 * MS),
             ack_delay: rng.u64(10 * MS..5 * S),
             arrival_gap: rng.u64(1..40 * MS),
@@ -140,9 +140,17 @@ impl Script {
             poison: BTreeMap::new(),
             healed: 0,
         };
+        if rng.u8(..10) == 0 {
+            (script.document_bytes, script.body_bytes_max) = (8_000, 40_000);
+        }
         script.batch_bytes = script.batch_bytes.max(3 * script.document_bytes as u32);
         script.trouble(rng);
         script
+    }
+
+    /// Bytes of a document that nobody takes, however it is rendered.
+    pub(crate) fn huge_bytes(&self) -> u64 {
+        self.body_bytes_max as u64 * 5
     }
 
     /// Whether only outages and throttling trouble the destination.
