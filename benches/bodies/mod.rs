@@ -3,8 +3,6 @@
 //! What compressors live on is modelled after real streams: keys and constants repeat, ids and
 //! hashes do not, hosts, users and paths come from a few hundred with a few in front, times go up.
 
-use std::fmt::Write as _;
-
 /// One event's action line and document, without line feeds.
 pub(crate) struct Bulk {
     /// The action line.
@@ -47,9 +45,8 @@ fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
         path,
     );
     let severity = [1, 1, 1, 2, 3, 4, 5][rng.usize(..7)];
-    let mut action = String::with_capacity(128);
-    write!(action, r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#)
-        .expect("writing into memory");
+    let action =
+        format!(r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#);
     let verb = WORDS[rng.usize(..WORDS.len())];
     let outcome = if denied { "failure" } else { "success" };
     let risk = [0, 21, 47, 73, 99][severity - 1];
@@ -83,7 +80,7 @@ fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
         format!(r#""trace":{{"id":"{trace:032x}"}},"span":{{"id":"{span:016x}"}},"#),
         format!(r#""clawdstrike":{{"schema_version":"1.0.0","guard":"{kind}","allowed":{allowed},"#),
         format!(r#""session_id":"{session}","environment":"production","#),
-        format!(r#""policy_hash":"0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c","#),
+        format!(r#""policy_hash":"{POLICY}","#),
         format!(r#""metadata":{{"duration_us":{took},"bytes":{bytes},"request":"{request:016x}","#),
         format!(r#""command_line":"cargo build --release --target-dir /tmp/{request:08x}"}}}}}}"#),
     ]
@@ -108,6 +105,8 @@ fn uuid(rng: &mut fastrand::Rng) -> String {
         bits >> 80
     )
 }
+
+const POLICY: &str = "0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c";
 
 const EVENTS: [(&str, &str, &str); 5] = [
     ("policy_allow", r#""intrusion_detection""#, r#""allowed""#),

@@ -153,10 +153,13 @@ impl Script {
         self.body_bytes_max as u64 * 5
     }
 
-    /// Whether only outages and throttling trouble the destination.
-    pub(crate) fn is_outage_only(&self) -> bool {
-        let is_outage = |phase: &Phase| !matches!(phase.fault, Fault::Flaky(..));
-        self.poison.is_empty() && self.phases.iter().all(is_outage)
+    /// Whether an innocent event may look guilty: beside one that breaks the destination, or where
+    /// requests fail at random.
+    pub(crate) fn may_confuse(&self) -> bool {
+        let is_flaky =
+            |phase: &Phase| matches!(phase.fault, Fault::Flaky(_, how) if how != How::TurnedAway);
+        let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_));
+        self.poison.values().any(breaks) || self.phases.iter().any(is_flaky)
     }
 
     /// Whether nothing ever happens that may leave two copies with the destination.

@@ -42,9 +42,7 @@ impl World<'_> {
             return Ok(());
         }
         self.tally.innocent += 1;
-        // Beside an event that breaks the destination, or where requests fail at random, others may
-        // look guilty; they are kept as retryable.
-        match retryable && !self.script.is_outage_only() {
+        match retryable && self.script.may_confuse() {
             true => Ok(()),
             false => Err(format!("event {event} is a dead letter and nothing is wrong with it")),
         }
