@@ -7,14 +7,14 @@ mod transport;
 mod vendor;
 mod verdict;
 
-pub use options::{Kind, Opt, OptionValue, Options, Problem, Secret};
+pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
     RetrySettings, Settings, TlsSettings, TlsVersion,
 };
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{
-    Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Need, Order, Prefix, Purpose,
-    Resend, Response, Responses, Shape, Step, Vendor, When,
+    Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order, Prefix,
+    Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
