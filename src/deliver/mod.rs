@@ -1,12 +1,18 @@
 //! From a batch to settled events: what a vendor is, what answers mean, when to try again, and the
 //! network.
 
+mod answer;
+mod call;
 mod options;
 mod settings;
 mod transport;
 mod vendor;
 mod verdict;
 
+pub use answer::{
+    DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, judge_error, quote, retry_after, scrub,
+};
+pub use call::{Binding, Channel, CompiledCall, Via, percent_encoded};
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
