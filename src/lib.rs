@@ -4,3 +4,4 @@ pub mod deliver;
 pub mod event;
 pub mod metrics;
 pub mod transform;
+pub mod vendors;

@@ -111,8 +111,8 @@ pub enum When {
     Is(&'static str, &'static str),
     /// The option is set, and not to false or an empty text.
     Set(&'static str),
-    /// All of these options are.
-    AllSet(&'static [&'static str]),
+    /// All of these hold.
+    All(&'static [When]),
     /// Documents have this format.
     Format(Format),
 }
@@ -125,7 +125,7 @@ impl When {
             Self::Always => true,
             Self::Is(key, text) => options.text(key).is_some_and(|value| value == text),
             Self::Set(key) => options.is_set(key),
-            Self::AllSet(keys) => keys.iter().all(|key| options.is_set(key)),
+            Self::All(conditions) => conditions.iter().all(|when| when.holds(options, format)),
             Self::Format(wanted) => format == wanted,
         }
     }

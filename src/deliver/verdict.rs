@@ -142,7 +142,7 @@ impl Verdict {
 
     /// The same verdict at another pace.
     #[must_use]
-    pub fn at(mut self, pace: Pace) -> Self {
+    pub const fn at(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self
     }
