@@ -36,6 +36,10 @@ pub fn judge(call: &Call, response: &Response<'_>) -> Verdict {
             verdict = ambiguous(problem);
         }
     }
+    // A batch of one has no halves.
+    if verdict.fate == Fate::Bisect && response.events <= 1 {
+        verdict.fate = Fate::Reject;
+    }
     verdict.reason.status = response.status;
     if verdict.pace == Pace::Pause(None) {
         verdict.pace = Pace::Pause(retry_after(response.headers));

@@ -50,10 +50,6 @@ pub struct Vendor {
     pub order: Order,
     /// Whether cookies are kept per connection group, as sticky balancers need.
     pub cookies: bool,
-    /// The row (dotted key, text) that a resend adds to each document, at [`Level::Resend`].
-    ///
-    /// [`Level::Resend`]: super::Level::Resend
-    pub resend_mark: Option<(&'static str, &'static str)>,
     /// How counts are sent beside the events, if the vendor takes any.
     pub meter: Option<&'static Meter>,
 }
@@ -78,7 +74,6 @@ impl Vendor {
         resend: Resend::Ambiguous,
         order: Order::Any,
         cookies: false,
-        resend_mark: None,
         meter: None,
     };
 

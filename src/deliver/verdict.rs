@@ -80,7 +80,7 @@ pub enum Level {
     Shrink,
     /// As plain text.
     Plain,
-    /// Marked as sent before.
+    /// Marked as sent before: the plan is compiled with the text `resend`, which is `1`.
     Resend,
 }
 

@@ -60,7 +60,7 @@ static ACTION: Schema = Schema {
     ]),
 };
 
-static JSON: Syntax = Syntax {
+pub(super) static JSON: Syntax = Syntax {
     name: "json",
     open: "{",
     close: "}",
