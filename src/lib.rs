@@ -68,3 +68,4 @@ pub mod event;
 pub mod metrics;
 pub mod pipeline;
 pub mod transform;
+pub mod vendors;

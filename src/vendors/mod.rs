@@ -1,0 +1,12 @@
+//! The catalogue of destinations: one static table per vendor, no IO, no clock, no state.
+
+mod elastic;
+mod splunk;
+
+pub use elastic::ELASTIC;
+pub use splunk::SPLUNK;
+
+use crate::deliver::Vendor;
+
+/// Every vendor, by name.
+pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK];
