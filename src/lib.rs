@@ -1,5 +1,6 @@
 //! shrike: security events off a host and into every SIEM, without losing one.
 
+pub mod config;
 pub mod deliver;
 pub mod event;
 pub mod metrics;
