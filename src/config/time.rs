@@ -34,3 +34,9 @@ pub fn text(nanoseconds: u64) -> String {
         // Years beyond 9999 have no RFC 3339 text.
         .unwrap_or_else(|| nanoseconds.to_string())
 }
+
+/// A span of time such as `300s`; the unit is required.
+#[must_use]
+pub fn span(text: &str) -> Option<Duration> {
+    super::parse::span(text, None::<Unit>).map(Duration::from_millis)
+}
