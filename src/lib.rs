@@ -63,6 +63,7 @@
 //! stripes, its gate and its watermark, and touch them per stripe, per request and per batch, never
 //! per event. Only the keeper thread writes checkpoints and removes segments.
 
+pub mod config;
 pub mod deliver;
 pub mod event;
 pub mod metrics;
