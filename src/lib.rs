@@ -3,4 +3,5 @@
 pub mod deliver;
 pub mod event;
 pub mod metrics;
+pub mod schemas;
 pub mod transform;
