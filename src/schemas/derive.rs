@@ -239,19 +239,27 @@ fn traceparent<'a>(event: &Event<'a>) -> Option<(&'a [u8], &'a [u8])> {
 
 /// The labels as members; dots in their names become `_`, as ECS labels are flat.
 ///
-/// Two names that become one would make a key twice, which Elasticsearch refuses: the first stays.
-/// Empty names and empty texts are left out.
+/// Two names that become one would make a key twice, which Elasticsearch refuses: the one without
+/// dots stays, else the first. Empty names and empty texts are left out.
 pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let Some(labels) = event.value(F::Labels) else { return false };
     let mut written = false;
     for (at, (name, json)) in json::members(labels.json).enumerate() {
-        let clashes = || json::members(labels.json).take(at).any(|(other, _)| same(other, name));
-        if name.is_empty() || json == b"\"\"" || (memchr::memchr(b'.', name).is_some() && clashes()) {
+        if name.is_empty() || json == b"\"\"" || yields(labels.json, at, name) {
             continue;
         }
         written |= label(encoder, name, Value { json, escaped: labels.escaped });
     }
     written
+}
+
+/// Whether the label with dots in its name is left out for another one.
+fn yields(labels: &[u8], at: usize, name: &[u8]) -> bool {
+    let dotted = |name: &[u8]| memchr::memchr(b'.', name).is_some();
+    let wins = |(place, (other, json)): (usize, (&[u8], &[u8]))| {
+        place != at && json != b"\"\"" && same(other, name) && (place < at || !dotted(other))
+    };
+    dotted(name) && json::members(labels).enumerate().any(wins)
 }
 
 fn label(encoder: &mut Encoder<'_>, name: &[u8], value: Value<'_>) -> bool {

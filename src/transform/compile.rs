@@ -13,10 +13,7 @@ use crate::event::FieldId;
 /// A schema with one case per event type has 12; two of them in one chain stay below.
 const PROGRAMS_MAX: usize = 256;
 
-pub(super) fn compile(
-    chain: &[&'static Schema],
-    overrides: &Overrides,
-) -> Result<Plan, PlanError> {
+pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Result<Plan, PlanError> {
     if chain.is_empty() {
         return Err(PlanError::Empty);
     }
@@ -194,10 +191,26 @@ fn family(field: FieldId) -> u64 {
 const OPTIONAL: u64 = {
     use FieldId as F;
     let fields = [
-        F::IngestedAt, F::SessionUserId, F::SessionTenantId, F::SessionEnvironment,
-        F::IndicatorType, F::IndicatorValue, F::Tactic, F::Technique, F::PolicyHash, F::Ruleset,
-        F::ResourcePath, F::ResourceHost, F::ResourcePort, F::Metadata, F::Shrike, F::CommandLine,
-        F::TraceId, F::SpanId, F::Traceparent, F::Labels,
+        F::IngestedAt,
+        F::SessionUserId,
+        F::SessionTenantId,
+        F::SessionEnvironment,
+        F::IndicatorType,
+        F::IndicatorValue,
+        F::Tactic,
+        F::Technique,
+        F::PolicyHash,
+        F::Ruleset,
+        F::ResourcePath,
+        F::ResourceHost,
+        F::ResourcePort,
+        F::Metadata,
+        F::Shrike,
+        F::CommandLine,
+        F::TraceId,
+        F::SpanId,
+        F::Traceparent,
+        F::Labels,
     ];
     let (mut bits, mut at) = (0, 0);
     while at < fields.len() {
@@ -208,10 +221,7 @@ const OPTIONAL: u64 = {
 };
 
 impl<'c> Compiler<'c> {
-    fn new(
-        chain: &'c [&'static Schema],
-        overrides: &'c Overrides,
-    ) -> Result<Self, PlanError> {
+    fn new(chain: &'c [&'static Schema], overrides: &'c Overrides) -> Result<Self, PlanError> {
         let hidden = Hidden::new(overrides);
         let mut compiler = Self {
             chain,
@@ -387,12 +397,7 @@ impl<'c> Compiler<'c> {
     }
 
     /// Compiles a row; `parents` are objects that hold nothing else.
-    fn row(
-        &mut self,
-        row: &Planned,
-        parents: &[&str],
-        stand: Stand<'_>,
-    ) -> Result<(), PlanError> {
+    fn row(&mut self, row: &Planned, parents: &[&str], stand: Stand<'_>) -> Result<(), PlanError> {
         if row.key.ends_with(".*") {
             return self.members(row, stand);
         }
@@ -720,9 +725,7 @@ impl Compiler<'_> {
                 Some(text) => Planning::Text(text.to_owned()),
                 None => return Ok(None),
             },
-            Source::OptionOr(name, or) => {
-                Planning::Text(self.text(name).unwrap_or(or).to_owned())
-            }
+            Source::OptionOr(name, or) => Planning::Text(self.text(name).unwrap_or(or).to_owned()),
             Source::Pattern(name, clean) => match self.text(name) {
                 Some(text) => Planning::Pattern(self.parse(name, text)?, clean),
                 None => return Ok(None),
@@ -748,9 +751,8 @@ impl Compiler<'_> {
                 return true;
             }
             let some_left = fields.iter().any(|field| hidden & field.bit() == 0);
-            let unreadable = |field: &FieldId| {
-                hidden & field.bit() == 0 || self.plan.hidden & field.bit() != 0
-            };
+            let unreadable =
+                |field: &FieldId| hidden & field.bit() == 0 || self.plan.hidden & field.bit() != 0;
             some_left && fields.iter().all(unreadable)
         });
     }
@@ -779,7 +781,8 @@ impl Compiler<'_> {
     fn map(&self, rows: &mut Vec<Planned>) {
         for (field, target) in &self.overrides.mappings {
             let first = |row: &&mut Planned| row.fields().first() == Some(field);
-            let direct = |row: &&mut Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
+            let direct =
+                |row: &&mut Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
             let at = match rows.iter_mut().position(|mut row| direct(&&mut row)) {
                 Some(at) => Some(at),
                 None => rows.iter_mut().position(|mut row| first(&&mut row)),
@@ -814,14 +817,14 @@ impl Compiler<'_> {
         }
     }
 
-    fn check_required(
-        &self,
-        rows: &[Planned],
-        schema: &'static Schema,
-    ) -> Result<(), PlanError> {
+    fn check_required(&self, rows: &[Planned], schema: &'static Schema) -> Result<(), PlanError> {
         for &key in schema.required {
             if !rows.iter().any(|row| row.key == key) {
-                return Err(PlanError::Required { schema: schema.name, key, cause: self.cause(key) });
+                return Err(PlanError::Required {
+                    schema: schema.name,
+                    key,
+                    cause: self.cause(key),
+                });
             }
         }
         Ok(())

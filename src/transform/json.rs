@@ -80,7 +80,9 @@ fn value_len(json: &[u8]) -> usize {
         Some(b'{' | b'[') => container_len(json),
         _ => json
             .iter()
-            .position(|byte| matches!(byte, b',' | b':' | b'}' | b']') || byte.is_ascii_whitespace())
+            .position(|byte| {
+                matches!(byte, b',' | b':' | b'}' | b']') || byte.is_ascii_whitespace()
+            })
             .unwrap_or(json.len()),
     }
 }
@@ -186,7 +188,8 @@ mod tests {
     #[test]
     fn members_are_found_across_blanks_and_nesting() {
         let object = br#"{ "a" : 1 , "b\"c":{"x":["}",{}]},"d":"e\\", "f":[ ] }"#;
-        let found: Vec<_> = members(object).map(|(name, value)| (text(name), text(value))).collect();
+        let found: Vec<_> =
+            members(object).map(|(name, value)| (text(name), text(value))).collect();
         let expected =
             [("a", "1"), ("b\\\"c", r#"{"x":["}",{}]}"#), ("d", r#""e\\""#), ("f", "[ ]")];
         assert_eq!(found, expected);

@@ -1,7 +1,7 @@
 //! The names by which conditions, templates and patterns speak of an event.
 
-use super::syntax::{JSON, spell};
 use super::json;
+use super::syntax::{JSON, spell};
 use crate::event::{Event, FieldId as F, Value};
 
 /// A field, or a value inside its labels or metadata.
@@ -56,9 +56,8 @@ impl Name {
     #[must_use]
     pub fn value<'a>(&self, event: &Event<'a>) -> Option<Value<'a>> {
         let value = event.value(self.field)?;
-        let found = self.path.iter().try_fold(value.json, |object, name| {
-            json::member(object, name)
-        })?;
+        let found =
+            self.path.iter().try_fold(value.json, |object, name| json::member(object, name))?;
         Some(Value { json: found, escaped: value.escaped })
     }
 }

@@ -156,9 +156,7 @@ fn date_math(math: &str) -> Result<Vec<DatePart>, String> {
         format!("date math `now{math}` takes /y, /M, /d or /H and a format such as {{yyyy.MM.dd}}")
     };
     let (rounding, format) = match math.split_once('{') {
-        Some((rounding, format)) => {
-            (rounding, format.strip_suffix('}').ok_or_else(problem)?)
-        }
+        Some((rounding, format)) => (rounding, format.strip_suffix('}').ok_or_else(problem)?),
         None => (math, "yyyy.MM.dd"),
     };
     let format = format.split_once('|').map_or(Ok(format), |(format, zone)| match zone {

@@ -2,11 +2,11 @@
 
 use super::compile;
 use super::encoder::{Choices, Codec, Encoder};
+use super::json;
 use super::name::Name;
 use super::pattern::DatePart;
 use super::schema::{Clean, Derive, Overrides, Schema, Write};
 use super::write;
-use super::json;
 use crate::event::{Event, FieldId, Opened, Place, Value};
 
 /// A compiled chain of schemas.
@@ -334,10 +334,8 @@ impl Plan {
     }
 
     fn begin_members<'a>(&'a self, row: Row, taken: u16, encoder: &mut Encoder<'a>) {
-        encoder.begin_members(
-            &self.codecs[usize::from(row.codec)],
-            &self.taken[usize::from(taken)],
-        );
+        encoder
+            .begin_members(&self.codecs[usize::from(row.codec)], &self.taken[usize::from(taken)]);
     }
 
     #[inline]
@@ -391,13 +389,7 @@ impl Pattern {
     }
 
     /// Writes a value's characters; whether there were any.
-    fn value(
-        &self,
-        text: &[u8],
-        first: bool,
-        left: &mut usize,
-        encoder: &mut Encoder<'_>,
-    ) -> bool {
+    fn value(&self, text: &[u8], first: bool, left: &mut usize, encoder: &mut Encoder<'_>) -> bool {
         let mut written = false;
         let mut rest = text;
         while let Some((char, len)) = json::character(rest) {

@@ -114,7 +114,9 @@ impl Table {
     /// How many bytes at the start stand as they are, with backslashes when they are no escapes.
     #[inline]
     pub(super) fn plain(&self, text: &[u8]) -> usize {
-        text.iter().position(|&byte| self.places[usize::from(byte)].1 != PLAIN).unwrap_or(text.len())
+        text.iter()
+            .position(|&byte| self.places[usize::from(byte)].1 != PLAIN)
+            .unwrap_or(text.len())
     }
 
     /// Appends the text, each byte replaced.
