@@ -5,6 +5,7 @@ mod answer;
 mod call;
 mod options;
 mod settings;
+mod setup;
 mod transport;
 mod vendor;
 mod verdict;
@@ -18,6 +19,7 @@ pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
     RetrySettings, Settings, TlsSettings, TlsVersion,
 };
+pub use setup::{Prepared, Setup};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{
     Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order, Prefix,
