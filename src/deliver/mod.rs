@@ -9,6 +9,7 @@ mod lines;
 mod options;
 mod proxy;
 mod settings;
+mod setup;
 mod tls;
 mod transport;
 mod vendor;
@@ -25,6 +26,7 @@ pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
     RetrySettings, Settings, TlsSettings, TlsVersion,
 };
+pub use setup::{Prepared, Setup};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{

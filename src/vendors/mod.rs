@@ -10,3 +10,9 @@ use crate::deliver::Vendor;
 
 /// Every vendor, by name.
 pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK];
+
+/// The vendor with this name or alias.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Vendor> {
+    ALL.iter().copied().find(|vendor| vendor.name == name || vendor.aliases.contains(&name))
+}

@@ -22,6 +22,11 @@ pub(super) fn read_bulk(response: &Response<'_>) -> Option<Verdict> {
         403 if error_type(response.body).is_some_and(|kind| kind == CLUSTER_BLOCK) => {
             Some(Verdict::new(Fate::Retry, "unavailable").at(Pace::Pause(None)))
         }
+        // An older server does not know a parameter that the configuration asks for.
+        400 if words(response.body).is_some_and(|words| words.says("unrecognized parameter")) => {
+            let hold = Fate::Hold { cause: Cause::Config, scope: Scope::Exporter };
+            Some(Verdict::new(hold, "config"))
+        }
         _ => None,
     }
 }
@@ -48,14 +53,19 @@ pub(super) fn read_health(response: &Response<'_>) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// The type of a request's error: `{"error":{"type":..,"reason":..},"status":..}`.
+/// The type of a request's error.
 pub(super) fn error_type(body: &[u8]) -> Option<Cow<'_, str>> {
+    words(body)?.kind
+}
+
+/// A request's error: `{"error":{"type":..,"reason":..},"status":..}`.
+fn words(body: &[u8]) -> Option<Words<'_>> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
         error: Words<'a>,
     }
-    serde_json::from_slice::<Body<'_>>(body).ok()?.error.kind
+    serde_json::from_slice::<Body<'_>>(body).ok().map(|body| body.error)
 }
 
 /// One fate per item.
@@ -73,7 +83,8 @@ fn read_items(response: &Response<'_>) -> Verdict {
     let Some(items) = fates.items else {
         return Verdict::new(Fate::Delivered, "accepted");
     };
-    let busy = items.iter().any(|item| matches!(item, ItemFate::Retry(why) if why.class == "throttled"));
+    let busy =
+        items.iter().any(|item| matches!(item, ItemFate::Retry(why) if why.class == "throttled"));
     let pace = if busy { Pace::Ease } else { Pace::Keep };
     Verdict::new(Fate::Items(items), "accepted").at(pace)
 }
@@ -248,12 +259,20 @@ struct Words<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
+impl Words<'_> {
+    fn says(&self, text: &str) -> bool {
+        self.reason.as_deref().is_some_and(|reason| reason.contains(text))
+    }
+}
+
 /// A string, borrowed where it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn optional_text<'de, D: de::Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+fn optional_text<'de, D: de::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<Text<'de>>::deserialize(from)?.map(|text| text.0))
 }
 
