@@ -41,6 +41,7 @@ impl Keeper {
     fn save(&mut self) {
         let durable = self.log.durable();
         for exporter in &self.exporters {
+            exporter.settle(&exporter.dead_letters.settled());
             let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
                 // The next save tries again; until then a crash sends more events twice.
@@ -56,6 +57,11 @@ impl Keeper {
         let pinned = bases.min().unwrap_or_else(|| self.log.written());
         if let Err(problem) = self.log.retain(pinned) {
             error!(%problem, "retention failed");
+        }
+        for exporter in &self.exporters {
+            if let Err(problem) = exporter.dead_letters.retain() {
+                error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
+            }
         }
     }
 
