@@ -25,6 +25,8 @@ pub struct Vendor {
     pub options: &'static [Opt],
     /// The formats it takes; the first is the default.
     pub formats: &'static [Format],
+    /// Whether `schema.default_format` chooses, because the destination prefers none.
+    pub takes_default_format: bool,
     /// How documents are wrapped and framed; the first row whose condition holds.
     pub shapes: &'static [(When, Shape)],
     /// The endpoints, in order of preference, from the options.
@@ -62,6 +64,7 @@ impl Vendor {
         about: "",
         options: &[],
         formats: &[Format::Native],
+        takes_default_format: false,
         shapes: &[],
         endpoints: |_| Ok(Vec::new()),
         auth: |_| Ok(Vec::new()),

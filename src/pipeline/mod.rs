@@ -1,0 +1,2 @@
+//! The engine at work.
+mod board;
