@@ -68,5 +68,6 @@ pub mod deliver;
 pub mod event;
 pub mod metrics;
 pub mod pipeline;
+pub mod schemas;
 pub mod transform;
 pub mod vendors;
