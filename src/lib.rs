@@ -70,4 +70,3 @@ pub mod metrics;
 pub mod pipeline;
 pub mod schemas;
 pub mod transform;
-pub mod vendors;

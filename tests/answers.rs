@@ -105,7 +105,8 @@ fn check(vendor: &'static Vendor) {
         let call = call.unwrap_or_else(|| panic!("{}: no such call", case.name));
         let found = spell(&judge(call, &case.response()));
         if found != case.expected {
-            let _ = writeln!(wrong, "{}\n  expected {}\n  found    {found}", case.name, case.expected);
+            let _ =
+                writeln!(wrong, "{}\n  expected {}\n  found    {found}", case.name, case.expected);
             let block = written.find(&format!("## {}\n", case.name)).expect("it was read there");
             let line = block + written[block..].find("\n=").expect("every case has one") + 1;
             let end = line + written[line..].find('\n').unwrap_or(written.len() - line);
@@ -230,7 +231,9 @@ fn spell(verdict: &Verdict) -> String {
         Fate::Split => "split".to_owned(),
         Fate::Bisect => "bisect".to_owned(),
         Fate::Reshape(level) => format!("reshape {level:?}"),
-        Fate::Hold { cause, scope } => format!("hold {} {}", cause_word(*cause), scope_word(*scope)),
+        Fate::Hold { cause, scope } => {
+            format!("hold {} {}", cause_word(*cause), scope_word(*scope))
+        }
         Fate::Reject => "reject".to_owned(),
         Fate::Without(option) => format!("without {option}"),
         Fate::Rechannel => "rechannel".to_owned(),

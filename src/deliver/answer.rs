@@ -29,7 +29,8 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use]
 pub fn judge(call: &Call, response: &Response<'_>) -> Verdict {
     let read = call.responses.read.and_then(|read| read(response));
-    let mut verdict = read.or_else(|| row(call, response.status)).unwrap_or_else(|| usual(response));
+    let mut verdict =
+        read.or_else(|| row(call, response.status)).unwrap_or_else(|| usual(response));
     if let Fate::Items(items) = &verdict.fate {
         if items.len() != response.events {
             let problem = format!("{} fates for {} events", items.len(), response.events);

@@ -19,9 +19,7 @@ impl Transport for Lines {
         // A pipe may be full for as long as its reader likes, so the write leaves this thread.
         let written = tokio::task::spawn_blocking(move || write(&body)).await;
         match written {
-            Ok(Ok(())) => {
-                Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() })
-            }
+            Ok(Ok(())) => Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() }),
             Ok(Err(error)) => Err(lost(&error)),
             Err(_) => Err(lost(&io::Error::other("the writing thread ended"))),
         }

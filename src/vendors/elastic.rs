@@ -196,8 +196,11 @@ fn auth(options: &Options) -> Result<Credentials, Problem> {
         (Some(_), _) => "api_key",
         (None, Some(_)) => "basic",
         (None, None) if kind.is_none() => {
-            return Err(problem("auth", "is required: api_key, or username and password, or \
-                                        type: none"));
+            return Err(problem(
+                "auth",
+                "is required: api_key, or username and password, or \
+                                        type: none",
+            ));
         }
         (None, None) => "none",
     };
@@ -234,8 +237,11 @@ fn encoded_key(key: &str, id: Option<&str>) -> Result<String, Problem> {
     if is_opaque || is_encoded {
         return Ok(key.to_owned());
     }
-    Err(problem("auth.api_key", "is neither the encoded form nor id:key; give auth.api_key_id, or \
-                                 copy the field `encoded` of the answer that created it"))
+    Err(problem(
+        "auth.api_key",
+        "is neither the encoded form nor id:key; give auth.api_key_id, or \
+                                 copy the field `encoded` of the answer that created it",
+    ))
 }
 
 /// Names that follow from the options, and rules that join several of them.

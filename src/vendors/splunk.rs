@@ -170,7 +170,10 @@ fn endpoint(text: &str) -> Result<Uri, Problem> {
         return Err(wrong());
     }
     if uri.query().is_some() || uri.authority().is_some_and(|at| at.as_str().contains('@')) {
-        return Err(problem("hec_url", "must carry neither credentials nor a query: set hec_token"));
+        return Err(problem(
+            "hec_url",
+            "must carry neither credentials nor a query: set hec_token",
+        ));
     }
     Ok(uri)
 }

@@ -83,7 +83,8 @@ fn read_items(response: &Response<'_>) -> Verdict {
     let Some(items) = fates.items else {
         return Verdict::new(Fate::Delivered, "accepted");
     };
-    let busy = items.iter().any(|item| matches!(item, ItemFate::Retry(why) if why.class == "throttled"));
+    let busy =
+        items.iter().any(|item| matches!(item, ItemFate::Retry(why) if why.class == "throttled"));
     let pace = if busy { Pace::Ease } else { Pace::Keep };
     Verdict::new(Fate::Items(items), "accepted").at(pace)
 }
@@ -269,7 +270,9 @@ impl Words<'_> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn optional_text<'de, D: de::Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+fn optional_text<'de, D: de::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<Text<'de>>::deserialize(from)?.map(|text| text.0))
 }
 

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use http::Uri;
 
 use crate::deliver::{Options, Problem};
@@ -23,7 +23,8 @@ pub(super) fn nodes(options: &Options) -> Result<Vec<Uri>, Problem> {
 }
 
 fn node(text: &str) -> Result<Uri, Problem> {
-    let uri: Uri = text.parse().map_err(|_| problem("nodes", "needs URLs like https://host:9200"))?;
+    let uri: Uri =
+        text.parse().map_err(|_| problem("nodes", "needs URLs like https://host:9200"))?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     if !is_http || uri.host().is_none() {
         return Err(problem("nodes", "needs absolute URLs like https://host:9200"));
@@ -108,7 +109,9 @@ pub(super) fn names(options: &Options) -> Result<Names, Problem> {
     let fixed = without_placeholders(inner).ok_or_else(|| wrong("has a brace without partner"))?;
     let literal: String = fixed.concat();
     if let Some(bad) = literal.chars().find(|&c| clean(c) != c) {
-        return Err(wrong(&format!("must not contain {bad:?}: index names are lower case, without blanks and \\ / * ? \" < > | , # :")));
+        return Err(wrong(&format!(
+            "must not contain {bad:?}: index names are lower case, without blanks and \\ / * ? \" < > | , # :"
+        )));
     }
     if literal.starts_with(NOT_FIRST) || fixed[0].is_empty() {
         return Err(wrong("must begin with a fixed text that is none of - _ + and no placeholder"));

@@ -69,15 +69,18 @@ pub(super) fn need_bootstrap(response: &Response<'_>) -> Need {
     if indices.len() == 1 || indices.values().any(writes) {
         return Need::Done;
     }
-    Need::Fail("the alias has several indices and none of them takes writes: mark one with \
+    Need::Fail(
+        "the alias has several indices and none of them takes writes: mark one with \
                 is_write_index"
-        .to_owned())
+            .to_owned(),
+    )
 }
 
 /// Reads the answer to creating the first index: another process may have been quicker.
 pub(super) fn read_bootstrap(response: &Response<'_>) -> Option<Verdict> {
     let exists = response.status == 400
-        && error_type(response.body).is_some_and(|kind| kind == "resource_already_exists_exception");
+        && error_type(response.body)
+            .is_some_and(|kind| kind == "resource_already_exists_exception");
     exists.then(|| Verdict::new(Fate::Delivered, "accepted"))
 }
 
@@ -109,9 +112,11 @@ fn need(response: &Response<'_>, ours: &Value, find: impl Fn(&Value) -> Option<V
     if is_ours && theirs["_meta"]["digest"] != ours["_meta"]["digest"] {
         return Need::Act;
     }
-    Need::Leave("it exists and differs from what the configuration says; it is left as it is: set \
+    Need::Leave(
+        "it exists and differs from what the configuration says; it is left as it is: set \
                  init.overwrite to replace it"
-        .to_owned())
+            .to_owned(),
+    )
 }
 
 /// Whether everything wanted is there; the cluster may have filled in more.

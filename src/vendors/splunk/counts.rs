@@ -5,12 +5,7 @@ use serde_json::json;
 use crate::deliver::{Derived, Options, Tally, Window};
 
 /// Appends one metric event per guard and severity (`splunk.md`, Metrics).
-pub(super) fn write(
-    window: &Window<'_>,
-    options: &Options,
-    _derived: &Derived,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn write(window: &Window<'_>, options: &Options, _derived: &Derived, out: &mut Vec<u8>) {
     // Types are told apart by the engine and not by this index, so neighbours are added up.
     let same = |a: &Tally<'_>, b: &Tally<'_>| a.guard == b.guard && a.severity == b.severity;
     for (at, tallies) in window.tallies.chunk_by(same).enumerate() {
