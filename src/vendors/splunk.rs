@@ -34,6 +34,7 @@ pub static SPLUNK: Vendor = Vendor {
     resend: Resend::Ambiguous,
     // Behind a balancer only the indexer that took a batch can confirm it.
     cookies: true,
+    resend_mark: Some(envelope::RESEND),
     meter: Some(&METER),
     ..Vendor::BASE
 };

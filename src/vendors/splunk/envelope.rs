@@ -16,6 +16,9 @@ pub(super) struct Indexed {
     pub(super) minimal: bool,
 }
 
+/// What marks a batch that is sent again because nothing confirmed it.
+pub(super) const RESEND: (&str, &str) = ("fields.shrike_resend", "1");
+
 /// The field with this name.
 pub(super) fn field(name: &str) -> Option<&'static Indexed> {
     FIELDS.iter().find(|field| field.name == name)
@@ -65,7 +68,7 @@ pub(super) static ENVELOPE: Schema = Schema {
         row("fields.resource_path", Source::Event(F::ResourcePath, write::text)),
         row("fields.dest_host", Source::Event(F::ResourceHost, write::text)),
         row("fields.dest_port", Source::Event(F::ResourcePort, write::text)),
-        row("fields.shrike_resend", Source::Option("resend")),
+        row(RESEND.0, Source::Option(RESEND.0)),
     ]),
     required: &["event"],
     // A blank field would be refused, or found by searches for it.
