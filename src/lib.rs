@@ -70,3 +70,4 @@ pub mod metrics;
 pub mod pipeline;
 pub mod schemas;
 pub mod transform;
+pub mod vendors;

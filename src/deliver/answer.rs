@@ -254,5 +254,5 @@ const QUOTE_WINDOW: usize = 16 * DETAIL_BYTES_MAX;
 /// What stands for a secret.
 const HIDDEN: &str = "***";
 
-/// Authorization schemes whose credentials a destination may echo.
-const SCHEMES: &[&str] = &["ApiKey", "Basic", "Bearer", "GenieKey", "Splunk"];
+/// Authorization schemes whose credentials are not the option itself but made from it.
+const SCHEMES: &[&str] = &["ApiKey", "Basic", "Bearer"];

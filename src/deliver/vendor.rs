@@ -54,6 +54,12 @@ pub struct Vendor {
     pub wire: Wire,
     /// Whether cookies are kept per connection group, as sticky balancers need.
     pub cookies: bool,
+    /// The text (name, value) with which plans of [`Level::Resend`] are compiled, for a row whose
+    /// source is [`Source::Option`] of that name; `None` renders a resend like the first attempt.
+    ///
+    /// [`Level::Resend`]: super::Level::Resend
+    /// [`Source::Option`]: crate::transform::Source::Option
+    pub resend_mark: Option<(&'static str, &'static str)>,
     /// How counts are sent beside the events, if the vendor takes any.
     pub meter: Option<&'static Meter>,
 }
@@ -80,6 +86,7 @@ impl Vendor {
         order: Order::Any,
         wire: Wire::Http,
         cookies: false,
+        resend_mark: None,
         meter: None,
     };
 

@@ -80,7 +80,9 @@ pub enum Level {
     Shrink,
     /// As plain text.
     Plain,
-    /// Marked as sent before: the plan is compiled with the text `resend`, which is `1`.
+    /// Marked as sent before, as [`Vendor::resend_mark`] says.
+    ///
+    /// [`Vendor::resend_mark`]: super::Vendor::resend_mark
     Resend,
 }
 

@@ -12,8 +12,8 @@ use crate::deliver::{
     Options, Pace, Prefix, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Step, Vendor,
     Verdict, When,
 };
-use crate::event::{FieldId as F, Value};
-use crate::transform::{Encoder, Field, Format, Layout, Schema, Source, Syntax};
+use crate::event::FieldId as F;
+use crate::transform::{Format, Layout, Schema, Source, row, write};
 
 /// Elasticsearch and Elastic Cloud (`elastic.md`).
 pub static ELASTIC: Vendor = Vendor {
@@ -53,27 +53,13 @@ const BULK: Shape = Shape {
 /// The action line. `create` always: data streams take nothing else, and it makes the id count.
 static ACTION: Schema = Schema {
     name: "bulk action",
-    syntax: &JSON,
     layout: Layout::Table(&[
-        Field { key: "create._index", source: Source::Pattern("index"), max: 255 },
-        Field { key: "create._id", source: Source::Event(F::EventId, id), max: 0 },
+        row("create._index", Source::Pattern("index", &place::CLEAN)),
+        row("create._id", Source::Event(F::EventId, write::value)),
     ]),
+    required: &["create._index", "create._id"],
+    ..Schema::BASE
 };
-
-pub(super) static JSON: Syntax = Syntax {
-    name: "json",
-    open: "{",
-    close: "}",
-    between: ",",
-    key: ("\"", "\":"),
-    text: ("\"", "\""),
-    nests: true,
-    escape: |_| None,
-};
-
-fn id(encoder: &mut Encoder<'_>, value: Value<'_>) {
-    encoder.raw(value.json);
-}
 
 const CALLS: &[Call] = &[
     Call {

@@ -34,6 +34,7 @@ pub static SPLUNK: Vendor = Vendor {
     resend: Resend::Ambiguous,
     // Behind a balancer only the indexer that took a batch can confirm it.
     cookies: true,
+    resend_mark: Some(envelope::RESEND),
     meter: Some(&METER),
     ..Vendor::BASE
 };
@@ -204,6 +205,10 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         let known: Vec<&str> = envelope::FIELDS.iter().map(|field| field.name).collect();
         let text = format!("knows no {name:?}; it takes minimal, full, or of {}", known.join(", "));
         return Err(problem("indexed_fields", &text));
+    }
+    // Lines have no envelope that something could be left out of.
+    if options.text("endpoint").as_deref() == Some("raw") {
+        return Ok(Derived::NONE);
     }
     let left_out = envelope::FIELDS.iter().filter(|field| !chosen.contains(&field.name));
     Ok(Derived { texts: Vec::new(), omit: left_out.map(|field| field.key).collect() })

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use http::Uri;
 
 use crate::deliver::{Options, Problem};
+use crate::transform::Clean;
 
 /// The nodes: as written, or as the Cloud ID says.
 pub(super) fn nodes(options: &Options) -> Result<Vec<Uri>, Problem> {
@@ -133,6 +134,13 @@ pub(super) fn names(options: &Options) -> Result<Names, Problem> {
     }
     Ok(Names { target, base, catches: caught })
 }
+
+/// What values are cleaned of in an index name, and how long it may be.
+///
+/// "Cannot start with -, _, +; cannot be longer than 255 bytes" (Create index API). The name begins
+/// with a fixed text, see [`names`].
+pub(super) static CLEAN: Clean =
+    Clean { each: clean, not_first: "-_+", absent: "default", bytes_max: 255 };
 
 /// What a character of a value becomes in an index name.
 ///

@@ -3,8 +3,8 @@
 //! "Only these keys exist: time, host, source, sourcetype, index, event, fields. An unknown key is
 //! answered 200 but silently ends parsing."
 
-use crate::event::{Event, FieldId as F, Value};
-use crate::transform::{Encoder, Field, Layout, Schema, Source};
+use crate::event::{Event, FieldId as F};
+use crate::transform::{Empty, Encoder, Layout, Schema, Source, row, write};
 
 /// A field that may be indexed beside the event.
 pub(super) struct Indexed {
@@ -15,6 +15,9 @@ pub(super) struct Indexed {
     /// Whether `indexed_fields: minimal` has it.
     pub(super) minimal: bool,
 }
+
+/// What marks a batch that is sent again because nothing confirmed it.
+pub(super) const RESEND: (&str, &str) = ("fields.shrike_resend", "1");
 
 /// The field with this name.
 pub(super) fn field(name: &str) -> Option<&'static Indexed> {
@@ -43,59 +46,35 @@ pub(super) const FIELDS: &[Indexed] = &[
 /// The envelope.
 pub(super) static ENVELOPE: Schema = Schema {
     name: "HEC envelope",
-    syntax: &super::super::elastic::JSON,
     layout: Layout::Table(&[
-        row("time", Source::Derived(&[F::Timestamp], time)),
+        row("time", Source::Derived(&[F::Timestamp], write::epoch_seconds)),
         row("host", Source::Option("host")),
         row("source", Source::Option("source")),
         row("sourcetype", Source::Option("sourcetype")),
         row("index", Source::Option("index")),
         row("event", Source::Doc),
-        row("fields.severity", Source::Event(F::Severity, text)),
-        row("fields.guard", Source::Event(F::Guard, text)),
+        row("fields.severity", Source::Event(F::Severity, write::text)),
+        row("fields.guard", Source::Event(F::Guard, write::text)),
         row("fields.environment", Source::Derived(&[F::SessionEnvironment], environment)),
         row("fields.tenant_id", Source::Derived(&[F::SessionTenantId], tenant)),
-        row("fields.mitre_tactic", Source::Event(F::Tactic, text)),
-        row("fields.mitre_technique", Source::Event(F::Technique, text)),
-        row("fields.agent_id", Source::Event(F::AgentId, text)),
-        row("fields.session_id", Source::Event(F::SessionId, text)),
-        row("fields.user", Source::Event(F::SessionUserId, text)),
-        row("fields.decision_allowed", Source::Event(F::Allowed, text)),
-        row("fields.resource_type", Source::Event(F::ResourceType, text)),
-        row("fields.resource_name", Source::Event(F::ResourceName, text)),
-        row("fields.resource_path", Source::Event(F::ResourcePath, text)),
-        row("fields.dest_host", Source::Event(F::ResourceHost, text)),
-        row("fields.dest_port", Source::Event(F::ResourcePort, text)),
-        row("fields.shrike_resend", Source::Option("resend")),
+        row("fields.mitre_tactic", Source::Event(F::Tactic, write::text)),
+        row("fields.mitre_technique", Source::Event(F::Technique, write::text)),
+        row("fields.agent_id", Source::Event(F::AgentId, write::text)),
+        row("fields.session_id", Source::Event(F::SessionId, write::text)),
+        row("fields.user", Source::Event(F::SessionUserId, write::text)),
+        row("fields.decision_allowed", Source::Event(F::Allowed, write::text)),
+        row("fields.resource_type", Source::Event(F::ResourceType, write::text)),
+        row("fields.resource_name", Source::Event(F::ResourceName, write::text)),
+        row("fields.resource_path", Source::Event(F::ResourcePath, write::text)),
+        row("fields.dest_host", Source::Event(F::ResourceHost, write::text)),
+        row("fields.dest_port", Source::Event(F::ResourcePort, write::text)),
+        row(RESEND.0, Source::Option(RESEND.0)),
     ]),
+    required: &["event"],
+    // A blank field would be refused, or found by searches for it.
+    empty: Empty::Drop,
+    ..Schema::BASE
 };
-
-const fn row(key: &'static str, source: Source) -> Field {
-    Field { key, source, max: 0 }
-}
-
-/// "Flat object; string, or array of strings": numbers and truth values become strings.
-fn text(encoder: &mut Encoder<'_>, value: Value<'_>) {
-    encoder.raw(b"\"");
-    encoder.raw(value.text());
-    encoder.raw(b"\"");
-}
-
-/// Epoch seconds with six digits, from integers: the server keeps microseconds.
-fn time(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let at = event.opened.time;
-    let (secs, micros) = match at.secs {
-        secs @ 0.. => (secs.unsigned_abs(), at.nanos / 1000),
-        // Before 1970 the fraction counts down from the next second.
-        secs => match (1_000_000 - at.nanos / 1000) % 1_000_000 {
-            0 => (secs.unsigned_abs(), 0),
-            micros => (secs.unsigned_abs() - 1, micros),
-        },
-    };
-    let sign = if at.secs < 0 { "-" } else { "" };
-    encoder.raw(format!("{sign}{secs}.{micros:06}").as_bytes());
-    true
-}
 
 fn environment(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     or(encoder, event.text(F::SessionEnvironment), b"unknown")
@@ -105,9 +84,8 @@ fn tenant(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     or(encoder, event.text(F::SessionTenantId), b"default")
 }
 
+/// The text, or what stands for an absent or empty one.
 fn or(encoder: &mut Encoder<'_>, text: &[u8], fallback: &[u8]) -> bool {
-    encoder.raw(b"\"");
-    encoder.raw(if text.is_empty() { fallback } else { text });
-    encoder.raw(b"\"");
+    encoder.text(if text.is_empty() { fallback } else { text });
     true
 }
