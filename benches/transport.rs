@@ -58,7 +58,8 @@ const WAYS: &[Way] = &[
 
 fn report(way: &Way, bytes: usize, pki: &Pki) {
     let requests = (ROUND_BYTES / bytes).max(1);
-    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| round(way, bytes, requests, pki)).collect();
+    let mut rounds: Vec<(f64, f64)> =
+        (0..ROUNDS).map(|_| round(way, bytes, requests, pki)).collect();
     rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (cpu, wall) = rounds[ROUNDS / 2];
     let gigabytes = (bytes * requests) as f64 / 1e9;
