@@ -90,9 +90,9 @@ impl DeadLetters {
 /// The letter as one line of JSON (`pipeline.md`, Dead-letter store).
 fn record(exporter: &str, letter: &DeadLetter, document: Option<&[u8]>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let failing_for = letter.failed_since.map_or(Duration::ZERO, |since| {
-        Instant::now().saturating_duration_since(since)
-    });
+    let failing_for = letter
+        .failed_since
+        .map_or(Duration::ZERO, |since| Instant::now().saturating_duration_since(since));
     let event = document
         .and_then(|bytes| std::str::from_utf8(bytes).ok())
         .and_then(|text| RawValue::from_string(text.to_owned()).ok());

@@ -137,10 +137,8 @@ impl Engine {
             let endpoints = endpoints(&spec)?.len().max(1);
             let concurrency = concurrency(&spec, workers);
             let slots = u32::try_from(concurrency).unwrap_or(u32::MAX);
-            let gate = Gate::new(
-                GateSettings::new(&spec.settings, endpoints, slots),
-                Instant::now(),
-            );
+            let gate =
+                Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
             let dead_letters = DeadLetters::open(&options.state_dir, &name)?;
             let exporter = Arc::new(Exporter::compile(
                 spec,
@@ -310,10 +308,7 @@ fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
 
 fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
     (spec.settings.vendor.endpoints)(&spec.settings.options).map_err(|problem| {
-        EngineError::Exporter {
-            name: spec.settings.name.clone(),
-            problem: problem.to_string(),
-        }
+        EngineError::Exporter { name: spec.settings.name.clone(), problem: problem.to_string() }
     })
 }
 
@@ -332,8 +327,7 @@ fn networks(spec: &ExporterSpec, workers: usize) -> Result<Vec<Network>, EngineE
     if settings.vendor.wire == Wire::Lines {
         return Ok((0..lanes).map(|_| Network::Lines(Lines)).collect());
     }
-    let refuse =
-        |source| EngineError::Transport { name: settings.name.clone(), source };
+    let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
     let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
     let destination = Arc::new(destination.map_err(refuse)?);
     let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };

@@ -16,9 +16,9 @@ use crate::deliver::{
     SenderSettings, Settings, Setup, Shape, Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settle, Settled, Span};
+use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
-use crate::log::Reader;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
 
 /// One exporter as it is configured, with the schemas that its format names.
@@ -223,7 +223,10 @@ impl Exporter {
     pub(crate) fn pending(&self, reader: &Reader, head: Offset) -> u64 {
         let claimed = self.lanes.iter().map(|lane| {
             let load = |at: &AtomicU64| at.load(Ordering::Acquire);
-            (Offset::new(load(&lane.unread_from)), Offset::new(load(&lane.unread_to).min(head.bytes())))
+            (
+                Offset::new(load(&lane.unread_from)),
+                Offset::new(load(&lane.unread_to).min(head.bytes())),
+            )
         });
         let pieces = self.board.unclaimed(head).into_iter().chain(claimed);
         let spans = pieces.filter(|(from, to)| from < to).map(|(from, to)| Span { from, to });
@@ -346,7 +349,11 @@ impl Exporter {
     pub(crate) fn bury(&self, letter: &DeadLetter, document: Option<Vec<u8>>) {
         if let Err(problem) = self.dead_letters.bury(self.name(), letter, document.as_deref()) {
             let name = self.name();
-            tracing::error!(exporter = name, problem, "dead letter not written; event stays pending");
+            tracing::error!(
+                exporter = name,
+                problem,
+                "dead letter not written; event stays pending"
+            );
             self.note_error(format!("dead letter not written: {problem}"), Instant::now());
         }
     }
@@ -394,9 +401,9 @@ impl Route {
             }
             Prefix::None | Prefix::OctetCount => None,
         };
-        let marked = vendor.resend_mark.map(|(key, text)| {
+        let marked = vendor.resend_mark.map(|(name, text)| {
             let mut marked = overrides.clone();
-            marked.mark = Some((key, text));
+            marked.texts.push((name.to_owned(), text.to_owned()));
             compile(&marked)
         });
         let credentials: Credentials =
@@ -453,7 +460,7 @@ fn shrunk(overrides: &Overrides) -> Overrides {
     let mut shrunk = overrides.clone();
     shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
     shrunk.raw = None;
-    shrunk.truncated = true;
+    shrunk.texts.push((TRUNCATED.to_owned(), "true".to_owned()));
     shrunk
 }
 
@@ -472,3 +479,5 @@ fn packing(settings: &Settings, shape: &'static Shape) -> Packing {
 
 /// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
+const TRUNCATED: &str = "truncated";

@@ -77,7 +77,11 @@ impl Keeper {
             }
             let floor = Offset::new(head.bytes() - bound);
             let skipped = skip(exporter, &mut self.reader, floor);
-            warn!(exporter = exporter.name(), events = skipped, "lag bound reached: events skipped");
+            warn!(
+                exporter = exporter.name(),
+                events = skipped,
+                "lag bound reached: events skipped"
+            );
         }
     }
 }

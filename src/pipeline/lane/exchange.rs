@@ -82,7 +82,8 @@ impl Lane {
     }
 
     fn send(&mut self, id: BatchId, endpoint: usize, group: u32) {
-        let Some((batch, body)) = self.sender.batch(id).and_then(|batch| Some((batch, batch.body()?)))
+        let Some((batch, body)) =
+            self.sender.batch(id).and_then(|batch| Some((batch, batch.body()?)))
         else {
             debug_assert!(false, "the sender names a batch that has a body");
             return;
@@ -117,8 +118,9 @@ impl Lane {
         };
         let request = call.plain(self.calls.via(endpoint, 0));
         let network = Rc::clone(&self.network);
-        self.tasks
-            .spawn_local(async move { Ended::Probed { endpoint, answer: network.send(request).await } });
+        self.tasks.spawn_local(async move {
+            Ended::Probed { endpoint, answer: network.send(request).await }
+        });
     }
 
     /// Takes in what ended.
@@ -134,7 +136,9 @@ impl Lane {
             Ok(Ended::Prepared) => {}
             // Tasks are not aborted and do not panic; if one did, its request's slot is lost until
             // the lane ends, which is better than to count its events twice.
-            Err(problem) => warn!(exporter = self.exporter.name(), %problem, "a request's task ended"),
+            Err(problem) => {
+                warn!(exporter = self.exporter.name(), %problem, "a request's task ended")
+            }
         }
         self.act(now);
     }
@@ -176,8 +180,7 @@ impl Lane {
         let Some(call) = &self.calls.poll else { return };
         match answer {
             Ok(answer) => {
-                let verdict =
-                    judge(call.call, &response(&answer, 0, 0, ids, &self.calls.options));
+                let verdict = judge(call.call, &response(&answer, 0, 0, ids, &self.calls.options));
                 self.note_failure(&verdict, now);
                 self.sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
             }
