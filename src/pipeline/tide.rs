@@ -28,7 +28,7 @@ impl Tide {
     /// # Errors
     /// When the kernel gives no event descriptor.
     pub(crate) fn new(reader: Reader, waker: Waker) -> io::Result<Self> {
-        let waker = AsyncFd::new(waker)?;
+        let waker = AsyncFd::register(waker)?;
         Ok(Self { reader, waker, risen: Notify::new(), armed: Cell::new(NEVER) })
     }
 

@@ -266,7 +266,7 @@ impl Lane {
         let mut wait = SETUP_WAIT;
         for _ in 0..SETUP_ROUNDS_MAX {
             let via = self.calls.via(0, 0);
-            let again = prepare(&self.exporter, &self.network, &self.calls.options, via).await;
+            let again = prepare(&self.exporter, &*self.network, &self.calls.options, via).await;
             if !again || self.bench.stop().stage() >= Stage::Flush {
                 break;
             }
@@ -283,7 +283,7 @@ impl Lane {
         let (exporter, network) = (self.exporter.clone(), Rc::clone(&self.network));
         let (options, via) = (self.calls.options.clone(), self.calls.via(0, 0));
         self.tasks.spawn_local(async move {
-            prepare(&exporter, &network, &options, via).await;
+            prepare(&exporter, &*network, &options, via).await;
             Ended::Prepared
         });
     }
