@@ -66,6 +66,7 @@
 pub mod config;
 pub mod deliver;
 pub mod event;
+pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod schemas;
