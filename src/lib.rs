@@ -64,6 +64,7 @@
 //! per event. Only the keeper thread writes checkpoints and removes segments.
 
 pub mod config;
+pub mod control;
 pub mod deliver;
 pub mod event;
 pub mod log;

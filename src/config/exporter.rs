@@ -167,7 +167,7 @@ impl Build<'_, '_> {
             health_interval: values.span("health_interval_ms").unwrap_or_default(),
             options,
         };
-        let routes = self.routes(table, &settings.options);
+        let routes = self.routes(table);
         // After another mistake the destination would complain about what is only misspelled.
         if values.is_on("enabled") && self.mistakes.count() == self.before {
             self.vendor_rules(&settings.options);
@@ -456,7 +456,7 @@ impl Build<'_, '_> {
     }
 
     /// The rules of `routing`: each a condition and some of the keys that routes may override.
-    fn routes(&mut self, table: &[Key], options: &Options) -> Vec<RouteSettings> {
+    fn routes(&mut self, table: &[Key]) -> Vec<RouteSettings> {
         if self.vendor.route_keys.is_empty() {
             return Vec::new();
         }
@@ -468,14 +468,11 @@ impl Build<'_, '_> {
         for (n, node) in nodes.iter().enumerate() {
             let place = format!("{}.routing[{n}]", self.values.place);
             let rule = read(node, &place, &keys, self.setting.names, self.mistakes);
-            let mut options = options.clone();
-            for key in keys.iter().filter(|key| rule.is_written(key.path)) {
-                if let Some(value) = rule.value(key.path).and_then(option_value)
-                    && key.path != CONDITION.path
-                {
-                    options.set(key.path, value);
-                }
-            }
+            let own = keys.iter().filter(|key| key.path != CONDITION.path);
+            let options = own
+                .filter(|key| rule.is_written(key.path))
+                .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
+                .collect();
             match rule.text(CONDITION.path) {
                 Some(condition) => routes.push(RouteSettings { condition, options }),
                 None if rule.is_written(CONDITION.path) => {}

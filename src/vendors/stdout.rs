@@ -11,6 +11,7 @@ pub static STDOUT: Vendor = Vendor {
     name: "stdout",
     about: "The standard output: one document a line, in the log's order",
     formats: &[Format::Ecs, Format::Native],
+    takes_default_format: true,
     shapes: &[(When::Always, LINES)],
     // Room for the largest event (`pipeline.max_event_bytes`) in any format.
     limits: Limits { events: 10_000, body_bytes: 8 << 20, event_bytes: 8 << 20 },
