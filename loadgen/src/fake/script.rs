@@ -160,7 +160,7 @@ impl Rule {
         elapsed >= self.from
             && elapsed < self.to
             && (self.requests.0..self.requests.1).contains(&request)
-            && (request - self.requests.0) % self.every == 0
+            && (request - self.requests.0).is_multiple_of(self.every)
             && (self.chance >= 1.0 || random.chance(self.chance))
     }
 

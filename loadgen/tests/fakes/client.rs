@@ -7,6 +7,9 @@ use std::sync::Arc;
 use loadgen::account::Book;
 use loadgen::fake::{Auth, Elastic, Fake, Options, Rules, Script, Splunk, Vendor};
 
+/// Names and values.
+pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -51,7 +54,7 @@ pub(crate) fn splunk(options: Options, rules: Rules) -> Fake {
 pub(crate) fn send(
     fake: &Fake,
     line: &str,
-    headers: &[(&str, &str)],
+    headers: Headers<'_>,
     body: &[u8],
 ) -> io::Result<Answer> {
     let mut head = format!("{line} HTTP/1.1\r\nHost: fake\r\nConnection: close\r\n");

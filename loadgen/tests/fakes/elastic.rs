@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::client::{Answer, elastic, options, send};
+use crate::client::{Answer, Headers, elastic, options, send};
 use loadgen::fake::{Auth, Fake};
 use loadgen::generate::Stream;
 use loadgen::id::EventId;
@@ -124,7 +124,7 @@ fn a_bad_item_is_refused_alone() {
 fn headers_and_parameters_are_checked() {
     let body = item("logs", &id(0), DOCUMENT);
     let line = "POST /_bulk";
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[(&str, Headers<'_>, u16)] = &[
         (line, &[NDJSON], 200),
         (line, &[("Content-Type", "application/json; charset=UTF-8")], 200),
         (line, &[], 406),

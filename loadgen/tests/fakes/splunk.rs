@@ -1,6 +1,6 @@
 //! The fake HTTP Event Collector against hand-written requests, good and bad.
 
-use crate::client::{Answer, options, send, splunk};
+use crate::client::{Answer, Headers, options, send, splunk};
 use loadgen::fake::{Fake, Rules};
 use loadgen::id::EventId;
 
@@ -85,7 +85,7 @@ fn a_bad_envelope_has_its_code_and_number() {
 fn tokens_and_channels_are_checked() {
     let raw = "POST /services/collector/raw";
     let bad_channel = ("X-Splunk-Request-Channel", "my-channel");
-    let cases: &[(&str, &[(&str, &str)], u16, u64)] = &[
+    let cases: &[(&str, Headers<'_>, u16, u64)] = &[
         (EVENT, &[TOKEN, CHANNEL], 200, 0),
         ("POST /services/collector", &[TOKEN, CHANNEL], 200, 0),
         ("POST /services/collector/event/1.0", &[TOKEN, CHANNEL], 200, 0),

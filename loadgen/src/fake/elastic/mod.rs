@@ -168,10 +168,9 @@ impl Elastic {
             return Err(Refusal::new(400, "parse_exception", "request body is required"));
         }
         let filter = self.filter(&query.filter_path);
-        if !visit.strict && index.is_none() && query == query.plain() {
-            if let Some(reply) = self.skim(visit, &filter) {
-                return Ok(reply);
-            }
+        let may_skim = !visit.strict && index.is_none() && query == query.plain();
+        if may_skim && let Some(reply) = self.skim(visit, &filter) {
+            return Ok(reply);
         }
         self.judge(visit, index, &query, &filter)
     }
