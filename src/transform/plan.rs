@@ -1,32 +1,410 @@
-//! A schema chain compiled to a flat list of operations.
+//! A chain of schemas compiled to flat lists of operations, and their execution.
 
-use super::{Overrides, Schema};
-use crate::event::Event;
+use super::compile;
+use super::encoder::{Choices, Codec, Encoder};
+use super::json;
+use super::name::Name;
+use super::pattern::DatePart;
+use super::schema::{Clean, Derive, Overrides, Schema, Write};
+use super::write;
+use crate::event::{Event, FieldId, Opened, Place, Value};
 
 /// A compiled chain of schemas.
+///
+/// Everything static is spelled once, in one arena; an event's values are all that is written per
+/// event. Encoding cannot fail, allocates nothing but room in the buffer, and gives the same bytes
+/// for the same event.
 #[derive(Debug)]
-pub struct Plan {}
+pub struct Plan {
+    /// Text of all operations.
+    pub(super) arena: Vec<u8>,
+    /// One list per combination of cases, in the order of `picks`.
+    pub(super) programs: Vec<Vec<Op>>,
+    /// What picks the case of each schema that has cases: outermost first, with their number.
+    pub(super) picks: Vec<(fn(&Event<'_>) -> usize, usize)>,
+    /// How each schema of the chain is spelled.
+    pub(super) codecs: Vec<Codec>,
+    /// Names in templates and patterns.
+    pub(super) names: Vec<Name>,
+    /// Patterns.
+    pub(super) patterns: Vec<Pattern>,
+    /// Dates in templates.
+    pub(super) dates: Vec<Vec<DatePart>>,
+    /// Member names used by other rows, by members operation.
+    pub(super) taken: Vec<Vec<String>>,
+    /// Fields that nothing may read, by [`FieldId::bit`].
+    pub(super) hidden: u64,
+    /// What derived rows ask for.
+    pub(super) choices: Choices,
+}
 
 /// Why a chain does not compile.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The chain has no schema.
     #[error("a plan needs at least one schema")]
     Empty,
+    /// A row asks for a next schema, and there is none; or a schema stands where no row asks.
+    #[error("schema `{schema}`: {problem}")]
+    Chain {
+        /// The schema's name.
+        schema: &'static str,
+        /// What is wrong with its place in the chain.
+        problem: &'static str,
+    },
+    /// Two rows have one key.
+    #[error(
+        "schema `{schema}`: two sources write `{key}`; map one of them to another key or deny it"
+    )]
+    Twice {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A key is a value for one row and an object for another.
+    #[error("schema `{schema}`: `{key}` is a value and cannot hold `{inner}`; choose another key")]
+    Inside {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key that has a value.
+        key: String,
+        /// The key inside it.
+        inner: String,
+    },
+    /// A key is empty or has an empty part.
+    #[error("schema `{schema}`: `{key}` is no dotted key; expected names joined by dots")]
+    Key {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// An override takes away what the schema must have.
+    #[error("schema `{schema}`: `{key}` is required; {cause} would remove it")]
+    Required {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The override that removes it.
+        cause: String,
+    },
+    /// A key to leave out that no row has.
+    #[error("no key `{key}` to leave out{hint}")]
+    Omit {
+        /// The key.
+        key: String,
+        /// The nearest key, as a question.
+        hint: String,
+    },
+    /// Part of the metadata cannot be denied alone, because metadata is copied whole.
+    #[error("`{field}` is part of `metadata`, which is copied whole; deny `metadata` instead")]
+    Part {
+        /// The field's path.
+        field: &'static str,
+    },
+    /// A template or pattern does not parse.
+    #[error("`{name}`, character {}: {problem}", at + 1)]
+    Pattern {
+        /// The option or schema that holds the text.
+        name: String,
+        /// The byte where it stops, from 0.
+        at: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// More objects inside objects than a plan keeps track of.
+    #[error("schema `{schema}`: objects nest deeper than {}", Plan::DEPTH_MAX)]
+    Deep {
+        /// The schema's name.
+        schema: &'static str,
+    },
+}
+
+/// A piece of the arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// What a row with a dynamic value needs beside the value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// The key and what stands before the value.
+    pub(super) lead: Span,
+    /// The separator, and the brackets of objects that end with this row.
+    pub(super) trail: Span,
+    /// Which codec spells it.
+    pub(super) codec: u8,
+    /// Characters at most, 0 for no limit.
+    pub(super) max: u16,
+    /// Whether an empty text leaves no row.
+    pub(super) drops_empty: bool,
+}
+
+/// One step of a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op {
+    /// Text.
+    Text(Span),
+    /// A field as it lies in the record.
+    Copy { row: Row, field: FieldId },
+    /// A field through a writer.
+    Write { row: Row, field: FieldId, write: Write },
+    /// A computed row.
+    Derive { row: Row, derive: Derive },
+    /// The members of a field's object.
+    Members { row: Row, field: FieldId, taken: u16 },
+    /// Computed members.
+    DeriveMembers { row: Row, derive: Derive, taken: u16 },
+    /// Text that accompanies any of these fields.
+    With { fields: u64, text: Span },
+    /// An option with placeholders.
+    Pattern { row: Row, pattern: u16 },
+    /// A value in a template.
+    Value { codec: u8, name: u16 },
+    /// A date in a template.
+    Date { codec: u8, date: u16 },
+    /// An object begins; what was written is remembered in the slot.
+    Open { slot: u8, text: Span },
+    /// An object ends; one that is empty is taken back.
+    Close { slot: u8, between: u8, text: Span },
+    /// The document, or an object that is never empty, ends.
+    End { slot: u8, between: u8, text: Span },
+}
+
+/// An option with placeholders, ready to be written.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) pieces: Vec<PatternPiece>,
+    pub(super) clean: &'static Clean,
+    /// Bytes that all values together may have.
+    pub(super) values_max: usize,
+}
+
+/// A piece of a pattern.
+#[derive(Debug)]
+pub(super) enum PatternPiece {
+    Text(String),
+    Value(Name),
+    Date(Vec<DatePart>),
+}
+
+/// Where an object began and where its first row stands.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    start: usize,
+    inside: usize,
 }
 
 impl Plan {
+    /// Objects that may be open at once.
+    ///
+    /// ECS nests 4 deep, an envelope adds 1; mapped keys may add some.
+    pub const DEPTH_MAX: usize = 16;
+
     /// Compiles a chain, outermost schema first.
     ///
     /// # Errors
-    /// When an override contradicts the schemas.
-    pub fn compile(chain: &[&'static Schema], _overrides: &Overrides) -> Result<Self, PlanError> {
-        if chain.is_empty() {
-            return Err(PlanError::Empty);
-        }
-        Ok(Self {})
+    /// When an override contradicts the schemas, or a text with placeholders does not parse.
+    pub fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Result<Self, PlanError> {
+        compile::compile(chain, overrides)
     }
 
     /// Appends the event's document.
-    pub fn encode(&self, _event: &Event<'_>, _out: &mut Vec<u8>) {}
+    pub fn encode(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if self.hidden == 0 {
+            return self.run(event, out);
+        }
+        let opened = without(event.opened, self.hidden);
+        self.run(&Event { opened: &opened, ..*event }, out);
+    }
+
+    fn run(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let mut program = 0;
+        for &(pick, cases) in &self.picks {
+            program = program * cases + pick(event).min(cases - 1);
+        }
+        let mut encoder = Encoder::new(out, &self.codecs[0], self.choices);
+        let mut marks = [Mark::default(); Self::DEPTH_MAX];
+        for op in &self.programs[program] {
+            self.step(op, event, &mut marks, &mut encoder);
+        }
+    }
+
+    #[inline]
+    fn step<'a>(
+        &'a self,
+        op: &Op,
+        event: &Event<'_>,
+        marks: &mut [Mark; Self::DEPTH_MAX],
+        encoder: &mut Encoder<'a>,
+    ) {
+        match *op {
+            Op::Text(text) => encoder.out().extend_from_slice(self.text(text)),
+            Op::Copy { row, field } => {
+                if let Some(value) = row_value(event, field, row) {
+                    let out = encoder.out();
+                    out.extend_from_slice(self.text(row.lead));
+                    out.extend_from_slice(value.json);
+                    out.extend_from_slice(self.text(row.trail));
+                }
+            }
+            Op::Write { row, field, write } => {
+                if let Some(value) = row_value(event, field, row) {
+                    self.row(row, encoder, |encoder| {
+                        write(encoder, value);
+                        true
+                    });
+                }
+            }
+            Op::Derive { row, derive } => self.row(row, encoder, |encoder| derive(encoder, event)),
+            Op::Pattern { row, pattern } => {
+                let pattern = &self.patterns[usize::from(pattern)];
+                self.row(row, encoder, |encoder| pattern.write(event, encoder));
+            }
+            Op::With { fields, text } => {
+                if FieldId::ALL.iter().any(|&id| fields & id.bit() != 0 && event.has(id)) {
+                    encoder.out().extend_from_slice(self.text(text));
+                }
+            }
+            Op::Members { row, field, taken } => {
+                if let Some(value) = event.value(field) {
+                    self.begin_members(row, taken, encoder);
+                    encoder.members(value);
+                }
+            }
+            Op::DeriveMembers { row, derive, taken } => {
+                self.begin_members(row, taken, encoder);
+                derive(encoder, event);
+            }
+            Op::Value { codec, name } => {
+                encoder.begin(&self.codecs[usize::from(codec)], 0);
+                if let Some(value) = self.names[usize::from(name)].value(event) {
+                    write::bare(encoder, value);
+                }
+            }
+            Op::Date { codec, date } => {
+                encoder.begin(&self.codecs[usize::from(codec)], 0);
+                write::date(&self.dates[usize::from(date)], event.opened.time, encoder);
+            }
+            Op::Open { slot, text } => {
+                let out = encoder.out();
+                let start = out.len();
+                out.extend_from_slice(self.text(text));
+                marks[usize::from(slot)] = Mark { start, inside: out.len() };
+            }
+            Op::Close { slot, between, text } => {
+                let (out, mark) = (encoder.out(), marks[usize::from(slot)]);
+                if out.len() == mark.inside {
+                    out.truncate(mark.start);
+                } else {
+                    out.truncate(out.len() - usize::from(between));
+                    out.extend_from_slice(self.text(text));
+                }
+            }
+            Op::End { slot, between, text } => {
+                let (out, mark) = (encoder.out(), marks[usize::from(slot)]);
+                if out.len() != mark.inside {
+                    out.truncate(out.len() - usize::from(between));
+                }
+                out.extend_from_slice(self.text(text));
+            }
+        }
+    }
+
+    /// Writes a row, or takes it back when there is nothing to write.
+    #[inline]
+    fn row<'a>(
+        &'a self,
+        row: Row,
+        encoder: &mut Encoder<'a>,
+        write: impl FnOnce(&mut Encoder<'a>) -> bool,
+    ) {
+        encoder.begin(&self.codecs[usize::from(row.codec)], row.max);
+        let start = encoder.out().len();
+        encoder.out().extend_from_slice(self.text(row.lead));
+        if write(encoder) {
+            encoder.out().extend_from_slice(self.text(row.trail));
+        } else {
+            encoder.out().truncate(start);
+        }
+    }
+
+    fn begin_members<'a>(&'a self, row: Row, taken: u16, encoder: &mut Encoder<'a>) {
+        encoder
+            .begin_members(&self.codecs[usize::from(row.codec)], &self.taken[usize::from(taken)]);
+    }
+
+    #[inline]
+    fn text(&self, span: Span) -> &[u8] {
+        &self.arena[span.start as usize..][..span.len as usize]
+    }
+}
+
+/// The field's value, unless the row is left out.
+#[inline]
+fn row_value<'a>(event: &Event<'a>, field: FieldId, row: Row) -> Option<Value<'a>> {
+    event.value(field).filter(|value| !(row.drops_empty && value.json == b"\"\""))
+}
+
+/// The same judgements without the places of these fields.
+fn without(opened: &Opened, hidden: u64) -> Opened {
+    let mut opened = opened.clone();
+    for (place, id) in opened.places.iter_mut().zip(FieldId::ALL) {
+        if hidden & id.bit() != 0 {
+            *place = Place::default();
+        }
+    }
+    opened
+}
+
+impl Pattern {
+    /// Writes the text; false when nothing is left of it.
+    fn write(&self, event: &Event<'_>, encoder: &mut Encoder<'_>) -> bool {
+        let mut left = self.values_max;
+        let mut first = true;
+        encoder.open_text();
+        for piece in &self.pieces {
+            match piece {
+                PatternPiece::Text(text) => {
+                    encoder.plain(text.as_bytes());
+                    first = false;
+                }
+                PatternPiece::Date(parts) => {
+                    write::date(parts, event.opened.time, encoder);
+                    first = false;
+                }
+                PatternPiece::Value(name) => {
+                    let value = name.value(event).map_or(&b""[..], Value::text);
+                    let text = if value.is_empty() { self.clean.absent.as_bytes() } else { value };
+                    first &= !self.value(text, first, &mut left, encoder);
+                }
+            }
+        }
+        encoder.close_text();
+        !first
+    }
+
+    /// Writes a value's characters; whether there were any.
+    fn value(&self, text: &[u8], first: bool, left: &mut usize, encoder: &mut Encoder<'_>) -> bool {
+        let mut written = false;
+        let mut rest = text;
+        while let Some((char, len)) = json::character(rest) {
+            rest = &rest[len..];
+            let char = (self.clean.each)(char);
+            if first && !written && self.clean.not_first.contains(char) {
+                continue;
+            }
+            if char.len_utf8() > *left {
+                break;
+            }
+            *left -= char.len_utf8();
+            encoder.char(char);
+            written = true;
+        }
+        written
+    }
 }
