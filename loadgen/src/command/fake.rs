@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use loadgen::account::Book;
-use loadgen::fake::{self, Auth, Elastic, Options, Script, Vendor};
+use loadgen::fake::{self, Auth, Elastic, Options, Rules, Script, Splunk, Vendor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -23,11 +23,13 @@ use tokio::sync::oneshot;
 ///   requests A..B          by number since the script was set
 ///   every N                each N-th of those
 ///   chance P               this likely, seeded
+///   on PART                requests whose path contains this: on _bulk, on ack
 /// and then one action:
 ///   latency A[..B]         answer after a time, uniform between A and B
 ///   latency exp MEAN       or exponential
 ///   status N               answer with a status, without applying the request
 ///   auth                   the same as status 401
+///   code N                 answer with a code of Splunk's table; 24 and 25 apply the request
 ///   throttle TIME [date]   429 with Retry-After in seconds, or as a date
 ///   items STATUS SHARE     single items fail
 ///   reset before|after     reset the connection, before or after applying
@@ -83,6 +85,15 @@ pub(crate) struct Fake {
     /// Who may come in: `user:password` of HTTP Basic
     #[arg(long, value_name = "USER:PASSWORD")]
     basic: Option<String>,
+    /// Who may come in: splunk takes this token; any when absent
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Splunk: the token has indexer acknowledgement enabled
+    #[arg(long)]
+    acks: bool,
+    /// Splunk: the token may write to this index only; repeatable
+    #[arg(long = "index", value_name = "NAME")]
+    indexes: Vec<String>,
     /// End also when standard input ends, so that no fake outlives who started it
     #[arg(long)]
     until_eof: bool,
@@ -92,16 +103,27 @@ pub(crate) struct Fake {
 enum Kind {
     /// Elasticsearch's bulk API
     Elastic,
+    /// Splunk's HTTP Event Collector
+    Splunk,
 }
 
 impl Fake {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let name = match self.vendor {
             Kind::Elastic => "elastic",
+            Kind::Splunk => "splunk",
         };
         let book = Arc::new(Book::new(name));
         let vendor = match self.vendor {
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
+            Kind::Splunk => {
+                let rules = Rules {
+                    token: self.token.clone(),
+                    acks: self.acks,
+                    indexes: self.indexes.clone(),
+                };
+                Vendor::Splunk(Splunk::new(Arc::clone(&book), rules))
+            }
         };
         let options = Options {
             listen: self.listen,

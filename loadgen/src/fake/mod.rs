@@ -9,6 +9,7 @@ mod elastic;
 mod json;
 mod script;
 mod server;
+mod splunk;
 mod tls;
 mod vendor;
 
@@ -18,6 +19,7 @@ use http::HeaderMap;
 pub use elastic::{Auth, Elastic};
 pub use script::{Fault, Plan, Script, ScriptError, duration};
 pub use server::{Fake, FakeError, Options};
+pub use splunk::{Rules, Splunk};
 pub use tls::TlsError;
 pub use vendor::Vendor;
 

@@ -27,6 +27,8 @@ struct Rule {
     every: u64,
     /// How likely.
     chance: f64,
+    /// A part of the path; every path when it is empty.
+    on: String,
     action: Action,
 }
 
@@ -61,6 +63,8 @@ pub enum Fault {
         /// As an HTTP date instead of seconds.
         date: bool,
     },
+    /// Answered with a code of Splunk's table; one that means success is applied.
+    Code(u16),
     /// The connection is reset before the body is read.
     ResetBefore,
     /// The body is applied, then the connection is reset.
@@ -120,10 +124,10 @@ impl Script {
 
     /// What happens to request number `request`, `elapsed` after the script was set.
     #[must_use]
-    pub fn plan(&self, request: u64, elapsed: Duration, random: &mut Random) -> Plan {
+    pub fn plan(&self, path: &str, request: u64, elapsed: Duration, random: &mut Random) -> Plan {
         let mut plan = Plan::default();
         for rule in &self.rules {
-            if !rule.holds(request, elapsed, random) {
+            if !path.contains(&rule.on) || !rule.holds(request, elapsed, random) {
                 continue;
             }
             match &rule.action {
@@ -156,7 +160,7 @@ impl Rule {
         elapsed >= self.from
             && elapsed < self.to
             && (self.requests.0..self.requests.1).contains(&request)
-            && (request - self.requests.0) % self.every == 0
+            && (request - self.requests.0).is_multiple_of(self.every)
             && (self.chance >= 1.0 || random.chance(self.chance))
     }
 
@@ -168,6 +172,7 @@ impl Rule {
             requests: (0, u64::MAX),
             every: 1,
             chance: 1.0,
+            on: String::new(),
             action: Action::Refuse,
         };
         loop {
@@ -178,6 +183,7 @@ impl Rule {
                 "to" => rule.to = duration(next()?)?,
                 "every" => rule.every = number::<u64>(next()?)?.max(1),
                 "chance" => rule.chance = share(next()?)?,
+                "on" => rule.on = next()?.to_owned(),
                 "requests" => {
                     let (from, to) =
                         next()?.split_once("..").ok_or("`requests` needs a range like 10..20")?;
@@ -203,6 +209,7 @@ fn action(word: &str, rest: &[&str]) -> Result<Action, String> {
             Ok(Action::Latency(Delay::Between(duration(low)?, duration(high)?)))
         }
         ("status", [status]) => fault(Fault::Status(number(status)?)),
+        ("code", [code]) => fault(Fault::Code(number(code)?)),
         ("auth", []) => fault(Fault::Status(401)),
         ("throttle", [wait]) => fault(Fault::Throttle { wait: duration(wait)?, date: false }),
         ("throttle", [wait, "date"]) => {
@@ -270,7 +277,7 @@ mod tests {
 
     fn plan(script: &str, request: u64, elapsed_ms: u64) -> Plan {
         let script = Script::parse(script).expect(script);
-        script.plan(request, Duration::from_millis(elapsed_ms), &mut Random::new(1))
+        script.plan("/_bulk", request, Duration::from_millis(elapsed_ms), &mut Random::new(1))
     }
 
     #[test]
@@ -282,6 +289,12 @@ mod tests {
             let expected = holds.then_some(Fault::Status(503));
             assert_eq!(plan(script, request, at).fault, expected, "{request} at {at} ms");
         }
+    }
+
+    #[test]
+    fn a_rule_can_be_for_some_paths_only() {
+        assert_eq!(plan("on ack lost", 0, 0).fault, None);
+        assert_eq!(plan("on bulk code 9", 0, 0).fault, Some(Fault::Code(9)));
     }
 
     #[test]
@@ -317,7 +330,7 @@ mod tests {
         let script = Script::parse("chance 0.25 lost").expect("valid");
         let count = |seed| {
             let mut random = Random::new(seed);
-            let plans = (0..4_000).map(|at| script.plan(at, Duration::ZERO, &mut random));
+            let plans = (0..4_000).map(|at| script.plan("/", at, Duration::ZERO, &mut random));
             plans.filter(|plan| plan.fault.is_some()).count()
         };
         assert_eq!(count(7), count(7));

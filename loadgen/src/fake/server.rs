@@ -64,6 +64,9 @@ pub enum FakeError {
     /// No certificate could be had.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No such certificate.
+    #[error("cannot show the certificate {0:?}; expected `same` or `foreign`, on a fake with TLS")]
+    Certificate(String),
     /// The account could not be written.
     #[error("cannot write the account to {path}: {source}")]
     Account {
@@ -168,6 +171,11 @@ impl Fake {
         self.shared.write_account()
     }
 
+    /// Shows new connections another certificate: `same` or `foreign` authority.
+    pub fn swap_certificate(&self, word: &str) -> Result<(), FakeError> {
+        self.shared.swap_certificate(word)
+    }
+
     /// Drops every connection and waits for the threads.
     pub fn stop(self) {
         // Both ends are ours; a thread that has ended already needs no telling.
@@ -265,7 +273,7 @@ async fn answer(
         let body = body::collect(incoming, CONTROL_BYTES_MAX, None).await.unwrap_or_default();
         return Ok(respond(shared.control(parts.uri.path(), &body)));
     }
-    let (number, plan, seed) = shared.next();
+    let (number, plan, seed) = shared.next(parts.uri.path());
     match plan.fault {
         Some(Fault::ResetBefore) => return shared.gone(&cut, Duration::ZERO).await,
         Some(Fault::Hang(time)) => return shared.gone(&cut, time).await,
@@ -389,12 +397,12 @@ fn respond(reply: Reply) -> Response<Whole> {
 
 impl Shared {
     /// The number of this request, what happens to it, and a seed for its items.
-    fn next(&self) -> (u64, Plan, u64) {
+    fn next(&self, path: &str) -> (u64, Plan, u64) {
         let mut play = self.play();
         let play = &mut *play;
         let number = play.requests;
         play.requests += 1;
-        let plan = play.script.plan(number, play.since.elapsed(), &mut play.random);
+        let plan = play.script.plan(path, number, play.since.elapsed(), &mut play.random);
         (number, plan, play.random.bits())
     }
 
@@ -434,7 +442,13 @@ impl Shared {
                     Reply::json(200, "{}")
                 }
             },
-            "/_certificate" => self.swap_certificate(body),
+            "/_certificate" => {
+                let word = String::from_utf8_lossy(body.trim_ascii()).into_owned();
+                match self.swap_certificate(&word) {
+                    Ok(()) => Reply::json(200, "{}"),
+                    Err(error) => failure(400, &error),
+                }
+            }
             _ => {
                 self.book.clear_latency();
                 Reply::json(200, "{}")
@@ -443,21 +457,14 @@ impl Shared {
     }
 
     /// New connections see another certificate: of the same authority, or of a foreign one.
-    fn swap_certificate(&self, body: &[u8]) -> Reply {
-        let fresh = match (&self.authority, body.trim_ascii()) {
-            (Some(authority), b"" | b"same") => authority.server(),
-            (Some(_), b"foreign") => {
-                Authority::new(&[b"http/1.1"]).and_then(|authority| authority.server())
-            }
-            _ => return Reply::json(400, "{\"error\":\"expected same or foreign, and TLS\"}"),
+    fn swap_certificate(&self, word: &str) -> Result<(), FakeError> {
+        let fresh = match (&self.authority, word) {
+            (Some(authority), "" | "same") => authority.server()?,
+            (Some(_), "foreign") => Authority::new(&[b"http/1.1"])?.server()?,
+            _ => return Err(FakeError::Certificate(word.to_owned())),
         };
-        match fresh {
-            Ok(config) => {
-                *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
-                Reply::json(200, "{}")
-            }
-            Err(error) => failure(500, &error),
-        }
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+        Ok(())
     }
 
     fn write_account(&self) -> Result<(), FakeError> {

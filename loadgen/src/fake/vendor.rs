@@ -1,13 +1,15 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Elastic, Reply, Visit};
+use super::{Elastic, Reply, Splunk, Visit};
 
 /// A fake vendor.
 #[derive(Debug)]
 pub enum Vendor {
     /// Elasticsearch.
     Elastic(Elastic),
+    /// Splunk's HTTP Event Collector.
+    Splunk(Splunk),
 }
 
 impl Vendor {
@@ -15,6 +17,7 @@ impl Vendor {
     pub(super) fn answer(&self, visit: &Visit<'_>) -> Reply {
         match self {
             Self::Elastic(elastic) => elastic.answer(visit),
+            Self::Splunk(splunk) => splunk.answer(visit),
         }
     }
 
@@ -22,6 +25,7 @@ impl Vendor {
     pub(super) fn refuse(&self, status: u16) -> Reply {
         match self {
             Self::Elastic(_) => Elastic::refuse(status),
+            Self::Splunk(_) => Splunk::refuse(status),
         }
     }
 
@@ -30,13 +34,14 @@ impl Vendor {
         match self {
             // Everything it holds survives a restart.
             Self::Elastic(_) => {}
+            Self::Splunk(splunk) => splunk.restart(),
         }
     }
 
     /// Content encodings that the vendor decodes.
     pub(super) const fn encodings(&self) -> &'static [Encoding] {
         match self {
-            Self::Elastic(_) => &[Encoding::Gzip],
+            Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
         }
     }
 
@@ -45,6 +50,8 @@ impl Vendor {
         match self {
             // "http.max_content_length: Maximum size of an HTTP request body. Defaults to 100mb."
             Self::Elastic(_) => 100 << 20,
+            // limits.conf, [http_input] max_content_length: 838860800 since 8.1.
+            Self::Splunk(_) => 838_860_800,
         }
     }
 }

@@ -184,7 +184,7 @@ impl Writer<'_> {
             "tool" => TOOLS,
             _ => &["policy", "session", "default-ruleset"],
         };
-        *self.random.pick::<&'static str>(words)
+        self.random.pick::<&'static str>(words)
     }
 
     fn threat(&mut self, resource: &str, allowed: bool, place: &str) {

@@ -84,7 +84,7 @@ impl Elastic {
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, visit: &Visit<'_>) -> Reply {
-        let mut reply = match self.route(visit) {
+        dress(match self.route(visit) {
             Ok(reply) => reply,
             Err(refusal) => {
                 if refusal.status != 404 && refusal.status != 401 {
@@ -92,19 +92,12 @@ impl Elastic {
                 }
                 refusal.reply()
             }
-        };
-        // Official clients check this header and refuse a server without it.
-        reply.headers.push(("x-elastic-product", "Elasticsearch".to_owned()));
-        if reply.status == 401 {
-            let schemes = "Basic realm=\"security\", charset=\"UTF-8\", ApiKey".to_owned();
-            reply.headers.push(("www-authenticate", schemes));
-        }
-        reply
+        })
     }
 
     /// What the server says with a failing status when the request is not to blame.
     pub(in crate::fake) fn refuse(status: u16) -> Reply {
-        match status {
+        dress(match status {
             // The transport refuses a body that is too long before any API sees it.
             413 => Reply { status, ..Reply::default() },
             401 => Refusal::new(401, "security_exception", "unable to authenticate user").reply(),
@@ -126,7 +119,7 @@ impl Elastic {
                 ..Reply::default()
             },
             _ => Refusal::new(status, "exception", "asked for by the fault script").reply(),
-        }
+        })
     }
 
     fn route(&self, visit: &Visit<'_>) -> Result<Reply, Refusal> {
@@ -175,10 +168,9 @@ impl Elastic {
             return Err(Refusal::new(400, "parse_exception", "request body is required"));
         }
         let filter = self.filter(&query.filter_path);
-        if !visit.strict && index.is_none() && query == query.plain() {
-            if let Some(reply) = self.skim(visit, &filter) {
-                return Ok(reply);
-            }
+        let may_skim = !visit.strict && index.is_none() && query == query.plain();
+        if may_skim && let Some(reply) = self.skim(visit, &filter) {
+            return Ok(reply);
         }
         self.judge(visit, index, &query, &filter)
     }
@@ -211,6 +203,17 @@ impl Elastic {
         }
         filter
     }
+}
+
+/// Adds the headers that every answer has.
+fn dress(mut reply: Reply) -> Reply {
+    // Official clients check this header and refuse a server without it.
+    reply.headers.push(("x-elastic-product", "Elasticsearch".to_owned()));
+    if reply.status == 401 {
+        let schemes = "Basic realm=\"security\", charset=\"UTF-8\", ApiKey".to_owned();
+        reply.headers.push(("www-authenticate", schemes));
+    }
+    reply
 }
 
 /// Filters kept; a client that invents new ones only loses the cache.

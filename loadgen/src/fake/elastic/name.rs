@@ -2,9 +2,9 @@
 
 /// Why a name is refused; nothing when it is fine.
 ///
-/// Create index API, path parameter `<index>`: "Lowercase only; Cannot include \, /, *, ?, ", <,
-/// >, |, ` ` (space character), `,`, #; Indices prior to 7.0 could contain a colon (:), but that's
-/// been deprecated; Cannot start with -, _, +; Cannot be . or ..; Cannot be longer than 255 bytes".
+/// Create index API, path parameter `<index>`: lower case only; none of `\ / * ? " < > | , #`, no
+/// space and, since 7.0, no colon; not `.` or `..`, not starting with `-`, `_` or `+`; at most 255
+/// bytes.
 pub(super) fn fault(name: &str) -> Option<String> {
     let what = if name.is_empty() {
         "must not be empty"
