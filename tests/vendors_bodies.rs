@@ -100,9 +100,9 @@ impl Plans {
         };
         let chain: Vec<_> = shape.envelope.into_iter().chain([schema]).collect();
         let prefix = match shape.framing.prefix {
-            Prefix::Document(action) => Some(
-                Plan::compile(&[action], &overrides).expect("the prefix compiles"),
-            ),
+            Prefix::Document(action) => {
+                Some(Plan::compile(&[action], &overrides).expect("the prefix compiles"))
+            }
             Prefix::None | Prefix::OctetCount => None,
         };
         let document = Plan::compile(&chain, &overrides).expect("the document compiles");
