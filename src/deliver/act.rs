@@ -229,13 +229,14 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
-        let Flight { ticket, sent, is_probe } = ended.flight;
+        let Flight { ticket, sent, is_probe, .. } = ended.flight;
         outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe);
         self.gate.adapt(pace, success, sent, now);
+        // Even a refusal of these events shows that nothing else stops their route.
+        let route = ended.batch.route();
+        self.routes.retain(|hold| hold.route != route);
         if success == Success::Yes {
             self.gate.forget_remedies(sent);
-            let route = ended.batch.route();
-            self.routes.retain(|hold| hold.route != route);
         }
     }
 
@@ -252,6 +253,24 @@ impl Sender {
         if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
             outcomes.tally.ack_resets += 1;
             self.resend(&lost, now, outcomes);
+            self.note_reset(now);
+        }
+    }
+
+    /// Holds the exporter when ids keep running backwards: its requests go to several servers that
+    /// number them on their own (a balancer without sticky sessions), and no confirmation can be
+    /// believed.
+    fn note_reset(&mut self, now: Instant) {
+        let (count, since) = self.resets;
+        let is_recent =
+            since.is_some_and(|since| now.saturating_duration_since(since) < RESETS_WITHIN);
+        self.resets = match is_recent {
+            true => (count + 1, since),
+            false => (1, Some(now)),
+        };
+        if self.resets.0 >= RESETS_MAX {
+            self.resets = (0, None);
+            self.gate.hold(Cause::Config, now);
         }
     }
 
@@ -364,11 +383,12 @@ impl Sender {
         };
         self.gate.adapt(pace, Success::No, flight.sent, now);
 
-        // Attempts count only while the destination accepts otherwise: a retry failed, and since
-        // the failure before it something else was accepted. With one attempt allowed there is no
-        // retry to judge by, so the first failure is judged by what was accepted meanwhile.
+        // Attempts count only while the destination accepts otherwise: a retry failed, something
+        // else was accepted since the failure before it, and nothing had failed since then. With
+        // one attempt allowed there is no retry to judge by, so the first failure is judged by what
+        // was accepted meanwhile.
         let successes = self.gate.successes();
-        let is_proven = successes > batch.history.successes;
+        let is_proven = successes > batch.history.successes && flight.was_well;
         let is_retry = !is_first || self.settings.retry.retries_max == 0;
         batch.history.successes = successes;
         if is_proven && is_retry && !is_throttled && kind != FailureKind::TurnedAway {
@@ -434,8 +454,10 @@ impl Sender {
     }
 
     /// Has a batch rendered at a level; one that was already is dead.
-    fn reshape_once(&mut self, batch: Batch, level: Level, reason: Reason, out: &mut Outcomes) {
-        match batch.history.level == Some(level) {
+    fn reshape_once(&mut self, mut batch: Batch, level: Level, reason: Reason, out: &mut Outcomes) {
+        batch.history.reshapes += 1;
+        let is_tried = batch.history.level == Some(level);
+        match is_tried || batch.history.reshapes > RESHAPES_MAX {
             true => bury(&batch, &reason, Retryable::No, out),
             false => self.ask_again(batch, Some(level), out),
         }
@@ -450,7 +472,7 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
-        let Flight { ticket, sent, is_probe } = ended.flight;
+        let Flight { ticket, sent, is_probe, .. } = ended.flight;
         if scope == Scope::Endpoint && self.gate.fail(ticket.endpoint, true, now) {
             let Ended { id, batch, .. } = ended;
             return self.again(id, batch, State::Ready);
@@ -564,6 +586,14 @@ const UNREAD: &str = "unread";
 /// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
 /// (`design.md` 4).
 const BISECT_AFTER: u32 = 2;
+
+/// So many channels of a lane may run backwards within this time; servers restart less often.
+const RESETS_MAX: u32 = 8;
+const RESETS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Renderings that a destination may ask for, each at a level of its own, before events are given
+/// up.
+const RESHAPES_MAX: u32 = 3;
 
 /// Retries in a row that wait for nothing: after a refused stream, or at another endpoint.
 const FREE_RETRIES_MAX: u32 = 3;

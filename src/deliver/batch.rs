@@ -228,6 +228,12 @@ impl Batch {
         }
     }
 
+    /// Whether it has a closed body to send.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        matches!(self.body, Body::Closed(_))
+    }
+
     /// Lets go of a closed body: what is sent next is rendered again from the log.
     pub fn drop_body(&mut self) {
         debug_assert!(!matches!(self.body, Body::Open(_)), "an open batch is not sent yet");
@@ -381,9 +387,8 @@ impl Open {
     fn finish(&mut self, buffers: &Buffers) -> Vec<u8> {
         self.turn(usize::MAX - self.compressed);
         let raw = std::mem::take(&mut self.raw);
-        let Some(mut compressor) = self.compressor.take() else { return raw };
-        compressor.finish(&mut self.out);
-        buffers.give_compressor(compressor);
+        let Some(compressor) = self.compressor.take() else { return raw };
+        buffers.give_compressor(compressor.finish(&mut self.out));
         buffers.give(raw);
         std::mem::take(&mut self.out)
     }
@@ -395,9 +400,6 @@ impl Drop for Batch {
         if let Body::Open(open) = &mut self.body {
             self.buffers.give(std::mem::take(&mut open.raw));
             self.buffers.give(std::mem::take(&mut open.out));
-            if let Some(compressor) = open.compressor.take() {
-                self.buffers.give_compressor(compressor);
-            }
         }
     }
 }

@@ -81,8 +81,8 @@ impl Buffers {
         kept.or_else(|| Compressor::new(encoding, level))
     }
 
-    pub(super) fn give_compressor(&self, mut compressor: Compressor) {
-        compressor.reset();
+    /// Takes back a compressor that has finished its stream.
+    pub(super) fn give_compressor(&self, compressor: Compressor) {
         self.with(|pool| {
             if pool.compressors.len() < COMPRESSORS_MAX {
                 pool.compressors.push(compressor);

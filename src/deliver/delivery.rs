@@ -24,6 +24,8 @@ pub struct History {
     pub row: u32,
     /// Requests that were neither answered nor certainly not applied.
     pub ambiguous: u32,
+    /// Renderings that the destination asked for.
+    pub reshapes: u32,
     /// The level at which the events were last rendered; `None` is the usual plan.
     pub level: Option<Level>,
     /// When the first request failed.

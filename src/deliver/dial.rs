@@ -44,19 +44,20 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, TransportErro
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let failed = |why: &str| TransportError {
+    let failed = |detail: String| TransportError {
         kind: TransportErrorKind::Dns,
         applied: Applied::No,
-        detail: why.to_owned(),
+        detail,
     };
     // The system's resolver blocks; tokio runs it on a thread of its own.
     let found = tokio::net::lookup_host((bare, port)).await;
     let found: Vec<_> = found
-        .map_err(|_| failed("the system's resolver does not know it"))?
+        // The resolver's own words; they do not repeat the name.
+        .map_err(|error| failed(error.to_string()))?
         .take(ADDRESSES_MAX)
         .collect();
     if found.is_empty() {
-        return Err(failed("the name has no address"));
+        return Err(failed("the name has no address".to_owned()));
     }
     Ok(interleaved(&found))
 }

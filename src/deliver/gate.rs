@@ -193,6 +193,11 @@ impl Gate {
         self.successes.load(Ordering::Acquire)
     }
 
+    /// Whether the last request that ended, whoever sent it, was answered.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures.load(Ordering::Acquire) == 0
+    }
+
     /// How often a hold ended; a waiting batch need not wait on once it changes.
     pub(super) fn recoveries(&self) -> u64 {
         self.recoveries.load(Ordering::Acquire)

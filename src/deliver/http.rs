@@ -15,7 +15,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, USER_AGENT};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use tokio::time::{Instant, timeout_at};
@@ -78,6 +80,8 @@ pub struct TransportCounts {
     pub refused: Counter,
     /// Requests sent again at once, because a kept connection was closed before it took them.
     pub resent: Counter,
+    /// Requests that waited because all connections were in use.
+    pub waited: Counter,
     /// Answers cut at their bound.
     pub cut: Counter,
 }
@@ -130,7 +134,11 @@ impl HttpTransport {
         Self {
             destination: Arc::clone(destination),
             limits,
-            pools: destination.endpoints.iter().map(|_| Pool::new(bounds)).collect(),
+            pools: destination
+                .endpoints
+                .iter()
+                .map(|endpoint| Pool::new(bounds, endpoint.version, &destination.counts))
+                .collect(),
             jars: RefCell::default(),
             counts: Arc::clone(&destination.counts),
         }
@@ -145,6 +153,8 @@ impl HttpTransport {
             detail: "the request's path is not one; percent-encode what is put into it".to_owned(),
         })?;
         let mut headers = request.headers;
+        // Bodies are sent whole, with their length; anything else would let a peer see two requests.
+        headers.remove(TRANSFER_ENCODING);
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
         if let Some(authorization) = &endpoint.authorization {
             headers.entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
@@ -337,7 +347,11 @@ impl Prepared {
     }
 
     fn for_h2(&self, endpoint: &Endpoint) -> http::Request<Bytes> {
-        let mut request = self.request(self.absolute(endpoint), self.headers.clone());
+        let mut headers = self.headers.clone();
+        for name in HOP_HEADERS {
+            headers.remove(name);
+        }
+        let mut request = self.request(self.absolute(endpoint), headers);
         *request.version_mut() = http::Version::HTTP_2;
         request
     }
@@ -375,6 +389,9 @@ fn no_answer(is_sent: bool) -> TransportError {
     };
     TransportError { kind: TransportErrorKind::Timeout, applied, detail: detail.to_owned() }
 }
+
+/// What HTTP/2 has no place for (RFC 9113 8.2.2).
+const HOP_HEADERS: [&str; 4] = ["connection", "keep-alive", "proxy-connection", "upgrade"];
 
 /// What we call ourselves.
 const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));

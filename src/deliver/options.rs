@@ -90,6 +90,11 @@ impl Options {
         }
     }
 
+    /// Every value that has a text, with its key.
+    pub fn texts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.0.keys().filter_map(|&key| Some((key, self.text(key)?)))
+    }
+
     /// The texts of a list, or the one text.
     #[must_use]
     pub fn list(&self, key: &str) -> Vec<&str> {

@@ -96,6 +96,8 @@ pub struct Sender {
     pub(super) routes: Vec<RouteHold>,
     /// Events that are being rendered again.
     pub(super) reshaping: u64,
+    /// Channels whose ids ran backwards of late: how many, since when.
+    pub(super) resets: (u32, Option<Instant>),
     last_id: u64,
 }
 
@@ -123,6 +125,8 @@ pub(super) struct Flight {
     pub(super) ticket: Ticket,
     pub(super) sent: Instant,
     pub(super) is_probe: bool,
+    /// Whether the destination was at work when it was sent.
+    pub(super) was_well: bool,
 }
 
 /// A route that waits alone.
@@ -166,6 +170,7 @@ impl Sender {
             accepted: BTreeMap::new(),
             routes: Vec::new(),
             reshaping: 0,
+            resets: (0, None),
             last_id: 0,
             settings,
             gate,
@@ -177,7 +182,7 @@ impl Sender {
     ///
     /// [`Sender::room`] is asked before one is filled; a batch of [`Batch::again`] always has room.
     pub fn enqueue(&mut self, batch: Batch) -> BatchId {
-        assert!(batch.body().is_some(), "a batch is closed before it is sent");
+        assert!(batch.has_body(), "a batch is closed before it is sent");
         assert!(!batch.is_empty(), "a batch holds at least one event");
         if batch.is_again {
             let events = batch.events() as u64;
@@ -223,7 +228,9 @@ impl Sender {
     /// linger has passed.
     #[must_use]
     pub fn is_hungry(&self, now: Instant) -> bool {
-        self.gate.is_open(now) && self.ready().next().is_none() && self.room()
+        // While the exporter is held, a lane without work takes one batch to probe with.
+        let is_wanted = self.gate.is_open(now) || self.gate.held().is_some();
+        is_wanted && self.ready().next().is_none() && self.room()
     }
 
     /// A batch that was named by an [`Action`] and has not settled.
@@ -325,10 +332,7 @@ impl Sender {
                 Next::Later(due) => return Err(Some(due)),
                 Next::Nothing => return Err(None),
             };
-            if self.entries[at].batch.body().is_none() {
-                if self.reshaping > 0 {
-                    return Err(None);
-                }
+            if !self.entries[at].batch.has_body() {
                 let batch = self.entries.remove(at).batch;
                 let level = batch.history.level;
                 self.ask_again(batch, level, outcomes);
@@ -363,11 +367,16 @@ impl Sender {
                 // The first of the route's batches is tried alone when its time has come.
                 let is_first = self.entries[..at].iter().all(|e| e.batch.route() != hold.route);
                 let is_flying = matches!(entry.state, State::Flying(_));
-                match is_first && !is_flying {
+                let is_able = entry.batch.has_body() || self.reshaping == 0;
+                match is_first && is_able && !is_flying {
                     true if hold.retry_at <= now => return Next::Now(at),
                     true => wait_for(hold.retry_at),
                     false => {}
                 }
+                continue;
+            }
+            if !entry.batch.has_body() && self.reshaping > 0 {
+                // One batch at a time is rendered again: memory is bounded by what is being sent.
                 continue;
             }
             match entry.state {
@@ -399,7 +408,8 @@ impl Sender {
         } else {
             outcomes.tally.retried += entry.batch.events() as u64;
         }
-        entry.state = State::Flying(Flight { ticket, sent: now, is_probe });
+        let was_well = self.gate.is_well();
+        entry.state = State::Flying(Flight { ticket, sent: now, is_probe, was_well });
         Action::Send { id, endpoint, group: ticket.group, attempt, is_probe }
     }
 
@@ -427,9 +437,7 @@ impl Sender {
         let entries = self.entries.iter().enumerate();
         let able = entries.filter(|(_, entry)| {
             let is_idle = !matches!(entry.state, State::Flying(_));
-            is_idle
-                && entry.batch.body().is_some()
-                && self.route_hold(entry.batch.route()).is_none()
+            is_idle && entry.batch.has_body() && self.route_hold(entry.batch.route()).is_none()
         });
         able.min_by_key(|(_, entry)| entry.batch.history.failures).map(|(at, _)| at)
     }
@@ -445,7 +453,7 @@ impl Sender {
         let kept = if self.settings.has_probe { None } else { self.probe_entry() };
         for (at, entry) in self.entries.iter_mut().enumerate() {
             let is_idle = !matches!(entry.state, State::Flying(_));
-            if is_idle && Some(at) != kept && entry.batch.body().is_some() {
+            if is_idle && Some(at) != kept && entry.batch.has_body() {
                 entry.batch.drop_body();
             }
         }

@@ -251,9 +251,10 @@ fn rejection_words(alert: AlertDescription) -> Option<&'static str> {
 
 /// What the system said, without anything that a peer wrote.
 pub(super) fn io_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "closed by the peer".to_owned(),
-        kind => kind.to_string(),
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::UnexpectedEof, _) => "closed by the peer".to_owned(),
+        (_, Some(code)) => io::Error::from_raw_os_error(code).to_string(),
+        (kind, None) => kind.to_string(),
     }
 }
 

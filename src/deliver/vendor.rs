@@ -50,6 +50,8 @@ pub struct Vendor {
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
     pub order: Order,
+    /// How requests travel.
+    pub wire: Wire,
     /// Whether cookies are kept per connection group, as sticky balancers need.
     pub cookies: bool,
     /// The text (name, value) with which plans of [`Level::Resend`] are compiled, for a row whose
@@ -82,6 +84,7 @@ impl Vendor {
         route_keys: &[],
         resend: Resend::Ambiguous,
         order: Order::Any,
+        wire: Wire::Http,
         cookies: false,
         resend_mark: None,
         meter: None,
@@ -219,6 +222,15 @@ pub enum Resend {
     Idempotent,
     /// It may keep two; an unanswered request is counted `ambiguous`.
     Ambiguous,
+}
+
+/// How requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Over HTTP, to the vendor's endpoints.
+    Http,
+    /// Bodies alone, on the standard output; there are no endpoints.
+    Lines,
 }
 
 /// Whether the order of events matters.

@@ -22,12 +22,12 @@ pub(super) struct Json<'a> {
     pub suspect: bool,
     keys_len: u8,
     /// Fingerprints of the keys of the objects around the current place.
-    keys: [u64; KEYS_MAX],
+    keys: [u32; KEYS_MAX],
 }
 
 /// Keys on the way from the record to the current place that are compared in the pass; objects with
 /// more are looked at again.
-const KEYS_MAX: usize = 32;
+const KEYS_MAX: usize = 64;
 
 impl<'a> Json<'a> {
     /// Starts at the first byte.
@@ -314,7 +314,7 @@ pub(super) fn unit_after(text: &[u8], at: usize) -> Option<u16> {
 
 /// A number that equal keys share.
 #[inline(always)]
-fn fingerprint(key: &[u8]) -> u64 {
+fn fingerprint(key: &[u8]) -> u32 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
@@ -325,5 +325,5 @@ fn fingerprint(key: &[u8]) -> u64 {
             _ => key.iter().fold(0, |mixed, &byte| mixed << 8 | u64::from(byte)),
         },
     };
-    (mixed ^ key.len() as u64).wrapping_mul(SPREAD)
+    ((mixed ^ key.len() as u64).wrapping_mul(SPREAD) >> 32) as u32
 }

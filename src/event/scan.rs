@@ -58,29 +58,30 @@ fn special_near_end(text: &[u8], at: usize) -> usize {
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 fn specials(window: &[u8; WINDOW]) -> u32 {
-    let [a, b, c, d] = words(window);
-    // SAFETY: the function needs SSE2 and nothing else; the build enables it, or this function would
-    // not be compiled (its `cfg`).
-    let (low, high) = unsafe { (specials_of_half(a, b), specials_of_half(c, d)) };
-    low | high << 16
+    // SAFETY: the function needs SSE2 and nothing else; the build enables it, or this one would not
+    // be compiled (its `cfg`).
+    unsafe { specials_sse2(words(window)) }
 }
 
-/// The same for 16 bytes.
+/// The same for a window as integers.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[target_feature(enable = "sse2")]
 #[inline]
-fn specials_of_half(low: i64, high: i64) -> u32 {
+fn specials_sse2([a, b, c, d]: [i64; 4]) -> u32 {
     use std::arch::x86_64::{
         _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
         _mm_set1_epi8,
     };
 
-    let bytes = _mm_set_epi64x(high, low);
-    let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-    let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-    let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    let any = _mm_or_si128(_mm_or_si128(quote, backslash), control);
-    _mm_movemask_epi8(any) as u32
+    let half = |low: i64, high: i64| {
+        let bytes = _mm_set_epi64x(high, low);
+        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        let any = _mm_or_si128(_mm_or_si128(quote, backslash), control);
+        _mm_movemask_epi8(any) as u32
+    };
+    half(a, b) | half(c, d) << 16
 }
 
 /// The window as four little-endian integers.

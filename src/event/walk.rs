@@ -72,27 +72,55 @@ impl Walk<'_> {
         if self.json.peek() != b'{' {
             return Err(self.json.no_object());
         }
-        self.object(Group::Root, 1)?;
+        self.object(Group::Root, 1, Self::root_in_order)?;
         self.json.blanks();
         if self.json.is_at_end() { Ok(()) } else { Err(Class::TrailingData) }
     }
 
-    /// An object whose members have canonical homes.
+    /// An object whose members have canonical homes; `in_order` reads those that come in canonical
+    /// order and says whether any are left.
     #[inline(always)]
-    fn object(&mut self, group: Group, depth: usize) -> Step {
-        if !self.json.open(depth)? {
-            return Ok(());
+    fn object(
+        &mut self,
+        group: Group,
+        depth: usize,
+        in_order: impl FnOnce(&mut Self) -> Step<bool>,
+    ) -> Step {
+        if self.json.open(depth)? && in_order(self)? {
+            return self.in_any_order(group, depth);
         }
-        let more = match group {
-            Group::Root => self.root_in_order()?,
-            Group::Agent => self.agent_in_order()?,
-            Group::Session => self.session_in_order()?,
-            Group::Threat => self.threat_in_order()?,
-            Group::Indicator => self.indicator_in_order()?,
-            Group::Decision => self.decision_in_order()?,
-            Group::Resource => self.resource_in_order()?,
-        };
-        if more { self.in_any_order(group, depth) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// The value of a member that should be an object with canonical members.
+    #[inline(always)]
+    fn group(
+        &mut self,
+        group: Group,
+        depth: usize,
+        in_order: impl FnOnce(&mut Self) -> Step<bool>,
+    ) -> Step {
+        self.json.blanks();
+        if self.json.peek() == b'{' {
+            self.found.objects |= group.bit();
+            return self.object(group, depth, in_order);
+        }
+        self.found.odd_objects |= group.bit();
+        self.json.value(depth - 1)
+    }
+
+    /// The same, for a group that only the record tells.
+    fn any_group(&mut self, group: Group, depth: usize) -> Step {
+        match group {
+            // The root is in no object; its key is none.
+            Group::Root => Err(Class::JsonSyntax),
+            Group::Agent => self.group(group, depth, Self::agent_in_order),
+            Group::Session => self.group(group, depth, Self::session_in_order),
+            Group::Threat => self.group(group, depth, Self::threat_in_order),
+            Group::Indicator => self.group(group, depth, Self::indicator_in_order),
+            Group::Decision => self.group(group, depth, Self::decision_in_order),
+            Group::Resource => self.group(group, depth, Self::resource_in_order),
+        }
     }
 }
 
@@ -118,13 +146,13 @@ impl Walk<'_> {
         next!(self, b"\"event_category\":", self.text_field(F::EventCategory));
         next!(self, b"\"timestamp\":", self.text_field(F::Timestamp));
         next!(self, b"\"ingested_at\":", self.text_field(F::IngestedAt));
-        next!(self, b"\"agent\":", self.group(Group::Agent, 2));
-        next!(self, b"\"session\":", self.group(Group::Session, 2));
+        next!(self, b"\"agent\":", self.group(Group::Agent, 2, Self::agent_in_order));
+        next!(self, b"\"session\":", self.group(Group::Session, 2, Self::session_in_order));
         next!(self, b"\"outcome\":", self.text_field(F::Outcome));
         next!(self, b"\"action\":", self.text_field(F::Action));
-        next!(self, b"\"threat\":", self.group(Group::Threat, 2));
-        next!(self, b"\"decision\":", self.group(Group::Decision, 2));
-        next!(self, b"\"resource\":", self.group(Group::Resource, 2));
+        next!(self, b"\"threat\":", self.group(Group::Threat, 2, Self::threat_in_order));
+        next!(self, b"\"decision\":", self.group(Group::Decision, 2, Self::decision_in_order));
+        next!(self, b"\"resource\":", self.group(Group::Resource, 2, Self::resource_in_order));
         next!(self, b"\"metadata\":", self.metadata());
         next!(self, b"\"labels\":", self.labels());
         Ok(true)
@@ -150,7 +178,7 @@ impl Walk<'_> {
 
     #[inline(always)]
     fn threat_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"indicator\":", self.group(Group::Indicator, 3));
+        next!(self, b"\"indicator\":", self.group(Group::Indicator, 3, Self::indicator_in_order));
         next!(self, b"\"tactic\":", self.text_field(F::Tactic));
         next!(self, b"\"technique\":", self.text_field(F::Technique));
         Ok(true)
@@ -227,7 +255,7 @@ impl Walk<'_> {
                     self.found.odd_objects &= !group.bits();
                 }
                 self.forget(group.fields());
-                self.group(group, depth + 1)
+                self.any_group(group, depth + 1)
             }
             Member::Metadata => {
                 self.forget(METADATA);
@@ -326,17 +354,6 @@ impl Walk<'_> {
         self.json.number()?;
         self.set(F::ResourcePort, start);
         Ok(())
-    }
-
-    #[inline(always)]
-    fn group(&mut self, group: Group, depth: usize) -> Step {
-        self.json.blanks();
-        if self.json.peek() == b'{' {
-            self.found.objects |= group.bit();
-            return self.object(group, depth);
-        }
-        self.found.odd_objects |= group.bit();
-        self.json.value(depth - 1)
     }
 
     #[inline]

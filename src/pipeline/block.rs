@@ -129,8 +129,45 @@ impl Blocks {
         }
     }
 
+    /// The single record at a position, without keeping it.
+    ///
+    /// # Errors
+    /// When the log cannot be read at all.
+    pub(crate) fn once(&mut self, from: Offset, until: Offset) -> Result<At, LogError> {
+        let known = self.recent.iter().find(|block| {
+            let span = block.span();
+            span.from == from && block.len() == 1
+        });
+        if let Some(block) = known {
+            return Ok(At::Block(Rc::clone(block)));
+        }
+        match self.reader.read(from, until, 1)? {
+            Read::Block(raw) => Ok(At::Block(Rc::new(self.open_records(raw)))),
+            Read::Cold(span) => Ok(At::Cold(span)),
+            Read::End => Ok(At::End),
+            Read::Gone { oldest } => Ok(At::Gone(oldest)),
+            Read::Damaged { span, events } => Ok(At::Damaged(span, events)),
+        }
+    }
+
     /// Opens every record of a block and keeps the block.
     fn open(&mut self, raw: RawBlock) -> Rc<Block> {
+        let block = Rc::new(self.open_records(raw));
+        self.counters.opened.add(1);
+        self.counters.records.add(block.len() as u64);
+        self.recent.push_back(Rc::clone(&block));
+        while self.recent.len() > RECENT_MAX {
+            let oldest = self.recent.pop_front().and_then(Rc::into_inner);
+            if let Some(Block { slots, arena, .. }) = oldest
+                && self.spare.len() < SPARE_MAX
+            {
+                self.spare.push((slots, arena));
+            }
+        }
+        block
+    }
+
+    fn open_records(&mut self, raw: RawBlock) -> Block {
         let (mut slots, mut arena) = self.spare.pop().unwrap_or_default();
         slots.clear();
         arena.clear();
@@ -143,19 +180,7 @@ impl Blocks {
             let opened = self.opening.open(&record.frame, bytes, &mut arena, &mut slot.opened);
             slot.reject = opened.err().map(|reject| reject.class);
         }
-        self.counters.opened.add(1);
-        self.counters.records.add(slots.len() as u64);
-        let block = Rc::new(Block { raw, slots, arena });
-        self.recent.push_back(Rc::clone(&block));
-        while self.recent.len() > RECENT_MAX {
-            let oldest = self.recent.pop_front().and_then(Rc::into_inner);
-            if let Some(Block { slots, arena, .. }) = oldest
-                && self.spare.len() < SPARE_MAX
-            {
-                self.spare.push((slots, arena));
-            }
-        }
-        block
+        Block { raw, slots, arena }
     }
 }
 

@@ -72,6 +72,17 @@ impl Board {
         claim
     }
 
+    /// The offset that the head has to pass before an unclaimed lane finds something to claim.
+    #[must_use]
+    pub fn next_claim(&self, head: Offset) -> Offset {
+        let stripe = head.bytes() / self.stripe_bytes;
+        let (number, state, _) = unpack(self.slot(stripe));
+        if number == stripe & STRIPE_MASK && state == FREE {
+            return head;
+        }
+        Offset::new(head.bytes().next_multiple_of(self.stripe_bytes))
+    }
+
     /// Gives back the unread rest of a stripe.
     pub fn release(&self, stripe: u64, position: Offset) {
         let within = position.bytes() - stripe * self.stripe_bytes;

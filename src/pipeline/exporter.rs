@@ -1,18 +1,24 @@
 //! A running exporter: what its lanes share, compiled at start-up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Board, EngineError};
+use super::EngineError;
+use super::board::Board;
+use super::dead_letters::DeadLetters;
 use crate::deliver::{
-    Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Level, OptionValue, Options,
-    Packing, Prefix, Purpose, Settings, Shape, Watermark,
+    AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
+    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
+    SenderSettings, Settings, Setup, Shape, Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settle, Settled, Span};
-use crate::metrics::{Counter, Gauge};
+use crate::log::Reader;
+use crate::log::STRIPE_BYTES;
+use crate::metrics::Counter;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
 
 /// One exporter as it is configured, with the schemas that its format names.
@@ -22,6 +28,8 @@ pub struct ExporterSpec {
     pub settings: Settings,
     /// The schema of its documents.
     pub document: &'static Schema,
+    /// The schema of its dead letters: the canonical event.
+    pub native: &'static Schema,
     /// What operator and host change about the schemas; options are added here.
     pub overrides: Overrides,
     /// Which events it takes.
@@ -52,10 +60,16 @@ pub(crate) struct Exporter {
     pub(crate) board: Board,
     pub(crate) allowance: Arc<Allowance>,
     pub(crate) counters: ExporterCounters,
-    /// Wakes every lane: work was given back, or it is time to stop.
-    pub(crate) changed: Notify,
+    /// Wakes each lane: a slot is free, work was given back, or it is time to stop.
+    pub(crate) wakes: Vec<Notify>,
+    /// How dead letters are written.
+    pub(crate) native: Plan,
+    pub(crate) dead_letters: DeadLetters,
+    /// What each lane holds.
+    pub(crate) lanes: Vec<LaneState>,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
+    is_prepared: AtomicBool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
     /// What was settled before this run, so that resuming lanes leave it out.
@@ -72,6 +86,16 @@ pub(crate) struct Route {
     shrunk: Plan,
     marked: Option<Plan>,
     pub(crate) send: CompiledCall,
+}
+
+/// What one lane holds, as it tells after each turn.
+#[derive(Debug, Default)]
+pub(crate) struct LaneState {
+    /// The unread part of the stripe it claimed; equal when there is none.
+    pub(crate) unread_from: AtomicU64,
+    pub(crate) unread_to: AtomicU64,
+    /// Events in its batches.
+    pub(crate) in_batches: AtomicU64,
 }
 
 /// The last thing that went wrong, for people.
@@ -100,10 +124,6 @@ pub struct ExporterCounters {
     pub resent: Counter,
     /// Failed requests that counted as no attempt.
     pub outages: Counter,
-    /// Batches whose end is not known yet.
-    pub batches: Gauge,
-    /// Events in open and unsettled batches.
-    pub in_batches: Gauge,
 }
 
 impl Exporter {
@@ -116,8 +136,8 @@ impl Exporter {
         checkpoint: Checkpoint,
         allowance: Arc<Allowance>,
         gate: Arc<Gate>,
+        dead_letters: DeadLetters,
         lanes: usize,
-        stripe_bytes: u64,
     ) -> Result<Self, EngineError> {
         let name = &spec.settings.name;
         let refuse = |problem: String| EngineError::Exporter { name: name.clone(), problem };
@@ -127,16 +147,22 @@ impl Exporter {
         for route in &spec.routes {
             routes.push(Route::compile(&spec, Some(route)).map_err(refuse)?);
         }
+        let native = Plan::compile(&[spec.native], &spec.overrides)
+            .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             derived,
+            native,
+            dead_letters,
             filter: spec.filter,
             routes,
             gate,
-            board: Board::new(checkpoint.base, lanes, stripe_bytes),
+            board: Board::new(checkpoint.base, lanes, STRIPE_BYTES),
             allowance,
             counters: ExporterCounters::default(),
-            changed: Notify::new(),
+            wakes: (0..lanes).map(|_| Notify::new()).collect(),
+            lanes: (0..lanes).map(|_| LaneState::default()).collect(),
             floor: AtomicU64::new(0),
+            is_prepared: AtomicBool::new(false),
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
             resumed: checkpoint,
@@ -192,6 +218,26 @@ impl Exporter {
         parts
     }
 
+    /// Events below `head` that are not settled: unread ones, those in batches, and dead letters
+    /// that are not durable yet. Counted, never subtracted, so that the account can be wrong.
+    pub(crate) fn pending(&self, reader: &Reader, head: Offset) -> u64 {
+        let claimed = self.lanes.iter().map(|lane| {
+            let load = |at: &AtomicU64| at.load(Ordering::Acquire);
+            (
+                Offset::new(load(&lane.unread_from)),
+                Offset::new(load(&lane.unread_to).min(head.bytes())),
+            )
+        });
+        let pieces = self.board.unclaimed(head).into_iter().chain(claimed);
+        let spans = pieces.filter(|(from, to)| from < to).map(|(from, to)| Span { from, to });
+        let unread: u64 = spans
+            .flat_map(|span| self.unsettled(span))
+            .map(|span| reader.count(span).unwrap_or(0))
+            .sum();
+        let in_batches = |lane: &LaneState| lane.in_batches.load(Ordering::Acquire);
+        unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
+    }
+
     /// Everything settled so far, by fate.
     pub(crate) fn counts(&self) -> Counts {
         self.watermark().counts()
@@ -211,7 +257,105 @@ impl Exporter {
     /// Gives up everything below; lanes settle what they hold of it as skipped.
     pub(crate) fn raise_floor(&self, floor: Offset) {
         self.floor.fetch_max(floor.bytes(), Ordering::AcqRel);
-        self.changed.notify_waiters();
+        self.wake_all();
+    }
+
+    /// Wakes every lane.
+    pub(crate) fn wake_all(&self) {
+        self.wakes.iter().for_each(Notify::notify_one);
+    }
+
+    /// Wakes the lanes whose bits are set.
+    pub(crate) fn wake(&self, lanes: u64) {
+        for (lane, wake) in self.wakes.iter().enumerate() {
+            if lanes >> lane & 1 == 1 {
+                wake.notify_one();
+            }
+        }
+    }
+
+    /// Whether events may be sent: preparing the destination is through.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.is_prepared.load(Ordering::Acquire)
+    }
+
+    /// Lets every lane send.
+    pub(crate) fn set_prepared(&self) {
+        self.is_prepared.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// The vendor's setup with the base settings.
+    pub(crate) fn setup(&self) -> Result<Setup, Problem> {
+        let settings = &self.settings;
+        let credentials = (settings.vendor.auth)(&settings.options)?;
+        Setup::compile(&Binding::new(settings, &self.derived, &credentials))
+    }
+
+    /// The deciding half of one lane.
+    pub(crate) fn sender(&self, lane: usize) -> Sender {
+        let settings = &self.settings;
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&self.seed(lane)[..8]);
+        let number = |key: &str| settings.options.number(key);
+        let usual = AckSettings::default();
+        let acks = AckSettings {
+            poll_interval: number("ack.poll_interval_ms")
+                .map_or(usual.poll_interval, Duration::from_millis),
+            timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_secs),
+            pending_max: number("ack.max_pending")
+                .and_then(|pending| usize::try_from(pending).ok())
+                .unwrap_or(usual.pending_max),
+        };
+        let vendor = settings.vendor;
+        let has_call = |purpose| vendor.call(purpose, &settings.options, settings.format).is_some();
+        let sender = SenderSettings {
+            lane: u8::try_from(lane).unwrap_or(LANES_MAX - 1),
+            retry: settings.retry,
+            order: vendor.order,
+            resend: vendor.resend,
+            ambiguous_max: None,
+            acks,
+            has_probe: has_call(Purpose::Probe),
+            has_setup: !vendor.setup.is_empty(),
+            hold_interval: HOLD_INTERVAL,
+            seed: u64::from_le_bytes(seed),
+        };
+        Sender::new(sender, Arc::clone(&self.gate), Arc::clone(&self.allowance))
+    }
+
+    /// Bytes for jitter and channels, different for each lane and each run.
+    pub(crate) fn seed(&self, lane: usize) -> [u8; 16] {
+        let random = RandomState::new();
+        let half = |salt: u8| random.hash_one((self.name(), lane, salt)).to_le_bytes();
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&half(0));
+        seed[8..].copy_from_slice(&half(1));
+        seed
+    }
+
+    /// Adds up what the deciding half counted.
+    pub(crate) fn count(&self, incidents: &Incidents) {
+        let counters = &self.counters;
+        counters.retried.add(incidents.retried);
+        counters.ambiguous.add(incidents.ambiguous);
+        counters.duplicates.add(incidents.duplicates);
+        counters.degraded.add(incidents.degraded);
+        counters.resent.add(incidents.resent);
+        counters.outages.add(incidents.outage);
+    }
+
+    /// Writes a dead letter; where that fails the event stays pending, and the error is shown.
+    pub(crate) fn bury(&self, letter: &DeadLetter, document: Option<Vec<u8>>) {
+        if let Err(problem) = self.dead_letters.bury(self.name(), letter, document.as_deref()) {
+            let name = self.name();
+            tracing::error!(
+                exporter = name,
+                problem,
+                "dead letter not written; event stays pending"
+            );
+            self.note_error(format!("dead letter not written: {problem}"), Instant::now());
+        }
     }
 
     /// Remembers what went wrong last.
@@ -257,9 +401,9 @@ impl Route {
             }
             Prefix::None | Prefix::OctetCount => None,
         };
-        let marked = vendor.resend_mark.map(|(key, text)| {
+        let marked = vendor.resend_mark.map(|(name, text)| {
             let mut marked = overrides.clone();
-            marked.mark = Some((key, text));
+            marked.texts.push((name.to_owned(), text.to_owned()));
             compile(&marked)
         });
         let credentials: Credentials =
@@ -316,7 +460,7 @@ fn shrunk(overrides: &Overrides) -> Overrides {
     let mut shrunk = overrides.clone();
     shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
     shrunk.raw = None;
-    shrunk.truncated = true;
+    shrunk.texts.push((TRUNCATED.to_owned(), "true".to_owned()));
     shrunk
 }
 
@@ -332,3 +476,8 @@ fn packing(settings: &Settings, shape: &'static Shape) -> Packing {
         flush_on: settings.batch.flush_on,
     }
 }
+
+/// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
+const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
+const TRUNCATED: &str = "truncated";

@@ -41,6 +41,7 @@ impl Keeper {
     fn save(&mut self) {
         let durable = self.log.durable();
         for exporter in &self.exporters {
+            exporter.settle(&exporter.dead_letters.settled());
             let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
                 // The next save tries again; until then a crash sends more events twice.
@@ -57,6 +58,11 @@ impl Keeper {
         if let Err(problem) = self.log.retain(pinned) {
             error!(%problem, "retention failed");
         }
+        for exporter in &self.exporters {
+            if let Err(problem) = exporter.dead_letters.retain() {
+                error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
+            }
+        }
     }
 
     /// Skips what exporters lag behind more than they may, counted exactly.
@@ -71,7 +77,11 @@ impl Keeper {
             }
             let floor = Offset::new(head.bytes() - bound);
             let skipped = skip(exporter, &mut self.reader, floor);
-            warn!(exporter = exporter.name(), events = skipped, "lag bound reached: events skipped");
+            warn!(
+                exporter = exporter.name(),
+                events = skipped,
+                "lag bound reached: events skipped"
+            );
         }
     }
 }

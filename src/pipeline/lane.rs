@@ -7,6 +7,7 @@ mod fill;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, yield_now};
@@ -112,6 +113,7 @@ impl Lane {
             let turn = self.fill(stage, now);
             self.close_due(stage, turn, now);
             self.exchange(now);
+            self.publish();
             if turn == Turn::More {
                 yield_now().await;
                 self.collect();
@@ -126,6 +128,20 @@ impl Lane {
         if let Some(reading) = self.reading.take() {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
+        self.publish();
+    }
+
+    /// Tells the exporter what this lane holds.
+    fn publish(&self) {
+        let state = &self.exporter.lanes[self.number];
+        let (from, to) = match &self.reading {
+            Some(reading) => (reading.position.bytes(), reading.claim.end.bytes()),
+            None => (0, 0),
+        };
+        let open: usize = self.open.iter().flatten().map(|open| open.batch.events()).sum();
+        state.unread_from.store(from, Ordering::Release);
+        state.unread_to.store(to, Ordering::Release);
+        state.in_batches.store(self.sender.pending() + open as u64, Ordering::Release);
     }
 
     /// Whether nothing is left to do for this stage.
@@ -180,6 +196,7 @@ impl Lane {
         }
         if let Some(reading) = self.reading.take() {
             self.exporter.board.release(reading.claim.stripe, reading.position);
+            self.publish();
             self.exporter.wake_all();
         }
     }
@@ -208,7 +225,7 @@ impl Lane {
             Some(reading) => reading.position,
             // Without a claim there was no stripe with anything new in it for this lane: the head
             // has to enter another stripe first.
-            None => self.exporter.board.next_for(self.number, self.bench.tide.head()),
+            None => self.exporter.board.next_claim(self.bench.tide.head()),
         }
     }
 

@@ -2,14 +2,16 @@
 
 mod elastic;
 mod splunk;
+mod stdout;
 
 pub use elastic::ELASTIC;
 pub use splunk::SPLUNK;
+pub use stdout::STDOUT;
 
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK];
+pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK, &STDOUT];
 
 /// The vendor with this name or alias.
 #[must_use]

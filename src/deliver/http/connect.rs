@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::super::dial::dial;
 use super::super::proxy::tunnel;
-use super::super::{Applied, Http2, TransportError, TransportErrorKind};
+use super::super::{Applied, TransportError, TransportErrorKind};
 use super::destination::{Destination, Endpoint};
 use super::wire::Wire;
 
@@ -43,11 +43,9 @@ async fn make(
     endpoint: &Endpoint,
     phase: &Cell<Phase>,
 ) -> Result<(Wire, Version), TransportError> {
-    let is_h2c = destination.connection.http2 == Http2::H2c;
     let tcp = reach(destination, endpoint, phase).await?;
     let Some(name) = &endpoint.tls_name else {
-        let version = if is_h2c { Version::Http2 } else { Version::Http1 };
-        return Ok((Wire::plain(tcp), version));
+        return Ok((Wire::plain(tcp), endpoint.version.unwrap_or(Version::Http1)));
     };
     phase.set(Phase::Tls);
     let tls = destination.tls.as_ref().expect("terms were read, since an endpoint has https");

@@ -10,6 +10,7 @@ use super::super::proxy::{ProxyRules, ProxyServer, basic};
 use super::super::tls::{Tls, TransportSetupError, server_name};
 use super::super::{ConnectionSettings, Http2, TlsSettings};
 use super::TransportCounts;
+use super::connect::Version;
 
 /// An exporter's endpoints and the way to them, shared by the transports of all workers.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Endpoint {
     pub(super) proxy: Option<ProxyServer>,
     /// Whether the proxy sees each request (RFC 9112 3.2.2) instead of giving a tunnel.
     pub(super) is_forwarded: bool,
+    /// The HTTP version it speaks, where that is known beforehand; otherwise TLS tells.
+    pub(super) version: Option<Version>,
     /// Credentials in the URL, for requests that carry none.
     pub(super) authorization: Option<HeaderValue>,
     path: String,
@@ -103,6 +106,11 @@ impl Endpoint {
         let proxy = rules.server(is_https, &host, port).cloned();
         // Knowing beforehand that HTTP/2 is spoken (RFC 9113 3.3) needs a way without an interpreter.
         let is_forwarded = proxy.is_some() && !is_https && http2 != Http2::H2c;
+        let version = match (is_https, http2) {
+            (true, Http2::Auto | Http2::H2c) => None,
+            (false, Http2::H2c) => Some(Version::Http2),
+            (_, Http2::Off) | (false, Http2::Auto) => Some(Version::Http1),
+        };
         Ok(Self {
             tls_name: is_https.then(|| server_name(&host)).transpose()?,
             host_header: HeaderValue::from_str(plain)
@@ -116,6 +124,7 @@ impl Endpoint {
             authority,
             proxy,
             is_forwarded,
+            version,
         })
     }
 

@@ -25,6 +25,8 @@ use super::wire::Wire;
 pub(super) struct H2 {
     sender: SendRequest<Bytes>,
     is_closed: Rc<Cell<bool>>,
+    /// Whether the server has said how many requests it takes at a time, as far as is known.
+    pub(super) is_settled: Rc<Cell<bool>>,
     /// Requests on it now.
     pub(super) streams: Cell<usize>,
     /// When it was made.
@@ -67,15 +69,22 @@ impl H2 {
             .await
             .map_err(|error| broken(&error, false).error)?;
         let is_closed = Rc::new(Cell::new(false));
-        let closed = Rc::clone(&is_closed);
+        let is_settled = Rc::new(Cell::new(false));
+        let flags = (Rc::clone(&is_closed), Rc::clone(&is_settled));
         tokio::task::spawn_local(async move {
-            // Whoever waits for an answer is told the error by its stream.
-            let _ = connection.await;
-            closed.set(true);
+            run(connection, &slot, &flags.1).await;
+            flags.0.set(true);
             drop(slot);
         });
         let now = Instant::now();
-        Ok(Self { sender, is_closed, streams: Cell::new(0), born: now, idle_since: Cell::new(now) })
+        Ok(Self {
+            sender,
+            is_closed,
+            is_settled,
+            streams: Cell::new(0),
+            born: now,
+            idle_since: Cell::new(now),
+        })
     }
 
     /// Whether the connection is not closed, as far as is known.
@@ -158,6 +167,27 @@ impl Exchange {
     }
 }
 
+/// Moves a connection's bytes until it ends, and tells when the server's stream limit changes.
+async fn run(
+    mut connection: h2::client::Connection<Wire, Bytes>,
+    slot: &Slot,
+    is_settled: &Cell<bool>,
+) {
+    let mut streams_max = STREAMS_BEFORE_SETTINGS;
+    poll_fn(|cx| {
+        // Whoever waits for an answer is told the error by its stream.
+        let ended = Pin::new(&mut connection).poll(cx).map(drop);
+        let now = connection.max_concurrent_send_streams();
+        if now != streams_max {
+            streams_max = now;
+            is_settled.set(true);
+            slot.wake();
+        }
+        ended
+    })
+    .await;
+}
+
 /// What an error of the engine means; its own texts may quote the peer, so they are not used.
 fn broken(error: &h2::Error, is_sent: bool) -> Broken {
     use TransportErrorKind::{Network, Protocol};
@@ -206,5 +236,6 @@ const HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// never runs dry between two polls.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Streams before the server says how many it takes (RFC 9113 6.5.2 recommends 100 at least).
-const STREAMS_BEFORE_SETTINGS: usize = 100;
+/// Streams before the server says how many it takes. It says so in its first frame (RFC 9113 3.4),
+/// so waiting costs the second request little, and nothing is refused for coming too early.
+const STREAMS_BEFORE_SETTINGS: usize = 1;

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::TransportError;
+use super::TransportCounts;
 use super::connect::Version;
 use super::h1::H1;
 use super::h2::H2;
@@ -32,6 +34,7 @@ pub(super) struct Pool {
     state: RefCell<State>,
     /// Told when a request that waits may find its turn.
     changed: Notify,
+    counts: Arc<TransportCounts>,
 }
 
 #[derive(Default)]
@@ -93,10 +96,16 @@ enum Look {
 }
 
 impl Pool {
-    pub(super) fn new(bounds: Bounds) -> Rc<Self> {
+    /// A pool for an endpoint that speaks this version, if that is known beforehand.
+    pub(super) fn new(
+        bounds: Bounds,
+        version: Option<Version>,
+        counts: &Arc<TransportCounts>,
+    ) -> Rc<Self> {
         assert!(bounds.connections > 0, "a pool without connections can never send");
         assert!(bounds.streams > 0, "a connection without streams can never send");
-        Rc::new(Self { bounds, state: RefCell::default(), changed: Notify::new() })
+        let state = RefCell::new(State { version, ..State::default() });
+        Rc::new(Self { bounds, state, changed: Notify::new(), counts: Arc::clone(counts) })
     }
 
     /// Takes a connection of a group, or the right to make one, in order of asking.
@@ -104,6 +113,7 @@ impl Pool {
     /// An error is that of the connection that another request tried to make meanwhile.
     pub(super) async fn take(self: &Rc<Self>, group: u32) -> Result<Taken, TransportError> {
         let failures = self.state.borrow().failures;
+        let mut has_waited = false;
         loop {
             // Before looking, so that no change between looking and waiting is missed.
             let mut changed = pin!(self.changed.notified());
@@ -118,7 +128,10 @@ impl Pool {
                     }
                 }
                 Look::Taken(taken) => return Ok(taken),
-                Look::Full => changed.await,
+                Look::Full => {
+                    self.counts.waited.add(u64::from(!std::mem::replace(&mut has_waited, true)));
+                    changed.await;
+                }
                 Look::Coming => {
                     changed.await;
                     let state = self.state.borrow();
@@ -146,8 +159,8 @@ impl Pool {
             let line = Some(line);
             return Look::Taken(Taken::Kept(Busy { pool: Rc::clone(self), group, line }));
         }
-        let may_share = state.version != Some(Version::Http1);
-        if may_share && state.connecting > 0 {
+        let is_made = state.version != Some(Version::Http1) && state.connecting > 0;
+        if is_made || state.is_unsettled(group) {
             return Look::Coming;
         }
         if state.open < self.bounds.connections {
@@ -226,6 +239,11 @@ impl State {
         free.min_by_key(|line| line.streams.get()).map(Rc::clone)
     }
 
+    /// Whether a connection has not heard yet how many streams it may have.
+    fn is_unsettled(&self, group: u32) -> bool {
+        self.shared.iter().any(|(of, line)| *of == group && !line.is_settled.get())
+    }
+
     /// Closes the connection of another group that has idled longest, to make room.
     fn evict(&mut self) {
         if !self.idle.is_empty() {
@@ -272,6 +290,15 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.pool.state.borrow_mut().connecting -= 1;
         self.pool.changed.notify_waiters();
+    }
+}
+
+impl Slot {
+    /// Wakes the requests that wait: the connection may take more than before.
+    pub(super) fn wake(&self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.changed.notify_waiters();
+        }
     }
 }
 
@@ -328,6 +355,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.line.streams.set(self.line.streams.get() - 1);
         self.line.idle_since.set(Instant::now());
+        // A server that answers has said all that it says beforehand.
+        self.line.is_settled.set(true);
         self.pool.changed.notify_waiters();
     }
 }

@@ -195,10 +195,18 @@ impl Lane {
                 self.exporter.board.finish(claim.stripe, position);
                 continue;
             }
-            let until = head.min(reading.claim.end.max(reading.position));
-            let found = self.bench.blocks.borrow_mut().at(reading.position, until);
+            let (position, until) = (reading.position, head.min(reading.claim.end));
+            let found = self.bench.blocks.borrow_mut().at(position, until);
             match found {
-                Ok(At::Block(block)) => reading.block = Some((block, 0)),
+                Ok(At::Block(block)) if block.len() == 0 => {
+                    reading.position = block.span().to;
+                    self.pass_filler(block.span());
+                }
+                Ok(At::Block(block)) => {
+                    let first = block.entry(0).span.from;
+                    reading.block = Some((block, 0));
+                    self.pass_filler(Span { from: position, to: first });
+                }
                 Ok(At::End) => return None,
                 Ok(At::Cold(span)) => {
                     self.warm(span);
@@ -221,8 +229,20 @@ impl Lane {
             reading.position = block.entry(at).span.from;
             reading.block = Some((Rc::clone(block), at));
         } else {
-            reading.position = block.span().to;
+            let to = block.span().to;
+            let from = block.entry(block.len() - 1).span.to;
+            reading.position = to;
             reading.block = None;
+            self.pass_filler(Span { from, to });
+        }
+    }
+
+    /// Settles bytes that hold no event, so that the checkpoint can pass them.
+    fn pass_filler(&mut self, span: Span) {
+        if span.from < span.to {
+            for span in self.exporter.unsettled(span) {
+                self.settled.push(Settled { span, events: 0, fate: Settle::Filtered });
+            }
         }
     }
 
