@@ -10,7 +10,7 @@ use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
     AckId, Action, Answer, BatchId, Channel, CompiledCall, OptionValue, Options, Purpose, Remedy,
-    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_error,
+    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
 use crate::event::Span;
 
@@ -324,7 +324,7 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
         match network.send(request).await {
             Ok(answer) => setup.on_answer(&answer, options),
             Err(error) => {
-                debug!(class = judge_error(&error).reason.class, "setup was not answered");
+                debug!(class = judge_transport(&error).reason.class, "setup was not answered");
                 setup.on_error(&error);
             }
         }
