@@ -100,7 +100,10 @@ fn frame() -> Frame {
 }
 
 fn opening() -> Opening {
-    Opening::new(&OpeningOptions { environment: Some("production".to_owned()), ..Default::default() })
+    Opening::new(&OpeningOptions {
+        environment: Some("production".to_owned()),
+        ..Default::default()
+    })
 }
 
 fn facts() -> Overrides {
