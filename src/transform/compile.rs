@@ -2,7 +2,7 @@
 
 use super::encoder::{Choices, Codec};
 use super::pattern::{self, Piece};
-use super::plan::{Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, WINDOW};
+use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
 use super::schema::{Clean, Derive, Empty, Field, Layout, Overrides, Pick, Schema, Source, Write};
 use super::syntax::Syntax;
 use super::write;
@@ -486,7 +486,8 @@ impl<'c> Compiler<'c> {
         let nests = matches!(field, FieldId::Metadata | FieldId::Shrike | FieldId::Labels);
         let copies = self.plan.codecs[usize::from(row.codec)].copies();
         let plain = std::ptr::fn_addr_eq(write, write::value as Write);
-        if plain && copies && !nests && row.max == 0 {
+        let fits = row.lead.len as usize <= LEAD && row.trail.len as usize <= TRAIL;
+        if plain && copies && !nests && row.max == 0 && fits {
             let Row { lead, trail, drops_empty, .. } = row;
             Op::Copy { field, drops_empty, lead, trail }
         } else {

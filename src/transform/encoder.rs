@@ -112,26 +112,27 @@ impl Codec {
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, codec: &'a Codec, choices: Choices) -> Self {
-        Self { tail: Tail::new(out), codec, choices, left: UNLIMITED, taken: &[] }
+    /// Goes on with a document, for one row: the most characters it takes, 0 for no limit.
+    #[inline(always)]
+    pub(super) fn new(tail: Tail<'a>, codec: &'a Codec, choices: Choices, characters: u16) -> Self {
+        let left = if characters == 0 { UNLIMITED } else { u32::from(characters) };
+        Self { tail, codec, choices, left, taken: &[] }
     }
 
-    /// Begins a row: its syntax and the most characters it takes, 0 for no limit.
-    pub(super) fn begin(&mut self, codec: &'a Codec, characters: u16) {
-        self.codec = codec;
-        self.left = if characters == 0 { UNLIMITED } else { u32::from(characters) };
+    /// The same beside members of these names.
+    pub(super) fn beside(self, taken: &'a [String]) -> Self {
+        Self { taken, ..self }
     }
 
-    /// Begins a row of members beside these.
-    pub(super) fn begin_members(&mut self, codec: &'a Codec, taken: &'a [String]) {
-        self.begin(codec, 0);
-        self.taken = taken;
+    /// The end of the document, for the next row.
+    #[inline(always)]
+    pub(super) fn into_tail(self) -> Tail<'a> {
+        self.tail
     }
 
-    /// The end of the document under construction.
-    #[inline]
-    pub(super) fn tail(&mut self) -> &mut Tail<'a> {
-        &mut self.tail
+    /// Appends text that is already spelled for all layers.
+    pub(super) fn spelled(&mut self, text: &[u8]) {
+        self.tail.append(text);
     }
 
     /// What the operator chose.

@@ -129,6 +129,12 @@ pub enum PlanError {
 /// Bytes that are copied at once where a piece is at most so long.
 pub(super) const WINDOW: usize = 64;
 
+/// The widest lead of a copied field: a key with the objects it alone is in.
+pub(super) const LEAD: usize = 32;
+
+/// The widest trail of a copied field: brackets and a separator.
+pub(super) const TRAIL: usize = 8;
+
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
@@ -246,35 +252,35 @@ impl Plan {
             program = program * cases + pick(event).min(cases - 1);
         }
         let present = present(event.opened);
-        let mut encoder = Encoder::new(out, &self.codecs[0], self.choices);
+        let mut tail = Tail::new(out);
         let mut marks = [Mark::default(); Self::DEPTH_MAX];
         let ops = self.programs[program].as_slice();
         let mut next = 0;
         while let Some(op) = ops.get(next) {
             next += 1;
             match *op {
-                Op::Text(text) => self.text(text, encoder.tail()),
+                Op::Text(text) => self.text(text, &mut tail),
                 Op::Copy { field, drops_empty, lead, trail } => {
                     if present & field.bit() != 0 {
-                        self.copy(event, field, drops_empty, [lead, trail], encoder.tail());
+                        self.copy(event, field, drops_empty, [lead, trail], &mut tail);
                     }
                 }
                 Op::OneOf { fields, pick, first, count } => {
                     if present & fields != 0 {
                         let picked = pick(event, self.choices);
                         if picked < usize::from(count) {
-                            self.text(self.texts[usize::from(first) + picked], encoder.tail());
+                            self.text(self.texts[usize::from(first) + picked], &mut tail);
                         }
                     }
                 }
                 Op::With { fields, text } => {
                     if present & fields != 0 {
-                        self.text(text, encoder.tail());
+                        self.text(text, &mut tail);
                     }
                 }
                 Op::Derive { row, derive } => {
                     if present & row.fields != 0 {
-                        self.row(row, &mut encoder, |encoder| derive(encoder, event));
+                        tail = self.row(row, tail, |encoder| derive(encoder, event));
                     }
                 }
                 Op::Open { slot, text, fields, after } => {
@@ -282,75 +288,79 @@ impl Plan {
                         next = usize::from(after);
                         continue;
                     }
-                    let start = encoder.tail().len();
-                    self.text(text, encoder.tail());
-                    let inside = encoder.tail().len();
-                    marks[usize::from(slot)] = Mark { start, inside };
+                    let start = tail.len();
+                    self.text(text, &mut tail);
+                    marks[usize::from(slot)] = Mark { start, inside: tail.len() };
                 }
                 Op::Close { slot, between, text } => {
-                    let (tail, mark) = (encoder.tail(), marks[usize::from(slot)]);
+                    let mark = marks[usize::from(slot)];
                     if tail.len() == mark.inside {
                         tail.truncate(mark.start);
                     } else {
                         tail.truncate(tail.len() - usize::from(between));
-                        self.text(text, tail);
+                        self.text(text, &mut tail);
                     }
                 }
                 Op::End { slot, between, text } => {
-                    let (tail, mark) = (encoder.tail(), marks[usize::from(slot)]);
+                    let mark = marks[usize::from(slot)];
                     if tail.len() != mark.inside {
                         tail.truncate(tail.len() - usize::from(between));
                     }
-                    self.text(text, tail);
+                    self.text(text, &mut tail);
                 }
-                op => self.rare(op, event, present, &mut encoder),
+                op => tail = self.rare(op, event, present, tail),
             }
         }
     }
 
     /// The operations that programs have few of.
-    fn rare<'a>(&'a self, op: Op, event: &Event<'_>, present: u64, encoder: &mut Encoder<'a>) {
+    fn rare<'a>(&'a self, op: Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
+        let encoder = |codec: u8, tail: Tail<'a>| {
+            Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, 0)
+        };
         match op {
             Op::Write { row, field, write } => {
                 let value = event.value(field);
                 let kept = |value: &Value<'_>| !(row.drops_empty && value.json == b"\"\"");
-                if let Some(value) = value.filter(kept) {
-                    self.row(row, encoder, |encoder| {
-                        write(encoder, value);
-                        true
-                    });
-                }
+                let Some(value) = value.filter(kept) else { return tail };
+                self.row(row, tail, |encoder| {
+                    write(encoder, value);
+                    true
+                })
             }
             Op::Pattern { row, pattern } => {
                 let pattern = &self.patterns[usize::from(pattern)];
-                self.row(row, encoder, |encoder| pattern.write(event, encoder));
+                self.row(row, tail, |encoder| pattern.write(event, encoder))
             }
             Op::Members { row, field, taken } => {
-                if let Some(value) = event.value(field) {
-                    self.begin_members(row, taken, encoder);
-                    encoder.members(value);
-                }
+                let Some(value) = event.value(field) else { return tail };
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                encoder.members(value);
+                encoder.into_tail()
             }
             Op::DeriveMembers { row, derive, taken } if present & row.fields != 0 => {
-                self.begin_members(row, taken, encoder);
-                derive(encoder, event);
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                derive(&mut encoder, event);
+                encoder.into_tail()
             }
             Op::Value { codec, name } => {
-                encoder.begin(&self.codecs[usize::from(codec)], 0);
+                let mut encoder = encoder(codec, tail);
                 if let Some(value) = self.names[usize::from(name)].value(event) {
-                    write::bare(encoder, value);
+                    write::bare(&mut encoder, value);
                 }
+                encoder.into_tail()
             }
             Op::Date { codec, date } => {
-                encoder.begin(&self.codecs[usize::from(codec)], 0);
-                write::date(&self.dates[usize::from(date)], event.opened.time, encoder);
+                let mut encoder = encoder(codec, tail);
+                write::date(&self.dates[usize::from(date)], event.opened.time, &mut encoder);
+                encoder.into_tail()
             }
-            _ => {}
+            _ => tail,
         }
     }
 
     /// Copies a field with what stands around it.
-    #[inline]
+    #[inline(always)]
     fn copy(
         &self,
         event: &Event<'_>,
@@ -364,12 +374,12 @@ impl Plan {
         if drops_empty && len == 2 && bytes[0] == b'"' {
             return;
         }
-        self.text(lead, tail);
+        self.window::<LEAD>(lead, tail);
         match bytes.first_chunk() {
             Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
-            _ => tail.append(&bytes[..len]),
+            _ => tail.long(&bytes[..len]),
         }
-        self.text(trail, tail);
+        self.window::<TRAIL>(trail, tail);
     }
 
     /// Writes a row, or takes it back when there is nothing to write.
@@ -377,32 +387,38 @@ impl Plan {
     fn row<'a>(
         &'a self,
         row: Row,
-        encoder: &mut Encoder<'a>,
+        mut tail: Tail<'a>,
         write: impl FnOnce(&mut Encoder<'a>) -> bool,
-    ) {
-        encoder.begin(&self.codecs[usize::from(row.codec)], row.max);
-        let start = encoder.tail().len();
-        self.text(row.lead, encoder.tail());
-        if write(encoder) {
-            self.text(row.trail, encoder.tail());
+    ) -> Tail<'a> {
+        let start = tail.len();
+        self.text(row.lead, &mut tail);
+        let codec = &self.codecs[usize::from(row.codec)];
+        let mut encoder = Encoder::new(tail, codec, self.choices, row.max);
+        let written = write(&mut encoder);
+        let mut tail = encoder.into_tail();
+        if written {
+            self.text(row.trail, &mut tail);
         } else {
-            encoder.tail().truncate(start);
+            tail.truncate(start);
         }
-    }
-
-    fn begin_members<'a>(&'a self, row: Row, taken: u16, encoder: &mut Encoder<'a>) {
-        encoder
-            .begin_members(&self.codecs[usize::from(row.codec)], &self.taken[usize::from(taken)]);
+        tail
     }
 
     /// Appends a piece of the arena.
-    #[inline]
+    #[inline(always)]
     fn text(&self, span: Span, tail: &mut Tail<'_>) {
-        let (bytes, len) = (&self.arena[span.start as usize..], span.len as usize);
-        match bytes.first_chunk() {
-            Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
-            _ => tail.append(&bytes[..len]),
+        if span.len as usize <= WINDOW {
+            self.window::<WINDOW>(span, tail);
+        } else {
+            tail.long(&self.arena[span.start as usize..][..span.len as usize]);
         }
+    }
+
+    /// Appends a piece of the arena that is at most this wide.
+    #[inline(always)]
+    fn window<const WIDTH: usize>(&self, span: Span, tail: &mut Tail<'_>) {
+        let window = self.arena[span.start as usize..].first_chunk();
+        tail.window::<WIDTH>(window.expect("the arena is padded"), span.len as usize);
     }
 }
 
@@ -433,7 +449,7 @@ impl Pattern {
         for piece in &self.pieces {
             match piece {
                 PatternPiece::Text(text) => {
-                    encoder.tail().append(text);
+                    encoder.spelled(text);
                     first = false;
                 }
                 PatternPiece::Date(parts) => {

@@ -10,6 +10,8 @@
 /// Invariants, kept by every function here: `base` and `capacity` are those of `out`, `len` is at
 /// most `capacity`, and the first `len` bytes are written. `out` learns its length when the tail
 /// is dropped; until then it has the length it came with.
+///
+/// No function hands its own address on, so that a loop over a tail keeps it in registers.
 #[derive(Debug)]
 pub(super) struct Tail<'a> {
     out: &'a mut Vec<u8>,
@@ -26,20 +28,20 @@ impl<'a> Tail<'a> {
     }
 
     /// Bytes written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Takes back what was written from byte `len` on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn truncate(&mut self, len: usize) {
         debug_assert!(len <= self.len, "truncating takes back");
         self.len = self.len.min(len);
     }
 
     /// Appends the first `len` bytes of a window that may hold more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn window<const WIDTH: usize>(&mut self, window: &[u8; WIDTH], len: usize) {
         debug_assert!(len <= WIDTH, "a window holds its bytes");
         self.room(WIDTH);
@@ -66,17 +68,16 @@ impl<'a> Tail<'a> {
     }
 
     /// Appends `WIDTH` to twice `WIDTH` bytes: the first and the last word, which may overlap.
-    #[inline]
+    #[inline(always)]
     fn pair<const WIDTH: usize>(&mut self, bytes: &[u8]) {
         let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else { return };
-        let start = self.len;
         self.window::<WIDTH>(first, bytes.len() - WIDTH);
         self.window::<WIDTH>(last, WIDTH);
-        debug_assert_eq!(self.len, start + bytes.len(), "two words cover the bytes");
     }
 
     /// Appends many bytes.
-    fn long(&mut self, bytes: &[u8]) {
+    #[inline(always)]
+    pub(super) fn long(&mut self, bytes: &[u8]) {
         self.room(bytes.len());
         // SAFETY: `room` made the capacity at least `len` plus the bytes, and they are borrowed,
         // so they cannot overlap the allocation of `out`, which is borrowed mutably.
@@ -85,40 +86,41 @@ impl<'a> Tail<'a> {
     }
 
     /// Where the next byte goes.
-    #[inline]
+    #[inline(always)]
     fn end(&self) -> *mut u8 {
         self.base.wrapping_add(self.len)
     }
 
     /// Makes room for this many more bytes.
-    #[inline]
+    #[inline(always)]
     fn room(&mut self, bytes: usize) {
         if self.capacity - self.len < bytes {
-            self.grow(bytes);
+            (self.base, self.capacity) = grow(self.out, self.len, bytes);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, bytes: usize) {
-        self.publish();
-        self.out.reserve(bytes);
-        self.base = self.out.as_mut_ptr();
-        self.capacity = self.out.capacity();
-    }
-
-    /// Tells the buffer its length.
-    fn publish(&mut self) {
-        // SAFETY: the first `len` bytes are written and `len` is at most the capacity, by the
-        // invariants of the type.
-        unsafe { self.out.set_len(self.len) };
     }
 }
 
 impl Drop for Tail<'_> {
     fn drop(&mut self) {
-        self.publish();
+        publish(self.out, self.len);
     }
+}
+
+/// Makes room in the buffer behind its first `len` bytes; where it lies then, and its capacity.
+#[cold]
+#[inline(never)]
+fn grow(out: &mut Vec<u8>, len: usize, bytes: usize) -> (*mut u8, usize) {
+    publish(out, len);
+    out.reserve(bytes);
+    (out.as_mut_ptr(), out.capacity())
+}
+
+/// Tells the buffer its length.
+fn publish(out: &mut Vec<u8>, len: usize) {
+    debug_assert!(len <= out.capacity(), "a tail stays inside its buffer");
+    // SAFETY: both callers pass the `len` of a tail, whose first `len` bytes are written and which
+    // is at most the capacity, by the invariants of the type.
+    unsafe { out.set_len(len) };
 }
 
 #[cfg(test)]
