@@ -16,8 +16,8 @@ use super::status::{ExporterStatus, Status};
 use super::stop::{Stage, Stop};
 use super::worker::{self, WorkerSpec};
 use crate::deliver::{
-    self, Budget, Cookies, Destination, Gate, GateSettings, Order,
-    TransportLimits, TransportSetupError, Wire,
+    self, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
+    TransportSetupError, Wire,
 };
 use crate::event::{Checkpoint, Class, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
