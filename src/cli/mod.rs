@@ -3,6 +3,8 @@
 mod args;
 mod check;
 mod exit;
+mod logging;
+mod run;
 mod settings;
 mod shell;
 mod vendors;
@@ -18,6 +20,7 @@ pub(crate) use exit::{Exit, Failure};
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let result = match &args.command {
+        Command::Run(run) => run::run(&args.shared, run),
         Command::Check => check::check(&args.shared),
         Command::Vendors { name } => vendors::vendors(name.as_deref()),
         Command::Completions { shell } => shell::completions(*shell),

@@ -7,6 +7,7 @@
 //! [`Text`] is a file or the embedded default; [`Config::load`] reads it with the flags. All
 //! mistakes are reported at once, each with its place, and none repeats a secret.
 
+mod assemble;
 mod expand;
 mod exporter;
 mod flags;
@@ -23,6 +24,7 @@ mod text;
 pub mod time;
 mod value;
 
+pub use assemble::Host;
 pub use expand::{Lookup, System};
 pub use exporter::keys_of;
 pub use flags::{Flag, Flags};

@@ -1,7 +1,7 @@
 //! Waking idle readers: an eventfd each, armed for one signal.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
@@ -76,13 +76,6 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.event.as_fd()
-    }
-}
-
-/// Event loops of runtimes want the number.
-impl AsRawFd for Waker {
-    fn as_raw_fd(&self) -> RawFd {
-        self.bell.event.as_raw_fd()
     }
 }
 
