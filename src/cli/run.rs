@@ -18,7 +18,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let config = settings::load(shared, settings::flags(args))?;
     super::logging::start(&config);
     let signals = Signals::listen()?;
-    let (log, recovery) = Log::open(config.log_options()).map_err(engine)?;
+    let (log, recovery) = Log::open(config.log.clone()).map_err(engine)?;
     info!(
         config = config.origin,
         log = %config.log.dir.display(),

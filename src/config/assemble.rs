@@ -4,10 +4,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Exporter, LogIo};
+use super::{Config, Exporter};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
-use crate::log::{IoChoice, LogOptions};
 use crate::pipeline::{EngineOptions, ExporterSpec};
 use crate::schemas;
 use crate::transform::{Format, Overrides};
@@ -32,26 +31,6 @@ impl Host {
 }
 
 impl Config {
-    /// How the event log is opened.
-    #[must_use]
-    pub fn log_options(&self) -> LogOptions {
-        let log = &self.log;
-        LogOptions {
-            dir: log.dir.clone(),
-            segment_bytes: log.segment_bytes,
-            sync_interval: log.sync_interval,
-            sync_bytes: log.sync_bytes,
-            io: match log.io {
-                LogIo::Auto => IoChoice::Auto,
-                LogIo::IoUring => IoChoice::IoUring,
-                LogIo::Syscalls => IoChoice::Syscalls,
-            },
-            keep_bytes: log.keep_bytes,
-            keep_age: log.keep_age,
-            bytes_max: log.bytes_max,
-        }
-    }
-
     /// How records are opened.
     #[must_use]
     pub fn opening_options(&self) -> OpeningOptions {
@@ -75,7 +54,8 @@ impl Config {
             in_flight_bytes: self.in_flight_bytes,
             state_dir: self.global.state_dir.clone(),
             log_bytes_max: self.log.bytes_max,
-            from_the_start: self.inputs.iter().all(super::Input::is_finite),
+            // `from` is resolved already.
+            from_the_start: false,
         }
     }
 

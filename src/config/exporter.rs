@@ -18,6 +18,7 @@ use crate::deliver::{
     TlsVersion, Vendor,
 };
 use crate::event::Severity;
+use crate::schemas;
 use crate::transform::Format;
 
 /// What every exporter is read against.
@@ -220,7 +221,9 @@ impl Build<'_, '_> {
 
     fn format(&mut self) -> Format {
         let values = self.values;
-        let formats = self.vendor.formats;
+        // A destination may name formats for which there is no schema yet.
+        let exists = |format: &&Format| schemas::by_format(**format).is_some();
+        let formats: Vec<Format> = self.vendor.formats.iter().filter(exists).copied().collect();
         let own = formats.first().copied().unwrap_or(Format::Native);
         let wanted = match values.text("format") {
             Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),
