@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::home::{Group, Member, is_same_key, lookup};
-use super::json::{Json, unit_after};
+use super::json::{After, Json, Keys, unit_after};
 use super::{Class, Classes, FieldId as F, Place};
 
 /// Levels of a text that was checked already: more than opening ever lets pass.
@@ -33,33 +33,27 @@ impl Entry<'_> {
 /// The members of an object, in the order of the text.
 pub(super) fn entries(object: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     let mut json = Json::new(object, DEPTH_MAX);
-    let mut more = json.peek() == b'{' && json.open(1).unwrap_or(false);
+    let is_object = object.first() == Some(&b'{');
+    let mut after = if is_object { json.open(0, 1).ok() } else { None };
     std::iter::from_fn(move || {
-        if !more {
-            return None;
-        }
-        let (key, escaped) = json.key().ok()?;
-        let start = json.at;
-        json.value(1).ok()?;
-        let value = &object[start..json.at];
-        more = json.more().unwrap_or(false);
-        Some(Entry { key, escaped, value })
+        let Some(After::Next(at)) = after else { return None };
+        let (key, escaped, start) = json.key(at).ok()?;
+        let end = json.value(start, 1, Keys::NONE).ok()?;
+        after = json.after_member(end).ok();
+        Some(Entry { key, escaped, value: &object[start..end] })
     })
 }
 
 /// The elements of an array, in the order of the text.
 pub(super) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut json = Json::new(array, DEPTH_MAX);
-    let mut more = json.peek() == b'[' && json.open(1).unwrap_or(false);
+    let is_array = array.first() == Some(&b'[');
+    let mut after = if is_array { json.open(0, 1).ok() } else { None };
     std::iter::from_fn(move || {
-        if !more {
-            return None;
-        }
-        let start = json.at;
-        json.value(1).ok()?;
-        let value = &array[start..json.at];
-        more = json.more_until(b']').unwrap_or(false);
-        Some(value)
+        let Some(After::Next(start)) = after else { return None };
+        let end = json.value(start, 1, Keys::NONE).ok()?;
+        after = json.after_element(end).ok();
+        Some(&array[start..end])
     })
 }
 

@@ -60,37 +60,32 @@ fn special_near_end(text: &[u8], at: usize) -> usize {
 fn specials(window: &[u8; WINDOW]) -> u32 {
     // SAFETY: the function needs SSE2 and nothing else; the build enables it, or this one would not
     // be compiled (its `cfg`).
-    unsafe { specials_sse2(words(window)) }
+    unsafe { specials_sse2(window) }
 }
 
-/// The same for a window as integers.
+/// The same, where SSE2 is known to be there.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[target_feature(enable = "sse2")]
 #[inline]
-fn specials_sse2([a, b, c, d]: [i64; 4]) -> u32 {
+fn specials_sse2(window: &[u8; WINDOW]) -> u32 {
     use std::arch::x86_64::{
         _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
         _mm_set1_epi8,
     };
 
-    let half = |low: i64, high: i64| {
-        let bytes = _mm_set_epi64x(high, low);
+    let half = |low: &[u8; 8], high: &[u8; 8]| {
+        let bytes = _mm_set_epi64x(i64::from_le_bytes(*high), i64::from_le_bytes(*low));
         let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
         let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
         let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
         let any = _mm_or_si128(_mm_or_si128(quote, backslash), control);
         _mm_movemask_epi8(any) as u32
     };
-    half(a, b) | half(c, d) << 16
-}
-
-/// The window as four little-endian integers.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[inline(always)]
-fn words(window: &[u8; WINDOW]) -> [i64; 4] {
-    let (chunks, rest) = window.as_chunks::<8>();
-    debug_assert!(rest.is_empty(), "a window is whole words");
-    [0, 1, 2, 3].map(|i| i64::from_le_bytes(chunks[i]))
+    match window.as_chunks::<8>().0 {
+        [a, b, c, d] => half(a, b) | half(c, d) << 16,
+        // A window is four words; the compiler knows it too and leaves this out.
+        _ => 0,
+    }
 }
 
 /// Bit i is set when byte i is special.
