@@ -1,6 +1,7 @@
 //! Reads strict JSON (RFC 8259) in place, without building anything.
 
-use super::{Class, scan};
+use super::Class;
+use super::scan::{Specials, leading_digits};
 
 /// The outcome of reading something: `Err` is the class of the refusal.
 pub(super) type Step<T = ()> = Result<T, Class>;
@@ -10,9 +11,10 @@ pub(super) type Step<T = ()> = Result<T, Class>;
 /// Reading takes a place and returns the next one: a place that lived in here would go through memory
 /// with each step, and the steps wait for each other.
 #[derive(Debug)]
-pub(super) struct Json<'a> {
+pub(super) struct Json<'s, 'a> {
     /// The text; it must be UTF-8.
     pub text: &'a [u8],
+    specials: &'s Specials<'a>,
     /// Objects and arrays inside each other, at most.
     depth_max: usize,
     /// Where reading stopped, when the text was refused.
@@ -60,11 +62,12 @@ pub(super) enum After {
     End(usize),
 }
 
-impl<'a> Json<'a> {
+impl<'s, 'a> Json<'s, 'a> {
     #[inline(always)]
-    pub(super) fn new(text: &'a [u8], depth_max: usize) -> Self {
+    pub(super) fn new(specials: &'s Specials<'a>, depth_max: usize) -> Self {
         Self {
-            text,
+            text: specials.text,
+            specials,
             depth_max,
             stopped_at: 0,
             lone: false,
@@ -141,14 +144,23 @@ impl<'a> Json<'a> {
 
     #[inline(always)]
     fn after(&mut self, at: usize, close: u8) -> Step<After> {
-        let at = self.blanks(at);
         let byte = self.byte(at);
         if byte == b',' {
             Ok(After::Next(self.blanks(at + 1)))
         } else if byte == close {
             Ok(After::End(at + 1))
         } else {
-            Err(self.no_json(at))
+            self.after_blanks(at, close)
+        }
+    }
+
+    #[inline(never)]
+    fn after_blanks(&mut self, at: usize, close: u8) -> Step<After> {
+        let at = self.blanks(at);
+        match self.byte(at) {
+            b',' => Ok(After::Next(self.blanks(at + 1))),
+            byte if byte == close => Ok(After::End(at + 1)),
+            _ => Err(self.no_json(at)),
         }
     }
 
@@ -171,7 +183,7 @@ impl<'a> Json<'a> {
     /// The place behind the string that starts here, and whether it carries a backslash.
     #[inline(always)]
     pub(super) fn string(&mut self, at: usize) -> Step<(usize, bool)> {
-        let end = scan::special(self.text, at + 1);
+        let end = self.specials.next(at + 1);
         if self.byte(end) == b'"' {
             return Ok((end + 1, false));
         }
@@ -188,7 +200,7 @@ impl<'a> Json<'a> {
                 b'\\' => self.escape(at)?,
                 _ => return Err(self.no_json(at)),
             };
-            at = scan::special(self.text, at);
+            at = self.specials.next(at);
         }
     }
 
@@ -280,6 +292,9 @@ impl<'a> Json<'a> {
     #[inline(always)]
     fn digits(&mut self, start: usize) -> Step<usize> {
         let mut at = start;
+        if let Some(word) = self.text.get(at..).and_then(|rest| rest.first_chunk()) {
+            at += leading_digits(u64::from_le_bytes(*word));
+        }
         while self.byte(at).is_ascii_digit() {
             at += 1;
         }

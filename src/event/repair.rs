@@ -26,25 +26,6 @@ impl Repaired {
     }
 }
 
-/// Checks that the text is UTF-8; `Err` says where it is not.
-#[inline]
-pub(super) fn check_utf8(text: &[u8]) -> Result<(), usize> {
-    // Most events are ASCII, and that is cheaper to see.
-    if is_ascii(text) {
-        return Ok(());
-    }
-    str::from_utf8(text).map(drop).map_err(|error| error.valid_up_to())
-}
-
-/// Whether each byte is ASCII: whole vectors, the last one overlapping the one before.
-#[inline(always)]
-fn is_ascii(text: &[u8]) -> bool {
-    let merge = |bytes: &[u8; 64]| bytes.iter().fold(0, |merged, byte| merged | byte);
-    let (chunks, _) = text.as_chunks::<64>();
-    let Some(last) = text.last_chunk::<64>() else { return text.is_ascii() };
-    chunks.iter().fold(merge(last), |merged, chunk| merged | merge(chunk)) < 0x80
-}
-
 /// What repairs make of a text that was refused as `class`; `None` when there is nothing to repair.
 ///
 /// Bytes that are not UTF-8 become U+FFFD, as does half of a surrogate pair; NULs before the object

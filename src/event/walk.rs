@@ -6,6 +6,7 @@
 
 use super::home::{Group, Member, is_same_key, lookup};
 use super::json::{After, Json, Keys, Step};
+use super::scan::Specials;
 use super::{Class, FieldId as F, Place};
 
 /// What one pass over a record found, beside the places.
@@ -15,7 +16,7 @@ pub(super) struct Found {
     pub present: u64,
     /// Fields whose value is not of the expected type.
     pub odd: u64,
-    /// Strings that are empty or start with a blank or a backslash: perhaps blank.
+    /// Strings that are empty, start with a blank or carry a backslash: perhaps blank.
     pub perhaps_blank: u64,
     /// Fields whose text carries a backslash.
     pub escaped: u64,
@@ -43,12 +44,12 @@ pub(super) struct Found {
 /// and the byte where reading stopped.
 #[inline]
 pub(super) fn walk(
-    text: &[u8],
+    specials: &Specials<'_>,
     depth_max: usize,
     places: &mut [Place; F::COUNT],
 ) -> Result<Found, (Class, usize)> {
     *places = [Place::default(); F::COUNT];
-    let json = Json::new(text, depth_max);
+    let json = Json::new(specials, depth_max);
     let mut walk = Walk { json, places, found: Found::default() };
     match walk.record() {
         Ok(()) => {
@@ -60,7 +61,7 @@ pub(super) fn walk(
 }
 
 struct Walk<'a> {
-    json: Json<'a>,
+    json: Json<'a, 'a>,
     places: &'a mut [Place; F::COUNT],
     found: Found,
 }
@@ -133,6 +134,19 @@ impl Walk<'_> {
     }
 }
 
+/// Reads the text with this key if it is next: key, colon and opening quote are compared at once.
+macro_rules! next_text {
+    ($walk:ident, $at:ident, $key:literal, $id:expr) => {
+        if let Some(text) = $walk.json.eat($at, $key) {
+            let end = $walk.rest_of_text(text, $id)?;
+            match $walk.json.after_member(end)? {
+                After::Next(next) => $at = next,
+                After::End(end) => return Ok(After::End(end)),
+            }
+        }
+    };
+}
+
 /// Reads the member with this key if it is next; returns from the function when the object ends.
 macro_rules! next {
     ($at:ident, $key:literal, $walk:ident.$read:ident($($argument:expr)?)) => {
@@ -150,16 +164,16 @@ macro_rules! next {
 impl Walk<'_> {
     #[inline(always)]
     fn root_in_order(&mut self, mut at: usize) -> Step<After> {
-        next!(at, b"\"schema_version\":", self.text_field(F::SchemaVersion));
-        next!(at, b"\"event_id\":", self.text_field(F::EventId));
-        next!(at, b"\"event_type\":", self.text_field(F::EventType));
-        next!(at, b"\"event_category\":", self.text_field(F::EventCategory));
-        next!(at, b"\"timestamp\":", self.text_field(F::Timestamp));
-        next!(at, b"\"ingested_at\":", self.text_field(F::IngestedAt));
+        next_text!(self, at, b"\"schema_version\":\"", F::SchemaVersion);
+        next_text!(self, at, b"\"event_id\":\"", F::EventId);
+        next_text!(self, at, b"\"event_type\":\"", F::EventType);
+        next_text!(self, at, b"\"event_category\":\"", F::EventCategory);
+        next_text!(self, at, b"\"timestamp\":\"", F::Timestamp);
+        next_text!(self, at, b"\"ingested_at\":\"", F::IngestedAt);
         next!(at, b"\"agent\":", self.agent());
         next!(at, b"\"session\":", self.session());
-        next!(at, b"\"outcome\":", self.text_field(F::Outcome));
-        next!(at, b"\"action\":", self.text_field(F::Action));
+        next_text!(self, at, b"\"outcome\":\"", F::Outcome);
+        next_text!(self, at, b"\"action\":\"", F::Action);
         next!(at, b"\"threat\":", self.threat());
         next!(at, b"\"decision\":", self.decision());
         next!(at, b"\"resource\":", self.resource());
@@ -170,54 +184,54 @@ impl Walk<'_> {
 
     #[inline(always)]
     fn agent_in_order(&mut self, mut at: usize) -> Step<After> {
-        next!(at, b"\"id\":", self.text_field(F::AgentId));
-        next!(at, b"\"name\":", self.text_field(F::AgentName));
-        next!(at, b"\"version\":", self.text_field(F::AgentVersion));
-        next!(at, b"\"type\":", self.text_field(F::AgentType));
+        next_text!(self, at, b"\"id\":\"", F::AgentId);
+        next_text!(self, at, b"\"name\":\"", F::AgentName);
+        next_text!(self, at, b"\"version\":\"", F::AgentVersion);
+        next_text!(self, at, b"\"type\":\"", F::AgentType);
         Ok(After::Next(at))
     }
 
     #[inline(always)]
     fn session_in_order(&mut self, mut at: usize) -> Step<After> {
-        next!(at, b"\"id\":", self.text_field(F::SessionId));
-        next!(at, b"\"user_id\":", self.text_field(F::SessionUserId));
-        next!(at, b"\"tenant_id\":", self.text_field(F::SessionTenantId));
-        next!(at, b"\"environment\":", self.text_field(F::SessionEnvironment));
+        next_text!(self, at, b"\"id\":\"", F::SessionId);
+        next_text!(self, at, b"\"user_id\":\"", F::SessionUserId);
+        next_text!(self, at, b"\"tenant_id\":\"", F::SessionTenantId);
+        next_text!(self, at, b"\"environment\":\"", F::SessionEnvironment);
         Ok(After::Next(at))
     }
 
     #[inline(always)]
     fn threat_in_order(&mut self, mut at: usize) -> Step<After> {
         next!(at, b"\"indicator\":", self.indicator());
-        next!(at, b"\"tactic\":", self.text_field(F::Tactic));
-        next!(at, b"\"technique\":", self.text_field(F::Technique));
+        next_text!(self, at, b"\"tactic\":\"", F::Tactic);
+        next_text!(self, at, b"\"technique\":\"", F::Technique);
         Ok(After::Next(at))
     }
 
     #[inline(always)]
     fn indicator_in_order(&mut self, mut at: usize) -> Step<After> {
-        next!(at, b"\"type\":", self.text_field(F::IndicatorType));
-        next!(at, b"\"value\":", self.text_field(F::IndicatorValue));
+        next_text!(self, at, b"\"type\":\"", F::IndicatorType);
+        next_text!(self, at, b"\"value\":\"", F::IndicatorValue);
         Ok(After::Next(at))
     }
 
     #[inline(always)]
     fn decision_in_order(&mut self, mut at: usize) -> Step<After> {
         next!(at, b"\"allowed\":", self.allowed());
-        next!(at, b"\"guard\":", self.text_field(F::Guard));
-        next!(at, b"\"severity\":", self.text_field(F::Severity));
-        next!(at, b"\"reason\":", self.text_field(F::Reason));
-        next!(at, b"\"policy_hash\":", self.text_field(F::PolicyHash));
-        next!(at, b"\"ruleset\":", self.text_field(F::Ruleset));
+        next_text!(self, at, b"\"guard\":\"", F::Guard);
+        next_text!(self, at, b"\"severity\":\"", F::Severity);
+        next_text!(self, at, b"\"reason\":\"", F::Reason);
+        next_text!(self, at, b"\"policy_hash\":\"", F::PolicyHash);
+        next_text!(self, at, b"\"ruleset\":\"", F::Ruleset);
         Ok(After::Next(at))
     }
 
     #[inline(always)]
     fn resource_in_order(&mut self, mut at: usize) -> Step<After> {
-        next!(at, b"\"type\":", self.text_field(F::ResourceType));
-        next!(at, b"\"name\":", self.text_field(F::ResourceName));
-        next!(at, b"\"path\":", self.text_field(F::ResourcePath));
-        next!(at, b"\"host\":", self.text_field(F::ResourceHost));
+        next_text!(self, at, b"\"type\":\"", F::ResourceType);
+        next_text!(self, at, b"\"name\":\"", F::ResourceName);
+        next_text!(self, at, b"\"path\":\"", F::ResourcePath);
+        next_text!(self, at, b"\"host\":\"", F::ResourceHost);
         next!(at, b"\"port\":", self.port());
         Ok(After::Next(at))
     }
@@ -357,16 +371,22 @@ impl Walk<'_> {
         if self.json.byte(start) != b'"' {
             return self.odd_field(start, id);
         }
-        let (end, escaped) = self.json.string(start)?;
-        let first = self.json.byte(start + 1);
+        self.rest_of_text(start + 1, id)
+    }
+
+    /// A text whose opening quote was read.
+    #[inline(always)]
+    fn rest_of_text(&mut self, text: usize, id: F) -> Step<usize> {
+        let (end, escaped) = self.json.string(text - 1)?;
         if escaped {
             self.found.escaped |= id.bit();
         }
-        // The quote, which ends an empty text, is next after the blank in ASCII but one.
-        if first <= b'"' || first == b'\\' {
+        // In ASCII the blanks come before the quote, which ends an empty text.
+        let first = self.json.byte(text);
+        if first <= b'"' || escaped {
             self.found.perhaps_blank |= id.bit();
         }
-        Ok(self.set(id, start, end))
+        Ok(self.set(id, text - 1, end))
     }
 
     /// A value that is not of the field's type.
@@ -463,6 +483,15 @@ impl Walk<'_> {
     /// Notes the members of the metadata that are fields of their own, or ours.
     #[inline(always)]
     fn note_metadata(&mut self, key: &[u8], key_escaped: bool, start: usize, end: usize) {
+        // Lengths and first letters of the five names; few others share them.
+        let perhaps = matches!((key.len(), key.first()), (6..=12, Some(b's' | b't' | b'c')));
+        if perhaps || key_escaped {
+            self.note_perhaps(key, key_escaped, start, end);
+        }
+    }
+
+    #[inline(never)]
+    fn note_perhaps(&mut self, key: &[u8], key_escaped: bool, start: usize, end: usize) {
         let id = match key {
             b"trace_id" => F::TraceId,
             b"span_id" => F::SpanId,
@@ -475,11 +504,6 @@ impl Walk<'_> {
                 return;
             }
         };
-        self.note_metadata_field(id, start, end);
-    }
-
-    #[inline(never)]
-    fn note_metadata_field(&mut self, id: F, start: usize, end: usize) {
         // The last one counts, also when it is no string.
         self.places[id as usize] = Place::default();
         self.found.present &= !id.bit();
