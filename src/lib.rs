@@ -64,8 +64,10 @@
 //! per event. Only the keeper thread writes checkpoints and removes segments.
 
 pub mod config;
+pub mod control;
 pub mod deliver;
 pub mod event;
+pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod schemas;

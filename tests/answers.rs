@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use shrike::deliver::{
     AckId, Cause, Fate, ItemFate, OptionValue, Options, Pace, Purpose, Reason, Response, Scope,
-    Secret, Vendor, Verdict, judge,
+    Secret, Vendor, Verdict, Wire, judge,
 };
 use shrike::transform::Format;
 use shrike::vendors;
@@ -28,7 +28,7 @@ struct Case {
 
 #[test]
 fn every_answer_has_its_meaning() {
-    for vendor in vendors::ALL {
+    for vendor in answering() {
         check(vendor);
     }
 }
@@ -55,7 +55,7 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        for vendor in vendors::ALL {
+        for vendor in answering() {
             let all = cases(vendor);
             let case = at.get(&all);
             let mut body = case.body.clone().into_bytes();
@@ -84,7 +84,7 @@ proptest! {
 
     #[test]
     fn any_bytes_give_a_verdict(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        for vendor in vendors::ALL {
+        for vendor in answering() {
             for case in cases(vendor) {
                 let call = vendor.call(case.purpose, &case.options, Format::Native);
                 let call = call.expect("cases name calls that exist");
@@ -118,6 +118,11 @@ fn check(vendor: &'static Vendor) {
     } else {
         assert!(wrong.is_empty(), "{}:\n{wrong}", vendor.name);
     }
+}
+
+/// The vendors that answer requests.
+fn answering() -> impl Iterator<Item = &'static Vendor> {
+    vendors::ALL.iter().copied().filter(|vendor| vendor.wire == Wire::Http)
 }
 
 fn path(vendor: &Vendor) -> PathBuf {

@@ -85,6 +85,10 @@ impl Lookup for Fixed {
             _ => Err(std::io::ErrorKind::NotFound.into()),
         }
     }
+
+    fn hostname(&self) -> String {
+        "watch1".to_owned()
+    }
 }
 
 fn load_with(text: &str, flags: Vec<Flag>) -> Result<Config, Error> {

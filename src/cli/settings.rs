@@ -1,25 +1,10 @@
 //! From arguments to the configuration.
 
 use shrike::config::{Config, Flag, Flags, System, Text};
-use shrike::deliver::Vendor;
-use shrike::transform::Format;
+use shrike::vendors;
 
 use super::Failure;
 use super::args::{Run, Shared};
-
-/// Lines on standard output: known to the command line as a destination, served by the pipeline.
-static STDOUT: Vendor = Vendor {
-    name: "stdout",
-    about: "Lines on standard output.",
-    formats: &[Format::Ecs, Format::Native],
-    takes_default_format: true,
-    ..Vendor::BASE
-};
-
-/// Every kind of destination.
-pub(crate) fn vendors() -> Vec<&'static Vendor> {
-    vec![&STDOUT]
-}
 
 /// The configuration that the arguments name, with their flags.
 pub(crate) fn load(shared: &Shared, further: Vec<Flag>) -> Result<Config, Failure> {
@@ -28,7 +13,7 @@ pub(crate) fn load(shared: &Shared, further: Vec<Flag>) -> Result<Config, Failur
     // `--set` comes last: it is the most exact.
     let list = further.into_iter().chain(log).chain(set).collect();
     let text = Text::open(shared.config.as_deref())?;
-    Ok(Config::load(&text, &Flags { list }, &vendors(), &System)?)
+    Ok(Config::load(&text, &Flags { list }, vendors::ALL, &System)?)
 }
 
 /// The flags of `run` that change the configuration.

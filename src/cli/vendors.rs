@@ -4,24 +4,23 @@ use std::io::{self, Write as _};
 
 use shrike::config::{Default, keys_of};
 
-use super::{Exit, Failure, settings};
+use shrike::vendors::{ALL, find};
+
+use super::{Exit, Failure};
 
 /// Lists the kinds of destinations, or the keys of one.
 pub(crate) fn vendors(name: Option<&str>) -> Result<Exit, Failure> {
-    let vendors = settings::vendors();
     let mut text = String::new();
     match name {
         None => {
-            let width = vendors.iter().map(|vendor| vendor.name.len()).max().unwrap_or(0);
-            for vendor in vendors {
+            let width = ALL.iter().map(|vendor| vendor.name.len()).max().unwrap_or(0);
+            for vendor in ALL {
                 text.push_str(&format!("{:width$}  {}\n", vendor.name, vendor.about));
             }
         }
         Some(name) => {
-            let found =
-                vendors.iter().find(|vendor| vendor.name == name || vendor.aliases.contains(&name));
-            let Some(vendor) = found else {
-                let known: Vec<&str> = vendors.iter().map(|vendor| vendor.name).collect();
+            let Some(vendor) = find(name) else {
+                let known: Vec<&str> = ALL.iter().map(|vendor| vendor.name).collect();
                 let known = known.join(", ");
                 let wrong =
                     format!("unknown kind of destination `{name}`; expected one of: {known}");

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::text::{Body, Node};
 use super::{Mistake, Mistakes, Wrong};
+use crate::deliver::HOSTNAME;
 
 /// Where references look: the environment and files, or a test's stand-ins.
 pub trait Lookup {
@@ -19,6 +20,8 @@ pub trait Lookup {
     /// # Errors
     /// What the system says.
     fn file(&self, path: &Path) -> std::io::Result<String>;
+    /// The machine's name, for defaults that name it.
+    fn hostname(&self) -> String;
 }
 
 /// The process's own environment and file system.
@@ -39,6 +42,18 @@ impl Lookup for System {
             true => Err(std::io::Error::other(format!("more than {FILE_BYTES_MAX} bytes"))),
             false => Ok(text),
         }
+    }
+
+    fn hostname(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+}
+
+/// Replaces [`HOSTNAME`] in the default of a row.
+pub(super) fn name_host(text: &str, names: &Names<'_>) -> String {
+    match text.contains(HOSTNAME) {
+        true => text.replace(HOSTNAME, &names.lookup.hostname()),
+        false => text.to_owned(),
     }
 }
 

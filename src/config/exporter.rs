@@ -13,9 +13,9 @@ use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, FilterSettings, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
-    Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
-    Vendor,
+    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, HOSTNAME, Http2, OnLag,
+    OptionValue, Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings,
+    TlsVersion, Vendor,
 };
 use crate::event::Severity;
 use crate::transform::Format;
@@ -167,7 +167,7 @@ impl Build<'_, '_> {
             health_interval: values.span("health_interval_ms").unwrap_or_default(),
             options,
         };
-        let routes = self.routes(table, &settings.options);
+        let routes = self.routes(table);
         // After another mistake the destination would complain about what is only misspelled.
         if values.is_on("enabled") && self.mistakes.count() == self.before {
             self.vendor_rules(&settings.options);
@@ -179,8 +179,12 @@ impl Build<'_, '_> {
         let mut options = Options::default();
         for opt in self.vendor.options {
             let Some(value) = self.values.value(opt.key) else { continue };
-            if let Some(value) = option_value(value) {
-                options.set(opt.key, value);
+            match option_value(value) {
+                Some(OptionValue::Text(text)) if text == HOSTNAME => {
+                    options.set(opt.key, OptionValue::Text(host_name()));
+                }
+                Some(value) => options.set(opt.key, value),
+                None => {}
             }
         }
         let allow_http = self.values.is_on("allow_http");
@@ -456,7 +460,7 @@ impl Build<'_, '_> {
     }
 
     /// The rules of `routing`: each a condition and some of the keys that routes may override.
-    fn routes(&mut self, table: &[Key], options: &Options) -> Vec<RouteSettings> {
+    fn routes(&mut self, table: &[Key]) -> Vec<RouteSettings> {
         if self.vendor.route_keys.is_empty() {
             return Vec::new();
         }
@@ -468,14 +472,11 @@ impl Build<'_, '_> {
         for (n, node) in nodes.iter().enumerate() {
             let place = format!("{}.routing[{n}]", self.values.place);
             let rule = read(node, &place, &keys, self.setting.names, self.mistakes);
-            let mut options = options.clone();
-            for key in keys.iter().filter(|key| rule.is_written(key.path)) {
-                if let Some(value) = rule.value(key.path).and_then(option_value)
-                    && key.path != CONDITION.path
-                {
-                    options.set(key.path, value);
-                }
-            }
+            let own = keys.iter().filter(|key| key.path != CONDITION.path);
+            let options = own
+                .filter(|key| rule.is_written(key.path))
+                .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
+                .collect();
             match rule.text(CONDITION.path) {
                 Some(condition) => routes.push(RouteSettings { condition, options }),
                 None if rule.is_written(CONDITION.path) => {}
@@ -521,6 +522,11 @@ fn is_plain_and_far(url: &str) -> bool {
     let is_name_near = host == "localhost" || host.ends_with(".localhost");
     let is_near = is_name_near || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     url.scheme_str() == Some("http") && !is_near
+}
+
+/// The machine's name, for options whose default it is.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether a text can name an exporter: it becomes a metric label and a file name.

@@ -35,4 +35,3 @@ pub use resolved::{
 pub use shared::{FILTER, ROUTING, SHARED};
 pub use table::{INPUT, TOP};
 pub use text::At;
-pub use value::Mitre;

@@ -9,10 +9,10 @@ use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
 use super::mistake::nearest;
 use super::text::{Body, Node, Scalar};
 use super::time;
-use super::value::{Mitre, Value, join};
+use super::value::{Value, join};
 use super::{Kind, Mistake, Mistakes, Wrong};
 use crate::deliver::Secret;
-use crate::event::{FieldId, Severity};
+use crate::event::{FieldId, Severity, Technique};
 
 /// Makes values, and keeps what is wrong with them.
 pub(super) struct Parse<'a, 'n> {
@@ -185,7 +185,7 @@ impl Parse<'_, '_> {
         })
     }
 
-    fn mitre(&mut self, node: &Node, path: &str) -> Option<Vec<Mitre>> {
+    fn mitre(&mut self, node: &Node, path: &str) -> Option<Vec<Technique>> {
         let pairs = self.pairs(node, path, |this, node, path| match &node.body {
             Body::Map(_) => this.texts(node, path).map(|pairs| (node.clone(), pairs)),
             _ => {
@@ -196,7 +196,7 @@ impl Parse<'_, '_> {
         })?;
         let mut list = Vec::with_capacity(pairs.len());
         for (name, (node, pairs)) in pairs {
-            let mut row = Mitre { name, tactic: None, technique: None };
+            let mut row = Technique { key: name, tactic: None, technique: None };
             for (key, text) in pairs {
                 match key.as_str() {
                     "tactic" => row.tactic = Some(text),
@@ -205,7 +205,7 @@ impl Parse<'_, '_> {
                         let known = vec!["tactic".to_owned(), "technique".to_owned()];
                         let nearest = nearest(key, known.iter().map(String::as_str));
                         let at = node.below(key).map_or(&node.at, |node| &node.at).clone();
-                        let place = join(&join(path, &row.name), key);
+                        let place = join(&join(path, &row.key), key);
                         self.mistakes.add(Mistake::new(
                             at,
                             place,

@@ -1,6 +1,6 @@
 //! From a tree to the values of a table.
 
-use super::expand::{Names, expand};
+use super::expand::{Names, expand, name_host};
 use super::key::one_of;
 use super::mistake::nearest;
 use super::parse::Parse;
@@ -135,7 +135,7 @@ impl Walk<'_, '_> {
 /// The default of a row, as a value.
 fn default(key: &Key, text: &str, names: &Names<'_>) -> Value {
     let mut mistakes = Mistakes::default();
-    let mut node = text::parse_default(text, &mut mistakes);
+    let mut node = text::parse_default(&name_host(text, names), &mut mistakes);
     expand(&mut node, &mut String::new(), names, &mut mistakes);
     let value = Parse { names, mistakes: &mut mistakes }.value(key.kind, &node, key.path);
     // A test reads every default of every table, so a bad one cannot be shipped.

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Mitre;
-use crate::deliver::{Options, Settings};
-use crate::event::{FieldId, Severity};
+use crate::deliver::{OptionValue, Settings};
+use crate::event::{FieldId, Severity, Technique};
 use crate::transform::Format;
 
 /// A configuration without mistakes, defaults filled in.
@@ -101,7 +100,7 @@ pub struct Enrichment {
     /// The version of shrike.
     pub product_version: bool,
     /// ATT&CK by guard or event type.
-    pub mitre: Vec<Mitre>,
+    pub mitre: Vec<Technique>,
 }
 
 /// The way through the process.
@@ -218,6 +217,6 @@ pub struct FilterSettings {
 pub struct RouteSettings {
     /// The condition's text.
     pub condition: String,
-    /// The exporter's options with the rule's own filled in.
-    pub options: Options,
+    /// What it overrides.
+    pub options: Vec<(&'static str, OptionValue)>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::text::Node;
 use super::{At, Key, Mistake, Mistakes, Wrong};
 use crate::deliver::Secret;
+use crate::event::Technique;
 
 /// One value.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub(super) enum Value {
     /// Named secrets in order.
     Secrets(Vec<(String, Secret)>),
     /// ATT&CK by guard or event type.
-    Mitre(Vec<Mitre>),
+    Mitre(Vec<Technique>),
     /// Something that another table reads.
     Node(Node),
 }
@@ -49,17 +50,6 @@ impl PartialEq for Value {
             _ => false,
         }
     }
-}
-
-/// ATT&CK tactic and technique of a guard or event type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mitre {
-    /// The guard or event type.
-    pub name: String,
-    /// Id or name of the tactic.
-    pub tactic: Option<String>,
-    /// Id or name of the technique.
-    pub technique: Option<String>,
 }
 
 /// A value that was written.

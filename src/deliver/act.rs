@@ -346,6 +346,11 @@ impl Sender {
             return self.on_hold(ended, (cause, Scope::Route), failure, now, outcomes);
         }
         let reason = retry.cloned().unwrap_or_default();
+        // The destination stopped at an event before these and never looked at them: nothing
+        // failed, and each such answer settles at least one event, so this comes to an end.
+        if reason.class == UNREAD && has_answered {
+            return self.again(ended.id, ended.batch, State::Ready);
+        }
         self.fail(ended, Failure { reason, pace, kind }, now, outcomes);
     }
 
@@ -574,6 +579,9 @@ fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) 
 
 /// The class of answers that ask for less; no event is at fault for them.
 const THROTTLED: &str = "throttled";
+
+/// The class of events that were not looked at.
+const UNREAD: &str = "unread";
 
 /// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
 /// (`design.md` 4).

@@ -8,10 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, LOCATION, RETRY_AFTER};
 
-use super::{
-    Applied, Call, Cause, Fate, Options, Pace, Reason, Response, Scope, TransportError,
-    TransportErrorKind, Verdict,
-};
+use super::{Call, Cause, Fate, Options, Pace, Reason, Response, Scope, Verdict};
 
 /// The longest quotation of a destination's words, in bytes (`pipeline.md`, Dead-letter store).
 pub const DETAIL_BYTES_MAX: usize = 1024;
@@ -48,24 +45,6 @@ pub fn judge(call: &Call, response: &Response<'_>) -> Verdict {
     if verdict.reason.detail.is_empty() && needs_words(&verdict.fate) {
         verdict.reason.detail = words(response);
     }
-    verdict
-}
-
-/// Says what it means that no answer came.
-#[must_use]
-pub fn judge_error(error: &TransportError) -> Verdict {
-    let (fate, class) = match error.kind {
-        TransportErrorKind::TlsRejected => {
-            (Fate::Hold { cause: Cause::Config, scope: Scope::Endpoint }, "config")
-        }
-        TransportErrorKind::Timeout => (Fate::Retry, "timeout"),
-        TransportErrorKind::Protocol if error.applied == Applied::Maybe => {
-            (Fate::Retry, "ambiguous")
-        }
-        _ => (Fate::Retry, "network"),
-    };
-    let mut verdict = Verdict::new(fate, class);
-    verdict.reason.detail = cut(&error.to_string()).to_owned();
     verdict
 }
 

@@ -158,9 +158,8 @@ impl CompiledCall {
         if let Some(media) = media {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
         }
-        if let (CallBody::Batch | CallBody::Counts, Some(word)) =
-            (call.body, binding.encoding.word())
-        {
+        // Batches alone are encoded; everything else is too small to gain from it.
+        if let (CallBody::Batch, Some(word)) = (call.body, binding.encoding.word()) {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(word));
         }
         for (name, secret) in binding.headers {

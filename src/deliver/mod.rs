@@ -29,9 +29,7 @@ mod vendor;
 mod verdict;
 mod watermark;
 
-pub use answer::{
-    DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, judge_error, quote, retry_after, scrub,
-};
+pub use answer::{DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, quote, retry_after, scrub};
 pub use backoff::Backoff;
 pub use batch::{Batch, Item, Packing, Part, Pushed, TURN_BYTES};
 pub use budget::{Allowance, Budget, Charge};

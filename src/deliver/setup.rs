@@ -7,7 +7,7 @@
 
 use super::{
     Answer, Binding, Call, Cause, CompiledCall, Fate, Need, Options, Problem, Request, Response,
-    Step, TransportError, Verdict, Via, judge, judge_error,
+    Step, TransportError, Verdict, Via, judge, judge_transport,
 };
 
 /// The steps of one exporter, and how far they are.
@@ -116,7 +116,7 @@ impl Setup {
 
     /// Takes in that no answer came.
     pub fn on_error(&mut self, error: &TransportError) {
-        self.postpone(&judge_error(error));
+        self.postpone(&judge_transport(error));
     }
 
     /// How it ended, once [`Setup::poll`] gives nothing more.

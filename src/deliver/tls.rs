@@ -194,9 +194,12 @@ fn handshake_verdict(error: &rustls::Error) -> (TransportErrorKind, String) {
 fn certificate_words(error: &CertificateError) -> String {
     use CertificateError as C;
     match error {
-        C::UnknownIssuer => "the server's certificate is signed by no trusted authority; set \
+        // A signature that does not fit is that of another authority with the same name.
+        C::UnknownIssuer | C::BadSignature => {
+            "the server's certificate is signed by no trusted authority; set \
                              tls.ca_cert_path to the authority's PEM file"
-            .to_owned(),
+                .to_owned()
+        }
         C::NotValidForName | C::NotValidForNameContext { .. } => {
             "the server's certificate is for another name; correct the URL or set tls.server_name"
                 .to_owned()

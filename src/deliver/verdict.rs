@@ -148,4 +148,14 @@ impl Verdict {
         self.pace = pace;
         self
     }
+
+    /// Whether the destination refuses or lacks the call itself, so that a simpler one may be asked
+    /// instead: [`Purpose::Hello`] after [`Purpose::Health`].
+    ///
+    /// [`Purpose::Hello`]: super::Purpose::Hello
+    /// [`Purpose::Health`]: super::Purpose::Health
+    #[must_use]
+    pub fn is_not_offered(&self) -> bool {
+        matches!(self.reason.status, 403 | 404 | 405 | 410)
+    }
 }

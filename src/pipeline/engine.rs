@@ -11,15 +11,15 @@ use super::block::BlockCounters;
 use super::dead_letters::DeadLetters;
 use super::exporter::{Exporter, ExporterSpec};
 use super::keeper::Keeper;
-use super::network::Network;
+use super::network::Way;
 use super::status::{ExporterStatus, Status};
 use super::stop::{Stage, Stop};
 use super::worker::{self, WorkerSpec};
 use crate::deliver::{
-    self, Budget, Cookies, Destination, Gate, GateSettings, HttpTransport, Lines, Order,
-    TransportLimits, TransportSetupError, Wire,
+    self, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
+    TransportSetupError, Wire,
 };
-use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
+use crate::event::{Checkpoint, Class, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
 use crate::metrics::Counter;
 
@@ -125,15 +125,15 @@ impl Engine {
             workers => workers,
         };
         let reader = log.reader();
-        let cursors = Cursors::open(&log)?;
+        let cursors = log.cursors()?;
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
         let mut exporters = Vec::new();
-        let mut lanes: Vec<Vec<(Arc<Exporter>, usize, Network)>> =
+        let mut lanes: Vec<Vec<(Arc<Exporter>, usize, Way)>> =
             (0..workers).map(|_| Vec::new()).collect();
         for (number, spec) in options.exporters.into_iter().enumerate() {
             let name = spec.settings.name.clone();
             let checkpoint = checkpoint(&cursors, &reader, &spec, options.from_the_start)?;
-            let networks = networks(&spec, workers)?;
+            let ways = ways(&spec, workers)?;
             let endpoints = endpoints(&spec)?.len().max(1);
             let concurrency = concurrency(&spec, workers);
             let slots = u32::try_from(concurrency).unwrap_or(u32::MAX);
@@ -146,12 +146,12 @@ impl Engine {
                 budget.allowance(),
                 Arc::new(gate),
                 dead_letters,
-                networks.len(),
+                ways.len(),
             )?);
-            for (lane, network) in networks.into_iter().enumerate() {
+            for (lane, way) in ways.into_iter().enumerate() {
                 // Exporters that keep order have one lane; they are spread over the workers.
                 let home = if exporter.wakes.len() == 1 { number + lane } else { lane };
-                lanes[home % workers].push((Arc::clone(&exporter), lane, network));
+                lanes[home % workers].push((Arc::clone(&exporter), lane, way));
             }
             exporters.push(exporter);
         }
@@ -312,9 +312,9 @@ fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
     })
 }
 
-/// One network per lane: `min(workers, concurrency, connections)` of them where order does not
+/// One way per lane: `min(workers, concurrency, connections)` of them where order does not
 /// matter.
-fn networks(spec: &ExporterSpec, workers: usize) -> Result<Vec<Network>, EngineError> {
+fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
     let settings = &spec.settings;
     let connections = settings.connection.connections_max.max(1);
     let lanes = match settings.vendor.order {
@@ -325,20 +325,15 @@ fn networks(spec: &ExporterSpec, workers: usize) -> Result<Vec<Network>, EngineE
         }
     };
     if settings.vendor.wire == Wire::Lines {
-        return Ok((0..lanes).map(|_| Network::Lines(Lines)).collect());
+        return Ok(vec![Way::Lines; lanes]);
     }
     let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
     let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
     let destination = Arc::new(destination.map_err(refuse)?);
     let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
-    let limits = TransportLimits {
-        connections: (connections / lanes).max(1),
-        cookies,
-        ..TransportLimits::default()
-    };
-    Ok((0..lanes)
-        .map(|_| Network::Http(HttpTransport::new(Arc::clone(&destination), limits)))
-        .collect())
+    let share = (connections / lanes).max(1);
+    let limits = TransportLimits { cookies, ..TransportLimits::new(share) };
+    Ok(vec![Way::Http(destination, limits); lanes])
 }
 
 /// Requests in flight per worker, unless configured: one on its way, one being answered.

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::board::Board;
 use super::dead_letters::DeadLetters;
+use super::interim::{Condition, Filter};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
@@ -19,7 +20,7 @@ use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settle, Settled, 
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
-use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
+use crate::transform::{Overrides, Plan, Schema};
 
 /// One exporter as it is configured, with the schemas that its format names.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use crate::event::{Offset, Settle, Settled, Span};
 use crate::log::{Cursors, Log, Reader};
 
 /// Looks after checkpoints and retention until it is told to stop.
-#[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) log: Log,
     pub(crate) reader: Reader,

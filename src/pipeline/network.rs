@@ -1,14 +1,38 @@
 //! The transport that an exporter's vendor asks for.
 
-use crate::deliver::{Answer, HttpTransport, Lines, Request, Transport, TransportError};
+use std::sync::Arc;
 
-/// One lane's way to its destination.
-#[derive(Debug)]
+use crate::deliver::{
+    Answer, Destination, HttpTransport, Lines, Request, Transport, TransportError, TransportLimits,
+};
+
+/// One lane's way to its destination, before it has a thread to live on.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Requests over HTTP.
+    Http(Arc<Destination>, TransportLimits),
+    /// Bodies on the standard output.
+    Lines,
+}
+
+/// One lane's way to its destination; connections live on the lane's thread.
 pub(crate) enum Network {
     /// Requests over HTTP.
-    Http(HttpTransport),
+    Http(Box<HttpTransport>),
     /// Bodies on the standard output.
     Lines(Lines),
+}
+
+impl Way {
+    /// Opens the way, inside the worker's runtime.
+    pub(crate) fn open(&self) -> Network {
+        match self {
+            Self::Http(destination, limits) => {
+                Network::Http(Box::new(HttpTransport::share(destination, *limits)))
+            }
+            Self::Lines => Network::Lines(Lines),
+        }
+    }
 }
 
 impl Transport for Network {

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::AsFd;
 
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 
 use crate::event::Offset;
@@ -16,7 +17,9 @@ use crate::log::{Reader, Waker};
 #[derive(Debug)]
 pub(crate) struct Tide {
     reader: Reader,
-    waker: AsyncFd<Waker>,
+    waker: Waker,
+    /// The waker's event descriptor, as the runtime polls it: an eventfd reads like a pipe.
+    bell: pipe::Receiver,
     risen: Notify,
     /// The lowest offset that is waited for; the highest possible when nobody waits.
     armed: Cell<Offset>,
@@ -28,8 +31,9 @@ impl Tide {
     /// # Errors
     /// When the kernel gives no event descriptor.
     pub(crate) fn new(reader: Reader, waker: Waker) -> io::Result<Self> {
-        let waker = AsyncFd::new(waker)?;
-        Ok(Self { reader, waker, risen: Notify::new(), armed: Cell::new(NEVER) })
+        let event = waker.as_fd().try_clone_to_owned()?;
+        let bell = pipe::Receiver::from_owned_fd_unchecked(event)?;
+        Ok(Self { reader, waker, bell, risen: Notify::new(), armed: Cell::new(NEVER) })
     }
 
     /// Where the written part of the log ends.
@@ -49,7 +53,7 @@ impl Tide {
             }
             if offset < self.armed.get() {
                 self.armed.set(offset);
-                if self.waker.get_ref().arm(offset) {
+                if self.waker.arm(offset) {
                     self.armed.set(NEVER);
                     return;
                 }
@@ -61,9 +65,12 @@ impl Tide {
     /// Passes the writer's signals on; runs as long as the worker.
     pub(crate) async fn watch(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.waker.readable().await?;
-            self.waker.get_ref().clear();
-            ready.clear_ready();
+            self.bell.readable().await?;
+            match self.bell.try_read(&mut [0; 8]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
             self.armed.set(NEVER);
             self.risen.notify_waiters();
         }

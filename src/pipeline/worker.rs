@@ -14,7 +14,7 @@ use tracing::warn;
 use super::block::{BlockCounters, Blocks};
 use super::exporter::Exporter;
 use super::lane::Lane;
-use super::network::Network;
+use super::network::Way;
 use super::stop::Stop;
 use super::tide::Tide;
 use super::{EngineError, Shared};
@@ -29,8 +29,8 @@ pub(crate) struct WorkerSpec {
     pub(crate) opening: Arc<Opening>,
     pub(crate) counters: Arc<BlockCounters>,
     pub(crate) shared: Arc<Shared>,
-    /// The lanes that live here: exporter, lane number, network.
-    pub(crate) lanes: Vec<(Arc<Exporter>, usize, Network)>,
+    /// The lanes that live here: exporter, lane number, way to the destination.
+    pub(crate) lanes: Vec<(Arc<Exporter>, usize, Way)>,
 }
 
 /// What the lanes of one worker share.
@@ -82,8 +82,8 @@ fn run(spec: WorkerSpec) -> io::Result<()> {
         let lanes: Vec<_> = spec
             .lanes
             .into_iter()
-            .map(|(exporter, lane, network)| {
-                let lane = Lane::new(exporter, lane, network, Rc::clone(&bench));
+            .map(|(exporter, lane, way)| {
+                let lane = Lane::new(exporter, lane, way.open(), Rc::clone(&bench));
                 tokio::task::spawn_local(lane.run())
             })
             .collect();

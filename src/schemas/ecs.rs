@@ -5,9 +5,9 @@
 
 use super::derive::{self, Path};
 use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, ResourceType};
-use crate::transform::Source::{Derived, Event, Option as Text, OptionOr};
-use crate::transform::write::{list, severity_1_to_5, value};
-use crate::transform::{Empty, Encoder, Field, Layout, Schema, row};
+use crate::transform::Source::{Derived, Event, OneOf, Option as Text, OptionOr};
+use crate::transform::write::{list, severity, value};
+use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
 
 /// An ECS document.
 pub static ECS: Schema = Schema {
@@ -33,16 +33,17 @@ const SHARED: &[Field] = &[
     row("@timestamp", Event(F::Timestamp, value)),
     row("ecs.version", OptionOr("ecs_version", "8.17.0")),
     row("message", Event(F::Reason, value)),
-    row("event.kind", Derived(&[F::Allowed, F::Severity], kind)),
-    row("event.category", Derived(&[F::EventType], category)),
-    row("event.type", Derived(&[F::EventType, F::Allowed], kinds)),
+    row("event.kind", OneOf(&[F::Allowed, F::Severity], kind, &[r#""event""#, r#""alert""#])),
+    row("event.category", OneOf(&[F::EventType], category, CATEGORIES)),
+    row("event.type", OneOf(&[F::EventType, F::Allowed], types, TYPES)),
     row("event.id", Event(F::EventId, value)),
     row("event.code", Event(F::EventType, value)),
     row("event.action", Event(F::Action, value)),
-    row("event.outcome", Derived(&[F::Outcome, F::Allowed], outcome)),
+    row("event.outcome", OneOf(&[F::Outcome, F::Allowed], outcome, OUTCOMES)),
     row("event.reason", Event(F::Reason, value)),
-    row("event.severity", Derived(&[F::Severity], severity_1_to_5)),
-    row("event.risk_score", Derived(&[F::Severity], risk_score)),
+    row("event.severity", OneOf(&[F::Severity], severity, &["1", "2", "3", "4", "5"])),
+    // Elastic's scale: the middle of its bands.
+    row("event.risk_score", OneOf(&[F::Severity], severity, &["0", "21", "47", "73", "99"])),
     row("event.module", Event(F::AgentType, value)),
     row("event.dataset", Derived(&[F::AgentType], dataset)),
     row("event.created", Event(F::IngestedAt, value)),
@@ -61,7 +62,7 @@ const SHARED: &[Field] = &[
     row("host.id", Text("host.machine_id")),
     row("observer.product", Text("product.name")),
     row("observer.version", Text("product.version")),
-    row("threat.framework", Derived(&[F::Tactic, F::Technique], framework)),
+    row("threat.framework", OneOf(&[F::Tactic, F::Technique], framework, FRAMEWORKS)),
     row("threat.tactic.id", Derived(&[F::Tactic], tactic_id)),
     row("threat.tactic.name", Derived(&[F::Tactic], tactic_name)),
     row("threat.technique.id", Derived(&[F::Technique], technique_id)),
@@ -126,65 +127,74 @@ const OTHER: &[Field] = &[
 ];
 
 /// `alert` for denials from the chosen severity on, else `event`.
-fn kind(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let alert = encoder
-        .choices()
-        .alert_min
-        .is_some_and(|min| !event.opened.allowed && event.opened.severity >= min);
-    encoder.raw(if alert { b"\"alert\"" } else { b"\"event\"" });
-    true
+fn kind(event: &E<'_>, choices: Choices) -> usize {
+    let severe = choices.alert_min.is_some_and(|min| event.opened.severity >= min);
+    usize::from(severe && !event.opened.allowed)
 }
 
 /// ECS allows `indicator` only with category `threat`, and `denied` not with `file` alone, so these
 /// have a second category.
-fn category(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    encoder.raw(match event.opened.event_type {
-        EventType::SecretDetected => br#"["intrusion_detection","threat"]"#,
-        EventType::EgressBlocked => br#"["network"]"#,
-        EventType::ForbiddenPath | EventType::PatchRejected => br#"["file","intrusion_detection"]"#,
-        EventType::SessionStart | EventType::SessionEnd => br#"["session"]"#,
-        EventType::ExportGap => br#"["configuration"]"#,
-        _ => br#"["intrusion_detection"]"#,
-    });
-    true
+const CATEGORIES: &[&str] = &[
+    r#"["intrusion_detection"]"#,
+    r#"["intrusion_detection","threat"]"#,
+    r#"["network"]"#,
+    r#"["file","intrusion_detection"]"#,
+    r#"["session"]"#,
+    r#"["configuration"]"#,
+];
+
+fn category(event: &E<'_>, _: Choices) -> usize {
+    match event.opened.event_type {
+        EventType::SecretDetected => 1,
+        EventType::EgressBlocked => 2,
+        EventType::ForbiddenPath | EventType::PatchRejected => 3,
+        EventType::SessionStart | EventType::SessionEnd => 4,
+        EventType::ExportGap => 5,
+        _ => 0,
+    }
 }
+
+const TYPES: &[&str] = &[
+    r#"["denied"]"#,
+    r#"["allowed"]"#,
+    r#"["info"]"#,
+    r#"["denied","indicator"]"#,
+    r#"["info","indicator"]"#,
+    r#"["access","denied"]"#,
+    r#"["change","denied"]"#,
+    r#"["start"]"#,
+    r#"["end"]"#,
+];
 
 /// `event.type` of the event types; of an unknown one by decision.
-fn kinds(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    encoder.raw(match (event.opened.event_type, event.opened.allowed) {
+fn types(event: &E<'_>, _: Choices) -> usize {
+    match (event.opened.event_type, event.opened.allowed) {
         (EventType::PolicyViolation | EventType::GuardBlock | EventType::EgressBlocked, _)
-        | (EventType::Other, false) => br#"["denied"]"#,
-        (EventType::PolicyAllow, _) | (EventType::Other, true) => br#"["allowed"]"#,
-        (EventType::GuardWarn | EventType::ExportGap, _) => br#"["info"]"#,
-        (EventType::SecretDetected, false) => br#"["denied","indicator"]"#,
-        (EventType::SecretDetected, true) => br#"["info","indicator"]"#,
-        (EventType::ForbiddenPath, _) => br#"["access","denied"]"#,
-        (EventType::PatchRejected, _) => br#"["change","denied"]"#,
-        (EventType::SessionStart, _) => br#"["start"]"#,
-        (EventType::SessionEnd, _) => br#"["end"]"#,
-    });
-    true
+        | (EventType::Other, false) => 0,
+        (EventType::PolicyAllow, _) | (EventType::Other, true) => 1,
+        (EventType::GuardWarn | EventType::ExportGap, _) => 2,
+        (EventType::SecretDetected, false) => 3,
+        (EventType::SecretDetected, true) => 4,
+        (EventType::ForbiddenPath, _) => 5,
+        (EventType::PatchRejected, _) => 6,
+        (EventType::SessionStart, _) => 7,
+        (EventType::SessionEnd, _) => 8,
+    }
 }
 
+const OUTCOMES: &[&str] = &[r#""success""#, r#""failure""#];
+
 /// The outcome; where it is unknown, what the decision says.
-fn outcome(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    encoder.raw(match (event.opened.outcome, event.opened.allowed) {
-        (Outcome::Success, _) | (Outcome::Unknown | Outcome::Other, true) => b"\"success\"",
-        (Outcome::Failure, _) | (Outcome::Unknown | Outcome::Other, false) => b"\"failure\"",
-    });
-    true
+fn outcome(event: &E<'_>, _: Choices) -> usize {
+    match (event.opened.outcome, event.opened.allowed) {
+        (Outcome::Success, _) | (Outcome::Unknown | Outcome::Other, true) => 0,
+        (Outcome::Failure, _) | (Outcome::Unknown | Outcome::Other, false) => 1,
+    }
 }
 
 /// An outcome that ECS has no word for, as the source wrote it.
 fn other_outcome(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     event.opened.outcome == Outcome::Other && derive::filled(encoder, event, F::Outcome)
-}
-
-/// Elastic's scale: the middle of its bands, 0, 21, 47, 73 and 99.
-fn risk_score(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    const SCORES: [u64; 5] = [0, 21, 47, 73, 99];
-    encoder.number(SCORES[event.opened.severity as usize]);
-    true
 }
 
 /// `{agent.type}.security`.
@@ -200,15 +210,15 @@ fn dataset(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     true
 }
 
-/// The framework that the ids belong to; those of ATLAS begin with `AML.`.
-fn framework(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+const FRAMEWORKS: &[&str] = &[r#""MITRE ATT&CK""#, r#""MITRE ATLAS""#];
+
+/// The framework that the ids belong to; those of ATLAS begin with `AML.`. None without ids.
+fn framework(event: &E<'_>, _: Choices) -> usize {
     let (tactic, technique) = (event.text(F::Tactic), event.text(F::Technique));
     if tactic.is_empty() && technique.is_empty() {
-        return false;
+        return FRAMEWORKS.len();
     }
-    let atlas = tactic.starts_with(b"AML.") || technique.starts_with(b"AML.");
-    encoder.quoted(if atlas { b"MITRE ATLAS" } else { b"MITRE ATT&CK" });
-    true
+    usize::from(tactic.starts_with(b"AML.") || technique.starts_with(b"AML."))
 }
 
 fn tactic_id(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {

@@ -2,8 +2,8 @@
 
 use super::encoder::{Choices, Codec};
 use super::pattern::{self, Piece};
-use super::plan::{Op, Pattern, PatternPiece, Plan, PlanError, Row, Span};
-use super::schema::{Clean, Derive, Empty, Field, Layout, Overrides, Schema, Source, Write};
+use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
+use super::schema::{Clean, Derive, Empty, Field, Layout, Overrides, Pick, Schema, Source, Write};
 use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
@@ -28,6 +28,7 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
     for program in 0..programs {
         compiler.program(program, &counts)?;
     }
+    compiler.plan.arena.extend_from_slice(&[0; WINDOW]);
     Ok(compiler.plan)
 }
 
@@ -63,6 +64,7 @@ struct Planned {
 enum Planning {
     Event(FieldId, Write),
     Derived(&'static [FieldId], Derive),
+    OneOf(&'static [FieldId], Pick, &'static [&'static str]),
     Constant(&'static str),
     With(&'static [FieldId], &'static str),
     Text(String),
@@ -77,8 +79,18 @@ impl Planned {
     fn fields(&self) -> &[FieldId] {
         match &self.source {
             Planning::Event(field, _) => std::slice::from_ref(field),
-            Planning::Derived(fields, _) | Planning::With(fields, _) => fields,
+            Planning::Derived(fields, _)
+            | Planning::With(fields, _)
+            | Planning::OneOf(fields, ..) => fields,
             _ => &[],
+        }
+    }
+
+    /// The same as bits; every bit for a row that needs no field.
+    fn bits(&self) -> u64 {
+        match self.fields() {
+            [] => Op::ANY,
+            fields => fields.iter().fold(0, |bits, field| bits | field.bit()),
         }
     }
 
@@ -112,6 +124,15 @@ impl Node {
         match self {
             Self::Row(row) => row.always() && !row.keeps(),
             Self::Object(_, nodes) => nodes.iter().any(Self::always) || self.is_kept(),
+        }
+    }
+
+    /// Fields of which one must be there for anything to be written.
+    fn fields(&self) -> u64 {
+        match self {
+            Self::Row(row) if row.keeps() => 0,
+            Self::Row(row) => row.bits(),
+            Self::Object(_, nodes) => nodes.iter().fold(0, |bits, node| bits | node.fields()),
         }
     }
 
@@ -234,6 +255,7 @@ impl<'c> Compiler<'c> {
                 names: Vec::new(),
                 patterns: Vec::new(),
                 dates: Vec::new(),
+                texts: Vec::new(),
                 taken: vec![Vec::new()],
                 hidden: 0,
                 choices: Choices {
@@ -306,7 +328,7 @@ impl<'c> Compiler<'c> {
             return self.template(template, stand);
         }
         let nodes = self.nodes(stand)?;
-        let slot = self.open("", stand)?;
+        let slot = self.open("", Op::ANY, stand)?;
         for node in &nodes {
             self.node(node, stand)?;
         }
@@ -316,11 +338,11 @@ impl<'c> Compiler<'c> {
         Ok(())
     }
 
-    /// Begins an object that is never taken back; the slot that remembers where.
-    fn open(&mut self, key: &str, stand: Stand<'_>) -> Result<u8, PlanError> {
+    /// Begins an object that any of these fields brings; the slot that remembers where.
+    fn open(&mut self, key: &str, fields: u64, stand: Stand<'_>) -> Result<u8, PlanError> {
         let text = self.spell_open(key, stand);
         self.pending.extend_from_slice(&text);
-        self.mark(stand.schema.name)
+        self.mark(fields, stand.schema.name)
     }
 
     fn spell_open(&self, key: &str, stand: Stand<'_>) -> Vec<u8> {
@@ -331,7 +353,7 @@ impl<'c> Compiler<'c> {
     }
 
     /// Remembers what is written so far in the next slot.
-    fn mark(&mut self, schema: &'static str) -> Result<u8, PlanError> {
+    fn mark(&mut self, fields: u64, schema: &'static str) -> Result<u8, PlanError> {
         let text = std::mem::take(&mut self.pending);
         let text = self.span(&text);
         let slot = u8::try_from(self.depth).expect("the depth is bounded below");
@@ -339,7 +361,7 @@ impl<'c> Compiler<'c> {
             return Err(PlanError::Deep { schema });
         }
         self.depth += 1;
-        self.ops.push(Op::Open { slot, text });
+        self.ops.push(Op::Open { slot, text, fields, after: 0 });
         Ok(slot)
     }
 
@@ -362,7 +384,7 @@ impl<'c> Compiler<'c> {
                 if let Some((keys, row)) = only_row(node) {
                     return self.row(row, &keys, stand);
                 }
-                self.object(key, nodes, node.always(), stand)
+                self.object(key, nodes, node, stand)
             }
         }
     }
@@ -371,13 +393,15 @@ impl<'c> Compiler<'c> {
         &mut self,
         key: &str,
         nodes: &[Node],
-        always: bool,
+        object: &Node,
         stand: Stand<'_>,
     ) -> Result<(), PlanError> {
+        let always = object.always();
         if !always {
             self.flush();
         }
-        let slot = self.open(key, stand)?;
+        let opening = self.ops.len();
+        let slot = self.open(key, if always { Op::ANY } else { object.fields() }, stand)?;
         for node in nodes {
             self.node(node, stand)?;
         }
@@ -392,6 +416,10 @@ impl<'c> Compiler<'c> {
             let between = self.between_len(stand.codec);
             let text = self.span(&text);
             self.ops.push(Op::Close { slot, between, text });
+            let end = index(self.ops.len());
+            if let Some(Op::Open { after, .. }) = self.ops.get_mut(opening) {
+                *after = end;
+            }
         }
         Ok(())
     }
@@ -412,12 +440,22 @@ impl<'c> Compiler<'c> {
                 let text = [lead, self.quoted(text, stand.codec), trail].concat();
                 self.pending.extend_from_slice(&text);
             }
-            Planning::With(fields, text) => {
+            Planning::With(_, text) => {
                 let text = [lead, spelled(self, text), trail].concat();
                 self.flush();
                 let text = self.span(&text);
-                let fields = fields.iter().fold(0, |bits, field| bits | field.bit());
-                self.ops.push(Op::With { fields, text });
+                self.ops.push(Op::With { fields: row.bits(), text });
+            }
+            Planning::OneOf(_, pick, texts) => {
+                self.flush();
+                let first = index(self.plan.texts.len());
+                for text in *texts {
+                    let text = [&lead[..], &spelled(self, text), &trail].concat();
+                    let text = self.span(&text);
+                    self.plan.texts.push(text);
+                }
+                let (fields, count) = (row.bits(), index(texts.len()));
+                self.ops.push(Op::OneOf { fields, pick: *pick, first, count });
             }
             Planning::Event(field, write) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
@@ -429,7 +467,7 @@ impl<'c> Compiler<'c> {
             }
             Planning::Pattern(pieces, clean) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
-                let pattern = self.pattern(pieces, clean);
+                let pattern = self.pattern(pieces, clean, stand.codec);
                 self.ops.push(Op::Pattern { row, pattern });
             }
             Planning::Doc | Planning::DocText | Planning::Raw => {
@@ -448,8 +486,10 @@ impl<'c> Compiler<'c> {
         let nests = matches!(field, FieldId::Metadata | FieldId::Shrike | FieldId::Labels);
         let copies = self.plan.codecs[usize::from(row.codec)].copies();
         let plain = std::ptr::fn_addr_eq(write, write::value as Write);
-        if plain && copies && !nests && row.max == 0 {
-            Op::Copy { row, field }
+        let fits = row.lead.len as usize <= LEAD && row.trail.len as usize <= TRAIL;
+        if plain && copies && !nests && row.max == 0 && fits {
+            let Row { lead, trail, drops_empty, .. } = row;
+            Op::Copy { field, drops_empty, lead, trail }
         } else {
             Op::Write { row, field, write }
         }
@@ -495,7 +535,8 @@ impl<'c> Compiler<'c> {
         self.flush();
         let drops_empty = stand.schema.empty == Empty::Drop;
         let (lead, trail) = (self.span(lead), self.span(trail));
-        Row { lead, trail, codec: stand.codec, max: row.max, drops_empty }
+        let (fields, codec, max) = (row.bits(), stand.codec, row.max);
+        Row { fields, lead, trail, codec, max, drops_empty }
     }
 
     /// What stands before and behind a row's value.
@@ -592,14 +633,15 @@ impl<'c> Compiler<'c> {
         Ok(())
     }
 
-    fn pattern(&mut self, pieces: &[Piece], clean: &'static Clean) -> u16 {
+    fn pattern(&mut self, pieces: &[Piece], clean: &'static Clean, codec: u8) -> u16 {
+        let codec = &self.plan.codecs[usize::from(codec)];
         let mut fixed = 0;
         let pieces = pieces
             .iter()
             .filter_map(|piece| match piece {
                 Piece::Text(text) => {
                     fixed += text.len();
-                    Some(PatternPiece::Text(text.clone()))
+                    Some(PatternPiece::Text(codec.spell(text)))
                 }
                 Piece::Date(parts) => {
                     fixed += write::date_len(parts);
@@ -720,6 +762,7 @@ impl Compiler<'_> {
             Source::Event(field, write) => Planning::Event(field, write),
             Source::Derived(fields, derive) => Planning::Derived(fields, derive),
             Source::Constant(json) => Planning::Constant(json),
+            Source::OneOf(fields, pick, texts) => Planning::OneOf(fields, pick, texts),
             Source::With(fields, json) => Planning::With(fields, json),
             Source::Option(name) => match self.text(name) {
                 Some(text) => Planning::Text(text.to_owned()),
@@ -780,13 +823,10 @@ impl Compiler<'_> {
     /// Gives the first row of each mapped field its new key; a field without a row gets one.
     fn map(&self, rows: &mut Vec<Planned>) {
         for (field, target) in &self.overrides.mappings {
-            let first = |row: &&mut Planned| row.fields().first() == Some(field);
             let direct =
-                |row: &&mut Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
-            let at = match rows.iter_mut().position(|mut row| direct(&&mut row)) {
-                Some(at) => Some(at),
-                None => rows.iter_mut().position(|mut row| first(&&mut row)),
-            };
+                |row: &Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
+            let first = |row: &Planned| row.fields().first() == Some(field);
+            let at = rows.iter().position(direct).or_else(|| rows.iter().position(first));
             let hidden = self.hidden.document & field.bit() != 0;
             match at {
                 Some(at) => {

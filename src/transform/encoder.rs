@@ -2,6 +2,7 @@
 
 use super::json;
 use super::syntax::{Syntax, Table};
+use super::tail::Tail;
 use crate::event::{Severity, Value};
 
 /// Where writers append.
@@ -10,7 +11,7 @@ use crate::event::{Severity, Value};
 /// writer appends is escaped for all of them at once.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    out: &'a mut Vec<u8>,
+    tail: Tail<'a>,
     codec: &'a Codec,
     choices: Choices,
     /// Characters left for the texts of this row.
@@ -81,39 +82,18 @@ impl Codec {
     /// Text of the document's own syntax, for the layers around it.
     pub(super) fn fixed(&self, text: &str) -> Vec<u8> {
         let mut spelled = Vec::new();
-        self.raw(text.as_bytes(), &mut spelled);
+        match &self.through {
+            None => spelled.extend_from_slice(text.as_bytes()),
+            Some(table) => table.map(text.as_bytes(), |piece| spelled.extend_from_slice(piece)),
+        }
         spelled
     }
 
     /// Characters, spelled for the document and the layers around it.
     pub(super) fn spell(&self, text: &str) -> Vec<u8> {
         let mut spelled = Vec::new();
-        self.characters.map(text.as_bytes(), &mut spelled);
+        self.characters.map(text.as_bytes(), |piece| spelled.extend_from_slice(piece));
         spelled
-    }
-
-    fn raw(&self, text: &[u8], out: &mut Vec<u8>) {
-        match &self.through {
-            None => out.extend_from_slice(text),
-            Some(table) => table.map(text, out),
-        }
-    }
-
-    /// Characters of escaped JSON text.
-    fn characters(&self, text: &[u8], out: &mut Vec<u8>) {
-        if self.syntax.verbatim {
-            return self.raw(text, out);
-        }
-        let mut rest = text;
-        while !rest.is_empty() {
-            let end = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
-            self.characters.map(&rest[..end], out);
-            rest = &rest[end..];
-            if let Some((char, len)) = json::character(rest) {
-                self.characters.map(char.encode_utf8(&mut [0; 4]).as_bytes(), out);
-                rest = &rest[len..];
-            }
-        }
     }
 
     /// How many characters the reader counts for this one.
@@ -132,25 +112,27 @@ impl Codec {
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, codec: &'a Codec, choices: Choices) -> Self {
-        Self { out, codec, choices, left: UNLIMITED, taken: &[] }
+    /// Goes on with a document, for one row: the most characters it takes, 0 for no limit.
+    #[inline(always)]
+    pub(super) fn new(tail: Tail<'a>, codec: &'a Codec, choices: Choices, characters: u16) -> Self {
+        let left = if characters == 0 { UNLIMITED } else { u32::from(characters) };
+        Self { tail, codec, choices, left, taken: &[] }
     }
 
-    /// Begins a row: its syntax and the most characters it takes, 0 for no limit.
-    pub(super) fn begin(&mut self, codec: &'a Codec, characters: u16) {
-        self.codec = codec;
-        self.left = if characters == 0 { UNLIMITED } else { u32::from(characters) };
+    /// The same beside members of these names.
+    pub(super) fn beside(self, taken: &'a [String]) -> Self {
+        Self { taken, ..self }
     }
 
-    /// Begins a row of members beside these.
-    pub(super) fn begin_members(&mut self, codec: &'a Codec, taken: &'a [String]) {
-        self.begin(codec, 0);
-        self.taken = taken;
+    /// The end of the document, for the next row.
+    #[inline(always)]
+    pub(super) fn into_tail(self) -> Tail<'a> {
+        self.tail
     }
 
-    /// The document under construction.
-    pub(super) fn out(&mut self) -> &mut Vec<u8> {
-        self.out
+    /// Appends text that is already spelled for all layers.
+    pub(super) fn spelled(&mut self, text: &[u8]) {
+        self.tail.append(text);
     }
 
     /// What the operator chose.
@@ -162,7 +144,10 @@ impl<'a> Encoder<'a> {
     /// Appends text of the document's own syntax, such as brackets and digits.
     #[inline]
     pub fn raw(&mut self, text: &[u8]) {
-        self.codec.raw(text, self.out);
+        match &self.codec.through {
+            None => self.tail.append(text),
+            Some(table) => table.map(text, |piece| self.tail.append(piece)),
+        }
     }
 
     /// Appends a JSON value: as it is where the syntax takes JSON, else its text.
@@ -201,20 +186,20 @@ impl<'a> Encoder<'a> {
     /// Begins a text that is composed of several pieces.
     #[inline]
     pub fn open_text(&mut self) {
-        self.out.extend_from_slice(&self.codec.quotes.0);
+        self.tail.append(&self.codec.quotes.0);
     }
 
     /// Ends a composed text.
     #[inline]
     pub fn close_text(&mut self) {
-        self.out.extend_from_slice(&self.codec.quotes.1);
+        self.tail.append(&self.codec.quotes.1);
     }
 
     /// Appends characters of escaped JSON text, without quotes.
     #[inline]
     pub fn characters(&mut self, text: &[u8]) {
         let text = if self.left == UNLIMITED { text } else { self.cut(text) };
-        self.codec.characters(text, self.out);
+        self.unescaped(text);
     }
 
     /// Appends characters that are not escaped yet, without quotes.
@@ -230,13 +215,13 @@ impl<'a> Encoder<'a> {
             }
             rest = &text[..end];
         }
-        self.codec.characters.map(rest, self.out);
+        self.codec.characters.map(rest, |piece| self.tail.append(piece));
     }
 
     /// Appends one character, without quotes.
     pub fn char(&mut self, char: char) {
         if self.left == UNLIMITED || self.spend(char) {
-            self.codec.characters.map(char.encode_utf8(&mut [0; 4]).as_bytes(), self.out);
+            self.spell(char);
         }
     }
 
@@ -275,8 +260,8 @@ impl<'a> Encoder<'a> {
             let run = rest.iter().position(|&byte| change(byte) != byte).unwrap_or(rest.len());
             let (text, after) = rest.split_at(run.max(1));
             match run {
-                0 => self.codec.characters(&[change(first)], self.out),
-                _ => self.codec.characters(text, self.out),
+                0 => self.unescaped(&[change(first)]),
+                _ => self.unescaped(text),
             }
             rest = after;
         }
@@ -286,7 +271,7 @@ impl<'a> Encoder<'a> {
 
     /// Appends the separator behind a member, for rows whose key ends in `.*`.
     pub fn between(&mut self) {
-        self.out.extend_from_slice(&self.codec.between);
+        self.tail.append(&self.codec.between);
     }
 
     /// Appends the members of an object, each with its separator behind it.
@@ -305,6 +290,29 @@ impl<'a> Encoder<'a> {
                 self.between();
             }
         }
+    }
+
+    /// Appends characters of escaped JSON text, without a limit.
+    #[inline]
+    fn unescaped(&mut self, text: &[u8]) {
+        if self.codec.syntax.verbatim {
+            return self.raw(text);
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (plain, after) = rest.split_at(memchr::memchr(b'\\', rest).unwrap_or(rest.len()));
+            self.codec.characters.map(plain, |piece| self.tail.append(piece));
+            rest = after;
+            if let Some((char, len)) = json::character(rest) {
+                self.spell(char);
+                rest = &rest[len..];
+            }
+        }
+    }
+
+    fn spell(&mut self, char: char) {
+        let (tail, table) = (&mut self.tail, &self.codec.characters);
+        table.map(char.encode_utf8(&mut [0; 4]).as_bytes(), |piece| tail.append(piece));
     }
 
     /// Appends JSON text that may have line breaks between its tokens, without them.

@@ -8,13 +8,14 @@ mod pattern;
 mod plan;
 mod schema;
 mod syntax;
+mod tail;
 pub mod write;
 
 pub use encoder::{Choices, Encoder};
 pub use name::Name;
 pub use plan::{Plan, PlanError};
 pub use schema::{
-    Clean, Derive, Empty, Field, Format, Layout, Overrides, Schema, Source, Write, row,
+    Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
 };
 pub use syntax::{JSON, Syntax, TEXT, escape_json};
 

@@ -1,12 +1,11 @@
 //! A chain of schemas compiled to flat lists of operations, and their execution.
 
-use super::compile;
 use super::encoder::{Choices, Codec, Encoder};
-use super::json;
 use super::name::Name;
 use super::pattern::DatePart;
-use super::schema::{Clean, Derive, Overrides, Schema, Write};
-use super::write;
+use super::schema::{Clean, Derive, Overrides, Pick, Schema, Write};
+use super::tail::Tail;
+use super::{compile, json, write};
 use crate::event::{Event, FieldId, Opened, Place, Value};
 
 /// A compiled chain of schemas.
@@ -16,12 +15,12 @@ use crate::event::{Event, FieldId, Opened, Place, Value};
 /// for the same event.
 #[derive(Debug)]
 pub struct Plan {
-    /// Text of all operations.
+    /// Text of all operations, and a window's width of padding behind it.
     pub(super) arena: Vec<u8>,
     /// One list per combination of cases, in the order of `picks`.
     pub(super) programs: Vec<Vec<Op>>,
     /// What picks the case of each schema that has cases: outermost first, with their number.
-    pub(super) picks: Vec<(fn(&Event<'_>) -> usize, usize)>,
+    pub(super) picks: Vec<(PickCase, usize)>,
     /// How each schema of the chain is spelled.
     pub(super) codecs: Vec<Codec>,
     /// Names in templates and patterns.
@@ -30,6 +29,8 @@ pub struct Plan {
     pub(super) patterns: Vec<Pattern>,
     /// Dates in templates.
     pub(super) dates: Vec<Vec<DatePart>>,
+    /// Texts of rows that have one of several.
+    pub(super) texts: Vec<Span>,
     /// Member names used by other rows, by members operation.
     pub(super) taken: Vec<Vec<String>>,
     /// Fields that nothing may read, by [`FieldId::bit`].
@@ -37,6 +38,9 @@ pub struct Plan {
     /// What derived rows ask for.
     pub(super) choices: Choices,
 }
+
+/// Picks the case of a schema.
+pub(super) type PickCase = fn(&Event<'_>) -> usize;
 
 /// Why a chain does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +126,15 @@ pub enum PlanError {
     },
 }
 
+/// Bytes that are copied at once where a piece is at most so long.
+pub(super) const WINDOW: usize = 64;
+
+/// The widest lead of a copied field: a key with the objects it alone is in.
+pub(super) const LEAD: usize = 32;
+
+/// The widest trail of a copied field: brackets and a separator.
+pub(super) const TRAIL: usize = 8;
+
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
@@ -132,6 +145,8 @@ pub(super) struct Span {
 /// What a row with a dynamic value needs beside the value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
+    /// Fields of which one must be there, by [`FieldId::bit`].
+    pub(super) fields: u64,
     /// The key and what stands before the value.
     pub(super) lead: Span,
     /// The separator, and the brackets of objects that end with this row.
@@ -149,8 +164,8 @@ pub(super) struct Row {
 pub(super) enum Op {
     /// Text.
     Text(Span),
-    /// A field as it lies in the record.
-    Copy { row: Row, field: FieldId },
+    /// A field as it lies in the record; lead and trail are at most a window wide.
+    Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
     /// A field through a writer.
     Write { row: Row, field: FieldId, write: Write },
     /// A computed row.
@@ -161,18 +176,26 @@ pub(super) enum Op {
     DeriveMembers { row: Row, derive: Derive, taken: u16 },
     /// Text that accompanies any of these fields.
     With { fields: u64, text: Span },
+    /// One of several texts.
+    OneOf { fields: u64, pick: Pick, first: u16, count: u16 },
     /// An option with placeholders.
     Pattern { row: Row, pattern: u16 },
     /// A value in a template.
     Value { codec: u8, name: u16 },
     /// A date in a template.
     Date { codec: u8, date: u16 },
-    /// An object begins; what was written is remembered in the slot.
-    Open { slot: u8, text: Span },
+    /// An object begins; what was written is remembered in the slot. Without any of its fields it
+    /// is left out, and the next step is `after`.
+    Open { slot: u8, text: Span, fields: u64, after: u16 },
     /// An object ends; one that is empty is taken back.
     Close { slot: u8, between: u8, text: Span },
     /// The document, or an object that is never empty, ends.
     End { slot: u8, between: u8, text: Span },
+}
+
+impl Op {
+    /// Fields of every event: what an operation asks for that always has something to write.
+    pub(super) const ANY: u64 = u64::MAX;
 }
 
 /// An option with placeholders, ready to be written.
@@ -187,7 +210,8 @@ pub(super) struct Pattern {
 /// A piece of a pattern.
 #[derive(Debug)]
 pub(super) enum PatternPiece {
-    Text(String),
+    /// Text, spelled.
+    Text(Vec<u8>),
     Value(Name),
     Date(Vec<DatePart>),
 }
@@ -227,92 +251,135 @@ impl Plan {
         for &(pick, cases) in &self.picks {
             program = program * cases + pick(event).min(cases - 1);
         }
-        let mut encoder = Encoder::new(out, &self.codecs[0], self.choices);
+        let present = present(event.opened);
+        let mut tail = Tail::new(out);
         let mut marks = [Mark::default(); Self::DEPTH_MAX];
-        for op in &self.programs[program] {
-            self.step(op, event, &mut marks, &mut encoder);
+        let ops = self.programs[program].as_slice();
+        let mut next = 0;
+        while let Some(op) = ops.get(next) {
+            next += 1;
+            match *op {
+                Op::Text(text) => self.text(text, &mut tail),
+                Op::Copy { field, drops_empty, lead, trail } => {
+                    if present & field.bit() != 0 {
+                        self.copy(event, field, drops_empty, [lead, trail], &mut tail);
+                    }
+                }
+                Op::OneOf { fields, pick, first, count } => {
+                    if present & fields != 0 {
+                        let picked = pick(event, self.choices);
+                        if picked < usize::from(count) {
+                            self.text(self.texts[usize::from(first) + picked], &mut tail);
+                        }
+                    }
+                }
+                Op::With { fields, text } => {
+                    if present & fields != 0 {
+                        self.text(text, &mut tail);
+                    }
+                }
+                Op::Derive { row, derive } => {
+                    if present & row.fields != 0 {
+                        tail = self.row(row, tail, |encoder| derive(encoder, event));
+                    }
+                }
+                Op::Open { slot, text, fields, after } => {
+                    if present & fields == 0 {
+                        next = usize::from(after);
+                        continue;
+                    }
+                    let start = tail.len();
+                    self.text(text, &mut tail);
+                    marks[usize::from(slot)] = Mark { start, inside: tail.len() };
+                }
+                Op::Close { slot, between, text } => {
+                    let mark = marks[usize::from(slot)];
+                    if tail.len() == mark.inside {
+                        tail.truncate(mark.start);
+                    } else {
+                        tail.truncate(tail.len() - usize::from(between));
+                        self.text(text, &mut tail);
+                    }
+                }
+                Op::End { slot, between, text } => {
+                    let mark = marks[usize::from(slot)];
+                    if tail.len() != mark.inside {
+                        tail.truncate(tail.len() - usize::from(between));
+                    }
+                    self.text(text, &mut tail);
+                }
+                op => tail = self.rare(op, event, present, tail),
+            }
         }
     }
 
-    #[inline]
-    fn step<'a>(
-        &'a self,
-        op: &Op,
-        event: &Event<'_>,
-        marks: &mut [Mark; Self::DEPTH_MAX],
-        encoder: &mut Encoder<'a>,
-    ) {
-        match *op {
-            Op::Text(text) => encoder.out().extend_from_slice(self.text(text)),
-            Op::Copy { row, field } => {
-                if let Some(value) = row_value(event, field, row) {
-                    let out = encoder.out();
-                    out.extend_from_slice(self.text(row.lead));
-                    out.extend_from_slice(value.json);
-                    out.extend_from_slice(self.text(row.trail));
-                }
-            }
+    /// The operations that programs have few of.
+    fn rare<'a>(&'a self, op: Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
+        let encoder = |codec: u8, tail: Tail<'a>| {
+            Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, 0)
+        };
+        match op {
             Op::Write { row, field, write } => {
-                if let Some(value) = row_value(event, field, row) {
-                    self.row(row, encoder, |encoder| {
-                        write(encoder, value);
-                        true
-                    });
-                }
+                let value = event.value(field);
+                let kept = |value: &Value<'_>| !(row.drops_empty && value.json == b"\"\"");
+                let Some(value) = value.filter(kept) else { return tail };
+                self.row(row, tail, |encoder| {
+                    write(encoder, value);
+                    true
+                })
             }
-            Op::Derive { row, derive } => self.row(row, encoder, |encoder| derive(encoder, event)),
             Op::Pattern { row, pattern } => {
                 let pattern = &self.patterns[usize::from(pattern)];
-                self.row(row, encoder, |encoder| pattern.write(event, encoder));
-            }
-            Op::With { fields, text } => {
-                if FieldId::ALL.iter().any(|&id| fields & id.bit() != 0 && event.has(id)) {
-                    encoder.out().extend_from_slice(self.text(text));
-                }
+                self.row(row, tail, |encoder| pattern.write(event, encoder))
             }
             Op::Members { row, field, taken } => {
-                if let Some(value) = event.value(field) {
-                    self.begin_members(row, taken, encoder);
-                    encoder.members(value);
-                }
+                let Some(value) = event.value(field) else { return tail };
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                encoder.members(value);
+                encoder.into_tail()
             }
-            Op::DeriveMembers { row, derive, taken } => {
-                self.begin_members(row, taken, encoder);
-                derive(encoder, event);
+            Op::DeriveMembers { row, derive, taken } if present & row.fields != 0 => {
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                derive(&mut encoder, event);
+                encoder.into_tail()
             }
             Op::Value { codec, name } => {
-                encoder.begin(&self.codecs[usize::from(codec)], 0);
+                let mut encoder = encoder(codec, tail);
                 if let Some(value) = self.names[usize::from(name)].value(event) {
-                    write::bare(encoder, value);
+                    write::bare(&mut encoder, value);
                 }
+                encoder.into_tail()
             }
             Op::Date { codec, date } => {
-                encoder.begin(&self.codecs[usize::from(codec)], 0);
-                write::date(&self.dates[usize::from(date)], event.opened.time, encoder);
+                let mut encoder = encoder(codec, tail);
+                write::date(&self.dates[usize::from(date)], event.opened.time, &mut encoder);
+                encoder.into_tail()
             }
-            Op::Open { slot, text } => {
-                let out = encoder.out();
-                let start = out.len();
-                out.extend_from_slice(self.text(text));
-                marks[usize::from(slot)] = Mark { start, inside: out.len() };
-            }
-            Op::Close { slot, between, text } => {
-                let (out, mark) = (encoder.out(), marks[usize::from(slot)]);
-                if out.len() == mark.inside {
-                    out.truncate(mark.start);
-                } else {
-                    out.truncate(out.len() - usize::from(between));
-                    out.extend_from_slice(self.text(text));
-                }
-            }
-            Op::End { slot, between, text } => {
-                let (out, mark) = (encoder.out(), marks[usize::from(slot)]);
-                if out.len() != mark.inside {
-                    out.truncate(out.len() - usize::from(between));
-                }
-                out.extend_from_slice(self.text(text));
-            }
+            _ => tail,
         }
+    }
+
+    /// Copies a field with what stands around it.
+    #[inline(always)]
+    fn copy(
+        &self,
+        event: &Event<'_>,
+        field: FieldId,
+        drops_empty: bool,
+        [lead, trail]: [Span; 2],
+        tail: &mut Tail<'_>,
+    ) {
+        let place = event.opened.places[field as usize];
+        let (bytes, len) = place.reach(event.record, event.arena);
+        if drops_empty && len == 2 && bytes[0] == b'"' {
+            return;
+        }
+        self.window::<LEAD>(lead, tail);
+        match bytes.first_chunk() {
+            Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
+            _ => tail.long(&bytes[..len]),
+        }
+        self.window::<TRAIL>(trail, tail);
     }
 
     /// Writes a row, or takes it back when there is nothing to write.
@@ -320,34 +387,46 @@ impl Plan {
     fn row<'a>(
         &'a self,
         row: Row,
-        encoder: &mut Encoder<'a>,
+        mut tail: Tail<'a>,
         write: impl FnOnce(&mut Encoder<'a>) -> bool,
-    ) {
-        encoder.begin(&self.codecs[usize::from(row.codec)], row.max);
-        let start = encoder.out().len();
-        encoder.out().extend_from_slice(self.text(row.lead));
-        if write(encoder) {
-            encoder.out().extend_from_slice(self.text(row.trail));
+    ) -> Tail<'a> {
+        let start = tail.len();
+        self.text(row.lead, &mut tail);
+        let codec = &self.codecs[usize::from(row.codec)];
+        let mut encoder = Encoder::new(tail, codec, self.choices, row.max);
+        let written = write(&mut encoder);
+        let mut tail = encoder.into_tail();
+        if written {
+            self.text(row.trail, &mut tail);
         } else {
-            encoder.out().truncate(start);
+            tail.truncate(start);
+        }
+        tail
+    }
+
+    /// Appends a piece of the arena.
+    #[inline(always)]
+    fn text(&self, span: Span, tail: &mut Tail<'_>) {
+        if span.len as usize <= WINDOW {
+            self.window::<WINDOW>(span, tail);
+        } else {
+            tail.long(&self.arena[span.start as usize..][..span.len as usize]);
         }
     }
 
-    fn begin_members<'a>(&'a self, row: Row, taken: u16, encoder: &mut Encoder<'a>) {
-        encoder
-            .begin_members(&self.codecs[usize::from(row.codec)], &self.taken[usize::from(taken)]);
-    }
-
-    #[inline]
-    fn text(&self, span: Span) -> &[u8] {
-        &self.arena[span.start as usize..][..span.len as usize]
+    /// Appends a piece of the arena that is at most this wide.
+    #[inline(always)]
+    fn window<const WIDTH: usize>(&self, span: Span, tail: &mut Tail<'_>) {
+        let window = self.arena[span.start as usize..].first_chunk();
+        tail.window::<WIDTH>(window.expect("the arena is padded"), span.len as usize);
     }
 }
 
-/// The field's value, unless the row is left out.
+/// Which fields the event has, by [`FieldId::bit`].
 #[inline]
-fn row_value<'a>(event: &Event<'a>, field: FieldId, row: Row) -> Option<Value<'a>> {
-    event.value(field).filter(|value| !(row.drops_empty && value.json == b"\"\""))
+fn present(opened: &Opened) -> u64 {
+    let bits = opened.places.iter().zip(0..);
+    bits.fold(0, |bits, (place, id)| bits | u64::from(place.is_present()) << id)
 }
 
 /// The same judgements without the places of these fields.
@@ -370,7 +449,7 @@ impl Pattern {
         for piece in &self.pieces {
             match piece {
                 PatternPiece::Text(text) => {
-                    encoder.plain(text.as_bytes());
+                    encoder.spelled(text);
                     first = false;
                 }
                 PatternPiece::Date(parts) => {

@@ -1,6 +1,6 @@
 //! What a document says: rows of keys and sources, before compiling.
 
-use super::{Encoder, Syntax};
+use super::{Choices, Encoder, Syntax};
 use crate::event::{Event, FieldId, Severity, Value};
 
 /// A kind of document: its syntax and its rows.
@@ -106,6 +106,9 @@ pub enum Source {
     Constant(&'static str),
     /// A constant, as JSON text, that accompanies any of these fields, such as a label.
     With(&'static [FieldId], &'static str),
+    /// One of these constants, as JSON text, picked from these fields; a pick beyond the last
+    /// leaves no row.
+    OneOf(&'static [FieldId], Pick, &'static [&'static str]),
     /// A text known at start-up: an option of the exporter or a fact about the host; absent ones
     /// leave no row.
     Option(&'static str),
@@ -127,6 +130,9 @@ pub type Write = fn(&mut Encoder<'_>, Value<'_>);
 ///
 /// Under a key that ends in `.*` it writes members, each with its separator behind it.
 pub type Derive = fn(&mut Encoder<'_>, &Event<'_>) -> bool;
+
+/// Picks one of the constants of a [`Source::OneOf`] by its index.
+pub type Pick = fn(&Event<'_>, Choices) -> usize;
 
 /// What the values in a [`Source::Pattern`] are cleaned of; the owner of the pattern says.
 #[derive(Debug)]

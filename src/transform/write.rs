@@ -1,8 +1,8 @@
 //! Writers that tables of several schemas and vendors name.
 
 use super::pattern::DatePart;
-use super::{Encoder, json};
-use crate::event::{Event, Severity, Time, Value};
+use super::{Choices, Encoder, json};
+use crate::event::{Event, Time, Value};
 
 /// The value as it is: strings as text, numbers as numbers, objects as objects.
 ///
@@ -77,16 +77,10 @@ pub fn rfc3339_micros(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     rfc3339::<6>(encoder, event.opened.time)
 }
 
-/// The severity from 1 (info) to 5 (critical), as ECS and OCSF count.
-pub fn severity_1_to_5(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    encoder.raw(match event.opened.severity {
-        Severity::Info => b"1",
-        Severity::Low => b"2",
-        Severity::Medium => b"3",
-        Severity::High => b"4",
-        Severity::Critical => b"5",
-    });
-    true
+/// Picks by severity, from info to critical.
+#[must_use]
+pub fn severity(event: &Event<'_>, _: Choices) -> usize {
+    event.opened.severity as usize
 }
 
 /// A date of the event's time.

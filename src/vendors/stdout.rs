@@ -11,9 +11,10 @@ pub static STDOUT: Vendor = Vendor {
     name: "stdout",
     about: "The standard output: one document a line, in the log's order",
     formats: &[Format::Ecs, Format::Native],
+    takes_default_format: true,
     shapes: &[(When::Always, LINES)],
-    // One pipe buffer and more: larger writes gain nothing.
-    limits: Limits { events: 10_000, body_bytes: 256 << 10, event_bytes: 64 << 20 },
+    // Room for the largest event (`pipeline.max_event_bytes`) in any format.
+    limits: Limits { events: 10_000, body_bytes: 8 << 20, event_bytes: 8 << 20 },
     encodings: &[Encoding::Identity],
     calls: &[Call {
         purpose: Purpose::Send,

@@ -80,6 +80,8 @@ where
     let shared = Rc::clone(&seen);
     spawn_local(async move {
         while let Ok((tcp, _)) = listener.accept().await {
+            // Else a reset could overtake an answer that waits for Nagle's algorithm.
+            tcp.set_nodelay(true).expect("a TCP socket");
             let seen = Rc::clone(&shared);
             let number = seen.connections.get();
             seen.connections.set(number + 1);
@@ -204,6 +206,15 @@ pub(crate) struct Pki {
 impl Pki {
     /// Certificates for a server of this name.
     pub(crate) fn new(name: &str) -> Self {
+        Self::until(name, 4096)
+    }
+
+    /// The same, all of them expired long ago but the authority's.
+    pub(crate) fn expired(name: &str) -> Self {
+        Self::until(name, 2001)
+    }
+
+    fn until(name: &str, year: i32) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
@@ -211,7 +222,8 @@ impl Pki {
         let ca = params.self_signed(&key).expect("a certificate").pem();
         let issuer = Issuer::new(params, key);
         let issue = |name: &str| {
-            let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+            let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let key = KeyPair::generate().expect("a key");
             let certificate = params.signed_by(&key, &issuer).expect("a certificate");
             (certificate.pem(), key.serialize_pem())

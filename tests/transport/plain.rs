@@ -253,7 +253,6 @@ fn answers_of_all_kinds_are_read() {
         for (text, status, body, is_kept) in cases {
             // Byte by byte, with a turn for everybody else after each.
             let (address, seen) = server(move |_, mut tcp, seen| async move {
-                tcp.set_nodelay(true).expect("a TCP socket");
                 while let Some((head, body)) = read_request(&mut tcp).await {
                     seen.note(head, body);
                     for byte in text.bytes() {

@@ -11,12 +11,11 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 /// The cookies of one endpoint and connection group.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Jar {
     cookies: Vec<Cookie>,
 }
 
-#[derive(Debug)]
 struct Cookie {
     name: String,
     value: String,

@@ -1,5 +1,6 @@
 //! Where requests go: endpoints, proxies and TLS terms, resolved once.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -21,8 +22,7 @@ pub struct Destination {
     pub(super) counts: Arc<TransportCounts>,
 }
 
-/// One endpoint.
-#[derive(Debug)]
+/// One endpoint; path, query and user part of its URL may be secrets.
 pub(super) struct Endpoint {
     /// Name or address, without brackets.
     pub(super) host: String,
@@ -142,6 +142,12 @@ impl Endpoint {
             target.push_str(query);
         }
         PathAndQuery::try_from(target).ok()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 

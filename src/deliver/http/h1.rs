@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::super::tls::{io_words, late_rejection};
+use super::super::tls::io_words;
 use super::super::{Applied, TransportError, TransportErrorKind};
 use super::answer::{Received, receive};
 use super::pool::Slot;
@@ -112,10 +112,10 @@ impl H1 {
 fn broken(error: &hyper::Error, progress: &Progress) -> TransportError {
     use TransportErrorKind::{Network, Protocol};
     let applied = if progress.is_whole() { Applied::Maybe } else { Applied::No };
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    if let Some(rejection) = cause.and_then(late_rejection) {
+    if let Some(rejection) = progress.rejection() {
         return rejection;
     }
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let (kind, detail) = if error.is_parse_too_large() {
         (Protocol, "the head of the answer is too large".to_owned())
     } else if error.is_parse() {

@@ -15,15 +15,16 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::super::tls::{io_words, late_rejection};
+use super::super::tls::io_words;
 use super::super::{Applied, TransportError, TransportErrorKind};
 use super::answer::{Received, receive};
 use super::pool::Slot;
-use super::wire::Wire;
+use super::wire::{Progress, Wire};
 
 /// A connection, shared by the requests on it; it closes when the last handle is gone.
 pub(super) struct H2 {
     sender: SendRequest<Bytes>,
+    progress: Rc<Progress>,
     is_closed: Rc<Cell<bool>>,
     /// Whether the server has said how many requests it takes at a time, as far as is known.
     pub(super) is_settled: Rc<Cell<bool>>,
@@ -41,6 +42,7 @@ pub(super) struct H2 {
 pub(super) struct Exchange {
     response: ResponseFuture,
     sending: SendStream<Bytes>,
+    progress: Rc<Progress>,
     rest: Bytes,
     /// Whether the end of the request was queued: all its bytes then have room at the peer.
     is_sent: bool,
@@ -58,6 +60,7 @@ pub(super) struct Broken {
 impl H2 {
     /// Starts on a fresh connection; the slot is given back when it is closed.
     pub(super) async fn open(wire: Wire, slot: Slot) -> Result<Self, TransportError> {
+        let progress = wire.progress();
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(ANSWER_WINDOW_BYTES)
@@ -67,7 +70,7 @@ impl H2 {
             .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
             .handshake::<_, Bytes>(wire)
             .await
-            .map_err(|error| broken(&error, false).error)?;
+            .map_err(|error| broken(&error, false, &progress).error)?;
         let is_closed = Rc::new(Cell::new(false));
         let is_settled = Rc::new(Cell::new(false));
         let flags = (Rc::clone(&is_closed), Rc::clone(&is_settled));
@@ -79,6 +82,7 @@ impl H2 {
         let now = Instant::now();
         Ok(Self {
             sender,
+            progress,
             is_closed,
             is_settled,
             streams: Cell::new(0),
@@ -100,13 +104,16 @@ impl H2 {
     /// Opens a stream for a request.
     pub(super) async fn begin(&self, request: Request<Bytes>) -> Result<Exchange, Broken> {
         let mut sender = self.sender.clone();
-        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(|error| broken(&error, false))?;
+        poll_fn(|cx| sender.poll_ready(cx))
+            .await
+            .map_err(|error| broken(&error, false, &self.progress))?;
         let (head, rest) = request.into_parts();
         let is_sent = rest.is_empty();
         let (response, sending) = sender
             .send_request(Request::from_parts(head, ()), is_sent)
-            .map_err(|error| broken(&error, false))?;
-        Ok(Exchange { response, sending, rest, is_sent, is_stopped: false })
+            .map_err(|error| broken(&error, false, &self.progress))?;
+        let progress = Rc::clone(&self.progress);
+        Ok(Exchange { response, sending, progress, rest, is_sent, is_stopped: false })
     }
 }
 
@@ -118,7 +125,7 @@ impl Exchange {
             Pin::new(&mut self.response).poll(cx)
         })
         .await;
-        result.map_err(|error| broken(&error, self.is_sent))
+        result.map_err(|error| broken(&error, self.is_sent, &self.progress))
     }
 
     /// Reads the rest of an answer.
@@ -129,7 +136,7 @@ impl Exchange {
         deadline: Instant,
     ) -> Received {
         let (head, mut body) = response.into_parts();
-        let is_sent = self.is_sent;
+        let (is_sent, progress) = (self.is_sent, &self.progress);
         receive(head, bytes_max, deadline, |cx| {
             let piece = body.poll_data(cx);
             if let Poll::Ready(Some(Ok(piece))) = &piece {
@@ -137,7 +144,7 @@ impl Exchange {
                 let _ = body.flow_control().release_capacity(piece.len());
             }
             piece.map(|piece| {
-                piece.map(|piece| piece.map_err(|error| broken(&error, is_sent).error))
+                piece.map(|piece| piece.map_err(|error| broken(&error, is_sent, progress).error))
             })
         })
         .await
@@ -189,15 +196,15 @@ async fn run(
 }
 
 /// What an error of the engine means; its own texts may quote the peer, so they are not used.
-fn broken(error: &h2::Error, is_sent: bool) -> Broken {
+fn broken(error: &h2::Error, is_sent: bool, progress: &Progress) -> Broken {
     use TransportErrorKind::{Network, Protocol};
+    if let Some(error) = progress.rejection() {
+        return Broken { error, is_going: false };
+    }
     let maybe = if is_sent { Applied::Maybe } else { Applied::No };
     let is_going = error.is_go_away() && error.is_remote();
     let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
     let (kind, applied, detail) = if let Some(cause) = error.get_io() {
-        if let Some(error) = late_rejection(cause) {
-            return Broken { error, is_going: false };
-        }
         (Network, maybe, io_words(cause))
     } else if is_going {
         // The engine gives this error only to streams above the last one that the server took

@@ -1,6 +1,6 @@
 //! A connection's byte stream, as hyper and h2 see it, and how far a request got on it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,6 +13,9 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::super::TransportError;
+use super::super::tls::late_rejection;
 
 /// A connected stream with or without TLS.
 ///
@@ -30,12 +33,13 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// How far the present request of an HTTP/1.1 connection got.
+/// How far the present request of a connection got, and what only the stream itself can tell.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     stage: Cell<Stage>,
     is_body_queued: Cell<bool>,
     write_failure: Cell<Option<io::ErrorKind>>,
+    rejection: RefCell<Option<TransportError>>,
 }
 
 /// How much of a request the kernel has taken.
@@ -60,6 +64,21 @@ impl Progress {
     /// Whether the kernel has taken every byte of the request, so that the peer may have it.
     pub(super) fn is_whole(&self) -> bool {
         self.stage.get() == Stage::Whole
+    }
+
+    /// The peer's verdict on our certificate, if it came after the handshake.
+    ///
+    /// The engines hand errors on as texts or not at all, so it is kept where it was read.
+    pub(super) fn rejection(&self) -> Option<TransportError> {
+        self.rejection.borrow().clone()
+    }
+
+    fn on_read(&self, result: &Poll<io::Result<()>>) {
+        if let Poll::Ready(Err(error)) = result
+            && let Some(rejection) = late_rejection(error)
+        {
+            self.rejection.replace(Some(rejection));
+        }
     }
 
     fn on_write(&self) {
@@ -112,16 +131,30 @@ impl Wire {
     }
 }
 
+impl Stream {
+    fn poll_read(
+        &mut self,
+        progress: &Progress,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        };
+        progress.on_read(&result);
+        result
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        let this = &mut *self;
+        this.stream.poll_read(&this.progress, cx, buf)
     }
 }
 
@@ -195,10 +228,7 @@ impl hyper::rt::Read for Wire {
         let this = &mut *self;
         let room = buf.remaining().min(SCRATCH_BYTES);
         let mut read = ReadBuf::new(&mut this.scratch[..room]);
-        ready!(match &mut this.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, &mut read),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, &mut read),
-        })?;
+        ready!(this.stream.poll_read(&this.progress, cx, &mut read))?;
         buf.put_slice(read.filled());
         Poll::Ready(Ok(()))
     }

@@ -10,7 +10,7 @@ use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
     AckId, Action, Answer, BatchId, Channel, CompiledCall, OptionValue, Options, Purpose, Remedy,
-    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_error,
+    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
 use crate::event::Span;
 
@@ -266,7 +266,7 @@ impl Lane {
         let mut wait = SETUP_WAIT;
         for _ in 0..SETUP_ROUNDS_MAX {
             let via = self.calls.via(0, 0);
-            let again = prepare(&self.exporter, &self.network, &self.calls.options, via).await;
+            let again = prepare(&self.exporter, &*self.network, &self.calls.options, via).await;
             if !again || self.bench.stop().stage() >= Stage::Flush {
                 break;
             }
@@ -283,7 +283,7 @@ impl Lane {
         let (exporter, network) = (self.exporter.clone(), Rc::clone(&self.network));
         let (options, via) = (self.calls.options.clone(), self.calls.via(0, 0));
         self.tasks.spawn_local(async move {
-            prepare(&exporter, &network, &options, via).await;
+            prepare(&exporter, &*network, &options, via).await;
             Ended::Prepared
         });
     }
@@ -324,7 +324,7 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
         match network.send(request).await {
             Ok(answer) => setup.on_answer(&answer, options),
             Err(error) => {
-                debug!(class = judge_error(&error).reason.class, "setup was not answered");
+                debug!(class = judge_transport(&error).reason.class, "setup was not answered");
                 setup.on_error(&error);
             }
         }

@@ -8,6 +8,7 @@ use super::super::stop::Stage;
 use super::{Lane, Open, Reading, Turn};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{Class, Event, Offset, Settle, Settled, Span};
+use crate::log::LogError;
 
 /// What became of one record.
 enum Taken {
@@ -215,7 +216,7 @@ impl Lane {
                 Ok(At::Gone(oldest)) => self.on_gone(oldest),
                 Ok(At::Damaged(span, events)) => self.on_damaged(span, events),
                 Err(problem) => {
-                    self.on_unreadable(&problem);
+                    self.on_unreadable(&problem, Instant::now());
                     return None;
                 }
             }
@@ -261,6 +262,12 @@ impl Lane {
             reading.position = span.to;
         }
         self.lose(span, events, "damaged: checksums do not match");
+    }
+
+    /// The log cannot be read at all now, for want of descriptors or memory: tried again later.
+    fn on_unreadable(&self, problem: &LogError, now: Instant) {
+        tracing::error!(exporter = self.exporter.name(), %problem, "log not readable");
+        self.exporter.note_error(format!("log not readable: {problem}"), now);
     }
 
     /// Settles what cannot be read as skipped, as far as earlier runs have not settled it.
