@@ -16,6 +16,7 @@ mod load;
 mod mistake;
 mod parse;
 mod read;
+mod reference;
 mod resolved;
 mod shared;
 mod table;
@@ -30,9 +31,10 @@ pub use flags::{Flag, Flags};
 pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
+pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, FilterSettings, Global, Input, LogFormat, LogIo, LogLevel,
-    LogSettings, PipelineSettings, RouteSettings, SchemaSettings,
+    Config, Enrichment, Exporter, FilterSettings, Global, Input, LogFormat, LogLevel,
+    PipelineSettings, RouteSettings, SchemaSettings,
 };
 pub use shared::{FILTER, ROUTING, SHARED};
 pub use table::{INPUT, TOP};
