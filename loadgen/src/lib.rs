@@ -9,4 +9,5 @@ pub mod fake;
 pub mod generate;
 pub mod id;
 pub mod produce;
+pub mod scenario;
 pub mod seed;

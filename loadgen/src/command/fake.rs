@@ -55,6 +55,9 @@ pub(crate) struct Fake {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Where to listen for control only: in plaintext, free of faults
+    #[arg(long, value_name = "ADDR")]
+    control: Option<SocketAddr>,
     /// Speak TLS with a certificate made on the spot
     #[arg(long)]
     tls: bool,
@@ -127,6 +130,7 @@ impl Fake {
         };
         let options = Options {
             listen: self.listen,
+            control: self.control,
             tls: self.tls,
             h2: self.h2,
             threads: self.threads,
@@ -139,7 +143,9 @@ impl Fake {
         if let (Some(path), Some(pem)) = (&self.ca, fake.authority_pem()) {
             std::fs::write(path, pem).map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        let ready = serde_json::json!({"vendor": name, "listen": fake.addr().to_string()});
+        let control = fake.control().map(|addr| addr.to_string());
+        let listen = fake.addr().to_string();
+        let ready = serde_json::json!({"vendor": name, "listen": listen, "control": control});
         println!("{ready}");
         std::io::stdout().flush()?;
         wait(self.until_eof)?;

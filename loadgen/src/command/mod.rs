@@ -3,6 +3,7 @@
 mod account;
 mod fake;
 mod generate;
+mod scenario;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ enum Command {
     Generate(generate::Generate),
     Fake(fake::Fake),
     Account(account::Account),
+    Scenario(scenario::Run),
 }
 
 /// Runs the command that was asked for.
@@ -33,5 +35,6 @@ pub(crate) fn run(arguments: Loadgen) -> Result<ExitCode, Box<dyn Error>> {
         Command::Generate(generate) => generate.run(),
         Command::Fake(fake) => fake.run(),
         Command::Account(account) => account.run(),
+        Command::Scenario(scenario) => scenario.run(),
     }
 }

@@ -31,6 +31,8 @@ use crate::seed::Random;
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where to listen for control only, in plaintext and free of faults.
+    pub control: Option<SocketAddr>,
     /// Whether to speak TLS.
     pub tls: bool,
     /// Whether to offer HTTP/2, by ALPN over TLS and by prior knowledge without.
@@ -81,6 +83,7 @@ pub enum FakeError {
 pub struct Fake {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    control: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -109,11 +112,9 @@ struct Play {
 impl Fake {
     /// Starts a fake; it serves until it is stopped.
     pub fn start(vendor: Vendor, book: Arc<Book>, options: Options) -> Result<Self, FakeError> {
-        let listen = options.listen;
-        let listener = StdTcpListener::bind(listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|source| FakeError::Listen { listen, source })?;
-        let addr = listener.local_addr().map_err(FakeError::Start)?;
+        let (listener, addr) = listen(options.listen)?;
+        let mut control = options.control.map(listen).transpose()?;
+        let control_addr = control.as_ref().map(|&(_, addr)| addr);
         let alpn: &[&[u8]] = if options.h2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         let authority = options.tls.then(|| Authority::new(alpn)).transpose()?;
         let tls = authority.as_ref().map(Authority::server).transpose()?;
@@ -138,20 +139,27 @@ impl Fake {
         let threads = (0..options.threads.max(1))
             .map(|number| {
                 let listener = listener.try_clone()?;
+                let control = control.take().map(|(listener, _)| listener);
                 let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
                 std::thread::Builder::new()
                     .name(format!("fake-{number}"))
-                    .spawn(move || run(listener, shared, stopped))
+                    .spawn(move || run(listener, control, shared, stopped))
             })
             .collect::<Result<_, _>>()
             .map_err(FakeError::Start)?;
-        Ok(Self { shared, addr, stop, threads })
+        Ok(Self { shared, addr, control: control_addr, stop, threads })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it listens for control only.
+    #[must_use]
+    pub const fn control(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// The certificate to trust, as PEM, when it speaks TLS.
@@ -186,10 +194,27 @@ impl Fake {
     }
 }
 
-fn run(listener: StdTcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+fn listen(listen: SocketAddr) -> Result<(StdTcpListener, SocketAddr), FakeError> {
+    let bound = StdTcpListener::bind(listen).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        Ok((listener, addr))
+    });
+    bound.map_err(|source| FakeError::Listen { listen, source })
+}
+
+fn run(
+    listener: StdTcpListener,
+    control: Option<StdTcpListener>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a current-thread runtime needs an epoll descriptor only");
     runtime.block_on(async {
+        if let Some(control) = control {
+            tokio::spawn(serve_control(control, Arc::clone(&shared)));
+        }
         let listener = TcpListener::from_std(listener).expect("the listener does not block");
         loop {
             tokio::select! {
@@ -202,6 +227,29 @@ fn run(listener: StdTcpListener, shared: Arc<Shared>, mut stopped: watch::Receiv
             }
         }
     });
+}
+
+/// Answers control requests and nothing else.
+async fn serve_control(listener: StdTcpListener, shared: Arc<Shared>) {
+    let listener = TcpListener::from_std(listener).expect("the listener does not block");
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let (parts, incoming) = request.into_parts();
+                let path = parts.uri.path();
+                if !CONTROL.contains(&path) {
+                    return Ok(respond(Reply { status: 404, ..Reply::default() }));
+                }
+                let body = body::collect(incoming, CONTROL_BYTES_MAX, None).await;
+                Ok::<_, Gone>(respond(shared.control(path, &body.unwrap_or_default())))
+            }
+        });
+        let builder = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(builder.serve_connection(TokioIo::new(socket), service));
+    }
 }
 
 async fn connection(socket: TcpStream, shared: Arc<Shared>) {

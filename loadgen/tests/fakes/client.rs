@@ -28,6 +28,7 @@ impl Answer {
 pub(crate) fn options(script: &str) -> Options {
     Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        control: None,
         tls: false,
         h2: false,
         threads: 1,
