@@ -11,6 +11,7 @@ mod logging;
 mod position;
 mod progress;
 mod run;
+mod serve;
 mod settings;
 mod shell;
 mod status;
