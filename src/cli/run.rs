@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::serve::{Commands, Running};
-use super::{Exit, Failure, failed, position, settings};
+use super::{Exit, Failure, configured, failed, position, settings};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
@@ -27,11 +27,11 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         log = %config.log.dir.display(),
         io = %log.io(),
         exporters = config.exporters.len(),
-        recovery = ?recovery,
+        recovery = %recovery,
         "shrike started"
     );
     let engine_options = config.engine_options(&Host::look());
-    let running = Running::new(Engine::start(log.clone(), engine_options).map_err(failed)?);
+    let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
     let control = control(&config, &running, &log);
     let ended = serve(&config, args, &running, &signals);
     let status = running.end();
