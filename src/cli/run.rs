@@ -59,7 +59,10 @@ fn control(config: &Config, running: &Running, log: &Log) -> Option<Server> {
         notes: config.notes.clone(),
     };
     match Server::open(&config.global.state_dir, Arc::new(commands)) {
-        Ok(server) => Some(server),
+        Ok(server) => {
+            info!(socket = %server.path().display(), "commands are answered");
+            Some(server)
+        }
         Err(error) => {
             warn!(%error, "commands cannot reach this process");
             None
