@@ -338,6 +338,8 @@ fn checkpoint(
         deliver::From::Earliest | deliver::From::Latest => reader.oldest(),
         deliver::From::Time(received_ns) => reader.seek_time(received_ns)?,
     };
+    // A new log has its first header written and not yet durable; no event lies in between.
+    let start = start.min(reader.durable());
     let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;

@@ -386,7 +386,7 @@ impl Exporter {
 }
 
 impl Route {
-    fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
+    pub(crate) fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
         let settings = &spec.settings;
         let vendor = settings.vendor;
         let mut options = settings.options.clone();
@@ -433,6 +433,11 @@ impl Route {
             marked: marked.transpose()?,
             send,
         })
+    }
+
+    /// Whether it is a rule and the event fits it.
+    pub(crate) fn is_for(&self, event: &Event<'_>) -> bool {
+        self.condition.as_ref().is_some_and(|condition| condition.holds(event))
     }
 
     /// The plan that renders at this level.
