@@ -75,6 +75,19 @@ impl Place {
         &bytes[start..start + self.len as usize]
     }
 
+    /// The bytes from this place on, as far as its buffer goes, and how many of them are the value.
+    ///
+    /// Copies in whole words may read a little behind the value.
+    #[inline]
+    #[must_use]
+    pub fn reach<'a>(self, record: &'a [u8], arena: &'a [u8]) -> (&'a [u8], usize) {
+        let (bytes, start) = match self.start & Self::ARENA {
+            0 => (record, self.start as usize),
+            _ => (arena, (self.start & !Self::ARENA) as usize),
+        };
+        (&bytes[start..], self.len as usize)
+    }
+
     /// The same value after the record was copied to the arena, from byte `base`.
     #[must_use]
     pub const fn moved_to_arena(self, base: u32) -> Self {
