@@ -125,6 +125,26 @@ fn container_len(json: &[u8]) -> usize {
     json.len()
 }
 
+/// Escaped text against plain text, character by character: the order of code points, which is
+/// that of UTF-8 bytes.
+#[must_use]
+pub fn compare(escaped: &[u8], plain: &str) -> std::cmp::Ordering {
+    if memchr::memchr(b'\\', escaped).is_none() {
+        return escaped.cmp(plain.as_bytes());
+    }
+    characters(escaped).cmp(plain.chars())
+}
+
+/// The characters of escaped text.
+pub fn characters(text: &[u8]) -> impl Iterator<Item = char> + '_ {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (char, len) = character(rest)?;
+        rest = &rest[len..];
+        Some(char)
+    })
+}
+
 /// The first character of escaped text and the bytes that spell it; `None` at the end.
 ///
 /// Half of a surrogate pair and bytes that are no UTF-8 read as U+FFFD.
