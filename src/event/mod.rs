@@ -1,13 +1,28 @@
 //! A canonical event: its fields, its enumerations, and a record opened into a borrowed view.
 
 mod class;
+mod enrich;
 mod field;
+mod home;
+mod id;
+mod json;
+mod judge;
 mod offset;
+mod open;
+mod repair;
+mod rewrite;
+mod scan;
+mod time;
 mod view;
+mod walk;
 mod word;
 
 pub use class::{Class, Classes, Treatment};
+pub use enrich::Technique;
 pub use field::FieldId;
+pub use id::derived_id;
 pub use offset::{Checkpoint, Counts, Gap, Offset, Settle, Settled, Span};
+pub use open::{Opening, OpeningOptions, Reject};
+pub use repair::{Repaired, repair};
 pub use view::{Event, Frame, Opened, Place, Time, Value};
 pub use word::{Category, EventType, IndicatorType, Outcome, ResourceType, Severity};
