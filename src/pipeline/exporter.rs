@@ -17,7 +17,7 @@ use crate::deliver::{
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settle, Settled, Span};
+use crate::event::{Checkpoint, Event, FieldId, Offset, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
