@@ -13,14 +13,14 @@ use shrike::event::Offset;
 use shrike::log::{Disk, LogFile, LogIo, Waker};
 
 /// A seeded generator (xorshift64*): a printed seed replays.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -28,7 +28,7 @@ impl Random {
     }
 
     /// Below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 11) % end
     }
 }
@@ -72,7 +72,7 @@ struct Step {
 }
 
 /// A real disk that remembers what was asked of it, in order.
-pub struct Recorder {
+pub(crate) struct Recorder {
     dir: PathBuf,
     boot: [u8; 16],
     /// How many of the steps only tell what was there before.
@@ -84,15 +84,15 @@ pub struct Recorder {
 
 /// What was promised at some moment of the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promised {
-    pub written: u64,
-    pub durable: u64,
-    pub oldest: u64,
+pub(crate) struct Promised {
+    pub(crate) written: u64,
+    pub(crate) durable: u64,
+    pub(crate) oldest: u64,
 }
 
 impl Recorder {
     /// Starts with what is in the directory, all of it safe.
-    pub fn new(dir: &Path, boot: u8) -> Arc<Self> {
+    pub(crate) fn new(dir: &Path, boot: u8) -> Arc<Self> {
         let mut recorder = Self {
             begin: 0,
             dir: dir.to_path_buf(),
@@ -115,17 +115,17 @@ impl Recorder {
     }
 
     /// How many changes there were so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.steps().len()
     }
 
     /// Any moment of the recording, as a number of changes.
-    pub fn any_moment(&self, random: &mut Random) -> usize {
+    pub(crate) fn any_moment(&self, random: &mut Random) -> usize {
         self.begin + random.below((self.len() - self.begin) as u64 + 1) as usize
     }
 
     /// What readers had been promised when the first `count` changes had been made.
-    pub fn promised(&self, count: usize) -> Promised {
+    pub(crate) fn promised(&self, count: usize) -> Promised {
         let steps = self.steps();
         let number = |page: &[u8], at: usize| match page.get(at..at + 8) {
             Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes")),
@@ -140,7 +140,7 @@ impl Recorder {
     }
 
     /// Builds what is found after the power went when `count` changes had been made.
-    pub fn power_loss(&self, count: usize, into: &Path, random: &mut Random) {
+    pub(crate) fn power_loss(&self, count: usize, into: &Path, random: &mut Random) {
         let steps = self.steps();
         let steps = &steps[..count];
         // Between nothing and everything of what was not synced reached the disk.
@@ -158,7 +158,7 @@ impl Recorder {
 
     /// Builds what is found after the process alone went: every change is there, the last write
     /// perhaps in part.
-    pub fn process_loss(&self, count: usize, into: &Path, random: &mut Random) {
+    pub(crate) fn process_loss(&self, count: usize, into: &Path, random: &mut Random) {
         let steps = self.steps();
         let steps = &steps[..count];
         let names = names_after(steps, &|_| true, random);
@@ -389,7 +389,7 @@ fn write(into: &Path, from: &Path, path: &Path, bytes: &[u8]) {
 const SECTOR_BYTES: u64 = 512;
 
 /// Waits until everything up to and with the record at `offset` can be read.
-pub fn wait_written(waker: &Waker, offset: Offset) {
+pub(crate) fn wait_written(waker: &Waker, offset: Offset) {
     while !waker.arm(offset) {
         let mut fds = [PollFd::new(waker, PollFlags::IN)];
         let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
