@@ -405,7 +405,7 @@ fn what_a_person_changed_is_left_alone() {
 #[test]
 fn serverless_projects_have_no_lifecycle_and_no_shards() {
     let refused = r#"{"error":{"type":"illegal_argument_exception",
-        "reason":"Settings [index.number_of_shards] are not available when running in serverless mode"}}"#;
+        "reason":"Settings [index.number_of_shards] are not available in serverless mode"}}"#;
     let (_, setup, bodies) = prepare(
         &defaults(&[("index.mode", "data_stream")]),
         &[
