@@ -1,0 +1,202 @@
+//! Batches that were accepted and not yet confirmed, by the channel that numbers them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::AckId;
+use super::delivery::{AckSettings, BatchId};
+
+/// The channels of one lane.
+///
+/// A destination numbers requests per channel, from 0 for each of its processes: after a restart,
+/// or behind a balancer that sends a channel to several servers, one id means two batches. A wrong
+/// match would settle events that were never indexed, so a channel is left at the first sign of it:
+/// after a request that failed, requests go to a new channel and the old one is only asked; after
+/// an id that runs backwards, everything on the old channel counts as unconfirmed.
+#[derive(Debug)]
+pub(super) struct Channels {
+    settings: AckSettings,
+    channels: Vec<Channel>,
+    lane: u8,
+    opened: u32,
+}
+
+#[derive(Debug)]
+struct Channel {
+    endpoint: usize,
+    group: u32,
+    /// Whether requests still go to it.
+    is_open: bool,
+    pending: BTreeMap<AckId, Pending>,
+    highest: Option<AckId>,
+    poll_at: Instant,
+    is_polling: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    id: BatchId,
+    expires: Instant,
+}
+
+/// Where a request goes, as far as confirmations are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) endpoint: usize,
+    pub(super) group: u32,
+    /// The highest id that was known when the request was sent: its own must be higher.
+    floor: Option<AckId>,
+}
+
+/// One question to a destination.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) endpoint: usize,
+    pub(super) group: u32,
+    pub(super) ids: Vec<AckId>,
+}
+
+impl Channels {
+    pub(super) fn new(settings: AckSettings, lane: u8) -> Self {
+        Self { settings, channels: Vec::new(), lane, opened: 0 }
+    }
+
+    /// The ticket for a request to this endpoint.
+    pub(super) fn ticket(&mut self, endpoint: usize, now: Instant) -> Ticket {
+        let is_it = |channel: &&Channel| channel.is_open && channel.endpoint == endpoint;
+        if let Some(channel) = self.channels.iter().find(is_it) {
+            return Ticket { endpoint, group: channel.group, floor: channel.highest };
+        }
+        let group = u32::from(self.lane) << LANE_SHIFT | self.opened & ((1 << LANE_SHIFT) - 1);
+        self.opened = self.opened.wrapping_add(1);
+        self.channels.push(Channel {
+            endpoint,
+            group,
+            is_open: true,
+            pending: BTreeMap::new(),
+            highest: None,
+            poll_at: now,
+            is_polling: false,
+        });
+        Ticket { endpoint, group, floor: None }
+    }
+
+    /// Notes an id to wait for; `Err` holds the batches that can no longer be confirmed.
+    pub(super) fn wait(
+        &mut self,
+        ticket: Ticket,
+        ack: AckId,
+        id: BatchId,
+        now: Instant,
+    ) -> Result<(), Vec<BatchId>> {
+        let (interval, timeout) = (self.settings.poll_interval, self.settings.timeout);
+        let Some(channel) = self.channel(ticket.endpoint, ticket.group) else {
+            return Err(vec![id]);
+        };
+        let runs_backwards = ticket.floor.is_some_and(|floor| ack <= floor);
+        if runs_backwards || channel.pending.contains_key(&ack) {
+            let mut lost: Vec<BatchId> = channel.pending.values().map(|p| p.id).collect();
+            lost.push(id);
+            self.forget(ticket.group);
+            return Err(lost);
+        }
+        if channel.pending.is_empty() && !channel.is_polling {
+            channel.poll_at = now + interval;
+        }
+        channel.highest = channel.highest.max(Some(ack));
+        channel.pending.insert(ack, Pending { id, expires: now + timeout });
+        Ok(())
+    }
+
+    /// Sends later requests to this endpoint on a new channel, if this one has ids to mistake.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        if let Some(channel) = self.channel(ticket.endpoint, ticket.group) {
+            channel.is_open &= channel.highest.is_none();
+        }
+        self.sweep();
+    }
+
+    /// The next question that is due.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Question> {
+        let interval = self.settings.poll_interval;
+        let is_due = |c: &&mut Channel| !c.pending.is_empty() && !c.is_polling && c.poll_at <= now;
+        let channel = self.channels.iter_mut().find(is_due)?;
+        channel.is_polling = true;
+        channel.poll_at = now + interval;
+        Some(Question {
+            endpoint: channel.endpoint,
+            group: channel.group,
+            ids: channel.pending.keys().copied().collect(),
+        })
+    }
+
+    /// Takes in which ids are confirmed; returns their batches.
+    pub(super) fn confirm(&mut self, endpoint: usize, group: u32, ids: &[AckId]) -> Vec<BatchId> {
+        let Some(channel) = self.channel(endpoint, group) else { return Vec::new() };
+        let confirmed = ids.iter().filter_map(|ack| channel.pending.remove(ack));
+        let confirmed = confirmed.map(|pending| pending.id).collect();
+        self.sweep();
+        confirmed
+    }
+
+    /// Notes that a question has ended, however it did.
+    pub(super) fn asked(&mut self, endpoint: usize, group: u32) {
+        if let Some(channel) = self.channel(endpoint, group) {
+            channel.is_polling = false;
+        }
+    }
+
+    /// Gives up a channel that the destination does not know; returns its batches.
+    pub(super) fn lose(&mut self, endpoint: usize, group: u32) -> Vec<BatchId> {
+        let Some(channel) = self.channel(endpoint, group) else { return Vec::new() };
+        let lost = channel.pending.values().map(|pending| pending.id).collect();
+        self.forget(group);
+        lost
+    }
+
+    /// Takes out the batches that waited too long.
+    pub(super) fn expire(&mut self, now: Instant, out: &mut Vec<BatchId>) {
+        for channel in &mut self.channels {
+            channel.pending.retain(|_, pending| {
+                let waits = pending.expires > now;
+                if !waits {
+                    out.push(pending.id);
+                }
+                waits
+            });
+        }
+        if !out.is_empty() {
+            self.sweep();
+        }
+    }
+
+    /// When there is something to do next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let waiting = self.channels.iter().filter(|channel| !channel.pending.is_empty());
+        waiting
+            .flat_map(|channel| {
+                // Ids are taken in as they come, so the first to expire is nearly always the
+                // lowest; being a little late with another does no harm.
+                let expires = channel.pending.values().next().map(|pending| pending.expires);
+                let poll = (!channel.is_polling).then_some(channel.poll_at);
+                expires.into_iter().chain(poll)
+            })
+            .min()
+    }
+
+    fn channel(&mut self, endpoint: usize, group: u32) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|c| c.endpoint == endpoint && c.group == group)
+    }
+
+    fn forget(&mut self, group: u32) {
+        self.channels.retain(|channel| channel.group != group);
+    }
+
+    /// Drops channels that nothing goes to and nothing waits on.
+    fn sweep(&mut self) {
+        self.channels.retain(|channel| channel.is_open || !channel.pending.is_empty());
+    }
+}
+
+/// Groups of a lane before its numbers come round: a million channels.
+const LANE_SHIFT: u32 = 20;

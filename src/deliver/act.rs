@@ -1,0 +1,599 @@
+//! The one place that acts on verdicts: settle, try again, cut in two, hold, give up.
+
+use std::time::{Duration, Instant};
+
+use super::acks::Ticket;
+use super::batch::{Batch, Item, settle};
+use super::delivery::{
+    BatchId, DeadLetter, History, Outcomes, Remedy, is_turned_away, judge_transport,
+};
+use super::gate::{Remedied, Success};
+use super::sender::{Entry, Flight, RouteHold, Sender, State};
+use super::{
+    AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, TransportError,
+    Verdict,
+};
+use crate::event::Settle;
+
+/// A request that has ended.
+struct Ended {
+    id: BatchId,
+    batch: Batch,
+    flight: Flight,
+}
+
+/// Why a batch, or what is left of it, did not get through.
+struct Failure {
+    reason: Reason,
+    pace: Pace,
+    kind: FailureKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// The request as a whole; whether another endpoint may do better.
+    Request { is_node: bool },
+    /// Some of the events, each named by the answer.
+    Items,
+    /// Never looked at, by a server that is alive.
+    TurnedAway,
+}
+
+impl Sender {
+    /// Takes in what the answer to a batch means.
+    pub fn on_verdict(
+        &mut self,
+        id: BatchId,
+        verdict: Verdict,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Some(mut ended) = self.end(id, outcomes) else { return };
+        let Verdict { fate, pace, reason } = verdict;
+        let is_node = matches!(reason.status, 502..=504);
+        let failure = |reason| Failure { reason, pace, kind: FailureKind::Request { is_node } };
+        match fate {
+            Fate::Delivered => {
+                self.note(&ended, Success::Yes, pace, now, outcomes);
+                settle(ended.batch.items(), Settle::Delivered, &mut outcomes.settled);
+            }
+            Fate::Pending(ack) => {
+                self.note(&ended, Success::Yes, pace, now, outcomes);
+                self.await_ack(ended, ack, now, outcomes);
+            }
+            Fate::Items(fates) if fates.len() == ended.batch.events() => {
+                self.on_items(ended, &fates, pace, now, outcomes);
+            }
+            Fate::Retry => self.fail(ended, failure(reason), now, outcomes),
+            // Neither covers the batch: nobody can tell what the destination did with it.
+            Fate::Items(_) | Fate::Confirmed(_) => {
+                self.count_ambiguous(&mut ended.batch, outcomes);
+                self.fail(ended, failure(reason), now, outcomes);
+            }
+            Fate::Split | Fate::Bisect if ended.batch.events() > 1 => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                self.halve(ended.batch, outcomes);
+            }
+            Fate::Split => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                self.reshape_once(ended.batch, Level::Shrink, reason, outcomes);
+            }
+            Fate::Reshape(level) => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                self.reshape_once(ended.batch, level, reason, outcomes);
+            }
+            Fate::Bisect | Fate::Reject => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                bury(&ended.batch, &reason, Retryable::No, outcomes);
+            }
+            Fate::Hold { cause, scope } => {
+                self.on_hold(ended, (cause, scope), failure(reason), now, outcomes);
+            }
+            Fate::Without(option) => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                outcomes.without.push(option);
+                self.again(ended.id, ended.batch, State::Ready);
+            }
+            Fate::Rechannel => self.rechannel(ended, failure(reason), now, outcomes),
+        }
+    }
+
+    /// Takes a new channel and sends again, once; then it is a matter of configuration.
+    fn rechannel(
+        &mut self,
+        mut ended: Ended,
+        failure: Failure,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Ticket { endpoint, group, .. } = ended.flight.ticket;
+        let lost = self.channels.lose(endpoint, group);
+        self.resend(&lost, now, outcomes);
+        if ended.batch.history.is_rechannelled {
+            return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
+        }
+        ended.batch.history.is_rechannelled = true;
+        self.note(&ended, Success::No, failure.pace, now, outcomes);
+        self.again(ended.id, ended.batch, State::Ready);
+    }
+
+    /// Takes in that no answer came.
+    pub fn on_transport_error(
+        &mut self,
+        id: BatchId,
+        error: &TransportError,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Some(mut ended) = self.end(id, outcomes) else { return };
+        self.channels.leave(ended.flight.ticket);
+        if error.applied == Applied::Maybe {
+            self.count_ambiguous(&mut ended.batch, outcomes);
+        }
+        let Verdict { fate, pace, reason } = judge_transport(error);
+        let kind = match is_turned_away(error) {
+            true => FailureKind::TurnedAway,
+            false => FailureKind::Request { is_node: true },
+        };
+        let failure = Failure { reason, pace, kind };
+        match fate {
+            Fate::Hold { cause, scope } => {
+                self.on_hold(ended, (cause, scope), failure, now, outcomes);
+            }
+            _ => self.fail(ended, failure, now, outcomes),
+        }
+    }
+
+    /// Takes in what the answer to a poll means.
+    pub fn on_acks(
+        &mut self,
+        endpoint: usize,
+        group: u32,
+        verdict: Verdict,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        self.channels.asked(endpoint, group);
+        match verdict.fate {
+            Fate::Confirmed(ids) => {
+                for id in self.channels.confirm(endpoint, group, &ids) {
+                    if let Some(batch) = self.accepted.remove(&id) {
+                        settle(batch.items(), Settle::Delivered, &mut outcomes.settled);
+                    }
+                }
+            }
+            // Confirmations are switched off: the batches were accepted, and nothing more will come.
+            Fate::Without(option) => {
+                outcomes.without.push(option);
+                for id in self.channels.lose(endpoint, group) {
+                    if let Some(batch) = self.accepted.remove(&id) {
+                        settle(batch.items(), Settle::Delivered, &mut outcomes.settled);
+                    }
+                }
+            }
+            // The channel is unknown: nobody can tell what became of the batches.
+            Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
+                let lost = self.channels.lose(endpoint, group);
+                self.resend(&lost, now, outcomes);
+            }
+            Fate::Hold { cause, .. } => self.gate.hold(cause, now),
+            // A poll that failed says nothing about the batches: it is asked again.
+            _ => {}
+        }
+    }
+
+    /// Takes in that a poll was not answered; it is asked again.
+    pub fn on_acks_error(&mut self, endpoint: usize, group: u32) {
+        self.channels.asked(endpoint, group);
+    }
+
+    /// Takes in how the vendor's probe call ended; `None` is no answer.
+    pub fn on_probe(
+        &mut self,
+        endpoint: usize,
+        verdict: Option<Verdict>,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        match verdict.map(|verdict| verdict.fate) {
+            Some(Fate::Delivered) => {
+                outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true);
+            }
+            Some(Fate::Hold { cause, .. }) => self.gate.hold(cause, now),
+            Some(_) => self.gate.hold_on(now),
+            None => {
+                self.gate.fail(endpoint, true, now);
+                self.gate.hold_on(now);
+            }
+        }
+    }
+
+    /// Takes a batch back from its flight.
+    fn end(&mut self, id: BatchId, outcomes: &mut Outcomes) -> Option<Ended> {
+        let at = self.position(id)?;
+        let State::Flying(flight) = self.entries[at].state else {
+            debug_assert!(false, "{id:?} was not sent");
+            return None;
+        };
+        outcomes.wake |= self.gate.release();
+        let Entry { id, batch, .. } = self.entries.remove(at);
+        Some(Ended { id, batch, flight })
+    }
+
+    /// Notes an answer that shows the destination at work.
+    fn note(
+        &mut self,
+        ended: &Ended,
+        success: Success,
+        pace: Pace,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Flight { ticket, sent, is_probe, .. } = ended.flight;
+        outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe);
+        self.gate.adapt(pace, success, sent, now);
+        // Even a refusal of these events shows that nothing else stops their route.
+        let route = ended.batch.route();
+        self.routes.retain(|hold| hold.route != route);
+        if success == Success::Yes {
+            self.gate.forget_remedies(sent);
+        }
+    }
+
+    /// Puts a batch back.
+    fn again(&mut self, id: BatchId, batch: Batch, state: State) {
+        self.put(Entry { id, batch, state });
+    }
+
+    /// Keeps the spans of a batch until it is confirmed.
+    fn await_ack(&mut self, ended: Ended, ack: AckId, now: Instant, outcomes: &mut Outcomes) {
+        let Ended { id, mut batch, flight } = ended;
+        batch.drop_body();
+        self.accepted.insert(id, batch);
+        if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
+            outcomes.tally.ack_resets += 1;
+            self.resend(&lost, now, outcomes);
+            self.note_reset(now);
+        }
+    }
+
+    /// Holds the exporter when ids keep running backwards: its requests go to several servers that
+    /// number them on their own (a balancer without sticky sessions), and no confirmation can be
+    /// believed.
+    fn note_reset(&mut self, now: Instant) {
+        let (count, since) = self.resets;
+        let is_recent =
+            since.is_some_and(|since| now.saturating_duration_since(since) < RESETS_WITHIN);
+        self.resets = match is_recent {
+            true => (count + 1, since),
+            false => (1, Some(now)),
+        };
+        if self.resets.0 >= RESETS_MAX {
+            self.resets = (0, None);
+            self.gate.hold(Cause::Config, now);
+        }
+    }
+
+    /// Gives up waiting for confirmations that are overdue.
+    pub(super) fn expire_acks(&mut self, now: Instant, outcomes: &mut Outcomes) {
+        let mut expired = Vec::new();
+        self.channels.expire(now, &mut expired);
+        self.resend(&expired, now, outcomes);
+    }
+
+    /// Sends accepted batches again, rendered anew and marked.
+    fn resend(&mut self, ids: &[BatchId], now: Instant, outcomes: &mut Outcomes) {
+        for id in ids {
+            let Some(mut batch) = self.accepted.remove(id) else { continue };
+            outcomes.tally.resent += batch.events() as u64;
+            batch.history.level = Some(Level::Resend);
+            batch.history.failed_since.get_or_insert(now);
+            self.again(*id, batch, State::Ready);
+        }
+    }
+
+    /// Acts on an answer that gives each event its own fate.
+    fn on_items(
+        &mut self,
+        ended: Ended,
+        fates: &[ItemFate],
+        pace: Pace,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let items = || ended.batch.items().iter().zip(fates);
+        let delivered = items().filter(|(_, fate)| is_delivered(fate)).map(|(item, _)| item);
+        let delivered_before = outcomes.settled.len();
+        settle(delivered, Settle::Delivered, &mut outcomes.settled);
+        let has_delivered =
+            outcomes.settled.len() > delivered_before || fates.iter().any(is_delivered);
+        let mut retry = None;
+        let mut hold = None;
+        for (item, fate) in items() {
+            match fate {
+                ItemFate::Delivered => {}
+                ItemFate::Duplicate => outcomes.tally.duplicates += 1,
+                ItemFate::Degraded => outcomes.tally.degraded += 1,
+                ItemFate::Retry(reason) => retry = retry.or(Some(reason)),
+                ItemFate::Hold(cause, reason) => hold = hold.or(Some((*cause, reason))),
+                ItemFate::Reject(reason) => {
+                    let letter = letter(*item, &ended.batch.history, reason, Retryable::No);
+                    outcomes.dead.push(letter);
+                }
+            }
+        }
+        let has_answered = has_delivered || fates.iter().any(|f| matches!(f, ItemFate::Reject(_)));
+        let left = |at: usize| matches!(fates[at], ItemFate::Retry(_) | ItemFate::Hold(..));
+        let left_events = (0..fates.len()).filter(|&at| left(at)).count();
+        if has_answered {
+            let success = if has_delivered { Success::Yes } else { Success::No };
+            self.note(&ended, success, pace, now, outcomes);
+        }
+        if left_events == 0 {
+            return;
+        }
+        let Ended { id, mut batch, flight } = ended;
+        if left_events < fates.len() {
+            batch = batch.select(left);
+        }
+        let ended = Ended { id, batch, flight };
+        let kind = match has_answered {
+            true => FailureKind::Items,
+            false => FailureKind::Request { is_node: false },
+        };
+        if let Some((cause, reason)) = hold {
+            let failure = Failure { reason: reason.clone(), pace, kind };
+            return self.on_hold(ended, (cause, Scope::Route), failure, now, outcomes);
+        }
+        let reason = retry.cloned().unwrap_or_default();
+        // The destination stopped at an event before these and never looked at them: nothing
+        // failed, and each such answer settles at least one event, so this comes to an end.
+        if reason.class == UNREAD && has_answered {
+            return self.again(ended.id, ended.batch, State::Ready);
+        }
+        self.fail(ended, Failure { reason, pace, kind }, now, outcomes);
+    }
+
+    /// Tries a batch again later, unless that was tried often enough.
+    fn fail(&mut self, ended: Ended, failure: Failure, now: Instant, outcomes: &mut Outcomes) {
+        let Ended { id, mut batch, flight } = ended;
+        let Failure { reason, mut pace, kind } = failure;
+        let is_throttled = reason.class == THROTTLED;
+        let is_first = batch.history.failed_since.is_none();
+        batch.history.failed_since.get_or_insert(now);
+        batch.history.row = batch.history.row.saturating_add(1);
+        let wait = self.backoff.wait(batch.history.row, &mut self.rng);
+
+        let another_node = match kind {
+            FailureKind::Request { is_node } if !is_throttled => {
+                self.gate.fail(flight.ticket.endpoint, is_node, now)
+            }
+            _ => false,
+        };
+        if flight.is_probe {
+            self.gate.hold_on(now);
+        }
+        let floor = match pace {
+            Pace::Pause(Some(floor)) => self.gate.capped(floor),
+            Pace::Pause(None) => {
+                pace = Pace::Pause(Some(wait));
+                Duration::ZERO
+            }
+            Pace::Keep | Pace::Ease => Duration::ZERO,
+        };
+        self.gate.adapt(pace, Success::No, flight.sent, now);
+
+        // Attempts count only while the destination accepts otherwise: a retry failed, something
+        // else was accepted since the failure before it, and nothing had failed since then. With
+        // one attempt allowed there is no retry to judge by, so the first failure is judged by what
+        // was accepted meanwhile.
+        let successes = self.gate.successes();
+        let is_proven = successes > batch.history.successes && flight.was_well;
+        let is_retry = !is_first || self.settings.retry.retries_max == 0;
+        batch.history.successes = successes;
+        if is_proven && is_retry && !is_throttled && kind != FailureKind::TurnedAway {
+            batch.history.failures += 1;
+        } else {
+            outcomes.tally.outage += 1;
+        }
+        let batch = match self.judge(batch, &reason, kind, now, outcomes) {
+            Some(batch) => batch,
+            None => return,
+        };
+        let row = batch.history.row;
+        let is_free = kind == FailureKind::TurnedAway && row <= FREE_RETRIES_MAX;
+        let fails_over = another_node && row <= FREE_RETRIES_MAX;
+        let state = match is_free || fails_over {
+            true => State::Ready,
+            false => {
+                State::Waiting { due: now + wait.max(floor), recoveries: self.gate.recoveries() }
+            }
+        };
+        self.again(id, batch, state);
+    }
+
+    /// Gives a failed batch back if it may be tried again; else it was cut in two or buried.
+    fn judge(
+        &mut self,
+        batch: Batch,
+        reason: &Reason,
+        kind: FailureKind,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) -> Option<Batch> {
+        let History { failures, ambiguous, failed_since, .. } = batch.history;
+        let failures_max = self.settings.retry.retries_max.max(1);
+        let bisect_after = BISECT_AFTER.min(failures_max);
+        let is_old = self.settings.retry.age_max.is_some_and(|age_max| {
+            failed_since.is_some_and(|since| now.saturating_duration_since(since) >= age_max)
+        });
+        let is_unclear = self.settings.ambiguous_max.is_some_and(|most| ambiguous > most);
+        let may_hide_one = batch.events() > 1 && kind != FailureKind::Items;
+        if is_old || is_unclear || (failures >= failures_max && !may_hide_one) {
+            bury(&batch, reason, Retryable::Yes, outcomes);
+            None
+        } else if failures >= bisect_after && may_hide_one {
+            let mut batch = batch;
+            // One more failure of a half, while the rest is accepted, cuts it again.
+            batch.history.failures = bisect_after - 1;
+            self.halve(batch, outcomes);
+            None
+        } else {
+            Some(batch)
+        }
+    }
+
+    /// Cuts a batch in two and sends the halves.
+    fn halve(&mut self, batch: Batch, outcomes: &mut Outcomes) {
+        outcomes.tally.halved += 1;
+        let middle = batch.events() / 2;
+        let first = batch.select(|at| at < middle);
+        let second = batch.select(|at| at >= middle);
+        self.insert(first, State::Ready);
+        self.insert(second, State::Ready);
+    }
+
+    /// Has a batch rendered at a level; one that was already is dead.
+    fn reshape_once(&mut self, mut batch: Batch, level: Level, reason: Reason, out: &mut Outcomes) {
+        batch.history.reshapes += 1;
+        let is_tried = batch.history.level == Some(level);
+        match is_tried || batch.history.reshapes > RESHAPES_MAX {
+            true => bury(&batch, &reason, Retryable::No, out),
+            false => self.ask_again(batch, Some(level), out),
+        }
+    }
+
+    /// Stops what the cause stops, and keeps the batch.
+    fn on_hold(
+        &mut self,
+        ended: Ended,
+        (cause, scope): (Cause, Scope),
+        failure: Failure,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Flight { ticket, sent, is_probe, .. } = ended.flight;
+        if scope == Scope::Endpoint && self.gate.fail(ticket.endpoint, true, now) {
+            let Ended { id, batch, .. } = ended;
+            return self.again(id, batch, State::Ready);
+        }
+        let Ended { id, mut batch, .. } = ended;
+        batch.history.failed_since.get_or_insert(now);
+        batch.history.row = batch.history.row.saturating_add(1);
+        let has_remedy = match cause {
+            Cause::Auth => true,
+            Cause::Config => self.settings.has_setup,
+            Cause::Outage => false,
+        };
+        let remedied = match has_remedy && !is_probe {
+            true => self.gate.remedy(cause, sent, now),
+            false => Remedied::InVain,
+        };
+        match (remedied, scope) {
+            (Remedied::Now, _) => {
+                outcomes.remedy = Some(match cause {
+                    Cause::Auth => Remedy::Refresh,
+                    Cause::Config | Cause::Outage => Remedy::Setup,
+                });
+            }
+            (Remedied::Before, _) => {}
+            (Remedied::InVain, Scope::Route) => {
+                self.hold_route(batch.route(), cause, failure.pace, now);
+                if is_probe {
+                    // The exporter is well enough to say what is wrong with one route.
+                    outcomes.wake |= self.gate.answered(ticket.endpoint, Success::No, true);
+                }
+            }
+            (Remedied::InVain, Scope::Exporter | Scope::Endpoint) => {
+                self.gate.adapt(failure.pace, Success::No, sent, now);
+                self.gate.hold(cause, now);
+            }
+        }
+        if let Some(batch) = self.judge(batch, &failure.reason, FailureKind::Items, now, outcomes) {
+            self.again(id, batch, State::Ready);
+        }
+    }
+
+    fn hold_route(&mut self, route: u32, cause: Cause, pace: Pace, now: Instant) {
+        let wait = match (pace, cause) {
+            (Pace::Pause(Some(wait)), _) => self.gate.capped(wait),
+            (_, Cause::Outage) => self.gate.breaker_open(),
+            (_, Cause::Auth | Cause::Config) => self.settings.hold_interval,
+        };
+        let retry_at = now + wait;
+        match self.routes.iter_mut().find(|hold| hold.route == route) {
+            Some(hold) => (hold.cause, hold.retry_at) = (cause, retry_at),
+            None => self.routes.push(RouteHold { route, cause, since: now, retry_at }),
+        }
+    }
+
+    /// Buries what was held for longer than it may be.
+    pub(super) fn expire_ages(&mut self, now: Instant, outcomes: &mut Outcomes) {
+        let Some(age_max) = self.settings.retry.age_max else { return };
+        let reason = Reason { class: "expired", ..Reason::default() };
+        self.entries.retain(|entry| {
+            let since = entry.batch.history.failed_since;
+            let is_old = since.is_some_and(|at| now.saturating_duration_since(at) >= age_max);
+            let is_flying = matches!(entry.state, State::Flying(_));
+            if is_old && !is_flying {
+                bury(&entry.batch, &reason, Retryable::Yes, outcomes);
+                return false;
+            }
+            true
+        });
+    }
+
+    fn count_ambiguous(&self, batch: &mut Batch, outcomes: &mut Outcomes) {
+        batch.history.ambiguous += 1;
+        if self.settings.resend == Resend::Ambiguous {
+            outcomes.tally.ambiguous += batch.events() as u64;
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retryable {
+    Yes,
+    No,
+}
+
+fn is_delivered(fate: &ItemFate) -> bool {
+    matches!(fate, ItemFate::Delivered | ItemFate::Duplicate | ItemFate::Degraded)
+}
+
+/// Hands all events of a batch to the dead-letter store.
+fn bury(batch: &Batch, reason: &Reason, retryable: Retryable, outcomes: &mut Outcomes) {
+    let letters = batch.items().iter().map(|item| letter(*item, &batch.history, reason, retryable));
+    outcomes.dead.extend(letters);
+}
+
+fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) -> DeadLetter {
+    DeadLetter {
+        item,
+        reason: reason.clone(),
+        attempts: history.attempts,
+        retryable: retryable == Retryable::Yes,
+        failed_since: history.failed_since,
+    }
+}
+
+/// The class of answers that ask for less; no event is at fault for them.
+const THROTTLED: &str = "throttled";
+
+/// The class of events that were not looked at.
+const UNREAD: &str = "unread";
+
+/// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
+/// (`design.md` 4).
+const BISECT_AFTER: u32 = 2;
+
+/// So many channels of a lane may run backwards within this time; servers restart less often.
+const RESETS_MAX: u32 = 8;
+const RESETS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Renderings that a destination may ask for, each at a level of its own, before events are given
+/// up.
+const RESHAPES_MAX: u32 = 3;
+
+/// Retries in a row that wait for nothing: after a refused stream, or at another endpoint.
+const FREE_RETRIES_MAX: u32 = 3;

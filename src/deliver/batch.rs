@@ -1,0 +1,467 @@
+//! A batch: the framed body of one request, and which events of the log lie in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::budget::{Allowance, Charge};
+use super::buffers::Buffers;
+use super::compress::{Compressor, decompress};
+use super::delivery::{History, Reshape};
+use super::{Encoding, Framing, Limits, Prefix};
+use crate::event::{Settle, Settled, Severity, Span};
+
+/// How the batches of one route are made; shared by its lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    /// What stands around and between documents.
+    pub framing: &'static Framing,
+    /// How much one request may carry: the vendor's limits, or less where configured.
+    pub limits: Limits,
+    /// How bodies are compressed.
+    pub encoding: Encoding,
+    /// The level of the encoding.
+    pub level: u32,
+    /// Events this severe make a batch urgent.
+    pub flush_on: Option<Severity>,
+}
+
+/// One event of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// From the start of its record to the start of the next.
+    pub span: Span,
+    /// When it was received, nanoseconds since 1970.
+    pub received_ns: u64,
+    /// The first byte of its prefix, in the body before compression.
+    pub start: u32,
+    /// The byte after its last, separators between items not counted.
+    pub end: u32,
+}
+
+/// What a rendering is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The document that stands before the event's own ([`Prefix::Document`]).
+    Prefix,
+    /// The event's document.
+    Document,
+}
+
+/// Whether an event went into the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in.
+    Fits,
+    /// It was taken back: close this batch and push into the next.
+    Full,
+    /// It was taken back, and no batch will hold it: render it smaller, or give it up.
+    TooLarge,
+}
+
+/// A body under construction, then closed, then perhaps dropped while its events still wait.
+pub struct Batch {
+    packing: Arc<Packing>,
+    buffers: Buffers,
+    charge: Charge,
+    items: Vec<Item>,
+    route: u32,
+    is_urgent: bool,
+    raw_bytes: usize,
+    count_digits: usize,
+    body: Body,
+    /// Whether its events were asked for with a [`Reshape`].
+    pub(super) is_again: bool,
+    pub(super) history: History,
+}
+
+enum Body {
+    Open(Open),
+    Closed(Bytes),
+    Dropped,
+}
+
+/// A body under construction: `raw` is what was rendered and is not yet in `out`.
+struct Open {
+    raw: Vec<u8>,
+    compressed: usize,
+    compressor: Option<Compressor>,
+    out: Vec<u8>,
+}
+
+impl Batch {
+    /// An empty batch for a route, counted against an exporter's allowance.
+    #[must_use]
+    pub fn new(
+        packing: &Arc<Packing>,
+        route: u32,
+        buffers: &Buffers,
+        allowance: &Arc<Allowance>,
+    ) -> Self {
+        let mut raw = buffers.take();
+        raw.extend_from_slice(packing.framing.head.as_bytes());
+        let compressor = buffers.take_compressor(packing.encoding, packing.level);
+        let out = compressor.as_ref().map(|_| buffers.take()).unwrap_or_default();
+        Self {
+            packing: Arc::clone(packing),
+            buffers: buffers.clone(),
+            charge: allowance.charge(),
+            items: buffers.take_items(),
+            route,
+            is_urgent: false,
+            raw_bytes: raw.len(),
+            count_digits: 3,
+            body: Body::Open(Open { raw, compressed: 0, compressor, out }),
+            is_again: false,
+            history: History::default(),
+        }
+    }
+
+    /// An empty batch for events that are rendered again; it carries on their history.
+    #[must_use]
+    pub fn again(
+        packing: &Arc<Packing>,
+        reshape: &Reshape,
+        buffers: &Buffers,
+        allowance: &Arc<Allowance>,
+    ) -> Self {
+        let mut batch = Self::new(packing, reshape.route, buffers, allowance);
+        batch.is_again = true;
+        batch.history = reshape.history.clone();
+        batch
+    }
+
+    /// Renders an event into the body, or takes it back.
+    ///
+    /// `render` appends the part that it is asked for and nothing else; framing is written here.
+    ///
+    /// # Panics
+    /// When the batch is closed.
+    pub fn push(
+        &mut self,
+        span: Span,
+        received_ns: u64,
+        severity: Severity,
+        mut render: impl FnMut(Part, &mut Vec<u8>),
+    ) -> Pushed {
+        let Body::Open(open) = &mut self.body else { panic!("a closed batch takes no more") };
+        let Packing { framing, limits, flush_on, .. } = *self.packing;
+        let is_first = self.items.is_empty();
+        if self.items.len() >= limits.events as usize && !is_first {
+            return Pushed::Full;
+        }
+        let mark = open.raw.len();
+        if !is_first {
+            open.raw.extend_from_slice(framing.between.as_bytes());
+        }
+        let start = open.raw.len();
+        if matches!(framing.prefix, Prefix::Document(_)) {
+            render(Part::Prefix, &mut open.raw);
+            open.raw.extend_from_slice(framing.after.as_bytes());
+        }
+        let document_bytes = match framing.prefix {
+            Prefix::OctetCount => {
+                counted(&mut open.raw, &mut self.count_digits, |raw| render(Part::Document, raw))
+            }
+            Prefix::None | Prefix::Document(_) => {
+                let document = open.raw.len();
+                render(Part::Document, &mut open.raw);
+                open.raw.len() - document
+            }
+        };
+        open.raw.extend_from_slice(framing.after.as_bytes());
+
+        let end = open.raw.len();
+        let around = framing.head.len() + framing.tail.len();
+        let body_bytes_max = limits.body_bytes as usize;
+        let alone = around + (end - start);
+        if document_bytes > limits.event_bytes as usize || alone > body_bytes_max {
+            open.raw.truncate(mark);
+            return Pushed::TooLarge;
+        }
+        let raw_bytes = self.raw_bytes + (end - mark);
+        let held = (end + open.out.len() + (self.items.len() + 1) * size_of::<Item>()) as u64;
+        let fits = raw_bytes + framing.tail.len() <= body_bytes_max;
+        if !is_first && (!fits || !self.charge.cover(held)) {
+            open.raw.truncate(mark);
+            return Pushed::Full;
+        }
+        if is_first {
+            self.charge.set(held.max(self.charge.bytes()));
+        }
+        self.is_urgent |= flush_on.is_some_and(|flush_on| severity >= flush_on);
+        let place = |at: usize| u32::try_from(self.raw_bytes + at - mark).expect("limits are u32");
+        self.items.push(Item { span, received_ns, start: place(start), end: place(end) });
+        self.raw_bytes = raw_bytes;
+        Pushed::Fits
+    }
+
+    /// Compresses at most `bytes` of what was rendered; says how many are left for later turns.
+    ///
+    /// Called between pushes with [`TURN_BYTES`], so that timers and other lanes are not stalled.
+    pub fn turn(&mut self, bytes: usize) -> usize {
+        let Body::Open(open) = &mut self.body else { return 0 };
+        open.turn(bytes)
+    }
+
+    /// Ends the body and compresses the rest of it; nothing more can be pushed.
+    ///
+    /// Turns come first: what they left is compressed here in one go.
+    pub fn close(&mut self) {
+        let Body::Open(open) = &mut self.body else { return };
+        let tail = self.packing.framing.tail.as_bytes();
+        open.raw.extend_from_slice(tail);
+        self.raw_bytes += tail.len();
+        let body = open.finish(&self.buffers);
+        debug_assert!(self.packing.encoding != Encoding::Identity || body.len() == self.raw_bytes);
+        self.charge.set((body.len() + self.items.len() * size_of::<Item>()) as u64);
+        self.body = Body::Closed(self.buffers.lend(body));
+    }
+
+    /// The body as it goes over the wire; none while the batch is open or after it was dropped.
+    #[must_use]
+    pub fn body(&self) -> Option<Bytes> {
+        match &self.body {
+            Body::Closed(body) => Some(body.clone()),
+            Body::Open(_) | Body::Dropped => None,
+        }
+    }
+
+    /// Whether it has a closed body to send.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        matches!(self.body, Body::Closed(_))
+    }
+
+    /// Lets go of a closed body: what is sent next is rendered again from the log.
+    pub fn drop_body(&mut self) {
+        debug_assert!(!matches!(self.body, Body::Open(_)), "an open batch is not sent yet");
+        self.body = Body::Dropped;
+        self.charge.set((self.items.len() * size_of::<Item>()) as u64);
+    }
+
+    /// A closed batch of the kept items, their bytes copied; `keep` is asked by position.
+    ///
+    /// The bytes of each item are those that were sent before.
+    ///
+    /// # Panics
+    /// When the batch is open or its body was dropped.
+    #[must_use]
+    pub fn select(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let Body::Closed(body) = &self.body else {
+            panic!("only a closed batch has bytes to copy")
+        };
+        let mut opened = self.buffers.take();
+        let raw: &[u8] = match self.packing.encoding {
+            Encoding::Identity => body,
+            encoding => {
+                decompress(encoding, body, self.raw_bytes, &mut opened);
+                &opened
+            }
+        };
+        let allowance = self.charge.allowance();
+        let mut kept = Self::new(&self.packing, self.route, &self.buffers, allowance);
+        for (_, item) in self.items.iter().enumerate().filter(|(at, _)| keep(*at)) {
+            kept.copy(*item, &raw[item.start as usize..item.end as usize]);
+        }
+        kept.history = self.history.clone();
+        kept.is_urgent = self.is_urgent;
+        kept.close();
+        self.buffers.give(opened);
+        kept
+    }
+
+    /// Cuts a batch without a body after its first `events`; the second part is there if any are
+    /// left.
+    pub(super) fn split_dropped(mut self, events: usize) -> (Self, Option<Self>) {
+        debug_assert!(matches!(self.body, Body::Dropped), "bytes are cut by selecting");
+        let events = events.min(self.items.len());
+        let mut items = self.buffers.take_items();
+        items.extend(self.items.drain(events..));
+        if items.is_empty() {
+            return (self, None);
+        }
+        let mut charge = self.charge.allowance().charge();
+        charge.set(size_of_val(items.as_slice()) as u64);
+        self.charge.set(size_of_val(self.items.as_slice()) as u64);
+        let rest = Self {
+            packing: Arc::clone(&self.packing),
+            buffers: self.buffers.clone(),
+            charge,
+            items,
+            route: self.route,
+            is_urgent: self.is_urgent,
+            raw_bytes: self.raw_bytes,
+            count_digits: self.count_digits,
+            body: Body::Dropped,
+            is_again: false,
+            history: self.history.clone(),
+        };
+        (self, Some(rest))
+    }
+
+    /// Appends an item that was rendered before.
+    fn copy(&mut self, item: Item, bytes: &[u8]) {
+        let Body::Open(open) = &mut self.body else { unreachable!("it was just made") };
+        let between = match self.items.is_empty() {
+            true => "",
+            false => self.packing.framing.between,
+        };
+        open.raw.extend_from_slice(between.as_bytes());
+        open.raw.extend_from_slice(bytes);
+        let start = self.raw_bytes + between.len();
+        self.raw_bytes = start + bytes.len();
+        let place = |at: usize| u32::try_from(at).expect("no larger than what it was copied from");
+        self.items.push(Item { start: place(start), end: place(self.raw_bytes), ..item });
+    }
+
+    /// The events, in the order of the body.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// How many events are in it.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether nothing was pushed yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes of the body before compression.
+    #[must_use]
+    pub fn raw_bytes(&self) -> usize {
+        self.raw_bytes
+    }
+
+    /// The content encoding of the body.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.packing.encoding
+    }
+
+    /// The route all its events belong to.
+    #[must_use]
+    pub fn route(&self) -> u32 {
+        self.route
+    }
+
+    /// Whether it holds an event that should not linger.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
+    /// What happened to its events so far.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The items, taken out of the batch; its body and its charge are let go.
+    pub(super) fn into_items(mut self) -> Vec<Item> {
+        std::mem::take(&mut self.items)
+    }
+}
+
+impl Open {
+    fn turn(&mut self, bytes: usize) -> usize {
+        let Some(compressor) = &mut self.compressor else { return 0 };
+        let end = self.raw.len().min(self.compressed + bytes);
+        compressor.write(&self.raw[self.compressed..end], &mut self.out);
+        self.compressed = end;
+        if self.compressed == self.raw.len() || self.compressed >= COMPRESSED_KEPT_MAX {
+            self.raw.drain(..self.compressed);
+            self.compressed = 0;
+        }
+        self.raw.len() - self.compressed
+    }
+
+    /// The whole body; buffers and compressor go back to the pool.
+    fn finish(&mut self, buffers: &Buffers) -> Vec<u8> {
+        self.turn(usize::MAX - self.compressed);
+        let raw = std::mem::take(&mut self.raw);
+        let Some(compressor) = self.compressor.take() else { return raw };
+        buffers.give_compressor(compressor.finish(&mut self.out));
+        buffers.give(raw);
+        std::mem::take(&mut self.out)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.buffers.give_items(std::mem::take(&mut self.items));
+        if let Body::Open(open) = &mut self.body {
+            self.buffers.give(std::mem::take(&mut open.raw));
+            self.buffers.give(std::mem::take(&mut open.out));
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = match self.body {
+            Body::Open(_) => "open",
+            Body::Closed(_) => "closed",
+            Body::Dropped => "dropped",
+        };
+        f.debug_struct("Batch")
+            .field("events", &self.items.len())
+            .field("route", &self.route)
+            .field("raw_bytes", &self.raw_bytes)
+            .field("body", &body)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Joins items that ended alike into as few spans as possible.
+pub(super) fn settle<'a>(
+    items: impl IntoIterator<Item = &'a Item>,
+    fate: Settle,
+    out: &mut Vec<Settled>,
+) {
+    for item in items {
+        match out.last_mut() {
+            Some(last) if last.fate == fate && last.span.to == item.span.from => {
+                last.span.to = item.span.to;
+                last.events += 1;
+            }
+            _ => out.push(Settled { span: item.span, events: 1, fate }),
+        }
+    }
+}
+
+/// Appends a document with its length and a space before it (RFC 6587, 3.4.1); returns the length.
+///
+/// The length is known afterwards only, so room is left for as many digits as the one before had:
+/// documents of one body are alike, and the bytes seldom move.
+fn counted(raw: &mut Vec<u8>, digits: &mut usize, render: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let at = raw.len();
+    raw.resize(at + *digits + 1, b' ');
+    render(raw);
+    let bytes = raw.len() - at - *digits - 1;
+    let needed = bytes.checked_ilog10().map_or(1, |log| log as usize + 1);
+    if needed != *digits {
+        raw.splice(at..at + *digits, std::iter::repeat_n(b' ', needed));
+        *digits = needed;
+    }
+    let mut rest = bytes;
+    for place in raw[at..at + needed].iter_mut().rev() {
+        *place = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+    }
+    bytes
+}
+
+/// Bytes compressed in one turn: about 150 microseconds of gzip.
+pub const TURN_BYTES: usize = 64 << 10;
+
+/// Bytes that are in `out` already are let go at this size, if turns never catch up with pushes.
+const COMPRESSED_KEPT_MAX: usize = 256 << 10;

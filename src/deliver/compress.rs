@@ -1,0 +1,206 @@
+//! Content encodings, as streams that are reset and used again.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective};
+
+use super::Encoding;
+
+/// A compressing stream.
+pub(super) struct Compressor {
+    encoding: Encoding,
+    level: u32,
+    stream: Stream,
+}
+
+enum Stream {
+    Deflate(Box<Compress>),
+    Zstd(CCtx<'static>),
+}
+
+impl Compressor {
+    /// A stream at its start; `None` for the identity encoding.
+    pub(super) fn new(encoding: Encoding, level: u32) -> Option<Self> {
+        let deflate_level = Compression::new(level.min(DEFLATE_LEVEL_MAX));
+        let stream = match encoding {
+            Encoding::Identity => return None,
+            Encoding::Gzip => {
+                Stream::Deflate(Box::new(Compress::new_gzip(deflate_level, WINDOW_BITS)))
+            }
+            // HTTP's `deflate` is the zlib format (RFC 9110, 8.4.1.2).
+            Encoding::Deflate => Stream::Deflate(Box::new(Compress::new(deflate_level, true))),
+            Encoding::Zstd => {
+                let mut context = CCtx::create();
+                let level = i32::try_from(level).unwrap_or(i32::MAX);
+                // zstd itself brings a level that is too high down to its highest.
+                zstd_ok(context.set_parameter(CParameter::CompressionLevel(level)));
+                zstd_ok(context.set_parameter(CParameter::ChecksumFlag(true)));
+                Stream::Zstd(context)
+            }
+        };
+        Some(Self { encoding, level, stream })
+    }
+
+    /// Whether it is for this encoding at this level.
+    pub(super) fn is(&self, encoding: Encoding, level: u32) -> bool {
+        self.encoding == encoding && self.level == level
+    }
+
+    /// Compresses all of `input` to the end of `out`; some of it stays inside for now.
+    pub(super) fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        match &mut self.stream {
+            Stream::Deflate(deflate) => {
+                let mut rest = input;
+                while !rest.is_empty() {
+                    out.reserve(ROOM);
+                    let before = deflate.total_in();
+                    deflate
+                        .compress_vec(rest, out, FlushCompress::None)
+                        .expect("deflate fails only on a stream that was misused");
+                    rest = &rest[taken(before, deflate.total_in())..];
+                }
+            }
+            Stream::Zstd(context) => {
+                let mut input = InBuffer::around(input);
+                while input.pos() < input.src.len() {
+                    out.reserve(ROOM);
+                    let end = out.len();
+                    let mut room = OutBuffer::around_pos(out, end);
+                    zstd_ok(context.compress_stream(&mut room, &mut input));
+                }
+            }
+        }
+    }
+
+    /// Writes what is still inside, and the end of the stream; gives back one at its start.
+    ///
+    /// Only here is a stream reset. One that is left in the middle is dropped instead: zlib-rs 0.6
+    /// carries an open block over a reset at level 1, and the next body could not be read.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Self {
+        loop {
+            out.reserve(ROOM);
+            let done = match &mut self.stream {
+                Stream::Deflate(deflate) => {
+                    let status = deflate
+                        .compress_vec(&[], out, FlushCompress::Finish)
+                        .expect("deflate fails only on a stream that was misused");
+                    status == Status::StreamEnd
+                }
+                Stream::Zstd(context) => {
+                    let end = out.len();
+                    let mut room = OutBuffer::around_pos(out, end);
+                    zstd_ok(context.end_stream(&mut room)) == 0
+                }
+            };
+            if done {
+                break;
+            }
+        }
+        match &mut self.stream {
+            Stream::Deflate(deflate) => deflate.reset(),
+            Stream::Zstd(context) => {
+                zstd_ok(context.reset(ResetDirective::SessionOnly));
+            }
+        }
+        self
+    }
+}
+
+/// Appends the `raw_bytes` bytes that a body of ours held before it was compressed.
+///
+/// Only bodies that a [`Compressor`] wrote are opened, to copy byte ranges out of them: keeping
+/// them compressed lets a window of the same memory hold about seven times the events.
+pub(super) fn decompress(encoding: Encoding, body: &[u8], raw_bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    // One byte more, so that deflate can reach its trailer without asking for room.
+    out.reserve(raw_bytes + 1);
+    match encoding {
+        Encoding::Identity => out.extend_from_slice(body),
+        Encoding::Gzip | Encoding::Deflate => {
+            let mut stream = match encoding {
+                Encoding::Gzip => Decompress::new_gzip(WINDOW_BITS),
+                _ => Decompress::new(true),
+            };
+            let status = stream
+                .decompress_vec(body, out, FlushDecompress::Finish)
+                .expect("we wrote this body and its checksum holds");
+            assert_eq!(status, Status::StreamEnd, "we know how long the body was");
+        }
+        Encoding::Zstd => {
+            let mut context = DCtx::create();
+            let mut input = InBuffer::around(body);
+            let mut room = OutBuffer::around_pos(out, start);
+            let left = zstd_ok(context.decompress_stream(&mut room, &mut input));
+            assert_eq!(left, 0, "we know how long the body was");
+        }
+    }
+    assert_eq!(out.len() - start, raw_bytes, "we know how long the body was");
+}
+
+fn taken(before: u64, after: u64) -> usize {
+    usize::try_from(after - before).expect("no more than the slice that was given")
+}
+
+fn zstd_ok(result: Result<usize, usize>) -> usize {
+    result.unwrap_or_else(|code| {
+        unreachable!("zstd refused a call: {}", zstd::zstd_safe::get_error_name(code))
+    })
+}
+
+/// The largest window of RFC 1951, as zlib counts it.
+const WINDOW_BITS: u8 = 15;
+
+/// zlib's highest level.
+const DEFLATE_LEVEL_MAX: u32 = 9;
+
+/// Room made before each call, in bytes: large enough that a call seldom comes back for more.
+const ROOM: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENCODINGS: [Encoding; 3] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
+
+    fn text(len: usize) -> Vec<u8> {
+        let mut rng = fastrand::Rng::with_seed(7);
+        (0..len).map(|i| if i % 5 == 0 { rng.u8(..) } else { b'a' + rng.u8(..4) }).collect()
+    }
+
+    fn compressed(mut compressor: Compressor, raw: &[u8], piece: usize) -> (Vec<u8>, Compressor) {
+        let mut out = Vec::new();
+        for piece in raw.chunks(piece) {
+            compressor.write(piece, &mut out);
+        }
+        let compressor = compressor.finish(&mut out);
+        (out, compressor)
+    }
+
+    #[test]
+    fn what_went_in_comes_out_however_often_the_stream_was_used() {
+        for encoding in ENCODINGS {
+            for level in [0, 1, 6] {
+                let mut compressor = Compressor::new(encoding, level).expect("not the identity");
+                for (len, piece) in [(0, 1), (1, 1), (1000, 7), (300_000, 65_536), (70_000, 70_000)]
+                {
+                    let raw = text(len);
+                    let body;
+                    (body, compressor) = compressed(compressor, &raw, piece);
+                    let mut opened = b"before".to_vec();
+                    decompress(encoding, &body, raw.len(), &mut opened);
+                    assert!(opened[6..] == raw, "{encoding:?} {level} {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_used_stream_writes_what_a_new_one_would() {
+        for encoding in ENCODINGS {
+            let raw = text(100_000);
+            let fresh = || Compressor::new(encoding, 1).expect("not the identity");
+            let (_, used) = compressed(fresh(), &raw[..30_000], 4096);
+            let (again, _) = compressed(used, &raw, 4096);
+            assert!(again == compressed(fresh(), &raw, 4096).0, "{encoding:?}");
+        }
+    }
+}

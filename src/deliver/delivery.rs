@@ -1,0 +1,187 @@
+//! What becomes of events on their way: history, outcomes, and the meaning of having no answer.
+
+use std::time::{Duration, Instant};
+
+use super::batch::Item;
+use super::{
+    Applied, Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict,
+};
+use crate::event::Settled;
+
+/// Names a batch within one lane; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
+
+/// What happened to a batch so far; halves and renderings again carry it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Requests that carried these events.
+    pub attempts: u32,
+    /// Failed retries while the destination otherwise accepted; only these use up
+    /// `retry.max_retries`.
+    pub failures: u32,
+    /// Failures in a row, for the backoff.
+    pub row: u32,
+    /// Requests that were neither answered nor certainly not applied.
+    pub ambiguous: u32,
+    /// Renderings that the destination asked for.
+    pub reshapes: u32,
+    /// The level at which the events were last rendered; `None` is the usual plan.
+    pub level: Option<Level>,
+    /// When the first request failed.
+    pub failed_since: Option<Instant>,
+    /// The exporter's successes when a request last failed or first began.
+    pub successes: u64,
+    /// Whether a new channel was taken for them once.
+    pub is_rechannelled: bool,
+}
+
+/// Events to be rendered again from the log, into batches of [`super::Batch::again`].
+#[derive(Clone, Debug)]
+pub struct Reshape {
+    /// The events; byte ranges mean nothing any more.
+    pub items: Vec<Item>,
+    /// The route they belong to.
+    pub route: u32,
+    /// The level to render at; `None` is the usual plan.
+    pub level: Option<Level>,
+    /// Carried on into the new batch.
+    pub history: History,
+}
+
+/// Events for the dead-letter store; they settle once they are durable there.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The event.
+    pub item: Item,
+    /// Why, in the destination's words where it had some.
+    pub reason: Reason,
+    /// Requests that carried it.
+    pub attempts: u32,
+    /// Whether sending it again may help.
+    pub retryable: bool,
+    /// When its first request failed, where one failed before the last.
+    pub failed_since: Option<Instant>,
+}
+
+/// Something that may be put right before the exporter is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask for the credentials anew.
+    Refresh,
+    /// Prepare the destination again.
+    Setup,
+}
+
+/// What the caller has to act on after a call into [`super::Sender`]; it clears them afterwards.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// Delivered events.
+    pub settled: Vec<Settled>,
+    /// Events for the dead-letter store.
+    pub dead: Vec<DeadLetter>,
+    /// Events to be rendered again.
+    pub reshape: Vec<Reshape>,
+    /// Counts since the last clearing.
+    pub tally: Tally,
+    /// Lanes of this exporter to wake, by bit.
+    pub wake: u64,
+    /// To be done at once; the batch that asked for it is sent again right after.
+    pub remedy: Option<Remedy>,
+    /// Options to be taken as off for this run: the destination does not do what they ask.
+    pub without: Vec<&'static str>,
+}
+
+/// Counts of what happened, in events where nothing else is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sent again after a failure.
+    pub retried: u64,
+    /// In requests that nobody can tell the end of, at destinations that keep two copies.
+    pub ambiguous: u64,
+    /// The destination had them already.
+    pub duplicates: u64,
+    /// Taken, but put aside by the destination.
+    pub degraded: u64,
+    /// Rendered again as resends after their acknowledgement did not come.
+    pub resent: u64,
+    /// Requests that were cut in halves, for size or to find a bad event.
+    pub halved: u64,
+    /// Acknowledgement ids that the destination began anew, in channels.
+    pub ack_resets: u64,
+    /// Failed requests that were no attempt, since the destination was out of order.
+    pub outage: u64,
+}
+
+impl Outcomes {
+    /// Whether there is nothing to act on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+            && self.dead.is_empty()
+            && self.reshape.is_empty()
+            && self.wake == 0
+            && self.remedy.is_none()
+            && self.without.is_empty()
+            && self.tally == Tally::default()
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.settled.clear();
+        self.dead.clear();
+        self.reshape.clear();
+        self.tally = Tally::default();
+        self.wake = 0;
+        self.remedy = None;
+        self.without.clear();
+    }
+}
+
+/// What it means that no answer came (`pipeline.md`, Retry).
+#[must_use]
+pub fn judge_transport(error: &TransportError) -> Verdict {
+    let (fate, class) = match error.kind {
+        // A certificate that is not accepted is a matter of configuration: trying again changes
+        // nothing, and no event is at fault.
+        TransportErrorKind::TlsRejected => {
+            (Fate::Hold { cause: Cause::Config, scope: Scope::Endpoint }, "config")
+        }
+        TransportErrorKind::Timeout => (Fate::Retry, "timeout"),
+        TransportErrorKind::Dns
+        | TransportErrorKind::Connect
+        | TransportErrorKind::TlsIo
+        | TransportErrorKind::Network
+        | TransportErrorKind::Protocol => (Fate::Retry, "network"),
+    };
+    let reason = Reason { status: 0, code: None, class, detail: error.to_string() };
+    Verdict { fate, pace: Pace::Keep, reason }
+}
+
+/// Whether a request was turned away before anything acted on it, by a server that is alive: a
+/// refused stream, or one above a GOAWAY. It may go again at once.
+pub(super) fn is_turned_away(error: &TransportError) -> bool {
+    error.kind == TransportErrorKind::Network && error.applied == Applied::No
+}
+
+/// How the deciding half of delivery is set up for one exporter.
+#[derive(Clone, Debug)]
+pub struct AckSettings {
+    /// How often all pending ids of a channel are asked for.
+    pub poll_interval: Duration,
+    /// How long an id may stay unconfirmed before its events are sent again.
+    pub timeout: Duration,
+    /// Batches of one lane that may wait at once.
+    pub pending_max: usize,
+}
+
+impl Default for AckSettings {
+    /// The defaults of `splunk.md`.
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(300),
+            pending_max: 1000,
+        }
+    }
+}

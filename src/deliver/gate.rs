@@ -1,0 +1,475 @@
+//! What the lanes of one exporter share: slots, rate, breaker, holds, endpoints.
+//!
+//! Lanes live on several threads. Everything here is an atomic, changed a few times per request and
+//! never per event; nothing is locked.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::hold::{Held, Hold};
+use super::limiter::{Limiter, RetryBudget, ns};
+use super::nodes::Nodes;
+use super::{BreakerSettings, Cause, Pace, RateSettings, RetrySettings, Settings};
+
+/// How a [`Gate`] is set up.
+#[derive(Clone, Debug)]
+pub struct GateSettings {
+    /// Requests in flight over all lanes, at least 1.
+    pub concurrency: u32,
+    /// How many endpoints there are, at least 1.
+    pub endpoints: usize,
+    /// When attempts stop for a while.
+    pub breaker: BreakerSettings,
+    /// How many requests a second.
+    pub rate: RateSettings,
+    /// Retries as a share of first attempts, in percent.
+    pub retry_percent: u32,
+    /// The longest `Retry-After` that is honoured.
+    pub retry_after_max: Duration,
+    /// How long an exporter with bad credentials or a wrong setup waits between probes.
+    pub hold_interval: Duration,
+    /// A probe that has not ended after this long is lost; longer than any request may take.
+    pub probe_timeout: Duration,
+}
+
+/// The state of one exporter that its lanes share.
+#[derive(Debug)]
+pub struct Gate {
+    settings: GateSettings,
+    epoch: Instant,
+    slots: AtomicU32,
+    /// Slots that may be taken: fewer right after a hold, one more per success.
+    open_slots: AtomicU32,
+    /// Lanes that were refused a slot or are held, by bit.
+    waiting: AtomicU64,
+    pause_ns: AtomicU64,
+    limiter: Limiter,
+    retries: RetryBudget,
+    hold: Hold,
+    held_since_ns: AtomicU64,
+    failures: AtomicU32,
+    failed_ns: AtomicU64,
+    successes: AtomicU64,
+    recoveries: AtomicU64,
+    remedied_ns: [AtomicU64; 2],
+    nodes: Nodes,
+}
+
+/// How an exporter is doing, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Requests succeed.
+    Healthy,
+    /// Something failed within the last half minute, or an endpoint is dead.
+    Degraded,
+    /// The destination asked for less.
+    Throttled,
+    /// Credentials do not work; held.
+    AuthFailed,
+    /// The destination is set up otherwise than configured; held.
+    ConfigFailed,
+    /// Out of order; held until a probe succeeds.
+    CircuitOpen,
+}
+
+/// Why a request may not go now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Not before this time.
+    Until(Instant),
+    /// All slots are taken; the lane is woken when one is free.
+    Slots,
+}
+
+/// What a lane may do, as far as holds go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Send.
+    Free,
+    /// Send one probe and report how it ended.
+    Probe,
+    /// Nothing until then.
+    Wait(Instant),
+}
+
+impl GateSettings {
+    /// As configured, for this many endpoints and slots.
+    #[must_use]
+    pub fn new(settings: &Settings, endpoints: usize, concurrency: u32) -> Self {
+        let RetrySettings { budget_percent, retry_after_max, .. } = settings.retry;
+        Self {
+            concurrency,
+            endpoints,
+            breaker: settings.breaker,
+            rate: settings.rate,
+            retry_percent: budget_percent,
+            retry_after_max,
+            hold_interval: HOLD_INTERVAL,
+            probe_timeout: settings.connection.connect_timeout + settings.connection.timeout * 2,
+        }
+    }
+}
+
+impl Gate {
+    /// An open gate; `epoch` is no later than any time it is told.
+    #[must_use]
+    pub fn new(settings: GateSettings, epoch: Instant) -> Self {
+        assert!(settings.concurrency > 0, "an exporter has at least one slot");
+        Self {
+            epoch,
+            slots: AtomicU32::new(0),
+            open_slots: AtomicU32::new(settings.concurrency),
+            waiting: AtomicU64::new(0),
+            pause_ns: AtomicU64::new(0),
+            limiter: Limiter::new(settings.rate),
+            retries: RetryBudget::new(settings.retry_percent),
+            hold: Hold::default(),
+            held_since_ns: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            failed_ns: AtomicU64::new(0),
+            successes: AtomicU64::new(0),
+            recoveries: AtomicU64::new(0),
+            remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
+            nodes: Nodes::new(settings.endpoints),
+            settings,
+        }
+    }
+
+    /// How the exporter is doing.
+    #[must_use]
+    pub fn health(&self, now: Instant) -> Health {
+        let now_ns = self.ns(now);
+        match self.hold.load() {
+            Held::Until(cause, _) | Held::Probing(cause, _) => return cause.into(),
+            Held::No => {}
+        }
+        let failed_ns = self.failed_ns.load(Ordering::Relaxed);
+        let has_failed = failed_ns != 0 && now_ns.saturating_sub(failed_ns) < ns(DEGRADED_FOR);
+        let is_paused = self.pause_ns.load(Ordering::Relaxed) > now_ns;
+        if is_paused || self.limiter.eased_within(DEGRADED_FOR, now_ns) {
+            Health::Throttled
+        } else if has_failed || self.nodes.alive() < self.nodes.count() {
+            Health::Degraded
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// Why the exporter is held, since when, and when it is probed next.
+    #[must_use]
+    pub fn held(&self) -> Option<(Cause, Instant, Instant)> {
+        match self.hold.load() {
+            Held::No => None,
+            Held::Until(cause, probe_ns) | Held::Probing(cause, probe_ns) => {
+                let since = self.held_since_ns.load(Ordering::Relaxed);
+                Some((cause, self.time(since), self.time(probe_ns)))
+            }
+        }
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// The request limit now, in thousandths of a request per second; 0 is none.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.limiter.rate()
+    }
+
+    /// Whether a request would be let through now, without asking for it.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.hold.load() == Held::No
+            && self.pause_ns.load(Ordering::Relaxed) <= self.ns(now)
+            && self.in_flight() < self.open_slots.load(Ordering::Relaxed)
+    }
+
+    /// Requests that the destination accepted, over all lanes.
+    #[must_use]
+    pub fn successes(&self) -> u64 {
+        self.successes.load(Ordering::Acquire)
+    }
+
+    /// Whether the last request that ended, whoever sent it, was answered.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures.load(Ordering::Acquire) == 0
+    }
+
+    /// How often a hold ended; a waiting batch need not wait on once it changes.
+    pub(super) fn recoveries(&self) -> u64 {
+        self.recoveries.load(Ordering::Acquire)
+    }
+
+    /// Whether the lane may send, may probe, or must wait.
+    ///
+    /// `lane` is woken when a hold ends. A granted probe is reported with [`Gate::answered`] or
+    /// [`Gate::hold`], else it is lost after `probe_timeout`.
+    pub(super) fn pass(&self, lane: u8, can_probe: bool, now: Instant) -> Pass {
+        let now_ns = self.ns(now);
+        let at = match self.hold.load() {
+            Held::No => return Pass::Free,
+            Held::Until(_, at) | Held::Probing(_, at) => at,
+        };
+        self.waiting.fetch_or(1 << (lane % 64), Ordering::AcqRel);
+        let lost_ns = now_ns.saturating_add(ns(self.settings.probe_timeout));
+        if can_probe && self.hold.claim(now_ns, lost_ns) {
+            return Pass::Probe;
+        }
+        // The hold may have ended or moved in between; then the caller asks again at once.
+        match self.hold.load() {
+            Held::No => Pass::Free,
+            Held::Until(_, later) | Held::Probing(_, later) => {
+                let soonest = now_ns.saturating_add(ns(ASK_AGAIN));
+                Pass::Wait(self.time(at.max(later).max(soonest)))
+            }
+        }
+    }
+
+    /// Takes a slot and a request's token.
+    ///
+    /// Every granted slot is given back with [`Gate::release`].
+    pub(super) fn admit(&self, lane: u8, now: Instant) -> Result<(), Refused> {
+        let now_ns = self.ns(now);
+        let pause_ns = self.pause_ns.load(Ordering::Acquire);
+        if pause_ns > now_ns {
+            return Err(Refused::Until(self.time(pause_ns)));
+        }
+        if !self.take_slot() {
+            // First be known to wait, then look again: else the slot that is given back in between
+            // would wake nobody.
+            self.waiting.fetch_or(1 << (lane % 64), Ordering::AcqRel);
+            if !self.take_slot() {
+                return Err(Refused::Slots);
+            }
+        }
+        self.limiter.take(now_ns).map_err(|at_ns| {
+            self.slots.fetch_sub(1, Ordering::AcqRel);
+            Refused::Until(self.time(at_ns))
+        })
+    }
+
+    /// Takes a slot for a probe, whatever is taken: a probe must not wait for requests that hang.
+    pub(super) fn admit_probe(&self, now: Instant) {
+        self.slots.fetch_add(1, Ordering::AcqRel);
+        self.charge(now);
+    }
+
+    /// Counts a request that neither waits nor takes a slot: a poll or a probe call.
+    pub(super) fn charge(&self, now: Instant) {
+        self.limiter.charge(self.ns(now));
+    }
+
+    /// Gives a slot back; returns the lanes to wake.
+    pub(super) fn release(&self) -> u64 {
+        let before = self.slots.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "a slot was given back twice");
+        self.waiting.swap(0, Ordering::AcqRel)
+    }
+
+    /// Takes a retry from the budget, or says when there will be one.
+    pub(super) fn admit_retry(&self, now: Instant) -> Result<(), Instant> {
+        self.retries.take(self.ns(now)).map_err(|at_ns| self.time(at_ns))
+    }
+
+    /// Notes a first attempt.
+    pub(super) fn earn_retry(&self) {
+        self.retries.earn();
+    }
+
+    /// The endpoint for the next request.
+    pub(super) fn choose(&self, now: Instant) -> usize {
+        self.nodes.choose(self.ns(now))
+    }
+
+    /// Notes that the destination is at work; returns the lanes to wake.
+    ///
+    /// `success` says whether it accepted anything, or answered that it will not.
+    pub(super) fn answered(&self, endpoint: usize, success: Success, is_probe: bool) -> u64 {
+        self.failures.store(0, Ordering::Release);
+        self.nodes.revive(endpoint);
+        if success == Success::Yes {
+            self.successes.fetch_add(1, Ordering::AcqRel);
+            let most = self.settings.concurrency;
+            let _ = self.open_slots.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+                (open < most).then_some(open + 1)
+            });
+        }
+        let is_over = match self.hold.load() {
+            Held::No => false,
+            // Any accepted request ends an outage. One that was under way when credentials or setup
+            // broke proves nothing about them now; only a probe does.
+            Held::Until(cause, _) | Held::Probing(cause, _) => is_probe || cause == Cause::Outage,
+        };
+        if !is_over || !self.hold.clear() {
+            return 0;
+        }
+        // A destination that comes back is met by one request at first, then by more with each
+        // success: if it goes away again, few batches were on their way.
+        self.open_slots.store(1, Ordering::Release);
+        self.recoveries.fetch_add(1, Ordering::AcqRel);
+        self.remedied_ns.iter().for_each(|at| at.store(0, Ordering::Release));
+        self.waiting.swap(0, Ordering::AcqRel)
+    }
+
+    /// Notes a failed request of the kind that may be an outage; opens the breaker after several.
+    ///
+    /// Returns whether another endpoint is alive.
+    pub(super) fn fail(&self, endpoint: usize, is_node: bool, now: Instant) -> bool {
+        let now_ns = self.ns(now);
+        self.failed_ns.store(now_ns.max(1), Ordering::Relaxed);
+        let another = is_node && self.nodes.bury(endpoint, now_ns);
+        if another {
+            return true;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        let threshold = self.settings.breaker.failures;
+        let is_held = self.hold.load() != Held::No;
+        if threshold != 0 && failures >= threshold && !is_held {
+            self.hold(Cause::Outage, now);
+        }
+        false
+    }
+
+    /// Holds the exporter until a probe succeeds; a running probe has failed.
+    pub(super) fn hold(&self, cause: Cause, now: Instant) {
+        let now_ns = self.ns(now);
+        let wait = match cause {
+            Cause::Outage => self.settings.breaker.open,
+            Cause::Auth | Cause::Config => self.settings.hold_interval,
+        };
+        if self.hold.set(cause, now_ns.saturating_add(ns(wait))) {
+            self.held_since_ns.store(now_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// Holds on for the same cause after a probe that failed without naming another.
+    pub(super) fn hold_on(&self, now: Instant) {
+        match self.hold.load() {
+            Held::No => {}
+            Held::Until(cause, _) | Held::Probing(cause, _) => self.hold(cause, now),
+        }
+    }
+
+    /// Whether a remedy for this cause should be tried before holding, for a request of `sent`.
+    ///
+    /// One is tried per cause until something succeeds; requests sent before it say nothing of it.
+    pub(super) fn remedy(&self, cause: Cause, sent: Instant, now: Instant) -> Remedied {
+        let at = match cause {
+            Cause::Auth => &self.remedied_ns[0],
+            Cause::Config => &self.remedied_ns[1],
+            Cause::Outage => return Remedied::InVain,
+        };
+        let (sent_ns, now_ns) = (self.ns(sent), self.ns(now).max(1));
+        match at.compare_exchange(0, now_ns, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Remedied::Now,
+            Err(remedied) if sent_ns <= remedied => Remedied::Before,
+            Err(_) => Remedied::InVain,
+        }
+    }
+
+    /// Forgets remedies that came before a request which was accepted: they helped.
+    pub(super) fn forget_remedies(&self, sent: Instant) {
+        let sent_ns = self.ns(sent);
+        for at in &self.remedied_ns {
+            let remedied = at.load(Ordering::Acquire);
+            if remedied != 0 && remedied < sent_ns {
+                let _ = at.compare_exchange(remedied, 0, Ordering::AcqRel, Ordering::Acquire);
+            }
+        }
+    }
+
+    /// A `Retry-After`, no longer than is honoured.
+    pub(super) fn capped(&self, wait: Duration) -> Duration {
+        wait.min(self.settings.retry_after_max)
+    }
+
+    /// How long an outage waits for its probe.
+    pub(super) fn breaker_open(&self) -> Duration {
+        self.settings.breaker.open
+    }
+
+    /// Slows down or speeds up as an answer asks.
+    pub(super) fn adapt(&self, pace: Pace, success: Success, sent: Instant, now: Instant) {
+        let now_ns = self.ns(now);
+        self.limiter.adapt(pace, success == Success::Yes, self.ns(sent), now_ns);
+        if let Pace::Pause(Some(wait)) = pace {
+            let wait = self.capped(wait);
+            self.pause_ns.fetch_max(now_ns.saturating_add(ns(wait)), Ordering::AcqRel);
+        }
+    }
+
+    fn take_slot(&self) -> bool {
+        let most = self.open_slots.load(Ordering::Acquire);
+        self.slots
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < most).then_some(taken + 1)
+            })
+            .is_ok()
+    }
+
+    fn ns(&self, time: Instant) -> u64 {
+        ns(time.saturating_duration_since(self.epoch))
+    }
+
+    fn time(&self, ns: u64) -> Instant {
+        self.epoch + Duration::from_nanos(ns.min(FAR_NS))
+    }
+}
+
+/// Whether a request was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Success {
+    Yes,
+    No,
+}
+
+/// What is known about a remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedied {
+    /// To be tried now.
+    Now,
+    /// Tried since the request was sent.
+    Before,
+    /// Tried before the request was sent: it did not help.
+    InVain,
+}
+
+impl From<Cause> for Health {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Auth => Self::AuthFailed,
+            Cause::Config => Self::ConfigFailed,
+            Cause::Outage => Self::CircuitOpen,
+        }
+    }
+}
+
+impl Health {
+    /// The word for status and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Throttled => "throttled",
+            Self::AuthFailed => "auth_failed",
+            Self::ConfigFailed => "config_failed",
+            Self::CircuitOpen => "circuit_open",
+        }
+    }
+}
+
+/// How long an exporter waits between probes after 401, 403 or a wrong setup (`pipeline.md`).
+const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a failure shows in the health.
+const DEGRADED_FOR: Duration = Duration::from_secs(30);
+
+/// A lane whose claim to probe was just taken by another asks again after this long.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A hundred years: keeps times that mean `never` within what `Instant` can hold.
+const FAR_NS: u64 = 100 * 365 * 86_400 * 1_000_000_000;

@@ -1,0 +1,545 @@
+//! One lane's batches from closing to settling: what to do next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::acks::{Channels, Ticket};
+use super::backoff::Backoff;
+use super::batch::Batch;
+use super::budget::Allowance;
+use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
+use super::gate::{Gate, Pass, Refused};
+use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
+use crate::deliver::batch::Item;
+
+/// How a [`Sender`] is set up.
+#[derive(Clone, Debug)]
+pub struct SenderSettings {
+    /// The lane's number within its exporter, below 64.
+    pub lane: u8,
+    /// How failures are tried again.
+    pub retry: RetrySettings,
+    /// Whether batches go one after the other, in the log's order.
+    pub order: Order,
+    /// Whether the destination recognises a resend.
+    pub resend: Resend,
+    /// Requests of uncertain end after which events are given up; `None` is no bound.
+    pub ambiguous_max: Option<u32>,
+    /// Confirmations.
+    pub acks: AckSettings,
+    /// Whether the vendor has a probe call; else one event of a batch is the probe.
+    pub has_probe: bool,
+    /// Whether the vendor has something to set up.
+    pub has_setup: bool,
+    /// How long a route with a wrong setup waits between tries.
+    pub hold_interval: Duration,
+    /// Seeds the jitter; lanes have different ones.
+    pub seed: u64,
+}
+
+/// What the lane should do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a batch; its end is told with [`Sender::on_verdict`] or
+    /// [`Sender::on_transport_error`].
+    Send {
+        /// Which batch: see [`Sender::batch`].
+        id: BatchId,
+        /// To which endpoint.
+        endpoint: usize,
+        /// On which connection group.
+        group: u32,
+        /// The how manieth request with these events, from 1.
+        attempt: u32,
+        /// Whether the exporter is held and this tells if it still must be.
+        is_probe: bool,
+    },
+    /// Ask which ids are confirmed; told with [`Sender::on_acks`] or
+    /// [`Sender::on_acks_error`].
+    PollAcks {
+        /// At which endpoint.
+        endpoint: usize,
+        /// On which connection group.
+        group: u32,
+        /// The ids.
+        ids: Vec<AckId>,
+    },
+    /// Make the vendor's probe call; told with [`Sender::on_probe`].
+    Probe {
+        /// At which endpoint.
+        endpoint: usize,
+    },
+    /// Nothing until then, unless something is told or the lane is woken.
+    Wait(Instant),
+    /// Nothing at all until something is told.
+    Idle,
+}
+
+/// Holds one lane's batches from closing to settling. Told the time; does no IO.
+///
+/// The caller loops: act on [`Sender::poll`] until it says `Wait` or `Idle`, tell it how requests
+/// ended, and after each call act on the [`Outcomes`]. Dropping it gives its slots back; events
+/// that have not settled are simply still in the log.
+#[derive(Debug)]
+pub struct Sender {
+    pub(super) settings: SenderSettings,
+    pub(super) gate: Arc<Gate>,
+    pub(super) allowance: Arc<Allowance>,
+    pub(super) backoff: Backoff,
+    pub(super) rng: fastrand::Rng,
+    pub(super) channels: Channels,
+    /// Batches that are not accepted yet, in the log's order.
+    pub(super) entries: Vec<Entry>,
+    /// Accepted batches that wait for their confirmation, by id; without bodies.
+    pub(super) accepted: BTreeMap<BatchId, Batch>,
+    pub(super) routes: Vec<RouteHold>,
+    /// Events that are being rendered again.
+    pub(super) reshaping: u64,
+    /// Channels whose ids ran backwards of late: how many, since when.
+    pub(super) resets: (u32, Option<Instant>),
+    last_id: u64,
+}
+
+/// A batch that is not accepted yet.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: BatchId,
+    pub(super) batch: Batch,
+    pub(super) state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// To be sent as soon as possible.
+    Ready,
+    /// Not before `due`, unless the exporter's hold ends first.
+    Waiting { due: Instant, recoveries: u64 },
+    /// With the destination.
+    Flying(Flight),
+}
+
+/// A request under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) ticket: Ticket,
+    pub(super) sent: Instant,
+    pub(super) is_probe: bool,
+    /// Whether the destination was at work when it was sent.
+    pub(super) was_well: bool,
+}
+
+/// A route that waits alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RouteHold {
+    pub(super) route: u32,
+    pub(super) cause: Cause,
+    pub(super) since: Instant,
+    /// When one of its batches is tried again.
+    pub(super) retry_at: Instant,
+}
+
+/// Events of a held route that were taken out of a [`Sender`]; they are still pending.
+#[derive(Debug)]
+pub struct Parked {
+    /// Why the route is held.
+    pub cause: Cause,
+    /// The events.
+    pub reshape: Reshape,
+}
+
+/// What there is to send.
+enum Next {
+    /// This entry, now.
+    Now(usize),
+    /// Something, then.
+    Later(Instant),
+    Nothing,
+}
+
+impl Sender {
+    /// A lane without batches.
+    #[must_use]
+    pub fn new(settings: SenderSettings, gate: Arc<Gate>, allowance: Arc<Allowance>) -> Self {
+        assert!(settings.lane < LANES_MAX, "lanes are the bits of one word");
+        Self {
+            backoff: Backoff::new(&settings.retry),
+            rng: fastrand::Rng::with_seed(settings.seed),
+            channels: Channels::new(settings.acks.clone(), settings.lane),
+            entries: Vec::new(),
+            accepted: BTreeMap::new(),
+            routes: Vec::new(),
+            reshaping: 0,
+            resets: (0, None),
+            last_id: 0,
+            settings,
+            gate,
+            allowance,
+        }
+    }
+
+    /// Takes over a closed batch that holds at least one event.
+    ///
+    /// [`Sender::room`] is asked before one is filled; a batch of [`Batch::again`] always has room.
+    pub fn enqueue(&mut self, batch: Batch) -> BatchId {
+        assert!(batch.has_body(), "a batch is closed before it is sent");
+        assert!(!batch.is_empty(), "a batch holds at least one event");
+        if batch.is_again {
+            let events = batch.events() as u64;
+            debug_assert!(self.reshaping >= events, "more came back than was asked for");
+            self.reshaping = self.reshaping.saturating_sub(events);
+        }
+        self.insert(batch, State::Ready)
+    }
+
+    /// Notes that an event cannot be rendered again; it becomes a dead letter.
+    pub fn give_up(
+        &mut self,
+        item: Item,
+        reshape: &Reshape,
+        reason: Reason,
+        outcomes: &mut Outcomes,
+    ) {
+        debug_assert!(self.reshaping > 0, "it was not asked for");
+        self.reshaping = self.reshaping.saturating_sub(1);
+        outcomes.dead.push(DeadLetter {
+            item,
+            reason,
+            attempts: reshape.history.attempts,
+            retryable: false,
+            failed_since: reshape.history.failed_since,
+        });
+    }
+
+    /// Whether another batch may be filled and enqueued.
+    #[must_use]
+    pub fn room(&self) -> bool {
+        let has_work = !self.entries.is_empty() || self.reshaping > 0;
+        if self.gate.held().is_some() && has_work {
+            return false;
+        }
+        self.ready().count() < READY_MAX
+            && self.entries.len() < ENTRIES_MAX
+            && self.accepted.len() < self.settings.acks.pending_max
+            && self.allowance.has_room()
+    }
+
+    /// Whether a batch that is enqueued now would be sent at once: the time to close one whose
+    /// linger has passed.
+    #[must_use]
+    pub fn is_hungry(&self, now: Instant) -> bool {
+        // While the exporter is held, a lane without work takes one batch to probe with.
+        let is_wanted = self.gate.is_open(now) || self.gate.held().is_some();
+        is_wanted && self.ready().next().is_none() && self.room()
+    }
+
+    /// A batch that was named by an [`Action`] and has not settled.
+    #[must_use]
+    pub fn batch(&self, id: BatchId) -> Option<&Batch> {
+        let sending = self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch);
+        sending.or_else(|| self.accepted.get(&id))
+    }
+
+    /// Events that have not settled, dead letters that are not durable yet not counted.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        let sending: usize = self.entries.iter().map(|entry| entry.batch.events()).sum();
+        let accepted: usize = self.accepted.values().map(Batch::events).sum();
+        (sending + accepted) as u64 + self.reshaping
+    }
+
+    /// Whether nothing is left to settle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.accepted.is_empty() && self.reshaping == 0
+    }
+
+    /// Batches that wait for their confirmation.
+    #[must_use]
+    pub fn unconfirmed(&self) -> usize {
+        self.accepted.len()
+    }
+
+    /// The routes that are held, and why.
+    pub fn held_routes(&self) -> impl Iterator<Item = (u32, Cause)> {
+        self.routes.iter().map(|hold| (hold.route, hold.cause))
+    }
+
+    /// Takes out the batches of routes that are held for `after`, but for one each to try with.
+    ///
+    /// They stay pending; the caller keeps them elsewhere and brings them back by rendering them
+    /// again once [`Sender::held_routes`] no longer names the route.
+    pub fn park(&mut self, after: Duration, now: Instant, out: &mut Vec<Parked>) {
+        for hold in self.routes.clone() {
+            if now.saturating_duration_since(hold.since) < after {
+                continue;
+            }
+            let mut is_kept = false;
+            let mut at = 0;
+            while at < self.entries.len() {
+                let entry = &self.entries[at];
+                let is_idle = !matches!(entry.state, State::Flying(_));
+                let is_parked = entry.batch.route() == hold.route && is_idle && is_kept;
+                is_kept |= entry.batch.route() == hold.route;
+                if is_parked {
+                    let batch = self.entries.remove(at).batch;
+                    let level = batch.history.level;
+                    out.push(Parked { cause: hold.cause, reshape: reshape(batch, level) });
+                } else {
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// What to do now. Asked again after each action, until it says `Wait` or `Idle`.
+    pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
+        self.expire_acks(now, outcomes);
+        self.expire_ages(now, outcomes);
+        if let Some(question) = self.channels.poll(now) {
+            self.gate.charge(now);
+            let (endpoint, group, ids) = (question.endpoint, question.group, question.ids);
+            return Action::PollAcks { endpoint, group, ids };
+        }
+        let can_probe = self.settings.has_probe || self.probe_entry().is_some();
+        let wait = match self.gate.pass(self.settings.lane, can_probe, now) {
+            Pass::Free => match self.send_next(now, outcomes) {
+                Ok(send) => return send,
+                Err(wait) => wait,
+            },
+            Pass::Probe => return self.probe(now, outcomes),
+            Pass::Wait(at) => {
+                self.slim(now, outcomes);
+                Some(at)
+            }
+        };
+        let wakes = [wait, self.channels.next(), self.next_age()];
+        match wakes.into_iter().flatten().min() {
+            Some(at) => Action::Wait(at),
+            None => Action::Idle,
+        }
+    }
+
+    /// Sends what is next, or says when to ask again.
+    fn send_next(
+        &mut self,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) -> Result<Action, Option<Instant>> {
+        loop {
+            let at = match self.next(now) {
+                Next::Now(at) => at,
+                Next::Later(due) => return Err(Some(due)),
+                Next::Nothing => return Err(None),
+            };
+            if !self.entries[at].batch.has_body() {
+                let batch = self.entries.remove(at).batch;
+                let level = batch.history.level;
+                self.ask_again(batch, level, outcomes);
+                continue;
+            }
+            match self.gate.admit(self.settings.lane, now) {
+                Ok(()) => {}
+                Err(Refused::Until(at)) => return Err(Some(at)),
+                Err(Refused::Slots) => return Err(Some(now + SLOT_WAIT)),
+            }
+            if self.entries[at].batch.history.attempts > 0
+                && let Err(later) = self.gate.admit_retry(now)
+            {
+                outcomes.wake |= self.gate.release();
+                return Err(Some(later));
+            }
+            return Ok(self.send(at, false, now, outcomes));
+        }
+    }
+
+    /// What is next, by the log's order; where order matters, nothing overtakes.
+    fn next(&self, now: Instant) -> Next {
+        let is_strict = self.settings.order == Order::Strict;
+        if is_strict && self.reshaping > 0 {
+            return Next::Nothing;
+        }
+        let recovered = self.gate.recoveries();
+        let mut later: Option<Instant> = None;
+        let mut wait_for = |at: Instant| later = Some(later.map_or(at, |before| before.min(at)));
+        for (at, entry) in self.entries.iter().enumerate() {
+            if let Some(hold) = self.route_hold(entry.batch.route()) {
+                // The first of the route's batches is tried alone when its time has come.
+                let is_first = self.entries[..at].iter().all(|e| e.batch.route() != hold.route);
+                let is_flying = matches!(entry.state, State::Flying(_));
+                let is_able = entry.batch.has_body() || self.reshaping == 0;
+                match is_first && is_able && !is_flying {
+                    true if hold.retry_at <= now => return Next::Now(at),
+                    true => wait_for(hold.retry_at),
+                    false => {}
+                }
+                continue;
+            }
+            if !entry.batch.has_body() && self.reshaping > 0 {
+                // One batch at a time is rendered again: memory is bounded by what is being sent.
+                continue;
+            }
+            match entry.state {
+                State::Ready => return Next::Now(at),
+                State::Waiting { due, recoveries } if due <= now || recoveries != recovered => {
+                    return Next::Now(at);
+                }
+                State::Waiting { due, .. } => wait_for(due),
+                State::Flying(_) => {}
+            }
+            if is_strict {
+                break;
+            }
+        }
+        later.map_or(Next::Nothing, Next::Later)
+    }
+
+    /// Marks an entry as under way.
+    fn send(&mut self, at: usize, is_probe: bool, now: Instant, outcomes: &mut Outcomes) -> Action {
+        let endpoint = self.gate.choose(now);
+        let ticket = self.channels.ticket(endpoint, now);
+        let entry = &mut self.entries[at];
+        let history = &mut entry.batch.history;
+        history.attempts = history.attempts.saturating_add(1);
+        let (id, attempt) = (entry.id, history.attempts);
+        if attempt == 1 {
+            history.successes = self.gate.successes();
+            self.gate.earn_retry();
+        } else {
+            outcomes.tally.retried += entry.batch.events() as u64;
+        }
+        let was_well = self.gate.is_well();
+        entry.state = State::Flying(Flight { ticket, sent: now, is_probe, was_well });
+        Action::Send { id, endpoint, group: ticket.group, attempt, is_probe }
+    }
+
+    /// Finds out whether the hold can end: by the vendor's call, else with a single event.
+    fn probe(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
+        if self.settings.has_probe {
+            self.gate.charge(now);
+            return Action::Probe { endpoint: self.gate.choose(now) };
+        }
+        let mut at = self.probe_entry().expect("asked before the probe was claimed");
+        if self.entries[at].batch.events() > 1 {
+            let Entry { batch, .. } = self.entries.remove(at);
+            let one = batch.select(|item| item == 0);
+            self.insert(batch.select(|item| item != 0), State::Ready);
+            let id = self.insert(one, State::Ready);
+            at = self.position(id).expect("just inserted");
+        }
+        self.gate.admit_probe(now);
+        self.send(at, true, now, outcomes)
+    }
+
+    /// The entry to probe with: the one that failed least by itself, so that a batch which breaks
+    /// the destination does not keep the hold up.
+    fn probe_entry(&self) -> Option<usize> {
+        let entries = self.entries.iter().enumerate();
+        let able = entries.filter(|(_, entry)| {
+            let is_idle = !matches!(entry.state, State::Flying(_));
+            is_idle && entry.batch.has_body() && self.route_hold(entry.batch.route()).is_none()
+        });
+        able.min_by_key(|(_, entry)| entry.batch.history.failures).map(|(at, _)| at)
+    }
+
+    /// Lets go of bodies while the exporter is held: the log has the events.
+    ///
+    /// One body stays to probe with. Where none is left, one event is rendered again.
+    fn slim(&mut self, now: Instant, outcomes: &mut Outcomes) {
+        let Some((_, since, _)) = self.gate.held() else { return };
+        if now.saturating_duration_since(since) < SLIM_AFTER {
+            return;
+        }
+        let kept = if self.settings.has_probe { None } else { self.probe_entry() };
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            let is_idle = !matches!(entry.state, State::Flying(_));
+            if is_idle && Some(at) != kept && entry.batch.has_body() {
+                entry.batch.drop_body();
+            }
+        }
+        let is_bare = kept.is_none() && !self.entries.is_empty() && self.reshaping == 0;
+        let is_flying = self.entries.iter().any(|e| matches!(e.state, State::Flying(_)));
+        if is_bare && !self.settings.has_probe && !is_flying {
+            let Entry { batch, .. } = self.entries.remove(0);
+            let level = batch.history.level;
+            let (one, rest) = batch.split_dropped(1);
+            if let Some(rest) = rest {
+                self.insert(rest, State::Ready);
+            }
+            self.ask_again(one, level, outcomes);
+        }
+    }
+
+    /// Asks the caller to render a batch's events again.
+    pub(super) fn ask_again(&mut self, batch: Batch, level: Option<Level>, out: &mut Outcomes) {
+        self.reshaping += batch.events() as u64;
+        out.reshape.push(reshape(batch, level));
+    }
+
+    pub(super) fn insert(&mut self, batch: Batch, state: State) -> BatchId {
+        self.last_id += 1;
+        let id = BatchId(self.last_id);
+        self.put(Entry { id, batch, state });
+        id
+    }
+
+    /// Puts an entry where the log's order wants it.
+    pub(super) fn put(&mut self, entry: Entry) {
+        let first = |entry: &Entry| entry.batch.items().first().map(|item| item.span.from);
+        let at = self.entries.partition_point(|other| first(other) < first(&entry));
+        self.entries.insert(at, entry);
+    }
+
+    pub(super) fn position(&self, id: BatchId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.id == id)
+    }
+
+    pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
+        self.routes.iter().find(|hold| hold.route == route)
+    }
+
+    /// Batches that could be sent now but for the gate.
+    fn ready(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| {
+            matches!(entry.state, State::Ready) && self.route_hold(entry.batch.route()).is_none()
+        })
+    }
+
+    fn next_age(&self) -> Option<Instant> {
+        let age_max = self.settings.retry.age_max?;
+        let idle = self.entries.iter().filter(|e| !matches!(e.state, State::Flying(_)));
+        idle.filter_map(|entry| Some(entry.batch.history.failed_since? + age_max)).min()
+    }
+}
+
+/// The events of a batch, to be rendered again.
+pub(super) fn reshape(batch: Batch, level: Option<Level>) -> Reshape {
+    let mut history = batch.history.clone();
+    history.level = level;
+    Reshape { route: batch.route(), level, history, items: batch.into_items() }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        for entry in &self.entries {
+            if matches!(entry.state, State::Flying(_)) {
+                self.gate.release();
+            }
+        }
+    }
+}
+
+/// Lanes of one exporter: the bits of the word that says which ones wait.
+pub const LANES_MAX: u8 = 64;
+
+/// Closed batches that wait for a slot: one to send when it is free, one being closed.
+const READY_MAX: usize = 2;
+
+/// Batches of a lane that are not accepted yet. Only splitting goes beyond it, without more bytes.
+const ENTRIES_MAX: usize = 64;
+
+/// A lane that was refused a slot is woken; this is for the case that the waker is gone.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+/// Bodies are kept this long into a hold: short ones then cost no rendering.
+const SLIM_AFTER: Duration = Duration::from_secs(10);
