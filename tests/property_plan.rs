@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use serde_json::Value;
 use shrike::event::{FieldId as F, Opening, Severity};
 use shrike::schemas::{ECS, NATIVE};
-use shrike::transform::Source::{Derived, Doc, DocText, Event, Pattern};
+use shrike::transform::Source::{Derived, Doc, DocText, Event, Part, Pattern, With};
 use shrike::transform::write::{epoch_seconds, text, value};
 use shrike::transform::{Clean, Layout, Overrides, Plan, Schema, Syntax, TEXT, escape_json, row};
 use support::unique::assert_unique;
@@ -438,6 +438,38 @@ fn allowed_fields_and_required_targets_are_all_that_is_left() {
     let plan = Plan::compile(&[&NATIVE], &overrides).expect("the schema compiles");
     let expected = r#"{"event_id":"019c322e-19b3-74cc-9a69-6aabdf855d7c","timestamp":"2026-02-06T09:00:07.987654321Z","decision":{"reason":"destination exfil.example is outside the allowlist"},"resource":{"host":"exfil.example"}}"#;
     assert_eq!(check(&opening(), &plan, record), expected);
+}
+
+#[test]
+fn a_derived_row_is_asked_without_its_fields_and_a_part_is_not() {
+    static ROWS: Schema = Schema {
+        name: "rows",
+        layout: Layout::Table(&[
+            row(
+                "derived",
+                Derived(&[F::ResourcePort], |encoder, _| {
+                    encoder.quoted(b"none");
+                    true
+                }),
+            ),
+            row(
+                "in.part",
+                Part(&[F::ResourcePort], |encoder, _| {
+                    encoder.quoted(b"some");
+                    true
+                }),
+            ),
+            row("in.with", With(&[F::ResourcePort], "1")),
+        ]),
+        ..Schema::BASE
+    };
+    let mut samples = include_str!("fixtures/security-events.jsonl").lines();
+    let plan = compile(&[&ROWS]);
+    let without = samples.next().expect("the samples have 30 lines");
+    let with = samples.nth(1).expect("the samples have 30 lines");
+    assert_eq!(check(&opening(), &plan, without), r#"{"derived":"none"}"#);
+    let expected = r#"{"derived":"none","in":{"part":"some","with":1}}"#;
+    assert_eq!(check(&opening(), &plan, with), expected);
 }
 
 #[test]
