@@ -65,7 +65,7 @@ pub(super) fn expand(
     mistakes: &mut Mistakes,
 ) {
     match &mut node.body {
-        Body::Null => {}
+        Body::Null | Body::Broken => {}
         Body::Scalar(scalar) => match names.expand(&scalar.text) {
             Ok(None) => {}
             Ok(Some(text)) => {
@@ -74,8 +74,7 @@ pub(super) fn expand(
             }
             Err(wrong) => {
                 mistakes.add(Mistake::new(node.at.clone(), path.as_str(), wrong));
-                // One mistake is enough: nothing below may complain about the reference's text.
-                node.body = Body::Null;
+                node.body = Body::Broken;
             }
         },
         Body::List(nodes) => {

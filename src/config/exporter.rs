@@ -18,6 +18,7 @@ use crate::deliver::{
     TlsVersion, Vendor,
 };
 use crate::event::Severity;
+use crate::schemas;
 use crate::transform::Format;
 
 /// What every exporter is read against.
@@ -169,7 +170,8 @@ impl Build<'_, '_> {
         };
         let routes = self.routes(table);
         // After another mistake the destination would complain about what is only misspelled.
-        if values.is_on("enabled") && self.mistakes.count() == self.before {
+        let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
+        if values.is_on("enabled") && is_whole {
             self.vendor_rules(&settings.options);
         }
         Exporter { settings, filter: self.filter(), routes }
@@ -219,7 +221,9 @@ impl Build<'_, '_> {
 
     fn format(&mut self) -> Format {
         let values = self.values;
-        let formats = self.vendor.formats;
+        // A destination may name formats for which there is no schema yet.
+        let exists = |format: &&Format| schemas::by_format(**format).is_some();
+        let formats: Vec<Format> = self.vendor.formats.iter().filter(exists).copied().collect();
         let own = formats.first().copied().unwrap_or(Format::Native);
         let wanted = match values.text("format") {
             Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),
@@ -345,9 +349,11 @@ impl Build<'_, '_> {
         }
         let is_taken = encoding == Encoding::Identity || self.vendor.encodings.contains(&encoding);
         if !is_taken {
-            let words: Vec<&str> = self.vendor.encodings.iter().map(|e| word_of(*e)).collect();
+            let encodings = self.vendor.encodings.iter().map(|encoding| word_of(*encoding));
+            let words: Vec<&str> = encodings.filter(|word| *word != "none").collect();
+            let words: Vec<&str> = words.into_iter().chain(["none"]).collect();
             let words = super::key::one_of(&words);
-            self.rule(key, format!("{} takes {words} or none", self.vendor.name));
+            self.rule(key, format!("{} takes {words}", self.vendor.name));
         }
         let level = values.number("compression.level").unwrap_or(1);
         if level > 9 && encoding != Encoding::Zstd {

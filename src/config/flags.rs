@@ -193,7 +193,7 @@ fn descend<'a>(place: &'a mut Node, step: &str, at: &At) -> Result<&'a mut Node,
             entries[index].at = at.clone();
             Ok(&mut entries[index].node)
         }
-        Body::Null | Body::Scalar(_) => unreachable!("made a map above"),
+        Body::Null | Body::Broken | Body::Scalar(_) => unreachable!("made a map above"),
     }
 }
 

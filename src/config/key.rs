@@ -261,7 +261,7 @@ impl Kind {
             Self::Mappings => "a map from event fields to document keys".to_owned(),
             Self::Mitre => "a map from guard or event type to {tactic, technique}".to_owned(),
             Self::Start => "earliest, latest or a time such as 2026-01-31T12:00:00Z".to_owned(),
-            Self::Compression => format!("true, false, or {}", one_of(ENCODINGS)),
+            Self::Compression => format!("true, false, {}", one_of(ENCODINGS)),
             Self::Proxy => "none, env or a URL".to_owned(),
             Self::Inputs => "a list of inputs".to_owned(),
             Self::Exporters => "a map from names to exporters".to_owned(),

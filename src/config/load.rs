@@ -11,11 +11,12 @@ use super::table::{INPUT, TOP};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
-    Config, Enrichment, Error, Global, Input, LogFormat, LogIo, LogLevel, LogSettings, Mistake,
-    Mistakes, PipelineSettings, SchemaSettings, Wrong,
+    Config, Enrichment, Error, Global, Input, LogFormat, LogLevel, Mistake, Mistakes,
+    PipelineSettings, SchemaSettings, Wrong,
 };
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
+use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
 use crate::transform::Format;
 
 /// Where a configuration comes from.
@@ -253,27 +254,32 @@ impl Resolve<'_, '_> {
         }
     }
 
-    fn log(&mut self, state_dir: &Path) -> LogSettings {
+    fn log(&mut self, state_dir: &Path) -> LogOptions {
         let values = self.values;
         let segment_bytes = values.int("log.segment_bytes").unwrap_or(0);
         if !segment_bytes.is_multiple_of(STRIPE_BYTES) {
             self.rule("log.segment_bytes", "expected a multiple of 1MiB".to_owned());
         }
         let bytes_max = values.int("log.max_bytes").unwrap_or(0);
-        let keep_bytes = values.int("log.keep.bytes").unwrap_or(0);
-        if keep_bytes > bytes_max {
-            let key = if values.is_written("log.keep.bytes") {
-                "log.keep.bytes"
-            } else {
-                "log.max_bytes"
-            };
-            self.rule(key, "`log.keep.bytes` is more than `log.max_bytes`".to_owned());
+        let mut keep_bytes = values.int("log.keep.bytes").unwrap_or(0);
+        if keep_bytes > bytes_max && values.is_written("log.keep.bytes") {
+            self.rule("log.keep.bytes", "is more than `log.max_bytes`".to_owned());
         }
+        keep_bytes = keep_bytes.min(bytes_max);
         if segment_bytes.saturating_mul(2) > bytes_max {
-            let wrong = "holds fewer than two segments of `log.segment_bytes`";
+            let wrong = "holds fewer than two segments; raise it or lower `log.segment_bytes`";
             self.rule("log.max_bytes", wrong.to_owned());
         }
-        LogSettings {
+        let event_bytes_max = values.int("pipeline.max_event_bytes").unwrap_or(0);
+        if event_bytes_max + STRIPE_BYTES > segment_bytes {
+            let key = match values.is_written("pipeline.max_event_bytes") {
+                true => "pipeline.max_event_bytes",
+                false => "log.segment_bytes",
+            };
+            let wrong = "a segment must hold an event of `pipeline.max_event_bytes` and 1MiB more";
+            self.rule(key, wrong.to_owned());
+        }
+        LogOptions {
             dir: self.path("log.dir", state_dir),
             segment_bytes,
             sync_interval: values.span("log.sync_ms").unwrap_or_default(),
@@ -282,9 +288,9 @@ impl Resolve<'_, '_> {
             keep_age: values.span("log.keep.age").unwrap_or_default(),
             bytes_max,
             io: match values.text("log.io").as_deref() {
-                Some("io_uring") => LogIo::IoUring,
-                Some("syscalls") => LogIo::Syscalls,
-                _ => LogIo::Auto,
+                Some("io_uring") => IoChoice::IoUring,
+                Some("syscalls") => IoChoice::Syscalls,
+                _ => IoChoice::Auto,
             },
         }
     }
@@ -377,6 +383,3 @@ inputs:
 exporters:
   stdout: {}
 ";
-
-/// Size of a stripe of the log (`design.md` 2).
-const STRIPE_BYTES: u64 = 1 << 20;

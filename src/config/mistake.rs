@@ -112,7 +112,7 @@ pub enum Wrong {
     #[error("{0}")]
     Reference(String),
     /// A type that is no destination.
-    #[error("unknown exporter type{}", Known(.nearest.as_deref(), .known))]
+    #[error("unknown exporter type{}", Types(.nearest.as_deref(), .known))]
     Type {
         /// The existing type that is spelled most like it.
         nearest: Option<String>,
@@ -133,6 +133,18 @@ impl fmt::Display for Known<'_> {
             (Some(nearest), _) => write!(f, "; did you mean `{nearest}`?"),
             (None, []) => Ok(()),
             (None, known) => write!(f, "; expected one of: {}", known.join(", ")),
+        }
+    }
+}
+
+/// The tail of an error about a type.
+struct Types<'a>(Option<&'a str>, &'a [String]);
+
+impl fmt::Display for Types<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+            None => write!(f, "; set `type` to one of: {}", self.1.join(", ")),
         }
     }
 }

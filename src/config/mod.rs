@@ -7,6 +7,7 @@
 //! [`Text`] is a file or the embedded default; [`Config::load`] reads it with the flags. All
 //! mistakes are reported at once, each with its place, and none repeats a secret.
 
+mod assemble;
 mod expand;
 mod exporter;
 mod flags;
@@ -15,6 +16,7 @@ mod load;
 mod mistake;
 mod parse;
 mod read;
+mod reference;
 mod resolved;
 mod shared;
 mod table;
@@ -22,15 +24,17 @@ mod text;
 pub mod time;
 mod value;
 
+pub use assemble::Host;
 pub use expand::{Lookup, System};
 pub use exporter::keys_of;
 pub use flags::{Flag, Flags};
 pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
+pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, FilterSettings, Global, Input, LogFormat, LogIo, LogLevel,
-    LogSettings, PipelineSettings, RouteSettings, SchemaSettings,
+    Config, Enrichment, Exporter, FilterSettings, Global, Input, LogFormat, LogLevel,
+    PipelineSettings, RouteSettings, SchemaSettings,
 };
 pub use shared::{FILTER, ROUTING, SHARED};
 pub use table::{INPUT, TOP};

@@ -268,10 +268,17 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Exporters
                 | Kind::Routes
         );
-    let found = match (is_open, scalar.text.is_empty()) {
-        (_, true) => "an empty text".to_owned(),
-        (true, _) => format!("`{}`", shown(&scalar.text)),
-        (false, _) => "another text".to_owned(),
+    let has_control = scalar.text.chars().any(char::is_control);
+    let found = match is_open {
+        _ if scalar.text.is_empty() => "an empty text".to_owned(),
+        true => format!("`{}`", shown(&scalar.text)),
+        false if matches!(kind, Kind::Text(_) | Kind::Path) && has_control => {
+            "one with a control character".to_owned()
+        }
+        false if matches!(kind, Kind::Text(_) | Kind::Path) => {
+            format!("one of {} bytes", scalar.text.len())
+        }
+        false => "another text".to_owned(),
     };
     let words = match kind {
         Kind::Choice(words) | Kind::ChoiceOrList(words) => words,

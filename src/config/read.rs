@@ -20,7 +20,7 @@ pub(super) fn read(
     let mut walk = Walk { table, names, values: &mut values, mistakes };
     match &node.body {
         Body::Map(entries) => walk.map(entries, ""),
-        Body::Null => {}
+        Body::Null | Body::Broken => {}
         _ => walk.expect_map(node, ""),
     }
     for key in table {
@@ -55,6 +55,10 @@ impl Walk<'_, '_> {
                     self.mistake(entry, prefix, wrong);
                 }
                 (_, _, Body::Null) => {}
+                (Some(key), _, Body::Broken) => {
+                    self.values.broken.insert(key.path);
+                }
+                (_, _, Body::Broken) => {}
                 (key, true, Body::Map(entries)) if key.is_none_or(|key| !key.kind.is_map()) => {
                     self.map(entries, &path);
                 }
@@ -67,7 +71,10 @@ impl Walk<'_, '_> {
     fn leaf(&mut self, key: &Key, entry: &Entry, spelling: String) {
         let place = join(&self.values.place, &spelling);
         let mut parse = Parse { names: self.names, mistakes: self.mistakes };
-        let Some(mut value) = parse.value(key.kind, &entry.node, &place) else { return };
+        let Some(mut value) = parse.value(key.kind, &entry.node, &place) else {
+            self.values.broken.insert(key.path);
+            return;
+        };
         if let (true, Value::Bool(yes)) = (key.is_opposite(&spelling), &mut value) {
             *yes = !*yes;
         }

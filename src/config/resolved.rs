@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Severity, Technique};
+use crate::log::LogOptions;
 use crate::transform::Format;
 
 /// A configuration without mistakes, defaults filled in.
@@ -23,7 +24,7 @@ pub struct Config {
     /// Bytes of unsettled batches over all exporters.
     pub in_flight_bytes: u64,
     /// The event log.
-    pub log: LogSettings,
+    pub log: LogOptions,
     /// Where events come from.
     pub inputs: Vec<Input>,
     /// Where events go, enabled ones only, sorted by name.
@@ -116,38 +117,6 @@ pub struct PipelineSettings {
     pub quarantine_bytes_max: u64,
     /// Worker threads; `None` is one per core.
     pub workers: Option<usize>,
-}
-
-/// The event log.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// Its directory.
-    pub dir: PathBuf,
-    /// Size of a segment file, a multiple of the stripe.
-    pub segment_bytes: u64,
-    /// Longest wait for a group commit.
-    pub sync_interval: Duration,
-    /// Bytes that start one at once.
-    pub sync_bytes: u64,
-    /// Log that is kept after every exporter has passed it, in bytes.
-    pub keep_bytes: u64,
-    /// And in time.
-    pub keep_age: Duration,
-    /// Hard bound.
-    pub bytes_max: u64,
-    /// How it is written.
-    pub io: LogIo,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogIo {
-    /// io_uring where it works, else system calls.
-    Auto,
-    /// io_uring or an error.
-    IoUring,
-    /// System calls.
-    Syscalls,
 }
 
 /// Where events come from.

@@ -130,7 +130,7 @@ pub const TOP: &[Key] = &[
     key("log.dir", Kind::Path, Is("${state_dir}/log"), "Directory of the event log, mode 0700."),
     key(
         "log.segment_bytes",
-        Kind::Size(1 << 20, 16 << 30),
+        Kind::Size(2 << 20, 16 << 30),
         Is("256MiB"),
         "Size of a segment file, a multiple of 1MiB.",
     ),

@@ -26,6 +26,8 @@ pub(super) struct Node {
 pub(super) enum Body {
     /// Nothing: `null`, `~` or no text. It counts as not written.
     Null,
+    /// A value whose reference does not hold; told already, so nothing more is said about it.
+    Broken,
     /// One value.
     Scalar(Scalar),
     /// Several, in order.
@@ -110,8 +112,8 @@ impl Node {
     /// What it is, in a word for errors.
     pub(super) fn word(&self) -> &'static str {
         match self.body {
-            Body::Null => "nothing",
-            Body::Scalar(_) => "one value",
+            Body::Null | Body::Broken => "nothing",
+            Body::Scalar(_) => "a single value",
             Body::List(_) => "a list",
             Body::Map(_) => "a map",
         }
@@ -309,7 +311,7 @@ fn count(node: &Node) -> usize {
     1 + match &node.body {
         Body::List(nodes) => nodes.iter().map(count).sum(),
         Body::Map(entries) => entries.iter().map(|entry| count(&entry.node)).sum(),
-        Body::Null | Body::Scalar(_) => 0,
+        Body::Null | Body::Broken | Body::Scalar(_) => 0,
     }
 }
 

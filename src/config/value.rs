@@ -70,6 +70,8 @@ pub(super) struct Values {
     pub(super) at: At,
     pub(super) written: BTreeMap<&'static str, Found>,
     pub(super) defaults: BTreeMap<&'static str, Value>,
+    /// Keys whose value is a mistake that was told.
+    pub(super) broken: BTreeSet<&'static str>,
     /// Keys that somebody asked for: a key that nobody asks for would be accepted without effect.
     asked: RefCell<BTreeSet<&'static str>>,
 }
@@ -81,6 +83,7 @@ impl Values {
             at,
             written: BTreeMap::new(),
             defaults: BTreeMap::new(),
+            broken: BTreeSet::new(),
             asked: RefCell::default(),
         }
     }
@@ -94,10 +97,10 @@ impl Values {
         }
     }
 
-    /// Whether a key was written.
+    /// Whether a key was written, even if wrongly.
     pub(super) fn is_written(&self, key: &'static str) -> bool {
         self.asked.borrow_mut().insert(key);
-        self.written.contains_key(key)
+        self.written.contains_key(key) || self.broken.contains(key)
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<String> {

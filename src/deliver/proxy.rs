@@ -295,8 +295,9 @@ mod tests {
 
     #[test]
     fn the_environment_chooses_by_scheme_and_case() {
+        type Variables<'a> = &'a [(&'a str, &'a str)];
         // Variables, https?, the port of the proxy that is taken.
-        let cases: [(&[(&str, &str)], bool, Option<u16>); 9] = [
+        let cases: [(Variables<'_>, bool, Option<u16>); 9] = [
             (&[], true, None),
             (&[("HTTPS_PROXY", "http://p:1")], true, Some(1)),
             (&[("HTTPS_PROXY", "http://p:1")], false, None),

@@ -275,9 +275,7 @@ impl<'a> Judge<'a> {
         }
         if self.opening.options.ingested_at && !self.has(F::IngestedAt) {
             let start = self.arena.len();
-            self.arena.push(b'"');
             time::write_millis(received, self.arena);
-            self.arena.push(b'"');
             self.out.places[F::IngestedAt as usize] = appended(self.arena, start);
         }
         Ok(())
@@ -291,9 +289,7 @@ impl<'a> Judge<'a> {
         }
         self.kept.fields |= id.bit();
         let start = self.arena.len();
-        self.arena.push(b'"');
         time::write(stamp.time, self.arena);
-        self.arena.push(b'"');
         self.replace(id, start);
     }
 
@@ -444,19 +440,19 @@ impl<'a> Judge<'a> {
 
     /// Labels that are not all strings, may repeat, or are joined by configured ones.
     fn rewrite_labels(&mut self, found: &Found) {
-        let mut once = self.json(F::Labels).to_vec();
-        if found.may_repeat {
-            let mut rest = Vec::new();
-            if rewrite::without_repeats(&once, &mut rest) {
-                self.flags.insert(Class::DuplicateKey);
-                once = rest;
-            }
+        // Labels still lie in the record: nothing replaces them before.
+        let labels = self.out.places[F::Labels as usize].bytes(self.record, &[]);
+        let mut once = Vec::new();
+        let repeated = found.may_repeat && rewrite::without_repeats(labels, &mut once);
+        if repeated {
+            self.flags.insert(Class::DuplicateKey);
         }
         if found.odd_label {
             self.flags.insert(Class::LabelType);
         }
         let start = self.arena.len();
-        rewrite::labels(&once, &self.opening.labels, self.arena);
+        let labels = if repeated { &once } else { labels };
+        rewrite::labels(labels, &self.opening.labels, self.arena);
         self.replace(F::Labels, start);
     }
 

@@ -2,6 +2,8 @@
 
 use super::enrich::{Constant, Constants, Technique, Techniques};
 use super::judge::Judge;
+use super::rewrite::{LABELS_MAX, Label};
+use super::scan::Specials;
 use super::walk::walk;
 use super::{Class, FieldId, Frame, Opened, Severity, repair, rewrite};
 
@@ -12,7 +14,7 @@ pub struct OpeningOptions {
     pub environment: Option<String>,
     /// `session.tenant_id` of events that have none.
     pub tenant_id: Option<String>,
-    /// Labels of every event; those of the event win.
+    /// Labels of every event, 64 at most; those of the event win.
     pub labels: Vec<(String, String)>,
     /// `session.id` of events where it is blank.
     pub session_id: String,
@@ -71,8 +73,8 @@ pub struct Opening {
     pub(super) constants: Constants,
     pub(super) environment: Option<Constant>,
     pub(super) tenant_id: Option<Constant>,
-    /// The configured labels: JSON texts of keys (without quotes) and values.
-    pub(super) labels: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The configured labels.
+    pub(super) labels: Vec<Label>,
     /// The same as one object.
     pub(super) labels_object: Option<Constant>,
     pub(super) session_id: Constant,
@@ -95,12 +97,17 @@ impl Opening {
             rewrite::quote(text.as_bytes(), &mut json);
             json
         };
-        let labels: Vec<(Vec<u8>, Vec<u8>)> = options
+        let labels: Vec<Label> = options
             .labels
             .iter()
-            .map(|(key, text)| {
-                let key = quoted(key);
-                (key[1..key.len() - 1].to_vec(), quoted(text))
+            .take(LABELS_MAX)
+            .map(|(name, text)| {
+                let key = quoted(name);
+                Label {
+                    name: name.as_bytes().to_vec(),
+                    key: key[1..key.len() - 1].to_vec(),
+                    value: quoted(text),
+                }
             })
             .collect();
         let labels_object = (!labels.is_empty()).then(|| {
@@ -179,10 +186,13 @@ impl Opening {
         if record.len() > RECORD_BYTES_MAX {
             return Err(refused(Class::Oversize, RECORD_BYTES_MAX));
         }
-        if let Err(at) = repair::check_utf8(record) {
-            return Err(refused(Class::InvalidUtf8, at));
+        let specials = Specials::new(record);
+        if !specials.ascii
+            && let Err(error) = str::from_utf8(record)
+        {
+            return Err(refused(Class::InvalidUtf8, error.valid_up_to()));
         }
-        let found = walk(record, self.options.depth_max, &mut out.places)
+        let found = walk(&specials, self.options.depth_max, &mut out.places)
             .map_err(|(class, at)| refused(class, at))?;
         if found.lone {
             return Err(refused(Class::LoneSurrogate, 0));

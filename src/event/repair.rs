@@ -26,16 +26,6 @@ impl Repaired {
     }
 }
 
-/// Checks that the text is UTF-8; `Err` says where it is not.
-#[inline]
-pub(super) fn check_utf8(text: &[u8]) -> Result<(), usize> {
-    // Most events are ASCII, and that is cheaper to see.
-    if text.is_ascii() {
-        return Ok(());
-    }
-    str::from_utf8(text).map(drop).map_err(|error| error.valid_up_to())
-}
-
 /// What repairs make of a text that was refused as `class`; `None` when there is nothing to repair.
 ///
 /// Bytes that are not UTF-8 become U+FFFD, as does half of a surrogate pair; NULs before the object

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::home::{Group, Member, is_same_key, lookup};
-use super::json::{Json, unit_after};
+use super::json::{After, Json, Keys, unit_after};
+use super::scan::Specials;
 use super::{Class, Classes, FieldId as F, Place};
 
 /// Levels of a text that was checked already: more than opening ever lets pass.
@@ -30,37 +31,49 @@ impl Entry<'_> {
     }
 }
 
+/// Calls with each member of an object, in the order of the text; returns early when it is none.
+fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<()> {
+    if object.first() != Some(&b'{') {
+        return None;
+    }
+    let specials = Specials::new(object);
+    let mut json = Json::new(&specials, DEPTH_MAX);
+    let mut after = json.open(0, 1).ok()?;
+    while let After::Next(at) = after {
+        let (key, escaped, start) = json.key(at).ok()?;
+        let end = json.value(start, 1, Keys::NONE).ok()?;
+        call(Entry { key, escaped, value: &object[start..end] });
+        after = json.after_member(end).ok()?;
+    }
+    Some(())
+}
+
 /// The members of an object, in the order of the text.
-pub(super) fn entries(object: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    let mut json = Json::new(object, DEPTH_MAX);
-    let mut more = json.peek() == b'{' && json.open(1).unwrap_or(false);
-    std::iter::from_fn(move || {
-        if !more {
-            return None;
-        }
-        let (key, escaped) = json.key().ok()?;
-        let start = json.at;
-        json.value(1).ok()?;
-        let value = &object[start..json.at];
-        more = json.more().unwrap_or(false);
-        Some(Entry { key, escaped, value })
-    })
+pub(super) fn entries(object: &[u8]) -> Vec<Entry<'_>> {
+    let mut entries = Vec::new();
+    each_entry(object, |entry| entries.push(entry));
+    entries
 }
 
 /// The elements of an array, in the order of the text.
-pub(super) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut json = Json::new(array, DEPTH_MAX);
-    let mut more = json.peek() == b'[' && json.open(1).unwrap_or(false);
-    std::iter::from_fn(move || {
-        if !more {
+pub(super) fn elements(array: &[u8]) -> Vec<&[u8]> {
+    fn read<'a>(array: &'a [u8], elements: &mut Vec<&'a [u8]>) -> Option<()> {
+        if array.first() != Some(&b'[') {
             return None;
         }
-        let start = json.at;
-        json.value(1).ok()?;
-        let value = &array[start..json.at];
-        more = json.more_until(b']').unwrap_or(false);
-        Some(value)
-    })
+        let specials = Specials::new(array);
+        let mut json = Json::new(&specials, DEPTH_MAX);
+        let mut after = json.open(0, 1).ok()?;
+        while let After::Next(start) = after {
+            let end = json.value(start, 1, Keys::NONE).ok()?;
+            elements.push(&array[start..end]);
+            after = json.after_element(end).ok()?;
+        }
+        Some(())
+    }
+    let mut elements = Vec::new();
+    read(array, &mut elements);
+    elements
 }
 
 /// The bytes that the text of a JSON string stands for; halves of surrogate pairs become U+FFFD.
@@ -124,7 +137,7 @@ pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
 pub(super) fn without_repeats(value: &[u8], out: &mut Vec<u8>) -> bool {
     match value.first() {
         Some(b'{') => {
-            let members: Vec<Entry<'_>> = entries(value).collect();
+            let members = entries(value);
             let keys = members.iter().map(|entry| unescape(entry.key));
             let last: HashMap<Vec<u8>, usize> = keys.zip(0..).collect();
             let mut kept: Vec<usize> = last.into_values().collect();
@@ -142,7 +155,7 @@ pub(super) fn without_repeats(value: &[u8], out: &mut Vec<u8>) -> bool {
         Some(b'[') => {
             let mut repeated = false;
             out.push(b'[');
-            for (n, element) in elements(value).enumerate() {
+            for (n, element) in elements(value).into_iter().enumerate() {
                 comma(n, out);
                 repeated |= without_repeats(element, out);
             }
@@ -160,23 +173,38 @@ pub(super) fn without_repeats(value: &[u8], out: &mut Vec<u8>) -> bool {
 pub(super) fn metadata(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'{');
     if value.first() == Some(&b'{') {
-        let foreign = entries(value).filter(|entry| !entry.is(b"shrike"));
-        for (n, entry) in foreign.enumerate() {
-            comma(n, out);
-            member(entry.key, entry.value, out);
-        }
+        let mut n = 0;
+        each_entry(value, |entry| {
+            if !entry.is(b"shrike") {
+                comma(n, out);
+                member(entry.key, entry.value, out);
+                n += 1;
+            }
+        });
     } else {
         member(b"value", value, out);
     }
     out.push(b'}');
 }
 
-/// Appends the labels, each value made a string, and those of `configured` (JSON texts of keys and
-/// values) that the event does not have itself.
-pub(super) fn labels(value: &[u8], configured: &[(Vec<u8>, Vec<u8>)], out: &mut Vec<u8>) {
+/// A configured label: its key, plain and as JSON text without quotes, and its value as JSON text.
+#[derive(Clone, Debug)]
+pub(super) struct Label {
+    pub name: Vec<u8>,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+/// Configured labels, at most; a set of them is a mask.
+pub(super) const LABELS_MAX: usize = 64;
+
+/// Appends the labels, each value made a string, and the configured ones that the event does not have
+/// itself. It does not allocate: configured labels are merged into each event that has some.
+pub(super) fn labels(value: &[u8], configured: &[Label], out: &mut Vec<u8>) {
     let mut n = 0;
+    let mut seen = 0_u64;
     out.push(b'{');
-    for entry in entries(value) {
+    each_entry(value, |entry| {
         comma(n, out);
         key(entry.key, out);
         match entry.value.first() {
@@ -184,12 +212,14 @@ pub(super) fn labels(value: &[u8], configured: &[(Vec<u8>, Vec<u8>)], out: &mut 
             _ => quote(entry.value, out),
         }
         n += 1;
-    }
-    for (name, text) in configured {
-        let plain = unescape(name);
-        if !entries(value).any(|entry| entry.is(&plain)) {
+        for (i, label) in configured.iter().take(LABELS_MAX).enumerate() {
+            seen |= u64::from(entry.is(&label.name)) << i;
+        }
+    });
+    for (i, label) in configured.iter().take(LABELS_MAX).enumerate() {
+        if seen & 1 << i == 0 {
             comma(n, out);
-            member(name, text, out);
+            member(&label.key, &label.value, out);
             n += 1;
         }
     }
@@ -214,7 +244,7 @@ pub(super) struct Remarks<'a> {
 /// The flags that intake wrote; names of later versions are not flags of ours.
 fn mapped_flags(shrike: &[u8]) -> Classes {
     let mut flags = Classes::NONE;
-    let listed = entries(shrike).filter(|entry| entry.is(b"flags"));
+    let listed = entries(shrike).into_iter().filter(|entry| entry.is(b"flags"));
     for name in listed.flat_map(|entry| elements(entry.value)) {
         let is_it = |class: &Class| name[1..name.len() - 1] == *class.name().as_bytes();
         if let Some(&class) = Class::ALL.iter().filter(|_| name.len() > 2).find(|c| is_it(c)) {
@@ -228,7 +258,7 @@ fn mapped_flags(shrike: &[u8]) -> Classes {
 /// those that intake wrote.
 pub(super) fn shrike(remarks: &Remarks<'_>, out: &mut Vec<u8>) -> Classes {
     let start = out.len();
-    let mapped: Vec<Entry<'_>> = remarks.mapped.map(|it| entries(it).collect()).unwrap_or_default();
+    let mapped = remarks.mapped.map(entries).unwrap_or_default();
     let find = |name: &[u8]| mapped.iter().find(|entry| entry.is(name)).map(|entry| entry.value);
     let flags = remarks.mapped.map_or(remarks.flags, |it| mapped_flags(it).union(remarks.flags));
     let mut n = 0;

@@ -67,57 +67,56 @@ pub(super) fn parse(text: &[u8]) -> Option<Stamp> {
     Some(Stamp { time: Time { secs, nanos }, form })
 }
 
-/// Appends the instant as RFC 3339 in UTC with the shortest of 0, 3, 6 or 9 fraction digits that is
-/// exact.
+/// Appends the instant as a JSON string: RFC 3339 in UTC with the shortest of 0, 3, 6 or 9 fraction
+/// digits that is exact.
 pub(super) fn write(time: Time, out: &mut Vec<u8>) {
-    let digits = match time.nanos {
-        0 => 0,
-        n if n.is_multiple_of(1_000_000) => 3,
-        n if n.is_multiple_of(1_000) => 6,
-        _ => 9,
-    };
-    write_digits(time, digits, out);
+    let text = text(time);
+    match time.nanos {
+        0 => out.extend_from_slice(&text[..20]),
+        n if n.is_multiple_of(1_000_000) => out.extend_from_slice(&text[..24]),
+        n if n.is_multiple_of(1_000) => out.extend_from_slice(&text[..27]),
+        _ => out.extend_from_slice(&text[..30]),
+    }
+    out.extend_from_slice(b"Z\"");
 }
 
-/// Appends the instant with exactly three fraction digits, cut off.
+/// Appends the instant as a JSON string with exactly three fraction digits, the rest cut off.
 #[inline]
 pub(super) fn write_millis(time: Time, out: &mut Vec<u8>) {
-    write_digits(time, 3, out);
+    let text = text(time);
+    let mut short = [0; 26];
+    short[..24].copy_from_slice(&text[..24]);
+    short[24..].copy_from_slice(b"Z\"");
+    out.extend_from_slice(&short);
 }
 
-/// Appends the instant with this many fraction digits, at most nine.
-#[inline]
-fn write_digits(time: Time, fraction_digits: usize, out: &mut Vec<u8>) {
+/// The instant with nine fraction digits, after a quote and before the zone.
+#[inline(always)]
+fn text(time: Time) -> [u8; 30] {
     // Years outside 0000 to 9999 have no RFC 3339 text; the nearest one has.
     let secs = time.secs.clamp(YEAR_0, YEAR_10000 - 1);
     let (day, second) = (secs.div_euclid(DAY), secs.rem_euclid(DAY) as u32);
     let (year, month, day) = date(day);
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let mut text = *b"\"0000-00-00T00:00:00.000000000";
     let mut put = |at: usize, value: u32| {
         text[at] = b'0' + (value / 10) as u8;
         text[at + 1] = b'0' + (value % 10) as u8;
     };
-    put(0, year / 100);
-    put(2, year % 100);
-    put(5, month);
-    put(8, day);
-    put(11, second / 3600);
-    put(14, second / 60 % 60);
-    put(17, second % 60);
-    if fraction_digits == 0 {
-        out.extend_from_slice(&text[..19]);
-        out.push(b'Z');
-        return;
-    }
+    put(1, year / 100);
+    put(3, year % 100);
+    put(6, month);
+    put(9, day);
+    put(12, second / 3600);
+    put(15, second / 60 % 60);
+    put(18, second % 60);
     let (millis, micros, nanos) =
         (time.nanos / 1_000_000, time.nanos / 1_000 % 1_000, time.nanos % 1_000);
-    for (at, part) in [(20, millis), (23, micros), (26, nanos)] {
+    for (at, part) in [(21, millis), (24, micros), (27, nanos)] {
         text[at] = b'0' + (part / 100) as u8;
         text[at + 1] = b'0' + (part / 10 % 10) as u8;
         text[at + 2] = b'0' + (part % 10) as u8;
     }
-    text[20 + fraction_digits] = b'Z';
-    out.extend_from_slice(&text[..=20 + fraction_digits]);
+    text
 }
 
 /// The fraction after the seconds: nanoseconds (further digits cut off), and how many digits.
@@ -279,7 +278,7 @@ mod tests {
             let time = Time { secs: day * DAY + 45_296, nanos: 120_000_000 };
             let mut text = Vec::new();
             write(time, &mut text);
-            let stamp = parse(&text).expect("what is written is a time");
+            let stamp = parse(&text[1..text.len() - 1]).expect("what is written is a time");
             assert_eq!((stamp.time, stamp.form), (time, Form::Canonical));
         }
     }
@@ -287,7 +286,7 @@ mod tests {
     #[test]
     fn a_year_without_a_text_becomes_the_nearest_one() {
         for (secs, expected) in
-            [(i64::MIN, "0000-01-01T00:00:00Z"), (i64::MAX, "9999-12-31T23:59:59Z")]
+            [(i64::MIN, "\"0000-01-01T00:00:00Z\""), (i64::MAX, "\"9999-12-31T23:59:59Z\"")]
         {
             let mut text = Vec::new();
             write(Time { secs, nanos: 0 }, &mut text);
@@ -298,10 +297,10 @@ mod tests {
     #[test]
     fn fractions_are_the_shortest_exact_group() {
         for (nanos, expected) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (120_000_000, "1970-01-01T00:00:00.120Z"),
-            (1_000, "1970-01-01T00:00:00.000001Z"),
-            (1, "1970-01-01T00:00:00.000000001Z"),
+            (0, "\"1970-01-01T00:00:00Z\""),
+            (120_000_000, "\"1970-01-01T00:00:00.120Z\""),
+            (1_000, "\"1970-01-01T00:00:00.000001Z\""),
+            (1, "\"1970-01-01T00:00:00.000000001Z\""),
         ] {
             let mut text = Vec::new();
             write(Time { secs: 0, nanos }, &mut text);

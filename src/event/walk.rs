@@ -5,7 +5,8 @@
 //! remains (other orders, unknown members, keys with escapes) goes through a general loop.
 
 use super::home::{Group, Member, is_same_key, lookup};
-use super::json::{Json, Step};
+use super::json::{After, Json, Keys, Step};
+use super::scan::Specials;
 use super::{Class, FieldId as F, Place};
 
 /// What one pass over a record found, beside the places.
@@ -15,7 +16,7 @@ pub(super) struct Found {
     pub present: u64,
     /// Fields whose value is not of the expected type.
     pub odd: u64,
-    /// Strings that are empty or start with a blank or a backslash: perhaps blank.
+    /// Strings that are empty, start with a blank or carry a backslash: perhaps blank.
     pub perhaps_blank: u64,
     /// Fields whose text carries a backslash.
     pub escaped: u64,
@@ -43,24 +44,24 @@ pub(super) struct Found {
 /// and the byte where reading stopped.
 #[inline]
 pub(super) fn walk(
-    text: &[u8],
+    specials: &Specials<'_>,
     depth_max: usize,
     places: &mut [Place; F::COUNT],
 ) -> Result<Found, (Class, usize)> {
     *places = [Place::default(); F::COUNT];
-    let json = Json::new(text, depth_max);
+    let json = Json::new(specials, depth_max);
     let mut walk = Walk { json, places, found: Found::default() };
     match walk.record() {
         Ok(()) => {
             let Walk { json, found, .. } = walk;
             Ok(Found { may_repeat: json.suspect, lone: json.lone, ..found })
         }
-        Err(class) => Err((class, walk.json.at)),
+        Err(class) => Err((class, walk.json.stopped_at)),
     }
 }
 
 struct Walk<'a> {
-    json: Json<'a>,
+    json: Json<'a, 'a>,
     places: &'a mut [Place; F::COUNT],
     found: Found,
 }
@@ -68,28 +69,36 @@ struct Walk<'a> {
 impl Walk<'_> {
     #[inline(always)]
     fn record(&mut self) -> Step {
-        self.json.blanks();
-        if self.json.peek() != b'{' {
-            return Err(self.json.no_object());
+        let at = self.json.blanks(0);
+        if self.json.byte(at) != b'{' {
+            return Err(self.json.no_object(at));
         }
-        self.object(Group::Root, 1, Self::root_in_order)?;
-        self.json.blanks();
-        if self.json.is_at_end() { Ok(()) } else { Err(Class::TrailingData) }
+        let end = self.object(Group::Root, at, 1, Self::root_in_order)?;
+        let end = self.json.blanks(end);
+        if end < self.json.text.len() {
+            return Err(self.json.stop(end, Class::TrailingData));
+        }
+        Ok(())
     }
 
     /// An object whose members have canonical homes; `in_order` reads those that come in canonical
-    /// order and says whether any are left.
+    /// order.
     #[inline(always)]
     fn object(
         &mut self,
         group: Group,
+        at: usize,
         depth: usize,
-        in_order: impl FnOnce(&mut Self) -> Step<bool>,
-    ) -> Step {
-        if self.json.open(depth)? && in_order(self)? {
-            return self.in_any_order(group, depth);
+        in_order: impl FnOnce(&mut Self, usize) -> Step<After>,
+    ) -> Step<usize> {
+        let first = match self.json.open(at, depth)? {
+            After::Next(at) => at,
+            After::End(end) => return Ok(end),
+        };
+        match in_order(self, first)? {
+            After::End(end) => Ok(end),
+            After::Next(at) => self.in_any_order(group, at, depth),
         }
-        Ok(())
     }
 
     /// The value of a member that should be an object with canonical members.
@@ -97,156 +106,171 @@ impl Walk<'_> {
     fn group(
         &mut self,
         group: Group,
+        at: usize,
         depth: usize,
-        in_order: impl FnOnce(&mut Self) -> Step<bool>,
-    ) -> Step {
-        self.json.blanks();
-        if self.json.peek() == b'{' {
+        in_order: impl FnOnce(&mut Self, usize) -> Step<After>,
+    ) -> Step<usize> {
+        let at = self.json.blanks(at);
+        if self.json.byte(at) == b'{' {
             self.found.objects |= group.bit();
-            return self.object(group, depth, in_order);
+            return self.object(group, at, depth, in_order);
         }
         self.found.odd_objects |= group.bit();
-        self.json.value(depth - 1)
+        self.json.value(at, depth - 1, Keys::NONE)
     }
 
     /// The same, for a group that only the record tells.
-    fn any_group(&mut self, group: Group, depth: usize) -> Step {
+    fn any_group(&mut self, group: Group, at: usize) -> Step<usize> {
         match group {
             // The root is in no object; its key is none.
-            Group::Root => Err(Class::JsonSyntax),
-            Group::Agent => self.group(group, depth, Self::agent_in_order),
-            Group::Session => self.group(group, depth, Self::session_in_order),
-            Group::Threat => self.group(group, depth, Self::threat_in_order),
-            Group::Indicator => self.group(group, depth, Self::indicator_in_order),
-            Group::Decision => self.group(group, depth, Self::decision_in_order),
-            Group::Resource => self.group(group, depth, Self::resource_in_order),
+            Group::Root => Err(self.json.stop(at, Class::JsonSyntax)),
+            Group::Agent => self.agent(at),
+            Group::Session => self.session(at),
+            Group::Threat => self.threat(at),
+            Group::Indicator => self.indicator(at),
+            Group::Decision => self.decision(at),
+            Group::Resource => self.resource(at),
         }
     }
 }
 
-/// Reads the member with this key if it is next; returns from the function when the object ends.
-macro_rules! next {
-    ($walk:ident, $key:literal, $read:expr) => {
-        if $walk.json.eat($key) {
-            $read?;
-            if !$walk.json.more()? {
-                return Ok(false);
+/// Reads the text with this key if it is next: key, colon and opening quote are compared at once.
+macro_rules! next_text {
+    ($walk:ident, $at:ident, $key:literal, $id:expr) => {
+        if let Some(text) = $walk.json.eat($at, $key) {
+            let end = $walk.rest_of_text(text, $id)?;
+            match $walk.json.after_member(end)? {
+                After::Next(next) => $at = next,
+                After::End(end) => return Ok(After::End(end)),
             }
         }
     };
 }
 
-/// The canonical order of each object. They return whether members are left.
+/// Reads the member with this key if it is next; returns from the function when the object ends.
+macro_rules! next {
+    ($at:ident, $key:literal, $walk:ident.$read:ident($($argument:expr)?)) => {
+        if let Some(value) = $walk.json.eat($at, $key) {
+            let end = $walk.$read(value $(, $argument)?)?;
+            match $walk.json.after_member(end)? {
+                After::Next(next) => $at = next,
+                After::End(end) => return Ok(After::End(end)),
+            }
+        }
+    };
+}
+
+/// The canonical order of each object.
 impl Walk<'_> {
     #[inline(always)]
-    fn root_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"schema_version\":", self.text_field(F::SchemaVersion));
-        next!(self, b"\"event_id\":", self.text_field(F::EventId));
-        next!(self, b"\"event_type\":", self.text_field(F::EventType));
-        next!(self, b"\"event_category\":", self.text_field(F::EventCategory));
-        next!(self, b"\"timestamp\":", self.text_field(F::Timestamp));
-        next!(self, b"\"ingested_at\":", self.text_field(F::IngestedAt));
-        next!(self, b"\"agent\":", self.group(Group::Agent, 2, Self::agent_in_order));
-        next!(self, b"\"session\":", self.group(Group::Session, 2, Self::session_in_order));
-        next!(self, b"\"outcome\":", self.text_field(F::Outcome));
-        next!(self, b"\"action\":", self.text_field(F::Action));
-        next!(self, b"\"threat\":", self.group(Group::Threat, 2, Self::threat_in_order));
-        next!(self, b"\"decision\":", self.group(Group::Decision, 2, Self::decision_in_order));
-        next!(self, b"\"resource\":", self.group(Group::Resource, 2, Self::resource_in_order));
-        next!(self, b"\"metadata\":", self.metadata());
-        next!(self, b"\"labels\":", self.labels());
-        Ok(true)
+    fn root_in_order(&mut self, mut at: usize) -> Step<After> {
+        next_text!(self, at, b"\"schema_version\":\"", F::SchemaVersion);
+        next_text!(self, at, b"\"event_id\":\"", F::EventId);
+        next_text!(self, at, b"\"event_type\":\"", F::EventType);
+        next_text!(self, at, b"\"event_category\":\"", F::EventCategory);
+        next_text!(self, at, b"\"timestamp\":\"", F::Timestamp);
+        next_text!(self, at, b"\"ingested_at\":\"", F::IngestedAt);
+        next!(at, b"\"agent\":", self.agent());
+        next!(at, b"\"session\":", self.session());
+        next_text!(self, at, b"\"outcome\":\"", F::Outcome);
+        next_text!(self, at, b"\"action\":\"", F::Action);
+        next!(at, b"\"threat\":", self.threat());
+        next!(at, b"\"decision\":", self.decision());
+        next!(at, b"\"resource\":", self.resource());
+        next!(at, b"\"metadata\":", self.metadata());
+        next!(at, b"\"labels\":", self.labels());
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn agent_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"id\":", self.text_field(F::AgentId));
-        next!(self, b"\"name\":", self.text_field(F::AgentName));
-        next!(self, b"\"version\":", self.text_field(F::AgentVersion));
-        next!(self, b"\"type\":", self.text_field(F::AgentType));
-        Ok(true)
+    fn agent_in_order(&mut self, mut at: usize) -> Step<After> {
+        next_text!(self, at, b"\"id\":\"", F::AgentId);
+        next_text!(self, at, b"\"name\":\"", F::AgentName);
+        next_text!(self, at, b"\"version\":\"", F::AgentVersion);
+        next_text!(self, at, b"\"type\":\"", F::AgentType);
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn session_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"id\":", self.text_field(F::SessionId));
-        next!(self, b"\"user_id\":", self.text_field(F::SessionUserId));
-        next!(self, b"\"tenant_id\":", self.text_field(F::SessionTenantId));
-        next!(self, b"\"environment\":", self.text_field(F::SessionEnvironment));
-        Ok(true)
+    fn session_in_order(&mut self, mut at: usize) -> Step<After> {
+        next_text!(self, at, b"\"id\":\"", F::SessionId);
+        next_text!(self, at, b"\"user_id\":\"", F::SessionUserId);
+        next_text!(self, at, b"\"tenant_id\":\"", F::SessionTenantId);
+        next_text!(self, at, b"\"environment\":\"", F::SessionEnvironment);
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn threat_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"indicator\":", self.group(Group::Indicator, 3, Self::indicator_in_order));
-        next!(self, b"\"tactic\":", self.text_field(F::Tactic));
-        next!(self, b"\"technique\":", self.text_field(F::Technique));
-        Ok(true)
+    fn threat_in_order(&mut self, mut at: usize) -> Step<After> {
+        next!(at, b"\"indicator\":", self.indicator());
+        next_text!(self, at, b"\"tactic\":\"", F::Tactic);
+        next_text!(self, at, b"\"technique\":\"", F::Technique);
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn indicator_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"type\":", self.text_field(F::IndicatorType));
-        next!(self, b"\"value\":", self.text_field(F::IndicatorValue));
-        Ok(true)
+    fn indicator_in_order(&mut self, mut at: usize) -> Step<After> {
+        next_text!(self, at, b"\"type\":\"", F::IndicatorType);
+        next_text!(self, at, b"\"value\":\"", F::IndicatorValue);
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn decision_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"allowed\":", self.allowed());
-        next!(self, b"\"guard\":", self.text_field(F::Guard));
-        next!(self, b"\"severity\":", self.text_field(F::Severity));
-        next!(self, b"\"reason\":", self.text_field(F::Reason));
-        next!(self, b"\"policy_hash\":", self.text_field(F::PolicyHash));
-        next!(self, b"\"ruleset\":", self.text_field(F::Ruleset));
-        Ok(true)
+    fn decision_in_order(&mut self, mut at: usize) -> Step<After> {
+        next!(at, b"\"allowed\":", self.allowed());
+        next_text!(self, at, b"\"guard\":\"", F::Guard);
+        next_text!(self, at, b"\"severity\":\"", F::Severity);
+        next_text!(self, at, b"\"reason\":\"", F::Reason);
+        next_text!(self, at, b"\"policy_hash\":\"", F::PolicyHash);
+        next_text!(self, at, b"\"ruleset\":\"", F::Ruleset);
+        Ok(After::Next(at))
     }
 
     #[inline(always)]
-    fn resource_in_order(&mut self) -> Step<bool> {
-        next!(self, b"\"type\":", self.text_field(F::ResourceType));
-        next!(self, b"\"name\":", self.text_field(F::ResourceName));
-        next!(self, b"\"path\":", self.text_field(F::ResourcePath));
-        next!(self, b"\"host\":", self.text_field(F::ResourceHost));
-        next!(self, b"\"port\":", self.port());
-        Ok(true)
+    fn resource_in_order(&mut self, mut at: usize) -> Step<After> {
+        next_text!(self, at, b"\"type\":\"", F::ResourceType);
+        next_text!(self, at, b"\"name\":\"", F::ResourceName);
+        next_text!(self, at, b"\"path\":\"", F::ResourcePath);
+        next_text!(self, at, b"\"host\":\"", F::ResourceHost);
+        next!(at, b"\"port\":", self.port());
+        Ok(After::Next(at))
     }
 
     /// The members that are left, by lookup.
     #[inline(never)]
-    fn in_any_order(&mut self, group: Group, depth: usize) -> Step {
-        let keys_base = self.json.keys_len();
+    fn in_any_order(&mut self, group: Group, mut at: usize, depth: usize) -> Step<usize> {
+        let mut unknown = Keys::NONE;
         loop {
-            let (key, escaped) = self.json.key()?;
-            match lookup(group, key, escaped) {
-                Some(member) => self.member(member, depth)?,
+            let (key, escaped, value) = self.json.key(at)?;
+            let end = match lookup(group, key, escaped) {
+                Some(member) => self.member(member, value)?,
                 None => {
                     self.found.unknown = true;
-                    self.json.note_key(keys_base, key, escaped);
-                    self.json.value(depth)?;
+                    self.json.note_key(&mut unknown, key, escaped);
+                    self.json.value(value, depth, unknown)?
                 }
-            }
-            if !self.json.more()? {
-                self.json.forget_keys(keys_base);
-                return Ok(());
+            };
+            match self.json.after_member(end)? {
+                After::Next(next) => at = next,
+                After::End(end) => return Ok(end),
             }
         }
     }
 
     /// The value of a canonical member out of its order; a second one replaces the first.
-    fn member(&mut self, member: Member, depth: usize) -> Step {
+    fn member(&mut self, member: Member, at: usize) -> Step<usize> {
         match member {
             Member::Text(id) => {
                 self.forget(id.bit());
-                self.text_field(id)
+                self.text_field(at, id)
             }
             Member::Allowed => {
                 self.forget(F::Allowed.bit());
-                self.allowed()
+                self.allowed(at)
             }
             Member::Port => {
                 self.forget(F::ResourcePort.bit());
-                self.port()
+                self.port(at)
             }
             Member::Object(group) => {
                 if (self.found.objects | self.found.odd_objects) & group.bits() != 0 {
@@ -255,17 +279,17 @@ impl Walk<'_> {
                     self.found.odd_objects &= !group.bits();
                 }
                 self.forget(group.fields());
-                self.any_group(group, depth + 1)
+                self.any_group(group, at)
             }
             Member::Metadata => {
                 self.forget(METADATA);
                 self.found.shrike = None;
-                self.metadata()
+                self.metadata(at)
             }
             Member::Labels => {
                 self.forget(F::Labels.bit());
                 self.found.odd_label = false;
-                self.labels()
+                self.labels(at)
             }
         }
     }
@@ -299,127 +323,183 @@ const METADATA: u64 = F::Metadata.bit()
     | F::SpanId.bit()
     | F::Traceparent.bit();
 
-/// Values of canonical members.
+/// Objects with canonical members.
 impl Walk<'_> {
     #[inline(always)]
-    fn set(&mut self, id: F, start: usize) {
-        self.places[id as usize] = Place::record(start as u32, (self.json.at - start) as u32);
-        self.found.present |= id.bit();
+    fn agent(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Agent, at, 2, Self::agent_in_order)
     }
 
     #[inline(always)]
-    fn text_field(&mut self, id: F) -> Step {
-        self.json.blanks();
-        if self.json.peek() != b'"' {
-            return self.odd_field(id);
+    fn session(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Session, at, 2, Self::session_in_order)
+    }
+
+    #[inline(always)]
+    fn threat(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Threat, at, 2, Self::threat_in_order)
+    }
+
+    #[inline(always)]
+    fn indicator(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Indicator, at, 3, Self::indicator_in_order)
+    }
+
+    #[inline(always)]
+    fn decision(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Decision, at, 2, Self::decision_in_order)
+    }
+
+    #[inline(always)]
+    fn resource(&mut self, at: usize) -> Step<usize> {
+        self.group(Group::Resource, at, 2, Self::resource_in_order)
+    }
+}
+
+/// Values of canonical members: each returns the place behind it.
+impl Walk<'_> {
+    #[inline(always)]
+    fn set(&mut self, id: F, start: usize, end: usize) -> usize {
+        self.places[id as usize] = place(start, end);
+        self.found.present |= id.bit();
+        end
+    }
+
+    #[inline(always)]
+    fn text_field(&mut self, at: usize, id: F) -> Step<usize> {
+        let start = self.json.blanks(at);
+        if self.json.byte(start) != b'"' {
+            return self.odd_field(start, id);
         }
-        let start = self.json.at;
-        let escaped = self.json.string()?;
-        let first = self.json.text[start + 1];
-        self.found.escaped |= u64::from(escaped) << id as u8;
-        self.found.perhaps_blank |= u64::from(first <= b'"' || first == b'\\') << id as u8;
-        self.set(id, start);
-        Ok(())
+        self.rest_of_text(start + 1, id)
+    }
+
+    /// A text whose opening quote was read.
+    #[inline(always)]
+    fn rest_of_text(&mut self, text: usize, id: F) -> Step<usize> {
+        let (end, escaped) = self.json.string(text - 1)?;
+        if escaped {
+            self.found.escaped |= id.bit();
+        }
+        // In ASCII the blanks come before the quote, which ends an empty text.
+        let first = self.json.byte(text);
+        if first <= b'"' || escaped {
+            self.found.perhaps_blank |= id.bit();
+        }
+        Ok(self.set(id, text - 1, end))
     }
 
     /// A value that is not of the field's type.
     #[cold]
-    fn odd_field(&mut self, id: F) -> Step {
-        let start = self.json.at;
+    #[inline(never)]
+    fn odd_field(&mut self, start: usize, id: F) -> Step<usize> {
         let depth = 1 + id.path().bytes().filter(|&byte| byte == b'.').count();
-        self.json.value(depth)?;
+        let end = self.json.value(start, depth, Keys::NONE)?;
         self.found.odd |= id.bit();
-        self.set(id, start);
-        Ok(())
+        Ok(self.set(id, start, end))
     }
 
     #[inline(always)]
-    fn allowed(&mut self) -> Step {
-        self.json.blanks();
-        let start = self.json.at;
-        if !self.json.eat(b"true") && !self.json.eat(b"false") {
-            return self.odd_field(F::Allowed);
+    fn allowed(&mut self, at: usize) -> Step<usize> {
+        let start = self.json.blanks(at);
+        let end = self.json.eat(start, b"true").or_else(|| self.json.eat(start, b"false"));
+        match end {
+            Some(end) => Ok(self.set(F::Allowed, start, end)),
+            None => self.odd_field(start, F::Allowed),
         }
-        self.set(F::Allowed, start);
-        Ok(())
     }
 
     #[inline(always)]
-    fn port(&mut self) -> Step {
-        self.json.blanks();
-        let start = self.json.at;
-        if !self.json.peek().is_ascii_digit() {
-            return self.odd_field(F::ResourcePort);
+    fn port(&mut self, at: usize) -> Step<usize> {
+        let start = self.json.blanks(at);
+        if !self.json.byte(start).is_ascii_digit() {
+            return self.odd_field(start, F::ResourcePort);
         }
-        self.json.number()?;
-        self.set(F::ResourcePort, start);
-        Ok(())
+        let end = self.json.number(start)?;
+        Ok(self.set(F::ResourcePort, start, end))
     }
 
     #[inline]
-    fn metadata(&mut self) -> Step {
-        self.json.blanks();
-        let start = self.json.at;
+    fn metadata(&mut self, at: usize) -> Step<usize> {
+        let start = self.json.blanks(at);
+        if self.json.byte(start) != b'{' {
+            return self.odd_container(start, F::Metadata);
+        }
         self.json.any_escape = false;
-        if self.json.peek() != b'{' {
-            self.json.value(1)?;
-            self.found.odd |= F::Metadata.bit();
-        } else {
-            self.metadata_members()?;
+        let mut keys = Keys::NONE;
+        let mut after = self.json.open(start, 2)?;
+        loop {
+            let at = match after {
+                After::Next(at) => at,
+                After::End(end) => return Ok(self.set_container(F::Metadata, start, end)),
+            };
+            let (key, escaped, value) = self.json.key(at)?;
+            self.json.note_key(&mut keys, key, escaped);
+            let end = self.json.value(value, 2, keys)?;
+            self.note_metadata(key, escaped, value, end);
+            after = self.json.after_member(end)?;
         }
-        self.found.escaped |= u64::from(self.json.any_escape) << F::Metadata as u8;
-        self.set(F::Metadata, start);
-        Ok(())
     }
 
     #[inline]
-    fn metadata_members(&mut self) -> Step {
-        let keys_base = self.json.keys_len();
-        let mut more = self.json.open(2)?;
-        while more {
-            let (key, escaped) = self.json.key()?;
-            self.json.note_key(keys_base, key, escaped);
-            let start = self.json.at;
-            self.json.value(2)?;
-            self.note_metadata(key, escaped, start);
-            more = self.json.more()?;
+    fn labels(&mut self, at: usize) -> Step<usize> {
+        let start = self.json.blanks(at);
+        if self.json.byte(start) != b'{' {
+            return self.odd_container(start, F::Labels);
         }
-        self.json.forget_keys(keys_base);
-        Ok(())
+        self.json.any_escape = false;
+        let mut keys = Keys::NONE;
+        let mut after = self.json.open(start, 2)?;
+        loop {
+            let at = match after {
+                After::Next(at) => at,
+                After::End(end) => return Ok(self.set_container(F::Labels, start, end)),
+            };
+            let (key, escaped, value) = self.json.key(at)?;
+            self.json.note_key(&mut keys, key, escaped);
+            self.found.odd_label |= self.json.byte(value) != b'"';
+            let end = self.json.value(value, 2, keys)?;
+            after = self.json.after_member(end)?;
+        }
     }
 
-    #[inline]
-    fn label_members(&mut self) -> Step {
-        let keys_base = self.json.keys_len();
-        let mut more = self.json.open(2)?;
-        while more {
-            let (key, escaped) = self.json.key()?;
-            self.json.note_key(keys_base, key, escaped);
-            self.found.odd_label |= self.json.peek() != b'"';
-            self.json.value(2)?;
-            more = self.json.more()?;
+    #[inline(always)]
+    fn set_container(&mut self, id: F, start: usize, end: usize) -> usize {
+        if self.json.any_escape {
+            self.found.escaped |= id.bit();
         }
-        self.json.forget_keys(keys_base);
-        Ok(())
+        self.set(id, start, end)
+    }
+
+    /// Metadata or labels that are no object.
+    #[cold]
+    fn odd_container(&mut self, start: usize, id: F) -> Step<usize> {
+        self.json.any_escape = false;
+        let end = self.json.value(start, 1, Keys::NONE)?;
+        self.found.odd |= id.bit();
+        Ok(self.set_container(id, start, end))
     }
 
     /// Notes the members of the metadata that are fields of their own, or ours.
-    #[inline]
-    fn note_metadata(&mut self, key: &[u8], key_escaped: bool, start: usize) {
+    #[inline(always)]
+    fn note_metadata(&mut self, key: &[u8], key_escaped: bool, start: usize, end: usize) {
+        // Lengths and first letters of the five names; few others share them.
+        let perhaps = matches!((key.len(), key.first()), (6..=12, Some(b's' | b't' | b'c')));
+        if perhaps || key_escaped {
+            self.note_perhaps(key, key_escaped, start, end);
+        }
+    }
+
+    #[inline(never)]
+    fn note_perhaps(&mut self, key: &[u8], key_escaped: bool, start: usize, end: usize) {
         let id = match key {
             b"trace_id" => F::TraceId,
             b"span_id" => F::SpanId,
             b"traceparent" => F::Traceparent,
             b"command_line" => F::CommandLine,
-            b"shrike" => {
-                self.found.shrike =
-                    Some(Place::record(start as u32, (self.json.at - start) as u32));
-                return;
-            }
             _ => {
-                if key_escaped && is_same_key(key, b"shrike") {
-                    self.found.shrike =
-                        Some(Place::record(start as u32, (self.json.at - start) as u32));
+                if key == b"shrike" || key_escaped && is_same_key(key, b"shrike") {
+                    self.found.shrike = Some(place(start, end));
                 }
                 return;
             }
@@ -428,26 +508,17 @@ impl Walk<'_> {
         self.places[id as usize] = Place::default();
         self.found.present &= !id.bit();
         self.found.escaped &= !id.bit();
-        if self.json.text[start] == b'"' {
-            let escaped = memchr::memchr(b'\\', &self.json.text[start..self.json.at]).is_some();
+        let value = &self.json.text[start..end];
+        if value[0] == b'"' {
+            let escaped = memchr::memchr(b'\\', value).is_some();
             self.found.escaped |= u64::from(escaped) << id as u8;
-            self.set(id, start);
+            self.set(id, start, end);
         }
     }
+}
 
-    #[inline]
-    fn labels(&mut self) -> Step {
-        self.json.blanks();
-        let start = self.json.at;
-        self.json.any_escape = false;
-        if self.json.peek() != b'{' {
-            self.json.value(1)?;
-            self.found.odd |= F::Labels.bit();
-        } else {
-            self.label_members()?;
-        }
-        self.found.escaped |= u64::from(self.json.any_escape) << F::Labels as u8;
-        self.set(F::Labels, start);
-        Ok(())
-    }
+/// The place of a value in the record, which is shorter than 2 GiB.
+#[inline(always)]
+fn place(start: usize, end: usize) -> Place {
+    Place::record(start as u32, (end - start) as u32)
 }

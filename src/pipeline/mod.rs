@@ -5,7 +5,7 @@ mod board;
 mod dead_letters;
 mod engine;
 mod exporter;
-mod interim;
+pub mod interim;
 mod keeper;
 mod lane;
 mod network;

@@ -1,6 +1,7 @@
 //! HTTP/1.1: reuse, bounds, answers of all kinds, and what broken exchanges mean.
 
 use std::future::Future;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -186,6 +187,40 @@ fn a_connection_that_the_server_closed_while_idle_is_not_used() {
             send_ok(&transport).await;
             assert_eq!(seen.connections.get(), round);
             seen.until(|seen| seen.open.get() == 0).await;
+        }
+    });
+}
+
+#[test]
+fn a_close_that_lies_unread_in_the_socket_is_noticed_before_the_next_request() {
+    // On a thread of its own, so that it closes while ours does not turn.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, closed) = std::sync::mpsc::channel();
+    let (go, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming() {
+            let mut tcp = tcp.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"body") {
+                let mut byte = [0];
+                tcp.read_exact(&mut byte).expect("a request");
+                request.push(byte[0]);
+            }
+            tcp.write_all(OK.as_bytes()).expect("written");
+            told.recv().expect("the test goes on");
+            drop(tcp);
+            tell.send(()).expect("the test waits");
+        }
+    });
+    run(async {
+        let transport = transport(address, &settings());
+        for _ in 0..20 {
+            send_ok(&transport).await;
+            // The connection goes idle; then nothing turns until the server has closed.
+            yield_now().await;
+            go.send(()).expect("the server waits");
+            closed.recv().expect("the server goes on");
         }
     });
 }

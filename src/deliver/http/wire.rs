@@ -89,8 +89,7 @@ impl Progress {
 
     /// Both HTTP engines flush the stream only when they have no byte left themselves.
     fn on_flush(&self) {
-        let is_all = self.stage.get() == Stage::Partly && self.is_body_queued.get();
-        if is_all && self.write_failure.get().is_none() {
+        if self.stage.get() == Stage::Partly && self.is_body_queued.get() {
             self.stage.set(Stage::Whole);
         }
     }

@@ -1,0 +1,120 @@
+//! `shrike run`: inputs, log and exporters until the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shrike::config::{Config, Host};
+use shrike::log::Log;
+use shrike::pipeline::{Ended, Engine, Status};
+use tracing::{info, warn};
+
+use super::args::{Run, Shared};
+use super::{Exit, Failure, settings};
+
+/// Runs until a signal, or until everything is settled with `--drain`.
+pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
+    let config = settings::load(shared, settings::flags(args))?;
+    super::logging::start(&config);
+    let signals = Signals::listen()?;
+    let (log, recovery) = Log::open(config.log.clone()).map_err(engine)?;
+    info!(
+        config = config.origin,
+        log = %config.log.dir.display(),
+        io = %log.io(),
+        exporters = config.exporters.len(),
+        recovery = ?recovery,
+        "shrike started"
+    );
+    let engine_options = config.engine_options(&Host::look());
+    let running = Engine::start(log.clone(), engine_options).map_err(engine)?;
+    let ended = serve(&config, args, &running, &signals);
+    let status = running.end();
+    log.close().map_err(engine)?;
+    Ok(report(args, ended, &status))
+}
+
+/// Waits for the end of the inputs or a signal, then for the exporters.
+fn serve(config: &Config, args: &Run, engine: &Engine, signals: &Signals) -> Ended {
+    if args.drain {
+        let deadline = Instant::now() + args.drain_timeout;
+        return engine.drain(deadline);
+    }
+    while signals.count() == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    info!("stopping");
+    engine.flush(Instant::now() + config.global.shutdown_timeout)
+}
+
+fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
+    let mut is_whole = true;
+    for exporter in &status.exporters {
+        let counts = exporter.counts;
+        is_whole &= counts.dead_lettered + counts.skipped + counts.invalid == 0;
+        info!(
+            exporter = exporter.name,
+            in_range = exporter.in_range,
+            delivered = counts.delivered,
+            dead_lettered = counts.dead_lettered,
+            filtered = counts.filtered,
+            skipped = counts.skipped,
+            invalid = counts.invalid,
+            pending = exporter.pending,
+            "account"
+        );
+    }
+    match ended {
+        Ended::Pending(pending) if args.drain => {
+            warn!(pending, "draining took too long; the rest is still in the log");
+            Exit::Unfinished
+        }
+        _ if is_whole => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// How often the process was asked to stop.
+struct Signals(Arc<AtomicU8>);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let count = Arc::new(AtomicU8::new(0));
+        let counting = Arc::clone(&count);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::io("signals"))?;
+        let listen = move || {
+            runtime.block_on(async {
+                use tokio::signal::unix::{SignalKind, signal};
+                let (Ok(mut term), Ok(mut interrupt)) =
+                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+                else {
+                    return;
+                };
+                loop {
+                    tokio::select! {
+                        _ = term.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                    counting.fetch_add(1, Ordering::AcqRel);
+                }
+            });
+        };
+        thread::Builder::new()
+            .name("shrike-signals".to_owned())
+            .spawn(listen)
+            .map_err(Failure::io("signals"))?;
+        Ok(Self(count))
+    }
+
+    fn count(&self) -> u8 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+fn engine(error: impl std::fmt::Display) -> Failure {
+    Failure::Engine(error.to_string())
+}
