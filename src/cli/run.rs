@@ -1,42 +1,77 @@
 //! `shrike run`: inputs, log and exporters until the end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{Config, Host};
+use shrike::config::{Config, Host, Input};
+use shrike::control::{InputStatus, Server};
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
 use tracing::{info, warn};
 
 use super::args::{Run, Shared};
-use super::{Exit, Failure, settings};
+use super::door::Door;
+use super::serve::{Commands, Running};
+use super::{Exit, Failure, configured, failed, position, settings};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let config = settings::load(shared, settings::flags(args))?;
     super::logging::start(&config);
     let signals = Signals::listen()?;
-    let (log, recovery) = Log::open(config.log.clone()).map_err(engine)?;
+    let (log, recovery) = Log::open(config.log.clone()).map_err(failed)?;
     info!(
         config = config.origin,
         log = %config.log.dir.display(),
         io = %log.io(),
         exporters = config.exporters.len(),
-        recovery = ?recovery,
+        recovery = %recovery,
         "shrike started"
     );
     let engine_options = config.engine_options(&Host::look());
-    let running = Engine::start(log.clone(), engine_options).map_err(engine)?;
+    let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
+    let control = control(&config, &running, &log);
     let ended = serve(&config, args, &running, &signals);
     let status = running.end();
-    log.close().map_err(engine)?;
-    Ok(report(args, ended, &status))
+    drop(control);
+    log.close().map_err(failed)?;
+    Ok(status.map_or(Exit::Failed, |status| report(args, ended, &status)))
+}
+
+/// Listens for commands; a socket that cannot be made stops nothing else.
+fn control(config: &Config, running: &Running, log: &Log) -> Option<Server> {
+    let inputs = config.inputs.iter().map(|input| InputStatus {
+        name: match input {
+            Input::Stdin => "stdin".to_owned(),
+            Input::File { path, .. } => path.display().to_string(),
+        },
+        ..InputStatus::default()
+    });
+    let commands = Commands {
+        running: running.clone(),
+        log: log.clone(),
+        log_dir: config.log.dir.display().to_string(),
+        door: Mutex::new(Door::new(config, log.clone())),
+        started: position::now(),
+        inputs: inputs.collect(),
+        notes: config.notes.clone(),
+    };
+    match Server::open(&config.global.state_dir, Arc::new(commands)) {
+        Ok(server) => {
+            info!(socket = %server.path().display(), "commands are answered");
+            Some(server)
+        }
+        Err(error) => {
+            warn!(%error, "commands cannot reach this process");
+            None
+        }
+    }
 }
 
 /// Waits for the end of the inputs or a signal, then for the exporters.
-fn serve(config: &Config, args: &Run, engine: &Engine, signals: &Signals) -> Ended {
+fn serve(config: &Config, args: &Run, engine: &Running, signals: &Signals) -> Ended {
     if args.drain {
         let deadline = Instant::now() + args.drain_timeout;
         return engine.drain(deadline);
@@ -113,8 +148,4 @@ impl Signals {
     fn count(&self) -> u8 {
         self.0.load(Ordering::Acquire)
     }
-}
-
-fn engine(error: impl std::fmt::Display) -> Failure {
-    Failure::Engine(error.to_string())
 }

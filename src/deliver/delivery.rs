@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Item;
-use super::{
-    Applied, Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict,
-};
+use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
 use crate::event::Settled;
 
 /// Names a batch within one lane; never used twice.
@@ -152,6 +150,7 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
         | TransportErrorKind::Connect
         | TransportErrorKind::TlsIo
         | TransportErrorKind::Network
+        | TransportErrorKind::Refused
         | TransportErrorKind::Protocol => (Fate::Retry, "network"),
     };
     let reason = Reason { status: 0, code: None, class, detail: error.to_string() };
@@ -159,9 +158,10 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
 }
 
 /// Whether a request was turned away before anything acted on it, by a server that is alive: a
-/// refused stream, or one above a GOAWAY. It may go again at once.
+/// refused stream, or one above a GOAWAY. It may go again at once. A connection that broke before
+/// the request was whole is not that: something about the request may break it every time.
 pub(super) fn is_turned_away(error: &TransportError) -> bool {
-    error.kind == TransportErrorKind::Network && error.applied == Applied::No
+    error.kind == TransportErrorKind::Refused
 }
 
 /// How the deciding half of delivery is set up for one exporter.

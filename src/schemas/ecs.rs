@@ -203,10 +203,9 @@ fn dataset(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     if agent.is_empty() {
         return false;
     }
-    encoder.open_text();
+    encoder.raw(b"\"");
     encoder.characters(agent);
-    encoder.plain(b".security");
-    encoder.close_text();
+    encoder.raw(b".security\"");
     true
 }
 

@@ -425,8 +425,18 @@ impl Plan {
 /// Which fields the event has, by [`FieldId::bit`].
 #[inline]
 fn present(opened: &Opened) -> u64 {
-    let bits = opened.places.iter().zip(0..);
-    bits.fold(0, |bits, (place, id)| bits | u64::from(place.is_present()) << id)
+    // One byte per field first, which the compiler does many at a time; then eight bytes become
+    // eight bits by one multiplication, which moves byte i to bit 56 + i.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut flags = [0; 64];
+    for (flag, place) in flags.iter_mut().zip(&opened.places) {
+        *flag = u8::from(place.is_present());
+    }
+    let (words, _) = flags.as_chunks::<8>();
+    words
+        .iter()
+        .rev()
+        .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
 }
 
 /// The same judgements without the places of these fields.
