@@ -108,7 +108,7 @@ impl Sender {
     ) {
         let Ticket { endpoint, group, .. } = ended.flight.ticket;
         let lost = self.channels.lose(endpoint, group);
-        self.resend(&lost, now, outcomes);
+        self.resend(&lost, outcomes);
         if ended.batch.history.is_rechannelled {
             return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
         }
