@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use shrike::control::{
-    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, Serve, Server, State,
-    Status, Target, socket,
+    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, Serve, Server, Status,
+    Target, socket,
 };
 
 /// Keeps what it is given.
@@ -22,7 +22,7 @@ impl Serve for Kept {
     fn status(&self) -> Status {
         let exporter = ExporterStatus {
             name: "tower".to_owned(),
-            state: State::CircuitOpen,
+            state: "circuit_open".to_owned(),
             lag_seconds: 1.5,
             ..ExporterStatus::default()
         };
@@ -76,7 +76,7 @@ fn every_request_is_answered_on_one_connection() {
     let (_server, kept) = serve(dir.path());
     let mut client = client(dir.path());
     let status = client.status().expect("a status");
-    assert_eq!(status.exporters[0].state, State::CircuitOpen);
+    assert_eq!(status.exporters[0].state, "circuit_open");
     assert_eq!(client.cursors(None).expect("cursors")[0].exporter, "tower");
     let to = Target::Time(1_700_000_000_000_000_000);
     assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);

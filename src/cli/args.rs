@@ -45,7 +45,11 @@ pub(crate) enum Command {
     /// Read inputs, append to the log, and serve every exporter
     Run(Run),
     /// Report every mistake of the configuration, with its place
-    Check,
+    Check {
+        /// Add an exporter, as for `run`
+        #[arg(long, value_name = "NAME[=URL]")]
+        to: Vec<String>,
+    },
     /// Print what would be sent for events from a file or standard input
     Render {
         /// Name of the exporter

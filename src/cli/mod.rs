@@ -6,11 +6,14 @@ mod check;
 mod cursor;
 mod door;
 mod exit;
+mod inputs;
 mod log;
 mod logging;
 mod position;
 mod progress;
+mod render;
 mod run;
+mod serve;
 mod settings;
 mod shell;
 mod status;
@@ -21,6 +24,7 @@ mod walk;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use shrike::pipeline::EngineError;
 
 use args::{Args, Command};
 pub(crate) use exit::{Exit, Failure};
@@ -30,7 +34,10 @@ pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let result = match &args.command {
         Command::Run(run) => run::run(&args.shared, run),
-        Command::Check => check::check(&args.shared),
+        Command::Check { to } => check::check(&args.shared, to),
+        Command::Render { exporter, file, to } => {
+            render::render(&args.shared, exporter, to, file.as_ref())
+        }
         Command::Append { file } => append::append(&args.shared, file.as_deref()),
         Command::Log(command) => log::log(&args.shared, command),
         Command::Cursor(command) => cursor::cursor(&args.shared, command),
@@ -38,11 +45,20 @@ pub(crate) fn main() -> ExitCode {
         Command::Vendors { name } => vendors::vendors(name.as_deref()),
         Command::Completions { shell } => shell::completions(*shell),
         Command::Man { dir } => shell::man(dir.as_deref()),
-        _ => Ok(Exit::Failed),
     };
     match result {
         Ok(exit) => exit.code(),
         Err(failure) => failure.report(),
+    }
+}
+
+/// What the engine finds wrong with the configuration: the exit code says so too.
+pub(crate) fn configured(error: EngineError) -> Failure {
+    match error {
+        EngineError::Exporter { .. } | EngineError::Transport { .. } => {
+            Failure::Usage(error.to_string())
+        }
+        other => failed(other),
     }
 }
 

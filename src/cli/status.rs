@@ -76,7 +76,7 @@ fn exporters(exporters: &[ExporterStatus]) -> String {
     for exporter in exporters {
         table.row([
             exporter.name.clone(),
-            exporter.state.word().to_owned(),
+            exporter.state.clone(),
             exporter.pending.to_string(),
             exporter.lag_bytes.to_string(),
             span(exporter.lag_seconds),

@@ -13,9 +13,9 @@ use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, FilterSettings, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, HOSTNAME, Http2, OnLag,
-    OptionValue, Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings,
-    TlsVersion, Vendor,
+    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
+    Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
+    Vendor,
 };
 use crate::event::Severity;
 use crate::schemas;
@@ -181,12 +181,8 @@ impl Build<'_, '_> {
         let mut options = Options::default();
         for opt in self.vendor.options {
             let Some(value) = self.values.value(opt.key) else { continue };
-            match option_value(value) {
-                Some(OptionValue::Text(text)) if text == HOSTNAME => {
-                    options.set(opt.key, OptionValue::Text(host_name()));
-                }
-                Some(value) => options.set(opt.key, value),
-                None => {}
+            if let Some(value) = option_value(value) {
+                options.set(opt.key, value);
             }
         }
         let allow_http = self.values.is_on("allow_http");
@@ -528,11 +524,6 @@ fn is_plain_and_far(url: &str) -> bool {
     let is_name_near = host == "localhost" || host.ends_with(".localhost");
     let is_near = is_name_near || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     url.scheme_str() == Some("http") && !is_near
-}
-
-/// The machine's name, for options whose default it is.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether a text can name an exporter: it becomes a metric label and a file name.

@@ -11,7 +11,7 @@ mod server;
 pub use client::Client;
 pub use protocol::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, InputStatus, LastError,
-    LogStatus, Rejected, Request, State, Status, Target, VERSION,
+    LogStatus, Rejected, Request, Status, Target, VERSION,
 };
 pub use server::{Serve, Server};
 

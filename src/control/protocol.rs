@@ -136,8 +136,9 @@ pub struct ExporterStatus {
     pub name: String,
     /// Its kind of destination.
     pub vendor: String,
-    /// In a word.
-    pub state: State,
+    /// In a word: `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
+    /// `circuit_open`.
+    pub state: String,
     /// Which pass over the log this is.
     pub pass: u32,
     /// Events that are not settled.
@@ -171,43 +172,6 @@ pub struct LastError {
     pub seconds_ago: f64,
     /// In words, scrubbed.
     pub text: String,
-}
-
-/// An exporter's state, from good to bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// All well.
-    Healthy,
-    /// Nothing sent yet.
-    #[default]
-    Starting,
-    /// Retries or partial failures.
-    Degraded,
-    /// The destination asks for less.
-    Throttled,
-    /// Attempts stopped for a while.
-    CircuitOpen,
-    /// Credentials do not work.
-    AuthFailed,
-    /// Nothing is sent.
-    Stopped,
-}
-
-impl State {
-    /// The word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Starting => "starting",
-            Self::Degraded => "degraded",
-            Self::Throttled => "throttled",
-            Self::CircuitOpen => "circuit_open",
-            Self::AuthFailed => "auth_failed",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 /// Where an exporter is.

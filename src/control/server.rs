@@ -69,6 +69,12 @@ impl Server {
             .map_err(io)?;
         Ok(Self { path, inode, listener, stop, thread: Some(thread) })
     }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for Server {

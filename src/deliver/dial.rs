@@ -14,52 +14,42 @@ use tokio::time::{Instant, sleep_until};
 use super::tls::io_words;
 use super::{Applied, TransportError, TransportErrorKind};
 
-/// Connects to the first address of a host that answers.
+/// Asks the system's resolver for the addresses of a host; both families in turn.
 ///
-/// All addresses are tried, both families in turn, each a quarter of a second after the one before
-/// or as soon as that one failed (RFC 8305). `silence_max` bounds how long sent bytes may stay
-/// unacknowledged before the connection counts as dead. No time limit for the whole: the caller has
-/// one, and it knows which host it asked for: errors do not repeat it.
-pub(super) async fn dial(
-    host: &str,
-    port: u16,
-    silence_max: Duration,
-) -> Result<TcpStream, TransportError> {
-    let addresses = resolve(host, port).await?;
-    let tcp = race(&addresses).await.map_err(|error| TransportError {
-        kind: TransportErrorKind::Connect,
-        applied: Applied::No,
-        detail: io_words(&error),
-    })?;
-    tune(&tcp, silence_max).map_err(|error| TransportError {
-        kind: TransportErrorKind::Connect,
-        applied: Applied::No,
-        detail: format!("the socket cannot be set up: {}", io_words(&error)),
-    })?;
-    Ok(tcp)
-}
-
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, TransportError> {
+/// No time limit, here and below: the caller has one for the whole connection, and it knows which
+/// host it asked for, so errors do not repeat it.
+pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, TransportError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let failed = |detail: String| TransportError {
-        kind: TransportErrorKind::Dns,
-        applied: Applied::No,
-        detail,
-    };
-    // The system's resolver blocks; tokio runs it on a thread of its own.
+    let failed =
+        |detail| TransportError { kind: TransportErrorKind::Dns, applied: Applied::No, detail };
+    // The resolver blocks; tokio runs it on a thread of its own. Its words do not repeat the name.
     let found = tokio::net::lookup_host((bare, port)).await;
-    let found: Vec<_> = found
-        // The resolver's own words; they do not repeat the name.
-        .map_err(|error| failed(error.to_string()))?
-        .take(ADDRESSES_MAX)
-        .collect();
+    let found = found.map_err(|error| failed(error.to_string()))?;
+    let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
     if found.is_empty() {
         return Err(failed("the name has no address".to_owned()));
     }
     Ok(interleaved(&found))
+}
+
+/// Connects to the first of a host's addresses that answers.
+///
+/// All are tried, each a quarter of a second after the one before or as soon as that one failed
+/// (RFC 8305). `silence_max` bounds how long sent bytes may stay unacknowledged before the
+/// connection counts as dead.
+pub(super) async fn dial(
+    addresses: &[SocketAddr],
+    silence_max: Duration,
+) -> Result<TcpStream, TransportError> {
+    let failed =
+        |detail| TransportError { kind: TransportErrorKind::Connect, applied: Applied::No, detail };
+    let tcp = race(addresses).await.map_err(|error| failed(io_words(&error)))?;
+    tune(&tcp, silence_max)
+        .map_err(|error| failed(format!("the socket cannot be set up: {}", io_words(&error))))?;
+    Ok(tcp)
 }
 
 /// Both families in turn, beginning with the resolver's first choice (RFC 8305 4).
@@ -142,7 +132,68 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpSocket;
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// An address that refuses, one that never answers, one that takes connections.
+    struct Addresses {
+        refusing: SocketAddr,
+        silent: SocketAddr,
+        open: SocketAddr,
+        _kept: Vec<Box<dyn std::any::Any>>,
+    }
+
+    async fn addresses() -> Addresses {
+        let bound = |backlog: Option<u32>| {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+            let address = socket.local_addr().expect("an address");
+            let kept: Box<dyn std::any::Any> = match backlog {
+                Some(backlog) => Box::new(socket.listen(backlog).expect("listening")),
+                None => Box::new(socket),
+            };
+            (address, kept)
+        };
+        let (refusing, unused) = bound(None);
+        let (silent, full) = bound(Some(1));
+        let (open, listener) = bound(Some(16));
+        let mut kept = vec![unused, full, listener];
+        // A listener whose queue is full leaves further connections unanswered.
+        let patience = Duration::from_millis(100);
+        while let Ok(tcp) = timeout(patience, TcpStream::connect(silent)).await {
+            kept.push(Box::new(tcp.expect("queued")));
+        }
+        Addresses { refusing, silent, open, _kept: kept }
+    }
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_is_taken() {
+        let of = addresses().await;
+        let cases: [&[SocketAddr]; 5] = [
+            &[of.open],
+            &[of.refusing, of.open],
+            &[of.silent, of.open],
+            &[of.silent, of.refusing, of.silent, of.open],
+            &[of.open, of.silent],
+        ];
+        for addresses in cases {
+            let tcp = race(addresses).await.expect("one address answers");
+            assert_eq!(tcp.peer_addr().expect("connected"), of.open);
+        }
+        let error = race(&[of.refusing, of.refusing]).await.expect_err("none answers");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_connection_notices_when_its_peer_is_dead() {
+        let of = addresses().await;
+        let tcp = dial(&[of.open], Duration::from_secs(7)).await.expect("connected");
+        assert!(tcp.nodelay().expect("a TCP socket"));
+        assert!(sockopt::socket_keepalive(&tcp).expect("a TCP socket"));
+        assert_eq!(sockopt::tcp_user_timeout(&tcp).expect("a TCP socket"), 7000);
+    }
 
     #[test]
     fn both_families_are_tried_in_turn() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use super::exporter::{Exporter, ExporterSpec};
 use super::keeper::Keeper;
 use super::network::Way;
 use super::status::{ExporterStatus, Status};
-use super::stop::{Stage, Stop};
-use super::worker::{self, WorkerSpec};
+use super::stop::Stage;
+use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
-    self, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
+    self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
     TransportSetupError, Wire,
 };
-use crate::event::{Checkpoint, Class, Opening, OpeningOptions, Span};
+use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
 use crate::metrics::Counter;
 
@@ -71,9 +71,8 @@ pub enum EngineError {
 }
 
 /// What every worker sees of the engine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
-    pub(crate) stop: Stop,
     /// Records that could not be opened, each counted once.
     pub(crate) invalid: Counter,
     /// The highest invalid record so far, so that exporters that meet it again do not count twice.
@@ -96,15 +95,24 @@ impl Shared {
 pub struct Engine {
     log: Log,
     reader: Reader,
-    exporters: Vec<Arc<Exporter>>,
-    workers: Vec<JoinHandle<()>>,
+    exporters: Arc<Mutex<Vec<Running>>>,
+    workers: Vec<Worker>,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
     started: Instant,
 }
 
-/// How an engine ended.
+/// A running exporter and what it was started from.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) exporter: Arc<Exporter>,
+    spec: ExporterSpec,
+    /// Its number, which says where a single lane lives.
+    number: usize,
+}
+
+/// How waiting for the exporters ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Everything that was to be settled is.
@@ -120,81 +128,52 @@ impl Engine {
     /// When an exporter cannot be compiled, a store not be opened, or a thread not be started.
     /// Nothing runs then.
     pub fn start(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
-        let workers = match options.workers {
+        let count = match options.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
         let reader = log.reader();
         let cursors = log.cursors()?;
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
-        let mut exporters = Vec::new();
-        let mut lanes: Vec<Vec<(Arc<Exporter>, usize, Way)>> =
-            (0..workers).map(|_| Vec::new()).collect();
+        let mut running = Vec::new();
+        let mut lanes = Vec::new();
         for (number, spec) in options.exporters.into_iter().enumerate() {
-            let name = spec.settings.name.clone();
+            let name = &spec.settings.name;
             let checkpoint = checkpoint(&cursors, &reader, &spec, options.from_the_start)?;
-            let ways = ways(&spec, workers)?;
-            let endpoints = endpoints(&spec)?.len().max(1);
-            let concurrency = concurrency(&spec, workers);
-            let slots = u32::try_from(concurrency).unwrap_or(u32::MAX);
-            let gate =
-                Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
-            let dead_letters = DeadLetters::open(&options.state_dir, &name)?;
-            let exporter = Arc::new(Exporter::compile(
-                spec,
-                checkpoint,
-                budget.allowance(),
-                Arc::new(gate),
-                dead_letters,
-                ways.len(),
-            )?);
-            for (lane, way) in ways.into_iter().enumerate() {
-                // Exporters that keep order have one lane; they are spread over the workers.
-                let home = if exporter.wakes.len() == 1 { number + lane } else { lane };
-                lanes[home % workers].push((Arc::clone(&exporter), lane, way));
-            }
-            exporters.push(exporter);
+            let dead_letters = Arc::new(DeadLetters::open(&options.state_dir, name)?);
+            let ways = ways(&spec, count)?;
+            let exporter =
+                build(spec.clone(), checkpoint, budget.allowance(), dead_letters, &ways, count)?;
+            running.push(Running { exporter, spec, number });
+            lanes.push(ways);
         }
-        let shared = Arc::new(Shared {
-            stop: Stop::default(),
-            invalid: Counter::default(),
-            invalid_seen: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::default());
         let opening = Arc::new(Opening::new(&options.opening));
         let blocks = Arc::new(BlockCounters::default());
-        let mut threads = Vec::new();
-        for (index, lanes) in lanes.into_iter().enumerate() {
-            threads.push(worker::start(WorkerSpec {
+        let start = |index| {
+            Worker::start(WorkerSpec {
                 index,
                 reader: reader.clone(),
                 opening: Arc::clone(&opening),
                 counters: Arc::clone(&blocks),
                 shared: Arc::clone(&shared),
-                lanes,
-            })?);
+            })
+        };
+        let workers = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
+        for (running, ways) in running.iter().zip(lanes) {
+            place(&workers, running, ways);
         }
-        let (stop, stopped) = mpsc::channel();
+        let exporters = Arc::new(Mutex::new(running));
         let keeper = Keeper {
             log: log.clone(),
             reader: reader.clone(),
             cursors,
-            exporters: exporters.clone(),
+            exporters: Arc::clone(&exporters),
             log_bytes_max: options.log_bytes_max,
         };
-        let keeper = thread::Builder::new()
-            .name("shrike-keeper".to_owned())
-            .spawn(move || keeper.run(&stopped))
-            .map_err(EngineError::Thread)?;
-        Ok(Self {
-            log,
-            reader,
-            exporters,
-            workers: threads,
-            keeper: Some((stop, keeper)),
-            shared,
-            blocks,
-            started: Instant::now(),
-        })
+        let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
+        let started = Instant::now();
+        Ok(Self { log, reader, exporters, workers, keeper, shared, blocks, started })
     }
 
     /// How everything is now.
@@ -202,6 +181,8 @@ impl Engine {
     pub fn status(&self) -> Status {
         let head = self.log.written();
         let now = Instant::now();
+        let status =
+            |running: &Running| ExporterStatus::new(&running.exporter, &self.reader, head, now);
         Status {
             uptime: now.saturating_duration_since(self.started),
             io: self.log.io().to_string(),
@@ -212,12 +193,46 @@ impl Engine {
             blocks_opened: self.blocks.opened.load(),
             blocks_shared: self.blocks.shared.load(),
             records_opened: self.blocks.records.load(),
-            exporters: self
-                .exporters
-                .iter()
-                .map(|exporter| ExporterStatus::new(exporter, &self.reader, head, now))
-                .collect(),
+            exporters: running(&self.exporters).iter().map(status).collect(),
         }
+    }
+
+    /// Begins a new pass of an exporter at `start`; the others are not disturbed.
+    ///
+    /// What the old pass has under way is waited for until `deadline`, then left.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or it cannot be compiled again.
+    pub fn rewind(&self, name: &str, start: Offset, deadline: Instant) -> Result<(), EngineError> {
+        let found = |running: &Running| running.exporter.name() == name;
+        let old = running(&self.exporters).iter().find(|it| found(it)).cloned();
+        let old = old.ok_or_else(|| EngineError::Exporter {
+            name: name.to_owned(),
+            problem: "there is no such exporter; `shrike status` lists them".to_owned(),
+        })?;
+        old.exporter.raise(Stage::Flush);
+        wait_until(deadline, || old.exporter.has_ended());
+        old.exporter.raise(Stage::Abort);
+        wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
+        let pass = old.exporter.watermark().pass() + 1;
+        let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
+        let ways = ways(&old.spec, self.workers.len())?;
+        let exporter = build(
+            old.spec.clone(),
+            checkpoint,
+            Arc::clone(&old.exporter.allowance),
+            Arc::clone(&old.exporter.dead_letters),
+            &ways,
+            self.workers.len(),
+        )?;
+        // A new pass is a new position, even before anything settles in it.
+        exporter.watermark().touch();
+        let new = Running { exporter, ..old };
+        place(&self.workers, &new, ways);
+        if let Some(slot) = running(&self.exporters).iter_mut().find(|it| found(it)) {
+            *slot = new;
+        }
+        Ok(())
     }
 
     /// Waits until every exporter has settled everything that is in the log now, or until the
@@ -234,9 +249,10 @@ impl Engine {
     }
 
     /// Ends all threads; checkpoints are saved.
+    #[must_use]
     pub fn end(mut self) -> Status {
         self.raise(Stage::Abort);
-        for worker in self.workers.drain(..) {
+        for worker in std::mem::take(&mut self.workers) {
             if worker.join().is_err() {
                 tracing::error!("a worker panicked; its events are still in the log");
             }
@@ -251,28 +267,59 @@ impl Engine {
     }
 
     fn raise(&self, stage: Stage) {
-        self.shared.stop.raise(stage);
-        for exporter in &self.exporters {
-            exporter.wake_all();
-        }
+        running(&self.exporters).iter().for_each(|running| running.exporter.raise(stage));
     }
 
-    /// Waits for the workers to end by themselves.
+    /// Waits for the lanes to end by themselves.
     fn wait_for(&self, deadline: Instant) -> Ended {
-        while Instant::now() < deadline {
-            let are_done = self.workers.iter().all(JoinHandle::is_finished);
-            let letters: u64 =
-                self.exporters.iter().map(|exporter| exporter.dead_letters.waiting()).sum();
-            if are_done && letters == 0 {
-                break;
-            }
-            thread::sleep(LOOK_INTERVAL);
-        }
+        wait_until(deadline, || {
+            running(&self.exporters).iter().all(|Running { exporter, .. }| {
+                exporter.has_ended() && exporter.dead_letters.waiting() == 0
+            })
+        });
         let pending = self.status().exporters.iter().map(|exporter| exporter.pending).sum();
         match pending {
             0 => Ended::Settled,
             pending => Ended::Pending(pending),
         }
+    }
+}
+
+/// The running exporters; the lock is held for a look or a swap, never on the event path.
+pub(crate) fn running(exporters: &Mutex<Vec<Running>>) -> MutexGuard<'_, Vec<Running>> {
+    exporters.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
+    while !is_done() && Instant::now() < deadline {
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+fn build(
+    spec: ExporterSpec,
+    checkpoint: Checkpoint,
+    allowance: Arc<Allowance>,
+    dead_letters: Arc<DeadLetters>,
+    ways: &[Way],
+    workers: usize,
+) -> Result<Arc<Exporter>, EngineError> {
+    let endpoints = endpoints(&spec)?.len().max(1);
+    let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
+    let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
+    let gate = Arc::new(gate);
+    let exporter = Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
+    Ok(Arc::new(exporter))
+}
+
+/// Hands the lanes of an exporter to the workers.
+fn place(workers: &[Worker], running: &Running, ways: Vec<Way>) {
+    let is_single = ways.len() == 1;
+    for (number, way) in ways.into_iter().enumerate() {
+        // Single lanes are spread over the workers; of several, each worker has one.
+        let home = if is_single { running.number } else { number };
+        let exporter = Arc::clone(&running.exporter);
+        workers[home % workers.len()].add(LaneSpec { exporter, number, way });
     }
 }
 
@@ -291,6 +338,8 @@ fn checkpoint(
         deliver::From::Earliest | deliver::From::Latest => reader.oldest(),
         deliver::From::Time(received_ns) => reader.seek_time(received_ns)?,
     };
+    // A new log has its first header written and not yet durable; no event lies in between.
+    let start = start.min(reader.durable());
     let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;
@@ -340,3 +389,5 @@ fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
 const CONCURRENCY_PER_WORKER: usize = 2;
 /// How often ending is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+/// Lanes that were told to end at once do so within a turn.
+const ABORT_WAIT: Duration = Duration::from_secs(5);

@@ -11,19 +11,20 @@ use super::EngineError;
 use super::board::Board;
 use super::dead_letters::DeadLetters;
 use super::interim::{Condition, Filter};
+use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settle, Settled, Span};
+use crate::event::{Checkpoint, Event, FieldId, Offset, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
 use crate::transform::{Overrides, Plan, Schema};
 
 /// One exporter as it is configured, with the schemas that its format names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ExporterSpec {
     /// The keys.
     pub settings: Settings,
@@ -40,7 +41,7 @@ pub struct ExporterSpec {
 }
 
 /// Where events go for which a condition holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteSpec {
     /// Which events.
     pub condition: Condition,
@@ -65,9 +66,11 @@ pub(crate) struct Exporter {
     pub(crate) wakes: Vec<Notify>,
     /// How dead letters are written.
     pub(crate) native: Plan,
-    pub(crate) dead_letters: DeadLetters,
+    pub(crate) dead_letters: Arc<DeadLetters>,
     /// What each lane holds.
     pub(crate) lanes: Vec<LaneState>,
+    /// How far its lanes go on.
+    pub(crate) stop: Stop,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
     is_prepared: AtomicBool,
@@ -97,6 +100,7 @@ pub(crate) struct LaneState {
     pub(crate) unread_to: AtomicU64,
     /// Events in its batches.
     pub(crate) in_batches: AtomicU64,
+    pub(crate) has_ended: AtomicBool,
 }
 
 /// The last thing that went wrong, for people.
@@ -137,7 +141,7 @@ impl Exporter {
         checkpoint: Checkpoint,
         allowance: Arc<Allowance>,
         gate: Arc<Gate>,
-        dead_letters: DeadLetters,
+        dead_letters: Arc<DeadLetters>,
         lanes: usize,
     ) -> Result<Self, EngineError> {
         let name = &spec.settings.name;
@@ -162,6 +166,7 @@ impl Exporter {
             counters: ExporterCounters::default(),
             wakes: (0..lanes).map(|_| Notify::new()).collect(),
             lanes: (0..lanes).map(|_| LaneState::default()).collect(),
+            stop: Stop::default(),
             floor: AtomicU64::new(0),
             is_prepared: AtomicBool::new(false),
             watermark: Mutex::new(Watermark::open(&checkpoint)),
@@ -187,11 +192,6 @@ impl Exporter {
         if !settled.is_empty() {
             self.watermark().settle(settled);
         }
-    }
-
-    /// Notes one span that settled as a whole.
-    pub(crate) fn settle_one(&self, span: Span, events: u64, fate: Settle) {
-        self.settle(&[Settled { span, events, fate }]);
     }
 
     /// The next offset at or after this one that earlier runs have not settled.
@@ -239,11 +239,6 @@ impl Exporter {
         unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
     }
 
-    /// Everything settled so far, by fate.
-    pub(crate) fn counts(&self) -> Counts {
-        self.watermark().counts()
-    }
-
     /// The watermark; locked per settled batch, never per event.
     pub(crate) fn watermark(&self) -> MutexGuard<'_, Watermark> {
         // A panic elsewhere leaves it whole: it is changed by single calls.
@@ -259,6 +254,17 @@ impl Exporter {
     pub(crate) fn raise_floor(&self, floor: Offset) {
         self.floor.fetch_max(floor.bytes(), Ordering::AcqRel);
         self.wake_all();
+    }
+
+    /// Takes every lane on to a later stage.
+    pub(crate) fn raise(&self, stage: Stage) {
+        self.stop.raise(stage);
+        self.wake_all();
+    }
+
+    /// Whether every lane has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.has_ended.load(Ordering::Acquire))
     }
 
     /// Wakes every lane.
@@ -380,7 +386,7 @@ impl Exporter {
 }
 
 impl Route {
-    fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
+    pub(crate) fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
         let settings = &spec.settings;
         let vendor = settings.vendor;
         let mut options = settings.options.clone();
@@ -427,6 +433,11 @@ impl Route {
             marked: marked.transpose()?,
             send,
         })
+    }
+
+    /// Whether it is a rule and the event fits it.
+    pub(crate) fn is_for(&self, event: &Event<'_>) -> bool {
+        self.condition.as_ref().is_some_and(|condition| condition.holds(event))
     }
 
     /// The plan that renders at this level.

@@ -1,11 +1,14 @@
 //! Saves checkpoints, enforces retention, and gives up what lags too far: one thread, off the path.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
+use super::engine::{Running, running};
 use super::exporter::Exporter;
 use crate::deliver::OnLag;
 use crate::event::{Offset, Settle, Settled, Span};
@@ -16,14 +19,21 @@ pub(crate) struct Keeper {
     pub(crate) log: Log,
     pub(crate) reader: Reader,
     pub(crate) cursors: Cursors,
-    pub(crate) exporters: Vec<Arc<Exporter>>,
+    pub(crate) exporters: Arc<Mutex<Vec<Running>>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: u64,
 }
 
 impl Keeper {
+    /// Starts the thread; it ends when the sender is dropped.
+    pub(crate) fn start(self) -> io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("shrike-keeper".to_owned());
+        Ok((stop, thread.spawn(move || self.run(&stopped))?))
+    }
+
     /// Runs until the other end of `stop` goes away, then saves everything once more.
-    pub(crate) fn run(mut self, stop: &mpsc::Receiver<()>) {
+    fn run(mut self, stop: &mpsc::Receiver<()>) {
         let mut retained = Instant::now();
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(SAVE_INTERVAL) {
             self.save();
@@ -36,10 +46,15 @@ impl Keeper {
         self.save();
     }
 
+    /// The exporters that run now.
+    fn exporters(&self) -> Vec<Arc<Exporter>> {
+        running(&self.exporters).iter().map(|running| Arc::clone(&running.exporter)).collect()
+    }
+
     /// Saves the checkpoint of every exporter whose watermark moved.
     fn save(&mut self) {
         let durable = self.log.durable();
-        for exporter in &self.exporters {
+        for exporter in &self.exporters() {
             exporter.settle(&exporter.dead_letters.settled());
             let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
@@ -52,12 +67,13 @@ impl Keeper {
 
     /// Removes segments that no exporter needs any more.
     fn retain(&self) {
-        let bases = self.exporters.iter().map(|exporter| exporter.watermark().base());
+        let exporters = self.exporters();
+        let bases = exporters.iter().map(|exporter| exporter.watermark().base());
         let pinned = bases.min().unwrap_or_else(|| self.log.written());
         if let Err(problem) = self.log.retain(pinned) {
             error!(%problem, "retention failed");
         }
-        for exporter in &self.exporters {
+        for exporter in &self.exporters() {
             if let Err(problem) = exporter.dead_letters.retain() {
                 error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
             }
@@ -67,7 +83,7 @@ impl Keeper {
     /// Skips what exporters lag behind more than they may, counted exactly.
     fn give_up_laggards(&mut self) {
         let head = self.log.written();
-        for exporter in &self.exporters {
+        for exporter in &self.exporters() {
             let bound = exporter.settings.lag_bytes_max.unwrap_or(self.log_bytes_max);
             let base = exporter.watermark().base();
             let lag = head.bytes().saturating_sub(base.bytes());

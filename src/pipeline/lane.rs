@@ -103,7 +103,7 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         self.prepare().await;
         loop {
-            let stage = self.bench.stop().stage();
+            let stage = self.exporter.stop.stage();
             if stage == Stage::Abort {
                 break;
             }
@@ -129,6 +129,7 @@ impl Lane {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
         self.publish();
+        self.exporter.lanes[self.number].has_ended.store(true, Ordering::Release);
     }
 
     /// Tells the exporter what this lane holds.

@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::Builder;
-use tokio::task::LocalSet;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
 use tracing::warn;
 
 use super::block::{BlockCounters, Blocks};
 use super::exporter::Exporter;
 use super::lane::Lane;
 use super::network::Way;
-use super::stop::Stop;
 use super::tide::Tide;
 use super::{EngineError, Shared};
 use crate::event::Opening;
@@ -29,8 +29,53 @@ pub(crate) struct WorkerSpec {
     pub(crate) opening: Arc<Opening>,
     pub(crate) counters: Arc<BlockCounters>,
     pub(crate) shared: Arc<Shared>,
-    /// The lanes that live here: exporter, lane number, way to the destination.
-    pub(crate) lanes: Vec<(Arc<Exporter>, usize, Way)>,
+}
+
+/// A lane for a worker to run.
+pub(crate) struct LaneSpec {
+    pub(crate) exporter: Arc<Exporter>,
+    pub(crate) number: usize,
+    pub(crate) way: Way,
+}
+
+/// A running worker. It takes lanes until it is dropped, and ends when its lanes have.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    lanes: UnboundedSender<LaneSpec>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the kernel gives no thread.
+    pub(crate) fn start(spec: WorkerSpec) -> Result<Self, EngineError> {
+        let (lanes, arriving) = unbounded_channel();
+        let name = format!("shrike-{}", spec.index);
+        let start = move || {
+            pin(spec.index);
+            if let Err(problem) = run(spec, arriving) {
+                // Without its event loop a worker cannot do anything; the others go on.
+                tracing::error!(%problem, "worker ended");
+            }
+        };
+        let thread = thread::Builder::new().name(name).spawn(start).map_err(EngineError::Thread)?;
+        Ok(Self { lanes, thread })
+    }
+
+    /// Hands over a lane; a worker that ended leaves it to the log.
+    pub(crate) fn add(&self, lane: LaneSpec) {
+        if self.lanes.send(lane).is_err() {
+            tracing::error!("a worker has ended; a lane was not started");
+        }
+    }
+
+    /// Waits until its lanes have ended.
+    pub(crate) fn join(self) -> thread::Result<()> {
+        drop(self.lanes);
+        self.thread.join()
+    }
 }
 
 /// What the lanes of one worker share.
@@ -42,30 +87,7 @@ pub(crate) struct Bench {
     pub(crate) shared: Arc<Shared>,
 }
 
-impl Bench {
-    /// How far to go on.
-    pub(crate) fn stop(&self) -> &Stop {
-        &self.shared.stop
-    }
-}
-
-/// Starts the thread of a worker; it ends when its lanes have.
-///
-/// # Errors
-/// When the kernel gives no thread.
-pub(crate) fn start(spec: WorkerSpec) -> Result<JoinHandle<()>, EngineError> {
-    let name = format!("shrike-{}", spec.index);
-    let start = move || {
-        pin(spec.index);
-        if let Err(problem) = run(spec) {
-            // Without its event loop a worker cannot do anything; the others go on.
-            tracing::error!(%problem, "worker ended");
-        }
-    };
-    thread::Builder::new().name(name).spawn(start).map_err(EngineError::Thread)
-}
-
-fn run(spec: WorkerSpec) -> io::Result<()> {
+fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
     let runtime =
         Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
     let local = LocalSet::new();
@@ -79,16 +101,15 @@ fn run(spec: WorkerSpec) -> io::Result<()> {
         });
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
-        let lanes: Vec<_> = spec
-            .lanes
-            .into_iter()
-            .map(|(exporter, lane, way)| {
-                let lane = Lane::new(exporter, lane, way.open(), Rc::clone(&bench));
-                tokio::task::spawn_local(lane.run())
-            })
-            .collect();
-        for lane in lanes {
-            lane.await.map_err(io::Error::other)?;
+        let mut lanes = JoinSet::new();
+        while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
+            let lane = Lane::new(exporter, number, way.open(), Rc::clone(&bench));
+            lanes.spawn_local(lane.run());
+            // What has ended is only counted; a lane that panicked has said so.
+            while lanes.try_join_next().is_some() {}
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended.map_err(io::Error::other)?;
         }
         watch.abort();
         Ok(())

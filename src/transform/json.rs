@@ -87,16 +87,23 @@ fn value_len(json: &[u8]) -> usize {
     }
 }
 
+/// Bytes of the string at the start; keys and most values are short, so bytes are looked at one by
+/// one before a search is worth its call.
 fn string_len(json: &[u8]) -> usize {
+    const SHORT: usize = 24;
     let mut at = 1;
-    while let Some(step) = memchr::memchr2(b'"', b'\\', json.get(at..).unwrap_or_default()) {
-        at += step;
-        if json[at] == b'"' {
-            return at + 1;
+    loop {
+        match json.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) if at < SHORT => at += 1,
+            Some(_) => {
+                let rest = &json[at..];
+                at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            }
+            None => return json.len(),
         }
-        at += 2;
     }
-    json.len()
 }
 
 fn container_len(json: &[u8]) -> usize {
@@ -116,6 +123,26 @@ fn container_len(json: &[u8]) -> usize {
         }
     }
     json.len()
+}
+
+/// Escaped text against plain text, character by character: the order of code points, which is
+/// that of UTF-8 bytes.
+#[must_use]
+pub fn compare(escaped: &[u8], plain: &str) -> std::cmp::Ordering {
+    if memchr::memchr(b'\\', escaped).is_none() {
+        return escaped.cmp(plain.as_bytes());
+    }
+    characters(escaped).cmp(plain.chars())
+}
+
+/// The characters of escaped text.
+pub fn characters(text: &[u8]) -> impl Iterator<Item = char> + '_ {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (char, len) = character(rest)?;
+        rest = &rest[len..];
+        Some(char)
+    })
 }
 
 /// The first character of escaped text and the bytes that spell it; `None` at the end.

@@ -1,7 +1,9 @@
 //! From an event to a document: schemas, syntaxes, writers, and the plan they compile to.
 
 mod compile;
+mod condition;
 mod encoder;
+mod filter;
 pub mod json;
 mod name;
 mod pattern;
@@ -11,7 +13,9 @@ mod syntax;
 mod tail;
 pub mod write;
 
+pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
+pub use filter::{Filter, FilterRules};
 pub use name::Name;
 pub use plan::{Plan, PlanError};
 pub use schema::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::super::dial::dial;
+use super::super::dial::{dial, resolve};
 use super::super::proxy::tunnel;
 use super::super::{Applied, TransportError, TransportErrorKind};
 use super::destination::{Destination, Endpoint};
@@ -23,6 +23,7 @@ pub(super) enum Version {
 #[derive(Clone, Copy)]
 enum Phase {
     Resolve,
+    Connect,
     Proxy,
     Tls,
 }
@@ -65,11 +66,17 @@ async fn reach(
 ) -> Result<TcpStream, TransportError> {
     let silence_max = destination.connection.timeout;
     let Some(server) = &endpoint.proxy else {
-        return dial(&endpoint.host, endpoint.port, silence_max).await;
+        let addresses = resolve(&endpoint.host, endpoint.port).await?;
+        phase.set(Phase::Connect);
+        return dial(&addresses, silence_max).await;
     };
-    let mut tcp = dial(&server.host, server.port, silence_max).await.map_err(|error| {
-        TransportError { detail: format!("the proxy: {}", error.detail), ..error }
-    })?;
+    let of_proxy = |error: TransportError| TransportError {
+        detail: format!("the proxy: {}", error.detail),
+        ..error
+    };
+    let addresses = resolve(&server.host, server.port).await.map_err(of_proxy)?;
+    phase.set(Phase::Connect);
+    let mut tcp = dial(&addresses, silence_max).await.map_err(of_proxy)?;
     if !endpoint.is_forwarded {
         phase.set(Phase::Proxy);
         tunnel(&mut tcp, server, &endpoint.host, endpoint.port).await?;
@@ -79,7 +86,8 @@ async fn reach(
 
 fn too_slow(phase: Phase, limit: Duration) -> TransportError {
     let (kind, what) = match phase {
-        Phase::Resolve => (TransportErrorKind::Connect, "no connection"),
+        Phase::Resolve => (TransportErrorKind::Dns, "no answer from the resolver"),
+        Phase::Connect => (TransportErrorKind::Connect, "no connection"),
         Phase::Proxy => (TransportErrorKind::Connect, "no tunnel from the proxy"),
         Phase::Tls => (TransportErrorKind::TlsIo, "no TLS handshake"),
     };

@@ -258,7 +258,7 @@ impl Lane {
     /// Prepares the destination before the first event; one lane does it for all.
     pub(super) async fn prepare(&mut self) {
         if self.number > 0 {
-            while !self.exporter.is_prepared() && self.bench.stop().stage() < Stage::Flush {
+            while !self.exporter.is_prepared() && self.exporter.stop.stage() < Stage::Flush {
                 self.exporter.wakes[self.number].notified().await;
             }
             return;
@@ -267,7 +267,7 @@ impl Lane {
         for _ in 0..SETUP_ROUNDS_MAX {
             let via = self.calls.via(0, 0);
             let again = prepare(&self.exporter, &*self.network, &self.calls.options, via).await;
-            if !again || self.bench.stop().stage() >= Stage::Flush {
+            if !again || self.exporter.stop.stage() >= Stage::Flush {
                 break;
             }
             // Woken early when the engine stops.
