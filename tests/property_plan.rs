@@ -260,26 +260,29 @@ fn overrides() -> impl Strategy<Value = Overrides> {
     let mapped = prop::collection::vec((field(), target), 0..3);
     let omit =
         prop::collection::vec(select(vec!["agent", "event.reason", "time", "fields.guard"]), 0..2);
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![0, 0, 0, 1, 30]));
     let allow = prop_oneof![3 => Just(Vec::new()), 1 => fields(12)];
     let all = (mapped, allow, fields(4), omit, added, flags, spelled());
-    all.prop_map(|(mappings, allow, deny, omit, add, (indicators_all, alert, raw), host)| {
-        let texts = vec![
-            ("host.name".to_owned(), host.plain),
-            ("index".to_owned(), "<i-{tenant_id}-{guard}-{now/d}>".to_owned()),
-        ];
-        Overrides {
-            texts,
-            mappings,
-            allow,
-            deny,
-            omit: omit.into_iter().map(str::to_owned).collect(),
-            add,
-            indicators_all,
-            alert_min: alert.then_some(Severity::Medium),
-            raw: raw.then_some(&NATIVE),
-        }
-    })
+    all.prop_map(
+        |(mappings, allow, deny, omit, add, (indicators_all, alert, raw, characters_max), host)| {
+            let texts = vec![
+                ("host.name".to_owned(), host.plain),
+                ("index".to_owned(), "<i-{tenant_id}-{guard}-{now/d}>".to_owned()),
+            ];
+            Overrides {
+                texts,
+                mappings,
+                allow,
+                deny,
+                omit: omit.into_iter().map(str::to_owned).collect(),
+                add,
+                characters_max,
+                indicators_all,
+                alert_min: alert.then_some(Severity::Medium),
+                raw: raw.then_some(&NATIVE),
+            }
+        },
+    )
 }
 
 fn plain() -> Overrides {

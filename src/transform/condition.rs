@@ -495,9 +495,12 @@ mod tests {
         r#""agent":{"id":"a-1","name":"hushd","version":"0.1.0","type":"clawdstrike"},"#,
         r#""session":{"id":"s-1","tenant_id":"acme"},"#,
         r#""outcome":"failure","action":"egress","threat":{},"#,
-        r#""decision":{"allowed":false,"guard":"secret_leak","severity":"high","reason":"a \"quoted\" caf\u00e9"},"#,
-        r#""resource":{"type":"network","name":"api.x.example","host":"api.x.example","port":8443},"#,
-        r#""metadata":{"velar":{"count":3,"ok":true,"list":[1]}},"labels":{"k8s.pod":"p-1","n":"42"}}"#,
+        r#""decision":{"allowed":false,"guard":"secret_leak","severity":"high","#,
+        r#""reason":"a \"quoted\" caf\u00e9"},"#,
+        r#""resource":{"type":"network","#,
+        r#""name":"api.x.example","host":"api.x.example","port":8443},"#,
+        r#""metadata":{"velar":{"count":3,"ok":true,"list":[1]}},"labels":{"k8s.pod":"p-1","#,
+        r#""n":"42"}}"#,
     );
 
     fn holds(text: &str) -> bool {

@@ -141,7 +141,8 @@ mod tests {
         r#""session":{"id":"s-1","tenant_id":"acme"},"#,
         r#""outcome":"failure","action":"egress","threat":{},"#,
         r#""decision":{"allowed":false,"guard":"egress","severity":"medium","reason":"r"},"#,
-        r#""resource":{"type":"network","name":"x","host":"API.Example.com.","path":"/v1/chat?x"},"#,
+        r#""resource":{"type":"network","#,
+        r#""name":"x","host":"API.Example.com.","path":"/v1/chat?x"},"#,
         r#""metadata":{"velar":{"sanitized_count":2}},"labels":{}}"#,
     );
 
