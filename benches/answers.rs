@@ -12,8 +12,15 @@ use shrike::transform::Format;
 use shrike::vendors::{ELASTIC, SPLUNK};
 
 const CREATED: &str = r#"{"create":{"status":201}}"#;
-const CONFLICT: &str = r#"{"create":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"[019c322d-fa80-7f99-8d84-b44109f58c77]: version conflict, document already exists (current version [1])"}}}"#;
-const REJECTED: &str = r#"{"create":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"rejected execution of primary operation [coordinating_and_primary_bytes=53687091]"}}}"#;
+const CONFLICT: &str = concat!(
+    r#"{"create":{"status":409,"error":{"type":"version_conflict_engine_exception","#,
+    r#""reason":"[019c322d-fa80-7f99-8d84-b44109f58c77]: version conflict, document already"#,
+    r#" exists (current version [1])"}}}"#,
+);
+const REJECTED: &str = concat!(
+    r#"{"create":{"status":429,"error":{"type":"es_rejected_execution_exception","#,
+    r#""reason":"rejected execution of primary operation [primary_bytes=53687091]"}}}"#,
+);
 
 /// An answer with `events` items, every `each`th of them `other`.
 fn bulk(events: usize, each: usize, other: &str) -> String {

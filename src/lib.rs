@@ -67,6 +67,7 @@ pub mod config;
 pub mod control;
 pub mod deliver;
 pub mod event;
+pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod pipeline;

@@ -189,6 +189,9 @@ fn an_envelope_has_only_the_keys_that_exist() {
             let fields = envelope["fields"].as_object().expect("fields");
             assert_eq!(fields.contains_key("shrike_resend"), case.resent);
             assert!(!fields.contains_key("reason"), "the reason is never indexed");
+            for always in ["severity", "guard", "environment", "tenant_id"] {
+                assert!(fields.contains_key(always), "{always} is always there");
+            }
         }
     }
 }

@@ -14,6 +14,9 @@ use shrike::vendors::ELASTIC;
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
 
+/// Options as pairs of key and text, and what comes of them: a value, or a word of the mistake.
+type Cases<'a, T> = &'a [(&'a [(&'static str, &'a str)], Result<T, &'a str>)];
+
 /// Options from pairs; keys of secrets become secrets, `true`, numbers and lists what they look
 /// like.
 fn options(pairs: &[(&'static str, &str)]) -> Options {
@@ -62,7 +65,7 @@ fn binding<'a>(
 #[test]
 fn addresses_come_from_nodes_or_a_cloud_id() {
     // base64 of the second part of each Cloud ID stands beside it.
-    let cases: &[(&[(&'static str, &str)], Result<&[&str], &str>)] = &[
+    let cases: Cases<'_, &[&str]> = &[
         (&[], Ok(&["http://localhost:9200/"])),
         (
             &[("nodes", "https://a.example:9200 https://b.example/es")],
@@ -117,7 +120,7 @@ fn addresses_come_from_nodes_or_a_cloud_id() {
 #[test]
 fn credentials_take_every_form() {
     // aWQ6a2V5 is base64 of id:key, dTpwOnA= of u:p:p.
-    let cases: &[(&[(&'static str, &str)], Result<Option<&str>, &str>)] = &[
+    let cases: Cases<'_, Option<&str>> = &[
         (&[("auth.api_key", "aWQ6a2V5")], Ok(Some("ApiKey aWQ6a2V5"))),
         (&[("auth.api_key", "id:key")], Ok(Some("ApiKey aWQ6a2V5"))),
         (&[("auth.api_key", "key"), ("auth.api_key_id", "id")], Ok(Some("ApiKey aWQ6a2V5"))),
@@ -149,9 +152,12 @@ fn credentials_take_every_form() {
     }
 }
 
+/// Name and mode; then target, name without placeholders and pattern, or a word of the mistake.
+type NameCase<'a> = (&'a str, &'a str, Result<(&'a str, &'a str, &'a str), &'a str>);
+
 #[test]
 fn names_follow_from_name_and_mode() {
-    let cases: &[(&str, &str, Result<(&str, &str, &str), &str>)] = &[
+    let cases: &[NameCase<'_>] = &[
         ("sec", "daily", Ok(("sec-{date}", "sec", "sec-*"))),
         ("sec", "alias", Ok(("sec", "sec", "sec-*"))),
         ("logs-ai", "data_stream", Ok(("logs-ai", "logs-ai", "logs-ai"))),
@@ -398,7 +404,8 @@ fn what_a_person_changed_is_left_alone() {
 
 #[test]
 fn serverless_projects_have_no_lifecycle_and_no_shards() {
-    let refused = r#"{"error":{"type":"illegal_argument_exception","reason":"Settings [index.number_of_shards] are not available when running in serverless mode"},"status":400}"#;
+    let refused = r#"{"error":{"type":"illegal_argument_exception",
+        "reason":"Settings [index.number_of_shards] are not available in serverless mode"}}"#;
     let (_, setup, bodies) = prepare(
         &defaults(&[("index.mode", "data_stream")]),
         &[
@@ -422,7 +429,8 @@ fn serverless_projects_have_no_lifecycle_and_no_shards() {
 
 #[test]
 fn another_process_may_create_the_first_index_meanwhile() {
-    let exists = r#"{"error":{"type":"resource_already_exists_exception","reason":"index [sec-000001] already exists"},"status":400}"#;
+    let exists = r#"{"error":{"type":"resource_already_exists_exception",
+        "reason":"index [sec-000001] already exists"},"status":400}"#;
     let (_, setup, _) = prepare(
         &defaults(&[("index.mode", "alias"), ("index.ilm", "false")]),
         &[(LOOK_TEMPLATE, 410, ""), ("GET /_alias/sec", 404, ""), ("PUT /sec-000001", 400, exists)],
@@ -432,7 +440,8 @@ fn another_process_may_create_the_first_index_meanwhile() {
 
 #[test]
 fn failures_degrade_and_the_rest_goes_on() {
-    let refused = r#"{"error":{"type":"security_exception","reason":"action [cluster:admin/ilm/get] is unauthorized"},"status":403}"#;
+    let refused = r#"{"error":{"type":"security_exception",
+        "reason":"action [cluster:admin/ilm/get] is unauthorized"},"status":403}"#;
     let (_, setup, _) = prepare(
         &defaults(&[]),
         &[(LOOK_POLICY, 403, refused), (LOOK_TEMPLATE, 404, ""), (PUT_TEMPLATE, 200, "")],

@@ -11,15 +11,15 @@ use super::read::read;
 use super::shared::{FILTER, ROUTING, SHARED};
 use super::text::{Body, Node};
 use super::value::{Value, Values, join};
-use super::{At, Exporter, FilterSettings, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
+use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, HOSTNAME, Http2, OnLag,
-    OptionValue, Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings,
-    TlsVersion, Vendor,
+    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
+    Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
+    Vendor,
 };
 use crate::event::Severity;
 use crate::schemas;
-use crate::transform::Format;
+use crate::transform::{Condition, FilterRules, Format};
 
 /// What every exporter is read against.
 pub(super) struct Setting<'a> {
@@ -181,12 +181,8 @@ impl Build<'_, '_> {
         let mut options = Options::default();
         for opt in self.vendor.options {
             let Some(value) = self.values.value(opt.key) else { continue };
-            match option_value(value) {
-                Some(OptionValue::Text(text)) if text == HOSTNAME => {
-                    options.set(opt.key, OptionValue::Text(host_name()));
-                }
-                Some(value) => options.set(opt.key, value),
-                None => {}
+            if let Some(value) = option_value(value) {
+                options.set(opt.key, value);
             }
         }
         let allow_http = self.values.is_on("allow_http");
@@ -448,9 +444,9 @@ impl Build<'_, '_> {
         }
     }
 
-    fn filter(&self) -> FilterSettings {
-        FilterSettings {
-            min_severity: self.severity("filter.min_severity"),
+    fn filter(&self) -> FilterRules {
+        FilterRules {
+            min_severity: self.severity("filter.min_severity").unwrap_or_default(),
             include_types: self.list("filter.include_types"),
             exclude_types: self.list("filter.exclude_types"),
             include_guards: self.list("filter.include_guards"),
@@ -483,8 +479,11 @@ impl Build<'_, '_> {
                 .filter(|key| rule.is_written(key.path))
                 .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
                 .collect();
-            match rule.text(CONDITION.path) {
-                Some(condition) => routes.push(RouteSettings { condition, options }),
+            match rule.text(CONDITION.path).map(|text| Condition::compile(&text)) {
+                Some(Ok(condition)) => routes.push(RouteSettings { condition, options }),
+                Some(Err(error)) => {
+                    rule.mistake(CONDITION.path, Wrong::Rule(error.to_string()), self.mistakes);
+                }
                 None if rule.is_written(CONDITION.path) => {}
                 None => {
                     let wrong = Wrong::Rule("a rule needs a `condition`".to_owned());
@@ -528,11 +527,6 @@ fn is_plain_and_far(url: &str) -> bool {
     let is_name_near = host == "localhost" || host.ends_with(".localhost");
     let is_near = is_name_near || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     url.scheme_str() == Some("http") && !is_near
-}
-
-/// The machine's name, for options whose default it is.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether a text can name an exporter: it becomes a metric label and a file name.

@@ -28,11 +28,10 @@ pub fn judge(call: &Call, response: &Response<'_>) -> Verdict {
     let read = call.responses.read.and_then(|read| read(response));
     let mut verdict =
         read.or_else(|| row(call, response.status)).unwrap_or_else(|| usual(response));
-    if let Fate::Items(items) = &verdict.fate {
-        if items.len() != response.events {
-            let problem = format!("{} fates for {} events", items.len(), response.events);
-            verdict = ambiguous(problem);
-        }
+    if let Fate::Items(items) = &verdict.fate
+        && items.len() != response.events
+    {
+        verdict = ambiguous(format!("{} fates for {} events", items.len(), response.events));
     }
     // A batch of one has no halves.
     if verdict.fate == Fate::Bisect && response.events <= 1 {
@@ -89,10 +88,10 @@ pub fn scrub(text: String, options: &Options) -> String {
         let secret = secret.expose();
         text = without(text, secret);
         // A destination that echoes the request line shows the path of a secret URL alone.
-        if let Some((_, rest)) = secret.split_once("://") {
-            if let Some(at) = rest.find('/') {
-                text = without(text, &rest[at..]);
-            }
+        if let Some((_, rest)) = secret.split_once("://")
+            && let Some(at) = rest.find('/')
+        {
+            text = without(text, &rest[at..]);
         }
     }
     without_urls(&without_credentials(&text))
@@ -169,7 +168,8 @@ fn one_line(text: &str) -> String {
 
 /// At most [`DETAIL_BYTES_MAX`] bytes, cut between characters.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(DETAIL_BYTES_MAX)]
+    let mut ends = (0..=text.len().min(DETAIL_BYTES_MAX)).rev();
+    &text[..ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0)]
 }
 
 fn without(text: String, secret: &str) -> String {

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Item;
-use super::{
-    Applied, Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict,
-};
+use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
 use crate::event::Settled;
 
 /// Names a batch within one lane; never used twice.
@@ -20,6 +18,8 @@ pub struct History {
     /// Failed retries while the destination otherwise accepted; only these use up
     /// `retry.max_retries`.
     pub failures: u32,
+    /// Whether a request failed that may have failed because of these events.
+    pub is_suspect: bool,
     /// Failures in a row, for the backoff.
     pub row: u32,
     /// Requests that were neither answered nor certainly not applied.
@@ -30,8 +30,6 @@ pub struct History {
     pub level: Option<Level>,
     /// When the first request failed.
     pub failed_since: Option<Instant>,
-    /// The exporter's successes when a request last failed or first began.
-    pub successes: u64,
     /// Whether a new channel was taken for them once.
     pub is_rechannelled: bool,
 }
@@ -152,6 +150,7 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
         | TransportErrorKind::Connect
         | TransportErrorKind::TlsIo
         | TransportErrorKind::Network
+        | TransportErrorKind::Refused
         | TransportErrorKind::Protocol => (Fate::Retry, "network"),
     };
     let reason = Reason { status: 0, code: None, class, detail: error.to_string() };
@@ -159,9 +158,10 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
 }
 
 /// Whether a request was turned away before anything acted on it, by a server that is alive: a
-/// refused stream, or one above a GOAWAY. It may go again at once.
+/// refused stream, or one above a GOAWAY. It may go again at once. A connection that broke before
+/// the request was whole is not that: something about the request may break it every time.
 pub(super) fn is_turned_away(error: &TransportError) -> bool {
-    error.kind == TransportErrorKind::Network && error.applied == Applied::No
+    error.kind == TransportErrorKind::Refused
 }
 
 /// How the deciding half of delivery is set up for one exporter.

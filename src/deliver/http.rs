@@ -153,7 +153,7 @@ impl HttpTransport {
             detail: "the request's path is not one; percent-encode what is put into it".to_owned(),
         })?;
         let mut headers = request.headers;
-        // Bodies are sent whole, with their length; anything else would let a peer see two requests.
+        // Bodies are sent with their length; another framing could make two requests of one.
         headers.remove(TRANSFER_ENCODING);
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
         if let Some(authorization) = &endpoint.authorization {
@@ -283,7 +283,7 @@ impl HttpTransport {
             // No stream was opened, so nothing can have been applied.
             lease.retire();
             Failed {
-                is_stale: broken.error.kind == TransportErrorKind::Network,
+                is_stale: broken.error.kind != TransportErrorKind::Protocol,
                 error: broken.error,
             }
         })?;
@@ -400,7 +400,7 @@ const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));
 /// more of them only wait there instead of here.
 const STREAMS: usize = 32;
 
-/// The largest answer that is read: a bulk answer names every item of the batch, some with a reason.
+/// The largest answer that is read: a bulk answer names every item of a batch, some with a reason.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Sending again at once, at most: one kept connection was closed, then a fresh one.

@@ -52,8 +52,8 @@ pub use setup::{Prepared, Setup};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{
-    Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order, Prefix,
-    Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window, Wire,
+    Auth, Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order,
+    Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window, Wire,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::Watermark;

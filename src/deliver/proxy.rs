@@ -210,7 +210,7 @@ impl Exception {
         let wrong = || TransportSetupError::Value {
             key: "no_proxy".to_owned(),
             problem: format!("{entry:?} cannot be read"),
-            expected: "*, a domain, an address or a network (10.0.0.0/8), each with or without :port",
+            expected: "*, a network (10.0.0.0/8), or a domain or address with or without :port",
         };
         if entry == "*" {
             return Ok(Self { to: To::Any, port: None });

@@ -32,7 +32,7 @@ pub struct Vendor {
     /// The endpoints, in order of preference, from the options.
     pub endpoints: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Headers that carry credentials, from the options; asked again after a refresh.
-    pub auth: fn(&Options) -> Result<Credentials, Problem>,
+    pub auth: Auth,
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
     /// keys.
     pub derive: fn(&Options) -> Result<Derived, Problem>,
@@ -373,7 +373,7 @@ pub struct Meter {
     /// The option with the window's length in seconds.
     pub interval: &'static str,
     /// Credentials of the call; `None` takes [`Vendor::auth`].
-    pub auth: Option<fn(&Options) -> Result<Credentials, Problem>>,
+    pub auth: Option<Auth>,
     /// Appends the body of one window that counted at least one event.
     pub write: fn(&Window<'_>, &Options, &Derived, &mut Vec<u8>),
     /// The body's media type.
@@ -410,3 +410,6 @@ pub struct Tally<'a> {
 
 /// Headers that carry credentials: name and value.
 pub type Credentials = Vec<(&'static str, Secret)>;
+
+/// Makes credentials from the options.
+pub type Auth = fn(&Options) -> Result<Credentials, Problem>;

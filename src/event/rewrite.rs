@@ -4,18 +4,19 @@
 //! that was not gives a wrong copy, never a panic.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::home::{Group, Member, is_same_key, lookup};
 use super::json::{After, Json, Keys, unit_after};
 use super::scan::Specials;
 use super::{Class, Classes, FieldId as F, Place};
 
-/// Levels of a text that was checked already: more than opening ever lets pass.
-const DEPTH_MAX: usize = 256;
+/// Levels that opening lets pass at most.
+const DEPTH_MAX: usize = 128;
 
 /// A member of an object.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub struct Entry<'a> {
     /// The key between its quotes.
     pub key: &'a [u8],
     /// Whether the key carries a backslash.
@@ -26,13 +27,14 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     /// Whether this is the member with this name.
-    pub(super) fn is(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn is(&self, name: &[u8]) -> bool {
         if self.escaped { is_same_key(self.key, name) } else { self.key == name }
     }
 }
 
 /// Calls with each member of an object, in the order of the text; returns early when it is none.
-fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<()> {
+pub(super) fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<()> {
     if object.first() != Some(&b'{') {
         return None;
     }
@@ -48,11 +50,28 @@ fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<(
     Some(())
 }
 
-/// The members of an object, in the order of the text.
-pub(super) fn entries(object: &[u8]) -> Vec<Entry<'_>> {
+/// The members of an object that was opened once, in the order of the text; none of anything else.
+#[must_use]
+pub fn entries(object: &[u8]) -> Vec<Entry<'_>> {
     let mut entries = Vec::new();
     each_entry(object, |entry| entries.push(entry));
     entries
+}
+
+/// Where the JSON values of a text lie, which follow each other with nothing but blanks between them,
+/// and whether the text holds nothing else. It must be UTF-8.
+#[must_use]
+pub fn values(text: &[u8]) -> (Vec<Range<usize>>, bool) {
+    let specials = Specials::new(text);
+    let mut json = Json::new(&specials, DEPTH_MAX);
+    let mut values = Vec::new();
+    let mut at = json.blanks(0);
+    while at < text.len() {
+        let Ok(end) = json.value(at, 0, Keys::NONE) else { return (values, false) };
+        values.push(at..end);
+        at = json.blanks(end);
+    }
+    (values, true)
 }
 
 /// The elements of an array, in the order of the text.
@@ -414,7 +433,8 @@ fn key(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-fn member(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+/// Appends a key and its value.
+pub(super) fn member(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     key(name, out);
     out.extend_from_slice(value);
 }

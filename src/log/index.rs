@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::event::{Frame, Offset};
+use crate::event::Offset;
 
 use super::STRIPE_BYTES;
 use super::frame::{chain, crc, u32_at, u64_at};
@@ -55,11 +55,6 @@ impl Stripe {
         self.sum = chain(self.sum, frame_crc);
         self.end = end;
         self.state = State::Owned;
-    }
-
-    /// Adds one record as a reader finds it.
-    pub(crate) fn add_frame(&mut self, frame: &Frame, frame_crc: u32, end: Offset) {
-        self.add(frame.received_ns, frame_crc, end);
     }
 
     fn entry(&self, start: Offset) -> [u8; ENTRY_BYTES] {

@@ -90,6 +90,8 @@ enum Step {
     Write,
     /// The disk refused a while ago: try again.
     Retry,
+    /// Have the next segment made.
+    Prepare,
     /// Nothing to write before then, or before somebody wakes us.
     Sleep(Option<Instant>),
     /// Closed, and everything is durable.
@@ -107,6 +109,7 @@ impl Writer {
             match self.step(now) {
                 Step::Write => self.write_group(now),
                 Step::Retry => self.retry(now)?,
+                Step::Prepare => self.prepare_next(),
                 Step::Sleep(until) => {
                     self.start_sync(now);
                     let until = earliest(until, self.sync_at(now));
@@ -114,7 +117,6 @@ impl Writer {
                 }
                 Step::End => return self.end(),
             }
-            self.prepare_next();
         }
     }
 
@@ -129,6 +131,10 @@ impl Writer {
                 (false, true) => Step::Sleep(None),
                 (false, false) => Step::Retry,
             };
+        }
+        // Under the lock: an appender that waits for a segment is seen, or sees us awake.
+        if self.needs_segment(&open) {
+            return Step::Prepare;
         }
         let unsynced = self.shared.control.written().bytes() - self.unsynced_from().bytes();
         if self.syncing.is_some() && unsynced >= self.unsynced_bytes_max() {
@@ -379,21 +385,18 @@ impl Writer {
         Active { segment, file, index }
     }
 
-    /// Has the next segment made once half of the current one is used, or a record needs it.
+    /// Whether half of the current segment is used, or a record needs the next one.
+    fn needs_segment(&self, open: &Open) -> bool {
+        let end = self.current.segment.capacity_end().bytes();
+        let left = end.saturating_sub(open.layout.next.bytes());
+        let is_wanted = left <= self.pace.segment_bytes / 2;
+        is_wanted && self.next.is_none() && self.preparation.is_due()
+    }
+
     fn prepare_next(&mut self) {
-        if self.next.is_some() || self.trouble.is_some() || !self.preparation.is_due() {
-            return;
-        }
         let end = self.current.segment.capacity_end();
-        let open = self.intake.lock();
-        let left = end.bytes() - open.layout.next.bytes().min(end.bytes());
-        let wanted = left <= self.pace.segment_bytes / 2;
-        drop(open);
-        if wanted {
-            let next = prepare(&self.shared, &self.io, end, self.pace.segment_bytes);
-            self.preparation.on_start();
-            self.disk.prepare(next);
-        }
+        self.preparation.on_start();
+        self.disk.prepare(prepare(&self.shared, &self.io, end, self.pace.segment_bytes));
     }
 
     /// Tells appenders that the disk refuses, and plans the next try.
@@ -437,7 +440,7 @@ impl Writer {
     /// How far `written` may run ahead of `durable`: that much must be written again when a sync
     /// fails, and is lost with the power.
     fn unsynced_bytes_max(&self) -> u64 {
-        (self.pace.sync_bytes * 4).max(UNSYNCED_BYTES_MAX)
+        self.pace.sync_bytes.saturating_mul(4).max(UNSYNCED_BYTES_MAX)
     }
 
     /// Notes that the log ended in order.

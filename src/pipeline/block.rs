@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::event::{Class, Event, Offset, Opened, Opening, Span};
-use crate::log::{LogError, RawBlock, RawRecord, Read, Reader};
+use crate::log::{LogError, RawBlock, RawRecord, Read, Reader, STRIPE_BYTES};
 use crate::metrics::Counter;
 
 /// A piece of the log whose records are opened.
@@ -38,7 +38,7 @@ pub(crate) struct Entry<'a> {
 impl Block {
     /// What it covers: the next block begins where it ends.
     pub(crate) fn span(&self) -> Span {
-        self.raw.span()
+        within_stripe(self.raw.span())
     }
 
     /// How many records it holds.
@@ -53,7 +53,7 @@ impl Block {
         let record = &self.raw.bytes()[start..start + slot.record.len as usize];
         let frame = slot.record.frame;
         Entry {
-            span: Span { from: frame.offset, to: slot.record.next },
+            span: within_stripe(Span { from: frame.offset, to: slot.record.next }),
             received_ns: frame.received_ns,
             event: match slot.reject {
                 Some(class) => Err(class),
@@ -182,6 +182,15 @@ impl Blocks {
         }
         Block { raw, slots, arena }
     }
+}
+
+/// Cuts a span at the end of the stripe that it begins in.
+///
+/// The stripes that a large record owns beyond its first are read, found empty and settled by
+/// themselves, by whichever lane claims them.
+fn within_stripe(span: Span) -> Span {
+    let end = (span.from.bytes() / STRIPE_BYTES + 1) * STRIPE_BYTES;
+    Span { to: span.to.min(Offset::new(end)), ..span }
 }
 
 /// Bytes of records in a block: they and their places fit the second-level cache of one core.

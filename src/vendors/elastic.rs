@@ -267,7 +267,7 @@ const OPTIONS: &[Opt] = &[
         aliases: &["base_url", "url"],
         kind: Kind::Urls,
         default: None,
-        about: "Nodes, tried in turn; http://localhost:9200 where neither they nor cloud_id are given.",
+        about: "Nodes, in turn; http://localhost:9200 where neither they nor cloud_id are set.",
     },
     Opt {
         key: "cloud_id",

@@ -1,4 +1,4 @@
-//! The HTTP transport against real sockets: small servers that do exactly one thing, right or wrong.
+//! The HTTP transport against real sockets: small servers that do one thing each, right or wrong.
 
 mod kit;
 mod plain;

@@ -117,7 +117,7 @@ fn a_refused_stream_was_not_applied() {
         let transport = transport(address, &prior());
         for requests in 1..3 {
             let error = send_err(&transport, post("x")).await;
-            assert_eq!((error.kind, error.applied), (TransportErrorKind::Network, Applied::No));
+            assert_eq!((error.kind, error.applied), (TransportErrorKind::Refused, Applied::No));
             assert!(error.detail.contains("refused"), "{error}");
             // The server is busy: when to try again is not ours to say.
             assert_eq!(seen.requests.borrow().len(), requests);
@@ -216,7 +216,7 @@ fn a_stream_above_every_goaway_was_not_applied() {
         })
         .await;
         let error = send_err(&transport(address, &prior()), post("x")).await;
-        assert_eq!((error.kind, error.applied), (TransportErrorKind::Network, Applied::No));
+        assert_eq!((error.kind, error.applied), (TransportErrorKind::Refused, Applied::No));
         assert!(error.detail.contains("GOAWAY") || error.detail.contains("closing"), "{error}");
         assert_eq!(
             seen.connections.get(),
@@ -246,7 +246,7 @@ fn an_answer_that_comes_before_the_body_is_sent_is_the_answer() {
         let (address, seen) = server(|_, tcp, seen| async move {
             let mut peer = Peer::accept(tcp, seen).await;
             while let Some(stream) = peer.begun().await {
-                // 413 is not in the static table: a literal with the name of entry 8 (RFC 7541 6.2.2).
+                // 413 is in no table: a literal with the name of entry 8 (RFC 7541 6.2.2).
                 peer.send(HEADERS, END_HEADERS, stream, b"\x08\x03413").await;
                 peer.send(DATA, END_STREAM, stream, b"big").await;
                 // RFC 9113 8.1: no need for the rest.

@@ -104,7 +104,7 @@ impl Endpoint {
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let proxy = rules.server(is_https, &host, port).cloned();
-        // Knowing beforehand that HTTP/2 is spoken (RFC 9113 3.3) needs a way without an interpreter.
+        // HTTP/2 known beforehand (RFC 9113 3.3) needs a way that nobody interprets.
         let is_forwarded = proxy.is_some() && !is_https && http2 != Http2::H2c;
         let version = match (is_https, http2) {
             (true, Http2::Auto | Http2::H2c) => None,

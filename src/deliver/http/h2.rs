@@ -197,7 +197,7 @@ async fn run(
 
 /// What an error of the engine means; its own texts may quote the peer, so they are not used.
 fn broken(error: &h2::Error, is_sent: bool, progress: &Progress) -> Broken {
-    use TransportErrorKind::{Network, Protocol};
+    use TransportErrorKind::{Network, Protocol, Refused};
     if let Some(error) = progress.rejection() {
         return Broken { error, is_going: false };
     }
@@ -209,12 +209,12 @@ fn broken(error: &h2::Error, is_sent: bool, progress: &Progress) -> Broken {
     } else if is_going {
         // The engine gives this error only to streams above the last one that the server took
         // (RFC 9113 6.8); the others run on, or end with the connection's own error.
-        (Network, Applied::No, format!("the server is closing the connection ({reason:?})"))
+        (Refused, Applied::No, format!("the server is closing the connection ({reason:?})"))
     } else if error.is_reset() && error.is_remote() {
         match reason {
             // RFC 9113 8.7: refused before any processing.
             Reason::REFUSED_STREAM => {
-                (Network, Applied::No, "the server refused the stream".to_owned())
+                (Refused, Applied::No, "the server refused the stream".to_owned())
             }
             Reason::HTTP_1_1_REQUIRED => {
                 let detail = "the server wants HTTP/1.1; set connection.http2 to off";

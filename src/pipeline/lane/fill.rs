@@ -90,7 +90,7 @@ impl Lane {
                 return Taken::Done;
             }
         };
-        if !exporter.filter.takes(&event) {
+        if !exporter.filter.passes(&event) {
             self.note(entry.span, Settle::Filtered);
             return Taken::Done;
         }
@@ -192,8 +192,8 @@ impl Lane {
                 return Some((Rc::clone(block), *at));
             }
             if reading.position >= reading.claim.end {
-                let Reading { claim, position, .. } = self.reading.take()?;
-                self.exporter.board.finish(claim.stripe, position);
+                let Reading { claim, .. } = self.reading.take()?;
+                self.exporter.board.finish(claim.stripe);
                 continue;
             }
             let (position, until) = (reading.position, head.min(reading.claim.end));

@@ -110,7 +110,8 @@ pub(super) fn names(options: &Options) -> Result<Names, Problem> {
     let literal: String = fixed.concat();
     if let Some(bad) = literal.chars().find(|&c| clean(c) != c) {
         return Err(wrong(&format!(
-            "must not contain {bad:?}: index names are lower case, without blanks and \\ / * ? \" < > | , # :"
+            "must not contain {bad:?}: index names are lower case, without blanks and without \
+             \\ / * ? \" < > | , # :"
         )));
     }
     if literal.starts_with(NOT_FIRST) || fixed[0].is_empty() {

@@ -55,8 +55,8 @@ pub(super) static ENVELOPE: Schema = Schema {
         row("event", Source::Doc),
         row("fields.severity", Source::Event(F::Severity, write::text)),
         row("fields.guard", Source::Event(F::Guard, write::text)),
-        row("fields.environment", Source::Derived(&[F::SessionEnvironment], environment)),
-        row("fields.tenant_id", Source::Derived(&[F::SessionTenantId], tenant)),
+        row("fields.environment", Source::Derived(ENVIRONMENT, environment)),
+        row("fields.tenant_id", Source::Derived(TENANT, tenant)),
         row("fields.mitre_tactic", Source::Event(F::Tactic, write::text)),
         row("fields.mitre_technique", Source::Event(F::Technique, write::text)),
         row("fields.agent_id", Source::Event(F::AgentId, write::text)),
@@ -70,11 +70,16 @@ pub(super) static ENVELOPE: Schema = Schema {
         row("fields.dest_port", Source::Event(F::ResourcePort, write::text)),
         row(RESEND.0, Source::Option(RESEND.0)),
     ]),
-    required: &["event"],
+    required: &["time", "event"],
     // A blank field would be refused, or found by searches for it.
     empty: Empty::Drop,
     ..Schema::BASE
 };
+
+/// Rows are only asked for events that have one of their fields; every event has an id, so that the
+/// fallback is written too.
+const ENVIRONMENT: &[F] = &[F::SessionEnvironment, F::EventId];
+const TENANT: &[F] = &[F::SessionTenantId, F::EventId];
 
 fn environment(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     or(encoder, event.text(F::SessionEnvironment), b"unknown")
