@@ -1,0 +1,6 @@
+//! The configuration: what is read, what is refused, and in which words.
+
+mod accepted;
+mod refused;
+mod tables;
+mod world;
