@@ -4,6 +4,9 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use shrike::event::Offset;
+use shrike::log::{AppendError, Appender, Mark};
+
 use crate::clock;
 use crate::generate::Stream;
 
@@ -43,6 +46,42 @@ pub struct Progress {
 pub trait Source {
     /// Takes neighbouring events, one line each.
     fn take(&mut self, lines: &[u8]) -> io::Result<()>;
+}
+
+/// A log takes each line as a record, in one group.
+#[derive(Debug)]
+pub struct LogSource {
+    appender: Appender,
+    /// Whether records are marked as opened once, as intake marks them.
+    checked: bool,
+    last: Option<Offset>,
+}
+
+impl LogSource {
+    /// Appends through this door.
+    #[must_use]
+    pub const fn new(appender: Appender, checked: bool) -> Self {
+        Self { appender, checked, last: None }
+    }
+
+    /// Waits until everything that was taken is durable.
+    pub fn wait_durable(&self) -> Result<(), AppendError> {
+        self.last.map_or(Ok(()), |last| self.appender.wait_durable(last))
+    }
+}
+
+impl Source for LogSource {
+    fn take(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mark = Mark { received_ns: clock::now_ns(), checked: self.checked, ..Mark::default() };
+        let mut group = self.appender.group();
+        let mut rest = lines;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let offset = group.append(&rest[..end], mark).map_err(io::Error::other)?;
+            self.last = Some(offset);
+            rest = &rest[end + 1..];
+        }
+        Ok(())
+    }
 }
 
 /// Any stream of bytes takes lines as they are.

@@ -6,6 +6,7 @@ mod check;
 mod cursor;
 mod door;
 mod exit;
+mod inputs;
 mod log;
 mod logging;
 mod position;

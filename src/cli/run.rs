@@ -1,18 +1,19 @@
 //! `shrike run`: inputs, log and exporters until the end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{Config, Host, Input};
-use shrike::control::{InputStatus, Server};
+use shrike::config::{Config, Host, Text};
+use shrike::control::Server;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
 use tracing::{info, warn};
 
 use super::args::{Run, Shared};
 use super::door::Door;
+use super::inputs::Inputs;
 use super::serve::{Commands, Running};
 use super::{Exit, Failure, configured, failed, position, settings};
 
@@ -32,30 +33,36 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     );
     let engine_options = config.engine_options(&Host::look());
     let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
-    let control = control(&config, &running, &log);
-    let ended = serve(&config, args, &running, &signals);
+    let door = Arc::new(Door::open(&config, &log)?);
+    let inputs = Inputs::start(&config.inputs, &door)?;
+    let control = control(&config, &running, &log, &door, &inputs);
+    let ended = serve(&config, args, &running, &inputs, &signals);
     let status = running.end();
     drop(control);
     log.close().map_err(failed)?;
-    Ok(status.map_or(Exit::Failed, |status| report(args, ended, &status)))
+    let exit = status.map_or(Exit::Failed, |status| report(args, ended, &status));
+    if inputs.rejected() > 0 {
+        let dir = config.pipeline.quarantine_dir.display();
+        warn!(lines = inputs.rejected(), quarantine = %dir, "lines that are no events were kept");
+    }
+    Ok(if inputs.have_failed() { Exit::Failed } else { exit })
 }
 
 /// Listens for commands; a socket that cannot be made stops nothing else.
-fn control(config: &Config, running: &Running, log: &Log) -> Option<Server> {
-    let inputs = config.inputs.iter().map(|input| InputStatus {
-        name: match input {
-            Input::Stdin => "stdin".to_owned(),
-            Input::File { path, .. } => path.display().to_string(),
-        },
-        ..InputStatus::default()
-    });
+fn control(
+    config: &Config,
+    running: &Running,
+    log: &Log,
+    door: &Arc<Door>,
+    inputs: &Inputs,
+) -> Option<Server> {
     let commands = Commands {
         running: running.clone(),
         log: log.clone(),
         log_dir: config.log.dir.display().to_string(),
-        door: Mutex::new(Door::new(config, log.clone())),
+        door: Arc::clone(door),
         started: position::now(),
-        inputs: inputs.collect(),
+        inputs: inputs.clone(),
         notes: config.notes.clone(),
     };
     match Server::open(&config.global.state_dir, Arc::new(commands)) {
@@ -71,16 +78,49 @@ fn control(config: &Config, running: &Running, log: &Log) -> Option<Server> {
 }
 
 /// Waits for the end of the inputs or a signal, then for the exporters.
-fn serve(config: &Config, args: &Run, engine: &Running, signals: &Signals) -> Ended {
-    if args.drain {
-        let deadline = Instant::now() + args.drain_timeout;
-        return engine.drain(deadline);
-    }
+fn serve(
+    config: &Config,
+    args: &Run,
+    engine: &Running,
+    inputs: &Inputs,
+    signals: &Signals,
+) -> Ended {
+    // A service waits for a signal; a pipeline ends with its input.
+    let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
+    let ends_by_itself = args.drain || is_pipeline;
     while signals.count() == 0 {
-        thread::sleep(Duration::from_millis(20));
+        if ends_by_itself && inputs.have_ended() {
+            return finish(args, engine, signals);
+        }
+        thread::sleep(LOOK_INTERVAL);
     }
     info!("stopping");
-    engine.flush(Instant::now() + config.global.shutdown_timeout)
+    inputs.stop();
+    let deadline = Instant::now() + config.global.shutdown_timeout;
+    until_signal(
+        signals,
+        1,
+        || engine.flush(deadline.min(Instant::now() + LOOK_INTERVAL * 5)),
+        deadline,
+    )
+}
+
+/// Sends what is in the log, once the inputs have ended.
+fn finish(args: &Run, engine: &Running, signals: &Signals) -> Ended {
+    let deadline = Instant::now() + args.drain_timeout;
+    let drain = || engine.drain(deadline.min(Instant::now() + LOOK_INTERVAL * 5));
+    until_signal(signals, 0, drain, deadline)
+}
+
+/// Looks again and again until everything is settled, time is over, or a further signal comes.
+fn until_signal(signals: &Signals, seen: u8, look: impl Fn() -> Ended, deadline: Instant) -> Ended {
+    loop {
+        let ended = look();
+        let is_over = Instant::now() >= deadline || signals.count() > seen;
+        if ended == Ended::Settled || is_over {
+            return ended;
+        }
+    }
 }
 
 fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
@@ -149,3 +189,5 @@ impl Signals {
         self.0.load(Ordering::Acquire)
     }
 }
+/// How often inputs and signals are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,17 +1,17 @@
 //! What the running process does for commands.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Appended, CursorStatus, ExporterStatus, InputStatus, LastError, LogStatus, Serve, Status,
-    Target,
+    Appended, CursorStatus, ExporterStatus, LastError, LogStatus, Serve, Status, Target,
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
 use shrike::pipeline::{self, Ended, Engine};
 
 use super::door::Door;
+use super::inputs::Inputs;
 use super::position;
 
 /// The engine, shared with commands until it ends.
@@ -42,6 +42,18 @@ impl Running {
         engine.as_ref().map_or(Ended::Settled, |engine| engine.flush(deadline))
     }
 
+    /// As [`Engine::rewind`].
+    pub(crate) fn rewind(
+        &self,
+        exporter: &str,
+        start: Offset,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = engine.as_ref().ok_or_else(|| STOPPING.to_owned())?;
+        engine.rewind(exporter, start, deadline).map_err(|error| error.to_string())
+    }
+
     /// As [`Engine::end`]; commands find nothing any more.
     pub(crate) fn end(&self) -> Option<pipeline::Status> {
         let engine = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -54,10 +66,10 @@ pub(crate) struct Commands {
     pub(crate) running: Running,
     pub(crate) log: Log,
     pub(crate) log_dir: String,
-    pub(crate) door: Mutex<Door>,
+    pub(crate) door: Arc<Door>,
     /// When the process started, nanoseconds since 1970.
     pub(crate) started: u64,
-    pub(crate) inputs: Vec<InputStatus>,
+    pub(crate) inputs: Inputs,
     pub(crate) notes: Vec<String>,
 }
 
@@ -78,7 +90,7 @@ impl Serve for Commands {
                 durable: status.durable.bytes(),
                 bytes: status.written.bytes() - status.oldest.bytes(),
             },
-            inputs: self.inputs.clone(),
+            inputs: self.inputs.status(),
             exporters: exporters.collect(),
             notes: self.notes.clone(),
         }
@@ -105,14 +117,17 @@ impl Serve for Commands {
         }
     }
 
-    fn rewind(&self, exporter: &str, _to: Target) -> Result<CursorStatus, String> {
-        self.cursors(Some(exporter))?;
-        Err(format!("{exporter} is being served; stop shrike, rewind, and start it again"))
+    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
+        let reader = self.log.reader();
+        let start = position::find(to, &reader).map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + REWIND_WAIT;
+        self.running.rewind(exporter, start, deadline)?;
+        let mut cursors = self.cursors(Some(exporter))?;
+        cursors.pop().ok_or_else(|| STOPPING.to_owned())
     }
 
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
-        // One command after the other: each waits for its own group commit anyway.
-        self.door.lock().unwrap_or_else(PoisonError::into_inner).append(lines)
+        self.door.append(lines)
     }
 }
 
@@ -156,3 +171,5 @@ fn received(reader: &mut Reader, from: Offset) -> Option<u64> {
 }
 
 const STOPPING: &str = "shrike is stopping";
+/// What an exporter has under way is waited for this long before a rewind leaves it.
+const REWIND_WAIT: Duration = Duration::from_secs(5);

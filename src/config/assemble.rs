@@ -4,12 +4,12 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Exporter};
+use super::{Config, Exporter, RouteSettings};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
-use crate::pipeline::{EngineOptions, ExporterSpec};
+use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec};
 use crate::schemas;
-use crate::transform::{Format, Overrides};
+use crate::transform::{Filter, Format, Overrides};
 
 /// Facts about this machine that documents carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl Config {
             document: schemas::by_format(format).unwrap_or(&schemas::NATIVE),
             native: &schemas::NATIVE,
             overrides: self.overrides(&exporter.settings, host),
-            filter: Default::default(),
-            routes: Vec::new(),
+            filter: Filter::new(exporter.filter.clone()),
+            routes: exporter.routes.iter().map(route_spec).collect(),
             settings: exporter.settings.clone(),
         }
     }
@@ -101,6 +101,10 @@ impl Config {
             ..Overrides::default()
         }
     }
+}
+
+fn route_spec(route: &RouteSettings) -> RouteSpec {
+    RouteSpec { condition: route.condition.clone(), options: route.options.clone() }
 }
 
 /// The id as documents may carry it: enough to tell machines apart, too little to find one.

@@ -11,7 +11,7 @@ use super::read::read;
 use super::shared::{FILTER, ROUTING, SHARED};
 use super::text::{Body, Node};
 use super::value::{Value, Values, join};
-use super::{At, Exporter, FilterSettings, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
+use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
     Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
@@ -19,7 +19,7 @@ use crate::deliver::{
 };
 use crate::event::Severity;
 use crate::schemas;
-use crate::transform::Format;
+use crate::transform::{Condition, FilterRules, Format};
 
 /// What every exporter is read against.
 pub(super) struct Setting<'a> {
@@ -444,9 +444,9 @@ impl Build<'_, '_> {
         }
     }
 
-    fn filter(&self) -> FilterSettings {
-        FilterSettings {
-            min_severity: self.severity("filter.min_severity"),
+    fn filter(&self) -> FilterRules {
+        FilterRules {
+            min_severity: self.severity("filter.min_severity").unwrap_or_default(),
             include_types: self.list("filter.include_types"),
             exclude_types: self.list("filter.exclude_types"),
             include_guards: self.list("filter.include_guards"),
@@ -479,8 +479,11 @@ impl Build<'_, '_> {
                 .filter(|key| rule.is_written(key.path))
                 .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
                 .collect();
-            match rule.text(CONDITION.path) {
-                Some(condition) => routes.push(RouteSettings { condition, options }),
+            match rule.text(CONDITION.path).map(|text| Condition::compile(&text)) {
+                Some(Ok(condition)) => routes.push(RouteSettings { condition, options }),
+                Some(Err(error)) => {
+                    rule.mistake(CONDITION.path, Wrong::Rule(error.to_string()), self.mistakes);
+                }
                 None if rule.is_written(CONDITION.path) => {}
                 None => {
                     let wrong = Wrong::Rule("a rule needs a `condition`".to_owned());

@@ -33,8 +33,8 @@ pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
 pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, FilterSettings, Global, Input, LogFormat, LogLevel,
-    PipelineSettings, RouteSettings, SchemaSettings,
+    Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
+    RouteSettings, SchemaSettings,
 };
 pub use shared::{FILTER, ROUTING, SHARED};
 pub use table::{INPUT, TOP};

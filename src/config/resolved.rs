@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::deliver::{OptionValue, Settings};
-use crate::event::{FieldId, Severity, Technique};
+use crate::event::{FieldId, Technique};
 use crate::log::LogOptions;
-use crate::transform::Format;
+use crate::transform::{Condition, FilterRules, Format};
 
 /// A configuration without mistakes, defaults filled in.
 #[derive(Clone, Debug)]
@@ -147,45 +147,16 @@ pub struct Exporter {
     /// The destination and how it is served.
     pub settings: Settings,
     /// Which events go there.
-    pub filter: FilterSettings,
+    pub filter: FilterRules,
     /// What a matching event overrides; the first match holds.
     pub routes: Vec<RouteSettings>,
-}
-
-/// Which events an exporter takes; empty lists restrict nothing, exclusions win.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FilterSettings {
-    /// The least severity.
-    pub min_severity: Option<Severity>,
-    /// Types of events to take.
-    pub include_types: Vec<String>,
-    /// Types to leave out.
-    pub exclude_types: Vec<String>,
-    /// Guards to take.
-    pub include_guards: Vec<String>,
-    /// Guards to leave out.
-    pub exclude_guards: Vec<String>,
-    /// Tenants to take.
-    pub include_tenants: Vec<String>,
-    /// Tenants to leave out.
-    pub exclude_tenants: Vec<String>,
-    /// Only events that were denied.
-    pub only_denied: bool,
-    /// The least `metadata.velar.sanitized_count`.
-    pub min_sanitized_count: u64,
-    /// Hosts to take, subdomains included.
-    pub domains: Vec<String>,
-    /// Beginnings of resource paths to leave out.
-    pub exclude_paths: Vec<String>,
-    /// Leave out loopback and health-check traffic.
-    pub exclude_internal: bool,
 }
 
 /// One rule of an exporter's `routing`.
 #[derive(Clone, Debug)]
 pub struct RouteSettings {
-    /// The condition's text.
-    pub condition: String,
+    /// Which events.
+    pub condition: Condition,
     /// What it overrides.
     pub options: Vec<(&'static str, OptionValue)>,
 }

@@ -108,7 +108,7 @@ impl Sender {
     ) {
         let Ticket { endpoint, group, .. } = ended.flight.ticket;
         let lost = self.channels.lose(endpoint, group);
-        self.resend(&lost, now, outcomes);
+        self.resend(&lost, outcomes);
         if ended.batch.history.is_rechannelled {
             return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
         }
@@ -174,7 +174,7 @@ impl Sender {
             // The channel is unknown: nobody can tell what became of the batches.
             Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
                 let lost = self.channels.lose(endpoint, group);
-                self.resend(&lost, now, outcomes);
+                self.resend(&lost, outcomes);
             }
             Fate::Hold { cause, .. } => self.gate.hold(cause, now),
             // A poll that failed says nothing about the batches: it is asked again.
@@ -197,7 +197,7 @@ impl Sender {
     ) {
         match verdict.map(|verdict| verdict.fate) {
             Some(Fate::Delivered) => {
-                outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true);
+                outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true, self.probed);
             }
             Some(Fate::Hold { cause, .. }) => self.gate.hold(cause, now),
             Some(_) => self.gate.hold_on(now),
@@ -230,7 +230,7 @@ impl Sender {
         outcomes: &mut Outcomes,
     ) {
         let Flight { ticket, sent, is_probe, .. } = ended.flight;
-        outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe);
+        outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe, sent);
         self.gate.adapt(pace, success, sent, now);
         // Even a refusal of these events shows that nothing else stops their route.
         let route = ended.batch.route();
@@ -249,10 +249,14 @@ impl Sender {
     fn await_ack(&mut self, ended: Ended, ack: AckId, now: Instant, outcomes: &mut Outcomes) {
         let Ended { id, mut batch, flight } = ended;
         batch.drop_body();
+        // What failed before it was accepted says nothing about a resend.
+        let history = &mut batch.history;
+        (history.failures, history.row, history.failed_since) = (0, 0, None);
+        history.is_suspect = false;
         self.accepted.insert(id, batch);
         if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
             outcomes.tally.ack_resets += 1;
-            self.resend(&lost, now, outcomes);
+            self.resend(&lost, outcomes);
             self.note_reset(now);
         }
     }
@@ -278,16 +282,16 @@ impl Sender {
     pub(super) fn expire_acks(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let mut expired = Vec::new();
         self.channels.expire(now, &mut expired);
-        self.resend(&expired, now, outcomes);
+        self.resend(&expired, outcomes);
     }
 
     /// Sends accepted batches again, rendered anew and marked.
-    fn resend(&mut self, ids: &[BatchId], now: Instant, outcomes: &mut Outcomes) {
+    fn resend(&mut self, ids: &[BatchId], outcomes: &mut Outcomes) {
         for id in ids {
             let Some(mut batch) = self.accepted.remove(id) else { continue };
             outcomes.tally.resent += batch.events() as u64;
-            batch.history.level = Some(Level::Resend);
-            batch.history.failed_since.get_or_insert(now);
+            // What was made smaller would not be taken otherwise; that matters more than the mark.
+            batch.history.level.get_or_insert(Level::Resend);
             self.again(*id, batch, State::Ready);
         }
     }
@@ -359,7 +363,6 @@ impl Sender {
         let Ended { id, mut batch, flight } = ended;
         let Failure { reason, mut pace, kind } = failure;
         let is_throttled = reason.class == THROTTLED;
-        let is_first = batch.history.failed_since.is_none();
         batch.history.failed_since.get_or_insert(now);
         batch.history.row = batch.history.row.saturating_add(1);
         let wait = self.backoff.wait(batch.history.row, &mut self.rng);
@@ -383,15 +386,14 @@ impl Sender {
         };
         self.gate.adapt(pace, Success::No, flight.sent, now);
 
-        // Attempts count only while the destination accepts otherwise: a retry failed, something
-        // else was accepted since the failure before it, and nothing had failed since then. With
-        // one attempt allowed there is no retry to judge by, so the first failure is judged by what
-        // was accepted meanwhile.
-        let successes = self.gate.successes();
-        let is_proven = successes > batch.history.successes && flight.was_well;
-        let is_retry = !is_first || self.settings.retry.retries_max == 0;
-        batch.history.successes = successes;
-        if is_proven && is_retry && !is_throttled && kind != FailureKind::TurnedAway {
+        // Attempts count only while the destination accepts otherwise: a retry failed, and it was
+        // sent when the destination was at work again after the failure before. The first failure
+        // is never enough to tell a bad batch from a bad destination, so even with no retries
+        // allowed there is one.
+        let is_fault = !is_throttled && !another_node && kind != FailureKind::TurnedAway;
+        let was_suspect = batch.history.is_suspect;
+        batch.history.is_suspect |= is_fault;
+        if is_fault && was_suspect && flight.was_well {
             batch.history.failures += 1;
         } else {
             outcomes.tally.outage += 1;
@@ -501,7 +503,7 @@ impl Sender {
                 self.hold_route(batch.route(), cause, failure.pace, now);
                 if is_probe {
                     // The exporter is well enough to say what is wrong with one route.
-                    outcomes.wake |= self.gate.answered(ticket.endpoint, Success::No, true);
+                    outcomes.wake |= self.gate.answered(ticket.endpoint, Success::No, true, sent);
                 }
             }
             (Remedied::InVain, Scope::Exporter | Scope::Endpoint) => {

@@ -18,6 +18,8 @@ pub struct History {
     /// Failed retries while the destination otherwise accepted; only these use up
     /// `retry.max_retries`.
     pub failures: u32,
+    /// Whether a request failed that may have failed because of these events.
+    pub is_suspect: bool,
     /// Failures in a row, for the backoff.
     pub row: u32,
     /// Requests that were neither answered nor certainly not applied.
@@ -28,8 +30,6 @@ pub struct History {
     pub level: Option<Level>,
     /// When the first request failed.
     pub failed_since: Option<Instant>,
-    /// The exporter's successes when a request last failed or first began.
-    pub successes: u64,
     /// Whether a new channel was taken for them once.
     pub is_rechannelled: bool,
 }

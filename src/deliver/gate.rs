@@ -48,8 +48,10 @@ pub struct Gate {
     hold: Hold,
     held_since_ns: AtomicU64,
     failures: AtomicU32,
+    /// When a request last failed.
     failed_ns: AtomicU64,
-    successes: AtomicU64,
+    /// When the latest of the accepted requests was sent.
+    accepted_ns: AtomicU64,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
     nodes: Nodes,
@@ -127,7 +129,7 @@ impl Gate {
             held_since_ns: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             failed_ns: AtomicU64::new(0),
-            successes: AtomicU64::new(0),
+            accepted_ns: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
             nodes: Nodes::new(settings.endpoints),
@@ -179,23 +181,34 @@ impl Gate {
         self.limiter.rate()
     }
 
-    /// Whether a request would be let through now, without asking for it.
-    #[must_use]
-    pub fn is_open(&self, now: Instant) -> bool {
-        self.hold.load() == Held::No
-            && self.pause_ns.load(Ordering::Relaxed) <= self.ns(now)
-            && self.in_flight() < self.open_slots.load(Ordering::Relaxed)
+    /// Whether a request of this lane would be let through now; a lane that finds no slot is woken
+    /// when there is one.
+    pub(super) fn is_open(&self, lane: u8, now: Instant) -> bool {
+        if self.hold.load() != Held::No || self.paused_until(now).is_some() {
+            return false;
+        }
+        let has_slot = || self.in_flight() < self.open_slots.load(Ordering::Acquire);
+        if has_slot() {
+            return true;
+        }
+        // First be known to wait, then look again, as in `admit`.
+        self.waiting.fetch_or(1 << (lane % 64), Ordering::AcqRel);
+        has_slot()
     }
 
-    /// Requests that the destination accepted, over all lanes.
-    #[must_use]
-    pub fn successes(&self) -> u64 {
-        self.successes.load(Ordering::Acquire)
+    /// The end of a pause that the destination asked for.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        let pause_ns = self.pause_ns.load(Ordering::Acquire);
+        (pause_ns > self.ns(now)).then(|| self.time(pause_ns))
     }
 
-    /// Whether the last request that ended, whoever sent it, was answered.
+    /// Whether the destination is at work, as far as anybody knows: a request that was sent after
+    /// the last failure, whoever's it was, has been accepted.
+    ///
+    /// The answer to one that was sent before may simply be late.
     pub(super) fn is_well(&self) -> bool {
-        self.failures.load(Ordering::Acquire) == 0
+        let failed_ns = self.failed_ns.load(Ordering::Acquire);
+        failed_ns == 0 || self.accepted_ns.load(Ordering::Acquire) > failed_ns
     }
 
     /// How often a hold ended; a waiting batch need not wait on once it changes.
@@ -233,9 +246,8 @@ impl Gate {
     /// Every granted slot is given back with [`Gate::release`].
     pub(super) fn admit(&self, lane: u8, now: Instant) -> Result<(), Refused> {
         let now_ns = self.ns(now);
-        let pause_ns = self.pause_ns.load(Ordering::Acquire);
-        if pause_ns > now_ns {
-            return Err(Refused::Until(self.time(pause_ns)));
+        if let Some(end) = self.paused_until(now) {
+            return Err(Refused::Until(end));
         }
         if !self.take_slot() {
             // First be known to wait, then look again: else the slot that is given back in between
@@ -274,6 +286,11 @@ impl Gate {
         self.retries.take(self.ns(now)).map_err(|at_ns| self.time(at_ns))
     }
 
+    /// Gives a retry back that was not made.
+    pub(super) fn refund_retry(&self) {
+        self.retries.refund();
+    }
+
     /// Notes a first attempt.
     pub(super) fn earn_retry(&self) {
         self.retries.earn();
@@ -286,12 +303,19 @@ impl Gate {
 
     /// Notes that the destination is at work; returns the lanes to wake.
     ///
-    /// `success` says whether it accepted anything, or answered that it will not.
-    pub(super) fn answered(&self, endpoint: usize, success: Success, is_probe: bool) -> u64 {
+    /// `success` says whether it accepted anything, or answered that it will not; `sent` is when
+    /// the request was.
+    pub(super) fn answered(
+        &self,
+        endpoint: usize,
+        success: Success,
+        is_probe: bool,
+        sent: Instant,
+    ) -> u64 {
         self.failures.store(0, Ordering::Release);
         self.nodes.revive(endpoint);
         if success == Success::Yes {
-            self.successes.fetch_add(1, Ordering::AcqRel);
+            self.accepted_ns.fetch_max(self.ns(sent), Ordering::AcqRel);
             let most = self.settings.concurrency;
             let _ = self.open_slots.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
                 (open < most).then_some(open + 1)
@@ -319,7 +343,7 @@ impl Gate {
     /// Returns whether another endpoint is alive.
     pub(super) fn fail(&self, endpoint: usize, is_node: bool, now: Instant) -> bool {
         let now_ns = self.ns(now);
-        self.failed_ns.store(now_ns.max(1), Ordering::Relaxed);
+        self.failed_ns.fetch_max(now_ns.max(1), Ordering::AcqRel);
         let another = is_node && self.nodes.bury(endpoint, now_ns);
         if another {
             return true;
@@ -399,6 +423,10 @@ impl Gate {
             let wait = self.capped(wait);
             self.pause_ns.fetch_max(now_ns.saturating_add(ns(wait)), Ordering::AcqRel);
         }
+    }
+
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
     }
 
     fn take_slot(&self) -> bool {

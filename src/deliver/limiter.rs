@@ -187,8 +187,17 @@ impl RetryBudget {
 
     /// Notes a first attempt.
     pub(super) fn earn(&self) {
+        self.add(self.percent);
+    }
+
+    /// Gives a retry back that was not made.
+    pub(super) fn refund(&self) {
+        self.add(100);
+    }
+
+    fn add(&self, hundredths: u64) {
         let _ = self.earned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |earned| {
-            Some((earned + self.percent).min(EARNED_MAX))
+            Some((earned + hundredths).min(EARNED_MAX))
         });
     }
 

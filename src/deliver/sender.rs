@@ -98,6 +98,8 @@ pub struct Sender {
     pub(super) reshaping: u64,
     /// Channels whose ids ran backwards of late: how many, since when.
     pub(super) resets: (u32, Option<Instant>),
+    /// When the probe call was last made.
+    pub(super) probed: Instant,
     last_id: u64,
 }
 
@@ -161,6 +163,7 @@ impl Sender {
     /// A lane without batches.
     #[must_use]
     pub fn new(settings: SenderSettings, gate: Arc<Gate>, allowance: Arc<Allowance>) -> Self {
+        let probed = gate.epoch();
         assert!(settings.lane < LANES_MAX, "lanes are the bits of one word");
         Self {
             backoff: Backoff::new(&settings.retry),
@@ -171,6 +174,7 @@ impl Sender {
             routes: Vec::new(),
             reshaping: 0,
             resets: (0, None),
+            probed,
             last_id: 0,
             settings,
             gate,
@@ -211,26 +215,29 @@ impl Sender {
         });
     }
 
-    /// Whether another batch may be filled and enqueued.
+    /// Whether another batch may be begun, and a full one enqueued.
     #[must_use]
     pub fn room(&self) -> bool {
-        let has_work = !self.entries.is_empty() || self.reshaping > 0;
-        if self.gate.held().is_some() && has_work {
-            return false;
-        }
-        self.ready().count() < READY_MAX
-            && self.entries.len() < ENTRIES_MAX
-            && self.accepted.len() < self.settings.acks.pending_max
-            && self.allowance.has_room()
+        self.may_enqueue() && self.ready().count() < READY_MAX && self.allowance.has_room()
     }
 
-    /// Whether a batch that is enqueued now would be sent at once: the time to close one whose
-    /// linger has passed.
+    /// Whether a batch that is enqueued now would be sent at once: the time to close one that is
+    /// full or has lingered. Where it is not, the lane is woken when it is.
+    ///
+    /// It asks for no memory: an open batch holds its own already.
     #[must_use]
     pub fn is_hungry(&self, now: Instant) -> bool {
         // While the exporter is held, a lane without work takes one batch to probe with.
-        let is_wanted = self.gate.is_open(now) || self.gate.held().is_some();
-        is_wanted && self.ready().next().is_none() && self.room()
+        let is_wanted = self.gate.is_open(self.settings.lane, now) || self.gate.held().is_some();
+        is_wanted && self.ready().next().is_none() && self.may_enqueue()
+    }
+
+    fn may_enqueue(&self) -> bool {
+        let has_work = !self.entries.is_empty() || self.reshaping > 0;
+        let waits = self.gate.held().is_some() && has_work;
+        !waits
+            && self.entries.len() < ENTRIES_MAX
+            && self.accepted.len() < self.settings.acks.pending_max
     }
 
     /// A batch that was named by an [`Action`] and has not settled.
@@ -313,7 +320,7 @@ impl Sender {
                 Some(at)
             }
         };
-        let wakes = [wait, self.channels.next(), self.next_age()];
+        let wakes = [wait, self.channels.next(), self.next_age(), self.next_room(now)];
         match wakes.into_iter().flatten().min() {
             Some(at) => Action::Wait(at),
             None => Action::Idle,
@@ -338,16 +345,18 @@ impl Sender {
                 self.ask_again(batch, level, outcomes);
                 continue;
             }
-            match self.gate.admit(self.settings.lane, now) {
-                Ok(()) => {}
-                Err(Refused::Until(at)) => return Err(Some(at)),
-                Err(Refused::Slots) => return Err(Some(now + SLOT_WAIT)),
-            }
-            if self.entries[at].batch.history.attempts > 0
-                && let Err(later) = self.gate.admit_retry(now)
-            {
-                outcomes.wake |= self.gate.release();
+            let is_retry = self.entries[at].batch.history.attempts > 0;
+            if is_retry && let Err(later) = self.gate.admit_retry(now) {
                 return Err(Some(later));
+            }
+            if let Err(refused) = self.gate.admit(self.settings.lane, now) {
+                if is_retry {
+                    self.gate.refund_retry();
+                }
+                return Err(Some(match refused {
+                    Refused::Until(at) => at,
+                    Refused::Slots => now + SLOT_WAIT,
+                }));
             }
             return Ok(self.send(at, false, now, outcomes));
         }
@@ -403,7 +412,6 @@ impl Sender {
         history.attempts = history.attempts.saturating_add(1);
         let (id, attempt) = (entry.id, history.attempts);
         if attempt == 1 {
-            history.successes = self.gate.successes();
             self.gate.earn_retry();
         } else {
             outcomes.tally.retried += entry.batch.events() as u64;
@@ -417,6 +425,7 @@ impl Sender {
     fn probe(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
         if self.settings.has_probe {
             self.gate.charge(now);
+            self.probed = now;
             return Action::Probe { endpoint: self.gate.choose(now) };
         }
         let mut at = self.probe_entry().expect("asked before the probe was claimed");
@@ -431,15 +440,19 @@ impl Sender {
         self.send(at, true, now, outcomes)
     }
 
-    /// The entry to probe with: the one that failed least by itself, so that a batch which breaks
-    /// the destination does not keep the hold up.
+    /// The entry to probe with: of a route that is not held, if there is one, and the one that
+    /// failed least by itself, so that a batch which breaks the destination does not keep the hold
+    /// up.
     fn probe_entry(&self) -> Option<usize> {
         let entries = self.entries.iter().enumerate();
         let able = entries.filter(|(_, entry)| {
-            let is_idle = !matches!(entry.state, State::Flying(_));
-            is_idle && entry.batch.has_body() && self.route_hold(entry.batch.route()).is_none()
+            !matches!(entry.state, State::Flying(_)) && entry.batch.has_body()
         });
-        able.min_by_key(|(_, entry)| entry.batch.history.failures).map(|(at, _)| at)
+        let best = able.min_by_key(|(_, entry)| {
+            let is_route_held = self.route_hold(entry.batch.route()).is_some();
+            (is_route_held, entry.batch.history.failures)
+        });
+        best.map(|(at, _)| at)
     }
 
     /// Lets go of bodies while the exporter is held: the log has the events.
@@ -505,6 +518,15 @@ impl Sender {
         })
     }
 
+    /// When a lane that waits to close a batch, and is told of nothing, should look again.
+    fn next_room(&self, now: Instant) -> Option<Instant> {
+        match self.gate.paused_until(now) {
+            Some(end) => Some(end),
+            None if !self.allowance.has_room() => Some(now + SLOT_WAIT),
+            None => None,
+        }
+    }
+
     fn next_age(&self) -> Option<Instant> {
         let age_max = self.settings.retry.age_max?;
         let idle = self.entries.iter().filter(|e| !matches!(e.state, State::Flying(_)));
@@ -538,7 +560,8 @@ const READY_MAX: usize = 2;
 /// Batches of a lane that are not accepted yet. Only splitting goes beyond it, without more bytes.
 const ENTRIES_MAX: usize = 64;
 
-/// A lane that was refused a slot is woken; this is for the case that the waker is gone.
+/// A lane that was refused a slot is woken; this is for the case that the waker is gone, and for
+/// room in the budget, which nobody tells of.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// Bodies are kept this long into a hold: short ones then cost no rendering.

@@ -110,6 +110,12 @@ impl Door {
         Arc::clone(&self.counts)
     }
 
+    /// The last record that was appended: once it is durable, everything before it is.
+    #[must_use]
+    pub fn last(&self) -> Option<Offset> {
+        self.last
+    }
+
     /// The lines that the last chunk refused.
     #[must_use]
     pub fn rejected(&self) -> &[Rejected] {

@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::board::Board;
 use super::dead_letters::DeadLetters;
-use super::interim::{Condition, Filter};
 use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
@@ -21,7 +20,7 @@ use crate::event::{Checkpoint, Event, FieldId, Offset, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
-use crate::transform::{Overrides, Plan, Schema};
+use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
 
 /// One exporter as it is configured, with the schemas that its format names.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@ mod board;
 mod dead_letters;
 mod engine;
 mod exporter;
-pub mod interim;
 mod keeper;
 mod lane;
 mod network;

@@ -1,10 +1,11 @@
 //! What an exporter would send, without sending it: the dry run.
 
 use super::exporter::Route;
-use super::interim::Filter;
+
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Prefix};
 use crate::event::Event;
+use crate::transform::Filter;
 
 /// The filter, routes and plans of one exporter, compiled as the engine compiles them.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Render {
     /// Appends an event as it stands in a body, the body's head before the first; false where the
     /// exporter does not take the event.
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
-        if !self.filter.takes(event) {
+        if !self.filter.passes(event) {
             return false;
         }
         let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);

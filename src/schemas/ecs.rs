@@ -5,7 +5,7 @@
 
 use super::derive::{self, Path};
 use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, ResourceType};
-use crate::transform::Source::{Derived, Event, OneOf, Option as Text, OptionOr};
+use crate::transform::Source::{Event, OneOf, Option as Text, OptionOr, Part};
 use crate::transform::write::{list, severity, value};
 use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
 
@@ -45,7 +45,7 @@ const SHARED: &[Field] = &[
     // Elastic's scale: the middle of its bands.
     row("event.risk_score", OneOf(&[F::Severity], severity, &["0", "21", "47", "73", "99"])),
     row("event.module", Event(F::AgentType, value)),
-    row("event.dataset", Derived(&[F::AgentType], dataset)),
+    row("event.dataset", Part(&[F::AgentType], dataset)),
     row("event.created", Event(F::IngestedAt, value)),
     row("agent.id", Event(F::AgentId, value)),
     row("agent.name", Event(F::AgentName, value)),
@@ -62,55 +62,55 @@ const SHARED: &[Field] = &[
     row("host.id", Text("host.machine_id")),
     row("observer.product", Text("product.name")),
     row("observer.version", Text("product.version")),
-    row("threat.framework", OneOf(&[F::Tactic, F::Technique], framework, FRAMEWORKS)),
-    row("threat.tactic.id", Derived(&[F::Tactic], tactic_id)),
-    row("threat.tactic.name", Derived(&[F::Tactic], tactic_name)),
-    row("threat.technique.id", Derived(&[F::Technique], technique_id)),
-    row("threat.technique.name", Derived(&[F::Technique], technique_name)),
-    row("threat.technique.subtechnique.id", Derived(&[F::Technique], subtechnique_id)),
-    row("threat.indicator.type", Derived(&[F::IndicatorType, F::IndicatorValue], indicator_type)),
-    row("threat.indicator.name", Derived(&[F::IndicatorValue], indicator_name)),
-    row("threat.enrichments", Derived(&[F::Shrike], derive::enrichments)),
-    row("trace.id", Derived(&[F::TraceId, F::Traceparent], derive::trace_id)),
-    row("span.id", Derived(&[F::SpanId, F::Traceparent], derive::span_id)),
+    row("threat.framework", Part(&[F::Tactic, F::Technique], framework)),
+    row("threat.tactic.id", Part(&[F::Tactic], tactic_id)),
+    row("threat.tactic.name", Part(&[F::Tactic], tactic_name)),
+    row("threat.technique.id", Part(&[F::Technique], technique_id)),
+    row("threat.technique.name", Part(&[F::Technique], technique_name)),
+    row("threat.technique.subtechnique.id", Part(&[F::Technique], subtechnique_id)),
+    row("threat.indicator.type", Part(&[F::IndicatorType, F::IndicatorValue], indicator_type)),
+    row("threat.indicator.name", Part(&[F::IndicatorValue], indicator_name)),
+    row("threat.enrichments", Part(&[F::Shrike], derive::enrichments)),
+    row("trace.id", Part(&[F::TraceId, F::Traceparent], derive::trace_id)),
+    row("span.id", Part(&[F::SpanId, F::Traceparent], derive::span_id)),
     row("clawdstrike.schema_version", Event(F::SchemaVersion, value)),
     row("clawdstrike.allowed", Event(F::Allowed, value)),
     row("clawdstrike.guard", Event(F::Guard, value)),
     row("clawdstrike.policy_hash", Event(F::PolicyHash, value)),
     row("clawdstrike.session_id", Event(F::SessionId, value)),
     row("clawdstrike.environment", Event(F::SessionEnvironment, value)),
-    row("clawdstrike.outcome", Derived(&[F::Outcome], other_outcome)),
+    row("clawdstrike.outcome", Part(&[F::Outcome], other_outcome)),
     row("clawdstrike.metadata.*", Event(F::Metadata, value)),
     row("clawdstrike.metadata.shrike.*", Event(F::Shrike, value)),
-    row("labels.*", Derived(&[F::Labels], derive::labels)),
-    row("tags", Derived(&[F::Labels], derive::tags)),
+    row("labels.*", Part(&[F::Labels], derive::labels)),
+    row("tags", Part(&[F::Labels], derive::tags)),
 ];
 
 const FILE: &[Field] = &[
-    row("file.path", Derived(&[F::ResourcePath, F::ResourceName], derive::path)),
-    row("file.name", Derived(&[F::ResourcePath, F::ResourceName], file_name)),
-    row("file.extension", Derived(&[F::ResourcePath, F::ResourceName], file_extension)),
-    row("file.directory", Derived(&[F::ResourcePath, F::ResourceName], file_directory)),
+    row("file.path", Part(&[F::ResourcePath, F::ResourceName], derive::path)),
+    row("file.name", Part(&[F::ResourcePath, F::ResourceName], file_name)),
+    row("file.extension", Part(&[F::ResourcePath, F::ResourceName], file_extension)),
+    row("file.directory", Part(&[F::ResourcePath, F::ResourceName], file_directory)),
 ];
 
 const NETWORK: &[Field] = &[
-    row("destination.address", Derived(&[F::ResourceHost, F::ResourceName], derive::host)),
-    row("destination.domain", Derived(&[F::ResourceHost, F::ResourceName], derive::domain)),
-    row("destination.ip", Derived(&[F::ResourceHost, F::ResourceName], derive::ip)),
-    row("destination.port", Derived(&[F::ResourcePort], port)),
-    row("related.hosts", Derived(&[F::ResourceHost, F::ResourceName], related_hosts)),
-    row("related.ip", Derived(&[F::ResourceHost, F::ResourceName], related_ip)),
+    row("destination.address", Part(&[F::ResourceHost, F::ResourceName], derive::host)),
+    row("destination.domain", Part(&[F::ResourceHost, F::ResourceName], derive::domain)),
+    row("destination.ip", Part(&[F::ResourceHost, F::ResourceName], derive::ip)),
+    row("destination.port", Part(&[F::ResourcePort], port)),
+    row("related.hosts", Part(&[F::ResourceHost, F::ResourceName], related_hosts)),
+    row("related.ip", Part(&[F::ResourceHost, F::ResourceName], related_ip)),
     row("url.path", Event(F::ResourcePath, value)),
 ];
 
 const PROCESS: &[Field] = &[
     row(
         "process.command_line",
-        Derived(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::command_line),
+        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::command_line),
     ),
     row(
         "process.name",
-        Derived(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::process_name),
+        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::process_name),
     ),
 ];
 
@@ -209,15 +209,12 @@ fn dataset(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     true
 }
 
-const FRAMEWORKS: &[&str] = &[r#""MITRE ATT&CK""#, r#""MITRE ATLAS""#];
-
 /// The framework that the ids belong to; those of ATLAS begin with `AML.`. None without ids.
-fn framework(event: &E<'_>, _: Choices) -> usize {
+fn framework(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     let (tactic, technique) = (event.text(F::Tactic), event.text(F::Technique));
-    if tactic.is_empty() && technique.is_empty() {
-        return FRAMEWORKS.len();
-    }
-    usize::from(tactic.starts_with(b"AML.") || technique.starts_with(b"AML."))
+    let is_atlas = tactic.starts_with(b"AML.") || technique.starts_with(b"AML.");
+    encoder.raw(if is_atlas { b"\"MITRE ATLAS\"" } else { b"\"MITRE ATT&CK\"" });
+    !(tactic.is_empty() && technique.is_empty())
 }
 
 fn tactic_id(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {

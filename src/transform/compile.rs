@@ -64,6 +64,7 @@ struct Planned {
 enum Planning {
     Event(FieldId, Write),
     Derived(&'static [FieldId], Derive),
+    Part(&'static [FieldId], Derive),
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
     Constant(&'static str),
     With(&'static [FieldId], &'static str),
@@ -80,17 +81,18 @@ impl Planned {
         match &self.source {
             Planning::Event(field, _) => std::slice::from_ref(field),
             Planning::Derived(fields, _)
+            | Planning::Part(fields, _)
             | Planning::With(fields, _)
             | Planning::OneOf(fields, ..) => fields,
             _ => &[],
         }
     }
 
-    /// The same as bits; every bit for a row that needs no field.
+    /// Fields of which one must be there, as bits; every bit for a row that needs none.
     fn bits(&self) -> u64 {
-        match self.fields() {
-            [] => Op::ANY,
-            fields => fields.iter().fold(0, |bits, field| bits | field.bit()),
+        match (&self.source, self.fields()) {
+            (Planning::Derived(..) | Planning::OneOf(..), _) | (_, []) => Op::ANY,
+            (_, fields) => fields.iter().fold(0, |bits, field| bits | field.bit()),
         }
     }
 
@@ -454,14 +456,14 @@ impl<'c> Compiler<'c> {
                     let text = self.span(&text);
                     self.plan.texts.push(text);
                 }
-                let (fields, count) = (row.bits(), index(texts.len()));
-                self.ops.push(Op::OneOf { fields, pick: *pick, first, count });
+                let count = index(texts.len());
+                self.ops.push(Op::OneOf { pick: *pick, first, count });
             }
             Planning::Event(field, write) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 self.ops.push(self.event(row, *field, *write));
             }
-            Planning::Derived(_, derive) => {
+            Planning::Derived(_, derive) | Planning::Part(_, derive) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 self.ops.push(Op::Derive { row, derive: *derive });
             }
@@ -502,7 +504,7 @@ impl<'c> Compiler<'c> {
                 let row = self.dynamic(row, &[], &[], stand);
                 self.ops.push(Op::Members { row, field, taken });
             }
-            Planning::Derived(_, derive) => {
+            Planning::Derived(_, derive) | Planning::Part(_, derive) => {
                 let row = self.dynamic(row, &[], &[], stand);
                 self.ops.push(Op::DeriveMembers { row, derive, taken });
             }
@@ -762,6 +764,7 @@ impl Compiler<'_> {
             Source::Event(field, write) => Planning::Event(field, write),
             Source::Derived(fields, derive) => Planning::Derived(fields, derive),
             Source::Constant(json) => Planning::Constant(json),
+            Source::Part(fields, derive) => Planning::Part(fields, derive),
             Source::OneOf(fields, pick, texts) => Planning::OneOf(fields, pick, texts),
             Source::With(fields, json) => Planning::With(fields, json),
             Source::Option(name) => match self.text(name) {

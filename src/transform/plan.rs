@@ -177,7 +177,7 @@ pub(super) enum Op {
     /// Text that accompanies any of these fields.
     With { fields: u64, text: Span },
     /// One of several texts.
-    OneOf { fields: u64, pick: Pick, first: u16, count: u16 },
+    OneOf { pick: Pick, first: u16, count: u16 },
     /// An option with placeholders.
     Pattern { row: Row, pattern: u16 },
     /// A value in a template.
@@ -265,12 +265,10 @@ impl Plan {
                         self.copy(event, field, drops_empty, [lead, trail], &mut tail);
                     }
                 }
-                Op::OneOf { fields, pick, first, count } => {
-                    if present & fields != 0 {
-                        let picked = pick(event, self.choices);
-                        if picked < usize::from(count) {
-                            self.text(self.texts[usize::from(first) + picked], &mut tail);
-                        }
+                Op::OneOf { pick, first, count } => {
+                    let picked = pick(event, self.choices);
+                    if picked < usize::from(count) {
+                        self.text(self.texts[usize::from(first) + picked], &mut tail);
                     }
                 }
                 Op::With { fields, text } => {

@@ -100,14 +100,17 @@ impl Field {
 pub enum Source {
     /// A field of the event, written by this writer; nothing is written when it is absent.
     Event(FieldId, Write),
-    /// Computed from these fields; the row is dropped when it returns false.
+    /// Computed from these fields, also when none is there; the row is dropped when it returns
+    /// false.
     Derived(&'static [FieldId], Derive),
+    /// The same, asked only when one of the fields is there.
+    Part(&'static [FieldId], Derive),
     /// A constant, as JSON text.
     Constant(&'static str),
     /// A constant, as JSON text, that accompanies any of these fields, such as a label.
     With(&'static [FieldId], &'static str),
-    /// One of these constants, as JSON text, picked from these fields; a pick beyond the last
-    /// leaves no row.
+    /// One of these constants, as JSON text, picked from these fields, also when none is there; a
+    /// pick beyond the last leaves no row.
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
     /// A text known at start-up: an option of the exporter or a fact about the host; absent ones
     /// leave no row.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod account;
+mod append;
 mod fake;
 mod generate;
 mod scenario;
@@ -23,6 +24,7 @@ pub(crate) struct Loadgen {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Append(append::Append),
     Generate(generate::Generate),
     Fake(fake::Fake),
     Account(account::Account),
@@ -32,6 +34,7 @@ enum Command {
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Loadgen) -> Result<ExitCode, Box<dyn Error>> {
     match arguments.command {
+        Command::Append(append) => append.run(),
         Command::Generate(generate) => generate.run(),
         Command::Fake(fake) => fake.run(),
         Command::Account(account) => account.run(),

@@ -167,6 +167,13 @@ pub(super) fn account_rows(name: &str, events: u64, report: &Report) -> Vec<Row>
         row("beyond", totals.beyond, Target::Exactly(0.0)),
         Row::note(format!("  {name}: more than once"), totals.more as f64, "events"),
         Row::note(format!("  {name}: duplicates refused"), report.conflicts as f64, "events"),
+        // A batch keeps the log's order; across batches none is promised.
+        Row::aim(
+            format!("  {name}: out of order inside a body"),
+            report.order.descents_within as f64,
+            "times",
+            Target::Exactly(0.0),
+        ),
         Row::aim(format!("  {name}: problems"), problems as f64, "", Target::Exactly(0.0)),
     ]
 }

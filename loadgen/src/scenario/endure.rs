@@ -78,7 +78,7 @@ pub(super) fn kill(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         process.kill()?;
     }
     progress.stop.store(true, Ordering::Relaxed);
-    let produced = producer.join().unwrap_or_else(|_| Ok(0));
+    let produced = producer.join().unwrap_or(Ok(0));
     let events = produced.map_err(ScenarioError::io(write))?;
     // The same file to its end, once: what the position in the checkpoint leaves of it.
     let path = path.to_string_lossy().into_owned();

@@ -66,8 +66,9 @@ pub(super) fn trickle(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         exporters: &exporters,
         warm_up: Duration::ZERO,
     };
+    let events = live.events;
     let usage = run(bench, &live)?;
-    let mut rows = finish(fakes, live.events)?;
+    let mut rows = finish(fakes, events)?;
     rows[0].target = Some(Target::AtMost(50.0));
     rows.push(memory(&usage));
     Ok(rows)
@@ -87,8 +88,9 @@ pub(super) fn floor(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         exporters: &exporters,
         warm_up: WARM_UP,
     };
+    let events = live.events;
     let usage = run(bench, &live)?;
-    let mut rows = finish(fakes, live.events)?;
+    let mut rows = finish(fakes, events)?;
     rows[0].target = Some(Target::AtMost(1.5));
     rows.push(memory(&usage));
     Ok(rows)
@@ -118,7 +120,7 @@ pub(super) fn slow_lane(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         let report = wait_for(&good, events, &process)?;
         process.kill()?;
         ages.push(report.accepted.p99_us / 1_000.0);
-        rows.extend(account_rows(&good.name, events, &good.finish()?));
+        rows.extend(account_rows("good", events, &good.finish()?));
     }
     rows.insert(0, Row::note("p99 beside a healthy neighbour", ages[0], "ms"));
     // A hundredth of a second of noise on a shared machine is not what this is about.
@@ -138,8 +140,9 @@ fn tls_gzip(bench: &Bench, rate: f64) -> Result<(Vec<Row>, Usage), ScenarioError
         exporters: &exporters,
         warm_up: WARM_UP,
     };
+    let events = live.events;
     let usage = run(bench, &live)?;
-    Ok((finish(fakes, live.events)?, usage))
+    Ok((finish(fakes, events)?, usage))
 }
 
 fn answering_after_5_ms(bench: &Bench) -> Result<Vec<FakeProcess>, ScenarioError> {

@@ -155,8 +155,7 @@ impl Drop for Process {
 fn measure(pid: u32, ended: &AtomicBool) -> Usage {
     let begin = Instant::now();
     let mut usage = Usage::default();
-    loop {
-        let Some((state, cpu_s)) = stat(pid) else { break };
+    while let Some((state, cpu_s)) = stat(pid) {
         usage.cpu_s = cpu_s;
         usage.wall_s = begin.elapsed().as_secs_f64();
         if state == 'Z' || state == 'X' {

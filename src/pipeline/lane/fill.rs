@@ -90,7 +90,7 @@ impl Lane {
                 return Taken::Done;
             }
         };
-        if !exporter.filter.takes(&event) {
+        if !exporter.filter.passes(&event) {
             self.note(entry.span, Settle::Filtered);
             return Taken::Done;
         }

@@ -1,0 +1,238 @@
+//! A schedule: everything that a seed decides before the clock starts.
+
+use std::collections::BTreeMap;
+
+use shrike::deliver::{Encoding, Order};
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const S: u64 = 1000 * MS;
+
+/// What is wrong with the destination for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Every request fails this way.
+    Down(How),
+    /// 429 to everything, perhaps with a `Retry-After` in seconds.
+    Throttle(Option<u64>),
+    /// So many percent of requests fail this way.
+    Flaky(u8, How),
+    /// So many percent of events are to be sent again.
+    Partial(u8),
+    /// One route is set up wrongly.
+    Route(u32),
+    /// One endpoint cannot be reached.
+    Endpoint(usize),
+    /// Answers to polls are lost.
+    PollsLost,
+    /// Answers take this much longer.
+    Slow(u64),
+}
+
+/// How a request fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Unavailable,
+    Refused,
+    ResetBefore,
+    ResetAfter,
+    TurnedAway,
+    Hang,
+    Auth,
+    Certificate,
+    Gibberish,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phase {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// Its item is refused.
+    Rejected,
+    /// Its whole request is refused.
+    Malformed,
+    /// The destination falls over for this long.
+    Crashing(u64),
+    /// Too large however it is rendered.
+    Huge,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) seed: u64,
+    pub(crate) events: u32,
+    pub(crate) lanes: u8,
+    pub(crate) concurrency: u32,
+    pub(crate) endpoints: usize,
+    pub(crate) routes: u32,
+    pub(crate) order: Order,
+    pub(crate) encoding: Encoding,
+    pub(crate) acks: bool,
+    pub(crate) has_probe: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) retries_max: u32,
+    pub(crate) breaker_failures: u32,
+    pub(crate) per_second: Option<u32>,
+    pub(crate) adaptive: bool,
+    pub(crate) batch_events: u32,
+    pub(crate) batch_bytes: u32,
+    pub(crate) budget: u64,
+    pub(crate) document_bytes: u64,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) latency: u64,
+    pub(crate) ack_delay: u64,
+    pub(crate) arrival_gap: u64,
+    pub(crate) linger: u64,
+    pub(crate) checkpoint_every: u64,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) restarts: Vec<u64>,
+    pub(crate) crashes: Vec<u64>,
+    pub(crate) poison: BTreeMap<u32, Poison>,
+    pub(crate) healed: u64,
+}
+
+impl Script {
+    pub(crate) fn new(seed: u64) -> Self {
+        let rng = &mut fastrand::Rng::with_seed(seed);
+        let strict = rng.u8(..6) == 0;
+        let acks = !strict && rng.u8(..3) == 0;
+        let events = rng.u32(20..160);
+        let routes = if rng.u8(..4) == 0 { rng.u32(2..4) } else { 1 };
+        let endpoints = if rng.u8(..3) == 0 { rng.usize(2..4) } else { 1 };
+        let mut script = Self {
+            seed,
+            events,
+            lanes: if strict { 1 } else { rng.u8(1..5) },
+            concurrency: if strict { 1 } else { rng.u32(1..7) },
+            endpoints,
+            routes,
+            order: if strict { Order::Strict } else { Order::Any },
+            encoding: match rng.u8(..20) {
+                0 => Encoding::Gzip,
+                1 => Encoding::Zstd,
+                _ => Encoding::Identity,
+            },
+            acks,
+            has_probe: rng.bool(),
+            idempotent: rng.bool(),
+            retries_max: rng.u32(0..5),
+            breaker_failures: if rng.u8(..6) == 0 { 0 } else { rng.u32(1..7) },
+            per_second: (rng.u8(..4) == 0).then(|| rng.u32(5..200)),
+            adaptive: rng.bool(),
+            batch_events: rng.u32(1..24),
+            batch_bytes: rng.u32(300..20_000),
+            budget: if rng.u8(..4) == 0 { 128 << 10 } else { 1 << 20 },
+            document_bytes: if rng.u8(..8) == 0 { 8_000 } else { 60 },
+            body_bytes_max: 40_000,
+            latency: rng.u64(MS..80 * MS),
+            ack_delay: rng.u64(10 * MS..5 * S),
+            arrival_gap: rng.u64(1..40 * MS),
+            linger: [0, 5 * MS, 50 * MS][rng.usize(..3)],
+            checkpoint_every: rng.u64(100 * MS..10 * S),
+            phases: Vec::new(),
+            restarts: Vec::new(),
+            crashes: Vec::new(),
+            poison: BTreeMap::new(),
+            healed: 0,
+        };
+        script.batch_bytes = script.batch_bytes.max(3 * script.document_bytes as u32);
+        script.trouble(rng);
+        script
+    }
+
+    /// Whether only outages and throttling trouble the destination.
+    pub(crate) fn is_outage_only(&self) -> bool {
+        let is_outage = |phase: &Phase| !matches!(phase.fault, Fault::Flaky(..));
+        self.poison.is_empty() && self.phases.iter().all(is_outage)
+    }
+
+    /// Whether nothing ever happens that may leave two copies with the destination.
+    pub(crate) fn is_unambiguous(&self) -> bool {
+        let is_clear = |how| matches!(how, How::Unavailable | How::Refused | How::TurnedAway);
+        let is_clear = |phase: &Phase| match phase.fault {
+            Fault::Down(how) | Fault::Flaky(_, how) => is_clear(how),
+            Fault::Slow(_) | Fault::PollsLost => false,
+            _ => true,
+        };
+        !self.acks && self.crashes.is_empty() && self.phases.iter().all(is_clear)
+    }
+
+    fn trouble(&mut self, rng: &mut fastrand::Rng) {
+        let mut at = rng.u64(..2 * S);
+        let mut outages = 0;
+        for _ in 0..rng.u32(0..6) {
+            let lasts = match rng.u8(..4) {
+                0 => rng.u64(..500 * MS),
+                1 | 2 => rng.u64(..30 * S),
+                _ => rng.u64(..1200 * S),
+            };
+            let fault = self.fault(rng);
+            // An attempt is spent where the destination accepts otherwise; a batch that meets the
+            // beginnings of four outages looks like that, and is given up by right.
+            let is_outage = matches!(fault, Fault::Down(_));
+            if is_outage && outages == OUTAGES_MAX.min(self.retries_max.max(1)) {
+                continue;
+            }
+            outages += u32::from(is_outage);
+            self.phases.push(Phase { from: at, to: at + lasts, fault });
+            at += lasts + rng.u64(..3 * S);
+        }
+        self.healed = at;
+        if self.acks {
+            self.restarts = (0..rng.u32(0..3)).map(|_| rng.u64(..at + 2 * S)).collect();
+        }
+        if rng.u8(..3) == 0 {
+            self.crashes = (0..rng.u32(1..4)).map(|_| rng.u64(..at + 3 * S)).collect();
+        }
+        if rng.u8(..3) == 0 {
+            for _ in 0..rng.u32(1..4) {
+                let poison = match rng.u8(..4) {
+                    0 => Poison::Rejected,
+                    1 => Poison::Malformed,
+                    2 if self.breaker_failures > 0 => {
+                        self.has_probe = true;
+                        Poison::Crashing(rng.u64(..10 * S))
+                    }
+                    _ => Poison::Huge,
+                };
+                self.poison.insert(rng.u32(..self.events), poison);
+            }
+        }
+    }
+
+    fn fault(&self, rng: &mut fastrand::Rng) -> Fault {
+        match rng.u8(..12) {
+            0..=3 => Fault::Down(how(rng)),
+            4 => Fault::Throttle((rng.bool()).then(|| rng.u64(..400))),
+            5 => Fault::Flaky(rng.u8(5..60), [How::Unavailable, How::ResetAfter][rng.usize(..2)]),
+            6 => Fault::Flaky(rng.u8(5..60), How::TurnedAway),
+            7 => Fault::Partial(rng.u8(5..70)),
+            8 => Fault::Route(rng.u32(..self.routes)),
+            9 if self.endpoints > 1 => Fault::Endpoint(rng.usize(..self.endpoints)),
+            10 if self.acks => Fault::PollsLost,
+            _ => Fault::Slow(rng.u64(..20 * S)),
+        }
+    }
+}
+
+fn how(rng: &mut fastrand::Rng) -> How {
+    [
+        How::Unavailable,
+        How::Refused,
+        How::ResetBefore,
+        How::ResetAfter,
+        How::TurnedAway,
+        How::Hang,
+        How::Auth,
+        How::Certificate,
+        How::Gibberish,
+    ][rng.usize(..9)]
+}
+
+/// Outages in one schedule: no batch can meet the beginning of more.
+const OUTAGES_MAX: u32 = 3;
