@@ -7,19 +7,9 @@ use shrike::deliver::{
     Allowance, Batch, Budget, Buffers, Encoding, Framing, Limits, Packing, Part, Prefix, Pushed,
 };
 use shrike::event::{Offset, Severity, Span};
-use shrike::transform::{Layout, Schema, Syntax};
+use shrike::transform::Schema;
 
-static SYNTAX: Syntax = Syntax {
-    name: "none",
-    open: "",
-    close: "",
-    between: "",
-    key: ("", ""),
-    text: ("", ""),
-    nests: false,
-    escape: |_| None,
-};
-static ACTION: Schema = Schema { name: "action", syntax: &SYNTAX, layout: Layout::Table(&[]) };
+static ACTION: Schema = Schema { name: "action", ..Schema::BASE };
 static ARRAY: Framing = framing("[", Prefix::None, ",", "\n", "]");
 static BULK: Framing = framing("", Prefix::Document(&ACTION), "", "\n", "");
 static COUNTED: Framing = framing("", Prefix::OctetCount, "", "", "");

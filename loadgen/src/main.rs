@@ -1,2 +1,20 @@
-//! shrike
-fn main() {}
+//! loadgen: seeded load, fake vendors and exact accounts for shrike.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match command::run(command::Loadgen::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::acks::Ticket;
 use super::batch::{Batch, Item, settle};
 use super::delivery::{
     BatchId, DeadLetter, History, Outcomes, Remedy, is_turned_away, judge_transport,
@@ -88,7 +89,32 @@ impl Sender {
             Fate::Hold { cause, scope } => {
                 self.on_hold(ended, (cause, scope), failure(reason), now, outcomes);
             }
+            Fate::Without(option) => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                outcomes.without.push(option);
+                self.again(ended.id, ended.batch, State::Ready);
+            }
+            Fate::Rechannel => self.rechannel(ended, failure(reason), now, outcomes),
         }
+    }
+
+    /// Takes a new channel and sends again, once; then it is a matter of configuration.
+    fn rechannel(
+        &mut self,
+        mut ended: Ended,
+        failure: Failure,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Ticket { endpoint, group, .. } = ended.flight.ticket;
+        let lost = self.channels.lose(endpoint, group);
+        self.resend(&lost, outcomes);
+        if ended.batch.history.is_rechannelled {
+            return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
+        }
+        ended.batch.history.is_rechannelled = true;
+        self.note(&ended, Success::No, failure.pace, now, outcomes);
+        self.again(ended.id, ended.batch, State::Ready);
     }
 
     /// Takes in that no answer came.
@@ -136,8 +162,17 @@ impl Sender {
                     }
                 }
             }
-            // The channel is unknown, or confirmations are switched off: nothing will come.
-            Fate::Reject | Fate::Reshape(_) => {
+            // Confirmations are switched off: the batches were accepted, and nothing more will come.
+            Fate::Without(option) => {
+                outcomes.without.push(option);
+                for id in self.channels.lose(endpoint, group) {
+                    if let Some(batch) = self.accepted.remove(&id) {
+                        settle(batch.items(), Settle::Delivered, &mut outcomes.settled);
+                    }
+                }
+            }
+            // The channel is unknown: nobody can tell what became of the batches.
+            Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
                 let lost = self.channels.lose(endpoint, group);
                 self.resend(&lost, outcomes);
             }
@@ -315,6 +350,11 @@ impl Sender {
             return self.on_hold(ended, (cause, Scope::Route), failure, now, outcomes);
         }
         let reason = retry.cloned().unwrap_or_default();
+        // The destination stopped at an event before these and never looked at them: nothing
+        // failed, and each such answer settles at least one event, so this comes to an end.
+        if reason.class == UNREAD && has_answered {
+            return self.again(ended.id, ended.batch, State::Ready);
+        }
         self.fail(ended, Failure { reason, pace, kind }, now, outcomes);
     }
 
@@ -541,6 +581,9 @@ fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) 
 
 /// The class of answers that ask for less; no event is at fault for them.
 const THROTTLED: &str = "throttled";
+
+/// The class of events that were not looked at.
+const UNREAD: &str = "unread";
 
 /// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
 /// (`design.md` 4).

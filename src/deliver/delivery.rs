@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Item;
-use super::{
-    Applied, Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict,
-};
+use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
 use crate::event::Settled;
 
 /// Names a batch within one lane; never used twice.
@@ -32,6 +30,8 @@ pub struct History {
     pub level: Option<Level>,
     /// When the first request failed.
     pub failed_since: Option<Instant>,
+    /// Whether a new channel was taken for them once.
+    pub is_rechannelled: bool,
 }
 
 /// Events to be rendered again from the log, into batches of [`super::Batch::again`].
@@ -86,6 +86,8 @@ pub struct Outcomes {
     pub wake: u64,
     /// To be done at once; the batch that asked for it is sent again right after.
     pub remedy: Option<Remedy>,
+    /// Options to be taken as off for this run: the destination does not do what they ask.
+    pub without: Vec<&'static str>,
 }
 
 /// Counts of what happened, in events where nothing else is said.
@@ -118,6 +120,7 @@ impl Outcomes {
             && self.reshape.is_empty()
             && self.wake == 0
             && self.remedy.is_none()
+            && self.without.is_empty()
             && self.tally == Tally::default()
     }
 
@@ -129,6 +132,7 @@ impl Outcomes {
         self.tally = Tally::default();
         self.wake = 0;
         self.remedy = None;
+        self.without.clear();
     }
 }
 
@@ -146,6 +150,7 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
         | TransportErrorKind::Connect
         | TransportErrorKind::TlsIo
         | TransportErrorKind::Network
+        | TransportErrorKind::Refused
         | TransportErrorKind::Protocol => (Fate::Retry, "network"),
     };
     let reason = Reason { status: 0, code: None, class, detail: error.to_string() };
@@ -153,9 +158,10 @@ pub fn judge_transport(error: &TransportError) -> Verdict {
 }
 
 /// Whether a request was turned away before anything acted on it, by a server that is alive: a
-/// refused stream, or one above a GOAWAY. It may go again at once.
+/// refused stream, or one above a GOAWAY. It may go again at once. A connection that broke before
+/// the request was whole is not that: something about the request may break it every time.
 pub(super) fn is_turned_away(error: &TransportError) -> bool {
-    error.kind == TransportErrorKind::Network && error.applied == Applied::No
+    error.kind == TransportErrorKind::Refused
 }
 
 /// How the deciding half of delivery is set up for one exporter.

@@ -45,6 +45,9 @@ pub enum Kind {
     Uuid,
 }
 
+/// A default that stands for the machine's host name; whoever fills in defaults replaces it.
+pub const HOSTNAME: &str = "${hostname}";
+
 /// A value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionValue {
@@ -87,6 +90,11 @@ impl Options {
         }
     }
 
+    /// Every value that has a text, with its key.
+    pub fn texts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.0.keys().filter_map(|&key| Some((key, self.text(key)?)))
+    }
+
     /// The texts of a list, or the one text.
     #[must_use]
     pub fn list(&self, key: &str) -> Vec<&str> {
@@ -110,6 +118,26 @@ impl Options {
     #[must_use]
     pub fn is_on(&self, key: &str) -> bool {
         self.0.get(key) == Some(&OptionValue::Bool(true))
+    }
+
+    /// Whether the key is set, and not to false or an empty text or list.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        match self.0.get(key) {
+            None | Some(OptionValue::Bool(false)) => false,
+            Some(OptionValue::Text(text)) => !text.is_empty(),
+            Some(OptionValue::List(texts)) => !texts.is_empty(),
+            Some(OptionValue::Secret(secret)) => !secret.expose().is_empty(),
+            Some(OptionValue::Bool(true) | OptionValue::Int(_)) => true,
+        }
+    }
+
+    /// Every secret, for scrubbing.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.0.values().filter_map(|value| match value {
+            OptionValue::Secret(secret) => Some(secret),
+            _ => None,
+        })
     }
 
     /// The secret of a key.

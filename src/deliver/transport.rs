@@ -59,12 +59,16 @@ pub enum TransportErrorKind {
     /// The TLS handshake broke off.
     #[error("TLS handshake failed")]
     TlsIo,
-    /// The certificate was not accepted: a matter of configuration.
+    /// The certificate, or what we ask of TLS, was not accepted: a matter of configuration.
     #[error("certificate not accepted")]
     TlsRejected,
     /// The connection broke.
     #[error("connection lost")]
     Network,
+    /// The server, alive, turned the request away before acting on it: a refused stream, or one
+    /// above a GOAWAY (RFC 9113 8.7, 6.8).
+    #[error("turned away")]
+    Refused,
     /// No whole answer in time.
     #[error("timed out")]
     Timeout,

@@ -1,10 +1,12 @@
 //! The shape of a vendor: where events go and what answers mean, as tables.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 
 use super::{AckId, Opt, Options, Problem, Secret, Verdict};
+use crate::event::{Severity, Time};
 use crate::transform::{Format, Schema};
 
 /// A destination, described: one static per vendor, no IO, no clock, no state.
@@ -23,12 +25,14 @@ pub struct Vendor {
     pub options: &'static [Opt],
     /// The formats it takes; the first is the default.
     pub formats: &'static [Format],
+    /// Whether `schema.default_format` chooses, because the destination prefers none.
+    pub takes_default_format: bool,
     /// How documents are wrapped and framed; the first row whose condition holds.
     pub shapes: &'static [(When, Shape)],
     /// The endpoints, in order of preference, from the options.
     pub endpoints: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Headers that carry credentials, from the options; asked again after a refresh.
-    pub auth: fn(&Options) -> Result<Credentials, Problem>,
+    pub auth: Auth,
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
     /// keys.
     pub derive: fn(&Options) -> Result<Derived, Problem>,
@@ -46,6 +50,18 @@ pub struct Vendor {
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
     pub order: Order,
+    /// How requests travel.
+    pub wire: Wire,
+    /// Whether cookies are kept per connection group, as sticky balancers need.
+    pub cookies: bool,
+    /// The text (name, value) with which plans of [`Level::Resend`] are compiled, for a row whose
+    /// source is [`Source::Option`] of that name; `None` renders a resend like the first attempt.
+    ///
+    /// [`Level::Resend`]: super::Level::Resend
+    /// [`Source::Option`]: crate::transform::Source::Option
+    pub resend_mark: Option<(&'static str, &'static str)>,
+    /// How counts are sent beside the events, if the vendor takes any.
+    pub meter: Option<&'static Meter>,
 }
 
 impl Vendor {
@@ -56,6 +72,7 @@ impl Vendor {
         about: "",
         options: &[],
         formats: &[Format::Native],
+        takes_default_format: false,
         shapes: &[],
         endpoints: |_| Ok(Vec::new()),
         auth: |_| Ok(Vec::new()),
@@ -67,7 +84,30 @@ impl Vendor {
         route_keys: &[],
         resend: Resend::Ambiguous,
         order: Order::Any,
+        wire: Wire::Http,
+        cookies: false,
+        resend_mark: None,
+        meter: None,
     };
+
+    /// How documents are wrapped and framed under these options.
+    #[must_use]
+    pub fn shape(&'static self, options: &Options, format: Format) -> Option<&'static Shape> {
+        let row = self.shapes.iter().find(|(when, _)| when.holds(options, format));
+        row.map(|(_, shape)| shape)
+    }
+
+    /// The call of this purpose under these options.
+    #[must_use]
+    pub fn call(
+        &'static self,
+        purpose: Purpose,
+        options: &Options,
+        format: Format,
+    ) -> Option<&'static Call> {
+        let fits = |call: &&Call| call.purpose == purpose && call.when.holds(options, format);
+        self.calls.iter().find(fits)
+    }
 }
 
 /// When a row applies: a condition over the options.
@@ -79,6 +119,24 @@ pub enum When {
     Is(&'static str, &'static str),
     /// The option is set, and not to false or an empty text.
     Set(&'static str),
+    /// All of these hold.
+    All(&'static [When]),
+    /// Documents have this format.
+    Format(Format),
+}
+
+impl When {
+    /// Whether the condition holds.
+    #[must_use]
+    pub fn holds(&self, options: &Options, format: Format) -> bool {
+        match *self {
+            Self::Always => true,
+            Self::Is(key, text) => options.text(key).is_some_and(|value| value == text),
+            Self::Set(key) => options.is_set(key),
+            Self::All(conditions) => conditions.iter().all(|when| when.holds(options, format)),
+            Self::Format(wanted) => format == wanted,
+        }
+    }
 }
 
 /// What [`Vendor::derive`] computed from the options.
@@ -166,6 +224,15 @@ pub enum Resend {
     Ambiguous,
 }
 
+/// How requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Over HTTP, to the vendor's endpoints.
+    Http,
+    /// Bodies alone, on the standard output; there are no endpoints.
+    Lines,
+}
+
 /// Whether the order of events matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -208,6 +275,8 @@ pub enum Purpose {
     Probe,
     /// Ask how the destination is, for people.
     Health,
+    /// Ask whether it is there at all: asked where the health call is not permitted or not offered.
+    Hello,
     /// Prepare the destination.
     Setup,
     /// Send aggregated counts.
@@ -223,6 +292,8 @@ pub enum CallBody {
     Batch,
     /// Text made from the options, with its media type.
     Text(&'static str, fn(&Options, &Derived) -> String),
+    /// The counts of a window, written by [`Vendor::meter`].
+    Counts,
     /// The ids to ask for, with the media type.
     Acks(&'static str, fn(&[AckId], &mut Vec<u8>)),
 }
@@ -273,6 +344,8 @@ pub struct Step {
     pub need: fn(&Response<'_>) -> Need,
     /// The act.
     pub act: Call,
+    /// A smaller act, tried once where the act was rejected.
+    pub instead: Option<Call>,
 }
 
 /// What a look at the destination asks for.
@@ -288,5 +361,55 @@ pub enum Need {
     Fail(String),
 }
 
+/// Counts that are sent beside the events, one body per window of time.
+///
+/// The engine adds each event once, when it is settled as delivered, and sends a window with the
+/// vendor's [`Purpose::Metrics`] call when it ends. A window that fails is sent once more, then
+/// dropped: counts never stop events.
+#[derive(Debug)]
+pub struct Meter {
+    /// When counts are sent.
+    pub when: When,
+    /// The option with the window's length in seconds.
+    pub interval: &'static str,
+    /// Credentials of the call; `None` takes [`Vendor::auth`].
+    pub auth: Option<Auth>,
+    /// Appends the body of one window that counted at least one event.
+    pub write: fn(&Window<'_>, &Options, &Derived, &mut Vec<u8>),
+    /// The body's media type.
+    pub content_type: &'static str,
+}
+
+/// What one window counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// When it ended.
+    pub end: Time,
+    /// How long it was.
+    pub length: Duration,
+    /// The machine's name.
+    pub host: &'a str,
+    /// The counts, each key once, ascending by guard, severity and type.
+    pub tallies: &'a [Tally<'a>],
+}
+
+/// The events of one guard, severity and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally<'a> {
+    /// The guard that decided, as plain text.
+    pub guard: &'a str,
+    /// How bad.
+    pub severity: Severity,
+    /// What happened: the wire word.
+    pub event_type: &'a str,
+    /// How many.
+    pub total: u64,
+    /// How many of them were denied.
+    pub denied: u64,
+}
+
 /// Headers that carry credentials: name and value.
 pub type Credentials = Vec<(&'static str, Secret)>;
+
+/// Makes credentials from the options.
+pub type Auth = fn(&Options) -> Result<Credentials, Problem>;

@@ -42,6 +42,14 @@ pub enum Fate {
     },
     /// The destination will never take it.
     Reject,
+    /// The destination does not do what this option asks: set it to false for this run, say so, and
+    /// go on. A sent batch is sent again; batches that a poll asked for count as delivered, since
+    /// they were accepted and nothing more will ever be known.
+    Without(&'static str),
+    /// The destination does not know the channel: take a new one for the connection group. A sent
+    /// batch is sent again, once, then it holds as [`Cause::Config`]; batches that wait for a
+    /// confirmation on the old channel are sent again.
+    Rechannel,
 }
 
 /// What becomes of one event of a batch.
@@ -72,7 +80,9 @@ pub enum Level {
     Shrink,
     /// As plain text.
     Plain,
-    /// Marked as sent before.
+    /// Marked as sent before, as [`Vendor::resend_mark`] says.
+    ///
+    /// [`Vendor::resend_mark`]: super::Vendor::resend_mark
     Resend,
 }
 
@@ -98,7 +108,7 @@ pub enum Scope {
     Endpoint,
 }
 
-/// How fast an exporter goes on.
+/// How fast an exporter goes on; beside a hold of [`Scope::Endpoint`] it speaks of that endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// As before.
@@ -117,8 +127,8 @@ pub struct Reason {
     /// The destination's own code, where it gave one.
     pub code: Option<i64>,
     /// The class, for counters: `throttled`, `unavailable`, `timeout`, `network`, `auth`,
-    /// `rejected`, `too_large`,
-    /// `config`, `ambiguous`, `accepted`.
+    /// `rejected`, `too_large`, `config`, `ambiguous`, `accepted`; or `unread`, for an event that
+    /// the destination never looked at because it stopped at an earlier one of the same batch.
     pub class: &'static str,
     /// The destination's words, capped and scrubbed; empty when it said nothing.
     pub detail: String,
@@ -127,14 +137,25 @@ pub struct Reason {
 impl Verdict {
     /// A verdict with this fate and class, at the same pace.
     #[must_use]
-    pub fn new(fate: Fate, class: &'static str) -> Self {
-        Self { fate, pace: Pace::Keep, reason: Reason { class, ..Reason::default() } }
+    pub const fn new(fate: Fate, class: &'static str) -> Self {
+        let reason = Reason { status: 0, code: None, class, detail: String::new() };
+        Self { fate, pace: Pace::Keep, reason }
     }
 
     /// The same verdict at another pace.
     #[must_use]
-    pub fn at(mut self, pace: Pace) -> Self {
+    pub const fn at(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self
+    }
+
+    /// Whether the destination refuses or lacks the call itself, so that a simpler one may be asked
+    /// instead: [`Purpose::Hello`] after [`Purpose::Health`].
+    ///
+    /// [`Purpose::Hello`]: super::Purpose::Hello
+    /// [`Purpose::Health`]: super::Purpose::Health
+    #[must_use]
+    pub fn is_not_offered(&self) -> bool {
+        matches!(self.reason.status, 403 | 404 | 405 | 410)
     }
 }

@@ -116,6 +116,11 @@ impl Watermark {
         self.moved |= self.gaps.len() != before;
     }
 
+    /// Makes the next checkpoint one that moved, though nothing settled: a new pass begins.
+    pub fn touch(&mut self) {
+        self.moved = true;
+    }
+
     /// The gaps whose record is still to be sent.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {

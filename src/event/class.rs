@@ -128,6 +128,12 @@ impl Classes {
         self.0 |= 1 << class as u32;
     }
 
+    /// The classes of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether the class is in the set.
     #[must_use]
     pub const fn contains(self, class: Class) -> bool {

@@ -1,13 +1,33 @@
 //! A canonical event: its fields, its enumerations, and a record opened into a borrowed view.
 
 mod class;
+mod digest;
+mod enrich;
 mod field;
+mod home;
+mod id;
+mod json;
+mod judge;
 mod offset;
+mod open;
+mod rename;
+mod repair;
+mod rewrite;
+mod scan;
+mod time;
 mod view;
+mod walk;
 mod word;
 
 pub use class::{Class, Classes, Treatment};
+pub use digest::{content_hash, text_hash};
+pub use enrich::Technique;
 pub use field::FieldId;
+pub use id::derived_id;
 pub use offset::{Checkpoint, Counts, Gap, Offset, Settle, Settled, Span};
+pub use open::{Opening, OpeningOptions, Reject};
+pub use rename::renamed;
+pub use repair::{Repaired, repair};
+pub use rewrite::{Entry, entries, values};
 pub use view::{Event, Frame, Opened, Place, Time, Value};
 pub use word::{Category, EventType, IndicatorType, Outcome, ResourceType, Severity};

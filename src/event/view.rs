@@ -63,6 +63,39 @@ impl Place {
     pub const fn is_present(self) -> bool {
         self.len != 0
     }
+
+    /// The bytes at this place.
+    #[inline]
+    #[must_use]
+    pub fn bytes<'a>(self, record: &'a [u8], arena: &'a [u8]) -> &'a [u8] {
+        let (bytes, start) = match self.start & Self::ARENA {
+            0 => (record, self.start as usize),
+            _ => (arena, (self.start & !Self::ARENA) as usize),
+        };
+        &bytes[start..start + self.len as usize]
+    }
+
+    /// The bytes from this place on, as far as its buffer goes, and how many of them are the value.
+    ///
+    /// Copies in whole words may read a little behind the value.
+    #[inline]
+    #[must_use]
+    pub fn reach<'a>(self, record: &'a [u8], arena: &'a [u8]) -> (&'a [u8], usize) {
+        let (bytes, start) = match self.start & Self::ARENA {
+            0 => (record, self.start as usize),
+            _ => (arena, (self.start & !Self::ARENA) as usize),
+        };
+        (&bytes[start..], self.len as usize)
+    }
+
+    /// The same value after the record was copied to the arena, from byte `base`.
+    #[must_use]
+    pub const fn moved_to_arena(self, base: u32) -> Self {
+        match self.start & Self::ARENA {
+            0 if self.len > 0 => Self::arena(base + self.start, self.len),
+            _ => self,
+        }
+    }
 }
 
 /// An opened record: typed judgements, and the place of each field's value.
@@ -161,11 +194,7 @@ impl<'a> Event<'a> {
         if !place.is_present() {
             return None;
         }
-        let (bytes, start) = match place.start & Place::ARENA {
-            0 => (self.record, place.start as usize),
-            _ => (self.arena, (place.start & !Place::ARENA) as usize),
-        };
-        let json = &bytes[start..start + place.len as usize];
+        let json = place.bytes(self.record, self.arena);
         Some(Value { json, escaped: self.opened.escaped & id.bit() != 0 })
     }
 

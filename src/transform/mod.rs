@@ -1,9 +1,34 @@
 //! From an event to a document: schemas, syntaxes, writers, and the plan they compile to.
 
+mod compile;
+mod condition;
 mod encoder;
+mod filter;
+pub mod json;
+mod name;
+mod pattern;
 mod plan;
+mod rows;
 mod schema;
+mod syntax;
+mod tail;
+pub mod write;
 
-pub use encoder::Encoder;
+pub use condition::{Condition, ConditionError};
+pub use encoder::{Choices, Encoder};
+pub use filter::{Filter, FilterRules};
+pub use name::Name;
 pub use plan::{Plan, PlanError};
-pub use schema::{Derive, Field, Format, Layout, Overrides, Schema, Source, Syntax, Write};
+pub use schema::{
+    Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
+};
+pub use syntax::{JSON, Syntax, TEXT, escape_json};
+
+/// The known word nearest to a mistaken one, when one is near.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::jaro_winkler(word, known), known))
+        .filter(|&(score, _)| score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}

@@ -1,32 +1,497 @@
-//! A schema chain compiled to a flat list of operations.
+//! A chain of schemas compiled to flat lists of operations, and their execution.
 
-use super::{Overrides, Schema};
-use crate::event::Event;
+use super::encoder::{Choices, Codec, Encoder};
+use super::name::Name;
+use super::pattern::DatePart;
+use super::schema::{Clean, Derive, Overrides, Pick, Schema, Write};
+use super::tail::Tail;
+use super::{compile, json, write};
+use crate::event::{Event, FieldId, Opened, Place, Value};
 
 /// A compiled chain of schemas.
+///
+/// Everything static is spelled once, in one arena; an event's values are all that is written per
+/// event. Encoding cannot fail, allocates nothing but room in the buffer, and gives the same bytes
+/// for the same event.
 #[derive(Debug)]
-pub struct Plan {}
+pub struct Plan {
+    /// Text of all operations, and a window's width of padding behind it.
+    pub(super) arena: Vec<u8>,
+    /// One list per combination of cases, in the order of `picks`.
+    pub(super) programs: Vec<Vec<Op>>,
+    /// What picks the case of each schema that has cases: outermost first, with their number.
+    pub(super) picks: Vec<(PickCase, usize)>,
+    /// How each schema of the chain is spelled.
+    pub(super) codecs: Vec<Codec>,
+    /// Names in templates and patterns.
+    pub(super) names: Vec<Name>,
+    /// Patterns.
+    pub(super) patterns: Vec<Pattern>,
+    /// Dates in templates.
+    pub(super) dates: Vec<Vec<DatePart>>,
+    /// Texts of rows that have one of several.
+    pub(super) texts: Vec<Span>,
+    /// Member names used by other rows, by members operation.
+    pub(super) taken: Vec<Vec<String>>,
+    /// Fields that nothing may read, by [`FieldId::bit`].
+    pub(super) hidden: u64,
+    /// What derived rows ask for.
+    pub(super) choices: Choices,
+}
+
+/// Picks the case of a schema.
+pub(super) type PickCase = fn(&Event<'_>) -> usize;
 
 /// Why a chain does not compile.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The chain has no schema.
     #[error("a plan needs at least one schema")]
     Empty,
+    /// A row asks for a next schema, and there is none; or a schema stands where no row asks.
+    #[error("schema `{schema}`: {problem}")]
+    Chain {
+        /// The schema's name.
+        schema: &'static str,
+        /// What is wrong with its place in the chain.
+        problem: &'static str,
+    },
+    /// Two rows have one key.
+    #[error(
+        "schema `{schema}`: two sources write `{key}`; map one of them to another key or deny it"
+    )]
+    Twice {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A key is a value for one row and an object for another.
+    #[error("schema `{schema}`: `{key}` is a value and cannot hold `{inner}`; choose another key")]
+    Inside {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key that has a value.
+        key: String,
+        /// The key inside it.
+        inner: String,
+    },
+    /// A key is empty or has an empty part.
+    #[error("schema `{schema}`: `{key}` is no dotted key; expected names joined by dots")]
+    Key {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// An override takes away what the schema must have.
+    #[error("schema `{schema}`: `{key}` is required; {cause} would remove it")]
+    Required {
+        /// The schema's name.
+        schema: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The override that removes it.
+        cause: String,
+    },
+    /// A key to leave out that no row has.
+    #[error("no key `{key}` to leave out{hint}")]
+    Omit {
+        /// The key.
+        key: String,
+        /// The nearest key, as a question.
+        hint: String,
+    },
+    /// Part of the metadata cannot be denied alone, because metadata is copied whole.
+    #[error("`{field}` is part of `metadata`, which is copied whole; deny `metadata` instead")]
+    Part {
+        /// The field's path.
+        field: &'static str,
+    },
+    /// A template or pattern does not parse.
+    #[error("`{name}`, character {}: {problem}", at + 1)]
+    Pattern {
+        /// The option or schema that holds the text.
+        name: String,
+        /// The byte where it stops, from 0.
+        at: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// More objects inside objects than a plan keeps track of.
+    #[error("schema `{schema}`: objects nest deeper than {}", Plan::DEPTH_MAX)]
+    Deep {
+        /// The schema's name.
+        schema: &'static str,
+    },
+}
+
+/// Bytes that are copied at once where a piece is at most so long.
+pub(super) const WINDOW: usize = 64;
+
+/// The widest lead of a copied field: a key with the objects it alone is in.
+pub(super) const LEAD: usize = 32;
+
+/// The widest trail of a copied field: brackets and a separator.
+pub(super) const TRAIL: usize = 8;
+
+/// A piece of the arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// What a row with a dynamic value needs beside the value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// Fields of which one must be there, by [`FieldId::bit`].
+    pub(super) fields: u64,
+    /// The key and what stands before the value.
+    pub(super) lead: Span,
+    /// The separator, and the brackets of objects that end with this row.
+    pub(super) trail: Span,
+    /// Which codec spells it.
+    pub(super) codec: u8,
+    /// Characters at most, 0 for no limit.
+    pub(super) max: u16,
+    /// Whether an empty text leaves no row.
+    pub(super) drops_empty: bool,
+}
+
+/// One step of a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op {
+    /// Text.
+    Text(Span),
+    /// A field as it lies in the record; lead and trail are at most a window wide.
+    Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
+    /// A field through a writer.
+    Write { row: Row, field: FieldId, write: Write },
+    /// A computed row.
+    Derive { row: Row, derive: Derive },
+    /// The members of a field's object.
+    Members { row: Row, field: FieldId, taken: u16 },
+    /// Computed members.
+    DeriveMembers { row: Row, derive: Derive, taken: u16 },
+    /// Text that accompanies any of these fields.
+    With { fields: u64, text: Span },
+    /// One of several texts.
+    OneOf { pick: Pick, first: u16, count: u16 },
+    /// An option with placeholders.
+    Pattern { row: Row, pattern: u16 },
+    /// A value in a template.
+    Value { codec: u8, name: u16 },
+    /// A date in a template.
+    Date { codec: u8, date: u16 },
+    /// An object begins; what was written is remembered in the slot. Without any of its fields it
+    /// is left out, and the next step is `after`.
+    Open { slot: u8, text: Span, fields: u64, after: u16 },
+    /// An object ends; one that is empty is taken back.
+    Close { slot: u8, between: u8, text: Span },
+    /// The document, or an object that is never empty, ends.
+    End { slot: u8, between: u8, text: Span },
+}
+
+impl Op {
+    /// Fields of every event: what an operation asks for that always has something to write.
+    pub(super) const ANY: u64 = u64::MAX;
+}
+
+/// An option with placeholders, ready to be written.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) pieces: Vec<PatternPiece>,
+    pub(super) clean: &'static Clean,
+    /// Bytes that all values together may have.
+    pub(super) values_max: usize,
+}
+
+/// A piece of a pattern.
+#[derive(Debug)]
+pub(super) enum PatternPiece {
+    /// Text, spelled.
+    Text(Vec<u8>),
+    Value(Name),
+    Date(Vec<DatePart>),
+}
+
+/// Where an object began and where its first row stands.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    start: usize,
+    inside: usize,
 }
 
 impl Plan {
+    /// Objects that may be open at once.
+    ///
+    /// ECS nests 4 deep, an envelope adds 1; mapped keys may add some.
+    pub const DEPTH_MAX: usize = 16;
+
     /// Compiles a chain, outermost schema first.
     ///
     /// # Errors
-    /// When an override contradicts the schemas.
-    pub fn compile(chain: &[&'static Schema], _overrides: &Overrides) -> Result<Self, PlanError> {
-        if chain.is_empty() {
-            return Err(PlanError::Empty);
-        }
-        Ok(Self {})
+    /// When an override contradicts the schemas, or a text with placeholders does not parse.
+    pub fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Result<Self, PlanError> {
+        compile::compile(chain, overrides)
     }
 
     /// Appends the event's document.
-    pub fn encode(&self, _event: &Event<'_>, _out: &mut Vec<u8>) {}
+    pub fn encode(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if self.hidden == 0 {
+            return self.run(event, out);
+        }
+        let opened = without(event.opened, self.hidden);
+        self.run(&Event { opened: &opened, ..*event }, out);
+    }
+
+    fn run(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let mut program = 0;
+        for &(pick, cases) in &self.picks {
+            program = program * cases + pick(event).min(cases - 1);
+        }
+        let present = present(event.opened);
+        let mut tail = Tail::new(out);
+        let mut marks = [Mark::default(); Self::DEPTH_MAX];
+        let ops = self.programs[program].as_slice();
+        let mut next = 0;
+        while let Some(op) = ops.get(next) {
+            next += 1;
+            match *op {
+                Op::Text(text) => self.text(text, &mut tail),
+                Op::Copy { field, drops_empty, lead, trail } => {
+                    if present & field.bit() != 0 {
+                        self.copy(event, field, drops_empty, [lead, trail], &mut tail);
+                    }
+                }
+                Op::OneOf { pick, first, count } => {
+                    let picked = pick(event, self.choices);
+                    if picked < usize::from(count) {
+                        self.text(self.texts[usize::from(first) + picked], &mut tail);
+                    }
+                }
+                Op::With { fields, text } => {
+                    if present & fields != 0 {
+                        self.text(text, &mut tail);
+                    }
+                }
+                Op::Derive { row, derive } => {
+                    if present & row.fields != 0 {
+                        tail = self.row(row, tail, |encoder| derive(encoder, event));
+                    }
+                }
+                Op::Open { slot, text, fields, after } => {
+                    if present & fields == 0 {
+                        next = usize::from(after);
+                        continue;
+                    }
+                    let start = tail.len();
+                    self.text(text, &mut tail);
+                    marks[usize::from(slot)] = Mark { start, inside: tail.len() };
+                }
+                Op::Close { slot, between, text } => {
+                    let mark = marks[usize::from(slot)];
+                    if tail.len() == mark.inside {
+                        tail.truncate(mark.start);
+                    } else {
+                        tail.truncate(tail.len() - usize::from(between));
+                        self.text(text, &mut tail);
+                    }
+                }
+                Op::End { slot, between, text } => {
+                    let mark = marks[usize::from(slot)];
+                    if tail.len() != mark.inside {
+                        tail.truncate(tail.len() - usize::from(between));
+                    }
+                    self.text(text, &mut tail);
+                }
+                op => tail = self.rare(op, event, present, tail),
+            }
+        }
+    }
+
+    /// The operations that programs have few of.
+    fn rare<'a>(&'a self, op: Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
+        let encoder = |codec: u8, tail: Tail<'a>| {
+            Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, 0)
+        };
+        match op {
+            Op::Write { row, field, write } => {
+                let value = event.value(field);
+                let kept = |value: &Value<'_>| !(row.drops_empty && value.json == b"\"\"");
+                let Some(value) = value.filter(kept) else { return tail };
+                self.row(row, tail, |encoder| {
+                    write(encoder, value);
+                    true
+                })
+            }
+            Op::Pattern { row, pattern } => {
+                let pattern = &self.patterns[usize::from(pattern)];
+                self.row(row, tail, |encoder| pattern.write(event, encoder))
+            }
+            Op::Members { row, field, taken } => {
+                let Some(value) = event.value(field) else { return tail };
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                encoder.members(value);
+                encoder.into_tail()
+            }
+            Op::DeriveMembers { row, derive, taken } if present & row.fields != 0 => {
+                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                derive(&mut encoder, event);
+                encoder.into_tail()
+            }
+            Op::Value { codec, name } => {
+                let mut encoder = encoder(codec, tail);
+                if let Some(value) = self.names[usize::from(name)].value(event) {
+                    write::bare(&mut encoder, value);
+                }
+                encoder.into_tail()
+            }
+            Op::Date { codec, date } => {
+                let mut encoder = encoder(codec, tail);
+                write::date(&self.dates[usize::from(date)], event.opened.time, &mut encoder);
+                encoder.into_tail()
+            }
+            _ => tail,
+        }
+    }
+
+    /// Copies a field with what stands around it.
+    #[inline(always)]
+    fn copy(
+        &self,
+        event: &Event<'_>,
+        field: FieldId,
+        drops_empty: bool,
+        [lead, trail]: [Span; 2],
+        tail: &mut Tail<'_>,
+    ) {
+        let place = event.opened.places[field as usize];
+        let (bytes, len) = place.reach(event.record, event.arena);
+        if drops_empty && len == 2 && bytes[0] == b'"' {
+            return;
+        }
+        self.window::<LEAD>(lead, tail);
+        match bytes.first_chunk() {
+            Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
+            _ => tail.long(&bytes[..len]),
+        }
+        self.window::<TRAIL>(trail, tail);
+    }
+
+    /// Writes a row, or takes it back when there is nothing to write.
+    #[inline]
+    fn row<'a>(
+        &'a self,
+        row: Row,
+        mut tail: Tail<'a>,
+        write: impl FnOnce(&mut Encoder<'a>) -> bool,
+    ) -> Tail<'a> {
+        let start = tail.len();
+        self.text(row.lead, &mut tail);
+        let codec = &self.codecs[usize::from(row.codec)];
+        let mut encoder = Encoder::new(tail, codec, self.choices, row.max);
+        let written = write(&mut encoder);
+        let mut tail = encoder.into_tail();
+        if written {
+            self.text(row.trail, &mut tail);
+        } else {
+            tail.truncate(start);
+        }
+        tail
+    }
+
+    /// Appends a piece of the arena.
+    #[inline(always)]
+    fn text(&self, span: Span, tail: &mut Tail<'_>) {
+        if span.len as usize <= WINDOW {
+            self.window::<WINDOW>(span, tail);
+        } else {
+            tail.long(&self.arena[span.start as usize..][..span.len as usize]);
+        }
+    }
+
+    /// Appends a piece of the arena that is at most this wide.
+    #[inline(always)]
+    fn window<const WIDTH: usize>(&self, span: Span, tail: &mut Tail<'_>) {
+        let window = self.arena[span.start as usize..].first_chunk();
+        tail.window::<WIDTH>(window.expect("the arena is padded"), span.len as usize);
+    }
+}
+
+/// Which fields the event has, by [`FieldId::bit`].
+#[inline]
+fn present(opened: &Opened) -> u64 {
+    // One byte per field first, which the compiler does many at a time; then eight bytes become
+    // eight bits by one multiplication, which moves byte i to bit 56 + i.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut flags = [0; 64];
+    for (flag, place) in flags.iter_mut().zip(&opened.places) {
+        *flag = u8::from(place.is_present());
+    }
+    let (words, _) = flags.as_chunks::<8>();
+    words
+        .iter()
+        .rev()
+        .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
+}
+
+/// The same judgements without the places of these fields.
+fn without(opened: &Opened, hidden: u64) -> Opened {
+    let mut opened = opened.clone();
+    for (place, id) in opened.places.iter_mut().zip(FieldId::ALL) {
+        if hidden & id.bit() != 0 {
+            *place = Place::default();
+        }
+    }
+    opened
+}
+
+impl Pattern {
+    /// Writes the text; false when nothing is left of it.
+    fn write(&self, event: &Event<'_>, encoder: &mut Encoder<'_>) -> bool {
+        let mut left = self.values_max;
+        let mut first = true;
+        encoder.open_text();
+        for piece in &self.pieces {
+            match piece {
+                PatternPiece::Text(text) => {
+                    encoder.spelled(text);
+                    first = false;
+                }
+                PatternPiece::Date(parts) => {
+                    write::date(parts, event.opened.time, encoder);
+                    first = false;
+                }
+                PatternPiece::Value(name) => {
+                    let value = name.value(event).map_or(&b""[..], Value::text);
+                    let text = if value.is_empty() { self.clean.absent.as_bytes() } else { value };
+                    first &= !self.value(text, first, &mut left, encoder);
+                }
+            }
+        }
+        encoder.close_text();
+        !first
+    }
+
+    /// Writes a value's characters; whether there were any.
+    fn value(&self, text: &[u8], first: bool, left: &mut usize, encoder: &mut Encoder<'_>) -> bool {
+        let mut written = false;
+        let mut rest = text;
+        while let Some((char, len)) = json::character(rest) {
+            rest = &rest[len..];
+            let char = (self.clean.each)(char);
+            if first && !written && self.clean.not_first.contains(char) {
+                continue;
+            }
+            if char.len_utf8() > *left {
+                break;
+            }
+            *left -= char.len_utf8();
+            encoder.char(char);
+            written = true;
+        }
+        written
+    }
 }

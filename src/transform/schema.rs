@@ -1,9 +1,12 @@
 //! What a document says: rows of keys and sources, before compiling.
 
-use super::Encoder;
-use crate::event::{Event, FieldId, Value};
+use super::{Choices, Encoder, Syntax};
+use crate::event::{Event, FieldId, Severity, Value};
 
 /// A kind of document: its syntax and its rows.
+///
+/// Statics are written with `..Schema::BASE`, so that a concept which one schema needs does not
+/// touch the others.
 #[derive(Debug)]
 pub struct Schema {
     /// The name, for errors and `shrike vendors`.
@@ -12,6 +15,34 @@ pub struct Schema {
     pub syntax: &'static Syntax,
     /// What is written.
     pub layout: Layout,
+    /// Dotted keys that no override may remove.
+    pub required: &'static [&'static str],
+    /// Where the native document goes as text when it is asked for (`include_raw`); `None` where
+    /// the schema has no such place.
+    pub raw: Option<&'static str>,
+    /// Whether rows whose text is empty are written.
+    pub empty: Empty,
+}
+
+impl Schema {
+    /// A schema that says nothing; statics name what they have and take the rest from here.
+    pub const BASE: Self = Self {
+        name: "",
+        syntax: &super::JSON,
+        layout: Layout::Table(&[]),
+        required: &[],
+        raw: None,
+        empty: Empty::Keep,
+    };
+}
+
+/// What becomes of a row whose text is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// It is written, so that nothing is lost.
+    Keep,
+    /// It is left out, as ECS, OCSF and CEF ask for.
+    Drop,
 }
 
 /// What is written.
@@ -23,19 +54,26 @@ pub enum Layout {
     Cases {
         /// Rows of every document.
         shared: &'static [Field],
-        /// Picks the case, an index below `cases.len()`.
+        /// Picks the case, an index below `cases.len()`; a larger one counts as the last.
         pick: fn(&Event<'_>) -> usize,
         /// The rows of each case.
         cases: &'static [&'static [Field]],
     },
-    /// Text with `{dotted.path}` placeholders; `{{` and `}}` are braces.
+    /// Text with `{name}` placeholders; `{{` and `}}` are braces.
+    ///
+    /// A name is a field's dotted path or its short name (`name.rs`), `document` or
+    /// `document_text` for the next schema of the chain, else a text of the overrides. A value is
+    /// written as the syntax spells text, without its quotes.
     Template(&'static str),
 }
 
 /// One row: a key and where its value comes from.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// The dotted key; keys that share a prefix become one object where the syntax nests.
+    ///
+    /// A key that ends in `.*` writes the members of an object into its parent. A constant of that
+    /// kind writes nothing, and keeps the parent even when nothing else is in it.
     pub key: &'static str,
     /// Where the value comes from.
     pub source: Source,
@@ -43,21 +81,48 @@ pub struct Field {
     pub max: u16,
 }
 
+/// A row without a limit.
+#[must_use]
+pub const fn row(key: &'static str, source: Source) -> Field {
+    Field { key, source, max: 0 }
+}
+
+impl Field {
+    /// The same row, cut to this many characters.
+    #[must_use]
+    pub const fn max(self, characters: u16) -> Self {
+        Self { max: characters, ..self }
+    }
+}
+
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
     /// A field of the event, written by this writer; nothing is written when it is absent.
     Event(FieldId, Write),
-    /// Computed from these fields; the row is dropped when it returns false.
+    /// Computed from these fields, also when none is there; the row is dropped when it returns
+    /// false.
     Derived(&'static [FieldId], Derive),
+    /// The same, asked only when one of the fields is there.
+    Part(&'static [FieldId], Derive),
     /// A constant, as JSON text.
     Constant(&'static str),
+    /// A constant, as JSON text, that accompanies any of these fields, such as a label.
+    With(&'static [FieldId], &'static str),
+    /// One of these constants, as JSON text, picked from these fields, also when none is there; a
+    /// pick beyond the last leaves no row.
+    OneOf(&'static [FieldId], Pick, &'static [&'static str]),
+    /// A constant, as JSON text, that is written when this text is known.
+    When(&'static str, &'static str),
     /// A text known at start-up: an option of the exporter or a fact about the host; absent ones
     /// leave no row.
     Option(&'static str),
-    /// An option whose text has placeholders for event fields, such as an index name.
-    Pattern(&'static str),
-    /// The next schema of the chain, as an object.
+    /// A text known at start-up, and what stands when it is absent.
+    OptionOr(&'static str, &'static str),
+    /// An option whose text has placeholders for event fields, such as an index name, and what
+    /// its values are cleaned of.
+    Pattern(&'static str, &'static Clean),
+    /// The next schema of the chain, as it is; inside JSON, text of another syntax is quoted.
     Doc,
     /// The next schema of the chain, as text in a string.
     DocText,
@@ -67,27 +132,24 @@ pub enum Source {
 pub type Write = fn(&mut Encoder<'_>, Value<'_>);
 
 /// Writes something computed; returns false when there is nothing to write.
+///
+/// Under a key that ends in `.*` it writes members, each with its separator behind it.
 pub type Derive = fn(&mut Encoder<'_>, &Event<'_>) -> bool;
 
-/// How objects, keys and texts are written.
+/// Picks one of the constants of a [`Source::OneOf`] by its index.
+pub type Pick = fn(&Event<'_>, Choices) -> usize;
+
+/// What the values in a [`Source::Pattern`] are cleaned of; the owner of the pattern says.
 #[derive(Debug)]
-pub struct Syntax {
-    /// The name.
-    pub name: &'static str,
-    /// Opens an object.
-    pub open: &'static str,
-    /// Closes it.
-    pub close: &'static str,
-    /// Between two rows.
-    pub between: &'static str,
-    /// Before a key, after a key.
-    pub key: (&'static str, &'static str),
-    /// Before a text value, after a text value.
-    pub text: (&'static str, &'static str),
-    /// Whether dotted keys become objects.
-    pub nests: bool,
-    /// What a byte of text becomes when it cannot stand as it is; `None` for bytes that can.
-    pub escape: fn(u8) -> Option<&'static str>,
+pub struct Clean {
+    /// What a character of a value becomes.
+    pub each: fn(char) -> char,
+    /// Characters that the text does not begin with; they are left out there.
+    pub not_first: &'static str,
+    /// What stands for an absent or empty value.
+    pub absent: &'static str,
+    /// Bytes that the text has at most; values are cut at a character boundary.
+    pub bytes_max: u16,
 }
 
 /// The formats an operator chooses from.
@@ -120,23 +182,32 @@ impl Format {
 }
 
 /// What the operator and the host change about a schema.
+///
+/// Allow and deny reach every schema of a chain; omitted keys are those of the outermost; mapped
+/// and added ones belong to the innermost, which is the document.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Texts by name for `Source::Option` and `Source::Pattern`: options, derived texts, host
     /// facts.
     pub texts: Vec<(String, String)>,
     /// A field's default target is replaced by this dotted key.
+    ///
+    /// The default target is the first row that writes the field; further rows made from it stay.
     pub mappings: Vec<(FieldId, String)>,
     /// Where set, only these fields (and required targets) are written.
     pub allow: Vec<FieldId>,
-    /// These fields are not written.
+    /// These fields are not written, except by required targets.
     pub deny: Vec<FieldId>,
     /// Dotted keys that are left out.
     pub omit: Vec<String>,
     /// Rows to add: dotted key, text.
     pub add: Vec<(String, String)>,
+    /// Characters that the text of any row has at most, 0 for no limit.
+    pub characters_max: u16,
     /// Whether threat indicators of permitted events are written too (`schema.indicators: all`).
     pub indicators_all: bool,
+    /// From which severity on a denial is an alert (`alert_min_severity`); `None` is never.
+    pub alert_min: Option<Severity>,
     /// The schema whose document is added as text (`schema.include_raw`).
     pub raw: Option<&'static Schema>,
 }

@@ -1,0 +1,189 @@
+//! What opening costs, beside its limits and the parsers that were not chosen.
+//!
+//! `cargo bench --bench open` prints the time of one block of events of 1,000 bytes (median) and the
+//! bytes per second. `docs/decisions/parsing.md` keeps the figures.
+
+use std::hint::black_box;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use serde::de::IgnoredAny;
+use shrike::event::{Frame, Opened, Opening, OpeningOptions};
+use sonic_rs::JsonValueTrait;
+
+const SAMPLES: &str = include_str!("../tests/fixtures/security-events.jsonl");
+
+/// Events of a block: 256 KiB of events of 1,000 bytes.
+const EVENTS: usize = 262;
+
+/// Bytes of an event, on average.
+const EVENT_BYTES: usize = 1_000;
+
+/// When the samples are read: 2026-02-06T12:30:00Z.
+const RECEIVED_NS: u64 = 1_770_381_000_000_000_000;
+
+/// A block of events like the samples, with metadata that brings them to 1,000 bytes on average.
+///
+/// A multiplicative generator with a fixed seed varies ids, times and lengths, so that the processor
+/// cannot learn the block by heart.
+fn block(ascii: bool, clean: bool) -> Vec<Vec<u8>> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let is_clean = |line: &&str| !line.contains("+01:00") && !line.contains("\"trace\"");
+    let samples: Vec<&str> = SAMPLES.lines().filter(|line| !clean || is_clean(line)).collect();
+    let mut block = Vec::new();
+    let mut bytes = 0;
+    for i in 0..EVENTS {
+        let sample = samples[random(samples.len())];
+        let uuid = format!("019c{:04x}-{:04x}-7", random(65_536), random(65_536));
+        let mut line = sample.replacen(&sample[38..53], &uuid, 1);
+        let room = ((i + 1) * EVENT_BYTES).saturating_sub(bytes + line.len()).min(1_500);
+        let mut fill = String::from("\"metadata\":{");
+        while fill.len() + 12 < room {
+            let text = "/srv/app/services/checkout/releases/2026-02-06/src/session/store.rs";
+            let cut = 8 + random(text.len() - 8);
+            let accent =
+                if ascii || random(4) > 0 { "" } else { "d\u{e9}j\u{e0}-\u{65e5}\u{672c}" };
+            let key = random(100_000);
+            match random(3) {
+                0 => fill.push_str(&format!("\"k{key}\":{},", random(1 << 30))),
+                1 => fill.push_str(&format!("\"key_{key}\":\"{accent}{}\",", &text[..cut])),
+                _ => fill.push_str(&format!("\"n{key}\":{{\"a\":[1,true,\"{}\"]}},", &text[..cut])),
+            }
+        }
+        line = match line.contains("\"metadata\":{}") {
+            true => line.replacen("\"metadata\":{}", &format!("{fill}\"z\":0}}"), 1),
+            false => line.replacen("\"metadata\":{", &fill, 1),
+        };
+        if ascii {
+            line = line.replace(|c: char| !c.is_ascii(), "x");
+        }
+        bytes += line.len();
+        block.push(line.into_bytes());
+    }
+    block
+}
+
+fn open_block(
+    opening: &Opening,
+    block: &[Vec<u8>],
+    arena: &mut Vec<u8>,
+    opened: &mut [Opened],
+) -> usize {
+    let frame = Frame { received_ns: RECEIVED_NS, ..Frame::default() };
+    opening.begin(arena);
+    let mut events = 0;
+    for (record, out) in block.iter().zip(opened) {
+        events += usize::from(opening.open(&frame, record, arena, out).is_ok());
+    }
+    events
+}
+
+fn own(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    options: &OpeningOptions,
+    block: &[Vec<u8>],
+) {
+    let opening = Opening::new(options);
+    let mut arena = Vec::new();
+    let mut opened = vec![Opened::default(); block.len()];
+    assert_eq!(open_block(&opening, block, &mut arena, &mut opened), block.len());
+    group.bench_function(name, |bench| {
+        bench.iter(|| open_block(&opening, black_box(block), &mut arena, &mut opened));
+    });
+}
+
+fn open(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("open");
+    let ascii = block(true, true);
+    let mixed = block(false, true);
+    let flagged = block(true, false);
+    let bytes: usize = ascii.iter().map(Vec::len).sum();
+    group.throughput(Throughput::Bytes(bytes as u64));
+    own(&mut group, "own scanner", &OpeningOptions::default(), &ascii);
+    own(&mut group, "own scanner, some text beyond ASCII", &OpeningOptions::default(), &mixed);
+    own(&mut group, "own scanner, 2 of 30 not clean", &OpeningOptions::default(), &flagged);
+    let enriched = OpeningOptions {
+        environment: Some("production".to_owned()),
+        tenant_id: Some("acme".to_owned()),
+        labels: vec![("region".to_owned(), "eu-1".to_owned())],
+        ..OpeningOptions::default()
+    };
+    own(&mut group, "own scanner, labels merged", &enriched, &ascii);
+    group.finish();
+}
+
+fn others(criterion: &mut Criterion) {
+    let block = block(true, true);
+    let bytes: usize = block.iter().map(Vec::len).sum();
+    let mut group = criterion.benchmark_group("parse");
+    group.throughput(Throughput::Bytes(bytes as u64));
+    let mut copy = Vec::with_capacity(bytes);
+    group.bench_function("limit: memcpy", |bench| {
+        bench.iter(|| {
+            copy.clear();
+            block.iter().for_each(|line| copy.extend_from_slice(black_box(line)));
+            copy.len()
+        });
+    });
+    group.bench_function("limit: str::from_utf8", |bench| {
+        bench.iter(|| block.iter().filter(|line| str::from_utf8(black_box(line)).is_ok()).count());
+    });
+    group.bench_function("limit: is_ascii", |bench| {
+        bench.iter(|| block.iter().filter(|line| black_box(line).is_ascii()).count());
+    });
+    let mut buffers = simd_json::Buffers::new(8_192);
+    group.bench_function("simd-json tape (with its copy)", |bench| {
+        bench.iter(|| {
+            let mut nodes = 0;
+            for line in &block {
+                copy.clear();
+                copy.extend_from_slice(black_box(line));
+                let tape = simd_json::to_tape_with_buffers(&mut copy, &mut buffers);
+                nodes += tape.expect("a sample is JSON").0.len();
+            }
+            nodes
+        });
+    });
+    group.bench_function("sonic-rs lazy, each member of two levels", |bench| {
+        bench.iter(|| block.iter().map(|line| lazy(black_box(line))).sum::<usize>());
+    });
+    group.bench_function("serde_json, nothing kept", |bench| {
+        bench.iter(|| {
+            let valid = |line: &&Vec<u8>| serde_json::from_slice::<IgnoredAny>(line).is_ok();
+            block.iter().filter(valid).count()
+        });
+    });
+    group.bench_function("serde_json value", |bench| {
+        bench.iter(|| {
+            let valid = |line: &&Vec<u8>| serde_json::from_slice::<serde_json::Value>(line).is_ok();
+            block.iter().filter(valid).count()
+        });
+    });
+    group.finish();
+}
+
+/// The members of a record and of the objects directly in it, as a lazy parser gives them.
+fn lazy(line: &[u8]) -> usize {
+    let mut members = 0;
+    for member in sonic_rs::to_object_iter(line) {
+        let (key, value) = member.expect("a sample is JSON");
+        members += key.len();
+        if value.is_object() {
+            for inner in sonic_rs::to_object_iter(value.as_raw_str()) {
+                let (key, value) = inner.expect("a sample is JSON");
+                members += key.len() + value.as_raw_str().len();
+            }
+        }
+    }
+    members
+}
+
+criterion_group!(benches, open, others);
+criterion_main!(benches);

@@ -1,0 +1,103 @@
+//! Fake vendors: servers that judge requests by the vendors' documentation and keep the account.
+//!
+//! Nothing here knows shrike. A misreading of the documentation in shrike must not agree with
+//! itself, so the rules are written down a second time, from the vendors' pages.
+
+mod body;
+mod cut;
+mod elastic;
+mod json;
+mod script;
+mod server;
+mod splunk;
+mod tls;
+mod vendor;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub use elastic::{Auth, Elastic};
+pub use script::{Fault, Plan, Script, ScriptError, duration};
+pub use server::{Fake, FakeError, Options};
+pub use splunk::{Rules, Splunk};
+pub use tls::TlsError;
+pub use vendor::Vendor;
+
+/// A request as a vendor judges it: read whole, decompressed, faults aside.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// The method.
+    pub method: &'a http::Method,
+    /// The path without its query.
+    pub path: &'a str,
+    /// The query, still encoded.
+    pub query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The plain body.
+    pub body: &'a [u8],
+    /// What the fault script has in store.
+    pub plan: &'a Plan,
+    /// Draws for faults of single items.
+    pub seed: u64,
+    /// Whether each item is to be judged in full.
+    pub strict: bool,
+}
+
+impl Visit<'_> {
+    /// A header's value; empty when it is absent or no text.
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The parameters of the query, decoded.
+    fn parameters(&self) -> impl Iterator<Item = (String, String)> {
+        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (percent_decode(key), percent_decode(value))
+        })
+    }
+}
+
+/// What a vendor answers.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Headers beyond the content type.
+    pub headers: Vec<(&'static str, String)>,
+    /// The content type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+    /// When the events that this answer accepts were due.
+    pub accepted: Vec<u64>,
+}
+
+impl Reply {
+    /// A JSON answer.
+    fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "application/json", body: body.into(), ..Self::default() }
+    }
+}
+
+/// Undoes `%41` and `+`; what is no escape stays.
+fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok());
+        let escape = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+        match (bytes[at], escape) {
+            (b'%', Some(byte)) => {
+                plain.push(byte);
+                at += 2;
+            }
+            (b'+', _) => plain.push(b' '),
+            (byte, _) => plain.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}

@@ -1,0 +1,57 @@
+//! The vendors that can be played.
+
+use super::body::Encoding;
+use super::{Elastic, Reply, Splunk, Visit};
+
+/// A fake vendor.
+#[derive(Debug)]
+pub enum Vendor {
+    /// Elasticsearch.
+    Elastic(Elastic),
+    /// Splunk's HTTP Event Collector.
+    Splunk(Splunk),
+}
+
+impl Vendor {
+    /// Answers a request.
+    pub(super) fn answer(&self, visit: &Visit<'_>) -> Reply {
+        match self {
+            Self::Elastic(elastic) => elastic.answer(visit),
+            Self::Splunk(splunk) => splunk.answer(visit),
+        }
+    }
+
+    /// What the vendor says with a failing status, when the request itself is not to blame.
+    pub(super) fn refuse(&self, status: u16) -> Reply {
+        match self {
+            Self::Elastic(_) => Elastic::refuse(status),
+            Self::Splunk(_) => Splunk::refuse(status),
+        }
+    }
+
+    /// The server process starts again.
+    pub(super) fn restart(&self) {
+        match self {
+            // Everything it holds survives a restart.
+            Self::Elastic(_) => {}
+            Self::Splunk(splunk) => splunk.restart(),
+        }
+    }
+
+    /// Content encodings that the vendor decodes.
+    pub(super) const fn encodings(&self) -> &'static [Encoding] {
+        match self {
+            Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
+        }
+    }
+
+    /// Bytes of the largest body.
+    pub(super) const fn body_bytes_max(&self) -> usize {
+        match self {
+            // "http.max_content_length: Maximum size of an HTTP request body. Defaults to 100mb."
+            Self::Elastic(_) => 100 << 20,
+            // limits.conf, [http_input] max_content_length: 838860800 since 8.1.
+            Self::Splunk(_) => 838_860_800,
+        }
+    }
+}

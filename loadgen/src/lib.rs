@@ -1,0 +1,13 @@
+//! loadgen: seeded load, fake vendors and exact accounts for shrike.
+//!
+//! It knows shrike only from outside: events go in as any producer writes them, and requests are
+//! judged by the vendors' documentation, never by shrike's own tables.
+
+pub mod account;
+pub mod clock;
+pub mod fake;
+pub mod generate;
+pub mod id;
+pub mod produce;
+pub mod scenario;
+pub mod seed;

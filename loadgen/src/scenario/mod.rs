@@ -1,0 +1,99 @@
+//! Whole scenarios: fakes, a configuration, the shrike binary, load, figures, a table.
+
+mod bench;
+mod config;
+mod cost;
+mod demo;
+mod endure;
+mod fakes;
+mod late;
+mod process;
+mod table;
+
+pub use bench::{Bench, ScenarioError, Settings};
+pub use table::{Row, Target, print};
+
+/// A scenario that can be run by name.
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does and shows, in a sentence.
+    pub about: &'static str,
+    /// Runs it and gives the figures.
+    pub run: fn(&Bench) -> Result<Vec<Row>, ScenarioError>,
+}
+
+/// Every scenario.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "demo",
+        about: "Shipped samples and a short live run into ECS lines and both fakes",
+        run: demo::demo,
+    },
+    Scenario {
+        name: "intake",
+        about: "Canonical lines on standard input until durable, no exporters",
+        run: cost::intake,
+    },
+    Scenario {
+        name: "append",
+        about: "Ready records appended by the library until durable",
+        run: cost::append,
+    },
+    Scenario {
+        name: "elastic-plain",
+        about: "A written log into Elasticsearch, ECS, plaintext",
+        run: cost::elastic_plain,
+    },
+    Scenario {
+        name: "elastic-gzip",
+        about: "A written log into Elasticsearch, ECS, gzip",
+        run: cost::elastic_gzip,
+    },
+    Scenario {
+        name: "splunk-gzip-tls",
+        about: "A written log into Splunk, native events, gzip, TLS",
+        run: cost::splunk_gzip_tls,
+    },
+    Scenario {
+        name: "four",
+        about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
+        run: cost::four,
+    },
+    Scenario {
+        name: "workers",
+        about: "How much more two workers move than one",
+        run: cost::workers,
+    },
+    Scenario {
+        name: "latency-20k",
+        about: "20,000 events a second, TLS, gzip, answers after 5 ms",
+        run: late::latency_20k,
+    },
+    Scenario {
+        name: "latency-70",
+        about: "The same at 70 % of what is the most",
+        run: late::latency_70,
+    },
+    Scenario { name: "trickle", about: "One event a second", run: late::trickle },
+    Scenario {
+        name: "floor",
+        about: "The least latency: no linger, plaintext, instant answers",
+        run: late::floor,
+    },
+    Scenario {
+        name: "slow-lane",
+        about: "One destination hangs; the other must not notice",
+        run: late::slow_lane,
+    },
+    Scenario {
+        name: "outage",
+        about: "Every destination dead under load, then healed: flat memory, nothing lost",
+        run: endure::outage,
+    },
+    Scenario {
+        name: "kill",
+        about: "kill -9 again and again under load: nothing lost, duplicates counted",
+        run: endure::kill,
+    },
+];

@@ -1,0 +1,7 @@
+//! The fakes against hand-written requests.
+
+mod client;
+mod elastic;
+mod faults;
+mod splunk;
+mod transport;

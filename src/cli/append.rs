@@ -1,0 +1,175 @@
+//! `shrike append`: lines into the log, through the running process where one answers.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::Path;
+
+use shrike::control::{APPEND_BYTES_MAX, Appended, Client, Rejected};
+use shrike::event::Class;
+use shrike::log::Log;
+
+use super::args::Shared;
+use super::door::{Door, REJECTED_MAX};
+use super::progress::Progress;
+use super::{Exit, Failure, failed, settings};
+
+/// Appends a file or standard input and says what became of it.
+pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failure> {
+    let config = settings::load(shared, Vec::new())?;
+    let mut lines = Lines::open(file)?;
+    let client = Client::connect(&config.global.state_dir).map_err(failed)?;
+    let mut way = match client {
+        Some(client) => Way::Running(client),
+        None => {
+            let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
+            Way::Own(Box::new(Door::open(&config, &log)?), log)
+        }
+    };
+    let progress = Progress::bytes("append", lines.total);
+    let mut sum = Appended::default();
+    while lines.fill()? {
+        let appended = match &mut way {
+            Way::Running(client) => client.append(&lines.chunk).map_err(failed)?,
+            Way::Own(door, _) => door.append(&lines.chunk).map_err(Failure::Engine)?,
+        };
+        add(&mut sum, appended, lines.before);
+        progress.at(lines.read);
+    }
+    progress.end();
+    for &line in &lines.oversize {
+        reject(&mut sum, Rejected { line, class: Class::Oversize.name().to_owned() });
+    }
+    if let Way::Own(door, log) = way {
+        drop(door);
+        log.close().map_err(failed)?;
+    }
+    eprintln!(
+        "{} appended, durable below {}; {} repeats, {} rejected",
+        sum.appended, sum.durable, sum.duplicates, sum.rejected
+    );
+    for Rejected { line, class } in &sum.first_rejected {
+        eprintln!("line {line}: {class}");
+    }
+    Ok(if sum.rejected == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Who appends.
+enum Way {
+    /// The running process.
+    Running(Client),
+    /// This one, which holds the log's lock.
+    Own(Box<Door>, Log),
+}
+
+/// Adds the account of one chunk; its line numbers count from the chunk's beginning.
+fn add(sum: &mut Appended, appended: Appended, before: u64) {
+    sum.appended += appended.appended;
+    sum.duplicates += appended.duplicates;
+    sum.durable = sum.durable.max(appended.durable);
+    let listed = appended.first_rejected.len() as u64;
+    for rejected in appended.first_rejected {
+        reject(sum, Rejected { line: rejected.line + before, class: rejected.class });
+    }
+    sum.rejected += appended.rejected.saturating_sub(listed);
+}
+
+fn reject(sum: &mut Appended, rejected: Rejected) {
+    sum.rejected += 1;
+    if sum.first_rejected.len() < REJECTED_MAX {
+        sum.first_rejected.push(rejected);
+    }
+}
+
+/// Whole lines of a file or standard input, chunk by chunk.
+struct Lines {
+    from: Box<dyn BufRead>,
+    name: String,
+    /// Bytes of the file, 0 where nobody knows.
+    total: u64,
+    /// Bytes read so far.
+    read: u64,
+    /// Lines before the chunk.
+    before: u64,
+    /// Lines read so far.
+    line: u64,
+    chunk: Vec<u8>,
+    /// Lines that were too long, by number.
+    oversize: Vec<u64>,
+}
+
+impl Lines {
+    fn open(file: Option<&Path>) -> Result<Self, Failure> {
+        let (from, name, total): (Box<dyn BufRead>, _, _) = match file {
+            Some(path) if path != Path::new("-") => {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(Failure::io(name.clone()))?;
+                let bytes = file.metadata().map_err(Failure::io(name.clone()))?.len();
+                (Box::new(BufReader::with_capacity(CHUNK_BYTES, file)), name, bytes)
+            }
+            _ => {
+                let stdin = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
+                (Box::new(stdin), "standard input".to_owned(), 0)
+            }
+        };
+        Ok(Self {
+            from,
+            name,
+            total,
+            read: 0,
+            before: 0,
+            line: 0,
+            chunk: Vec::with_capacity(2 * CHUNK_BYTES),
+            oversize: Vec::new(),
+        })
+    }
+
+    /// Reads the next chunk; false at the end.
+    fn fill(&mut self) -> Result<bool, Failure> {
+        self.chunk.clear();
+        self.before = self.line;
+        while self.chunk.len() < CHUNK_BYTES {
+            let start = self.chunk.len();
+            let mut bounded = (&mut self.from).take(LINE_BYTES_MAX);
+            let read = bounded.read_until(b'\n', &mut self.chunk);
+            let read = read.map_err(Failure::io(self.name.clone()))? as u64;
+            if read == 0 {
+                break;
+            }
+            self.read += read;
+            self.line += 1;
+            let is_whole = self.chunk.ends_with(b"\n");
+            if !is_whole && read == LINE_BYTES_MAX {
+                // Longer than any event. A blank line stands for it, so that the others keep
+                // their numbers.
+                self.oversize.push(self.line);
+                self.chunk.truncate(start);
+                self.skip_line()?;
+            }
+            if !is_whole {
+                self.chunk.push(b'\n');
+            }
+        }
+        Ok(!self.chunk.is_empty())
+    }
+
+    /// Passes over the rest of a line.
+    fn skip_line(&mut self) -> Result<(), Failure> {
+        loop {
+            let buffer = self.from.fill_buf().map_err(Failure::io(self.name.clone()))?;
+            let (used, is_end) = match memchr::memchr(b'\n', buffer) {
+                Some(at) => (at + 1, true),
+                None => (buffer.len(), buffer.is_empty()),
+            };
+            self.from.consume(used);
+            self.read += used as u64;
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Bytes of lines that are sent, and made durable, together; a single line may be longer.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a line: with what else a chunk holds it fits into one request.
+const LINE_BYTES_MAX: u64 = APPEND_BYTES_MAX as u64 - CHUNK_BYTES as u64;

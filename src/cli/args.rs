@@ -1,0 +1,169 @@
+//! The arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+/// Ships security events from an append log to SIEMs.
+///
+/// Events are appended once to a log on this host. Every exporter reads that log at its own pace
+/// and sends it on, so that a slow or dead destination stops nothing else.
+///
+/// Exit codes: 0 done; 1 something was lost, refused or damaged; 2 the arguments or the
+/// configuration are wrong; 3 draining took too long and the rest is still in the log.
+#[derive(Debug, Parser)]
+#[command(name = "shrike", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Arguments of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shared {
+    /// Configuration file; else /etc/shrike/shrike.yaml where it exists, else an embedded default:
+    /// standard input to standard output, log in ./shrike-data
+    #[arg(long, short, global = true, help_heading = HEADING, value_name = "FILE")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key of the configuration, over what the file says: a dotted path and a YAML value
+    #[arg(long, global = true, help_heading = HEADING, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory of the event log, over what the configuration says
+    #[arg(long, global = true, help_heading = HEADING, value_name = "DIR")]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read inputs, append to the log, and serve every exporter
+    Run(Run),
+    /// Report every mistake of the configuration, with its place
+    Check {
+        /// Add an exporter, as for `run`
+        #[arg(long, value_name = "NAME[=URL]")]
+        to: Vec<String>,
+    },
+    /// Print what would be sent for events from a file or standard input
+    Render {
+        /// Name of the exporter
+        exporter: String,
+        /// File of events, one JSON object a line; else standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+        /// Add an exporter, as for `run`
+        #[arg(long, value_name = "NAME[=URL]")]
+        to: Vec<String>,
+    },
+    /// Append events to the log, and wait until they are durable
+    Append {
+        /// File of events, one JSON object a line; else standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Read or examine the log
+    #[command(subcommand)]
+    Log(Log),
+    /// See or move the position of an exporter
+    #[command(subcommand)]
+    Cursor(Cursor),
+    /// List the kinds of destinations, or the keys of one
+    Vendors {
+        /// Name of the kind
+        name: Option<String>,
+    },
+    /// Show the exporters of the running process
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write the pages of all commands to this directory instead
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// End once every input has ended and every event is settled
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Give up draining after this long
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = span)]
+    pub(crate) drain_timeout: Duration,
+    /// Read this file once, or standard input for `-`, instead of the configured inputs
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Vec<PathBuf>,
+    /// Add an exporter, or point a configured one elsewhere: `elastic=https://host:9200`, `stdout`
+    #[arg(long, value_name = "NAME[=URL]")]
+    pub(crate) to: Vec<String>,
+}
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Print events as lines
+    Cat {
+        /// Begin at this time (RFC 3339), time ago (`1h`) or offset
+        #[arg(long, value_name = "TIME|OFFSET")]
+        from: Option<String>,
+        /// Stop at this time, time ago or offset
+        #[arg(long, value_name = "TIME|OFFSET")]
+        until: Option<String>,
+        /// Print this many events at most
+        #[arg(long, short = 'n', value_name = "COUNT")]
+        limit: Option<u64>,
+    },
+    /// Print the log's bounds, sizes and counts
+    Stat {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the whole log and check every record
+    Verify,
+}
+
+/// What to do with a cursor.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cursor {
+    /// Print where exporters are
+    Show {
+        /// Name of the exporter; else all
+        exporter: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a new pass over the log
+    Rewind {
+        /// Name of the exporter
+        exporter: String,
+        /// Where it begins: a time (RFC 3339), a time ago (`1h`), an offset, `earliest` or `latest`
+        #[arg(long, value_name = "TIME|OFFSET")]
+        to: String,
+    },
+}
+
+/// A span of time such as `300s`.
+fn span(text: &str) -> Result<Duration, String> {
+    shrike::config::time::span(text).ok_or_else(|| "expected a time span such as 300s".to_owned())
+}
+
+/// Where the help shows the arguments of every command.
+const HEADING: &str = "Configuration";

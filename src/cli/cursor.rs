@@ -1,0 +1,117 @@
+//! `shrike cursor`: see or move the position of an exporter.
+
+use std::io::{self, Write as _};
+
+use shrike::config::Config;
+use shrike::control::{Client, CursorStatus, Target};
+use shrike::event::{Checkpoint, Offset};
+use shrike::log::{Cursors, Reader};
+
+use super::args::{Cursor, Shared};
+use super::{Exit, Failure, failed, log, position, settings};
+
+/// Runs a command about cursors: through the running process where one answers.
+pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure> {
+    let config = settings::load(shared, Vec::new())?;
+    let client = Client::connect(&config.global.state_dir).map_err(failed)?;
+    match command {
+        Cursor::Show { exporter, json } => {
+            let name = exporter.as_deref();
+            let cursors = match client {
+                Some(mut client) => client.cursors(name).map_err(failed)?,
+                None => {
+                    let reader = log::open(&config.log.dir)?;
+                    let cursors = Cursors::look(&config.log.dir);
+                    let load = |name: String| {
+                        let checkpoint = cursors.load(&name).map_err(failed)?;
+                        Ok(checkpoint.map(|it| shown(name, &it, reader.written())))
+                    };
+                    let names = names(name, &cursors)?;
+                    let loaded: Result<Vec<_>, Failure> = names.into_iter().map(load).collect();
+                    loaded?.into_iter().flatten().collect()
+                }
+            };
+            print(&cursors, *json)
+        }
+        Cursor::Rewind { exporter, to } => {
+            let target = position::parse(to)?;
+            let cursors = match client {
+                Some(mut client) => client.rewind(exporter, target).map_err(failed)?,
+                None => vec![rewind(&config, exporter, target)?],
+            };
+            print(&cursors, false)
+        }
+    }
+}
+
+/// Begins a new pass while no process runs.
+fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, Failure> {
+    let reader = log::open(&config.log.dir)?;
+    let cursors = Cursors::open(&config.log.dir).map_err(failed)?;
+    let names = names(Some(exporter), &cursors)?;
+    debug_assert_eq!(names, [exporter], "one name or an error");
+    let old = cursors.load(exporter).map_err(failed)?.unwrap_or_default();
+    let checkpoint = again(&old, to, &reader)?;
+    cursors.save(exporter, &checkpoint).map_err(failed)?;
+    Ok(shown(exporter.to_owned(), &checkpoint, reader.written()))
+}
+
+/// The checkpoint of a new pass that begins at a position.
+fn again(old: &Checkpoint, to: Target, reader: &Reader) -> Result<Checkpoint, Failure> {
+    // A checkpoint never passes what is durable.
+    let start = position::find(to, reader).map_err(failed)?.min(reader.durable());
+    Ok(Checkpoint {
+        pass: old.pass.saturating_add(1),
+        start,
+        base: start,
+        // What was taken is still to be told.
+        gaps: old.gaps.clone(),
+        ..Checkpoint::default()
+    })
+}
+
+/// The exporter if it has a cursor, or all that have one.
+fn names(exporter: Option<&str>, cursors: &Cursors) -> Result<Vec<String>, Failure> {
+    let names = cursors.names().map_err(failed)?;
+    match exporter {
+        None => Ok(names),
+        Some(name) if names.iter().any(|known| known == name) => Ok(vec![name.to_owned()]),
+        Some(name) => {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Err(Failure::Usage(format!("no cursor of exporter `{name}`; there are: {known}")))
+        }
+    }
+}
+
+fn shown(exporter: String, checkpoint: &Checkpoint, head: Offset) -> CursorStatus {
+    CursorStatus {
+        exporter,
+        pass: checkpoint.pass,
+        start: checkpoint.start.bytes(),
+        base: checkpoint.base.bytes(),
+        ahead: checkpoint.ahead.len(),
+        head: head.bytes(),
+    }
+}
+
+fn print(cursors: &[CursorStatus], as_json: bool) -> Result<Exit, Failure> {
+    let text = match as_json {
+        true => serde_json::to_string(cursors).map_err(failed)? + "\n",
+        false => {
+            let mut table =
+                super::table::Table::new(&["exporter", "pass", "start", "settled below", "head"]);
+            for cursor in cursors {
+                table.row([
+                    cursor.exporter.clone(),
+                    cursor.pass.to_string(),
+                    cursor.start.to_string(),
+                    cursor.base.to_string(),
+                    cursor.head.to_string(),
+                ]);
+            }
+            table.text()
+        }
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,76 @@
+//! How a command ends.
+
+use std::io;
+use std::process::ExitCode;
+
+use shrike::config;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All went well.
+    Done,
+    /// Something was lost, refused or damaged.
+    Failed,
+    /// Draining took too long; the rest is still in the log.
+    Unfinished,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub(crate) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Unfinished => 3,
+        })
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// An argument is wrong in a way that only the configuration shows.
+    #[error("{0}")]
+    Usage(String),
+    /// Reading or writing failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was read or written.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything that the engine reports.
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl Failure {
+    /// Names what was read or written.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// Says on standard error what happened, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            // Whoever reads our output has seen enough: `shrike log cat | head`.
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            Self::Config(_) | Self::Usage(_) => {
+                eprintln!("{self}");
+                ExitCode::from(2)
+            }
+            Self::Io { .. } | Self::Engine(_) => {
+                eprintln!("shrike: {self}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

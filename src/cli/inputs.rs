@@ -1,0 +1,181 @@
+//! The inputs of `run`: each is read by a thread of its own, through the door.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use shrike::config::Input;
+use shrike::control::InputStatus;
+use shrike::intake::{Account, DoorError, Lines};
+use tracing::{error, info};
+
+use super::Failure;
+use super::door::Door;
+
+/// The running inputs; clones look at the same ones.
+#[derive(Clone)]
+pub(crate) struct Inputs(Arc<Vec<Arc<Running>>>);
+
+/// One input and how far it is.
+struct Running {
+    name: String,
+    appended: AtomicU64,
+    rejected: AtomicU64,
+    has_ended: AtomicBool,
+    has_failed: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Inputs {
+    /// Opens every input and starts reading.
+    ///
+    /// # Errors
+    /// When one cannot be opened: nothing is read then.
+    pub(crate) fn start(inputs: &[Input], door: &Arc<Door>) -> Result<Self, Failure> {
+        let mut opened: Vec<(Box<dyn Read + Send>, Arc<Running>, bool)> = Vec::new();
+        for input in inputs {
+            let (source, name, follow): (Box<dyn Read + Send>, _, _) = match input {
+                Input::Stdin => (Box::new(io::stdin()), "stdin".to_owned(), false),
+                Input::File { path, follow } => (open(path)?, path.display().to_string(), *follow),
+            };
+            opened.push((source, Arc::new(Running::new(name)), follow));
+        }
+        let running = opened.iter().map(|(_, running, _)| Arc::clone(running)).collect();
+        for (source, running, follow) in opened {
+            let door = Arc::clone(door);
+            thread::Builder::new()
+                .name("shrike-input".to_owned())
+                .spawn(move || running.read(source, &door, follow))
+                .map_err(Failure::io("starting a thread for an input"))?;
+        }
+        Ok(Self(Arc::new(running)))
+    }
+
+    /// Whether every input has come to its end, its events durable.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.0.iter().all(|input| input.has_ended.load(Ordering::Acquire))
+    }
+
+    /// Whether an input ended early because of an error.
+    pub(crate) fn have_failed(&self) -> bool {
+        self.0.iter().any(|input| input.has_failed.load(Ordering::Acquire))
+    }
+
+    /// Lines that were refused, over all inputs.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.0.iter().map(|input| input.rejected.load(Ordering::Acquire)).sum()
+    }
+
+    /// Takes nothing more in. A thread that waits for its source stays there; it appends nothing.
+    pub(crate) fn stop(&self) {
+        self.0.iter().for_each(|input| input.is_stopped.store(true, Ordering::Release));
+    }
+
+    /// How they are.
+    pub(crate) fn status(&self) -> Vec<InputStatus> {
+        let status = |input: &Arc<Running>| InputStatus {
+            name: input.name.clone(),
+            appended: input.appended.load(Ordering::Acquire),
+            rejected: input.rejected.load(Ordering::Acquire),
+            ended: input.has_ended.load(Ordering::Acquire),
+            ..InputStatus::default()
+        };
+        self.0.iter().map(status).collect()
+    }
+}
+
+fn open(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(Failure::io(name))?;
+    Ok(Box::new(file))
+}
+
+impl Running {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            appended: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    fn read(&self, mut source: Box<dyn Read + Send>, door: &Door, follow: bool) {
+        match self.pump(&mut source, door, follow) {
+            Ok(account) => {
+                info!(
+                    input = self.name,
+                    events = account.events,
+                    rejected = account.rejected,
+                    "input ended"
+                );
+            }
+            Err(problem) => {
+                self.has_failed.store(true, Ordering::Release);
+                error!(input = self.name, %problem, cause = ?std::error::Error::source(&problem), "input failed");
+            }
+        }
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Moves chunks from the source to the door until the source ends.
+    fn pump(
+        &self,
+        source: &mut impl Read,
+        door: &Door,
+        follow: bool,
+    ) -> Result<Account, DoorError> {
+        let mut lines = Lines::new(0);
+        let mut account = Account::default();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut filled = 0;
+        while !self.is_stopped.load(Ordering::Acquire) {
+            let read = match source.read(&mut buffer[filled..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let position = lines.position() + filled as u64;
+                    let source_name = self.name.clone();
+                    return Err(DoorError::Read { source_name, position, error });
+                }
+            };
+            if read == 0 && follow {
+                thread::sleep(FOLLOW_INTERVAL);
+                continue;
+            }
+            if self.is_stopped.load(Ordering::Acquire) {
+                break;
+            }
+            filled += read;
+            let chunk = &buffer[..filled];
+            let taken = match read {
+                0 => door.finish(&mut lines, chunk, &self.name, &mut account)?,
+                _ => door.take(&mut lines, chunk, &self.name, &mut account)?,
+            };
+            self.appended.store(account.events, Ordering::Release);
+            self.rejected.store(account.rejected, Ordering::Release);
+            if read == 0 {
+                break;
+            }
+            buffer.copy_within(taken..filled, 0);
+            filled -= taken;
+            if filled == buffer.len() {
+                // Bounded: the door takes a rest that is longer than the longest line as too long.
+                buffer.resize(2 * filled, 0);
+            }
+        }
+        door.settle(&self.name, lines.position())?;
+        Ok(account)
+    }
+}
+
+/// Bytes that are read at once: a pipe holds 64 KiB, a file's pages come faster in larger pieces.
+const CHUNK_BYTES: usize = 256 << 10;
+/// How often the end of a followed file is looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(25);

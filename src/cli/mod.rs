@@ -1,0 +1,68 @@
+//! The command line: arguments, dispatch, exit codes.
+
+mod append;
+mod args;
+mod check;
+mod cursor;
+mod door;
+mod exit;
+mod inputs;
+mod log;
+mod logging;
+mod position;
+mod progress;
+mod render;
+mod run;
+mod serve;
+mod settings;
+mod shell;
+mod status;
+mod table;
+mod vendors;
+mod walk;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use shrike::pipeline::EngineError;
+
+use args::{Args, Command};
+pub(crate) use exit::{Exit, Failure};
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match &args.command {
+        Command::Run(run) => run::run(&args.shared, run),
+        Command::Check { to } => check::check(&args.shared, to),
+        Command::Render { exporter, file, to } => {
+            render::render(&args.shared, exporter, to, file.as_ref())
+        }
+        Command::Append { file } => append::append(&args.shared, file.as_deref()),
+        Command::Log(command) => log::log(&args.shared, command),
+        Command::Cursor(command) => cursor::cursor(&args.shared, command),
+        Command::Status { json } => status::status(&args.shared, *json),
+        Command::Vendors { name } => vendors::vendors(name.as_deref()),
+        Command::Completions { shell } => shell::completions(*shell),
+        Command::Man { dir } => shell::man(dir.as_deref()),
+    };
+    match result {
+        Ok(exit) => exit.code(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// What the engine finds wrong with the configuration: the exit code says so too.
+pub(crate) fn configured(error: EngineError) -> Failure {
+    match error {
+        EngineError::Exporter { .. } | EngineError::Transport { .. } => {
+            Failure::Usage(error.to_string())
+        }
+        other => failed(other),
+    }
+}
+
+/// What the engine reports, as a failure of the command.
+pub(crate) fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::Engine(error.to_string())
+}

@@ -1,0 +1,44 @@
+//! Positions in the log as operators give them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shrike::config::time;
+use shrike::control::Target;
+use shrike::event::Offset;
+use shrike::log::{LogError, Reader};
+
+use super::Failure;
+
+/// Reads `earliest`, `latest`, an offset, an RFC 3339 time, or a span before now such as `1h`.
+pub(crate) fn parse(text: &str) -> Result<Target, Failure> {
+    match text {
+        "earliest" => return Ok(Target::Earliest),
+        "latest" => return Ok(Target::Latest),
+        _ => {}
+    }
+    if let Ok(offset) = text.parse() {
+        return Ok(Target::Offset(offset));
+    }
+    time::parse_or_ago(text, now()).map(Target::Time).ok_or_else(|| {
+        Failure::Usage(format!(
+            "`{text}` is no position; expected earliest, latest, an offset, a time such as \
+             2026-01-31T12:00:00Z, or a span before now such as 1h"
+        ))
+    })
+}
+
+/// The offset of a position: of a record, or the log's end.
+pub(crate) fn find(target: Target, reader: &Reader) -> Result<Offset, LogError> {
+    match target {
+        Target::Earliest => Ok(reader.oldest()),
+        Target::Latest => Ok(reader.written()),
+        Target::Offset(offset) => reader.align(Offset::new(offset)),
+        Target::Time(time) => reader.seek_time(time),
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,193 @@
+//! `shrike run`: inputs, log and exporters until the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shrike::config::{Config, Host, Text};
+use shrike::control::Server;
+use shrike::log::Log;
+use shrike::pipeline::{Ended, Engine, Status};
+use tracing::{info, warn};
+
+use super::args::{Run, Shared};
+use super::door::Door;
+use super::inputs::Inputs;
+use super::serve::{Commands, Running};
+use super::{Exit, Failure, configured, failed, position, settings};
+
+/// Runs until a signal, or until everything is settled with `--drain`.
+pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
+    let config = settings::load(shared, settings::flags(args))?;
+    super::logging::start(&config);
+    let signals = Signals::listen()?;
+    let (log, recovery) = Log::open(config.log.clone()).map_err(failed)?;
+    info!(
+        config = config.origin,
+        log = %config.log.dir.display(),
+        io = %log.io(),
+        exporters = config.exporters.len(),
+        recovery = %recovery,
+        "shrike started"
+    );
+    let engine_options = config.engine_options(&Host::look());
+    let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
+    let door = Arc::new(Door::open(&config, &log)?);
+    let inputs = Inputs::start(&config.inputs, &door)?;
+    let control = control(&config, &running, &log, &door, &inputs);
+    let ended = serve(&config, args, &running, &inputs, &signals);
+    let status = running.end();
+    drop(control);
+    log.close().map_err(failed)?;
+    let exit = status.map_or(Exit::Failed, |status| report(args, ended, &status));
+    if inputs.rejected() > 0 {
+        let dir = config.pipeline.quarantine_dir.display();
+        warn!(lines = inputs.rejected(), quarantine = %dir, "lines that are no events were kept");
+    }
+    Ok(if inputs.have_failed() { Exit::Failed } else { exit })
+}
+
+/// Listens for commands; a socket that cannot be made stops nothing else.
+fn control(
+    config: &Config,
+    running: &Running,
+    log: &Log,
+    door: &Arc<Door>,
+    inputs: &Inputs,
+) -> Option<Server> {
+    let commands = Commands {
+        running: running.clone(),
+        log: log.clone(),
+        log_dir: config.log.dir.display().to_string(),
+        door: Arc::clone(door),
+        started: position::now(),
+        inputs: inputs.clone(),
+        notes: config.notes.clone(),
+    };
+    match Server::open(&config.global.state_dir, Arc::new(commands)) {
+        Ok(server) => {
+            info!(socket = %server.path().display(), "commands are answered");
+            Some(server)
+        }
+        Err(error) => {
+            warn!(%error, "commands cannot reach this process");
+            None
+        }
+    }
+}
+
+/// Waits for the end of the inputs or a signal, then for the exporters.
+fn serve(
+    config: &Config,
+    args: &Run,
+    engine: &Running,
+    inputs: &Inputs,
+    signals: &Signals,
+) -> Ended {
+    // A service waits for a signal; a pipeline ends with its input.
+    let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
+    let ends_by_itself = args.drain || is_pipeline;
+    while signals.count() == 0 {
+        if ends_by_itself && inputs.have_ended() {
+            return finish(args, engine, signals);
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    info!("stopping");
+    inputs.stop();
+    let deadline = Instant::now() + config.global.shutdown_timeout;
+    until_signal(
+        signals,
+        1,
+        || engine.flush(deadline.min(Instant::now() + LOOK_INTERVAL * 5)),
+        deadline,
+    )
+}
+
+/// Sends what is in the log, once the inputs have ended.
+fn finish(args: &Run, engine: &Running, signals: &Signals) -> Ended {
+    let deadline = Instant::now() + args.drain_timeout;
+    let drain = || engine.drain(deadline.min(Instant::now() + LOOK_INTERVAL * 5));
+    until_signal(signals, 0, drain, deadline)
+}
+
+/// Looks again and again until everything is settled, time is over, or a further signal comes.
+fn until_signal(signals: &Signals, seen: u8, look: impl Fn() -> Ended, deadline: Instant) -> Ended {
+    loop {
+        let ended = look();
+        let is_over = Instant::now() >= deadline || signals.count() > seen;
+        if ended == Ended::Settled || is_over {
+            return ended;
+        }
+    }
+}
+
+fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
+    let mut is_whole = true;
+    for exporter in &status.exporters {
+        let counts = exporter.counts;
+        is_whole &= counts.dead_lettered + counts.skipped + counts.invalid == 0;
+        info!(
+            exporter = exporter.name,
+            in_range = exporter.in_range,
+            delivered = counts.delivered,
+            dead_lettered = counts.dead_lettered,
+            filtered = counts.filtered,
+            skipped = counts.skipped,
+            invalid = counts.invalid,
+            pending = exporter.pending,
+            "account"
+        );
+    }
+    match ended {
+        Ended::Pending(pending) if args.drain => {
+            warn!(pending, "draining took too long; the rest is still in the log");
+            Exit::Unfinished
+        }
+        _ if is_whole => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// How often the process was asked to stop.
+struct Signals(Arc<AtomicU8>);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let count = Arc::new(AtomicU8::new(0));
+        let counting = Arc::clone(&count);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::io("signals"))?;
+        let listen = move || {
+            runtime.block_on(async {
+                use tokio::signal::unix::{SignalKind, signal};
+                let (Ok(mut term), Ok(mut interrupt)) =
+                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+                else {
+                    return;
+                };
+                loop {
+                    tokio::select! {
+                        _ = term.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                    counting.fetch_add(1, Ordering::AcqRel);
+                }
+            });
+        };
+        thread::Builder::new()
+            .name("shrike-signals".to_owned())
+            .spawn(listen)
+            .map_err(Failure::io("signals"))?;
+        Ok(Self(count))
+    }
+
+    fn count(&self) -> u8 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+/// How often inputs and signals are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);

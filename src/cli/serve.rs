@@ -1,0 +1,175 @@
+//! What the running process does for commands.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use shrike::control::{
+    Appended, CursorStatus, ExporterStatus, LastError, LogStatus, Serve, Status, Target,
+};
+use shrike::event::Offset;
+use shrike::log::{Log, Read, Reader};
+use shrike::pipeline::{self, Ended, Engine};
+
+use super::door::Door;
+use super::inputs::Inputs;
+use super::position;
+
+/// The engine, shared with commands until it ends.
+#[derive(Clone)]
+pub(crate) struct Running(Arc<RwLock<Option<Engine>>>);
+
+impl Running {
+    /// A running engine.
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self(Arc::new(RwLock::new(Some(engine))))
+    }
+
+    /// How everything is; none once it has ended.
+    pub(crate) fn status(&self) -> Option<pipeline::Status> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map(Engine::status)
+    }
+
+    /// As [`Engine::drain`].
+    pub(crate) fn drain(&self, deadline: Instant) -> Ended {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or(Ended::Settled, |engine| engine.drain(deadline))
+    }
+
+    /// As [`Engine::flush`].
+    pub(crate) fn flush(&self, deadline: Instant) -> Ended {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or(Ended::Settled, |engine| engine.flush(deadline))
+    }
+
+    /// As [`Engine::rewind`].
+    pub(crate) fn rewind(
+        &self,
+        exporter: &str,
+        start: Offset,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = engine.as_ref().ok_or_else(|| STOPPING.to_owned())?;
+        engine.rewind(exporter, start, deadline).map_err(|error| error.to_string())
+    }
+
+    /// As [`Engine::end`]; commands find nothing any more.
+    pub(crate) fn end(&self) -> Option<pipeline::Status> {
+        let engine = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        engine.map(Engine::end)
+    }
+}
+
+/// Answers commands.
+pub(crate) struct Commands {
+    pub(crate) running: Running,
+    pub(crate) log: Log,
+    pub(crate) log_dir: String,
+    pub(crate) door: Arc<Door>,
+    /// When the process started, nanoseconds since 1970.
+    pub(crate) started: u64,
+    pub(crate) inputs: Inputs,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Serve for Commands {
+    fn status(&self) -> Status {
+        let Some(status) = self.running.status() else { return Status::default() };
+        let now = position::now();
+        let exporters = status.exporters.iter().map(|exporter| shown(exporter, &self.log, now));
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            log: LogStatus {
+                dir: self.log_dir.clone(),
+                io: status.io.clone(),
+                tail: status.oldest.bytes(),
+                written: status.written.bytes(),
+                durable: status.durable.bytes(),
+                bytes: status.written.bytes() - status.oldest.bytes(),
+            },
+            inputs: self.inputs.status(),
+            exporters: exporters.collect(),
+            notes: self.notes.clone(),
+        }
+    }
+
+    fn cursors(&self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, String> {
+        let Some(status) = self.running.status() else { return Err(STOPPING.to_owned()) };
+        let wanted = |it: &&pipeline::ExporterStatus| exporter.is_none_or(|name| it.name == name);
+        let found = status.exporters.iter().filter(wanted).map(|exporter| CursorStatus {
+            exporter: exporter.name.clone(),
+            pass: exporter.pass,
+            start: exporter.start.bytes(),
+            base: exporter.base.bytes(),
+            ahead: 0,
+            head: status.written.bytes(),
+        });
+        let found: Vec<CursorStatus> = found.collect();
+        match (exporter, found.is_empty()) {
+            (Some(name), true) => {
+                let names: Vec<&str> = status.exporters.iter().map(|it| it.name.as_str()).collect();
+                Err(format!("no exporter `{name}`; there are: {}", names.join(", ")))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
+        let reader = self.log.reader();
+        let start = position::find(to, &reader).map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + REWIND_WAIT;
+        self.running.rewind(exporter, start, deadline)?;
+        let mut cursors = self.cursors(Some(exporter))?;
+        cursors.pop().ok_or_else(|| STOPPING.to_owned())
+    }
+
+    fn append(&self, lines: &[u8]) -> Result<Appended, String> {
+        self.door.append(lines)
+    }
+}
+
+fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterStatus {
+    let waiting = match exporter.pending {
+        0 => None,
+        _ => received(&mut log.reader(), exporter.base),
+    };
+    let lag = waiting.map_or(0, |received| now.saturating_sub(received));
+    ExporterStatus {
+        name: exporter.name.clone(),
+        vendor: exporter.vendor.to_owned(),
+        state: exporter.state.to_owned(),
+        pass: exporter.pass,
+        pending: exporter.pending,
+        lag_bytes: exporter.lag_bytes,
+        lag_seconds: lag as f64 / 1e9,
+        delivered: exporter.counts.delivered,
+        dead_lettered: exporter.counts.dead_lettered,
+        filtered: exporter.counts.filtered,
+        skipped: exporter.counts.skipped,
+        invalid: exporter.counts.invalid,
+        retried: exporter.retried,
+        requests: exporter.requests,
+        last_error: exporter
+            .last_error
+            .as_ref()
+            .map(|(ago, text)| LastError { seconds_ago: ago.as_secs_f64(), text: text.clone() }),
+    }
+}
+
+/// When the first record at or after an offset was received.
+fn received(reader: &mut Reader, from: Offset) -> Option<u64> {
+    // Twice, since a cold answer comes once only.
+    for _ in 0..2 {
+        if let Ok(Read::Block(block)) = reader.read(from, reader.written(), 1) {
+            return block.records().first().map(|record| record.frame.received_ns);
+        }
+    }
+    None
+}
+
+const STOPPING: &str = "shrike is stopping";
+/// What an exporter has under way is waited for this long before a rewind leaves it.
+const REWIND_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,100 @@
+//! `shrike status`: the exporters of the running process.
+
+use std::io::{self, Write as _};
+
+use shrike::control::{Client, ExporterStatus, Status};
+
+use super::args::Shared;
+use super::table::Table;
+use super::{Exit, Failure, failed, position, settings};
+
+/// Asks the running process and prints what it says.
+pub(crate) fn status(shared: &Shared, as_json: bool) -> Result<Exit, Failure> {
+    let config = settings::load(shared, Vec::new())?;
+    let dir = &config.global.state_dir;
+    let Some(mut client) = Client::connect(dir).map_err(failed)? else {
+        let dir = dir.display();
+        return Err(Failure::Engine(format!(
+            "no shrike runs in {dir}; `shrike run` starts one, `--config` names another"
+        )));
+    };
+    let status = client.status().map_err(failed)?;
+    let text = match as_json {
+        true => serde_json::to_string(&status).map_err(failed)? + "\n",
+        false => shown(&status),
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
+fn shown(status: &Status) -> String {
+    let since = position::now().saturating_sub(status.started) / 1_000_000_000;
+    let log = &status.log;
+    let mut text = format!(
+        "shrike {}, process {}, for {}\nlog {}: {} bytes, durable below {}, written with {}\n",
+        status.version,
+        status.pid,
+        span(since as f64),
+        log.dir,
+        log.bytes,
+        log.durable,
+        log.io
+    );
+    for note in &status.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    if !status.inputs.is_empty() {
+        let heads = ["input", "state", "appended", "repeats", "rejected"];
+        let mut table = Table::new(&heads);
+        for input in &status.inputs {
+            table.row([
+                input.name.clone(),
+                if input.ended { "ended" } else { "open" }.to_owned(),
+                input.appended.to_string(),
+                input.duplicates.to_string(),
+                input.rejected.to_string(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.text());
+    }
+    text.push('\n');
+    text.push_str(&exporters(&status.exporters));
+    for exporter in &status.exporters {
+        if let Some(error) = &exporter.last_error {
+            let ago = span(error.seconds_ago);
+            text.push_str(&format!("{}: {ago} ago: {}\n", exporter.name, error.text));
+        }
+    }
+    text
+}
+
+fn exporters(exporters: &[ExporterStatus]) -> String {
+    let heads =
+        ["exporter", "state", "pending", "lag bytes", "lag", "delivered", "dead", "retried"];
+    let mut table = Table::new(&heads);
+    for exporter in exporters {
+        table.row([
+            exporter.name.clone(),
+            exporter.state.clone(),
+            exporter.pending.to_string(),
+            exporter.lag_bytes.to_string(),
+            span(exporter.lag_seconds),
+            exporter.delivered.to_string(),
+            exporter.dead_lettered.to_string(),
+            exporter.retried.to_string(),
+        ]);
+    }
+    table.text()
+}
+
+/// Seconds in a unit that people read at a glance.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0}ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.1}s"),
+        s if s < 7200.0 => format!("{:.0}m", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1}h", s / 3600.0),
+        s => format!("{:.1}d", s / 86_400.0),
+    }
+}

@@ -1,0 +1,202 @@
+//! References in texts: `${VAR}`, `${VAR:-text}`, `${file:/path}`, `${state_dir}`, `$${`.
+//!
+//! References are replaced in values after the YAML is read, in a single pass, so a value can never
+//! become configuration and is never looked at again.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::text::{Body, Node};
+use super::{Mistake, Mistakes, Wrong};
+use crate::deliver::HOSTNAME;
+
+/// Where references look: the environment and files, or a test's stand-ins.
+pub trait Lookup {
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn file(&self, path: &Path) -> std::io::Result<String>;
+    /// The machine's name, for defaults that name it.
+    fn hostname(&self) -> String;
+}
+
+/// The process's own environment and file system.
+#[derive(Clone, Copy, Debug)]
+pub struct System;
+
+impl Lookup for System {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &Path) -> std::io::Result<String> {
+        use std::io::Read as _;
+        let mut text = String::new();
+        let mut file = std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1);
+        file.read_to_string(&mut text)?;
+        match text.len() as u64 > FILE_BYTES_MAX {
+            true => Err(std::io::Error::other(format!("more than {FILE_BYTES_MAX} bytes"))),
+            false => Ok(text),
+        }
+    }
+
+    fn hostname(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+}
+
+/// Replaces [`HOSTNAME`] in the default of a row.
+pub(super) fn name_host(text: &str, names: &Names<'_>) -> String {
+    match text.contains(HOSTNAME) {
+        true => text.replace(HOSTNAME, &names.lookup.hostname()),
+        false => text.to_owned(),
+    }
+}
+
+/// Replaces the references in every text at and below a node.
+pub(super) fn expand(
+    node: &mut Node,
+    path: &mut String,
+    names: &Names<'_>,
+    mistakes: &mut Mistakes,
+) {
+    match &mut node.body {
+        Body::Null | Body::Broken => {}
+        Body::Scalar(scalar) => match names.expand(&scalar.text) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                scalar.text = text;
+                scalar.expanded = true;
+            }
+            Err(wrong) => {
+                mistakes.add(Mistake::new(node.at.clone(), path.as_str(), wrong));
+                node.body = Body::Broken;
+            }
+        },
+        Body::List(nodes) => {
+            for (n, node) in nodes.iter_mut().enumerate() {
+                let end = path.len();
+                path.push_str(&format!("[{n}]"));
+                expand(node, path, names, mistakes);
+                path.truncate(end);
+            }
+        }
+        Body::Map(entries) => {
+            for entry in entries {
+                let end = path.len();
+                if end > 0 {
+                    path.push('.');
+                }
+                path.push_str(&entry.key);
+                expand(&mut entry.node, path, names, mistakes);
+                path.truncate(end);
+            }
+        }
+    }
+}
+
+/// What names stand for.
+pub(super) struct Names<'a> {
+    /// Environment and files.
+    pub(super) lookup: &'a dyn Lookup,
+    /// The text of `${state_dir}`, once it is known.
+    pub(super) state_dir: Option<&'a str>,
+}
+
+impl Names<'_> {
+    /// The text with its references replaced, if it has any.
+    fn expand(&self, text: &str) -> Result<Option<Zeroizing<String>>, Wrong> {
+        let mut rest = text;
+        let mut out = Zeroizing::new(String::new());
+        let mut changed = false;
+        while let Some(start) = rest.find("${") {
+            changed = true;
+            if rest[..start].ends_with('$') {
+                out.push_str(&rest[..start]);
+                out.push('{');
+                rest = &rest[start + 2..];
+                continue;
+            }
+            out.push_str(&rest[..start]);
+            let Some(length) = rest[start + 2..].find('}') else {
+                return Err(Wrong::Reference(
+                    "`${` without `}`; write `$${` for the text itself".to_owned(),
+                ));
+            };
+            let name = &rest[start + 2..start + 2 + length];
+            out.push_str(&self.reference(name)?);
+            rest = &rest[start + 2 + length + 1..];
+        }
+        out.push_str(rest);
+        Ok(changed.then_some(out))
+    }
+
+    fn reference(&self, name: &str) -> Result<Zeroizing<String>, Wrong> {
+        if name == "state_dir" {
+            return match self.state_dir {
+                Some(text) => Ok(Zeroizing::new(text.to_owned())),
+                None => Err(Wrong::Reference("state_dir cannot refer to itself".to_owned())),
+            };
+        }
+        if let Some((variable, other)) = name.split_once(":-") {
+            let text = self.variable(variable)?.filter(|text| !text.is_empty());
+            return Ok(text.unwrap_or_else(|| Zeroizing::new(other.to_owned())));
+        }
+        if let Some((provider, rest)) = name.split_once(':') {
+            return match provider {
+                "file" => self.file(Path::new(rest)),
+                _ => Err(unknown_provider(provider)),
+            };
+        }
+        self.variable(name)?.ok_or_else(|| {
+            Wrong::Reference(format!(
+                "the environment has no variable {name}; set it, or write a default: \
+                 ${{{name}:-text}}"
+            ))
+        })
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<Zeroizing<String>>, Wrong> {
+        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(Wrong::Reference(
+                "expected the name of an environment variable between `${` and `}`".to_owned(),
+            ));
+        }
+        Ok(self.lookup.variable(name).map(Zeroizing::new))
+    }
+
+    /// The content of a file without its last line end.
+    pub(super) fn file(&self, path: &Path) -> Result<Zeroizing<String>, Wrong> {
+        let shown = path.display();
+        if !path.is_absolute() {
+            return Err(Wrong::Reference(format!("expected an absolute path, found {shown}")));
+        }
+        let mut text = match self.lookup.file(path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) => return Err(Wrong::Reference(format!("cannot read {shown}: {error}"))),
+        };
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        if text.ends_with('\r') {
+            text.pop();
+        }
+        Ok(text)
+    }
+}
+
+fn unknown_provider(provider: &str) -> Wrong {
+    let provider: String = provider.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+    Wrong::Reference(format!(
+        "unknown provider `{provider}`; expected ${{VAR}}, ${{VAR:-text}}, ${{file:/path}} or \
+         ${{state_dir}}"
+    ))
+}
+
+/// Bytes of a file that a reference may name; secrets and certificates are smaller.
+const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,0 +1,548 @@
+//! From one exporter's values to its settings.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::expand::Names;
+use super::mistake::nearest;
+use super::read::read;
+use super::shared::{FILTER, ROUTING, SHARED};
+use super::text::{Body, Node};
+use super::value::{Value, Values, join};
+use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
+use crate::deliver::{
+    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
+    Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
+    Vendor,
+};
+use crate::event::Severity;
+use crate::schemas;
+use crate::transform::{Condition, FilterRules, Format};
+
+/// What every exporter is read against.
+pub(super) struct Setting<'a> {
+    pub(super) vendors: &'a [&'static Vendor],
+    pub(super) names: &'a Names<'a>,
+    pub(super) default_format: Format,
+    /// Where a new exporter starts when it does not say.
+    pub(super) from: From,
+    pub(super) state_dir: &'a std::path::Path,
+}
+
+/// An exporter that was read.
+pub(super) enum Read {
+    /// It runs.
+    Enabled(Box<Exporter>, Vec<String>),
+    /// It is switched off.
+    Disabled,
+}
+
+/// The keys that an exporter to this destination takes: the destination's own first, since they
+/// win over shared ones of the same name.
+#[must_use]
+pub fn keys_of(vendor: &'static Vendor) -> Vec<Key> {
+    let own = vendor.options.iter().map(Key::of);
+    let mut keys: Vec<Key> = own.collect();
+    let routing = (!vendor.route_keys.is_empty()).then_some(ROUTING);
+    for key in SHARED.iter().chain(FILTER).copied().chain(routing) {
+        if keys.iter().all(|own| own.path != key.path) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// Reads one exporter.
+pub(super) fn exporter(
+    name: &str,
+    at: &At,
+    node: &Node,
+    setting: &Setting<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Read> {
+    let place = join("exporters", name);
+    if !is_name(name) {
+        let wrong = Wrong::Rule(format!(
+            "expected a name of at most {NAME_BYTES_MAX} lower-case letters, digits, `_` and `-`"
+        ));
+        mistakes.add(Mistake::new(at.clone(), place, wrong));
+        return None;
+    }
+    let vendor = vendor_of(name, at, node, setting, mistakes)?;
+    let table = keys_of(vendor);
+    let before = mistakes.count();
+    let mut values = read(node, &place, &table, setting.names, mistakes);
+    values.at = at.clone();
+    let mut build = Build { vendor, values: &values, setting, mistakes, before, notes: Vec::new() };
+    let exporter = build.exporter(name, &table);
+    debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
+    let notes = build.notes;
+    match values.is_on("enabled") {
+        true => Some(Read::Enabled(Box::new(exporter), notes)),
+        false => Some(Read::Disabled),
+    }
+}
+
+/// The destination: by `type`, else by the longest known type that the name starts with.
+fn vendor_of(
+    name: &str,
+    at: &At,
+    node: &Node,
+    setting: &Setting<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<&'static Vendor> {
+    let written = node.below("type");
+    let word = match written.map(|node| &node.body) {
+        Some(Body::Scalar(scalar)) => Some(scalar.text.as_str()),
+        _ => None,
+    };
+    let spellings = |vendor: &'static Vendor| {
+        std::iter::once(vendor.name).chain(vendor.aliases.iter().copied())
+    };
+    let fits = |spelling: &str| match word {
+        Some(word) => word == spelling,
+        None => match name.strip_prefix(spelling) {
+            Some(rest) => rest.is_empty() || rest.starts_with(['_', '-']),
+            None => false,
+        },
+    };
+    let vendors = setting.vendors.iter().copied();
+    let fitting = vendors.clone().flat_map(|vendor| {
+        spellings(vendor).filter(|spelling| fits(spelling)).map(move |s| (s.len(), vendor))
+    });
+    if let Some((_, vendor)) = fitting.max_by_key(|&(length, _)| length) {
+        return Some(vendor);
+    }
+    let all = vendors.clone().flat_map(spellings);
+    let nearest = nearest(word.unwrap_or(name), all);
+    let known = vendors.map(|vendor| vendor.name.to_owned()).collect();
+    let (at, place) = match written {
+        Some(node) => (node.at.clone(), format!("exporters.{name}.type")),
+        None => (at.clone(), format!("exporters.{name}")),
+    };
+    mistakes.add(Mistake::new(at, place, Wrong::Type { nearest, known }));
+    None
+}
+
+/// One exporter under construction.
+struct Build<'a, 'm> {
+    vendor: &'static Vendor,
+    values: &'a Values,
+    setting: &'a Setting<'a>,
+    mistakes: &'m mut Mistakes,
+    /// Mistakes before this exporter was read.
+    before: usize,
+    notes: Vec<String>,
+}
+
+impl Build<'_, '_> {
+    fn exporter(&mut self, name: &str, table: &[Key]) -> Exporter {
+        let values = self.values;
+        let options = self.options(table);
+        let _type_is_known = values.value("type");
+        let (encoding, encoding_level) = self.encoding();
+        let settings = Settings {
+            name: name.to_owned(),
+            vendor: self.vendor,
+            format: self.format(),
+            batch: self.batch(),
+            concurrency: values.number("concurrency"),
+            lanes: values.number("lanes"),
+            latency_target: values.span("latency_target_ms").unwrap_or_default(),
+            retry: self.retry(),
+            breaker: self.breaker(),
+            rate: self.rate(),
+            encoding,
+            encoding_level,
+            tls: self.tls(name),
+            connection: self.connection(),
+            headers: self.headers(),
+            lag_bytes_max: values.int("lag_max_bytes"),
+            on_lag: match values.text("on_lag").as_deref() {
+                Some("block") => OnLag::Block,
+                _ => OnLag::Skip,
+            },
+            from: self.from(),
+            health_interval: values.span("health_interval_ms").unwrap_or_default(),
+            options,
+        };
+        let routes = self.routes(table);
+        // After another mistake the destination would complain about what is only misspelled.
+        let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
+        if values.is_on("enabled") && is_whole {
+            self.vendor_rules(&settings.options);
+        }
+        Exporter { settings, filter: self.filter(), routes }
+    }
+
+    fn options(&mut self, table: &[Key]) -> Options {
+        let mut options = Options::default();
+        for opt in self.vendor.options {
+            let Some(value) = self.values.value(opt.key) else { continue };
+            if let Some(value) = option_value(value) {
+                options.set(opt.key, value);
+            }
+        }
+        let allow_http = self.values.is_on("allow_http");
+        for key in table.iter().filter(|key| matches!(key.kind, Kind::Url | Kind::Urls)) {
+            if !allow_http && options.list(key.path).into_iter().any(is_plain_and_far) {
+                let wrong = Wrong::Rule(
+                    "plain http to another host carries events and credentials readably; use \
+                     https, or set `allow_http: true`"
+                        .to_owned(),
+                );
+                self.values.mistake(key.path, wrong, self.mistakes);
+            }
+        }
+        options
+    }
+
+    /// What the destination itself finds wrong.
+    fn vendor_rules(&mut self, options: &Options) {
+        let endpoints = (self.vendor.endpoints)(options).err();
+        let auth = (self.vendor.auth)(options).err();
+        let derived = (self.vendor.derive)(options).err();
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in [endpoints, auth, derived].into_iter().flatten() {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        for problem in problems {
+            self.values.mistake(&problem.key, Wrong::Rule(problem.problem), self.mistakes);
+        }
+    }
+
+    fn format(&mut self) -> Format {
+        let values = self.values;
+        // A destination may name formats for which there is no schema yet.
+        let exists = |format: &&Format| schemas::by_format(**format).is_some();
+        let formats: Vec<Format> = self.vendor.formats.iter().filter(exists).copied().collect();
+        let own = formats.first().copied().unwrap_or(Format::Native);
+        let wanted = match values.text("format") {
+            Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),
+            None if self.vendor.takes_default_format => Some(self.setting.default_format),
+            None => None,
+        };
+        match wanted {
+            Some(format) if !formats.contains(&format) => {
+                let words: Vec<&str> = formats.iter().map(|format| format.word()).collect();
+                self.rule(
+                    "format",
+                    format!(
+                        "{} takes {}, not {}",
+                        self.vendor.name,
+                        super::key::one_of(&words),
+                        format.word()
+                    ),
+                );
+                own
+            }
+            Some(format) => format,
+            None => own,
+        }
+    }
+
+    fn batch(&mut self) -> BatchSettings {
+        let values = self.values;
+        let limits = self.vendor.limits;
+        let events_max = values.number("batch.size").unwrap_or(limits.events);
+        let bytes_max = values.number("batch.max_bytes").unwrap_or(limits.body_bytes);
+        if events_max > limits.events {
+            let limit = limits.events;
+            self.rule("batch.size", format!("{} takes at most {limit} events", self.vendor.name));
+        }
+        if bytes_max > limits.body_bytes {
+            let limit = super::key::size(u64::from(limits.body_bytes));
+            self.rule("batch.max_bytes", format!("{} takes at most {limit}", self.vendor.name));
+        }
+        let target = values.span("latency_target_ms").unwrap_or_default();
+        let linger = values.span("batch.linger_ms").unwrap_or((target / 10).min(LINGER_MAX));
+        BatchSettings {
+            events_max,
+            bytes_max,
+            linger,
+            interval: values.span("batch.flush_interval_ms"),
+            flush_on: self.severity("batch.flush_on_severity"),
+        }
+    }
+
+    fn retry(&mut self) -> RetrySettings {
+        let values = self.values;
+        let initial_backoff = values.span("retry.initial_backoff_ms").unwrap_or_default();
+        let backoff_max = values.span("retry.max_backoff_ms").unwrap_or_default();
+        if initial_backoff > backoff_max {
+            self.rule(
+                "retry.initial_backoff_ms",
+                "the first wait is longer than `retry.max_backoff_ms`".to_owned(),
+            );
+        }
+        RetrySettings {
+            retries_max: values.number("retry.max_retries").unwrap_or(0),
+            initial_backoff,
+            backoff_max,
+            backoff_percent: values.number("retry.backoff_multiplier").unwrap_or(200),
+            retry_after_max: values.span("retry.max_retry_after_ms").unwrap_or_default(),
+            budget_percent: values.number("retry.budget_percent").unwrap_or(0),
+            age_max: values.span("retry.max_age"),
+        }
+    }
+
+    fn breaker(&self) -> BreakerSettings {
+        let failures = self.values.number("circuit_breaker.failure_threshold").unwrap_or(0);
+        let is_enabled = self.values.is_on("circuit_breaker.enabled");
+        BreakerSettings {
+            failures: if is_enabled { failures } else { 0 },
+            open: self.values.span("circuit_breaker.open_ms").unwrap_or_default(),
+        }
+    }
+
+    fn rate(&mut self) -> RateSettings {
+        let values = self.values;
+        let per_second: Option<u32> = values.number("rate_limit.requests_per_second");
+        let per_second_min = values.number("rate_limit.min_rps").unwrap_or(1);
+        let burst: Option<u32> = values.number("rate_limit.burst_size");
+        if burst.is_some() && per_second.is_none() {
+            self.rule(
+                "rate_limit.burst_size",
+                "has no effect without `rate_limit.requests_per_second`".to_owned(),
+            );
+        }
+        if per_second.is_some_and(|most| most < per_second_min) {
+            self.rule(
+                "rate_limit.min_rps",
+                "is more than `rate_limit.requests_per_second`".to_owned(),
+            );
+        }
+        RateSettings {
+            per_second,
+            burst: burst.unwrap_or(per_second.unwrap_or(u32::MAX / 2).saturating_mul(2)),
+            adaptive: values.is_on("rate_limit.adaptive"),
+            per_second_min,
+        }
+    }
+
+    fn encoding(&mut self) -> (Encoding, u32) {
+        let values = self.values;
+        let own = self.vendor.encodings.first().copied().unwrap_or(Encoding::Identity);
+        let (key, word) = match values.value("compression") {
+            Some(Value::Text(word)) => ("compression", Some(word.clone())),
+            Some(Value::Bool(false)) => ("compression", Some("none".to_owned())),
+            _ => ("compression.algorithm", values.text("compression.algorithm")),
+        };
+        let _asked = values.value("compression.algorithm");
+        let mut encoding = match word.as_deref() {
+            Some("none") => Encoding::Identity,
+            Some("gzip") => Encoding::Gzip,
+            Some("zstd") => Encoding::Zstd,
+            Some("deflate") => Encoding::Deflate,
+            _ => own,
+        };
+        if !values.is_on("compression.enabled") {
+            encoding = Encoding::Identity;
+        }
+        let is_taken = encoding == Encoding::Identity || self.vendor.encodings.contains(&encoding);
+        if !is_taken {
+            let encodings = self.vendor.encodings.iter().map(|encoding| word_of(*encoding));
+            let words: Vec<&str> = encodings.filter(|word| *word != "none").collect();
+            let words: Vec<&str> = words.into_iter().chain(["none"]).collect();
+            let words = super::key::one_of(&words);
+            self.rule(key, format!("{} takes {words}", self.vendor.name));
+        }
+        let level = values.number("compression.level").unwrap_or(1);
+        if level > 9 && encoding != Encoding::Zstd {
+            self.rule("compression.level", "expected a level from 1 to 9".to_owned());
+        }
+        (encoding, level)
+    }
+
+    fn tls(&mut self, name: &str) -> TlsSettings {
+        let values = self.values;
+        let path = |key| values.path(key).map(|path| self.setting.state_dir.join(path));
+        let tls = TlsSettings {
+            insecure_skip_verify: values.is_on("tls.insecure_skip_verify"),
+            ca_cert_path: path("tls.ca_cert_path"),
+            client_cert_path: path("tls.client_cert_path"),
+            client_key_path: path("tls.client_key_path"),
+            server_name: values.text("tls.server_name"),
+            min_version: match values.text("tls.min_version").as_deref() {
+                Some("1.3") => TlsVersion::V1_3,
+                _ => TlsVersion::V1_2,
+            },
+        };
+        match (&tls.client_cert_path, &tls.client_key_path) {
+            (Some(_), None) => {
+                self.rule("tls.client_cert_path", "needs `tls.client_key_path` too".to_owned());
+            }
+            (None, Some(_)) => {
+                self.rule("tls.client_key_path", "needs `tls.client_cert_path` too".to_owned());
+            }
+            _ => {}
+        }
+        if tls.insecure_skip_verify {
+            self.notes.push(format!(
+                "exporter {name} accepts any certificate (tls.insecure_skip_verify): anybody on \
+                 the way can read and change what it sends"
+            ));
+        }
+        tls
+    }
+
+    fn connection(&self) -> ConnectionSettings {
+        let values = self.values;
+        let span = |key| values.span(key).unwrap_or_default();
+        ConnectionSettings {
+            connect_timeout: span("connection.connect_timeout_ms"),
+            timeout: span("timeout_ms"),
+            keep_alive: span("connection.keep_alive_ms"),
+            connections_max: values.number("connection.max_connections").unwrap_or(1),
+            age_max: span("connection.max_age_ms"),
+            http2: match values.text("connection.http2").as_deref() {
+                Some("h2c") => Http2::H2c,
+                Some("off") => Http2::Off,
+                _ => Http2::Auto,
+            },
+            proxy: match values.value("proxy") {
+                Some(Value::Secret(url)) => Proxy::Url(url.clone()),
+                Some(Value::Text(word)) if word == "env" => Proxy::Env,
+                _ => Proxy::None,
+            },
+        }
+    }
+
+    fn headers(&mut self) -> Vec<(String, crate::deliver::Secret)> {
+        let headers = self.values.secrets("headers");
+        for (name, value) in &headers {
+            let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
+                && http::HeaderValue::from_str(value.expose()).is_ok();
+            if !is_header {
+                self.rule("headers", "a name or a value cannot stand in a header".to_owned());
+            }
+        }
+        headers
+    }
+
+    fn from(&self) -> From {
+        match self.values.value("from") {
+            Some(Value::Text(word)) if word == "earliest" => From::Earliest,
+            Some(Value::Text(_)) => From::Latest,
+            Some(Value::Int(nanoseconds)) => From::Time(*nanoseconds),
+            _ => self.setting.from,
+        }
+    }
+
+    fn severity(&self, key: &'static str) -> Option<Severity> {
+        Severity::parse(self.values.text(key)?.as_bytes())
+    }
+
+    fn list(&self, key: &'static str) -> Vec<String> {
+        match self.values.value(key) {
+            Some(Value::List(texts)) => texts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn filter(&self) -> FilterRules {
+        FilterRules {
+            min_severity: self.severity("filter.min_severity").unwrap_or_default(),
+            include_types: self.list("filter.include_types"),
+            exclude_types: self.list("filter.exclude_types"),
+            include_guards: self.list("filter.include_guards"),
+            exclude_guards: self.list("filter.exclude_guards"),
+            include_tenants: self.list("filter.include_tenants"),
+            exclude_tenants: self.list("filter.exclude_tenants"),
+            only_denied: self.values.is_on("filter.only_denied"),
+            min_sanitized_count: self.values.int("filter.min_sanitized_count").unwrap_or(0),
+            domains: self.list("filter.domains"),
+            exclude_paths: self.list("filter.exclude_paths"),
+            exclude_internal: self.values.is_on("filter.exclude_internal"),
+        }
+    }
+
+    /// The rules of `routing`: each a condition and some of the keys that routes may override.
+    fn routes(&mut self, table: &[Key]) -> Vec<RouteSettings> {
+        if self.vendor.route_keys.is_empty() {
+            return Vec::new();
+        }
+        let Some(node) = self.values.node("routing") else { return Vec::new() };
+        let Body::List(nodes) = &node.body else { return Vec::new() };
+        let route_keys = table.iter().filter(|key| self.vendor.route_keys.contains(&key.path));
+        let keys: Vec<Key> = std::iter::once(CONDITION).chain(route_keys.copied()).collect();
+        let mut routes = Vec::with_capacity(nodes.len());
+        for (n, node) in nodes.iter().enumerate() {
+            let place = format!("{}.routing[{n}]", self.values.place);
+            let rule = read(node, &place, &keys, self.setting.names, self.mistakes);
+            let own = keys.iter().filter(|key| key.path != CONDITION.path);
+            let options = own
+                .filter(|key| rule.is_written(key.path))
+                .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
+                .collect();
+            match rule.text(CONDITION.path).map(|text| Condition::compile(&text)) {
+                Some(Ok(condition)) => routes.push(RouteSettings { condition, options }),
+                Some(Err(error)) => {
+                    rule.mistake(CONDITION.path, Wrong::Rule(error.to_string()), self.mistakes);
+                }
+                None if rule.is_written(CONDITION.path) => {}
+                None => {
+                    let wrong = Wrong::Rule("a rule needs a `condition`".to_owned());
+                    self.mistakes.add(Mistake::new(node.at.clone(), place, wrong));
+                }
+            }
+        }
+        routes
+    }
+
+    fn rule(&mut self, key: &str, text: String) {
+        self.values.mistake(key, Wrong::Rule(text), self.mistakes);
+    }
+}
+
+/// A value as a vendor sees it.
+fn option_value(value: &Value) -> Option<OptionValue> {
+    match value {
+        Value::Text(text) => Some(OptionValue::Text(text.clone())),
+        Value::Secret(secret) => Some(OptionValue::Secret(secret.clone())),
+        Value::Bool(yes) => Some(OptionValue::Bool(*yes)),
+        Value::Int(number) => Some(OptionValue::Int(*number)),
+        Value::List(texts) => Some(OptionValue::List(texts.clone())),
+        _ => None,
+    }
+}
+
+fn word_of(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Identity => "none",
+        Encoding::Gzip => "gzip",
+        Encoding::Deflate => "deflate",
+        Encoding::Zstd => "zstd",
+    }
+}
+
+/// Whether a URL sends in the clear to another host.
+fn is_plain_and_far(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+    let is_name_near = host == "localhost" || host.ends_with(".localhost");
+    let is_near = is_name_near || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme_str() == Some("http") && !is_near
+}
+
+/// Whether a text can name an exporter: it becomes a metric label and a file name.
+fn is_name(name: &str) -> bool {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
+}
+
+/// The key of a rule's condition.
+const CONDITION: Key = super::key::key(
+    "condition",
+    Kind::Text(4096),
+    super::Default::Unset("required"),
+    "Which events the rule takes.",
+);
+/// Bytes of an exporter's name.
+const NAME_BYTES_MAX: usize = 64;
+/// The longest derived linger (`design.md` 3).
+const LINGER_MAX: Duration = Duration::from_millis(10);

@@ -1,0 +1,385 @@
+//! From a file and flags to a configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::expand::{Lookup, Names, expand};
+use super::exporter::{Read, Setting, exporter};
+use super::flags::{Flag, Flags};
+use super::read::read;
+use super::table::{INPUT, TOP};
+use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
+use super::value::{Value, Values};
+use super::{
+    Config, Enrichment, Error, Global, Input, LogFormat, LogLevel, Mistake, Mistakes,
+    PipelineSettings, SchemaSettings, Wrong,
+};
+use crate::deliver::{From, Vendor};
+use crate::event::FieldId;
+use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
+use crate::transform::Format;
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Text {
+    /// A file's content and its name.
+    File {
+        /// The name, for errors.
+        name: String,
+        /// The content.
+        text: zeroize::Zeroizing<String>,
+    },
+    /// The embedded default: standard input to standard output, log below the working directory.
+    Embedded,
+}
+
+impl Text {
+    /// Reads the file that was given, else the usual one where it exists, else the embedded text.
+    ///
+    /// # Errors
+    /// When the file cannot be read; a file that was given and is missing is an error.
+    pub fn open(given: Option<&Path>) -> Result<Self, Error> {
+        let path = given.unwrap_or(Path::new(USUAL_PATH));
+        match read_file(path) {
+            Ok(text) => Ok(Self::File { name: path.display().to_string(), text: text.into() }),
+            Err(error) if given.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::Embedded)
+            }
+            Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
+        }
+    }
+
+    /// The name for errors and people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File { name, .. } => name,
+            Self::Embedded => "embedded default",
+        }
+    }
+}
+
+/// Reads a file up to one byte more than a configuration may have.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let bound = u64::try_from(TEXT_BYTES_MAX).expect("the bound is small") + 1;
+    std::fs::File::open(path)?.take(bound).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+impl Config {
+    /// Reads a text and flags, with these destinations.
+    ///
+    /// # Errors
+    /// All mistakes at once, each with its place.
+    pub fn load(
+        text: &Text,
+        flags: &Flags,
+        vendors: &[&'static Vendor],
+        lookup: &dyn Lookup,
+    ) -> Result<Self, Error> {
+        let mut mistakes = Mistakes::default();
+        let source = Source::File(Arc::from(text.name()));
+        let mut root = match text {
+            Text::File { text, .. } => text::parse(text, &source, &mut mistakes),
+            Text::Embedded => text::parse(EMBEDDED, &source, &mut mistakes),
+        };
+        let is_embedded = matches!(text, Text::Embedded);
+        let names_exporters = flags.list.iter().any(Flag::names_exporter);
+        if is_embedded && names_exporters {
+            remove(&mut root, "exporters");
+        }
+        flags.apply(&mut root, vendors, &mut mistakes);
+        // Nothing below makes sense of a text that is no YAML.
+        if mistakes.iter().any(Mistake::is_of_text) {
+            return Err(mistakes.into_error());
+        }
+        let state_dir = state_dir(&mut root, lookup, &mut mistakes);
+        let names = Names { lookup, state_dir: Some(&state_dir) };
+        expand(&mut root, &mut String::new(), &names, &mut mistakes);
+        let values = read(&root, "", TOP, &names, &mut mistakes);
+        let mut config =
+            Resolve { values: &values, mistakes: &mut mistakes }.config(vendors, &names);
+        debug_assert_eq!(values.unasked(TOP), Vec::<&str>::new(), "keys without effect");
+        if !mistakes.is_empty() {
+            return Err(mistakes.into_error());
+        }
+        text.name().clone_into(&mut config.origin);
+        Ok(config)
+    }
+}
+
+/// The text of `global.state_dir`, expanded, before anything can refer to it.
+fn state_dir(root: &mut Node, lookup: &dyn Lookup, mistakes: &mut Mistakes) -> String {
+    const PATH: &str = "global.state_dir";
+    let fallback = TOP.iter().find(|key| key.path == PATH).map(|key| key.default);
+    let fallback = match fallback {
+        Some(super::Default::Is(text)) => text.to_owned(),
+        _ => String::new(),
+    };
+    let Some(node) = below_mut(root, PATH) else { return fallback };
+    let names = Names { lookup, state_dir: None };
+    expand(node, &mut PATH.to_owned(), &names, mistakes);
+    match &node.body {
+        Body::Scalar(scalar) => scalar.text.to_string(),
+        _ => fallback,
+    }
+}
+
+fn below_mut<'a>(node: &'a mut Node, path: &str) -> Option<&'a mut Node> {
+    path.split('.').try_fold(node, |node, step| match &mut node.body {
+        Body::Map(entries) => {
+            entries.iter_mut().find(|entry| entry.key == step).map(|entry| &mut entry.node)
+        }
+        _ => None,
+    })
+}
+
+fn remove(root: &mut Node, key: &str) {
+    if let Body::Map(entries) = &mut root.body {
+        entries.retain(|entry| entry.key != key);
+    }
+}
+
+/// A configuration under construction.
+struct Resolve<'a, 'm> {
+    values: &'a Values,
+    mistakes: &'m mut Mistakes,
+}
+
+impl Resolve<'_, '_> {
+    fn config(&mut self, vendors: &[&'static Vendor], names: &Names<'_>) -> Config {
+        let values = self.values;
+        self.version();
+        let global = self.global();
+        let schema = self.schema();
+        let inputs = self.inputs(names);
+        // A first run over inputs that end would otherwise start after their events.
+        let is_finite = inputs.iter().any(Input::is_finite);
+        let setting = Setting {
+            vendors,
+            names,
+            default_format: schema.default_format,
+            from: if is_finite { From::Earliest } else { From::Latest },
+            state_dir: &global.state_dir,
+        };
+        let mut config = Config {
+            origin: String::new(),
+            enrichment: Enrichment {
+                host: values.is_on("enrichment.host"),
+                product_version: values.is_on("enrichment.product_version"),
+                mitre: match values.value("enrichment.mitre") {
+                    Some(Value::Mitre(rows)) => rows.clone(),
+                    _ => Vec::new(),
+                },
+            },
+            pipeline: self.pipeline(&global.state_dir),
+            in_flight_bytes: values.int("memory.in_flight_bytes").unwrap_or(0),
+            log: self.log(&global.state_dir),
+            inputs,
+            exporters: Vec::new(),
+            disabled: Vec::new(),
+            notes: Vec::new(),
+            global: global.clone(),
+            schema,
+        };
+        self.exporters(&setting, &mut config);
+        config
+    }
+
+    fn version(&mut self) {
+        let version = self.values.text("version").unwrap_or_default();
+        if version.split('.').next() != Some("1") {
+            let wrong = format!("version {version} is not understood; expected 1.x");
+            self.rule("version", wrong);
+        }
+    }
+
+    fn global(&self) -> Global {
+        let values = self.values;
+        let mut labels = values.texts("global.labels");
+        for (name, text) in values.texts("enrichment.tags") {
+            if labels.iter().all(|(known, _)| *known != name) {
+                labels.push((name, text));
+            }
+        }
+        let level = match values.text("global.log.level").as_deref() {
+            Some("error") => LogLevel::Error,
+            Some("warn") => LogLevel::Warn,
+            Some("debug") => LogLevel::Debug,
+            Some("trace") => LogLevel::Trace,
+            _ => LogLevel::Info,
+        };
+        let is_debugging = values.is_on("global.debug");
+        Global {
+            environment: values.text("global.environment"),
+            tenant_id: values.text("global.tenant_id"),
+            labels,
+            log_level: if is_debugging { level.max(LogLevel::Debug) } else { level },
+            log_format: match values.text("global.log.format").as_deref() {
+                Some("json") => Some(LogFormat::Json),
+                Some("text") => Some(LogFormat::Text),
+                _ => None,
+            },
+            state_dir: values.path("global.state_dir").unwrap_or_default(),
+            shutdown_timeout: values.span("global.shutdown_timeout_ms").unwrap_or_default(),
+        }
+    }
+
+    fn schema(&self) -> SchemaSettings {
+        let values = self.values;
+        let word = values.text("schema.default_format");
+        let format = Format::ALL.iter().copied().find(|f| Some(f.word()) == word.as_deref());
+        let mappings = values.texts("schema.field_mappings").into_iter();
+        SchemaSettings {
+            default_format: format.unwrap_or(Format::Ecs),
+            include_raw: values.is_on("schema.include_raw"),
+            indicators_all: values.text("schema.indicators").as_deref() == Some("all"),
+            field_mappings: mappings
+                .filter_map(|(from, to)| FieldId::parse(&from).map(|field| (field, to)))
+                .collect(),
+            ecs_version: values.text("schema.ecs.version").unwrap_or_default(),
+        }
+    }
+
+    fn pipeline(&self, state_dir: &Path) -> PipelineSettings {
+        let values = self.values;
+        PipelineSettings {
+            event_bytes_max: values.int("pipeline.max_event_bytes").unwrap_or(0),
+            dedup_window: values.number("pipeline.dedup_window").unwrap_or(0),
+            quarantine_dir: self.path("pipeline.quarantine.path", state_dir),
+            quarantine_bytes_max: values.int("pipeline.quarantine.max_bytes").unwrap_or(0),
+            workers: values.number("pipeline.workers").filter(|&workers: &usize| workers > 0),
+        }
+    }
+
+    fn log(&mut self, state_dir: &Path) -> LogOptions {
+        let values = self.values;
+        let segment_bytes = values.int("log.segment_bytes").unwrap_or(0);
+        if !segment_bytes.is_multiple_of(STRIPE_BYTES) {
+            self.rule("log.segment_bytes", "expected a multiple of 1MiB".to_owned());
+        }
+        let bytes_max = values.int("log.max_bytes").unwrap_or(0);
+        let mut keep_bytes = values.int("log.keep.bytes").unwrap_or(0);
+        if keep_bytes > bytes_max && values.is_written("log.keep.bytes") {
+            self.rule("log.keep.bytes", "is more than `log.max_bytes`".to_owned());
+        }
+        keep_bytes = keep_bytes.min(bytes_max);
+        if segment_bytes.saturating_mul(2) > bytes_max {
+            let wrong = "holds fewer than two segments; raise it or lower `log.segment_bytes`";
+            self.rule("log.max_bytes", wrong.to_owned());
+        }
+        let event_bytes_max = values.int("pipeline.max_event_bytes").unwrap_or(0);
+        if event_bytes_max + STRIPE_BYTES > segment_bytes {
+            let key = match values.is_written("pipeline.max_event_bytes") {
+                true => "pipeline.max_event_bytes",
+                false => "log.segment_bytes",
+            };
+            let wrong = "a segment must hold an event of `pipeline.max_event_bytes` and 1MiB more";
+            self.rule(key, wrong.to_owned());
+        }
+        LogOptions {
+            dir: self.path("log.dir", state_dir),
+            segment_bytes,
+            sync_interval: values.span("log.sync_ms").unwrap_or_default(),
+            sync_bytes: values.int("log.sync_bytes").unwrap_or(0),
+            keep_bytes,
+            keep_age: values.span("log.keep.age").unwrap_or_default(),
+            bytes_max,
+            io: match values.text("log.io").as_deref() {
+                Some("io_uring") => IoChoice::IoUring,
+                Some("syscalls") => IoChoice::Syscalls,
+                _ => IoChoice::Auto,
+            },
+        }
+    }
+
+    /// A path; relative ones lie below the state directory, unless they already name it.
+    fn path(&self, key: &'static str, state_dir: &Path) -> PathBuf {
+        let path = self.values.path(key).unwrap_or_default();
+        match path.starts_with(state_dir) {
+            true => path,
+            false => state_dir.join(path),
+        }
+    }
+
+    fn inputs(&mut self, names: &Names<'_>) -> Vec<Input> {
+        let Some(Body::List(nodes)) = self.values.node("inputs").map(|node| &node.body) else {
+            return Vec::new();
+        };
+        let mut inputs = Vec::with_capacity(nodes.len());
+        for (n, node) in nodes.iter().enumerate() {
+            let place = format!("inputs[{n}]");
+            let values = read(node, &place, INPUT, names, self.mistakes);
+            let kind = values.text("type");
+            let path = values.path("path");
+            let follow = values.is_on("follow");
+            let file_keys = ["path", "follow"];
+            match (kind.as_deref(), path) {
+                (Some("stdin"), _) => {
+                    for key in file_keys.into_iter().filter(|key| values.is_written(key)) {
+                        let wrong = "belongs to inputs of type file".to_owned();
+                        values.mistake(key, Wrong::Rule(wrong), self.mistakes);
+                    }
+                    if inputs.contains(&Input::Stdin) {
+                        let wrong = "standard input can be read only once".to_owned();
+                        values.mistake("type", Wrong::Rule(wrong), self.mistakes);
+                    }
+                    inputs.push(Input::Stdin);
+                }
+                (Some(_), Some(path)) => inputs.push(Input::File { path, follow }),
+                (Some(_), None) if !values.is_written("path") => {
+                    let wrong = "an input of type file needs `path`".to_owned();
+                    values.mistake("path", Wrong::Rule(wrong), self.mistakes);
+                }
+                (None, _) if !values.is_written("type") => {
+                    let wrong = "an input needs `type`: file or stdin".to_owned();
+                    values.mistake("type", Wrong::Rule(wrong), self.mistakes);
+                }
+                _ => {}
+            }
+        }
+        inputs
+    }
+
+    fn exporters(&mut self, setting: &Setting<'_>, config: &mut Config) {
+        let Some(node) = self.values.node("exporters") else { return };
+        let Body::Map(entries) = &node.body else {
+            let wrong = Wrong::Kind {
+                expected: "a map from names to exporters".to_owned(),
+                found: "a list; write each entry under a name of its own".to_owned(),
+            };
+            self.mistakes.add(Mistake::new(node.at.clone(), "exporters", wrong));
+            return;
+        };
+        for entry in entries {
+            match exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes) {
+                Some(Read::Enabled(exporter, notes)) => {
+                    config.exporters.push(*exporter);
+                    config.notes.extend(notes);
+                }
+                Some(Read::Disabled) => config.disabled.push(entry.key.clone()),
+                None => {}
+            }
+        }
+        config.exporters.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    }
+
+    fn rule(&mut self, key: &str, text: String) {
+        self.values.mistake(key, Wrong::Rule(text), self.mistakes);
+    }
+}
+
+/// The file that is read when none is given.
+pub const USUAL_PATH: &str = "/etc/shrike/shrike.yaml";
+
+/// The configuration where there is no file.
+pub const EMBEDDED: &str = "\
+global:
+  state_dir: ./shrike-data
+inputs:
+  - type: stdin
+exporters:
+  stdout: {}
+";

@@ -1,0 +1,41 @@
+//! The configuration: text, raw, resolved.
+//!
+//! One table of rows ([`Key`]) says for every key its path, its other spellings, what it takes, its
+//! default and its meaning. Parsing, `--set`, errors with the nearest name and the reference in
+//! `docs/configuration.md` all come from these rows; destinations bring rows of their own.
+//!
+//! [`Text`] is a file or the embedded default; [`Config::load`] reads it with the flags. All
+//! mistakes are reported at once, each with its place, and none repeats a secret.
+
+mod assemble;
+mod expand;
+mod exporter;
+mod flags;
+mod key;
+mod load;
+mod mistake;
+mod parse;
+mod read;
+mod reference;
+mod resolved;
+mod shared;
+mod table;
+mod text;
+pub mod time;
+mod value;
+
+pub use assemble::Host;
+pub use expand::{Lookup, System};
+pub use exporter::keys_of;
+pub use flags::{Flag, Flags};
+pub use key::{Default, Key, Kind, Unit};
+pub use load::{EMBEDDED, Text, USUAL_PATH};
+pub use mistake::{Error, Mistake, Mistakes, Wrong};
+pub use reference::reference;
+pub use resolved::{
+    Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
+    RouteSettings, SchemaSettings,
+};
+pub use shared::{FILTER, ROUTING, SHARED};
+pub use table::{INPUT, TOP};
+pub use text::At;

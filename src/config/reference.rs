@@ -1,0 +1,139 @@
+//! The reference of the configuration, from the tables.
+
+use std::fmt::Write as _;
+
+use super::key::size;
+use super::{Default, EMBEDDED, FILTER, INPUT, Key, Kind, ROUTING, SHARED, TOP, USUAL_PATH};
+use crate::deliver::{HOSTNAME, Vendor};
+
+/// The reference as Markdown: every key of every table, and those of these destinations.
+#[must_use]
+pub fn reference(vendors: &[&'static Vendor]) -> String {
+    let mut out = INTRODUCTION.replace("{usual}", USUAL_PATH).replace("{embedded}", EMBEDDED);
+    let mut section = "";
+    for key in TOP {
+        let step = key.path.split('.').next().unwrap_or(key.path);
+        if step != section {
+            section = step;
+            heading(&format!("## `{section}`"), &mut out);
+        }
+        row(key, &mut out);
+    }
+    heading("## Each of `inputs`", &mut out);
+    INPUT.iter().for_each(|key| row(key, &mut out));
+    out.push_str(EXPORTERS);
+    heading("### Every exporter", &mut out);
+    SHARED.iter().for_each(|key| row(key, &mut out));
+    heading("### Which events an exporter takes", &mut out);
+    FILTER.iter().for_each(|key| row(key, &mut out));
+    for vendor in vendors {
+        of_vendor(vendor, &mut out);
+    }
+    out
+}
+
+fn of_vendor(vendor: &'static Vendor, out: &mut String) {
+    let _ = write!(out, "\n### Exporter type `{}`\n\n{}.", vendor.name, vendor.about);
+    if !vendor.aliases.is_empty() {
+        let _ = write!(out, " Also {}.", ticked(vendor.aliases));
+    }
+    let formats: Vec<&str> = vendor.formats.iter().map(|format| format.word()).collect();
+    let limits = vendor.limits;
+    let _ = writeln!(
+        out,
+        " Formats: {}. A request has at most {} events and {} bytes, an event {} bytes.",
+        ticked(&formats),
+        limits.events,
+        size(u64::from(limits.body_bytes)),
+        size(u64::from(limits.event_bytes)),
+    );
+    if vendor.options.is_empty() {
+        return;
+    }
+    out.push_str(HEADS);
+    vendor.options.iter().for_each(|option| row(&Key::of(option), out));
+    if !vendor.route_keys.is_empty() {
+        row(&ROUTING, out);
+        let _ = writeln!(out, "\nRules of `routing` may override {}.", ticked(vendor.route_keys));
+    }
+}
+
+fn heading(text: &str, out: &mut String) {
+    let _ = write!(out, "\n{text}\n{HEADS}");
+}
+
+fn row(key: &Key, out: &mut String) {
+    let default = match key.default {
+        Default::Is(HOSTNAME) => "the machine's name".to_owned(),
+        Default::Is(text) => format!("`{text}`"),
+        Default::Unset(word) => word.to_owned(),
+    };
+    let mut about = key.about.to_owned();
+    let opposites: Vec<&str> = key.aliases.iter().filter_map(|it| it.strip_prefix('!')).collect();
+    let aliases: Vec<&str> =
+        key.aliases.iter().copied().filter(|alias| !alias.starts_with('!')).collect();
+    if !aliases.is_empty() {
+        let _ = write!(about, " Also {}.", ticked(&aliases));
+    }
+    if !opposites.is_empty() {
+        let _ = write!(about, " The opposite of {}.", ticked(&opposites));
+    }
+    let takes = match key.kind {
+        Kind::Text(_) => "text".to_owned(),
+        kind => kind.expected(key.path),
+    };
+    let _ = writeln!(out, "| `{}` | {takes} | {default} | {about} |", key.path);
+}
+
+fn ticked(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(", ")
+}
+
+const HEADS: &str = "\n| Key | Takes | Default | Meaning |\n|---|---|---|---|\n";
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+Made from the tables in `src/config` and `src/vendors` by `UPDATE_DOCS=1 cargo test --test \
+config`; do not edit.
+
+One YAML file: `--config FILE`, else `{usual}` where it exists, else this:
+
+```yaml
+{embedded}```
+
+- An unknown key, a wrong value and a missing reference are errors with file, line, column, key \
+path and what was expected; all of them are reported at once, and nothing starts (exit code 2). \
+`shrike check` only looks.
+- `--set KEY=VALUE` sets any key over the file, with a dotted path and a YAML value: \
+`--set log.sync_ms=5`, `--set inputs.0.path=audit.jsonl`. `--to NAME=URL` adds an exporter or \
+points one elsewhere; a plain http URL given there is permitted. `--input FILE` replaces the \
+inputs. `--log DIR` is `log.dir`.
+- Time spans are a number with a unit, `10s`, `5m`, `7d` (ms, s, m, h, d), or a whole number where \
+the key's name ends with the unit (`_ms`, `_secs`). Sizes are whole bytes or `64MiB` (kB, MB, GB, \
+KiB, MiB, GiB, TiB).
+- Relative paths lie below `global.state_dir`; those of inputs and of `global.state_dir` itself \
+are relative to the working directory.
+
+References are replaced in values, once, after the YAML is read:
+
+| Reference | Becomes |
+|---|---|
+| `${VAR}` | the environment variable; an error where it is not set |
+| `${VAR:-text}` | the same, or the text where it is not set or empty |
+| `${file:/path}` | the file's content without its last line end |
+| `${state_dir}` | `global.state_dir` |
+| `$${` | `${` itself |
+
+A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
+are never printed: not in errors, logs or `shrike status`.
+";
+
+const EXPORTERS: &str = "
+## Each of `exporters`
+
+The name is lower-case letters, digits, `_` and `-`. Its type is `type`, else the longest known \
+type that the name starts with: `splunk`, `splunk_eu`, `splunk-eu`. Two spellings of one key must \
+agree.
+";

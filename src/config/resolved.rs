@@ -1,0 +1,162 @@
+//! A whole configuration, every value of its final type.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::deliver::{OptionValue, Settings};
+use crate::event::{FieldId, Technique};
+use crate::log::LogOptions;
+use crate::transform::{Condition, FilterRules, Format};
+
+/// A configuration without mistakes, defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it was read from, for people.
+    pub origin: String,
+    /// Who and where we are.
+    pub global: Global,
+    /// What documents look like.
+    pub schema: SchemaSettings,
+    /// What is added to events.
+    pub enrichment: Enrichment,
+    /// The way through the process.
+    pub pipeline: PipelineSettings,
+    /// Bytes of unsettled batches over all exporters.
+    pub in_flight_bytes: u64,
+    /// The event log.
+    pub log: LogOptions,
+    /// Where events come from.
+    pub inputs: Vec<Input>,
+    /// Where events go, enabled ones only, sorted by name.
+    pub exporters: Vec<Exporter>,
+    /// Names of configured exporters that are switched off.
+    pub disabled: Vec<String>,
+    /// What an operator should know although it is permitted.
+    pub notes: Vec<String>,
+}
+
+/// Who and where we are.
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// Environment of events that name none.
+    pub environment: Option<String>,
+    /// Tenant of events that name none.
+    pub tenant_id: Option<String>,
+    /// Labels added to every event, those of `enrichment.tags` included.
+    pub labels: Vec<(String, String)>,
+    /// How much the process logs.
+    pub log_level: LogLevel,
+    /// How it logs; `None` is text on a terminal, else JSON.
+    pub log_format: Option<LogFormat>,
+    /// Directory for everything that outlives the process.
+    pub state_dir: PathBuf,
+    /// How long a stopping process flushes.
+    pub shutdown_timeout: Duration,
+}
+
+/// How much the process logs about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only failures.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And changes of state.
+    Info,
+    /// And a line per batch.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+/// How the process logs about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+/// What documents look like.
+#[derive(Clone, Debug)]
+pub struct SchemaSettings {
+    /// Format for destinations that prefer none.
+    pub default_format: Format,
+    /// Whether documents carry the canonical event as text.
+    pub include_raw: bool,
+    /// Whether threat indicators are written for permitted events too.
+    pub indicators_all: bool,
+    /// Fields that are written under another key.
+    pub field_mappings: Vec<(FieldId, String)>,
+    /// The version that ECS documents name.
+    pub ecs_version: String,
+}
+
+/// What is added to events.
+#[derive(Clone, Debug)]
+pub struct Enrichment {
+    /// The host's name and id.
+    pub host: bool,
+    /// The version of shrike.
+    pub product_version: bool,
+    /// ATT&CK by guard or event type.
+    pub mitre: Vec<Technique>,
+}
+
+/// The way through the process.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// Longer records are quarantined.
+    pub event_bytes_max: u64,
+    /// Events that inputs remember.
+    pub dedup_window: usize,
+    /// Directory for records that cannot be read.
+    pub quarantine_dir: PathBuf,
+    /// Its bound.
+    pub quarantine_bytes_max: u64,
+    /// Worker threads; `None` is one per core.
+    pub workers: Option<usize>,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input, to its end.
+    Stdin,
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Whether to wait for more at its end.
+        follow: bool,
+    },
+}
+
+impl Input {
+    /// Whether the input comes to an end by itself.
+    #[must_use]
+    pub const fn is_finite(&self) -> bool {
+        matches!(self, Self::Stdin | Self::File { follow: false, .. })
+    }
+}
+
+/// Where events go: a destination, what goes there, and the routes inside it.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    /// The destination and how it is served.
+    pub settings: Settings,
+    /// Which events go there.
+    pub filter: FilterRules,
+    /// What a matching event overrides; the first match holds.
+    pub routes: Vec<RouteSettings>,
+}
+
+/// One rule of an exporter's `routing`.
+#[derive(Clone, Debug)]
+pub struct RouteSettings {
+    /// Which events.
+    pub condition: Condition,
+    /// What it overrides.
+    pub options: Vec<(&'static str, OptionValue)>,
+}

@@ -1,0 +1,312 @@
+//! The table of keys that every exporter shares.
+
+use super::key::{ENCODINGS, FORMATS, key};
+use super::{Default, Key, Kind};
+use Default::{Is, Unset};
+
+/// Keys that every exporter shares.
+pub const SHARED: &[Key] = &[
+    key(
+        "type",
+        Kind::Text(64),
+        Unset("from the name"),
+        "Kind of destination; else the longest known type with which the exporter's name \
+         starts, followed by `_` or `-`.",
+    ),
+    key(
+        "enabled",
+        Kind::Bool,
+        Is("true"),
+        "false keeps the exporter configured and stopped; it does not hold the log back.",
+    ),
+    key(
+        "format",
+        Kind::Choice(FORMATS),
+        Unset("the destination's own"),
+        "Format of the documents.",
+    ),
+    key("allow_http", Kind::Bool, Is("false"), "Permits plain http to hosts other than this one."),
+    key(
+        "latency_target_ms",
+        Kind::Span(3_600_000),
+        Is("500"),
+        "Time from append to attempt that 99 of 100 events keep; batch keys that are not \
+         written follow from it.",
+    ),
+    key(
+        "batch.size",
+        Kind::Int(1, 1_000_000),
+        Unset("the destination's limit"),
+        "Events in a request at most.",
+    )
+    .also(&["batch_size", "runtime.batch_size", "bulk.flush_threshold"]),
+    key(
+        "batch.max_bytes",
+        Kind::Size(1 << 10, 1 << 30),
+        Unset("the destination's limit"),
+        "Bytes of a request's body at most, before compression.",
+    ),
+    key(
+        "batch.linger_ms",
+        Kind::Span(3_600_000),
+        Unset("a tenth of latency_target_ms, at most 10"),
+        "How long a batch waits for more events once it could be sent.",
+    ),
+    key(
+        "batch.flush_interval_ms",
+        Kind::Span(3_600_000),
+        Unset("none"),
+        "Closes a batch after this long in any case.",
+    )
+    .also(&[
+        "flush_interval_ms",
+        "runtime.flush_interval_ms",
+        "batch_timeout",
+        "bulk.flush_interval_ms",
+    ]),
+    key(
+        "batch.flush_on_severity",
+        Kind::Severity,
+        Is("critical"),
+        "An event at least this severe does not linger.",
+    ),
+    key(
+        "concurrency",
+        Kind::IntOrAuto(1, 1024),
+        Unset("two per worker; one where order matters"),
+        "Requests in flight.",
+    )
+    .also(&["bulk.concurrency"]),
+    key(
+        "lanes",
+        Kind::IntOrAuto(1, 1024),
+        Unset("the least of workers, concurrency and connections"),
+        "Workers that serve the exporter at once.",
+    ),
+    key(
+        "from",
+        Kind::Start,
+        Unset("latest; earliest where an input has an end"),
+        "Where a new exporter starts in the log.",
+    ),
+    key(
+        "lag_max_bytes",
+        Kind::Size(1 << 20, 1 << 50),
+        Unset("log.max_bytes"),
+        "How far the exporter may fall behind before `on_lag` acts.",
+    ),
+    key(
+        "on_lag",
+        Kind::Choice(&["skip", "block"]),
+        Is("skip"),
+        "`skip` gives up its oldest events, counted; `block` makes inputs wait.",
+    ),
+    key(
+        "retry.max_retries",
+        Kind::Int(0, 1000),
+        Is("3"),
+        "Attempts after the first while the destination accepts others; outages spend none.",
+    )
+    .also(&["retry_max_attempts", "bulk.max_retries", "runtime.retry.max_retries"]),
+    key(
+        "retry.initial_backoff_ms",
+        Kind::Span(3_600_000),
+        Is("1000"),
+        "The first wait, before full jitter.",
+    )
+    .also(&["retry_initial_delay", "runtime.retry.initial_backoff_ms"]),
+    key("retry.max_backoff_ms", Kind::Span(86_400_000), Is("30000"), "The longest wait.")
+        .also(&["runtime.retry.max_backoff_ms"]),
+    key(
+        "retry.backoff_multiplier",
+        Kind::Hundredths(100, 10_000),
+        Is("2.0"),
+        "Each wait is this many times the one before.",
+    )
+    .also(&["runtime.retry.backoff_multiplier"]),
+    key(
+        "retry.max_retry_after_ms",
+        Kind::Span(86_400_000),
+        Is("300000"),
+        "The longest `Retry-After` that is honoured.",
+    ),
+    key(
+        "retry.budget_percent",
+        Kind::Int(0, 100),
+        Is("20"),
+        "Retries as a share of first attempts, in percent.",
+    ),
+    key(
+        "retry.max_age",
+        Kind::SpanOrNone,
+        Is("none"),
+        "How long an event may be held before it becomes a dead letter.",
+    ),
+    key(
+        "circuit_breaker.enabled",
+        Kind::Bool,
+        Is("true"),
+        "Whether failures in a row stop the attempts for a while.",
+    ),
+    key("circuit_breaker.failure_threshold", Kind::Int(1, 1000), Is("5"), "How many."),
+    key("circuit_breaker.open_ms", Kind::Span(86_400_000), Is("30000"), "For how long."),
+    key(
+        "rate_limit.requests_per_second",
+        Kind::Int(1, 1_000_000),
+        Unset("none"),
+        "Requests a second at most.",
+    )
+    .also(&["runtime.rate_limit.requests_per_second"]),
+    key(
+        "rate_limit.burst_size",
+        Kind::Int(1, 1_000_000),
+        Unset("twice requests_per_second"),
+        "Requests at once after a quiet time.",
+    )
+    .also(&["runtime.rate_limit.burst_size"]),
+    key(
+        "rate_limit.adaptive",
+        Kind::Bool,
+        Is("true"),
+        "Halves the rate when the destination throttles, and raises it again.",
+    )
+    .also(&["runtime.rate_limit.adaptive"]),
+    key(
+        "rate_limit.min_rps",
+        Kind::Int(1, 1_000_000),
+        Is("1"),
+        "The lowest rate that this reaches, in requests a second.",
+    )
+    .also(&["runtime.rate_limit.min_rps"]),
+    key(
+        "compression",
+        Kind::Compression,
+        Unset("the destination's own"),
+        "Content encoding of request bodies; true is the destination's own, false is none.",
+    ),
+    key(
+        "compression.algorithm",
+        Kind::Choice(ENCODINGS),
+        Unset("the destination's own"),
+        "The same, where a level is given too.",
+    ),
+    key("compression.enabled", Kind::Bool, Is("true"), "false is no encoding."),
+    key(
+        "compression.level",
+        Kind::Int(1, 22),
+        Is("1"),
+        "Its level: 1 to 9 for gzip and deflate, 1 to 22 for zstd.",
+    ),
+    key(
+        "tls.insecure_skip_verify",
+        Kind::Bool,
+        Is("false"),
+        "Accepts any certificate; warned about at start and shown in status.",
+    )
+    .also(&["!tls.reject_unauthorized"]),
+    key(
+        "tls.ca_cert_path",
+        Kind::Path,
+        Unset("the system's authorities"),
+        "PEM file of the authorities to trust.",
+    )
+    .also(&["tls.ca"]),
+    key("tls.client_cert_path", Kind::Path, Unset("none"), "PEM file of our certificate chain.")
+        .also(&["tls.cert"]),
+    key("tls.client_key_path", Kind::Path, Unset("none"), "PEM file of its key.")
+        .also(&["tls.key"]),
+    key(
+        "tls.server_name",
+        Kind::Text(253),
+        Unset("the URL's host"),
+        "Name to verify in the destination's certificate.",
+    ),
+    key("tls.min_version", Kind::Choice(&["1.2", "1.3"]), Is("1.2"), "Oldest TLS version."),
+    key("timeout_ms", Kind::Span(3_600_000), Is("30000"), "How long a request may take.")
+        .also(&["connection.timeout_ms"]),
+    key(
+        "connection.connect_timeout_ms",
+        Kind::Span(3_600_000),
+        Is("5000"),
+        "How long making a connection may take, TLS included.",
+    ),
+    key(
+        "connection.keep_alive_ms",
+        Kind::Span(86_400_000),
+        Is("60000"),
+        "How long an idle connection is kept.",
+    ),
+    key(
+        "connection.max_connections",
+        Kind::Int(1, 4096),
+        Is("10"),
+        "Connections per endpoint, over all lanes.",
+    ),
+    key(
+        "connection.max_age_ms",
+        Kind::Span(86_400_000),
+        Is("300000"),
+        "How long a connection is used before a new one is made, its name resolved anew.",
+    ),
+    key(
+        "connection.http2",
+        Kind::Choice(&["auto", "h2c", "off"]),
+        Is("auto"),
+        "HTTP/2 where TLS negotiates it, without TLS, or never.",
+    ),
+    key(
+        "proxy",
+        Kind::Proxy,
+        Is("none"),
+        "Way through a proxy; `env` is HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+    ),
+    key(
+        "headers",
+        Kind::Secrets,
+        Is("{}"),
+        "Further request headers; their values are kept secret.",
+    ),
+    key(
+        "health_interval_ms",
+        Kind::Span(86_400_000),
+        Is("30000"),
+        "How often the destination is asked how it is.",
+    ),
+];
+
+/// Keys that choose the events of an exporter.
+pub const FILTER: &[Key] = &[
+    key("filter.min_severity", Kind::Severity, Is("none"), "The least severity.")
+        .also(&["min_severity"]),
+    key("filter.include_types", Kind::List, Is("[]"), "Types of events to take."),
+    key("filter.exclude_types", Kind::List, Is("[]"), "Types of events to leave out."),
+    key("filter.include_guards", Kind::List, Is("[]"), "Guards to take.").also(&["include_guards"]),
+    key("filter.exclude_guards", Kind::List, Is("[]"), "Guards to leave out.")
+        .also(&["exclude_guards"]),
+    key("filter.include_tenants", Kind::List, Is("[]"), "Tenants to take."),
+    key("filter.exclude_tenants", Kind::List, Is("[]"), "Tenants to leave out."),
+    key("filter.only_denied", Kind::Bool, Is("false"), "Only events that were denied."),
+    key(
+        "filter.min_sanitized_count",
+        Kind::Int(0, u64::MAX),
+        Is("0"),
+        "The least `metadata.velar.sanitized_count`.",
+    ),
+    key("filter.domains", Kind::List, Is("[]"), "Resource hosts to take, with subdomains."),
+    key("filter.exclude_paths", Kind::List, Is("[]"), "Beginnings of resource paths to leave out."),
+    key(
+        "filter.exclude_internal",
+        Kind::Bool,
+        Is("false"),
+        "Leaves out loopback and health-check traffic.",
+    ),
+];
+
+/// The key of an exporter's own rules, for destinations that can route.
+pub const ROUTING: Key = key(
+    "routing",
+    Kind::Routes,
+    Is("[]"),
+    "Rules of a `condition` and the keys that a matching event overrides; the first \
+         match holds.",
+);

@@ -1,0 +1,193 @@
+//! The tables: every key outside the vendors' own.
+
+use super::key::{FORMATS, key};
+use super::{Default, Key, Kind};
+use Default::{Is, Unset};
+
+/// Keys at the top of a file.
+pub const TOP: &[Key] = &[
+    key(
+        "version",
+        Kind::Version,
+        Is("1.0.0"),
+        "Version of the configuration format; the major version must be 1.",
+    ),
+    key(
+        "global.environment",
+        Kind::Text(256),
+        Unset("none"),
+        "Environment of events that name none.",
+    ),
+    key("global.tenant_id", Kind::Text(256), Unset("none"), "Tenant of events that name none."),
+    key(
+        "global.labels",
+        Kind::Texts,
+        Is("{}"),
+        "Labels added to every event; an event's own label of the same name wins.",
+    ),
+    key(
+        "global.debug",
+        Kind::Bool,
+        Is("false"),
+        "Logs at level debug, whatever `global.log.level` says.",
+    ),
+    key(
+        "global.log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        Is("info"),
+        "How much the process logs about itself on standard error.",
+    ),
+    key(
+        "global.log.format",
+        Kind::Choice(&["json", "text"]),
+        Unset("text on a terminal, else json"),
+        "How it writes that.",
+    ),
+    key(
+        "global.state_dir",
+        Kind::Path,
+        Is("/var/lib/shrike"),
+        "Directory for everything that outlives the process; `${state_dir}` in other \
+         values. Relative to the working directory.",
+    ),
+    key(
+        "global.shutdown_timeout_ms",
+        Kind::Span(3_600_000),
+        Is("30000"),
+        "How long a stopping process flushes and waits for confirmations; the rest stays \
+         in the log.",
+    ),
+    key(
+        "schema.default_format",
+        Kind::Choice(FORMATS),
+        Is("ecs"),
+        "Format for destinations that prefer none, such as `stdout`.",
+    ),
+    key(
+        "schema.include_raw",
+        Kind::Bool,
+        Is("false"),
+        "Adds the canonical event as text to documents of other formats.",
+    ),
+    key(
+        "schema.indicators",
+        Kind::Choice(&["denied", "all"]),
+        Is("denied"),
+        "Whether threat indicators are written for denied events only, or for all.",
+    ),
+    key(
+        "schema.field_mappings",
+        Kind::Mappings,
+        Is("{}"),
+        "Writes an event's field under another key: `agent.id: observer.name`.",
+    ),
+    key("schema.ecs.version", Kind::Version, Is("8.17.0"), "Version that ECS documents name."),
+    key("enrichment.host", Kind::Bool, Is("true"), "Adds the host's name and id."),
+    key("enrichment.product_version", Kind::Bool, Is("true"), "Adds the version of shrike."),
+    key(
+        "enrichment.tags",
+        Kind::Texts,
+        Is("{}"),
+        "Further labels, below those of `global.labels`.",
+    ),
+    key(
+        "enrichment.mitre",
+        Kind::Mitre,
+        Is("{}"),
+        "ATT&CK tactic and technique by guard or event type, for events that name none.",
+    ),
+    key(
+        "pipeline.max_event_bytes",
+        Kind::Size(1 << 10, 64 << 20),
+        Is("4MiB"),
+        "Longer records are quarantined.",
+    ),
+    key(
+        "pipeline.dedup_window",
+        Kind::Int(0, 1 << 24),
+        Is("65536"),
+        "Events that inputs remember in order to recognise repeats; 0 is none.",
+    ),
+    key(
+        "pipeline.quarantine.path",
+        Kind::Path,
+        Is("${state_dir}/quarantine"),
+        "Directory for records that cannot be read as events.",
+    ),
+    key(
+        "pipeline.quarantine.max_bytes",
+        Kind::Size(8 << 20, 1 << 40),
+        Is("50MiB"),
+        "Its bound; the oldest go first.",
+    ),
+    key("pipeline.workers", Kind::Int(0, 1024), Is("0"), "Worker threads; 0 is one per core."),
+    key(
+        "memory.in_flight_bytes",
+        Kind::Size(1 << 20, 64 << 30),
+        Is("48MiB"),
+        "Bytes of unsettled batches over all exporters.",
+    ),
+    key("log.dir", Kind::Path, Is("${state_dir}/log"), "Directory of the event log, mode 0700."),
+    key(
+        "log.segment_bytes",
+        Kind::Size(2 << 20, 16 << 30),
+        Is("256MiB"),
+        "Size of a segment file, a multiple of 1MiB.",
+    ),
+    key(
+        "log.sync_ms",
+        Kind::Span(60_000),
+        Is("20"),
+        "Appended events are made durable together at least this often.",
+    ),
+    key(
+        "log.sync_bytes",
+        Kind::Size(1 << 10, 1 << 30),
+        Is("4MiB"),
+        "And as soon as this much has been appended.",
+    ),
+    key(
+        "log.keep.bytes",
+        Kind::Size(1 << 20, 1 << 50),
+        Is("10GiB"),
+        "Log that is kept after every exporter has passed it.",
+    ),
+    key("log.keep.age", Kind::Span(3650 * 86_400_000), Is("7d"), "How long it is kept then."),
+    key(
+        "log.max_bytes",
+        Kind::Size(1 << 20, 1 << 50),
+        Is("50GiB"),
+        "Hard bound of the log: there `on_lag: block` exporters push back on inputs, the \
+         others skip.",
+    ),
+    key(
+        "log.io",
+        Kind::Choice(&["auto", "io_uring", "syscalls"]),
+        Is("auto"),
+        "How the log is written.",
+    ),
+    key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
+    key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
+];
+
+/// Keys of one input.
+pub const INPUT: &[Key] = &[
+    key(
+        "type",
+        Kind::Choice(&["file", "stdin"]),
+        Unset("required"),
+        "`file`, or `stdin` for standard input.",
+    ),
+    key(
+        "path",
+        Kind::Path,
+        Unset("required for file"),
+        "The file. Relative to the working directory.",
+    ),
+    key(
+        "follow",
+        Kind::Bool,
+        Is("true"),
+        "Waits for more at the end of a file; false reads it once.",
+    ),
+];

@@ -1,0 +1,138 @@
+//! A command's side of the socket.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::protocol::{ANSWER_BYTES_MAX, Answered, Asked, Outcome};
+use super::{
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
+    socket,
+};
+
+/// A connection to the running process.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the process that works in this directory, if one is running.
+    ///
+    /// # Errors
+    /// When there is a socket that cannot be used, such as another user's.
+    pub fn connect(state_dir: &Path) -> Result<Option<Self>, Error> {
+        let path = socket(state_dir);
+        match UnixStream::connect(&path) {
+            Ok(stream) => {
+                let set = stream
+                    .set_read_timeout(Some(PATIENCE))
+                    .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+                match set {
+                    Ok(()) => Ok(Some(Self { path, stream: BufReader::new(stream) })),
+                    Err(source) => Err(Error::Io { path, source }),
+                }
+            }
+            Err(error) if is_nobody(&error) => Ok(None),
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+
+    /// How the process is.
+    ///
+    /// # Errors
+    /// When the process does not answer.
+    pub fn status(&mut self) -> Result<Status, Error> {
+        match self.ask(Request::Status, &[])? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Where an exporter is, or all of them.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or the process does not answer.
+    pub fn cursors(&mut self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, Error> {
+        let exporter = exporter.map(str::to_owned);
+        match self.ask(Request::Cursors { exporter }, &[])? {
+            Answer::Cursors(cursors) => Ok(cursors),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Begins a new pass of an exporter.
+    ///
+    /// # Errors
+    /// When there is no such exporter or position, or the process does not answer.
+    pub fn rewind(&mut self, exporter: &str, to: Target) -> Result<Vec<CursorStatus>, Error> {
+        let exporter = exporter.to_owned();
+        match self.ask(Request::Rewind { exporter, to }, &[])? {
+            Answer::Cursors(cursors) => Ok(cursors),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Appends whole lines, at most [`APPEND_BYTES_MAX`] bytes, and returns once they are durable.
+    ///
+    /// # Errors
+    /// When the log cannot take them, or the process does not answer.
+    pub fn append(&mut self, lines: &[u8]) -> Result<Appended, Error> {
+        let bytes = u32::try_from(lines.len()).ok().filter(|&bytes| bytes <= APPEND_BYTES_MAX);
+        let Some(bytes) = bytes else {
+            return Err(Error::Refused(format!("more than {APPEND_BYTES_MAX} bytes in one line")));
+        };
+        match self.ask(Request::Append { bytes }, lines)? {
+            Answer::Appended(appended) => Ok(appended),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn ask(&mut self, request: Request, records: &[u8]) -> Result<Answer, Error> {
+        let line = self.exchange(request, records);
+        let line = line.map_err(|source| Error::Io { path: self.path.clone(), source })?;
+        if line.is_empty() {
+            return Err(self.problem("the process closed the connection".to_owned()));
+        }
+        let answered: Answered = match serde_json::from_slice(&line) {
+            Ok(answered) => answered,
+            Err(error) => return Err(self.problem(format!("unreadable answer: {error}"))),
+        };
+        match answered.answer {
+            Outcome::Error(text) => Err(Error::Refused(text)),
+            Outcome::Ok(_) if answered.v != VERSION => {
+                Err(self.problem(format!("protocol version {}, expected {VERSION}", answered.v)))
+            }
+            Outcome::Ok(answer) => Ok(answer),
+        }
+    }
+
+    fn exchange(&mut self, request: Request, records: &[u8]) -> io::Result<Vec<u8>> {
+        let mut asked = serde_json::to_vec(&Asked { v: VERSION, request })?;
+        asked.push(b'\n');
+        let stream = self.stream.get_mut();
+        stream.write_all(&asked)?;
+        stream.write_all(records)?;
+        let mut line = Vec::new();
+        (&mut self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut line)?;
+        Ok(line)
+    }
+
+    fn unexpected(&self) -> Error {
+        self.problem("an answer to another request".to_owned())
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Protocol { path: self.path.clone(), problem }
+    }
+}
+
+/// Whether an error means that no process listens.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// How long the process may think; a log that makes inputs wait makes `append` wait too.
+const PATIENCE: Duration = Duration::from_secs(300);

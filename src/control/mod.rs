@@ -1,0 +1,49 @@
+//! The socket through which commands talk to a running process.
+//!
+//! `state_dir/control.sock`, mode 0600. A connection carries requests one after another, each one
+//! line of JSON, each answered by one line; [`Request::Append`] is followed by the records
+//! themselves. Every line names the protocol's version, and every length is bounded.
+
+mod client;
+mod protocol;
+mod server;
+
+pub use client::Client;
+pub use protocol::{
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, InputStatus, LastError,
+    LogStatus, Rejected, Request, Status, Target, VERSION,
+};
+pub use server::{Serve, Server};
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What went wrong between a command and the running process.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket cannot be made, reached, read or written.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The other side does not speak this protocol.
+    #[error("{path}: {problem}; both sides must be the same shrike", path = .path.display())]
+    Protocol {
+        /// The socket.
+        path: PathBuf,
+        /// What was wrong with it.
+        problem: String,
+    },
+    /// The running process refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The socket of the process that works in this directory.
+#[must_use]
+pub fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}

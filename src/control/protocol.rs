@@ -1,0 +1,225 @@
+//! What goes over the socket: requests and answers, one JSON line each.
+
+use serde::{Deserialize, Serialize};
+
+/// A request with the version of its sender.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    pub(super) v: u32,
+    pub(super) request: Request,
+}
+
+/// An answer with the version of its sender.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answered {
+    pub(super) v: u32,
+    #[serde(flatten)]
+    pub(super) answer: Outcome,
+}
+
+/// Done, or why not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Ok(Answer),
+    Error(String),
+}
+
+/// What a command asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How everything is.
+    Status,
+    /// Where an exporter is; `None` is all of them.
+    Cursors {
+        /// Its name.
+        exporter: Option<String>,
+    },
+    /// Begin a new pass.
+    Rewind {
+        /// The exporter's name.
+        exporter: String,
+        /// Where the pass begins.
+        to: Target,
+    },
+    /// Append the lines that follow; answered when they are durable.
+    Append {
+        /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
+        bytes: u32,
+    },
+}
+
+/// A position in the log, as an operator gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The oldest event.
+    Earliest,
+    /// The next event.
+    Latest,
+    /// A byte position.
+    Offset(u64),
+    /// The first event received at or after this time, nanoseconds since 1970.
+    Time(u64),
+}
+
+/// What the process answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Cursors`] and [`Request::Rewind`].
+    Cursors(Vec<CursorStatus>),
+    /// To [`Request::Append`].
+    Appended(Appended),
+}
+
+/// How a running process is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of shrike.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// Since when it runs, nanoseconds since 1970.
+    pub started: u64,
+    /// The event log.
+    pub log: LogStatus,
+    /// Where events come from.
+    pub inputs: Vec<InputStatus>,
+    /// Where they go.
+    pub exporters: Vec<ExporterStatus>,
+    /// What an operator should know although it is permitted.
+    pub notes: Vec<String>,
+}
+
+/// How the event log is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Its directory.
+    pub dir: String,
+    /// How it is written: `io_uring` or `syscalls`.
+    pub io: String,
+    /// The oldest offset that is kept.
+    pub tail: u64,
+    /// Everything below is written.
+    pub written: u64,
+    /// Everything below is durable.
+    pub durable: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// How an input is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputStatus {
+    /// What it reads: a path or `stdin`.
+    pub name: String,
+    /// Records that were appended.
+    pub appended: u64,
+    /// Records that were repeats.
+    pub duplicates: u64,
+    /// Records that went to quarantine.
+    pub rejected: u64,
+    /// Whether it has come to its end.
+    pub ended: bool,
+}
+
+/// How an exporter is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExporterStatus {
+    /// Its name.
+    pub name: String,
+    /// Its kind of destination.
+    pub vendor: String,
+    /// In a word: `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
+    /// `circuit_open`.
+    pub state: String,
+    /// Which pass over the log this is.
+    pub pass: u32,
+    /// Events that are not settled.
+    pub pending: u64,
+    /// Bytes between its position and the log's end.
+    pub lag_bytes: u64,
+    /// Age of its oldest unsettled event in seconds.
+    pub lag_seconds: f64,
+    /// Events that the destination has.
+    pub delivered: u64,
+    /// Events in the dead-letter store.
+    pub dead_lettered: u64,
+    /// Events deliberately not sent.
+    pub filtered: u64,
+    /// Events given up by retention.
+    pub skipped: u64,
+    /// Records that could not be opened.
+    pub invalid: u64,
+    /// Events sent again after a failure.
+    pub retried: u64,
+    /// Requests that were sent.
+    pub requests: u64,
+    /// What went wrong last.
+    pub last_error: Option<LastError>,
+}
+
+/// What went wrong last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastError {
+    /// How long ago, in seconds.
+    pub seconds_ago: f64,
+    /// In words, scrubbed.
+    pub text: String,
+}
+
+/// Where an exporter is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorStatus {
+    /// Its name.
+    pub exporter: String,
+    /// Which pass over the log this is.
+    pub pass: u32,
+    /// Where the pass began.
+    pub start: u64,
+    /// Everything from there to here is settled.
+    pub base: u64,
+    /// Settled spans above that.
+    pub ahead: usize,
+    /// The log's end.
+    pub head: u64,
+}
+
+/// What became of appended lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Events in the log, durable.
+    pub appended: u64,
+    /// Repeats of earlier ones.
+    pub duplicates: u64,
+    /// Lines that are no events.
+    pub rejected: u64,
+    /// The first of those.
+    pub first_rejected: Vec<Rejected>,
+    /// Everything below this offset is durable.
+    pub durable: u64,
+}
+
+/// A line that is no event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Which line of the request, from 1.
+    pub line: u64,
+    /// The class of the mistake.
+    pub class: String,
+}
+
+/// Version of the protocol; both sides refuse any other.
+pub const VERSION: u32 = 1;
+/// Bytes of lines in one append request; a longer stream is several requests.
+pub const APPEND_BYTES_MAX: u32 = 8 << 20;
+/// Bytes of a request line.
+pub(super) const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of an answer line; a status of a thousand exporters fits.
+pub(super) const ANSWER_BYTES_MAX: u64 = 4 << 20;

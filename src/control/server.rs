@@ -1,0 +1,213 @@
+//! The running process's side of the socket.
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
+use super::{
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
+    socket,
+};
+
+/// What the running process does for commands; errors are sentences for the operator.
+pub trait Serve: Send + Sync + 'static {
+    /// How everything is.
+    fn status(&self) -> Status;
+
+    /// Where an exporter is, or all of them.
+    ///
+    /// # Errors
+    /// When there is no such exporter.
+    fn cursors(&self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, String>;
+
+    /// Begins a new pass of an exporter.
+    ///
+    /// # Errors
+    /// When there is no such exporter or position.
+    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String>;
+
+    /// Appends lines and returns once they are durable.
+    ///
+    /// # Errors
+    /// When the log cannot take them.
+    fn append(&self, lines: &[u8]) -> Result<Appended, String>;
+}
+
+/// The socket and its threads; dropping it removes the socket.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    inode: u64,
+    listener: Arc<UnixListener>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens in this directory; the caller holds the log's lock, so a socket that is already
+    /// there belongs to a process that is gone.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn open(state_dir: &Path, serve: Arc<dyn Serve>) -> Result<Self, Error> {
+        let path = socket(state_dir);
+        let io = |source| Error::Io { path: path.clone(), source };
+        let (listener, inode) = listen(&path).map_err(io)?;
+        let listener = Arc::new(listener);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (accepting, stopped) = (listener.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || accept(&accepting, &serve, &stopped))
+            .map_err(io)?;
+        Ok(Self { path, inode, listener, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // Linux wakes a thread that waits in accept when its socket is shut down.
+        let woken = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok();
+        let is_ours = fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode);
+        if is_ours {
+            // Nothing is lost if it stays: the next process replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+        if let (true, Some(thread)) = (woken, self.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Binds under another name, narrows the mode, then moves the socket into place: nobody can
+/// connect in between, and a dead process's socket is replaced in one step.
+fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
+    let early = path.with_extension(format!("{}", std::process::id()));
+    match fs::remove_file(&early) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&early)?;
+    fs::set_permissions(&early, Permissions::from_mode(0o600))?;
+    let inode = fs::metadata(&early)?.ino();
+    fs::rename(&early, path)?;
+    Ok((listener, inode))
+}
+
+fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+            open.fetch_sub(1, Ordering::AcqRel);
+            let busy = format!("{CONNECTIONS_MAX} commands are already connected; try again");
+            let _ = answer(&stream, Outcome::Error(busy));
+            continue;
+        }
+        let (serve, one) = (serve.clone(), open.clone());
+        let spawned = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
+            // A command that went away needs no answer.
+            let _ = converse(&stream, &*serve);
+            one.fetch_sub(1, Ordering::AcqRel);
+        });
+        if spawned.is_err() {
+            open.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Answers requests until the command closes.
+fn converse(stream: &UnixStream, serve: &dyn Serve) -> io::Result<()> {
+    stream.set_read_timeout(Some(IDLE))?;
+    stream.set_write_timeout(Some(IDLE))?;
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    let mut records = Vec::new();
+    loop {
+        line.clear();
+        (&mut reader).take(REQUEST_BYTES_MAX).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let request = match parse(&line) {
+            Ok(request) => request,
+            Err(problem) => {
+                // What follows cannot be told apart any more, so the connection ends.
+                return answer(stream, Outcome::Error(problem));
+            }
+        };
+        if let Request::Append { bytes } = request {
+            let length = usize::try_from(bytes).expect("32 bits fit");
+            records.resize(length, 0);
+            reader.read_exact(&mut records)?;
+        }
+        let outcome = match act(request, &records, serve) {
+            Ok(done) => Outcome::Ok(done),
+            Err(problem) => Outcome::Error(problem),
+        };
+        answer(stream, outcome)?;
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Request, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    if !line.ends_with(b"\n") {
+        return Err(format!("expected a line of at most {REQUEST_BYTES_MAX} bytes"));
+    }
+    // The version first: the rest of another version need not make sense here.
+    let version: Version =
+        serde_json::from_slice(line).map_err(|error| format!("no request: {error}"))?;
+    if version.v != VERSION {
+        return Err(format!("protocol version {}, expected {VERSION}", version.v));
+    }
+    let asked: Asked =
+        serde_json::from_slice(line).map_err(|error| format!("no request: {error}"))?;
+    match asked.request {
+        Request::Append { bytes } if bytes > APPEND_BYTES_MAX => {
+            Err(format!("{bytes} bytes in one request, at most {APPEND_BYTES_MAX}"))
+        }
+        request => Ok(request),
+    }
+}
+
+fn act(request: Request, records: &[u8], serve: &dyn Serve) -> Result<Answer, String> {
+    match request {
+        Request::Status => Ok(Answer::Status(serve.status())),
+        Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
+        Request::Rewind { exporter, to } => {
+            serve.rewind(&exporter, to).map(|cursor| Answer::Cursors(vec![cursor]))
+        }
+        Request::Append { .. } => serve.append(records).map(Answer::Appended),
+    }
+}
+
+fn answer(mut stream: &UnixStream, answer: Outcome) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Answered { v: VERSION, answer })?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Commands at once; people and scripts need few.
+const CONNECTIONS_MAX: usize = 16;
+/// How long a connection may be quiet within a request or between two.
+const IDLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,370 @@
+//! Calls, compiled: everything that is the same for each request is spelled once.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{
+    AckId, Call, CallBody, Credentials, Derived, Encoding, Options, Problem, Request, Secret,
+    Settings, Vendor,
+};
+use crate::transform::Format;
+
+/// What the placeholders of one exporter's (or one route's) calls stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// The vendor.
+    pub vendor: &'static Vendor,
+    /// Its own keys, a route's overrides applied.
+    pub options: &'a Options,
+    /// What [`Vendor::derive`] computed from them.
+    pub derived: &'a Derived,
+    /// The format of documents.
+    pub format: Format,
+    /// Headers that carry credentials; they win over `headers`.
+    pub credentials: &'a Credentials,
+    /// The operator's further headers.
+    pub headers: &'a [(String, Secret)],
+    /// The encoding of batch bodies.
+    pub encoding: Encoding,
+    /// How long to wait for each answer.
+    pub timeout: Duration,
+}
+
+/// Where one request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Via {
+    /// Which endpoint, by position.
+    pub endpoint: usize,
+    /// Which connection group.
+    pub group: u32,
+    /// The group's channel, for vendors that name one.
+    pub channel: Channel,
+}
+
+/// The id of a connection group, as vendors with acknowledgements want one: a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Channel([u8; 16]);
+
+/// A call with everything filled in that does not change between requests.
+#[derive(Clone, Debug)]
+pub struct CompiledCall {
+    /// The call it was compiled from, for judging its answers.
+    pub call: &'static Call,
+    method: Method,
+    path: Template,
+    headers: HeaderMap,
+    channel_headers: Vec<(HeaderName, Template)>,
+    body: Bytes,
+    timeout: Duration,
+}
+
+/// Text with the channel's places left open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Template {
+    /// Text before each place, then the text after the last.
+    pieces: Vec<String>,
+}
+
+impl<'a> Binding<'a> {
+    /// The binding of an exporter's base settings.
+    #[must_use]
+    pub fn new(settings: &'a Settings, derived: &'a Derived, credentials: &'a Credentials) -> Self {
+        Self {
+            vendor: settings.vendor,
+            options: &settings.options,
+            derived,
+            format: settings.format,
+            credentials,
+            headers: &settings.headers,
+            encoding: settings.encoding,
+            timeout: settings.connection.timeout,
+        }
+    }
+
+    /// The text that a placeholder stands for.
+    fn text(&self, name: &str) -> Option<String> {
+        let derived = self.derived.texts.iter().find(|(key, _)| *key == name);
+        derived.map(|(_, text)| text.clone()).or_else(|| self.options.text(name))
+    }
+}
+
+impl Channel {
+    /// A channel from 16 random bytes (RFC 9562, version 4).
+    #[must_use]
+    pub const fn from_random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// Reads a UUID in its usual form, in either case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let mut digits = 0;
+        for (at, c) in text.bytes().enumerate() {
+            if matches!(at, 8 | 13 | 18 | 23) {
+                if c != b'-' {
+                    return None;
+                }
+                continue;
+            }
+            let digit = char::from(c).to_digit(16)?;
+            let byte = bytes.get_mut(digits / 2)?;
+            *byte = *byte << 4 | u8::try_from(digit).ok()?;
+            digits += 1;
+        }
+        (digits == 32 && text.len() == 36).then_some(Self(bytes))
+    }
+
+    /// The channel of another connection group of the same exporter: its number is mixed into the
+    /// last four bytes, so that groups of one configured channel differ.
+    #[must_use]
+    pub fn for_group(mut self, group: u32) -> Self {
+        for (byte, number) in self.0[12..].iter_mut().zip(group.to_be_bytes()) {
+            *byte ^= number;
+        }
+        self
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl CompiledCall {
+    /// Fills in a call.
+    ///
+    /// # Errors
+    /// When the path names a text that is absent, or a header's value cannot stand in a header.
+    pub fn compile(call: &'static Call, binding: &Binding<'_>) -> Result<Self, Problem> {
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|_| problem(call.method, "is no HTTP method"))?;
+        let (media, body) = body(call, binding);
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(media) = media {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        }
+        // Batches alone are encoded; everything else is too small to gain from it.
+        if let (CallBody::Batch, Some(word)) = (call.body, binding.encoding.word()) {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(word));
+        }
+        for (name, secret) in binding.headers {
+            insert_secret(&mut headers, name, secret)?;
+        }
+        let mut channel_headers = Vec::new();
+        for &(name, template) in call.headers {
+            let Some(template) = Template::parse(template, binding, as_is) else { continue };
+            // Fixed parts are checked here, so that filling in a channel cannot fail.
+            insert(&mut headers, name, &template.fill(Channel([0; 16])))?;
+            if template.pieces.len() > 1 {
+                channel_headers.push((header_name(name)?, template));
+            }
+        }
+        for (name, secret) in binding.credentials {
+            insert_secret(&mut headers, name, secret)?;
+        }
+        let path = path(call, binding)?;
+        let timeout = binding.timeout;
+        Ok(Self { call, method, path, headers, channel_headers, body, timeout })
+    }
+
+    /// The request that carries a batch, or the counts of a window.
+    #[must_use]
+    pub fn carrying(&self, via: Via, body: Bytes) -> Request {
+        debug_assert!(matches!(self.call.body, CallBody::Batch | CallBody::Counts));
+        self.request(via, body)
+    }
+
+    /// The request that asks for these acknowledgements.
+    #[must_use]
+    pub fn asking(&self, via: Via, acks: &[AckId]) -> Request {
+        let mut body = Vec::new();
+        if let CallBody::Acks(_, write) = self.call.body {
+            write(acks, &mut body);
+        }
+        self.request(via, body.into())
+    }
+
+    /// The request of a call that brings its own body, or none.
+    #[must_use]
+    pub fn plain(&self, via: Via) -> Request {
+        self.request(via, self.body.clone())
+    }
+
+    fn request(&self, via: Via, body: Bytes) -> Request {
+        let mut headers = self.headers.clone();
+        for (name, template) in &self.channel_headers {
+            let value = HeaderValue::from_str(&template.fill(via.channel));
+            headers.insert(name, value.expect("compiling filled in a channel and it was fine"));
+        }
+        Request {
+            endpoint: via.endpoint,
+            group: via.group,
+            method: self.method.clone(),
+            path: self.path.fill(via.channel),
+            headers,
+            body,
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl Template {
+    /// Fills in all but the channel; `None` when a text is absent.
+    fn parse(template: &str, binding: &Binding<'_>, spell: fn(&str) -> String) -> Option<Self> {
+        let mut pieces = vec![String::new()];
+        let mut rest = template;
+        while let Some((before, name, after)) = placeholder(rest) {
+            let piece = pieces.last_mut().expect("it starts with one piece and only grows");
+            piece.push_str(before);
+            if name == CHANNEL {
+                pieces.push(String::new());
+            } else {
+                piece.push_str(&spell(&binding.text(name)?));
+            }
+            rest = after;
+        }
+        pieces.last_mut().expect("it starts with one piece and only grows").push_str(rest);
+        Some(Self { pieces })
+    }
+
+    fn fill(&self, channel: Channel) -> String {
+        match self.pieces.as_slice() {
+            [only] => only.clone(),
+            pieces => pieces.join(&channel.to_string()),
+        }
+    }
+
+    fn append(&mut self, text: &str) {
+        self.splice(Self { pieces: vec![text.to_owned()] });
+    }
+
+    fn splice(&mut self, other: Self) {
+        let mut others = other.pieces.into_iter();
+        if let (Some(last), Some(first)) = (self.pieces.last_mut(), others.next()) {
+            last.push_str(&first);
+        }
+        self.pieces.extend(others);
+    }
+}
+
+impl Encoding {
+    /// The word in `Content-Encoding`; none for the identity (RFC 9110, 8.4).
+    #[must_use]
+    pub const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Deflate => Some("deflate"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
+/// Spells a text for a URL: everything but unreserved characters as `%XX` (RFC 3986, 2.1).
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            spelled.push(char::from(byte));
+        } else {
+            spelled.push('%');
+            spelled.push(char::from(HEX[usize::from(byte >> 4)]));
+            spelled.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    spelled
+}
+
+/// The media type of the body, and the body where the call brings its own.
+fn body(call: &Call, binding: &Binding<'_>) -> (Option<&'static str>, Bytes) {
+    match call.body {
+        CallBody::Empty => (None, Bytes::new()),
+        CallBody::Batch => {
+            let shape = binding.vendor.shape(binding.options, binding.format);
+            (shape.map(|shape| shape.framing.content_type), Bytes::new())
+        }
+        CallBody::Counts => (binding.vendor.meter.map(|meter| meter.content_type), Bytes::new()),
+        CallBody::Acks(media, _) => (Some(media), Bytes::new()),
+        CallBody::Text(media, write) => {
+            (Some(media), write(binding.options, binding.derived).into())
+        }
+    }
+}
+
+/// Path and query; a parameter whose text is absent or empty is left out.
+fn path(call: &Call, binding: &Binding<'_>) -> Result<Template, Problem> {
+    let mut path = Template::parse(call.path, binding, percent_encoded)
+        .ok_or_else(|| problem(call.path, "names a text that is not set"))?;
+    let mut separator = "?";
+    for &(name, template) in call.query {
+        let Some(value) = Template::parse(template, binding, percent_encoded) else { continue };
+        if value.pieces == [""] {
+            continue;
+        }
+        path.append(separator);
+        path.append(name);
+        path.append("=");
+        path.splice(value);
+        separator = "&";
+    }
+    Ok(path)
+}
+
+/// The text before the first placeholder, its name, and the text after it.
+fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Problem> {
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| problem(name, "has characters that no header can carry"))?;
+    headers.insert(header_name(name)?, value);
+    Ok(())
+}
+
+/// The value is marked sensitive, so that it is neither printed nor indexed by HTTP/2.
+fn insert_secret(headers: &mut HeaderMap, name: &str, secret: &Secret) -> Result<(), Problem> {
+    let mut value = HeaderValue::from_str(secret.expose())
+        .map_err(|_| problem(name, "has characters that no header can carry"))?;
+    value.set_sensitive(true);
+    headers.insert(header_name(name)?, value);
+    Ok(())
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Problem> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| problem(name, "is no header name"))
+}
+
+fn as_is(text: &str) -> String {
+    text.to_owned()
+}
+
+fn problem(key: &str, problem: &str) -> Problem {
+    Problem { key: key.to_owned(), problem: problem.to_owned() }
+}
+
+/// The placeholder that each request fills in for itself.
+const CHANNEL: &str = "channel";
+
+/// What every request says of its sender.
+const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";

@@ -1,0 +1,262 @@
+//! Checks a line: opens it once, repairs it, maps it, recognises what came before.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::batch::{Batch, Rejected};
+use super::counts::IntakeCounts;
+use super::dialect::{Dialect, Mapped, Source};
+use super::window::{Met, Window};
+use crate::event::{
+    Class, Classes, Event, FieldId as F, Frame, Opened, Opening, Reject, content_hash, derived_id,
+    entries, renamed, repair, text_hash, values,
+};
+use crate::log::Mark;
+
+/// What lines may be, and what is remembered of them.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// Bytes of a line without its ending, at most.
+    pub line_bytes_max: usize,
+    /// Bytes of a record, at most: repaired and mapped ones may be longer than their line.
+    pub record_bytes_max: usize,
+    /// Ids that are remembered to recognise an event that comes again; 0 for none.
+    pub dedup_window: usize,
+    /// The dialects beside the canonical event, in the order in which they are asked.
+    pub dialects: &'static [&'static Dialect],
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 4 << 20,
+            record_bytes_max: 16 << 20,
+            dedup_window: 65_536,
+            dialects: &[],
+        }
+    }
+}
+
+/// Checks the lines of one door.
+#[derive(Debug)]
+pub struct Checker {
+    opening: Arc<Opening>,
+    options: CheckOptions,
+    counts: Arc<IntakeCounts>,
+    window: Option<Window>,
+    /// Keeps producers from making ids or contents that collide.
+    seed: u64,
+    arena: Vec<u8>,
+    opened: Opened,
+    mapped: Mapped,
+}
+
+/// A line on its way.
+#[derive(Clone, Copy, Debug)]
+struct Piece<'a> {
+    /// Its text, as far as it was not looked at yet.
+    text: &'a [u8],
+    /// Where the text begins in the chunk; `None` for a text of our own making.
+    at: Option<usize>,
+    frame: Frame,
+}
+
+impl Checker {
+    /// A checker with an empty window.
+    #[must_use]
+    pub fn new(opening: Arc<Opening>, options: CheckOptions, counts: Arc<IntakeCounts>) -> Self {
+        let mut arena = Vec::new();
+        opening.begin(&mut arena);
+        Self {
+            opening,
+            counts,
+            window: Window::new(options.dedup_window),
+            seed: RandomState::new().hash_one("seed"),
+            options,
+            arena,
+            opened: Opened::default(),
+            mapped: Mapped::default(),
+        }
+    }
+
+    /// Bytes of a line without its ending, at most.
+    pub(super) fn line_bytes_max(&self) -> usize {
+        self.options.line_bytes_max
+    }
+
+    /// Counts a line that never came to be checked.
+    pub(super) fn count(&self, class: Class) {
+        self.counts.class(class).add(1);
+    }
+
+    /// Checks the line at `range` of a chunk: adds its records, or its refusal, to the batch.
+    ///
+    /// `offset` is where the line begins in its source; `noted` is what reading saw of it.
+    #[inline]
+    pub(super) fn line(
+        &mut self,
+        chunk: &[u8],
+        range: Range<usize>,
+        offset: u64,
+        noted: Classes,
+        received_ns: u64,
+        out: &mut Batch,
+    ) {
+        let text = &chunk[range.clone()];
+        let frame = Frame { received_ns, repaired: noted, ..Frame::default() };
+        let piece = Piece { text, at: Some(range.start), frame };
+        let Err(reject) = self.open(&piece, out) else { return };
+        if reject.class == Class::JsonSyntax && text.trim_ascii().is_empty() {
+            self.counts.class(Class::Blank).add(1);
+            return;
+        }
+        if let Err(class) = self.again(piece, reject, out) {
+            self.counts.class(class).add(1);
+            out.rejected.push(Rejected {
+                class,
+                offset,
+                length: text.len() as u64,
+                kept: text.to_vec(),
+                sha256: None,
+            });
+        }
+    }
+
+    /// Opens a text as it is, and adds it to the batch.
+    #[inline]
+    fn open(&mut self, piece: &Piece<'_>, out: &mut Batch) -> Result<(), Reject> {
+        self.fits(piece.text)?;
+        self.opening.rewind(&mut self.arena);
+        self.opening.open_exact(&piece.frame, piece.text, &mut self.arena, &mut self.opened)?;
+        if self.window.is_none() {
+            self.add(piece, out);
+            return Ok(());
+        }
+        let event = self.event(piece);
+        let id = text_hash(event.text(F::EventId), self.seed);
+        let content = content_hash(&event, self.seed);
+        match self.meet(id, content) {
+            Met::Never => self.add(piece, out),
+            Met::Same => self.counts.class(Class::Duplicate).add(1),
+            Met::Other => return self.rename(piece, content, out),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn fits(&self, record: &[u8]) -> Result<(), Reject> {
+        let at = self.options.record_bytes_max;
+        let too_long = record.len() > at;
+        if too_long { Err(Reject { class: Class::Oversize, at, field: None }) } else { Ok(()) }
+    }
+
+    fn event<'a>(&'a self, piece: &Piece<'a>) -> Event<'a> {
+        Event { opened: &self.opened, frame: piece.frame, record: piece.text, arena: &self.arena }
+    }
+
+    #[inline]
+    fn meet(&mut self, id: u64, content: u64) -> Met {
+        self.window.as_mut().map_or(Met::Never, |window| window.meet(id, content))
+    }
+
+    /// Adds an opened text as a record.
+    #[inline]
+    fn add(&mut self, piece: &Piece<'_>, out: &mut Batch) {
+        let Frame { received_ns, mapped, repaired, .. } = piece.frame;
+        let mark = Mark { received_ns, checked: true, mapped, repaired };
+        match piece.at {
+            Some(at) => out.add_place(at..at + piece.text.len(), mark),
+            None => out.add_bytes(piece.text, mark),
+        }
+        self.counts.events.add(1);
+        self.counts.bytes.add(piece.text.len() as u64);
+        self.counts.add(self.opened.flags);
+    }
+
+    /// Gives an event whose id belongs to another one an id of its own.
+    #[cold]
+    fn rename(&mut self, piece: &Piece<'_>, content: u64, out: &mut Batch) -> Result<(), Reject> {
+        let event = self.event(piece);
+        let own_id = event.text(F::EventId);
+        let id = derived_id("security_event", own_id, piece.text);
+        let record = renamed(&event, &id);
+        self.fits(&record)?;
+        // The same line again has the same derived id and is then known.
+        if self.meet(text_hash(&id, self.seed), content) != Met::Never {
+            self.counts.class(Class::Duplicate).add(1);
+            return Ok(());
+        }
+        let mut frame = piece.frame;
+        frame.mapped = true;
+        frame.repaired.insert(Class::DuplicateId);
+        self.opened.flags.insert(Class::DuplicateId);
+        self.add(&Piece { text: &record, at: None, frame }, out);
+        Ok(())
+    }
+
+    /// What can be done for a text that does not open as it is; `Err` is the class of its refusal.
+    #[cold]
+    fn again(&mut self, piece: Piece<'_>, reject: Reject, out: &mut Batch) -> Result<(), Class> {
+        match reject.class {
+            Class::TrailingData => self.split(piece, out),
+            Class::UnknownFormat => self.map(piece, out),
+            class => {
+                let Some(repaired) = repair(piece.text, class) else { return Err(class) };
+                let mut frame = piece.frame;
+                frame.repaired = frame.repaired.union(repaired.classes);
+                let mended = Piece { text: &repaired.text, at: None, frame };
+                match self.open(&mended, out) {
+                    Ok(()) => Ok(()),
+                    // A repaired text needs no second repair, but may be several or foreign.
+                    Err(again) if may_follow_repair(again.class) => self.again(mended, again, out),
+                    Err(again) => Err(repaired.refused(again).class),
+                }
+            }
+        }
+    }
+
+    /// Several objects on one line: each is an event, and a broken remainder is refused.
+    fn split(&mut self, piece: Piece<'_>, out: &mut Batch) -> Result<(), Class> {
+        let mut frame = piece.frame;
+        frame.repaired.insert(Class::TrailingData);
+        let (values, is_whole) = values(piece.text);
+        let mut result = if is_whole { Ok(()) } else { Err(Class::JsonSyntax) };
+        for value in values {
+            let at = piece.at.map(|at| at + value.start);
+            let one = Piece { text: &piece.text[value], at, frame };
+            let opened = match self.open(&one, out) {
+                Ok(()) => Ok(()),
+                Err(reject) => self.again(one, reject, out),
+            };
+            result = result.and(opened);
+        }
+        result
+    }
+
+    /// A record of another dialect.
+    fn map(&mut self, piece: Piece<'_>, out: &mut Batch) -> Result<(), Class> {
+        let members = entries(piece.text.trim_ascii_start());
+        let dialect = self.options.dialects.iter().find(|dialect| dialect.matches(&members));
+        let dialect = dialect.ok_or(Class::UnknownFormat)?;
+        let source =
+            Source { line: piece.text, members: &members, received_ns: piece.frame.received_ns };
+        let mut mapped = std::mem::take(&mut self.mapped);
+        mapped.clear();
+        let mut result = (dialect.map)(&source, &mut mapped);
+        if result.is_ok() {
+            let frame = Frame { mapped: true, ..piece.frame };
+            for event in mapped.events() {
+                let opened = self.open(&Piece { text: event, at: None, frame }, out);
+                result = result.and(opened.map_err(|reject| reject.class));
+            }
+        }
+        self.mapped = mapped;
+        result
+    }
+}
+
+/// Whether a repaired text that was refused so may still hold events.
+fn may_follow_repair(class: Class) -> bool {
+    matches!(class, Class::TrailingData | Class::UnknownFormat)
+}

@@ -1,0 +1,80 @@
+//! Dialects: how the records of other producers are told apart and become events.
+
+use crate::event::{Class, Entry};
+
+/// One kind of foreign record. Dialects are tables: a file names the keys and the mapping.
+///
+/// Canonical events need no entry: a record is opened first, and dialects are asked only when it is
+/// none.
+#[derive(Debug)]
+pub struct Dialect {
+    /// The id, as `metadata.shrike.format` writes it.
+    pub name: &'static str,
+    /// The keys at the top that a record of this dialect has, and what they hold.
+    pub keys: &'static [(&'static str, Kind)],
+    /// Writes the events of a record: canonical JSON with `metadata.shrike` as the last member of the
+    /// metadata. It fails with the class of the refusal.
+    pub map: fn(&Source<'_>, &mut Mapped) -> Result<(), Class>,
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Any,
+    /// A string.
+    Text,
+    /// An object.
+    Object,
+}
+
+/// A foreign record.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The line without its ending; well-formed JSON.
+    pub line: &'a [u8],
+    /// Its members.
+    pub members: &'a [Entry<'a>],
+    /// When it was received, nanoseconds since 1970.
+    pub received_ns: u64,
+}
+
+/// The events that a record becomes; one record may hold many.
+#[derive(Debug, Default)]
+pub struct Mapped {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Dialect {
+    /// Whether a record with these members is of this dialect.
+    pub(super) fn matches(&self, members: &[Entry<'_>]) -> bool {
+        self.keys.iter().all(|&(key, kind)| {
+            let last = members.iter().rev().find(|member| member.is(key.as_bytes()));
+            last.and_then(|member| member.value.first()).is_some_and(|first| match kind {
+                Kind::Any => true,
+                Kind::Text => *first == b'"',
+                Kind::Object => *first == b'{',
+            })
+        })
+    }
+}
+
+impl Mapped {
+    /// Appends one event, which `write` writes.
+    pub fn event(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The events in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}

@@ -1,0 +1,271 @@
+//! Appending: many threads copy records into the group that the writer takes next.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::event::Offset;
+
+use super::engine::Wake;
+use super::error::{AppendError, Refusal};
+use super::frame::Mark;
+use super::layout::Layout;
+use super::shared::Shared;
+
+/// A door into the log, for many threads.
+///
+/// A record is copied once, into the current group. Nobody waits for the disk, unless the group
+/// is full because the disk is slower than the senders.
+#[derive(Clone, Debug)]
+pub struct Appender {
+    intake: Arc<Intake>,
+}
+
+impl Appender {
+    pub(crate) fn new(intake: Arc<Intake>) -> Self {
+        Self { intake }
+    }
+
+    /// Appends one record, and returns where it will lie.
+    ///
+    /// The record is neither readable nor durable yet when this returns. The offset is final,
+    /// unless the disk fails before the record is durable: then the record is written again
+    /// further on.
+    ///
+    /// # Errors
+    /// When the record is too long, the disk refuses, or the log is closed. Nothing was appended.
+    pub fn append(&self, record: &[u8], mark: Mark) -> Result<Offset, AppendError> {
+        self.group().append(record, mark)
+    }
+
+    /// Starts a group of appends that take the lock once.
+    ///
+    /// Nobody else appends meanwhile, so do only this.
+    #[must_use]
+    pub fn group(&self) -> Group<'_> {
+        Group { intake: &self.intake, open: Some(self.intake.lock()) }
+    }
+
+    /// Waits until the record at `after`, and all before it, are durable.
+    ///
+    /// # Errors
+    /// When the disk refuses or the log is closed before. The record may become durable later.
+    pub fn wait_durable(&self, after: Offset) -> Result<(), AppendError> {
+        self.intake.wait_durable(Offset::new(after.bytes() + 1))
+    }
+
+    /// The longest record that is taken, bytes.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> usize {
+        self.intake.record_bytes_max
+    }
+}
+
+/// Appends under one lock; the writer sees them when this is dropped, or the group is full.
+pub struct Group<'a> {
+    intake: &'a Intake,
+    /// Always there, but while waiting for room.
+    open: Option<MutexGuard<'a, Open>>,
+}
+
+impl Group<'_> {
+    /// Appends one record; as [`Appender::append`].
+    ///
+    /// # Errors
+    /// As [`Appender::append`]; earlier records of the group stay appended.
+    pub fn append(&mut self, record: &[u8], mark: Mark) -> Result<Offset, AppendError> {
+        let bytes_max = self.intake.record_bytes_max;
+        if record.len() > bytes_max {
+            return Err(AppendError::TooLarge { bytes: record.len(), bytes_max });
+        }
+        loop {
+            let open = self.open.as_mut().expect("put back after each wait");
+            if open.closed {
+                return Err(AppendError::Closed);
+            }
+            if let Some(refusal) = &open.refusal {
+                return Err(AppendError::Disk(Arc::clone(refusal)));
+            }
+            if open.layout.bytes.len() >= GROUP_BYTES_MAX {
+                self.wait_for_room();
+                continue;
+            }
+            if let Some(offset) = open.layout.push(record, mark) {
+                return Ok(offset);
+            }
+            if let Some(refusal) = &open.segment_refusal {
+                return Err(AppendError::Disk(Arc::clone(refusal)));
+            }
+            self.wait_for_room();
+        }
+    }
+
+    fn wait_for_room(&mut self) {
+        let mut open = self.open.take().expect("put back after each wait");
+        open.waiting += 1;
+        if open.writer != WriterState::Busy {
+            open.writer = WriterState::Busy;
+            self.intake.wake.wake();
+        }
+        let mut open = self.intake.room.wait(open).unwrap_or_else(PoisonError::into_inner);
+        open.waiting -= 1;
+        self.open = Some(open);
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let bytes = open.layout.bytes.len();
+        let wake = match open.writer {
+            WriterState::Idle => bytes > 0,
+            WriterState::Gathering => bytes >= GATHER_BYTES,
+            WriterState::Busy => false,
+        };
+        if wake {
+            open.writer = WriterState::Busy;
+            drop(open);
+            self.intake.wake.wake();
+        }
+    }
+}
+
+/// What appenders and the writer share.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    open: Mutex<Open>,
+    /// Signalled when the writer has taken a group, or refuses.
+    room: Condvar,
+    /// Signalled when more is durable, or the disk refuses; with `settled`.
+    settled: Condvar,
+    waits: Mutex<()>,
+    pub(crate) wake: Wake,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) record_bytes_max: usize,
+}
+
+/// The open group.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// The records, laid out.
+    pub(crate) layout: Layout,
+    /// What the writer is doing.
+    pub(crate) writer: WriterState,
+    /// Everything below shall be durable soon.
+    pub(crate) flush: Offset,
+    /// Why nothing is taken at present.
+    pub(crate) refusal: Option<Arc<Refusal>>,
+    /// Why there is no next segment at present.
+    pub(crate) segment_refusal: Option<Arc<Refusal>>,
+    /// Appenders that wait for room.
+    pub(crate) waiting: u32,
+    /// Nothing is taken any more.
+    pub(crate) closed: bool,
+    /// The writer has ended, so nothing becomes durable any more.
+    pub(crate) ended: bool,
+}
+
+/// What the writer is doing, so that appenders wake it only when that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterState {
+    /// Asleep until there is something.
+    Idle,
+    /// Asleep for a moment so that a group forms.
+    Gathering,
+    /// Awake, or woken already: it will look again before it sleeps.
+    Busy,
+}
+
+impl Intake {
+    pub(crate) fn new(layout: Layout, wake: Wake, shared: Arc<Shared>, bytes_max: usize) -> Self {
+        let open = Open {
+            layout,
+            writer: WriterState::Busy,
+            flush: Offset::ZERO,
+            refusal: None,
+            segment_refusal: None,
+            waiting: 0,
+            closed: false,
+            ended: false,
+        };
+        Self {
+            open: Mutex::new(open),
+            room: Condvar::new(),
+            settled: Condvar::new(),
+            waits: Mutex::new(()),
+            wake,
+            shared,
+            record_bytes_max: bytes_max,
+        }
+    }
+
+    /// The open group. A thread that panicked under the lock cannot have left half a frame: the
+    /// copy itself does not panic.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets appenders that wait for room look again.
+    pub(crate) fn signal_room(&self, open: &Open) {
+        if open.waiting > 0 {
+            self.room.notify_all();
+        }
+    }
+
+    /// Lets those who wait for `durable` look again.
+    pub(crate) fn signal_settled(&self) {
+        drop(self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        self.settled.notify_all();
+    }
+
+    /// Asks for everything appended so far to become durable without delay; returns its end.
+    pub(crate) fn request_flush(&self) -> Offset {
+        let mut open = self.lock();
+        let end = open.layout.next;
+        open.flush = open.flush.max(end);
+        open.writer = WriterState::Busy;
+        drop(open);
+        self.wake.wake();
+        end
+    }
+
+    /// Up to where somebody waits for the disk.
+    pub(crate) fn flush(&self) -> Offset {
+        self.lock().flush
+    }
+
+    /// Waits until everything below `end` is durable.
+    pub(crate) fn wait_durable(&self, end: Offset) -> Result<(), AppendError> {
+        loop {
+            let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.shared.control.durable() >= end {
+                return Ok(());
+            }
+            let open = self.lock();
+            if let Some(refusal) = &open.refusal {
+                return Err(AppendError::Disk(Arc::clone(refusal)));
+            }
+            let never = open.ended || (open.closed && end > open.layout.next);
+            if never {
+                return Err(AppendError::Closed);
+            }
+            drop(open);
+            drop(self.settled.wait(waits).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Takes nothing any more; what was taken is still written.
+    pub(crate) fn close(&self) {
+        let mut open = self.lock();
+        open.closed = true;
+        open.flush = open.layout.next;
+        open.writer = WriterState::Busy;
+        self.room.notify_all();
+        drop(open);
+        self.wake.wake();
+    }
+}
+
+/// A group takes at most this and one more record; two of them stay in the second-level cache.
+const GROUP_BYTES_MAX: usize = 512 << 10;
+
+/// A group of this size is worth a call, however short the time since the last one.
+pub(crate) const GATHER_BYTES: usize = 64 << 10;

@@ -1,0 +1,268 @@
+//! Cursors: the checkpoint of each exporter, one small file each, replaced as a whole.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::{Checkpoint, Counts, Gap, Offset, Span};
+
+use super::error::LogError;
+use super::frame::{crc, u32_at, u64_at};
+use super::io::{Disk, LogIo};
+use super::open::lock_file;
+use super::shared::Shared;
+
+/// The checkpoints in a log's directory, held by one process at a time.
+pub struct Cursors {
+    dir: PathBuf,
+    io: Arc<dyn LogIo>,
+    /// To keep checkpoints at or below `durable`; unknown where the log itself is not open.
+    log: Option<Arc<Shared>>,
+    /// The lease; none for reading only.
+    lease: Option<File>,
+    /// Two threads must not write the same draft.
+    saving: Mutex<()>,
+}
+
+impl Cursors {
+    /// Takes the lease over the cursors below a log's directory, without opening the log.
+    ///
+    /// # Errors
+    /// When another process holds it, or the directory cannot be made.
+    pub fn open(log_dir: &Path) -> Result<Self, LogError> {
+        Self::lease(log_dir, Arc::new(Disk), None)
+    }
+
+    /// Looks at the cursors beside whatever process holds them; saving and removing are refused.
+    #[must_use]
+    pub fn look(log_dir: &Path) -> Self {
+        let dir = log_dir.join(DIR);
+        Self { dir, io: Arc::new(Disk), log: None, lease: None, saving: Mutex::new(()) }
+    }
+
+    pub(crate) fn lease(
+        log_dir: &Path,
+        io: Arc<dyn LogIo>,
+        log: Option<Arc<Shared>>,
+    ) -> Result<Self, LogError> {
+        let dir = log_dir.join(DIR);
+        match std::fs::create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(LogError::io("create", &dir)(error));
+            }
+            _ => {}
+        }
+        io.sync_dir(log_dir).map_err(LogError::io("sync", log_dir))?;
+        let lease = Some(lock_file(&dir.join("lease"))?);
+        Ok(Self { dir, io, log, lease, saving: Mutex::new(()) })
+    }
+
+    /// The checkpoint saved under a name; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file is damaged, of a newer version, or cannot be read.
+    pub fn load(&self, name: &str) -> Result<Option<Checkpoint>, LogError> {
+        let path = self.path(name)?;
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LogError::io("read", &path)(error)),
+        };
+        parse(&bytes, &path).map(Some)
+    }
+
+    /// Saves a checkpoint durably, replacing the old one as a whole.
+    ///
+    /// # Errors
+    /// When it reaches beyond `durable`, this is not the holder, or the disk refuses; the old one
+    /// stays then.
+    pub fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        let path = self.path(name)?;
+        self.require_lease(&path)?;
+        let top = checkpoint.ahead.last().map_or(checkpoint.base, |span| span.to);
+        let top = top.max(checkpoint.base);
+        if let Some(log) = &self.log
+            && top > log.control.durable()
+        {
+            let (name, durable) = (name.to_owned(), log.control.durable());
+            return Err(LogError::PastDurable { name, base: top, durable });
+        }
+        let draft = path.with_extension("draft");
+        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_file(&draft)?;
+        let file = self.io.create(&draft, 0).map_err(LogError::io("create", &draft))?;
+        let bytes = encode(checkpoint);
+        self.io.write(&file, 0, &bytes).map_err(LogError::io("write", &draft))?;
+        self.io.sync(&file).map_err(LogError::io("sync", &draft))?;
+        self.io.rename(&draft, &path).map_err(LogError::io("rename", &draft))?;
+        self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
+    }
+
+    /// The names that have a checkpoint, sorted.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, LogError> {
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(LogError::io("list", &self.dir)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(LogError::io("list", &self.dir))?;
+            let file_name = entry.file_name();
+            let Some(stem) = file_name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else {
+                continue;
+            };
+            names.extend(unescape(stem));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Forgets a checkpoint, durably; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When this is not the holder, or the disk refuses.
+    pub fn remove(&self, name: &str) -> Result<(), LogError> {
+        let path = self.path(name)?;
+        self.require_lease(&path)?;
+        self.remove_file(&path)?;
+        self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, LogError> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(LogError::Name { name: name.to_owned() });
+        }
+        Ok(self.dir.join(format!("{}{SUFFIX}", escape(name))))
+    }
+
+    fn require_lease(&self, path: &Path) -> Result<(), LogError> {
+        match self.lease {
+            Some(_) => Ok(()),
+            None => Err(LogError::io("change", path)(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "these cursors were opened for looking only",
+            ))),
+        }
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), LogError> {
+        match self.io.unlink(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(LogError::io("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
+    let Checkpoint { pass, start, base, ahead, gaps, counts } = checkpoint;
+    let mut out = Vec::with_capacity(HEAD_BYTES + 88 + ahead.len() * 16 + gaps.len() * 24);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&pass.to_le_bytes());
+    for count in [ahead.len(), gaps.len()] {
+        let count = u32::try_from(count).expect("spans are far fewer than bytes of memory");
+        out.extend_from_slice(&count.to_le_bytes());
+    }
+    let Counts { delivered, dead_lettered, filtered, skipped, invalid } = *counts;
+    let fixed = [start.bytes(), base.bytes(), delivered, dead_lettered, filtered, skipped, invalid];
+    let spans = ahead.iter().flat_map(|span| [span.from.bytes(), span.to.bytes()]);
+    let gaps =
+        gaps.iter().flat_map(|Gap { span, events }| [span.from.bytes(), span.to.bytes(), *events]);
+    for number in fixed.into_iter().chain(spans).chain(gaps) {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    let sum = crc(&out[HEAD_BYTES..]);
+    out[CRC_AT..HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
+    out
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
+    let damaged = || LogError::Damaged {
+        path: path.to_path_buf(),
+        expected: "a checkpoint whose checksum is right",
+        advice: "delete it and set the cursor anew with `shrike cursor rewind`",
+    };
+    let body = bytes.get(HEAD_BYTES..).filter(|_| bytes.starts_with(MAGIC)).ok_or_else(damaged)?;
+    let found = u32_at(bytes, MAGIC.len());
+    if found > VERSION {
+        return Err(LogError::Version { path: path.to_path_buf(), found, known: VERSION });
+    }
+    if u32_at(bytes, CRC_AT) != crc(body) || body.len() < COUNTS_BYTES {
+        return Err(damaged());
+    }
+    let (ahead, gaps) = (u32_at(body, 4) as usize, u32_at(body, 8) as usize);
+    let numbers: Vec<u64> =
+        body[COUNTS_BYTES..].chunks_exact(8).map(|chunk| u64_at(chunk, 0)).collect();
+    if numbers.len() as u64 != 7 + ahead as u64 * 2 + gaps as u64 * 3 {
+        return Err(damaged());
+    }
+    let (fixed, rest) = numbers.split_at(7);
+    let (spans, gaps) = rest.split_at(ahead * 2);
+    let span = |from: u64, to: u64| Span { from: Offset::new(from), to: Offset::new(to) };
+    Ok(Checkpoint {
+        pass: u32_at(body, 0),
+        start: Offset::new(fixed[0]),
+        base: Offset::new(fixed[1]),
+        ahead: spans.chunks_exact(2).map(|pair| span(pair[0], pair[1])).collect(),
+        gaps: gaps
+            .chunks_exact(3)
+            .map(|gap| Gap { span: span(gap[0], gap[1]), events: gap[2] })
+            .collect(),
+        counts: Counts {
+            delivered: fixed[2],
+            dead_lettered: fixed[3],
+            filtered: fixed[4],
+            skipped: fixed[5],
+            invalid: fixed[6],
+        },
+    })
+}
+
+/// A name as a file name: all but letters, digits, `-` and `_` as `%` and two hexadecimal digits.
+fn escape(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    out
+}
+
+/// The name behind a file name; `None` for a file that is none of ours.
+fn unescape(stem: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(stem.len());
+    let mut rest = stem.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first != b'%' {
+            out.push(*first);
+            rest = tail;
+            continue;
+        }
+        let (digits, tail) = tail.split_at_checked(2)?;
+        out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(out).ok()
+}
+
+const DIR: &str = "cursors";
+const SUFFIX: &str = ".cursor";
+const NAME_BYTES_MAX: usize = 128;
+
+const MAGIC: &[u8; 8] = b"shrikecu";
+const VERSION: u32 = 1;
+const CRC_AT: usize = 12;
+/// Magic, version, checksum of the rest.
+const HEAD_BYTES: usize = 16;
+/// Pass, number of spans, number of gaps.
+const COUNTS_BYTES: usize = 12;

@@ -1,0 +1,403 @@
+//! The writer's handle: opening, publishing, retention, closing.
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::event::{Offset, Span};
+
+use super::STRIPE_BYTES;
+use super::append::{Appender, Intake};
+use super::cursors::Cursors;
+use super::engine::{DiskThread, Wake};
+use super::error::LogError;
+use super::index::State;
+use super::io::{Disk, LogIo};
+use super::layout::{Layout, Taken};
+use super::open::{self, Recovery};
+use super::prepare::Preparation;
+use super::reader::Reader;
+use super::ring::Ring;
+use super::shared::{Segment, Shared};
+use super::waker::Wakers;
+use super::writer::{Pace, Writer};
+
+/// How a log is kept; the `log:` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Where it lies. It is made, for its owner only, where it is missing.
+    pub dir: PathBuf,
+    /// How long each segment is: a multiple of the stripe, at least two.
+    pub segment_bytes: u64,
+    /// Everything is durable at the latest this long after it was written.
+    pub sync_interval: Duration,
+    /// Or as soon as this many bytes wait for it.
+    pub sync_bytes: u64,
+    /// How the disk is asked.
+    pub io: IoChoice,
+    /// What every exporter has passed is kept up to this many bytes.
+    pub keep_bytes: u64,
+    /// And up to this age.
+    pub keep_age: Duration,
+    /// The log is never longer, whoever has not passed.
+    pub bytes_max: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("log"),
+            segment_bytes: 256 << 20,
+            sync_interval: Duration::from_millis(20),
+            sync_bytes: 4 << 20,
+            io: IoChoice::Auto,
+            keep_bytes: 10 << 30,
+            keep_age: Duration::from_secs(7 * 24 * 3600),
+            bytes_max: 50 << 30,
+        }
+    }
+}
+
+/// How the disk shall be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoChoice {
+    /// As measured to be best; see `docs/decisions/log-io.md`.
+    #[default]
+    Auto,
+    /// Through io_uring, or not at all.
+    IoUring,
+    /// Through plain calls.
+    Syscalls,
+}
+
+/// How the disk is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoKind {
+    /// Through io_uring.
+    IoUring,
+    /// Through plain calls.
+    Syscalls,
+}
+
+impl fmt::Display for IoKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring => "io_uring",
+            Self::Syscalls => "syscalls",
+        })
+    }
+}
+
+/// The one writer's handle; clones share it, and the lock goes with the last one.
+#[derive(Clone, Debug)]
+pub struct Log {
+    held: Arc<Held>,
+}
+
+/// What retention took, or would take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// From the oldest offset to the one that is the oldest afterwards.
+    pub span: Span,
+    /// The events inside.
+    pub events: u64,
+    /// The segments.
+    pub segments: usize,
+}
+
+impl Log {
+    /// Opens a log for writing, repairing what a crash left.
+    ///
+    /// # Errors
+    /// When another process has it, an option is out of its range, the disk refuses, or the log is
+    /// of a newer version.
+    pub fn open(options: LogOptions) -> Result<(Self, Recovery), LogError> {
+        Self::open_on(options, Arc::new(Disk))
+    }
+
+    /// Opens a log on another disk than the real one: tests record and fail its calls.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(options: LogOptions, io: Arc<dyn LogIo>) -> Result<(Self, Recovery), LogError> {
+        check(&options)?;
+        let (wake, ring) = engine(&options, &*io)?;
+        let kind = if ring.is_some() { IoKind::IoUring } else { IoKind::Syscalls };
+        let lock = open::lock(&options.dir, &*io)?;
+        let opened = open::open(&options.dir, options.segment_bytes, &*io)?;
+        let recovery = opened.recovery;
+        let shared = Arc::new(Shared::new(
+            options.dir.clone(),
+            opened.control,
+            opened.segments,
+            Wakers::own(),
+        ));
+        let intake = Arc::new(Intake::new(
+            opened.layout,
+            wake.clone(),
+            Arc::clone(&shared),
+            Layout::record_bytes_max(options.segment_bytes),
+        ));
+        let thread_error = || LogError::io("start a thread for", &options.dir);
+        let disk = DiskThread::start(Arc::clone(&io), wake).map_err(thread_error())?;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            intake: Arc::clone(&intake),
+            io: Arc::clone(&io),
+            pace: Pace {
+                sync_interval: options.sync_interval,
+                sync_bytes: options.sync_bytes,
+                segment_bytes: options.segment_bytes,
+            },
+            disk,
+            ring,
+            current: opened.current,
+            next: opened.next,
+            taken: Taken::default(),
+            progress: 0,
+            holding: false,
+            dirty: Vec::new(),
+            dirty_since: None,
+            syncing: None,
+            rewritten_from: Offset::ZERO,
+            trouble: None,
+            preparation: Preparation::Resting,
+            taken_at: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("log-write".into())
+            .spawn(move || writer.run())
+            .map_err(thread_error())?;
+        let writer = Mutex::new(Some(thread));
+        let keep =
+            Keep { bytes: options.keep_bytes, age: options.keep_age, bytes_max: options.bytes_max };
+        let held = Held { shared, intake, io, kind, keep, writer, retaining: Mutex::new(lock) };
+        Ok((Self { held: Arc::new(held) }, recovery))
+    }
+
+    /// A door for threads that append.
+    #[must_use]
+    pub fn appender(&self) -> Appender {
+        Appender::new(Arc::clone(&self.held.intake))
+    }
+
+    /// A reader in this process.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.held.shared))
+    }
+
+    /// The exporters' cursors, which never pass `durable`.
+    ///
+    /// # Errors
+    /// When another process holds their lease, or the directory cannot be made.
+    pub fn cursors(&self) -> Result<Cursors, LogError> {
+        let shared = Arc::clone(&self.held.shared);
+        Cursors::lease(&shared.dir.clone(), Arc::clone(&self.held.io), Some(shared))
+    }
+
+    /// How the disk is asked.
+    #[must_use]
+    pub fn io(&self) -> IoKind {
+        self.held.kind
+    }
+
+    /// Readers may read everything below.
+    #[must_use]
+    pub fn written(&self) -> Offset {
+        self.held.shared.control.written()
+    }
+
+    /// A power loss takes nothing below.
+    #[must_use]
+    pub fn durable(&self) -> Offset {
+        self.held.shared.control.durable()
+    }
+
+    /// Retention took everything below.
+    #[must_use]
+    pub fn oldest(&self) -> Offset {
+        self.held.shared.control.oldest()
+    }
+
+    /// What [`Log::retain`] would take now, so that exporters can count their share before.
+    ///
+    /// # Errors
+    /// When a segment cannot be read to count its events.
+    pub fn retainable(&self, pinned: Offset) -> Result<Retained, LogError> {
+        let (retained, _segments) = self.held.plan(pinned, SystemTime::now())?;
+        Ok(retained)
+    }
+
+    /// Takes away old segments: those beyond `keep` that lie wholly below `pinned`, and, whoever
+    /// has not passed them, those beyond `bytes_max`. The segment being written always stays.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was taken by then stays taken.
+    pub fn retain(&self, pinned: Offset) -> Result<Retained, LogError> {
+        let held = &self.held;
+        let _one_at_a_time = held.retaining.lock().unwrap_or_else(PoisonError::into_inner);
+        let (retained, segments) = held.plan(pinned, SystemTime::now())?;
+        if segments.is_empty() {
+            return Ok(retained);
+        }
+        // Told first: a reader must not look for a file that is gone.
+        held.shared.control.publish_oldest(retained.span.to);
+        held.shared.remove_oldest(segments.len());
+        for segment in &segments {
+            open::remove(&held.shared.dir, segment, &*held.io)?;
+        }
+        held.io.sync_dir(&held.shared.dir).map_err(LogError::io("sync", &held.shared.dir))?;
+        Ok(retained)
+    }
+
+    /// Waits until everything appended so far is durable; returns its end.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the log is closed.
+    pub fn flush(&self) -> Result<Offset, LogError> {
+        let end = self.held.intake.request_flush();
+        self.held.intake.wait_durable(end)?;
+        Ok(end)
+    }
+
+    /// Takes no more records, makes all durable, and ends the log in order, for all clones.
+    ///
+    /// # Errors
+    /// When the disk refuses; what is not durable then may be lost with the power.
+    pub fn close(self) -> Result<(), LogError> {
+        self.held.close()
+    }
+}
+
+/// What the clones of a handle share.
+struct Held {
+    shared: Arc<Shared>,
+    intake: Arc<Intake>,
+    io: Arc<dyn LogIo>,
+    kind: IoKind,
+    keep: Keep,
+    writer: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
+    /// The directory's lock; the mutex keeps two threads from retaining at once.
+    retaining: Mutex<File>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keep {
+    bytes: u64,
+    age: Duration,
+    bytes_max: u64,
+}
+
+impl Held {
+    /// Which segments may go, oldest first.
+    fn plan(
+        &self,
+        pinned: Offset,
+        now: SystemTime,
+    ) -> Result<(Retained, Vec<Arc<Segment>>), LogError> {
+        let written = self.shared.control.written();
+        let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let segments = self.shared.segments();
+        let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let mut going = Vec::new();
+        for segment in segments {
+            let is_finished = segment.capacity_end() <= written;
+            let is_old = now_ns.saturating_sub(newest_ns(&segment)) > self.keep.age.as_nanos();
+            let is_excess = bytes > self.keep.bytes || is_old;
+            let is_passed = segment.end() <= pinned;
+            let goes = bytes > self.keep.bytes_max || (is_excess && is_passed);
+            if !is_finished || !goes {
+                break;
+            }
+            bytes -= segment.bytes;
+            going.push(segment);
+        }
+        let from = self.shared.control.oldest();
+        let Some(last) = going.last() else {
+            return Ok((Retained { span: Span { from, to: from }, ..Retained::default() }, going));
+        };
+        let after = self.shared.find(last.capacity_end());
+        let to = after.map_or(last.capacity_end(), |segment| segment.base);
+        let span = Span { from, to };
+        let events = Reader::new(Arc::clone(&self.shared)).count(span)?;
+        Ok((Retained { span, events, segments: going.len() }, going))
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        self.intake.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match writer.map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(ended)) => ended,
+            Some(Err(_panic)) => Err(LogError::Append(super::error::AppendError::Closed)),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the log did not end in order");
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}
+
+/// When the newest of a segment's records was received, nanoseconds since 1970.
+fn newest_ns(segment: &Segment) -> u128 {
+    let stripes = (0..segment.stripes.len()).map(|index| segment.stripes.load(index));
+    let known = stripes.filter(|stripe| stripe.state == State::Owned);
+    // Nothing known: not old, so only its size can make it go.
+    known.map(|stripe| u128::from(stripe.to_ns)).max().unwrap_or(u128::MAX)
+}
+
+fn check(options: &LogOptions) -> Result<(), LogError> {
+    let segment_bytes = options.segment_bytes;
+    let is_whole = segment_bytes.is_multiple_of(STRIPE_BYTES);
+    if !is_whole || !(2 * STRIPE_BYTES..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
+        let expected = format!("a multiple of {STRIPE_BYTES}, 2 MiB to 16 GiB");
+        return Err(LogError::Option { key: "segment_bytes", found: segment_bytes, expected });
+    }
+    if options.bytes_max < 2 * segment_bytes {
+        let expected = format!("at least two segments, {}", 2 * segment_bytes);
+        return Err(LogError::Option { key: "max_bytes", found: options.bytes_max, expected });
+    }
+    Ok(())
+}
+
+/// What writes, and how it is woken.
+fn engine(options: &LogOptions, io: &dyn LogIo) -> Result<(Wake, Option<Ring>), LogError> {
+    let wants_ring = match options.io {
+        IoChoice::IoUring => true,
+        IoChoice::Auto => AUTO_IS_RING && io.allows_ring(),
+        IoChoice::Syscalls => false,
+    };
+    if !wants_ring {
+        return Ok((Wake::parked(), None));
+    }
+    let error = || LogError::io("set up io_uring for", &options.dir);
+    let wake = Wake::polled().map_err(error())?;
+    match Ring::probe(&wake) {
+        Ok(ring) => Ok((wake, Some(ring))),
+        Err(probe) if options.io == IoChoice::Auto => {
+            tracing::info!(error = %probe, "no io_uring here: writing with plain calls");
+            Ok((Wake::parked(), None))
+        }
+        Err(probe) => Err(error()(probe)),
+    }
+}
+
+/// Whether io_uring is used where it works; measured in `docs/decisions/log-io.md`.
+const AUTO_IS_RING: bool = false;
+
+/// Stripes are numbered with 32 bits, and a segment is mapped whole.
+const SEGMENT_BYTES_MAX: u64 = 16 << 30;

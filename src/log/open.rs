@@ -1,0 +1,365 @@
+//! Opening a log: after an orderly end, a crash of the process, or a power loss.
+//!
+//! Within one running of the kernel everything that was shown to readers is still there, so the log
+//! goes on where it stopped. After a power loss only `durable` is promised: what was shown beyond it
+//! may be gone, and its offsets must never be used again, so the log goes on in a new segment above
+//! everything that was reserved.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+
+use crate::event::{Offset, Span};
+
+use super::STRIPE_BYTES;
+use super::control::{Control, Found};
+use super::engine::Prepared;
+use super::error::LogError;
+use super::frame::{HEAD_BYTES, HEADER_BYTES, Head, SEAL, VERSION, rest_header, stripe_end};
+use super::index::{self, State, Stripe};
+use super::io::{LogFile, LogIo};
+use super::layout::Layout;
+use super::prepare::{self, RESERVED_BYTES};
+use super::scan::{Scan, scan};
+use super::shared::{Name, Segment, index_path, list};
+use super::writer::Active;
+
+/// What opening found and did; one line for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// How the log had ended.
+    pub ended: Ended,
+    /// Where appending goes on.
+    pub resumed: Offset,
+    /// Bytes of a group that had been written in part, and are filler now.
+    pub torn_bytes: u64,
+    /// What had been shown to readers, and perhaps sent, but was lost with the power.
+    pub lost: Option<Span>,
+    /// Stripes whose index entry was missing or damaged, and was made again.
+    pub rebuilt_stripes: u64,
+    /// Stripes that hold a frame that cannot be read, among those looked at.
+    pub damaged_stripes: u64,
+}
+
+/// How a log had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// There was none.
+    New,
+    /// Closed in order.
+    Closed,
+    /// The process ended without closing it.
+    Crashed,
+    /// The machine went down while it was open.
+    PowerLost,
+    /// The control page was missing or damaged, so nobody knows.
+    Unknown,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.ended {
+            Ended::New => "new log",
+            Ended::Closed => "log closed in order",
+            Ended::Crashed => "log left open by a process that ended",
+            Ended::PowerLost => "log left open when the machine went down",
+            Ended::Unknown => "log without its control page",
+        })?;
+        write!(f, ", goes on at {}", self.resumed)?;
+        if self.torn_bytes > 0 {
+            write!(f, ", {} torn bytes became filler", self.torn_bytes)?;
+        }
+        if let Some(lost) = self.lost {
+            write!(
+                f,
+                ", {} bytes from {} on were shown but not durable, and are lost",
+                lost.bytes(),
+                lost.from
+            )?;
+        }
+        if self.rebuilt_stripes > 0 {
+            write!(f, ", index of {} stripes made again", self.rebuilt_stripes)?;
+        }
+        if self.damaged_stripes > 0 {
+            write!(f, ", {} stripes are damaged", self.damaged_stripes)?;
+        }
+        Ok(())
+    }
+}
+
+/// An open log, before its writer runs.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) control: Control,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) current: Active,
+    pub(crate) next: Option<Active>,
+    pub(crate) layout: Layout,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens the log in `dir`, which the caller has locked.
+pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Opened, LogError> {
+    let control = Control::open(dir)?;
+    let found = control.as_ref().map(Control::found);
+    let mut segments = segments(dir, io)?;
+    let ended = ended(found.as_ref(), &segments, io);
+    let scan = scan(dir, &segments, found.as_ref(), io)?;
+    // Beyond everything that any reader was ever shown.
+    let above = segments.last().map_or(Offset::ZERO, |last| last.capacity_end());
+    let above = found.map_or(above, |found| found.reserved.max(above));
+    let above = Offset::new(above.bytes().next_multiple_of(STRIPE_BYTES));
+
+    let shown = found.map_or(Offset::ZERO, |found| found.written);
+    let is_whole = scan.end >= shown && !scan.sealed;
+    let goes_on = is_whole && matches!(ended, Ended::Closed | Ended::Crashed) && scan.used > 0;
+    let (current, next, layout, resumed) = match goes_on {
+        true => resume(dir, segment_bytes, &mut segments, &scan, io)?,
+        false => begin(dir, segment_bytes, &mut segments, &scan, above, io)?,
+    };
+    let recovery = Recovery {
+        ended,
+        resumed,
+        torn_bytes: scan.torn_bytes,
+        lost: (scan.end < shown).then_some(Span { from: scan.end, to: shown }),
+        rebuilt_stripes: scan.rebuilt,
+        damaged_stripes: scan.damaged,
+    };
+    let reserved = current.segment.capacity_end().bytes() + RESERVED_BYTES;
+    let now = Found {
+        written: resumed,
+        durable: resumed,
+        oldest: segments.first().map_or(resumed, |first| first.base),
+        reserved: Offset::new(reserved).max(above),
+        closed: None,
+        boot: io.boot().unwrap_or_default(),
+    };
+    let control = match control {
+        Some(control) => control.begin(now, io).map(|()| control)?,
+        None => Control::create(dir, now, io)?,
+    };
+    Ok(Opened { control, segments, current, next, layout, recovery })
+}
+
+/// Makes the directory, for its owner only, and locks it; the file holds the lock while it lives.
+pub(crate) fn lock(dir: &Path, io: &dyn LogIo) -> Result<File, LogError> {
+    if !dir.exists() {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(dir).map_err(LogError::io("create", dir))?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            io.sync_dir(parent).map_err(LogError::io("sync", parent))?;
+        }
+    }
+    lock_file(&dir.join("lock"))
+}
+
+/// Takes an exclusive lock that ends with the process, and writes who has it.
+pub(crate) fn lock_file(path: &Path) -> Result<File, LogError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(LogError::io("open", path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // Only for the message: an unreadable holder is an unknown one.
+            let _read = file.read_to_string(&mut holder);
+            let holder = if holder.is_empty() { "unknown".into() } else { holder };
+            return Err(LogError::Locked { path: path.to_path_buf(), holder });
+        }
+        Err(error) => return Err(LogError::io("lock", path)(error.into())),
+    }
+    file.set_len(0).map_err(LogError::io("write", path))?;
+    write!(file, "{}", std::process::id()).map_err(LogError::io("write", path))?;
+    Ok(file)
+}
+
+/// The segments that are there, their heads checked.
+fn segments(dir: &Path, io: &dyn LogIo) -> Result<Vec<Arc<Segment>>, LogError> {
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    for name in list(dir)? {
+        let segment = Segment::new(dir, name);
+        let path = &segment.path;
+        if name.bytes < STRIPE_BYTES {
+            // Its making was cut short; nothing was ever written into it.
+            io.unlink(path).map_err(LogError::io("remove", path))?;
+            continue;
+        }
+        let mut bytes = [0; HEAD_BYTES];
+        let file = File::open(path).map_err(LogError::io("open", path))?;
+        file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
+        // A head that cannot be read is damage like any other, or nothing was written yet.
+        if let Some(head) = Head::read(&bytes, name.base)
+            && head.version > VERSION
+        {
+            let (path, found) = (path.clone(), head.version);
+            return Err(LogError::Version { path, found, known: VERSION });
+        }
+        if segments.last().is_some_and(|last| last.capacity_end() > name.base) {
+            return Err(LogError::Damaged {
+                path: path.clone(),
+                expected: "offsets above those of the segment before it",
+                advice: "move away the file that does not belong into this directory",
+            });
+        }
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
+}
+
+fn ended(found: Option<&Found>, segments: &[Arc<Segment>], io: &dyn LogIo) -> Ended {
+    let Some(found) = found else {
+        return if segments.is_empty() { Ended::New } else { Ended::Unknown };
+    };
+    if found.closed == Some(found.written) && found.durable == found.written {
+        return Ended::Closed;
+    }
+    match io.boot() {
+        Some(boot) if boot == found.boot => Ended::Crashed,
+        _ => Ended::PowerLost,
+    }
+}
+
+type Begun = (Active, Option<Active>, Layout, Offset);
+
+/// Goes on right behind the last frame.
+fn resume(
+    dir: &Path,
+    segment_bytes: u64,
+    segments: &mut Vec<Arc<Segment>>,
+    scan: &Scan,
+    io: &dyn LogIo,
+) -> Result<Begun, LogError> {
+    let segment = Arc::clone(&segments[scan.used - 1]);
+    let current = reopen(dir, segment, io)?;
+    // What was found beyond `durable` is in the page cache only.
+    io.sync(&current.file).map_err(LogError::io("sync", &current.segment.path))?;
+    let next = match segments.get(scan.used) {
+        Some(spare) if spare.base == current.segment.capacity_end() => {
+            Some(reopen(dir, Arc::clone(spare), io)?)
+        }
+        _ => None,
+    };
+    let keep = scan.used + usize::from(next.is_some());
+    remove_unused(dir, segments, keep, io)?;
+    let mut layout = Layout::new(scan.end, current.segment.capacity_end(), segment_bytes);
+    layout.stripe = scan.stripe;
+    layout.spare = next.is_some();
+    if scan.stripe.state == State::Continued {
+        // The filler behind a long record was cut off; nothing else may follow it there.
+        layout.fill();
+    }
+    // Torn bytes stay until they are overwritten: nobody reads beyond `written`.
+    Ok((current, next, layout, scan.end))
+}
+
+/// Goes on in a new segment above all offsets that were ever shown.
+fn begin(
+    dir: &Path,
+    segment_bytes: u64,
+    segments: &mut Vec<Arc<Segment>>,
+    scan: &Scan,
+    above: Offset,
+    io: &dyn LogIo,
+) -> Result<Begun, LogError> {
+    if scan.used > 0 {
+        let last = reopen(dir, Arc::clone(&segments[scan.used - 1]), io)?;
+        seal(&last, scan, io)?;
+    }
+    let name = Name { base: above, bytes: segment_bytes };
+    let prepared = prepare::create(dir, io, name).map_err(|refusal| LogError::Io {
+        action: refusal.action,
+        path: refusal.path,
+        source: refusal.source,
+    })?;
+    remove_unused(dir, segments, scan.used, io)?;
+    let Prepared { name, file, index } = prepared;
+    let segment = Arc::new(Segment::new(dir, name));
+    segments.push(Arc::clone(&segment));
+    let mut layout = Layout::new(above, above, segment_bytes);
+    layout.jump(above);
+    Ok((Active { segment, file, index }, None, layout, above))
+}
+
+/// Ends a segment at its last whole frame: what follows becomes filler.
+fn seal(last: &Active, scan: &Scan, io: &dyn LogIo) -> Result<(), LogError> {
+    let segment = &last.segment;
+    let path = &segment.path;
+    let mut end = scan.end;
+    if stripe_end(end).bytes() - end.bytes() < HEADER_BYTES as u64 {
+        // Too little room for a header: that rest is filler by itself.
+        end = stripe_end(end);
+    }
+    if end < segment.capacity_end() {
+        let position = end.bytes() - segment.base.bytes();
+        let write = io.write(&last.file, position, &rest_header(SEAL, end));
+        write.map_err(LogError::io("write", path))?;
+        segment.seal(end);
+        // Entries of stripes that are not there any more must not count.
+        let tail = segment.stripe_index(end);
+        segment.stripes.store(tail, scan.stripe);
+        for stripe in tail + 1..segment.stripes.len() {
+            segment.stripes.store(stripe, Stripe::default());
+        }
+    }
+    write_index(last, io)?;
+    io.sync(&last.file).map_err(LogError::io("sync", path))
+}
+
+/// Writes all entries of an index, those of unknown stripes as zeros.
+pub(crate) fn write_index(active: &Active, io: &dyn LogIo) -> Result<(), LogError> {
+    let segment = &active.segment;
+    let bytes: Vec<u8> = (0..segment.stripes.len())
+        .flat_map(|at| index::entry(segment.base, at, &segment.stripes.load(at)).1)
+        .collect();
+    let path = &active.index.path;
+    io.write(&active.index, 0, &bytes).map_err(LogError::io("write", path))
+}
+
+/// Opens the files of a segment for writing.
+pub(crate) fn reopen(
+    dir: &Path,
+    segment: Arc<Segment>,
+    io: &dyn LogIo,
+) -> Result<Active, LogError> {
+    let file = LogFile::open(&segment.path).map_err(LogError::io("open", &segment.path))?;
+    let path = index_path(dir, segment.base);
+    let index = index::create(&path, io).map_err(LogError::io("open", &path))?;
+    Ok(Active { segment, file: Arc::new(file), index: Arc::new(index) })
+}
+
+/// Removes segments that were made ahead and hold nothing.
+fn remove_unused(
+    dir: &Path,
+    segments: &mut Vec<Arc<Segment>>,
+    keep: usize,
+    io: &dyn LogIo,
+) -> Result<(), LogError> {
+    for segment in segments.drain(keep..) {
+        remove(dir, &segment, io)?;
+    }
+    Ok(())
+}
+
+/// Removes a segment and its index.
+pub(crate) fn remove(dir: &Path, segment: &Segment, io: &dyn LogIo) -> Result<(), LogError> {
+    for path in [index_path(dir, segment.base), segment.path.clone()] {
+        match io.unlink(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LogError::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

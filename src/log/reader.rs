@@ -1,0 +1,477 @@
+//! Reading: blocks of checked records straight from the page cache, counts, times.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::event::{Offset, Span};
+
+use super::STRIPE_BYTES;
+use super::block::{RawBlock, RawRecord, Read};
+use super::control::Control;
+use super::error::LogError;
+use super::frame::{HEADER_BYTES, Parsed, Window, starts_stripe, stripe_end, stripe_start};
+use super::index::State;
+use super::shared::{Segment, Shared};
+use super::waker::{Waker, Wakers};
+
+/// Reads the log, on any thread and in any process; a clone is another reader.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    /// The segment of the last read.
+    segment: Option<Arc<Segment>>,
+    /// What was answered as cold: the same offset is not again.
+    cold: Option<Offset>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, segment: None, cold: None }
+    }
+
+    /// Opens a log for reading only, beside whatever process writes it; takes no lock.
+    ///
+    /// # Errors
+    /// When there is no log, it is of a newer version, or the files may not be read and its control
+    /// page not be written (it holds the flag that asks for a wake-up).
+    pub fn open_dir(dir: &Path) -> Result<Self, LogError> {
+        let control = Control::open(dir)?.ok_or_else(|| LogError::Damaged {
+            path: dir.join(super::control::NAME),
+            expected: "the control page of a log",
+            advice: "open the log for writing once, as `shrike run` does: it rebuilds the page",
+        })?;
+        let dir = dir.to_path_buf();
+        let shared = Shared::new(dir, control, Vec::new(), Wakers::foreign());
+        shared.refresh()?;
+        Ok(Self::new(Arc::new(shared)))
+    }
+
+    /// Everything below can be read.
+    #[must_use]
+    pub fn written(&self) -> Offset {
+        self.shared.control.written()
+    }
+
+    /// Everything below survives a power loss.
+    #[must_use]
+    pub fn durable(&self) -> Offset {
+        self.shared.control.durable()
+    }
+
+    /// Everything below is gone.
+    #[must_use]
+    pub fn oldest(&self) -> Offset {
+        self.shared.control.oldest()
+    }
+
+    /// Makes a waker for this log.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor or thread left.
+    pub fn waker(&self) -> Result<Waker, LogError> {
+        Waker::new(Arc::clone(&self.shared))
+    }
+
+    /// Reads records that start in `from..until`, at most `bytes_max` bytes, but at least one.
+    ///
+    /// `from` is where a record or a stripe starts. A block never crosses the end of a stripe,
+    /// unless it is one record that owns several; then its span ends where that record's stripes
+    /// end. A stripe that such a record owns, but does not start in, reads as a block without
+    /// records, so every stripe can be read by itself.
+    ///
+    /// # Errors
+    /// When a segment cannot be opened or mapped. Damage on the disk is no error, but an answer.
+    pub fn read(
+        &mut self,
+        from: Offset,
+        until: Offset,
+        bytes_max: usize,
+    ) -> Result<Read, LogError> {
+        let written = self.written();
+        let until = until.min(written);
+        if from < self.oldest() {
+            return Ok(Read::Gone { oldest: self.oldest() });
+        }
+        if from >= until {
+            return Ok(Read::End);
+        }
+        let Some(segment) = self.find(from)? else { return Ok(Read::End) };
+        let to = self.hole_end(&segment, from, written);
+        if to > from {
+            let span = Span { from, to: to.min(until) };
+            return Ok(Read::Block(RawBlock::new(segment, span, 0, Vec::new())));
+        }
+        let bounds = Bounds {
+            from,
+            stop: until.min(stripe_end(from)).min(segment.end()),
+            limit: written.min(segment.end()),
+            bytes_max: bytes_max.max(1) as u64,
+        };
+        match segment.mapping() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && from < self.oldest() => {
+                return Ok(Read::Gone { oldest: self.oldest() });
+            }
+            Err(error) => return Err(LogError::io("map", &segment.path)(error)),
+        }
+        if let Some(span) = self.cold_span(&segment, bounds) {
+            self.cold = Some(from);
+            return Ok(Read::Cold(span));
+        }
+        self.cold = None;
+        Ok(self.block(segment, bounds))
+    }
+
+    /// Brings a span into memory, waiting for the disk; for a thread that may wait.
+    ///
+    /// # Errors
+    /// When the disk cannot read it. Reading again then tells what is damaged.
+    pub fn warm(&self, span: Span) -> Result<(), LogError> {
+        for segment in self.shared.segments() {
+            let from = span.from.max(segment.base);
+            let to = span.to.min(segment.end());
+            if from >= to {
+                continue;
+            }
+            let mapping = segment.mapping().map_err(LogError::io("map", &segment.path))?;
+            let (start, end) = (segment.position(from), segment.position(to));
+            match mapping.populate(start, end - start) {
+                // Kernels before 5.14: reading fills the same page cache.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    read_through(&segment, start, end)
+                }
+                populated => populated,
+            }
+            .map_err(LogError::io("read", &segment.path))?;
+        }
+        Ok(())
+    }
+
+    /// The events that start in the span, exactly; from the index for whole stripes.
+    ///
+    /// Parts of the span that are gone or not yet written count nothing. Events of a damaged
+    /// stripe count where its damage begins, as [`Read::Damaged`] says them.
+    ///
+    /// # Errors
+    /// When a segment cannot be mapped.
+    pub fn count(&self, span: Span) -> Result<u64, LogError> {
+        let span = self.clip(span)?;
+        let mut events = 0;
+        for segment in self.shared.segments() {
+            let mut at = span.from.max(segment.base);
+            let to = span.to.min(segment.end());
+            while at < to {
+                let end = stripe_end(at);
+                let stripe = segment.stripes.load(segment.stripe_index(at));
+                let whole = starts_stripe(at) && end <= span.to && stripe.state != State::Unknown;
+                events += match whole {
+                    true => u64::from(stripe.events),
+                    false => self.count_part(&segment, Span { from: at, to: to.min(end) })?,
+                };
+                at = end;
+            }
+        }
+        Ok(events)
+    }
+
+    /// The first record received at or after this time, nanoseconds since 1970; `written` if none.
+    ///
+    /// # Errors
+    /// When a segment cannot be mapped.
+    pub fn seek_time(&self, received_ns: u64) -> Result<Offset, LogError> {
+        let span = self.clip(Span { from: Offset::ZERO, to: self.written() })?;
+        for segment in self.shared.segments() {
+            let mut at = span.from.max(segment.base);
+            let to = span.to.min(segment.end());
+            while at < to {
+                let stripe = segment.stripes.load(segment.stripe_index(at));
+                let may_hold = stripe.to_ns >= received_ns && stripe.events > 0;
+                let found = match may_hold || stripe.state == State::Unknown {
+                    true => self.seek_in(&segment, at, |frame| frame.received_ns >= received_ns)?,
+                    false => None,
+                };
+                if let Some(offset) = found {
+                    return Ok(offset);
+                }
+                at = stripe_end(at);
+            }
+        }
+        Ok(span.to)
+    }
+
+    /// The first record at or after an offset that people gave; `written` if none.
+    ///
+    /// # Errors
+    /// When a segment cannot be mapped.
+    pub fn align(&self, offset: Offset) -> Result<Offset, LogError> {
+        let span = self.clip(Span { from: offset, to: self.written() })?;
+        for segment in self.shared.segments() {
+            let mut at = span.from.max(segment.base);
+            let to = span.to.min(segment.end());
+            while at < to {
+                if let Some(found) = self.seek_in(&segment, at, |frame| frame.offset >= at)? {
+                    return Ok(found);
+                }
+                at = stripe_end(at);
+            }
+        }
+        Ok(span.to)
+    }
+
+    /// Appends the raw bytes of a span as they lie there, for quarantine.
+    ///
+    /// # Errors
+    /// When a segment cannot be mapped.
+    pub fn copy_raw(&self, span: Span, out: &mut Vec<u8>) -> Result<(), LogError> {
+        for segment in self.shared.segments() {
+            let from = span.from.max(segment.base);
+            let to = span.to.min(segment.capacity_end());
+            if from < to {
+                let mapping = segment.mapping().map_err(LogError::io("map", &segment.path))?;
+                let (start, end) = (segment.position(from), segment.position(to));
+                out.extend_from_slice(&mapping.bytes()[start..end]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one read may look at.
+#[derive(Clone, Copy)]
+struct Bounds {
+    from: Offset,
+    /// No record at or above is taken.
+    stop: Offset,
+    /// No byte at or above is looked at.
+    limit: Offset,
+    bytes_max: u64,
+}
+
+impl Reader {
+    /// The segment that holds `from`, or the next one above.
+    fn find(&mut self, from: Offset) -> Result<Option<Arc<Segment>>, LogError> {
+        if let Some(segment) = &self.segment
+            && segment.base <= from
+            && from < segment.capacity_end()
+        {
+            return Ok(Some(Arc::clone(segment)));
+        }
+        let mut found = self.shared.find(from);
+        let incomplete = found.as_ref().is_none_or(|segment| segment.base > from);
+        if self.shared.foreign && incomplete {
+            self.shared.refresh()?;
+            found = self.shared.find(from);
+        }
+        self.segment.clone_from(&found);
+        Ok(found)
+    }
+
+    /// Where reading goes on when no frame can start at `from`; `from` itself otherwise.
+    fn hole_end(&self, segment: &Segment, from: Offset, written: Offset) -> Offset {
+        if from < segment.base {
+            return segment.base;
+        }
+        if from >= segment.end() {
+            return self.next_base(segment, written);
+        }
+        let stripe = segment.stripes.load(segment.stripe_index(from));
+        if starts_stripe(from) && stripe.state == State::Continued {
+            return stripe_end(from);
+        }
+        from
+    }
+
+    /// Where the segment after this one starts.
+    fn next_base(&self, segment: &Segment, written: Offset) -> Offset {
+        let next = self.shared.find(segment.capacity_end());
+        next.map_or(written, |next| next.base.min(written))
+    }
+
+    /// What has to be read from the disk first.
+    fn cold_span(&self, segment: &Segment, bounds: Bounds) -> Option<Span> {
+        if self.cold == Some(bounds.from) {
+            return None;
+        }
+        let mapping = segment.mapping().ok()?;
+        let start = segment.position(bounds.from);
+        let wanted = bounds.bytes_max.min(bounds.stop.bytes() - bounds.from.bytes());
+        let len = usize::try_from(wanted).expect("at most a stripe");
+        if !mapping.resident(start, len) {
+            return Some(Span { from: bounds.from, to: bounds.stop });
+        }
+        // One record that owns stripes is checked as a whole.
+        let header =
+            &mapping.bytes()[start..(start + HEADER_BYTES).min(segment.position(bounds.limit))];
+        let bytes = Parsed::claimed_bytes(header, bounds.from)?;
+        let end = Offset::new(bounds.from.bytes().saturating_add(bytes)).min(bounds.limit);
+        let len = usize::try_from(end.bytes() - bounds.from.bytes()).expect("64-bit addresses");
+        let cold = end > bounds.stop && !mapping.resident(start, len);
+        cold.then_some(Span { from: bounds.from, to: end })
+    }
+
+    /// Checks records until a bound is reached.
+    fn block(&self, segment: Arc<Segment>, bounds: Bounds) -> Read {
+        let window = window(&segment, bounds.limit);
+        let mut records: Vec<RawRecord> = Vec::with_capacity(RECORDS_USUAL);
+        let origin = segment.position(bounds.from);
+        let (mut at, mut end) = (bounds.from, origin);
+        while at < bounds.stop {
+            match Parsed::parse(window, at) {
+                Parsed::Record { frame, start, len, next, .. } => {
+                    let is_over = next.bytes() - bounds.from.bytes() > bounds.bytes_max;
+                    if is_over && !records.is_empty() {
+                        break;
+                    }
+                    let start_in = u32::try_from(start - origin).expect("bounded by a stripe");
+                    let len_in = u32::try_from(len).expect("a frame's length has 32 bits");
+                    records.push(RawRecord { frame, start: start_in, len: len_in, next });
+                    (at, end) = (next, start + len);
+                }
+                Parsed::Filler { next } => {
+                    at = next.min(bounds.limit.max(at));
+                    skip_to(&mut records, at);
+                    if next > at {
+                        break;
+                    }
+                }
+                Parsed::Seal => {
+                    at = self.next_base(&segment, bounds.limit.max(self.written()));
+                    skip_to(&mut records, at);
+                }
+                Parsed::Bad if records.is_empty() => return self.damaged(&segment, bounds, at),
+                Parsed::Bad => break,
+            }
+        }
+        let span = Span { from: bounds.from, to: at };
+        Read::Block(RawBlock::new(segment, span, end - origin, records))
+    }
+
+    fn damaged(&self, segment: &Segment, bounds: Bounds, at: Offset) -> Read {
+        let to = stripe_end(at).min(bounds.limit);
+        let stripe = segment.stripes.load(segment.stripe_index(at));
+        let is_known = stripe.state == State::Owned && to == stripe_end(at);
+        let events = is_known.then(|| {
+            let mut good = 0;
+            self.walk(segment, at, |_, _| {
+                good += 1;
+                ControlFlow::Continue(())
+            });
+            u64::from(stripe.events).saturating_sub(good)
+        });
+        Read::Damaged { span: Span { from: bounds.from, to }, events }
+    }
+
+    /// Counts the events that start in a part of one stripe.
+    fn count_part(&self, segment: &Segment, part: Span) -> Result<u64, LogError> {
+        segment.mapping().map_err(LogError::io("map", &segment.path))?;
+        let (mut inside, mut good) = (0_u64, 0_u64);
+        let stop = self.walk(segment, part.from, |offset, _| {
+            good += 1;
+            inside += u64::from(offset >= part.from && offset < part.to);
+            ControlFlow::Continue(())
+        });
+        if let Some(bad) = stop
+            && bad >= part.from
+            && bad < part.to
+        {
+            let stripe = segment.stripes.load(segment.stripe_index(part.from));
+            inside += u64::from(stripe.events).saturating_sub(good);
+        }
+        Ok(inside)
+    }
+
+    /// The first record of the stripe at or after `at` that is wanted.
+    fn seek_in(
+        &self,
+        segment: &Segment,
+        at: Offset,
+        wanted: impl Fn(&crate::event::Frame) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
+        segment.mapping().map_err(LogError::io("map", &segment.path))?;
+        let mut found = None;
+        self.walk(segment, at, |offset, frame| {
+            if offset >= at && wanted(frame) {
+                found = Some(offset);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(found)
+    }
+
+    /// Visits the records of the stripe that holds `at`; returns where a bad frame ended it.
+    fn walk(
+        &self,
+        segment: &Segment,
+        at: Offset,
+        mut visit: impl FnMut(Offset, &crate::event::Frame) -> ControlFlow<()>,
+    ) -> Option<Offset> {
+        let stripe = segment.stripes.load(segment.stripe_index(at));
+        if stripe.state == State::Continued || segment.mapping().is_err() {
+            return None;
+        }
+        let window = window(segment, self.written().min(segment.end()));
+        let mut next = stripe_start(at);
+        let stop = stripe_end(at).min(self.written()).min(segment.end());
+        while next < stop {
+            match Parsed::parse(window, next) {
+                Parsed::Record { frame, next: after, .. } => {
+                    if visit(next, &frame).is_break() {
+                        return None;
+                    }
+                    next = after;
+                }
+                Parsed::Filler { next: after } => next = after,
+                Parsed::Seal => return None,
+                Parsed::Bad => return Some(next),
+            }
+        }
+        None
+    }
+
+    /// Cuts a span to what can be read, and looks at the directory again where others write.
+    fn clip(&self, span: Span) -> Result<Span, LogError> {
+        if self.shared.foreign {
+            self.shared.refresh()?;
+            for segment in self.shared.segments() {
+                segment.refresh_index(&self.shared.dir);
+            }
+        }
+        Ok(Span { from: span.from.max(self.oldest()), to: span.to.min(self.written()) })
+    }
+}
+
+/// The segment's bytes below `limit`. The caller has seen that it can be mapped.
+fn window(segment: &Segment, limit: Offset) -> Window<'_> {
+    let bytes = segment.mapping().map_or(&[][..], super::segment::Mapping::bytes);
+    let end = segment.position(limit.max(segment.base)).min(bytes.len());
+    Window { base: segment.base, bytes: &bytes[..end] }
+}
+
+/// Lets the last record point past filler.
+fn skip_to(records: &mut [RawRecord], at: Offset) {
+    if let Some(record) = records.last_mut() {
+        record.next = at;
+    }
+}
+
+/// Reads a part of the file, which leaves it in the page cache.
+fn read_through(segment: &Segment, start: usize, end: usize) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::open(&segment.path)?;
+    let mut buffer = vec![0; (STRIPE_BYTES as usize / 4).min(end - start)];
+    let mut at = start;
+    while at < end {
+        let n = file.read_at(&mut buffer, at as u64)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at += n;
+    }
+    Ok(())
+}
+
+/// Records that usually fit a block of 256 KiB, for one allocation per block.
+const RECORDS_USUAL: usize = 256;

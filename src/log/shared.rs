@@ -1,0 +1,209 @@
+//! What the writer and the readers share: the control page and the list of segments.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use crate::event::Offset;
+
+use super::STRIPE_BYTES;
+use super::control::Control;
+use super::error::LogError;
+use super::index::{self, Stripes};
+use super::segment::Mapping;
+use super::waker::Wakers;
+
+/// One log, as this process sees it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// The published offsets.
+    pub(crate) control: Arc<Control>,
+    /// Who wants to be woken.
+    pub(crate) wakers: Arc<Wakers>,
+    /// Ascending by base, never overlapping.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// Whether the writer is another process, so that segments come and go by themselves.
+    pub(crate) foreign: bool,
+}
+
+/// One segment's file, known by its name.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Where it starts.
+    pub(crate) base: Offset,
+    /// How long it is.
+    pub(crate) bytes: u64,
+    /// Its name.
+    pub(crate) path: PathBuf,
+    /// What lies in its stripes.
+    pub(crate) stripes: Stripes,
+    /// Where its frames end; its length until it is sealed before that.
+    end: AtomicU64,
+    /// Mapped when it is first read.
+    mapping: OnceLock<Mapping>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        dir: PathBuf,
+        control: Control,
+        segments: Vec<Arc<Segment>>,
+        wakers: Wakers,
+    ) -> Self {
+        let foreign = wakers.are_foreign();
+        let (control, wakers) = (Arc::new(control), Arc::new(wakers));
+        Self { dir, control, wakers, segments: RwLock::new(segments), foreign }
+    }
+
+    /// The segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds the newest segment.
+    pub(crate) fn push(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(segments.last().is_none_or(|last| last.capacity_end() <= segment.base));
+        segments.push(segment);
+    }
+
+    /// Takes the oldest `count` segments off the list.
+    pub(crate) fn remove_oldest(&self, count: usize) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).drain(..count);
+    }
+
+    /// The segment that holds `at`, else the first one after it.
+    pub(crate) fn find(&self, at: Offset) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let index = segments.partition_point(|segment| segment.capacity_end() <= at);
+        segments.get(index).cloned()
+    }
+
+    /// Looks at the directory again; for readers of other processes.
+    pub(crate) fn refresh(&self) -> Result<(), LogError> {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(&mut *segments);
+        for name in list(&self.dir)? {
+            let old = known.iter().find(|segment| segment.base == name.base);
+            segments.push(match old {
+                Some(segment) => Arc::clone(segment),
+                None => Arc::new(Segment::new(&self.dir, name)),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.wakers.end(&self.control);
+    }
+}
+
+/// What a directory says of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// Where it starts.
+    pub(crate) base: Offset,
+    /// The file's length.
+    pub(crate) bytes: u64,
+}
+
+impl Segment {
+    /// A segment that ends where its file ends.
+    pub(crate) fn new(dir: &Path, name: Name) -> Self {
+        Self {
+            base: name.base,
+            bytes: name.bytes,
+            path: segment_path(dir, name.base),
+            stripes: Stripes::new(name.bytes),
+            end: AtomicU64::new(name.base.bytes() + name.bytes),
+            mapping: OnceLock::new(),
+        }
+    }
+
+    /// Where its file ends.
+    pub(crate) fn capacity_end(&self) -> Offset {
+        Offset::new(self.base.bytes() + self.bytes)
+    }
+
+    /// Where its frames end, as far as that is known.
+    pub(crate) fn end(&self) -> Offset {
+        Offset::new(self.end.load(Ordering::Acquire))
+    }
+
+    /// Ends it before its file does.
+    pub(crate) fn seal(&self, end: Offset) {
+        self.end.store(end.bytes(), Ordering::Release);
+    }
+
+    /// The position of the stripe that holds `at`.
+    pub(crate) fn stripe_index(&self, at: Offset) -> usize {
+        usize::try_from((at.bytes() - self.base.bytes()) / STRIPE_BYTES)
+            .expect("a segment has less than 2^32 stripes")
+    }
+
+    /// Where `at` lies in the file and the mapping.
+    pub(crate) fn position(&self, at: Offset) -> usize {
+        usize::try_from(at.bytes() - self.base.bytes()).expect("64-bit addresses")
+    }
+
+    /// Its bytes, mapped on first use.
+    pub(crate) fn mapping(&self) -> io::Result<&Mapping> {
+        if let Some(mapping) = self.mapping.get() {
+            return Ok(mapping);
+        }
+        let mapping = Mapping::new(&File::open(&self.path)?, self.bytes)?;
+        // Another reader may have been faster; one mapping is kept.
+        Ok(self.mapping.get_or_init(|| mapping))
+    }
+
+    /// Reads the index file again; for readers of other processes.
+    pub(crate) fn refresh_index(&self, dir: &Path) {
+        // A missing or unreadable index leaves stripes unknown, and they are scanned instead.
+        let _unknown = index::load(&index_path(dir, self.base), self.base, &self.stripes);
+    }
+}
+
+/// The segments in a directory, ascending.
+pub(crate) fn list(dir: &Path) -> Result<Vec<Name>, LogError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(LogError::io("list", dir))? {
+        let entry = entry.map_err(LogError::io("list", dir))?;
+        let file_name = entry.file_name();
+        let Some(base) = file_name.to_str().and_then(parse_name) else { continue };
+        let bytes = match entry.metadata() {
+            Ok(metadata) => metadata.len() / STRIPE_BYTES * STRIPE_BYTES,
+            // Retention was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(LogError::io("inspect", &entry.path())(error)),
+        };
+        names.push(Name { base, bytes });
+    }
+    names.sort_unstable_by_key(|name| name.base);
+    Ok(names)
+}
+
+/// The file of the segment that starts at `base`.
+pub(crate) fn segment_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(format!("{base:020}.{SEGMENT_SUFFIX}"))
+}
+
+/// The file of that segment's index.
+pub(crate) fn index_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(format!("{base:020}.{INDEX_SUFFIX}"))
+}
+
+fn parse_name(name: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(SEGMENT_SUFFIX)?.strip_suffix('.')?;
+    let is_ours = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    let base: u64 = digits.parse().ok()?;
+    (is_ours && base.is_multiple_of(STRIPE_BYTES)).then(|| Offset::new(base))
+}
+
+const SEGMENT_SUFFIX: &str = "log";
+const INDEX_SUFFIX: &str = "index";

@@ -1,0 +1,393 @@
+//! Starts workers and keeper, tells how they are, and ends them.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::block::BlockCounters;
+use super::dead_letters::DeadLetters;
+use super::exporter::{Exporter, ExporterSpec};
+use super::keeper::Keeper;
+use super::network::Way;
+use super::status::{ExporterStatus, Status};
+use super::stop::Stage;
+use super::worker::{LaneSpec, Worker, WorkerSpec};
+use crate::deliver::{
+    self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
+    TransportSetupError, Wire,
+};
+use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
+use crate::log::{Cursors, Log, LogError, Reader};
+use crate::metrics::Counter;
+
+/// What an engine is started with.
+#[derive(Debug)]
+pub struct EngineOptions {
+    /// The exporters.
+    pub exporters: Vec<ExporterSpec>,
+    /// How records are opened.
+    pub opening: OpeningOptions,
+    /// Threads; 0 is one per core that the process may use.
+    pub workers: usize,
+    /// The bound on bytes of unsettled batches.
+    pub in_flight_bytes: u64,
+    /// Where dead letters are kept.
+    pub state_dir: PathBuf,
+    /// The hard bound of the log, for exporters without one of their own.
+    pub log_bytes_max: u64,
+    /// Whether `latest` means `earliest` for an exporter without a checkpoint: a first run whose
+    /// inputs are finite should export them.
+    pub from_the_start: bool,
+}
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An exporter's settings contradict its vendor's tables.
+    #[error("exporter {name}: {problem}")]
+    Exporter {
+        /// The exporter.
+        name: String,
+        /// What is wrong, what was expected.
+        problem: String,
+    },
+    /// An exporter's transport cannot be set up.
+    #[error("exporter {name}: {source}")]
+    Transport {
+        /// The exporter.
+        name: String,
+        /// What is wrong.
+        source: TransportSetupError,
+    },
+    /// The log, a checkpoint or a dead-letter store cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The kernel gives no thread.
+    #[error("no thread could be started: {0}; allow the process more threads")]
+    Thread(io::Error),
+}
+
+/// What every worker sees of the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Records that could not be opened, each counted once.
+    pub(crate) invalid: Counter,
+    /// The highest invalid record so far, so that exporters that meet it again do not count twice.
+    invalid_seen: AtomicU64,
+}
+
+impl Shared {
+    /// Notes a record that could not be opened; the first exporter that meets it says so.
+    pub(crate) fn on_invalid(&self, span: Span, class: Class) {
+        let at = span.from.bytes() + 1;
+        if self.invalid_seen.fetch_max(at, Ordering::Relaxed) < at {
+            self.invalid.add(1);
+            tracing::warn!(offset = %span.from, class = class.name(), "record not readable");
+        }
+    }
+}
+
+/// A running engine. Dropping it without [`Engine::end`] leaves its threads to the process.
+#[derive(Debug)]
+pub struct Engine {
+    log: Log,
+    reader: Reader,
+    exporters: Arc<Mutex<Vec<Running>>>,
+    workers: Vec<Worker>,
+    keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    shared: Arc<Shared>,
+    blocks: Arc<BlockCounters>,
+    started: Instant,
+}
+
+/// A running exporter and what it was started from.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) exporter: Arc<Exporter>,
+    spec: ExporterSpec,
+    /// Its number, which says where a single lane lives.
+    number: usize,
+}
+
+/// How waiting for the exporters ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was to be settled is.
+    Settled,
+    /// Time ran out; what is pending is still in the log.
+    Pending(u64),
+}
+
+impl Engine {
+    /// Starts workers and keeper over a log.
+    ///
+    /// # Errors
+    /// When an exporter cannot be compiled, a store not be opened, or a thread not be started.
+    /// Nothing runs then.
+    pub fn start(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
+        let count = match options.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let reader = log.reader();
+        let cursors = log.cursors()?;
+        let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
+        let mut running = Vec::new();
+        let mut lanes = Vec::new();
+        for (number, spec) in options.exporters.into_iter().enumerate() {
+            let name = &spec.settings.name;
+            let checkpoint = checkpoint(&cursors, &reader, &spec, options.from_the_start)?;
+            let dead_letters = Arc::new(DeadLetters::open(&options.state_dir, name)?);
+            let ways = ways(&spec, count)?;
+            let exporter =
+                build(spec.clone(), checkpoint, budget.allowance(), dead_letters, &ways, count)?;
+            running.push(Running { exporter, spec, number });
+            lanes.push(ways);
+        }
+        let shared = Arc::new(Shared::default());
+        let opening = Arc::new(Opening::new(&options.opening));
+        let blocks = Arc::new(BlockCounters::default());
+        let start = |index| {
+            Worker::start(WorkerSpec {
+                index,
+                reader: reader.clone(),
+                opening: Arc::clone(&opening),
+                counters: Arc::clone(&blocks),
+                shared: Arc::clone(&shared),
+            })
+        };
+        let workers = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
+        for (running, ways) in running.iter().zip(lanes) {
+            place(&workers, running, ways);
+        }
+        let exporters = Arc::new(Mutex::new(running));
+        let keeper = Keeper {
+            log: log.clone(),
+            reader: reader.clone(),
+            cursors,
+            exporters: Arc::clone(&exporters),
+            log_bytes_max: options.log_bytes_max,
+        };
+        let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
+        let started = Instant::now();
+        Ok(Self { log, reader, exporters, workers, keeper, shared, blocks, started })
+    }
+
+    /// How everything is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let head = self.log.written();
+        let now = Instant::now();
+        let status =
+            |running: &Running| ExporterStatus::new(&running.exporter, &self.reader, head, now);
+        Status {
+            uptime: now.saturating_duration_since(self.started),
+            io: self.log.io().to_string(),
+            oldest: self.log.oldest(),
+            written: head,
+            durable: self.log.durable(),
+            invalid: self.shared.invalid.load(),
+            blocks_opened: self.blocks.opened.load(),
+            blocks_shared: self.blocks.shared.load(),
+            records_opened: self.blocks.records.load(),
+            exporters: running(&self.exporters).iter().map(status).collect(),
+        }
+    }
+
+    /// Begins a new pass of an exporter at `start`; the others are not disturbed.
+    ///
+    /// What the old pass has under way is waited for until `deadline`, then left.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or it cannot be compiled again.
+    pub fn rewind(&self, name: &str, start: Offset, deadline: Instant) -> Result<(), EngineError> {
+        let found = |running: &Running| running.exporter.name() == name;
+        let old = running(&self.exporters).iter().find(|it| found(it)).cloned();
+        let old = old.ok_or_else(|| EngineError::Exporter {
+            name: name.to_owned(),
+            problem: "there is no such exporter; `shrike status` lists them".to_owned(),
+        })?;
+        old.exporter.raise(Stage::Flush);
+        wait_until(deadline, || old.exporter.has_ended());
+        old.exporter.raise(Stage::Abort);
+        wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
+        let pass = old.exporter.watermark().pass() + 1;
+        let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
+        let ways = ways(&old.spec, self.workers.len())?;
+        let exporter = build(
+            old.spec.clone(),
+            checkpoint,
+            Arc::clone(&old.exporter.allowance),
+            Arc::clone(&old.exporter.dead_letters),
+            &ways,
+            self.workers.len(),
+        )?;
+        // A new pass is a new position, even before anything settles in it.
+        exporter.watermark().touch();
+        let new = Running { exporter, ..old };
+        place(&self.workers, &new, ways);
+        if let Some(slot) = running(&self.exporters).iter_mut().find(|it| found(it)) {
+            *slot = new;
+        }
+        Ok(())
+    }
+
+    /// Waits until every exporter has settled everything that is in the log now, or until the
+    /// deadline. Nothing may be appended meanwhile.
+    pub fn drain(&self, deadline: Instant) -> Ended {
+        self.raise(Stage::Drain);
+        self.wait_for(deadline)
+    }
+
+    /// Reads nothing more, and waits for what was sent until the deadline.
+    pub fn flush(&self, deadline: Instant) -> Ended {
+        self.raise(Stage::Flush);
+        self.wait_for(deadline)
+    }
+
+    /// Ends all threads; checkpoints are saved.
+    #[must_use]
+    pub fn end(mut self) -> Status {
+        self.raise(Stage::Abort);
+        for worker in std::mem::take(&mut self.workers) {
+            if worker.join().is_err() {
+                tracing::error!("a worker panicked; its events are still in the log");
+            }
+        }
+        if let Some((stop, keeper)) = self.keeper.take() {
+            drop(stop);
+            if keeper.join().is_err() {
+                tracing::error!("the keeper panicked; a restart sends more events twice");
+            }
+        }
+        self.status()
+    }
+
+    fn raise(&self, stage: Stage) {
+        running(&self.exporters).iter().for_each(|running| running.exporter.raise(stage));
+    }
+
+    /// Waits for the lanes to end by themselves.
+    fn wait_for(&self, deadline: Instant) -> Ended {
+        wait_until(deadline, || {
+            running(&self.exporters).iter().all(|Running { exporter, .. }| {
+                exporter.has_ended() && exporter.dead_letters.waiting() == 0
+            })
+        });
+        let pending = self.status().exporters.iter().map(|exporter| exporter.pending).sum();
+        match pending {
+            0 => Ended::Settled,
+            pending => Ended::Pending(pending),
+        }
+    }
+}
+
+/// The running exporters; the lock is held for a look or a swap, never on the event path.
+pub(crate) fn running(exporters: &Mutex<Vec<Running>>) -> MutexGuard<'_, Vec<Running>> {
+    exporters.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
+    while !is_done() && Instant::now() < deadline {
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+fn build(
+    spec: ExporterSpec,
+    checkpoint: Checkpoint,
+    allowance: Arc<Allowance>,
+    dead_letters: Arc<DeadLetters>,
+    ways: &[Way],
+    workers: usize,
+) -> Result<Arc<Exporter>, EngineError> {
+    let endpoints = endpoints(&spec)?.len().max(1);
+    let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
+    let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
+    let gate = Arc::new(gate);
+    let exporter = Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
+    Ok(Arc::new(exporter))
+}
+
+/// Hands the lanes of an exporter to the workers.
+fn place(workers: &[Worker], running: &Running, ways: Vec<Way>) {
+    let is_single = ways.len() == 1;
+    for (number, way) in ways.into_iter().enumerate() {
+        // Single lanes are spread over the workers; of several, each worker has one.
+        let home = if is_single { running.number } else { number };
+        let exporter = Arc::clone(&running.exporter);
+        workers[home % workers.len()].add(LaneSpec { exporter, number, way });
+    }
+}
+
+/// Where an exporter goes on, or begins.
+fn checkpoint(
+    cursors: &Cursors,
+    reader: &Reader,
+    spec: &ExporterSpec,
+    from_the_start: bool,
+) -> Result<Checkpoint, EngineError> {
+    if let Some(checkpoint) = cursors.load(&spec.settings.name)? {
+        return Ok(checkpoint);
+    }
+    let start = match spec.settings.from {
+        deliver::From::Latest if !from_the_start => reader.written(),
+        deliver::From::Earliest | deliver::From::Latest => reader.oldest(),
+        deliver::From::Time(received_ns) => reader.seek_time(received_ns)?,
+    };
+    // A new log has its first header written and not yet durable; no event lies in between.
+    let start = start.min(reader.durable());
+    let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
+    // Saved at once: a crash before the first settled event must not lose where it began.
+    cursors.save(&spec.settings.name, &checkpoint)?;
+    Ok(checkpoint)
+}
+
+/// Requests in flight over all lanes.
+fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
+    match (spec.settings.vendor.order, spec.settings.concurrency) {
+        (Order::Strict, _) => 1,
+        (Order::Any, Some(concurrency)) => concurrency.max(1),
+        (Order::Any, None) => CONCURRENCY_PER_WORKER * workers,
+    }
+}
+
+fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
+    (spec.settings.vendor.endpoints)(&spec.settings.options).map_err(|problem| {
+        EngineError::Exporter { name: spec.settings.name.clone(), problem: problem.to_string() }
+    })
+}
+
+/// One way per lane: `min(workers, concurrency, connections)` of them where order does not
+/// matter.
+fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
+    let settings = &spec.settings;
+    let connections = settings.connection.connections_max.max(1);
+    let lanes = match settings.vendor.order {
+        Order::Strict => 1,
+        Order::Any => {
+            let usual = workers.min(concurrency(spec, workers)).min(connections);
+            settings.lanes.map_or(usual, |lanes| lanes.clamp(1, workers))
+        }
+    };
+    if settings.vendor.wire == Wire::Lines {
+        return Ok(vec![Way::Lines; lanes]);
+    }
+    let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
+    let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
+    let destination = Arc::new(destination.map_err(refuse)?);
+    let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
+    let share = (connections / lanes).max(1);
+    let limits = TransportLimits { cookies, ..TransportLimits::new(share) };
+    Ok(vec![Way::Http(destination, limits); lanes])
+}
+
+/// Requests in flight per worker, unless configured: one on its way, one being answered.
+const CONCURRENCY_PER_WORKER: usize = 2;
+/// How often ending is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+/// Lanes that were told to end at once do so within a turn.
+const ABORT_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,494 @@
+//! A running exporter: what its lanes share, compiled at start-up.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::EngineError;
+use super::board::Board;
+use super::dead_letters::DeadLetters;
+use super::stop::{Stage, Stop};
+use crate::deliver::{
+    AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
+    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
+    SenderSettings, Settings, Setup, Shape, Watermark,
+};
+use crate::event::{Checkpoint, Event, FieldId, Offset, Settled, Span};
+use crate::log::Reader;
+use crate::log::STRIPE_BYTES;
+use crate::metrics::Counter;
+use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
+
+/// One exporter as it is configured, with the schemas that its format names.
+#[derive(Clone, Debug)]
+pub struct ExporterSpec {
+    /// The keys.
+    pub settings: Settings,
+    /// The schema of its documents.
+    pub document: &'static Schema,
+    /// The schema of its dead letters: the canonical event.
+    pub native: &'static Schema,
+    /// What operator and host change about the schemas; options are added here.
+    pub overrides: Overrides,
+    /// Which events it takes.
+    pub filter: Filter,
+    /// Where single events go instead of the base settings; the first that holds.
+    pub routes: Vec<RouteSpec>,
+}
+
+/// Where events go for which a condition holds.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    /// Which events.
+    pub condition: Condition,
+    /// What is different for them.
+    pub options: Vec<(&'static str, OptionValue)>,
+}
+
+/// A running exporter. Lanes share it, and touch what changes in it per stripe, per request or per
+/// batch.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    pub(crate) settings: Settings,
+    pub(crate) derived: Derived,
+    pub(crate) filter: Filter,
+    /// The base settings first, then the routes in order.
+    pub(crate) routes: Vec<Route>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) board: Board,
+    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) counters: ExporterCounters,
+    /// Wakes each lane: a slot is free, work was given back, or it is time to stop.
+    pub(crate) wakes: Vec<Notify>,
+    /// How dead letters are written.
+    pub(crate) native: Plan,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    /// What each lane holds.
+    pub(crate) lanes: Vec<LaneState>,
+    /// How far its lanes go on.
+    pub(crate) stop: Stop,
+    /// Everything below was given up by retention.
+    pub(crate) floor: AtomicU64,
+    is_prepared: AtomicBool,
+    watermark: Mutex<Watermark>,
+    last_error: Mutex<Option<LastError>>,
+    /// What was settled before this run, so that resuming lanes leave it out.
+    resumed: Checkpoint,
+}
+
+/// The settings, plans and calls of one route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    condition: Option<Condition>,
+    pub(crate) packing: Arc<Packing>,
+    pub(crate) prefix: Option<Plan>,
+    usual: Plan,
+    shrunk: Plan,
+    marked: Option<Plan>,
+    pub(crate) send: CompiledCall,
+}
+
+/// What one lane holds, as it tells after each turn.
+#[derive(Debug, Default)]
+pub(crate) struct LaneState {
+    /// The unread part of the stripe it claimed; equal when there is none.
+    pub(crate) unread_from: AtomicU64,
+    pub(crate) unread_to: AtomicU64,
+    /// Events in its batches.
+    pub(crate) in_batches: AtomicU64,
+    pub(crate) has_ended: AtomicBool,
+}
+
+/// The last thing that went wrong, for people.
+#[derive(Clone, Debug)]
+pub(crate) struct LastError {
+    pub(crate) at: Instant,
+    pub(crate) text: String,
+}
+
+/// Counts of one exporter, beside its fates.
+#[derive(Debug, Default)]
+pub struct ExporterCounters {
+    /// Requests that were sent.
+    pub requests: Counter,
+    /// Bytes of bodies as they went over the wire.
+    pub sent_bytes: Counter,
+    /// Events sent again after a failure.
+    pub retried: Counter,
+    /// Events in requests whose end nobody can tell.
+    pub ambiguous: Counter,
+    /// Events that the destination had already.
+    pub duplicates: Counter,
+    /// Events that the destination took and put aside.
+    pub degraded: Counter,
+    /// Events rendered again and marked, since their acknowledgement did not come.
+    pub resent: Counter,
+    /// Failed requests that counted as no attempt.
+    pub outages: Counter,
+}
+
+impl Exporter {
+    /// Compiles an exporter that goes on at its checkpoint.
+    ///
+    /// # Errors
+    /// When an option, a schema override or a header contradicts the vendor's tables.
+    pub(crate) fn compile(
+        spec: ExporterSpec,
+        checkpoint: Checkpoint,
+        allowance: Arc<Allowance>,
+        gate: Arc<Gate>,
+        dead_letters: Arc<DeadLetters>,
+        lanes: usize,
+    ) -> Result<Self, EngineError> {
+        let name = &spec.settings.name;
+        let refuse = |problem: String| EngineError::Exporter { name: name.clone(), problem };
+        let mut routes = Vec::with_capacity(1 + spec.routes.len());
+        let derived = derive(&spec.settings, &spec.settings.options).map_err(refuse)?;
+        routes.push(Route::compile(&spec, None).map_err(refuse)?);
+        for route in &spec.routes {
+            routes.push(Route::compile(&spec, Some(route)).map_err(refuse)?);
+        }
+        let native = Plan::compile(&[spec.native], &spec.overrides)
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Self {
+            derived,
+            native,
+            dead_letters,
+            filter: spec.filter,
+            routes,
+            gate,
+            board: Board::new(checkpoint.base, lanes, STRIPE_BYTES),
+            allowance,
+            counters: ExporterCounters::default(),
+            wakes: (0..lanes).map(|_| Notify::new()).collect(),
+            lanes: (0..lanes).map(|_| LaneState::default()).collect(),
+            stop: Stop::default(),
+            floor: AtomicU64::new(0),
+            is_prepared: AtomicBool::new(false),
+            watermark: Mutex::new(Watermark::open(&checkpoint)),
+            last_error: Mutex::new(None),
+            resumed: checkpoint,
+            settings: spec.settings,
+        })
+    }
+
+    /// The name: config key and metric label.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The route of an event, by position.
+    pub(crate) fn route_of(&self, event: &Event<'_>) -> usize {
+        let holds = |route: &Route| route.condition.as_ref().is_some_and(|it| it.holds(event));
+        self.routes.iter().position(holds).unwrap_or(0)
+    }
+
+    /// Notes settled events.
+    pub(crate) fn settle(&self, settled: &[Settled]) {
+        if !settled.is_empty() {
+            self.watermark().settle(settled);
+        }
+    }
+
+    /// The next offset at or after this one that earlier runs have not settled.
+    pub(crate) fn next_unsettled(&self, offset: Offset) -> Offset {
+        // What this run settles is never read again, so the checkpoint of the start is enough.
+        let ahead = &self.resumed.ahead;
+        let at = ahead.partition_point(|span| span.to <= offset);
+        match ahead.get(at) {
+            Some(span) if span.from <= offset => span.to,
+            _ => offset,
+        }
+    }
+
+    /// The parts of a span that earlier runs have not settled.
+    pub(crate) fn unsettled(&self, span: Span) -> Vec<Span> {
+        let mut parts = Vec::new();
+        let mut from = self.next_unsettled(span.from);
+        while from < span.to {
+            let ahead = &self.resumed.ahead;
+            let at = ahead.partition_point(|settled| settled.to <= from);
+            let to = ahead.get(at).map_or(span.to, |settled| settled.from.min(span.to));
+            parts.push(Span { from, to });
+            from = self.next_unsettled(to);
+        }
+        parts
+    }
+
+    /// Events below `head` that are not settled: unread ones, those in batches, and dead letters
+    /// that are not durable yet. Counted, never subtracted, so that the account can be wrong.
+    pub(crate) fn pending(&self, reader: &Reader, head: Offset) -> u64 {
+        let claimed = self.lanes.iter().map(|lane| {
+            let load = |at: &AtomicU64| at.load(Ordering::Acquire);
+            (
+                Offset::new(load(&lane.unread_from)),
+                Offset::new(load(&lane.unread_to).min(head.bytes())),
+            )
+        });
+        let pieces = self.board.unclaimed(head).into_iter().chain(claimed);
+        let spans = pieces.filter(|(from, to)| from < to).map(|(from, to)| Span { from, to });
+        let unread: u64 = spans
+            .flat_map(|span| self.unsettled(span))
+            .map(|span| reader.count(span).unwrap_or(0))
+            .sum();
+        let in_batches = |lane: &LaneState| lane.in_batches.load(Ordering::Acquire);
+        unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
+    }
+
+    /// The watermark; locked per settled batch, never per event.
+    pub(crate) fn watermark(&self) -> MutexGuard<'_, Watermark> {
+        // A panic elsewhere leaves it whole: it is changed by single calls.
+        self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything below was given up.
+    pub(crate) fn floor(&self) -> Offset {
+        Offset::new(self.floor.load(Ordering::Acquire))
+    }
+
+    /// Gives up everything below; lanes settle what they hold of it as skipped.
+    pub(crate) fn raise_floor(&self, floor: Offset) {
+        self.floor.fetch_max(floor.bytes(), Ordering::AcqRel);
+        self.wake_all();
+    }
+
+    /// Takes every lane on to a later stage.
+    pub(crate) fn raise(&self, stage: Stage) {
+        self.stop.raise(stage);
+        self.wake_all();
+    }
+
+    /// Whether every lane has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.has_ended.load(Ordering::Acquire))
+    }
+
+    /// Wakes every lane.
+    pub(crate) fn wake_all(&self) {
+        self.wakes.iter().for_each(Notify::notify_one);
+    }
+
+    /// Wakes the lanes whose bits are set.
+    pub(crate) fn wake(&self, lanes: u64) {
+        for (lane, wake) in self.wakes.iter().enumerate() {
+            if lanes >> lane & 1 == 1 {
+                wake.notify_one();
+            }
+        }
+    }
+
+    /// Whether events may be sent: preparing the destination is through.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.is_prepared.load(Ordering::Acquire)
+    }
+
+    /// Lets every lane send.
+    pub(crate) fn set_prepared(&self) {
+        self.is_prepared.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// The vendor's setup with the base settings.
+    pub(crate) fn setup(&self) -> Result<Setup, Problem> {
+        let settings = &self.settings;
+        let credentials = (settings.vendor.auth)(&settings.options)?;
+        Setup::compile(&Binding::new(settings, &self.derived, &credentials))
+    }
+
+    /// The deciding half of one lane.
+    pub(crate) fn sender(&self, lane: usize) -> Sender {
+        let settings = &self.settings;
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&self.seed(lane)[..8]);
+        let number = |key: &str| settings.options.number(key);
+        let usual = AckSettings::default();
+        let acks = AckSettings {
+            poll_interval: number("ack.poll_interval_ms")
+                .map_or(usual.poll_interval, Duration::from_millis),
+            timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_secs),
+            pending_max: number("ack.max_pending")
+                .and_then(|pending| usize::try_from(pending).ok())
+                .unwrap_or(usual.pending_max),
+        };
+        let vendor = settings.vendor;
+        let has_call = |purpose| vendor.call(purpose, &settings.options, settings.format).is_some();
+        let sender = SenderSettings {
+            lane: u8::try_from(lane).unwrap_or(LANES_MAX - 1),
+            retry: settings.retry,
+            order: vendor.order,
+            resend: vendor.resend,
+            ambiguous_max: None,
+            acks,
+            has_probe: has_call(Purpose::Probe),
+            has_setup: !vendor.setup.is_empty(),
+            hold_interval: HOLD_INTERVAL,
+            seed: u64::from_le_bytes(seed),
+        };
+        Sender::new(sender, Arc::clone(&self.gate), Arc::clone(&self.allowance))
+    }
+
+    /// Bytes for jitter and channels, different for each lane and each run.
+    pub(crate) fn seed(&self, lane: usize) -> [u8; 16] {
+        let random = RandomState::new();
+        let half = |salt: u8| random.hash_one((self.name(), lane, salt)).to_le_bytes();
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&half(0));
+        seed[8..].copy_from_slice(&half(1));
+        seed
+    }
+
+    /// Adds up what the deciding half counted.
+    pub(crate) fn count(&self, incidents: &Incidents) {
+        let counters = &self.counters;
+        counters.retried.add(incidents.retried);
+        counters.ambiguous.add(incidents.ambiguous);
+        counters.duplicates.add(incidents.duplicates);
+        counters.degraded.add(incidents.degraded);
+        counters.resent.add(incidents.resent);
+        counters.outages.add(incidents.outage);
+    }
+
+    /// Writes a dead letter; where that fails the event stays pending, and the error is shown.
+    pub(crate) fn bury(&self, letter: &DeadLetter, document: Option<Vec<u8>>) {
+        if let Err(problem) = self.dead_letters.bury(self.name(), letter, document.as_deref()) {
+            let name = self.name();
+            tracing::error!(
+                exporter = name,
+                problem,
+                "dead letter not written; event stays pending"
+            );
+            self.note_error(format!("dead letter not written: {problem}"), Instant::now());
+        }
+    }
+
+    /// Remembers what went wrong last.
+    pub(crate) fn note_error(&self, text: String, now: Instant) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(LastError { at: now, text });
+    }
+
+    /// What went wrong last.
+    pub(crate) fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The call of this purpose with the base settings, if the vendor has one.
+    pub(crate) fn call(&self, purpose: Purpose) -> Option<CompiledCall> {
+        let settings = &self.settings;
+        let call = settings.vendor.call(purpose, &settings.options, settings.format)?;
+        let credentials = (settings.vendor.auth)(&settings.options).unwrap_or_default();
+        CompiledCall::compile(call, &Binding::new(settings, &self.derived, &credentials)).ok()
+    }
+}
+
+impl Route {
+    pub(crate) fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
+        let settings = &spec.settings;
+        let vendor = settings.vendor;
+        let mut options = settings.options.clone();
+        for (key, value) in route.iter().flat_map(|route| &route.options) {
+            options.set(key, value.clone());
+        }
+        let derived = derive(settings, &options)?;
+        let shape = vendor
+            .shape(&options, settings.format)
+            .ok_or_else(|| format!("format {} is not offered", settings.format.word()))?;
+        let overrides = overrides(spec, &options, &derived);
+        let chain = chain(shape, spec.document);
+        let compile = |overrides: &Overrides| {
+            Plan::compile(&chain, overrides).map_err(|error| error.to_string())
+        };
+        let prefix = match shape.framing.prefix {
+            Prefix::Document(schema) => {
+                Some(Plan::compile(&[schema], &overrides).map_err(|error| error.to_string())?)
+            }
+            Prefix::None | Prefix::OctetCount => None,
+        };
+        let marked = vendor.resend_mark.map(|(name, text)| {
+            let mut marked = overrides.clone();
+            marked.texts.push((name.to_owned(), text.to_owned()));
+            compile(&marked)
+        });
+        let credentials: Credentials =
+            (vendor.auth)(&options).map_err(|problem| problem.to_string())?;
+        let call = vendor
+            .call(Purpose::Send, &options, settings.format)
+            .ok_or("the vendor has no call that sends")?;
+        let binding = Binding {
+            options: &options,
+            derived: &derived,
+            ..Binding::new(settings, &derived, &credentials)
+        };
+        let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
+        Ok(Self {
+            condition: route.map(|route| route.condition.clone()),
+            packing: Arc::new(packing(settings, shape)),
+            prefix,
+            usual: compile(&overrides)?,
+            shrunk: compile(&shrunk(&overrides))?,
+            marked: marked.transpose()?,
+            send,
+        })
+    }
+
+    /// Whether it is a rule and the event fits it.
+    pub(crate) fn is_for(&self, event: &Event<'_>) -> bool {
+        self.condition.as_ref().is_some_and(|condition| condition.holds(event))
+    }
+
+    /// The plan that renders at this level.
+    pub(crate) fn plan(&self, level: Option<Level>) -> &Plan {
+        match level {
+            None => &self.usual,
+            Some(Level::Shrink | Level::Plain) => &self.shrunk,
+            Some(Level::Resend) => self.marked.as_ref().unwrap_or(&self.usual),
+        }
+    }
+}
+
+fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {
+    (settings.vendor.derive)(options).map_err(|problem| problem.to_string())
+}
+
+fn chain(shape: &'static Shape, document: &'static Schema) -> Vec<&'static Schema> {
+    shape.envelope.into_iter().chain([document]).collect()
+}
+
+/// The texts of the options join those that the host and the operator gave.
+fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overrides {
+    let mut overrides = spec.overrides.clone();
+    let texts = options.texts().chain(derived.texts.iter().cloned());
+    overrides.texts.extend(texts.map(|(name, text)| (name.to_owned(), text)));
+    overrides.omit.extend(derived.omit.iter().map(|&key| key.to_owned()));
+    overrides
+}
+
+/// What is left out when a document is too large: metadata, then labels; the rest is capped.
+fn shrunk(overrides: &Overrides) -> Overrides {
+    let mut shrunk = overrides.clone();
+    shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
+    shrunk.raw = None;
+    shrunk.texts.push((TRUNCATED.to_owned(), "true".to_owned()));
+    shrunk
+}
+
+fn packing(settings: &Settings, shape: &'static Shape) -> Packing {
+    let mut limits = settings.vendor.limits;
+    limits.events = limits.events.min(settings.batch.events_max);
+    limits.body_bytes = limits.body_bytes.min(settings.batch.bytes_max);
+    Packing {
+        framing: &shape.framing,
+        limits,
+        encoding: settings.encoding,
+        level: settings.encoding_level,
+        flush_on: settings.batch.flush_on,
+    }
+}
+
+/// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
+const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
+const TRUNCATED: &str = "truncated";

@@ -1,0 +1,121 @@
+//! Saves checkpoints, enforces retention, and gives up what lags too far: one thread, off the path.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{error, warn};
+
+use super::engine::{Running, running};
+use super::exporter::Exporter;
+use crate::deliver::OnLag;
+use crate::event::{Offset, Settle, Settled, Span};
+use crate::log::{Cursors, Log, Reader};
+
+/// Looks after checkpoints and retention until it is told to stop.
+pub(crate) struct Keeper {
+    pub(crate) log: Log,
+    pub(crate) reader: Reader,
+    pub(crate) cursors: Cursors,
+    pub(crate) exporters: Arc<Mutex<Vec<Running>>>,
+    /// The hard bound of the log, for exporters without one of their own.
+    pub(crate) log_bytes_max: u64,
+}
+
+impl Keeper {
+    /// Starts the thread; it ends when the sender is dropped.
+    pub(crate) fn start(self) -> io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("shrike-keeper".to_owned());
+        Ok((stop, thread.spawn(move || self.run(&stopped))?))
+    }
+
+    /// Runs until the other end of `stop` goes away, then saves everything once more.
+    fn run(mut self, stop: &mpsc::Receiver<()>) {
+        let mut retained = Instant::now();
+        while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(SAVE_INTERVAL) {
+            self.save();
+            if retained.elapsed() >= RETAIN_INTERVAL {
+                retained = Instant::now();
+                self.give_up_laggards();
+                self.retain();
+            }
+        }
+        self.save();
+    }
+
+    /// The exporters that run now.
+    fn exporters(&self) -> Vec<Arc<Exporter>> {
+        running(&self.exporters).iter().map(|running| Arc::clone(&running.exporter)).collect()
+    }
+
+    /// Saves the checkpoint of every exporter whose watermark moved.
+    fn save(&mut self) {
+        let durable = self.log.durable();
+        for exporter in &self.exporters() {
+            exporter.settle(&exporter.dead_letters.settled());
+            let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
+            if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
+                // The next save tries again; until then a crash sends more events twice.
+                error!(exporter = exporter.name(), %problem, "checkpoint not saved");
+                exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
+            }
+        }
+    }
+
+    /// Removes segments that no exporter needs any more.
+    fn retain(&self) {
+        let exporters = self.exporters();
+        let bases = exporters.iter().map(|exporter| exporter.watermark().base());
+        let pinned = bases.min().unwrap_or_else(|| self.log.written());
+        if let Err(problem) = self.log.retain(pinned) {
+            error!(%problem, "retention failed");
+        }
+        for exporter in &self.exporters() {
+            if let Err(problem) = exporter.dead_letters.retain() {
+                error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
+            }
+        }
+    }
+
+    /// Skips what exporters lag behind more than they may, counted exactly.
+    fn give_up_laggards(&mut self) {
+        let head = self.log.written();
+        for exporter in &self.exporters() {
+            let bound = exporter.settings.lag_bytes_max.unwrap_or(self.log_bytes_max);
+            let base = exporter.watermark().base();
+            let lag = head.bytes().saturating_sub(base.bytes());
+            if exporter.settings.on_lag == OnLag::Block || lag <= bound {
+                continue;
+            }
+            let floor = Offset::new(head.bytes() - bound);
+            let skipped = skip(exporter, &mut self.reader, floor);
+            warn!(
+                exporter = exporter.name(),
+                events = skipped,
+                "lag bound reached: events skipped"
+            );
+        }
+    }
+}
+
+/// Settles everything unread below `floor` as skipped, and tells the lanes about the rest.
+fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
+    let mut settled = Vec::new();
+    for (from, to) in exporter.board.skip(floor) {
+        for span in exporter.unsettled(Span { from, to }) {
+            let events = reader.count(span).unwrap_or(0);
+            settled.push(Settled { span, events, fate: Settle::Skipped });
+        }
+    }
+    exporter.settle(&settled);
+    exporter.raise_floor(floor);
+    settled.iter().map(|settled| settled.events).sum()
+}
+
+/// Between two saves: what a crash sends twice is at most this much and the unsettled window.
+const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks at retention: segments fill in seconds at the highest rates.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,261 @@
+//! One lane of an exporter: reads stripes, fills batches, and keeps requests under way.
+
+mod again;
+mod exchange;
+mod fill;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep_until;
+
+use super::block::Block;
+use super::board::Claim;
+use super::exporter::Exporter;
+use super::network::Network;
+use super::stop::Stage;
+use super::worker::Bench;
+use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
+use crate::event::{Offset, Settled};
+use exchange::{Calls, Ended};
+
+/// One lane. It lives on one worker; nothing of it is shared but through its exporter.
+pub(crate) struct Lane {
+    exporter: Arc<Exporter>,
+    number: usize,
+    bench: Rc<Bench>,
+    sender: Sender,
+    outcomes: Outcomes,
+    buffers: Buffers,
+    /// The batch under construction of each route.
+    open: Vec<Option<Open>>,
+    reading: Option<Reading>,
+    /// Events to be rendered again, oldest first.
+    again: VecDeque<Reshape>,
+    /// What was read and not sent, until it is told to the watermark.
+    settled: Vec<Settled>,
+    calls: Calls,
+    network: Rc<Network>,
+    tasks: JoinSet<Ended>,
+    /// Whether cold bytes are being fetched; nothing is read meanwhile.
+    warming: bool,
+    /// Since when nothing can be sent although something was read.
+    stuck_since: Option<Instant>,
+}
+
+/// A batch under construction.
+struct Open {
+    batch: Batch,
+    since: Instant,
+}
+
+/// A claimed stripe, and how far it was read.
+struct Reading {
+    claim: Claim,
+    /// The next record to read.
+    position: Offset,
+    block: Option<(Rc<Block>, usize)>,
+}
+
+/// How a turn of filling ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There may be more to do at once.
+    More,
+    /// Nothing is left to read.
+    Dry,
+    /// Nothing more can be taken on before something ends.
+    Full,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        exporter: Arc<Exporter>,
+        number: usize,
+        network: Network,
+        bench: Rc<Bench>,
+    ) -> Self {
+        let sender = exporter.sender(number);
+        Self {
+            calls: Calls::new(&exporter, number),
+            open: exporter.routes.iter().map(|_| None).collect(),
+            sender,
+            outcomes: Outcomes::default(),
+            buffers: Buffers::new(),
+            reading: None,
+            again: VecDeque::new(),
+            settled: Vec::new(),
+            network: Rc::new(network),
+            tasks: JoinSet::new(),
+            warming: false,
+            stuck_since: None,
+            exporter,
+            number,
+            bench,
+        }
+    }
+
+    /// Runs until the engine stops, or until everything is sent when it drains.
+    pub(crate) async fn run(mut self) {
+        self.prepare().await;
+        loop {
+            let stage = self.exporter.stop.stage();
+            if stage == Stage::Abort {
+                break;
+            }
+            let now = Instant::now();
+            self.exchange(now);
+            self.render_again(now);
+            let turn = self.fill(stage, now);
+            self.close_due(stage, turn, now);
+            self.exchange(now);
+            self.publish();
+            if turn == Turn::More {
+                yield_now().await;
+                self.collect();
+                continue;
+            }
+            if self.is_done(stage, turn) {
+                break;
+            }
+            self.give_back_if_stuck(now);
+            self.wait(turn, Instant::now()).await;
+        }
+        if let Some(reading) = self.reading.take() {
+            self.exporter.board.release(reading.claim.stripe, reading.position);
+        }
+        self.publish();
+        self.exporter.lanes[self.number].has_ended.store(true, Ordering::Release);
+    }
+
+    /// Tells the exporter what this lane holds.
+    fn publish(&self) {
+        let state = &self.exporter.lanes[self.number];
+        let (from, to) = match &self.reading {
+            Some(reading) => (reading.position.bytes(), reading.claim.end.bytes()),
+            None => (0, 0),
+        };
+        let open: usize = self.open.iter().flatten().map(|open| open.batch.events()).sum();
+        state.unread_from.store(from, Ordering::Release);
+        state.unread_to.store(to, Ordering::Release);
+        state.in_batches.store(self.sender.pending() + open as u64, Ordering::Release);
+    }
+
+    /// Whether nothing is left to do for this stage.
+    fn is_done(&self, stage: Stage, turn: Turn) -> bool {
+        let is_quiet = self.sender.is_empty()
+            && self.again.is_empty()
+            && !self.warming
+            && self.open.iter().all(Option::is_none);
+        match stage {
+            Stage::Run => false,
+            Stage::Drain => is_quiet && turn == Turn::Dry,
+            Stage::Flush => is_quiet,
+            Stage::Abort => true,
+        }
+    }
+
+    /// Closes the batches whose time has come.
+    ///
+    /// One rule gives small batches when idle and full ones under load: a batch closes when a
+    /// request could go out and it has lingered. While all slots are busy, it grows.
+    fn close_due(&mut self, stage: Stage, turn: Turn, now: Instant) {
+        let settings = self.exporter.settings.batch;
+        for at in 0..self.open.len() {
+            let Some(open) = &self.open[at] else { continue };
+            let age = now.saturating_duration_since(open.since);
+            let is_hurried = stage >= Stage::Drain || open.batch.is_urgent();
+            // A severe event skips the linger, but never cuts a batch that is still growing.
+            let has_lingered = age >= settings.linger || (is_hurried && turn == Turn::Dry);
+            let is_overdue = settings.interval.is_some_and(|interval| age >= interval);
+            let is_due = has_lingered && self.sender.is_hungry(now)
+                || is_overdue && self.sender.room()
+                || stage == Stage::Flush;
+            if is_due {
+                self.close(at);
+            }
+        }
+    }
+
+    /// Ends the batch of a route and hands it to the sender.
+    fn close(&mut self, route: usize) {
+        let Some(Open { mut batch, .. }) = self.open[route].take() else { return };
+        batch.close();
+        self.sender.enqueue(batch);
+    }
+
+    /// Gives back the unread rest of the stripe when nothing could be sent for a while, so that a
+    /// lane that can send reads it.
+    fn give_back_if_stuck(&mut self, now: Instant) {
+        let Some(since) = self.stuck_since else { return };
+        if now.saturating_duration_since(since) < STUCK_AFTER {
+            return;
+        }
+        if let Some(reading) = self.reading.take() {
+            self.exporter.board.release(reading.claim.stripe, reading.position);
+            self.publish();
+            self.exporter.wake_all();
+        }
+    }
+
+    /// Waits for the next thing to happen: an answer, a timer, new bytes in the log, a word from
+    /// another lane.
+    async fn wait(&mut self, turn: Turn, now: Instant) {
+        let deadline = self.next_deadline(now);
+        let wants_more = turn == Turn::Dry && !self.warming;
+        let beyond = self.reading_from();
+        let tide = &self.bench.tide;
+        let woken = self.exporter.wakes[self.number].notified();
+        tokio::select! {
+            biased;
+            Some(ended) = self.tasks.join_next() => self.on_ended(ended),
+            () = woken => {}
+            () = tide.past(beyond), if wants_more => {}
+            () = sleep_until(deadline.into()) => {}
+        }
+        self.collect();
+    }
+
+    /// Where there was nothing to read.
+    fn reading_from(&self) -> Offset {
+        match &self.reading {
+            Some(reading) => reading.position,
+            // Without a claim there was no stripe with anything new in it for this lane: the head
+            // has to enter another stripe first.
+            None => self.exporter.board.next_claim(self.bench.tide.head()),
+        }
+    }
+
+    /// The earliest time at which something is due by itself.
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let settings = self.exporter.settings.batch;
+        let lingering = self.open.iter().flatten().flat_map(|open| {
+            let linger = self.sender.is_hungry(now).then_some(settings.linger);
+            [linger, settings.interval].map(|wait| wait.map(|wait| open.since + wait))
+        });
+        let stuck = self.stuck_since.filter(|_| self.reading.is_some());
+        lingering
+            .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER)])
+            .flatten()
+            .filter(|&at| at > now)
+            .min()
+            .unwrap_or(now + IDLE_WAIT)
+    }
+
+    /// Takes in everything that has ended meanwhile.
+    fn collect(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.on_ended(ended);
+        }
+    }
+}
+
+/// A lane whose slots are all busy this long lets others read its stripe. Shorter waits are the
+/// normal state of a saturated exporter, and giving back costs another opening.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
+/// Lanes look around this often even when nothing wakes them: held state is also a matter of time.
+const IDLE_WAIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,116 @@
+//! Rendering events again: smaller, marked as a resend, or after their body was let go.
+
+use std::time::Instant;
+
+use super::super::block::At;
+use super::Lane;
+use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
+use crate::event::{Event, Settle, Settled};
+
+/// What reading one event again found.
+enum Found {
+    /// It went into the batch.
+    In,
+    /// The batch is full: it goes into the next.
+    Full,
+    /// It cannot be rendered: it is given up.
+    Lost(Reason),
+    /// Its bytes have to be fetched first.
+    Cold,
+}
+
+impl Lane {
+    /// Renders what the sender asked for, oldest first; stops where bytes have to be fetched.
+    pub(super) fn render_again(&mut self, now: Instant) {
+        while !self.warming {
+            let Some(reshape) = self.again.pop_front() else { return };
+            if let Some(rest) = self.render_one(reshape) {
+                self.again.push_front(rest);
+            }
+            self.act(now);
+        }
+    }
+
+    /// Renders as many of the events as fit one batch; returns the rest.
+    fn render_one(&mut self, mut reshape: Reshape) -> Option<Reshape> {
+        let packing = self.exporter.routes[reshape.route as usize].packing.clone();
+        let mut batch = Batch::again(&packing, &reshape, &self.buffers, &self.exporter.allowance);
+        let mut done = 0;
+        for item in &reshape.items {
+            match self.render_item(*item, &reshape, &mut batch) {
+                Found::In => {}
+                Found::Lost(reason) => {
+                    self.sender.give_up(*item, &reshape, reason, &mut self.outcomes);
+                }
+                Found::Full | Found::Cold => break,
+            }
+            done += 1;
+        }
+        if !batch.is_empty() {
+            batch.close();
+            self.sender.enqueue(batch);
+        }
+        reshape.items.drain(..done);
+        (!reshape.items.is_empty()).then_some(reshape)
+    }
+
+    fn render_item(&mut self, item: Item, reshape: &Reshape, batch: &mut Batch) -> Found {
+        let found = self.bench.blocks.borrow_mut().once(item.span.from, item.span.to);
+        let block = match found {
+            Ok(At::Block(block)) => block,
+            Ok(At::Cold(span)) => {
+                self.warm(span);
+                return Found::Cold;
+            }
+            Ok(At::Gone(_) | At::End) => return Found::Lost(lost("removed by retention")),
+            Ok(At::Damaged(..)) => return Found::Lost(lost("damaged in the log")),
+            Err(problem) => return Found::Lost(lost(&problem.to_string())),
+        };
+        let entry = block.entry(0);
+        let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
+        let route = &self.exporter.routes[reshape.route as usize];
+        let severity = event.opened.severity;
+        let pushed = batch.push(item.span, item.received_ns, severity, |part, body| match part {
+            Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
+            Part::Document => route.plan(reshape.level).encode(event, body),
+        });
+        match pushed {
+            Pushed::Fits => Found::In,
+            Pushed::Full => Found::Full,
+            Pushed::TooLarge => Found::Lost(Reason {
+                class: "too_large",
+                detail: "larger than the destination takes, even without metadata".to_owned(),
+                ..Reason::default()
+            }),
+        }
+    }
+
+    /// Puts an event into the dead-letter store; it settles once it is durable there.
+    pub(super) fn bury(&mut self, letter: DeadLetter) {
+        let span = letter.item.span;
+        let found = self.bench.blocks.borrow_mut().once(span.from, span.to);
+        let is_gone = matches!(found, Ok(At::Gone(_)));
+        if is_gone || letter.reason.class == LOST {
+            // Retention has it: there is nothing to keep.
+            self.exporter.settle(&[Settled { span, events: 1, fate: Settle::Skipped }]);
+            return;
+        }
+        let event: Option<Event<'_>> = match &found {
+            Ok(At::Block(block)) => block.entry(0).event.ok(),
+            _ => None,
+        };
+        let document = event.map(|event| {
+            let mut document = Vec::new();
+            self.exporter.native.encode(&event, &mut document);
+            document
+        });
+        self.exporter.bury(&letter, document);
+    }
+}
+
+fn lost(why: &str) -> Reason {
+    Reason { class: LOST, detail: why.to_owned(), ..Reason::default() }
+}
+
+/// The class of events that the log no longer has.
+const LOST: &str = "skipped";

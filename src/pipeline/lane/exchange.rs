@@ -1,0 +1,350 @@
+//! Requests: what the sender asks for goes out, what comes back is judged.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::super::exporter::Exporter;
+use super::super::stop::Stage;
+use super::Lane;
+use crate::deliver::{
+    AckId, Action, Answer, BatchId, Channel, CompiledCall, OptionValue, Options, Purpose, Remedy,
+    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
+};
+use crate::event::Span;
+
+/// The calls of a lane beside those that carry batches.
+pub(super) struct Calls {
+    poll: Option<CompiledCall>,
+    probe: Option<CompiledCall>,
+    channel: Channel,
+    /// The exporter's options; those that the destination does not do are switched off.
+    options: Options,
+    /// When the sender wants to be asked again.
+    pub(super) due: Option<Instant>,
+}
+
+/// Something that a lane waited for.
+pub(super) enum Ended {
+    /// A batch was answered, or not.
+    Sent { id: BatchId, answer: Result<Answer, TransportError> },
+    /// A question for confirmations was.
+    Polled { endpoint: usize, group: u32, ids: Vec<AckId>, answer: Result<Answer, TransportError> },
+    /// A probe was.
+    Probed { endpoint: usize, answer: Result<Answer, TransportError> },
+    /// Preparing the destination again is through.
+    Prepared,
+    /// Cold bytes are in memory now, or cannot be had.
+    Warmed,
+}
+
+impl Calls {
+    pub(super) fn new(exporter: &Exporter, lane: usize) -> Self {
+        let configured = exporter.settings.options.text("ack_channel");
+        let configured = configured.and_then(|text| Channel::parse(&text));
+        // Lanes take their connection groups from their number, so one base is enough for all.
+        let channel = configured.unwrap_or_else(|| Channel::from_random(exporter.seed(lane)));
+        Self {
+            poll: exporter.call(Purpose::Poll),
+            probe: exporter.call(Purpose::Probe),
+            channel,
+            options: exporter.settings.options.clone(),
+            due: None,
+        }
+    }
+
+    fn via(&self, endpoint: usize, group: u32) -> Via {
+        Via { endpoint, group, channel: self.channel.for_group(group) }
+    }
+}
+
+impl Lane {
+    /// Does what the sender asks for until it has nothing more to ask.
+    pub(super) fn exchange(&mut self, now: Instant) {
+        loop {
+            let action = self.sender.poll(now, &mut self.outcomes);
+            self.act(now);
+            match action {
+                Action::Send { id, endpoint, group, .. } => self.send(id, endpoint, group),
+                Action::PollAcks { endpoint, group, ids } => self.ask(endpoint, group, ids),
+                Action::Probe { endpoint } => self.probe(endpoint),
+                Action::Wait(at) => {
+                    self.calls.due = Some(at);
+                    return;
+                }
+                Action::Idle => {
+                    self.calls.due = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: BatchId, endpoint: usize, group: u32) {
+        let Some((batch, body)) =
+            self.sender.batch(id).and_then(|batch| Some((batch, batch.body()?)))
+        else {
+            debug_assert!(false, "the sender names a batch that has a body");
+            return;
+        };
+        let counters = &self.exporter.counters;
+        counters.requests.add(1);
+        counters.sent_bytes.add(body.len() as u64);
+        let route = &self.exporter.routes[batch.route() as usize];
+        let request = route.send.carrying(self.calls.via(endpoint, group), body);
+        let network = Rc::clone(&self.network);
+        self.tasks
+            .spawn_local(async move { Ended::Sent { id, answer: network.send(request).await } });
+    }
+
+    fn ask(&mut self, endpoint: usize, group: u32, ids: Vec<AckId>) {
+        let Some(call) = &self.calls.poll else {
+            self.sender.on_acks_error(endpoint, group);
+            return;
+        };
+        let request = call.asking(self.calls.via(endpoint, group), &ids);
+        let network = Rc::clone(&self.network);
+        self.tasks.spawn_local(async move {
+            Ended::Polled { endpoint, group, ids, answer: network.send(request).await }
+        });
+    }
+
+    fn probe(&mut self, endpoint: usize) {
+        let now = Instant::now();
+        let Some(call) = &self.calls.probe else {
+            self.sender.on_probe(endpoint, None, now, &mut self.outcomes);
+            return;
+        };
+        let request = call.plain(self.calls.via(endpoint, 0));
+        let network = Rc::clone(&self.network);
+        self.tasks.spawn_local(async move {
+            Ended::Probed { endpoint, answer: network.send(request).await }
+        });
+    }
+
+    /// Takes in what ended.
+    pub(super) fn on_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let now = Instant::now();
+        match ended {
+            Ok(Ended::Sent { id, answer }) => self.on_sent(id, answer, now),
+            Ok(Ended::Polled { endpoint, group, ids, answer }) => {
+                self.on_polled(endpoint, group, &ids, answer, now);
+            }
+            Ok(Ended::Probed { endpoint, answer }) => self.on_probed(endpoint, answer, now),
+            Ok(Ended::Warmed) => self.warming = false,
+            Ok(Ended::Prepared) => {}
+            // Tasks are not aborted and do not panic; if one did, its request's slot is lost until
+            // the lane ends, which is better than to count its events twice.
+            Err(problem) => {
+                warn!(exporter = self.exporter.name(), %problem, "a request's task ended")
+            }
+        }
+        self.act(now);
+    }
+
+    fn on_sent(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.exporter.note_error(error.to_string(), now);
+                self.sender.on_transport_error(id, &error, now, &mut self.outcomes);
+                return;
+            }
+        };
+        let Some(batch) = self.sender.batch(id) else { return };
+        let route = &self.exporter.routes[batch.route() as usize];
+        let (events, body_bytes) = (batch.events(), batch.raw_bytes());
+        let response = response(&answer, events, body_bytes, &[], &self.calls.options);
+        let verdict = judge(route.send.call, &response);
+        debug!(
+            exporter = self.exporter.name(),
+            events,
+            body_bytes,
+            status = answer.status,
+            class = verdict.reason.class,
+            "batch answered"
+        );
+        self.note_failure(&verdict, now);
+        self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
+    }
+
+    fn on_polled(
+        &mut self,
+        endpoint: usize,
+        group: u32,
+        ids: &[AckId],
+        answer: Result<Answer, TransportError>,
+        now: Instant,
+    ) {
+        let Some(call) = &self.calls.poll else { return };
+        match answer {
+            Ok(answer) => {
+                let verdict = judge(call.call, &response(&answer, 0, 0, ids, &self.calls.options));
+                self.note_failure(&verdict, now);
+                self.sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
+            }
+            Err(error) => {
+                self.exporter.note_error(error.to_string(), now);
+                self.sender.on_acks_error(endpoint, group);
+            }
+        }
+    }
+
+    fn on_probed(&mut self, endpoint: usize, answer: Result<Answer, TransportError>, now: Instant) {
+        let Some(call) = &self.calls.probe else { return };
+        let verdict = match answer {
+            Ok(answer) => {
+                Some(judge(call.call, &response(&answer, 0, 0, &[], &self.calls.options)))
+            }
+            Err(error) => {
+                self.exporter.note_error(error.to_string(), now);
+                None
+            }
+        };
+        verdict.iter().for_each(|verdict| self.note_failure(verdict, now));
+        self.sender.on_probe(endpoint, verdict, now, &mut self.outcomes);
+    }
+
+    /// Remembers an answer that was no success, for people.
+    fn note_failure(&self, verdict: &Verdict, now: Instant) {
+        let reason = &verdict.reason;
+        if reason.class != "accepted" {
+            let text = format!("{} (status {}): {}", reason.class, reason.status, reason.detail);
+            self.exporter.note_error(text, now);
+        }
+    }
+
+    /// Acts on what the sender decided.
+    pub(super) fn act(&mut self, now: Instant) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.exporter.settle(&outcomes.settled);
+        self.exporter.count(&outcomes.tally);
+        for letter in outcomes.dead.drain(..) {
+            self.bury(letter);
+        }
+        self.again.extend(outcomes.reshape.drain(..));
+        for option in outcomes.without.drain(..) {
+            let name = self.exporter.name();
+            warn!(exporter = name, option, "the destination does not do this: off for this run");
+            self.calls.options.set(option, OptionValue::Bool(false));
+            self.exporter.note_error(format!("{option}: not offered by the destination"), now);
+        }
+        if outcomes.remedy.take() == Some(Remedy::Setup) {
+            self.prepare_again();
+        }
+        self.exporter.wake(outcomes.wake);
+        outcomes.clear();
+        self.outcomes = outcomes;
+    }
+
+    /// Fetches cold bytes off this thread.
+    pub(super) fn warm(&mut self, span: Span) {
+        self.warming = true;
+        let reader = self.bench.reader.clone();
+        self.tasks.spawn_local(async move {
+            // Whether it worked is seen when the bytes are read again.
+            let warmed = tokio::task::spawn_blocking(move || reader.warm(span)).await;
+            if let Ok(Err(problem)) = warmed {
+                warn!(%problem, "log bytes could not be fetched");
+            }
+            Ended::Warmed
+        });
+    }
+
+    /// Prepares the destination before the first event; one lane does it for all.
+    pub(super) async fn prepare(&mut self) {
+        if self.number > 0 {
+            while !self.exporter.is_prepared() && self.exporter.stop.stage() < Stage::Flush {
+                self.exporter.wakes[self.number].notified().await;
+            }
+            return;
+        }
+        let mut wait = SETUP_WAIT;
+        for _ in 0..SETUP_ROUNDS_MAX {
+            let via = self.calls.via(0, 0);
+            let again = prepare(&self.exporter, &*self.network, &self.calls.options, via).await;
+            if !again || self.exporter.stop.stage() >= Stage::Flush {
+                break;
+            }
+            // Woken early when the engine stops.
+            let woken = self.exporter.wakes[0].notified();
+            let _ = tokio::time::timeout(wait, woken).await;
+            wait = (wait * 2).min(SETUP_WAIT_MAX);
+        }
+        self.exporter.set_prepared();
+    }
+
+    /// Prepares the destination once more, beside the running requests.
+    fn prepare_again(&mut self) {
+        let (exporter, network) = (self.exporter.clone(), Rc::clone(&self.network));
+        let (options, via) = (self.calls.options.clone(), self.calls.via(0, 0));
+        self.tasks.spawn_local(async move {
+            prepare(&exporter, &*network, &options, via).await;
+            Ended::Prepared
+        });
+    }
+}
+
+/// Runs the vendor's setup once; says whether trying later may help.
+async fn prepare(
+    exporter: &Exporter,
+    network: &impl Transport,
+    options: &Options,
+    via: Via,
+) -> bool {
+    let name = exporter.name();
+    let mut setup = match exporter.setup() {
+        Ok(setup) => setup,
+        Err(problem) => {
+            exporter.note_error(problem.to_string(), Instant::now());
+            return false;
+        }
+    };
+    run_setup(&mut setup, network, options, via).await;
+    let prepared = setup.prepared();
+    for change in &prepared.changes {
+        info!(exporter = name, change, "destination prepared");
+    }
+    for note in &prepared.notes {
+        info!(exporter = name, note, "left as it is");
+    }
+    for failure in &prepared.failures {
+        warn!(exporter = name, failure, "destination not prepared");
+        exporter.note_error(format!("setup: {failure}"), Instant::now());
+    }
+    prepared.again
+}
+
+async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Options, via: Via) {
+    while let Some(request) = setup.poll(via) {
+        match network.send(request).await {
+            Ok(answer) => setup.on_answer(&answer, options),
+            Err(error) => {
+                debug!(class = judge_transport(&error).reason.class, "setup was not answered");
+                setup.on_error(&error);
+            }
+        }
+    }
+}
+
+fn response<'a>(
+    answer: &'a Answer,
+    events: usize,
+    body_bytes: usize,
+    acks: &'a [AckId],
+    options: &'a Options,
+) -> Response<'a> {
+    let Answer { status, headers, body } = answer;
+    Response { status: *status, headers, body, events, body_bytes, acks, options }
+}
+
+/// The first wait before preparing a destination again that did not answer.
+const SETUP_WAIT: Duration = Duration::from_secs(1);
+/// The longest.
+const SETUP_WAIT_MAX: Duration = Duration::from_secs(30);
+/// After about four minutes a destination that takes events but no setup gets its events.
+const SETUP_ROUNDS_MAX: u32 = 12;

@@ -1,0 +1,319 @@
+//! Filling batches from the log.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::super::block::{At, Block, Entry};
+use super::super::stop::Stage;
+use super::{Lane, Open, Reading, Turn};
+use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
+use crate::event::{Class, Event, Offset, Settle, Settled, Span};
+use crate::log::LogError;
+
+/// What became of one record.
+enum Taken {
+    /// It is settled or in a batch.
+    Done,
+    /// There is no room for it now.
+    Full,
+}
+
+impl Lane {
+    /// Reads and renders for one turn: at most about [`TURN_BYTES`] of documents.
+    pub(super) fn fill(&mut self, stage: Stage, now: Instant) -> Turn {
+        if stage >= Stage::Flush {
+            return Turn::Dry;
+        }
+        if self.warming || !self.again.is_empty() || !self.sender.room() {
+            self.stuck_since.get_or_insert(now);
+            return Turn::Full;
+        }
+        self.stuck_since = None;
+        let turn = self.fill_turn(now);
+        self.tell_settled();
+        turn
+    }
+
+    fn fill_turn(&mut self, now: Instant) -> Turn {
+        let mut rendered = 0;
+        while rendered < TURN_BYTES {
+            let Some((block, at)) = self.next_block() else {
+                return if self.warming { Turn::Full } else { Turn::Dry };
+            };
+            let (read, bytes, taken) = self.take_records(&block, at, TURN_BYTES - rendered, now);
+            rendered += bytes;
+            self.move_on(&block, read);
+            if matches!(taken, Taken::Full) {
+                return Turn::Full;
+            }
+        }
+        for open in self.open.iter_mut().flatten() {
+            open.batch.turn(TURN_BYTES);
+        }
+        Turn::More
+    }
+
+    /// Takes records of a block from `at` on; says where it stopped, and how many bytes that was.
+    fn take_records(
+        &mut self,
+        block: &Block,
+        mut at: usize,
+        bytes_max: usize,
+        now: Instant,
+    ) -> (usize, usize, Taken) {
+        let mut bytes = 0;
+        while at < block.len() && bytes < bytes_max {
+            let entry = block.entry(at);
+            bytes += usize::try_from(entry.span.bytes()).unwrap_or(usize::MAX);
+            if let Taken::Full = self.take(&entry, now) {
+                return (at, bytes, Taken::Full);
+            }
+            at += 1;
+        }
+        (at, bytes, Taken::Done)
+    }
+
+    /// Filters, routes and renders one record.
+    fn take(&mut self, entry: &Entry<'_>, now: Instant) -> Taken {
+        let exporter = &self.exporter;
+        if exporter.next_unsettled(entry.span.from) != entry.span.from {
+            return Taken::Done;
+        }
+        if entry.span.to <= exporter.floor() {
+            self.note(entry.span, Settle::Skipped);
+            return Taken::Done;
+        }
+        let event = match &entry.event {
+            Ok(event) => *event,
+            Err(class) => {
+                self.on_invalid(entry.span, *class);
+                return Taken::Done;
+            }
+        };
+        if !exporter.filter.passes(&event) {
+            self.note(entry.span, Settle::Filtered);
+            return Taken::Done;
+        }
+        let route = exporter.route_of(&event);
+        match self.push(route, entry, &event, None, now) {
+            Pushed::Fits => Taken::Done,
+            Pushed::Full => self.push_into_next(route, entry, &event, now),
+            Pushed::TooLarge => self.push_shrunk(route, entry, &event, now),
+        }
+    }
+
+    /// Closes the full batch of a route and begins the next with this event, if there is room.
+    fn push_into_next(
+        &mut self,
+        route: usize,
+        entry: &Entry<'_>,
+        event: &Event<'_>,
+        now: Instant,
+    ) -> Taken {
+        self.close(route);
+        self.exchange(now);
+        if !self.sender.room() {
+            return Taken::Full;
+        }
+        match self.push(route, entry, event, None, now) {
+            Pushed::Fits => Taken::Done,
+            Pushed::Full => Taken::Full,
+            Pushed::TooLarge => self.push_shrunk(route, entry, event, now),
+        }
+    }
+
+    /// Renders an event that is too large without what it can do without; else it is given up.
+    fn push_shrunk(
+        &mut self,
+        route: usize,
+        entry: &Entry<'_>,
+        event: &Event<'_>,
+        now: Instant,
+    ) -> Taken {
+        match self.push(route, entry, event, Some(Level::Shrink), now) {
+            Pushed::Fits => Taken::Done,
+            Pushed::Full => Taken::Full,
+            Pushed::TooLarge => {
+                let detail = "larger than the destination takes, even without metadata".to_owned();
+                let reason = Reason { class: "too_large", detail, ..Reason::default() };
+                let item =
+                    Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
+                self.bury(DeadLetter {
+                    item,
+                    reason,
+                    attempts: 0,
+                    retryable: false,
+                    failed_since: None,
+                });
+                Taken::Done
+            }
+        }
+    }
+
+    /// Renders an event into the open batch of its route.
+    fn push(
+        &mut self,
+        route: usize,
+        entry: &Entry<'_>,
+        event: &Event<'_>,
+        level: Option<Level>,
+        now: Instant,
+    ) -> Pushed {
+        let how = &self.exporter.routes[route];
+        let open = self.open[route].get_or_insert_with(|| {
+            let number = u32::try_from(route).expect("routes are counted in config lines");
+            let allowance = &self.exporter.allowance;
+            let batch = Batch::new(&how.packing, number, &self.buffers, allowance);
+            Open { batch, since: now }
+        });
+        let severity = event.opened.severity;
+        let pushed =
+            open.batch.push(entry.span, entry.received_ns, severity, |part, body| match part {
+                Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
+                Part::Document => how.plan(level).encode(event, body),
+            });
+        if open.batch.is_empty() {
+            self.open[route] = None;
+        }
+        pushed
+    }
+
+    /// The block to read next and the position in it; claims a stripe where none is held.
+    fn next_block(&mut self) -> Option<(Rc<Block>, usize)> {
+        loop {
+            let head = self.bench.tide.head();
+            if self.reading.is_none() {
+                let claim = self.exporter.board.claim(self.number, head)?;
+                let position = claim.position;
+                self.close_above(position);
+                self.reading = Some(Reading { claim, position, block: None });
+            }
+            let reading = self.reading.as_mut().expect("claimed just now at the latest");
+            if let Some((block, at)) = &reading.block {
+                return Some((Rc::clone(block), *at));
+            }
+            if reading.position >= reading.claim.end {
+                let Reading { claim, .. } = self.reading.take()?;
+                self.exporter.board.finish(claim.stripe);
+                continue;
+            }
+            let (position, until) = (reading.position, head.min(reading.claim.end));
+            let found = self.bench.blocks.borrow_mut().at(position, until);
+            match found {
+                Ok(At::Block(block)) if block.len() == 0 => {
+                    reading.position = block.span().to;
+                    self.pass_filler(block.span());
+                }
+                Ok(At::Block(block)) => {
+                    let first = block.entry(0).span.from;
+                    reading.block = Some((block, 0));
+                    self.pass_filler(Span { from: position, to: first });
+                }
+                Ok(At::End) => return None,
+                Ok(At::Cold(span)) => {
+                    self.warm(span);
+                    return None;
+                }
+                Ok(At::Gone(oldest)) => self.on_gone(oldest),
+                Ok(At::Damaged(span, events)) => self.on_damaged(span, events),
+                Err(problem) => {
+                    self.on_unreadable(&problem, Instant::now());
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Closes the batches that hold events from above this offset: a batch keeps the log's order,
+    /// and a stripe that another lane gave back may lie below what was read last.
+    fn close_above(&mut self, offset: Offset) {
+        for route in 0..self.open.len() {
+            let last = self.open[route].as_ref().and_then(|open| open.batch.items().last());
+            if last.is_some_and(|item| item.span.from > offset) {
+                self.close(route);
+            }
+        }
+    }
+
+    /// Notes how far a block was read.
+    fn move_on(&mut self, block: &Rc<Block>, at: usize) {
+        let Some(reading) = &mut self.reading else { return };
+        if at < block.len() {
+            reading.position = block.entry(at).span.from;
+            reading.block = Some((Rc::clone(block), at));
+        } else {
+            let to = block.span().to;
+            let from = block.entry(block.len() - 1).span.to;
+            reading.position = to;
+            reading.block = None;
+            self.pass_filler(Span { from, to });
+        }
+    }
+
+    /// Settles bytes that hold no event, so that the checkpoint can pass them.
+    fn pass_filler(&mut self, span: Span) {
+        if span.from < span.to {
+            for span in self.exporter.unsettled(span) {
+                self.settled.push(Settled { span, events: 0, fate: Settle::Filtered });
+            }
+        }
+    }
+
+    /// Retention took what this lane was to read.
+    fn on_gone(&mut self, oldest: Offset) {
+        let Some(reading) = &mut self.reading else { return };
+        let to = oldest.min(reading.claim.end);
+        let span = Span { from: reading.position, to };
+        reading.position = to;
+        self.lose(span, None, "removed by retention before it was read");
+    }
+
+    /// A stripe cannot be read.
+    fn on_damaged(&mut self, span: Span, events: Option<u64>) {
+        if let Some(reading) = &mut self.reading {
+            reading.position = span.to;
+        }
+        self.lose(span, events, "damaged: checksums do not match");
+    }
+
+    /// The log cannot be read at all now, for want of descriptors or memory: tried again later.
+    fn on_unreadable(&self, problem: &LogError, now: Instant) {
+        tracing::error!(exporter = self.exporter.name(), %problem, "log not readable");
+        self.exporter.note_error(format!("log not readable: {problem}"), now);
+    }
+
+    /// Settles what cannot be read as skipped, as far as earlier runs have not settled it.
+    fn lose(&mut self, span: Span, events: Option<u64>, why: &str) {
+        for part in self.exporter.unsettled(span) {
+            let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
+            let name = self.exporter.name();
+            tracing::error!(exporter = name, from = %part.from, to = %part.to, counted, why, "skipped");
+            self.settled.push(Settled { span: part, events: counted, fate: Settle::Skipped });
+        }
+    }
+
+    /// A record that could not be opened: quarantined once, counted by every exporter.
+    fn on_invalid(&mut self, span: Span, class: Class) {
+        self.bench.shared.on_invalid(span, class);
+        self.note(span, Settle::Invalid);
+    }
+
+    /// Notes the end of one event; neighbours of the same fate are told together.
+    fn note(&mut self, span: Span, fate: Settle) {
+        match self.settled.last_mut() {
+            Some(last) if last.fate == fate && last.span.to == span.from => {
+                last.span.to = span.to;
+                last.events += 1;
+            }
+            _ => self.settled.push(Settled { span, events: 1, fate }),
+        }
+    }
+
+    /// Tells the watermark what was settled while reading.
+    pub(super) fn tell_settled(&mut self) {
+        if !self.settled.is_empty() {
+            self.exporter.settle(&self.settled);
+            self.settled.clear();
+        }
+    }
+}

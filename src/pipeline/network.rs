@@ -1,0 +1,45 @@
+//! The transport that an exporter's vendor asks for.
+
+use std::sync::Arc;
+
+use crate::deliver::{
+    Answer, Destination, HttpTransport, Lines, Request, Transport, TransportError, TransportLimits,
+};
+
+/// One lane's way to its destination, before it has a thread to live on.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Requests over HTTP.
+    Http(Arc<Destination>, TransportLimits),
+    /// Bodies on the standard output.
+    Lines,
+}
+
+/// One lane's way to its destination; connections live on the lane's thread.
+pub(crate) enum Network {
+    /// Requests over HTTP.
+    Http(Box<HttpTransport>),
+    /// Bodies on the standard output.
+    Lines(Lines),
+}
+
+impl Way {
+    /// Opens the way, inside the worker's runtime.
+    pub(crate) fn open(&self) -> Network {
+        match self {
+            Self::Http(destination, limits) => {
+                Network::Http(Box::new(HttpTransport::share(destination, *limits)))
+            }
+            Self::Lines => Network::Lines(Lines),
+        }
+    }
+}
+
+impl Transport for Network {
+    async fn send(&self, request: Request) -> Result<Answer, TransportError> {
+        match self {
+            Self::Http(http) => http.send(request).await,
+            Self::Lines(lines) => lines.send(request).await,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What an exporter would send, without sending it: the dry run.
+
+use super::exporter::Route;
+
+use super::{EngineError, ExporterSpec};
+use crate::deliver::{Framing, Prefix};
+use crate::event::Event;
+use crate::transform::Filter;
+
+/// The filter, routes and plans of one exporter, compiled as the engine compiles them.
+#[derive(Debug)]
+pub struct Render {
+    filter: Filter,
+    routes: Vec<Route>,
+    /// Events rendered so far.
+    events: u64,
+    document: Vec<u8>,
+}
+
+impl Render {
+    /// Compiles an exporter.
+    ///
+    /// # Errors
+    /// When an option, a schema override or a header contradicts the vendor's tables.
+    pub fn new(spec: &ExporterSpec) -> Result<Self, EngineError> {
+        let routes = std::iter::once(None).chain(spec.routes.iter().map(Some));
+        let routes = routes.map(|route| {
+            Route::compile(spec, route).map_err(|problem| EngineError::Exporter {
+                name: spec.settings.name.clone(),
+                problem,
+            })
+        });
+        Ok(Self {
+            filter: spec.filter.clone(),
+            routes: routes.collect::<Result<_, _>>()?,
+            events: 0,
+            document: Vec::new(),
+        })
+    }
+
+    /// Appends an event as it stands in a body, the body's head before the first; false where the
+    /// exporter does not take the event.
+    pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+        if !self.filter.passes(event) {
+            return false;
+        }
+        let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);
+        let route = &self.routes[route];
+        let framing: &Framing = route.packing.framing;
+        let before = if self.events == 0 { framing.head } else { framing.between };
+        out.extend_from_slice(before.as_bytes());
+        if let Some(prefix) = &route.prefix {
+            prefix.encode(event, out);
+            out.extend_from_slice(framing.after.as_bytes());
+        }
+        self.document.clear();
+        route.plan(None).encode(event, &mut self.document);
+        if let Prefix::OctetCount = framing.prefix {
+            out.extend_from_slice(format!("{} ", self.document.len()).as_bytes());
+        }
+        out.extend_from_slice(&self.document);
+        out.extend_from_slice(framing.after.as_bytes());
+        self.events += 1;
+        true
+    }
+
+    /// Appends the body's tail, if anything was rendered.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        if self.events > 0 {
+            out.extend_from_slice(self.routes[0].packing.framing.tail.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How a running engine is doing, for people and for the account.
+
+use std::time::{Duration, Instant};
+
+use super::exporter::Exporter;
+use crate::event::{Counts, Offset, Span};
+use crate::log::Reader;
+
+/// A running engine at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Since when it runs.
+    pub uptime: Duration,
+    /// How the log writes.
+    pub io: String,
+    /// Where the log begins.
+    pub oldest: Offset,
+    /// Where its written part ends.
+    pub written: Offset,
+    /// Where its durable part ends.
+    pub durable: Offset,
+    /// Records that could not be opened.
+    pub invalid: u64,
+    /// Blocks that were opened.
+    pub blocks_opened: u64,
+    /// Blocks that a lane found opened.
+    pub blocks_shared: u64,
+    /// Records that were opened.
+    pub records_opened: u64,
+    /// The exporters, as configured.
+    pub exporters: Vec<ExporterStatus>,
+}
+
+/// One exporter at one moment.
+#[derive(Clone, Debug)]
+pub struct ExporterStatus {
+    /// Its name.
+    pub name: String,
+    /// What kind of destination it is.
+    pub vendor: &'static str,
+    /// `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
+    /// `circuit_open`.
+    pub state: &'static str,
+    /// Which pass over the log.
+    pub pass: u32,
+    /// Where the pass began.
+    pub start: Offset,
+    /// Everything below is settled.
+    pub base: Offset,
+    /// Settled events by fate.
+    pub counts: Counts,
+    /// Events from the start of the pass to the head.
+    pub in_range: u64,
+    /// Events that are not settled.
+    pub pending: u64,
+    /// Bytes of the log that are not settled.
+    pub lag_bytes: u64,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Requests sent.
+    pub requests: u64,
+    /// Bytes of bodies sent.
+    pub sent_bytes: u64,
+    /// Events sent again after a failure.
+    pub retried: u64,
+    /// Events in requests whose end nobody can tell.
+    pub ambiguous: u64,
+    /// Events that the destination had already.
+    pub duplicates: u64,
+    /// Events that were rendered again since no acknowledgement came.
+    pub resent: u64,
+    /// What went wrong last, and how long ago.
+    pub last_error: Option<(Duration, String)>,
+}
+
+impl ExporterStatus {
+    pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
+        let (pass, start) = {
+            let watermark = exporter.watermark();
+            (watermark.pass(), watermark.start())
+        };
+        let in_range = reader.count(Span { from: start, to: head }).unwrap_or(0);
+        let (base, counts, pending) = Self::account(exporter, reader, head, in_range);
+        let counters = &exporter.counters;
+        let state = match exporter.is_prepared() {
+            true => exporter.gate.health(now).word(),
+            false => "starting",
+        };
+        let last_error = exporter
+            .last_error()
+            .map(|error| (now.saturating_duration_since(error.at), error.text));
+        Self {
+            name: exporter.name().to_owned(),
+            vendor: exporter.settings.vendor.name,
+            state,
+            pass,
+            start,
+            base,
+            counts,
+            in_range,
+            pending,
+            lag_bytes: head.bytes().saturating_sub(base.bytes()),
+            in_flight: exporter.gate.in_flight(),
+            requests: counters.requests.load(),
+            sent_bytes: counters.sent_bytes.load(),
+            retried: counters.retried.load(),
+            ambiguous: counters.ambiguous.load(),
+            duplicates: counters.duplicates.load(),
+            resent: counters.resent.load(),
+            last_error,
+        }
+    }
+
+    /// Position, settled and pending events, counted apart from each other.
+    ///
+    /// Lanes go on while this looks, so an event on its way from one count to another may be seen
+    /// in both or none. Looking again gives each exporter the chance to be seen at rest; a sum
+    /// that stays wrong is shown as it is.
+    fn account(
+        exporter: &Exporter,
+        reader: &Reader,
+        head: Offset,
+        in_range: u64,
+    ) -> (Offset, Counts, u64) {
+        let look = || {
+            let pending = exporter.pending(reader, head);
+            let watermark = exporter.watermark();
+            (watermark.base(), watermark.counts(), pending)
+        };
+        let is_whole =
+            |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
+        (0..LOOKS_MAX).map(|_| look()).find(is_whole).unwrap_or_else(look)
+    }
+}
+
+/// Looks at a moving exporter; at rest the first one is right.
+const LOOKS_MAX: usize = 20;

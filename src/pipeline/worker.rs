@@ -1,0 +1,133 @@
+//! One thread per core: a runtime, its lanes, and the blocks that they share.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+use tracing::warn;
+
+use super::block::{BlockCounters, Blocks};
+use super::exporter::Exporter;
+use super::lane::Lane;
+use super::network::Way;
+use super::tide::Tide;
+use super::{EngineError, Shared};
+use crate::event::Opening;
+use crate::log::Reader;
+
+/// What a worker is started with.
+pub(crate) struct WorkerSpec {
+    /// Its number; it prefers the core of the same number.
+    pub(crate) index: usize,
+    pub(crate) reader: Reader,
+    pub(crate) opening: Arc<Opening>,
+    pub(crate) counters: Arc<BlockCounters>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A lane for a worker to run.
+pub(crate) struct LaneSpec {
+    pub(crate) exporter: Arc<Exporter>,
+    pub(crate) number: usize,
+    pub(crate) way: Way,
+}
+
+/// A running worker. It takes lanes until it is dropped, and ends when its lanes have.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    lanes: UnboundedSender<LaneSpec>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the kernel gives no thread.
+    pub(crate) fn start(spec: WorkerSpec) -> Result<Self, EngineError> {
+        let (lanes, arriving) = unbounded_channel();
+        let name = format!("shrike-{}", spec.index);
+        let start = move || {
+            pin(spec.index);
+            if let Err(problem) = run(spec, arriving) {
+                // Without its event loop a worker cannot do anything; the others go on.
+                tracing::error!(%problem, "worker ended");
+            }
+        };
+        let thread = thread::Builder::new().name(name).spawn(start).map_err(EngineError::Thread)?;
+        Ok(Self { lanes, thread })
+    }
+
+    /// Hands over a lane; a worker that ended leaves it to the log.
+    pub(crate) fn add(&self, lane: LaneSpec) {
+        if self.lanes.send(lane).is_err() {
+            tracing::error!("a worker has ended; a lane was not started");
+        }
+    }
+
+    /// Waits until its lanes have ended.
+    pub(crate) fn join(self) -> thread::Result<()> {
+        drop(self.lanes);
+        self.thread.join()
+    }
+}
+
+/// What the lanes of one worker share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) tide: Tide,
+    pub(crate) blocks: RefCell<Blocks>,
+    pub(crate) reader: Reader,
+    pub(crate) shared: Arc<Shared>,
+}
+
+fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
+    let runtime =
+        Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let waker = spec.reader.waker().map_err(io::Error::other)?;
+        let bench = Rc::new(Bench {
+            tide: Tide::new(spec.reader.clone(), waker)?,
+            blocks: RefCell::new(Blocks::new(spec.reader.clone(), spec.opening, spec.counters)),
+            reader: spec.reader,
+            shared: spec.shared,
+        });
+        let watching = Rc::clone(&bench);
+        let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
+        let mut lanes = JoinSet::new();
+        while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
+            let lane = Lane::new(exporter, number, way.open(), Rc::clone(&bench));
+            lanes.spawn_local(lane.run());
+            // What has ended is only counted; a lane that panicked has said so.
+            while lanes.try_join_next().is_some() {}
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended.map_err(io::Error::other)?;
+        }
+        watch.abort();
+        Ok(())
+    })
+}
+
+/// Keeps the calling thread on one of the cores that the process may use.
+fn pin(index: usize) {
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+        let mut one = CpuSet::new();
+        one.set(cores[index % cores.len().max(1)]);
+        sched_setaffinity(None, &one)
+    });
+    if let Err(problem) = pinned {
+        warn!(worker = index, %problem, "not pinned to a core");
+    }
+}
+
+/// Threads for what would stall a worker: cold reads, name resolution, a full pipe.
+const BLOCKING_MAX: usize = 4;

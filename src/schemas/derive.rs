@@ -1,0 +1,454 @@
+//! What schemas derive from an event: parts of paths, kinds of hosts, labels, matches.
+//!
+//! Texts are JSON text without quotes, still escaped; they are cut only between characters.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::event::{Event, EventType, FieldId as F, Value};
+use crate::transform::{Encoder, json};
+
+/// Writes the text of a field unless it is empty.
+pub(super) fn filled(encoder: &mut Encoder<'_>, event: &Event<'_>, field: F) -> bool {
+    some(encoder, event.text(field))
+}
+
+/// Writes the text unless it is empty.
+pub(super) fn some(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
+    if text.is_empty() {
+        return false;
+    }
+    encoder.text(text);
+    true
+}
+
+/// Writes an array of the text alone unless it is empty.
+pub(super) fn one(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
+    if text.is_empty() {
+        return false;
+    }
+    encoder.raw(b"[");
+    encoder.text(text);
+    encoder.raw(b"]");
+    true
+}
+
+/// The text of the first field that has one.
+fn first<'a>(event: &Event<'a>, fields: &[F]) -> &'a [u8] {
+    fields.iter().map(|&field| event.text(field)).find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// Whether the threat indicator is written: producers attach one to every egress and file event,
+/// so only those of denied, warned and matched events mean something.
+pub(super) fn shows_indicator(encoder: &Encoder<'_>, event: &Event<'_>) -> bool {
+    let opened = event.opened;
+    !opened.allowed
+        || opened.intel
+        || opened.event_type == EventType::GuardWarn
+        || encoder.choices().indicators_all
+}
+
+/// Whether this is the id of an ATT&CK tactic: `TA` and four digits.
+pub(super) fn is_tactic(text: &[u8]) -> bool {
+    matches!(text, [b'T', b'A', digits @ ..] if digits.len() == 4 && all_digits(digits))
+}
+
+/// The id of an ATT&CK technique, `T` and four digits, and whether a subtechnique follows it, a dot
+/// and three digits.
+pub(super) fn technique(text: &[u8]) -> Option<(&[u8], bool)> {
+    let (id, rest) = text.split_at_checked(5)?;
+    let subtechnique = match rest {
+        [] => false,
+        [b'.', digits @ ..] if digits.len() == 3 && all_digits(digits) => true,
+        _ => return None,
+    };
+    (id[0] == b'T' && all_digits(&id[1..])).then_some((id, subtechnique))
+}
+
+fn all_digits(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit)
+}
+
+/// A path, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Path<'a> {
+    /// The directory; empty when there is none.
+    pub(super) directory: &'a [u8],
+    /// The base name.
+    pub(super) name: &'a [u8],
+}
+
+impl<'a> Path<'a> {
+    /// The path of the event's resource.
+    pub(super) fn of(event: &Event<'a>) -> Self {
+        Self::split(first(event, &[F::ResourcePath, F::ResourceName]))
+    }
+
+    /// Splits at the last separator.
+    ///
+    /// A backslash separates where the path begins with a drive or a share, or has no slash.
+    fn split(text: &'a [u8]) -> Self {
+        let (start, end) = match memchr::memchr(b'\\', text) {
+            None => match memchr::memrchr(b'/', text) {
+                Some(slash) => (slash, slash + 1),
+                None => return Self { directory: b"", name: text },
+            },
+            Some(_) => match last_separator(text) {
+                Some(separator) => separator,
+                None => return Self { directory: b"", name: text },
+            },
+        };
+        let root = start == 0 || text[..start].ends_with(b":");
+        Self { directory: &text[..if root { end } else { start }], name: &text[end..] }
+    }
+
+    /// What follows the last dot of the name; empty when there is none, and for dot files.
+    pub(super) fn extension(&self) -> &'a [u8] {
+        match memchr::memrchr(b'.', self.name) {
+            None | Some(0) => b"",
+            Some(dot) => &self.name[dot + 1..],
+        }
+    }
+}
+
+/// Start and end of the last separator in escaped text.
+fn last_separator(text: &[u8]) -> Option<(usize, usize)> {
+    let windows = matches!(text, [drive, b':', ..] if drive.is_ascii_alphabetic())
+        || text.starts_with(br"\\\\");
+    let (mut slash, mut backslash) = (None, None);
+    let mut at = 0;
+    while let Some((char, len)) = json::character(&text[at..]) {
+        match char {
+            '/' => slash = Some((at, at + len)),
+            '\\' => backslash = Some((at, at + len)),
+            _ => {}
+        }
+        at += len;
+    }
+    if windows { slash.max(backslash) } else { slash.or(backslash) }
+}
+
+/// The resource's path, else its name.
+pub(super) fn path(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    some(encoder, first(event, &[F::ResourcePath, F::ResourceName]))
+}
+
+/// The command line that the source recorded, else the path or name.
+pub(super) fn command_line(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    some(encoder, command(event))
+}
+
+/// The base name of the command line's first word.
+pub(super) fn process_name(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    some(encoder, Path::split(first_word(command(event))).name)
+}
+
+fn command<'a>(event: &Event<'a>) -> &'a [u8] {
+    first(event, &[F::CommandLine, F::ResourcePath, F::ResourceName])
+}
+
+/// The first word, which may stand in quotes.
+fn first_word(text: &[u8]) -> &[u8] {
+    let (text, quote) = match json::character(text) {
+        Some((quote @ ('"' | '\''), len)) => (&text[len..], Some(quote)),
+        _ => (text, None),
+    };
+    let mut at = 0;
+    while let Some((char, len)) = json::character(&text[at..]) {
+        let ends = quote.map_or(char.is_whitespace(), |quote| char == quote);
+        if ends {
+            return &text[..at];
+        }
+        at += len;
+    }
+    text
+}
+
+/// The text that names the destination.
+pub(super) fn host_text<'a>(event: &Event<'a>) -> &'a [u8] {
+    first(event, &[F::ResourceHost, F::ResourceName])
+}
+
+/// The destination as it was given.
+pub(super) fn host(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    some(encoder, host_text(event))
+}
+
+/// The destination when it is a name.
+pub(super) fn domain(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let host = host_text(event);
+    address(host).is_none() && some(encoder, host)
+}
+
+/// The destination when it is an address, without brackets.
+pub(super) fn ip(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    match address(host_text(event)) {
+        Some((_, text)) => some(encoder, text),
+        None => false,
+    }
+}
+
+/// The address that a host is, and its text without brackets.
+///
+/// A test of characters would call `face.cafe` an address; only the parser decides. An IPv4
+/// address ends in a digit, which no top-level domain does, and an IPv6 address has a colon.
+pub(super) fn address(host: &[u8]) -> Option<(IpAddr, &[u8])> {
+    if !host.last()?.is_ascii_digit() && memchr::memchr(b':', host).is_none() {
+        return None;
+    }
+    let text = match host {
+        [b'[', inside @ .., b']'] => inside,
+        text => text,
+    };
+    let parsed = std::str::from_utf8(text).ok()?;
+    let address = match memchr::memchr(b':', text) {
+        Some(_) => IpAddr::V6(parsed.parse::<Ipv6Addr>().ok()?),
+        None => IpAddr::V4(parsed.parse::<Ipv4Addr>().ok()?),
+    };
+    Some((address, text))
+}
+
+/// The trace's id: the source's own, else that of the W3C `traceparent`.
+pub(super) fn trace_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    match event.text(F::TraceId) {
+        b"" => some(encoder, traceparent(event).map_or(b"", |(trace, _)| trace)),
+        own => some(encoder, own),
+    }
+}
+
+/// The span's id: the source's own, else that of the W3C `traceparent`.
+pub(super) fn span_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    match event.text(F::SpanId) {
+        b"" => some(encoder, traceparent(event).map_or(b"", |(_, span)| span)),
+        own => some(encoder, own),
+    }
+}
+
+/// W3C Trace Context, section 3.2: version, trace id and parent id in lower-case hex, joined by
+/// hyphens. Ids of zeros are invalid.
+fn traceparent<'a>(event: &Event<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let text = event.text(F::Traceparent);
+    let joined = text.len() >= 55 && [2, 35, 52].iter().all(|&at| text[at] == b'-');
+    if !joined {
+        return None;
+    }
+    let (trace, span) = (&text[3..35], &text[36..52]);
+    let hex = |id: &[u8]| id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let valid = |id: &[u8]| hex(id) && id.iter().any(|&byte| byte != b'0');
+    (valid(trace) && valid(span)).then_some((trace, span))
+}
+
+/// The labels as members; dots in their names become `_`, as ECS labels are flat.
+///
+/// Two names that become one would make a key twice, which Elasticsearch refuses: the one without
+/// dots stays, else the first. Empty names and empty texts are left out.
+pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let Some(labels) = event.value(F::Labels) else { return false };
+    let mut written = false;
+    for (at, (name, json)) in json::members(labels.json).enumerate() {
+        if name.is_empty() || json == b"\"\"" || yields(labels.json, at, name) {
+            continue;
+        }
+        written |= label(encoder, name, Value { json, escaped: labels.escaped });
+    }
+    written
+}
+
+/// Whether the label with dots in its name is left out for another one.
+fn yields(labels: &[u8], at: usize, name: &[u8]) -> bool {
+    let dotted = |name: &[u8]| memchr::memchr(b'.', name).is_some();
+    let wins = |(place, (other, json)): (usize, (&[u8], &[u8]))| {
+        place != at && json != b"\"\"" && same(other, name) && (place < at || !dotted(other))
+    };
+    dotted(name) && json::members(labels).enumerate().any(wins)
+}
+
+fn label(encoder: &mut Encoder<'_>, name: &[u8], value: Value<'_>) -> bool {
+    if !encoder.key_with(name, |byte| if byte == b'.' { b'_' } else { byte }) {
+        return false;
+    }
+    encoder.value(value);
+    encoder.between();
+    true
+}
+
+/// Whether two names are the same once dots are `_`.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let flat = |byte: &u8| if *byte == b'.' { b'_' } else { *byte };
+    a.len() == b.len() && a.iter().map(flat).eq(b.iter().map(flat))
+}
+
+/// The labels as an array of `name:value`.
+pub(super) fn tags(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let labels = event.value(F::Labels).map_or(&b"{}"[..], |labels| labels.json);
+    let mut written = false;
+    for (name, json) in json::members(labels) {
+        let Some(text) = json::string(json).filter(|text| !text.is_empty() && !name.is_empty())
+        else {
+            continue;
+        };
+        encoder.raw(if written { b"," } else { b"[" });
+        encoder.open_text();
+        encoder.characters(name);
+        encoder.plain(b":");
+        encoder.characters(text);
+        encoder.close_text();
+        written = true;
+    }
+    if written {
+        encoder.raw(b"]");
+    }
+    written
+}
+
+/// What threat intelligence matched (`threat-intel.md`, enrichment), as ECS nests it.
+pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    if !event.opened.intel {
+        return false;
+    }
+    let matches = event
+        .value(F::Shrike)
+        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
+        .and_then(|intel| json::member(intel, b"matches"))
+        .unwrap_or_default();
+    let mut written = false;
+    for found in json::elements(matches) {
+        let text = |key: &[u8]| json::member(found, key).and_then(json::string).unwrap_or_default();
+        let value = text(b"value");
+        if value.is_empty() {
+            continue;
+        }
+        encoder.raw(if written { b"," } else { b"[" });
+        written = true;
+        encoder.raw(b"{\"indicator\":{\"name\":");
+        encoder.text(value);
+        if let Some(kind) = stix(text(b"type"), value) {
+            encoder.raw(b",\"type\":");
+            encoder.quoted(kind);
+        }
+        if let Some(confidence) = json::member(found, b"confidence").and_then(confidence) {
+            encoder.raw(b",\"confidence\":");
+            encoder.quoted(confidence);
+        }
+        if !text(b"source").is_empty() {
+            encoder.raw(b",\"provider\":");
+            encoder.text(text(b"source"));
+        }
+        encoder.raw(b"},\"matched\":{\"atomic\":");
+        encoder.text(value);
+        if let Some(field) = matched_field(event, value) {
+            encoder.raw(b",\"field\":");
+            encoder.quoted(field);
+        }
+        encoder.raw(b",\"type\":\"indicator_match_rule\"}}");
+    }
+    if written {
+        encoder.raw(b"]");
+    }
+    written
+}
+
+/// The kind of an indicator in the words of STIX.
+fn stix(kind: &[u8], value: &[u8]) -> Option<&'static [u8]> {
+    Some(match kind {
+        b"domain" => b"domain-name",
+        b"ip" | b"cidr" if memchr::memchr(b':', value).is_some() => b"ipv6-addr",
+        b"ip" | b"cidr" => b"ipv4-addr",
+        b"url" => b"url",
+        b"file_hash" | b"file_name" | b"file_path" | b"path" => b"file",
+        _ => return None,
+    })
+}
+
+/// ECS takes words; STIX 2.1, appendix A, divides 0 to 100 into them.
+fn confidence(json: &[u8]) -> Option<&'static [u8]> {
+    let number: f64 = std::str::from_utf8(json).ok()?.parse().ok()?;
+    Some(match number {
+        _ if number < 1.0 => b"None",
+        _ if number < 30.0 => b"Low",
+        _ if number < 70.0 => b"Medium",
+        _ => b"High",
+    })
+}
+
+/// The field of our document that holds the matched value.
+fn matched_field(event: &Event<'_>, value: &[u8]) -> Option<&'static [u8]> {
+    if event.text(F::ResourceHost) == value {
+        return Some(b"destination.address");
+    }
+    if event.text(F::ResourcePath) == value {
+        return Some(b"file.path");
+    }
+    (event.text(F::IndicatorValue) == value).then_some(b"threat.indicator.name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_split_at_their_last_separator() {
+        let cases = [
+            ("/home/dev/.ssh/id_ed25519", "/home/dev/.ssh", "id_ed25519", ""),
+            ("/srv/app/main.rs", "/srv/app", "main.rs", "rs"),
+            ("/etc", "/", "etc", ""),
+            ("a", "", "a", ""),
+            ("/srv/app/.env", "/srv/app", ".env", ""),
+            ("/tmp/", "/tmp", "", ""),
+            (r"C:\\Users\\dev\\a.txt", r"C:\\Users\\dev", "a.txt", "txt"),
+            (r"C:\\a.txt", r"C:\\", "a.txt", "txt"),
+            (r"C:/x\\y.tar.gz", "C:/x", "y.tar.gz", "gz"),
+            (r"\\\\host\\share\\f", r"\\\\host\\share", "f", ""),
+            (r"\/a\/b", r"\/a", "b", ""),
+            (r"/unix/odd\\name", "/unix", r"odd\\name", ""),
+            (r"/a\u0022b/c", r"/a\u0022b", "c", ""),
+        ];
+        for (text, directory, name, extension) in cases {
+            let path = Path::split(text.as_bytes());
+            let expected = Path { directory: directory.as_bytes(), name: name.as_bytes() };
+            assert_eq!(path, expected, "{text}");
+            assert_eq!(path.extension(), extension.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_real_addresses_are_addresses() {
+        for (host, expected) in [
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("2001:db8::17", Some("2001:db8::17")),
+            ("[::1]", Some("::1")),
+            ("face.cafe", None),
+            ("256.1.1.1", None),
+            ("1.2.3", None),
+            ("host:8080", None),
+            ("api2.example.v4", None),
+            ("", None),
+        ] {
+            let found = address(host.as_bytes()).map(|(_, text)| text);
+            assert_eq!(found, expected.map(str::as_bytes), "{host}");
+        }
+    }
+
+    #[test]
+    fn first_words_may_be_quoted() {
+        for (command, expected) in [
+            ("bash -lc 'x y'", "bash"),
+            (r#"\"C:\\Program Files\\a.exe\" /x"#, r"C:\\Program Files\\a.exe"),
+            ("'a b' c", "a b"),
+            (r"ls\t-l", "ls"),
+            ("", ""),
+        ] {
+            assert_eq!(first_word(command.as_bytes()), expected.as_bytes(), "{command}");
+        }
+    }
+
+    #[test]
+    fn attack_ids_are_told_from_names() {
+        assert!(is_tactic(b"TA0010"));
+        assert!(!is_tactic(b"TA010") && !is_tactic(b"Exfiltration") && !is_tactic(b""));
+        assert_eq!(technique(b"T1041"), Some((&b"T1041"[..], false)));
+        assert_eq!(technique(b"T1552.004"), Some((&b"T1552"[..], true)));
+        for name in ["T155", "T1552.4", "T1552x", "Phishing", "", "AML.T0051"] {
+            assert_eq!(technique(name.as_bytes()), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Writers that tables of several schemas and vendors name.
+
+use super::pattern::DatePart;
+use super::{Choices, Encoder, json};
+use crate::event::{Event, Time, Value};
+
+/// The value as it is: strings as text, numbers as numbers, objects as objects.
+///
+/// Where nothing has to be escaped, plans copy such values without calling this.
+#[inline(never)]
+pub fn value(encoder: &mut Encoder<'_>, value: Value<'_>) {
+    encoder.value(value);
+}
+
+/// The value as text, numbers and bools included.
+pub fn text(encoder: &mut Encoder<'_>, value: Value<'_>) {
+    encoder.value_as_text(value);
+}
+
+/// The value as text without quotes, for places inside a text.
+pub fn bare(encoder: &mut Encoder<'_>, value: Value<'_>) {
+    match json::string(value.json) {
+        Some(text) => encoder.characters(text),
+        None => encoder.plain(value.json),
+    }
+}
+
+/// An array of the value alone.
+pub fn list(encoder: &mut Encoder<'_>, value: Value<'_>) {
+    encoder.raw(b"[");
+    encoder.value(value);
+    encoder.raw(b"]");
+}
+
+/// The event's time as epoch seconds with 3 fraction digits, 6 where they say more.
+///
+/// Splunk keeps microseconds; finer digits are cut, never rounded up into the future.
+pub fn epoch_seconds(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let Time { secs, nanos } = event.opened.time;
+    let micros = nanos / 1000;
+    // -0.25 s is secs -1 and nanos 750,000,000: count down from zero instead.
+    let (sign, whole, micros) = match (secs < 0, micros) {
+        (false, micros) => (&b""[..], secs.unsigned_abs(), micros),
+        (true, 0) => (&b"-"[..], secs.unsigned_abs(), 0),
+        (true, micros) => (&b"-"[..], secs.unsigned_abs() - 1, 1_000_000 - micros),
+    };
+    encoder.raw(sign);
+    encoder.number(whole);
+    encoder.raw(b".");
+    if micros % 1000 == 0 {
+        digits::<3>(encoder, micros / 1000);
+    } else {
+        digits::<6>(encoder, micros);
+    }
+    true
+}
+
+/// The event's time as epoch milliseconds.
+pub fn epoch_millis(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let Time { secs, nanos } = event.opened.time;
+    let millis = i128::from(secs) * 1000 + i128::from(nanos / 1_000_000);
+    if millis < 0 {
+        encoder.raw(b"-");
+    }
+    // An i64 of seconds is at most 19 digits; times are within years 0 to 9999, far below.
+    encoder.number(u64::try_from(millis.unsigned_abs()).unwrap_or(u64::MAX));
+    true
+}
+
+/// The event's time as RFC 3339 text in UTC with milliseconds.
+pub fn rfc3339_millis(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    rfc3339::<3>(encoder, event.opened.time)
+}
+
+/// The event's time as RFC 3339 text in UTC with microseconds.
+pub fn rfc3339_micros(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    rfc3339::<6>(encoder, event.opened.time)
+}
+
+/// Picks by severity, from info to critical.
+#[must_use]
+pub fn severity(event: &Event<'_>, _: Choices) -> usize {
+    event.opened.severity as usize
+}
+
+/// A date of the event's time.
+pub(super) fn date(parts: &[DatePart], time: Time, encoder: &mut Encoder<'_>) {
+    let civil = Civil::of(time);
+    for part in parts {
+        match *part {
+            DatePart::Year => digits::<4>(encoder, civil.year),
+            DatePart::Month => digits::<2>(encoder, civil.month),
+            DatePart::Day => digits::<2>(encoder, civil.day),
+            DatePart::Hour => digits::<2>(encoder, civil.second / 3600),
+            DatePart::One => encoder.raw(b"01"),
+            DatePart::Zero => encoder.raw(b"00"),
+            DatePart::Text(char) => encoder.char(char),
+        }
+    }
+}
+
+/// Bytes that a date takes.
+pub(super) fn date_len(parts: &[DatePart]) -> usize {
+    let len = |part: &DatePart| match part {
+        DatePart::Year => 4,
+        DatePart::Text(char) => char.len_utf8(),
+        _ => 2,
+    };
+    parts.iter().map(len).sum()
+}
+
+fn rfc3339<const FRACTION: usize>(encoder: &mut Encoder<'_>, time: Time) -> bool {
+    let Civil { year, month, day, second } = Civil::of(time);
+    encoder.open_text();
+    digits::<4>(encoder, year);
+    for (separator, number) in [
+        (b"-", month),
+        (b"-", day),
+        (b"T", second / 3600),
+        (b":", second / 60 % 60),
+        (b":", second % 60),
+    ] {
+        encoder.raw(separator);
+        digits::<2>(encoder, number);
+    }
+    encoder.raw(b".");
+    let fraction = time.nanos / 10_u32.pow(9 - u32::try_from(FRACTION).expect("3 or 6 digits"));
+    digits::<FRACTION>(encoder, fraction);
+    encoder.raw(b"Z");
+    encoder.close_text();
+    true
+}
+
+/// Exactly this many decimal digits, zeros in front.
+fn digits<const WIDTH: usize>(encoder: &mut Encoder<'_>, number: u32) {
+    let mut text = [b'0'; WIDTH];
+    let mut rest = number;
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
+        rest /= 10;
+    }
+    encoder.raw(&text);
+}
+
+/// A day of the Gregorian calendar and the second inside it, UTC.
+struct Civil {
+    year: u32,
+    month: u32,
+    day: u32,
+    second: u32,
+}
+
+impl Civil {
+    /// Days to a date by eras of 400 years, with March as the first month so that the leap day is
+    /// the last of its year (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    ///
+    /// Years are held within 0 to 9999, as RFC 3339 has four digits.
+    fn of(time: Time) -> Self {
+        const FIRST: i64 = -62_167_219_200;
+        const LAST: i64 = 253_402_300_799;
+        let secs = time.secs.clamp(FIRST, LAST);
+        let days = u64::try_from(secs.div_euclid(86_400) + 719_468).expect("clamped to year 0");
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let small = |number: u64| u32::try_from(number).expect("below 86,400");
+        let second = secs.rem_euclid(86_400).unsigned_abs();
+        Self { year: small(year), month: small(month), day: small(day), second: small(second) }
+    }
+}

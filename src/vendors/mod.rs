@@ -1,0 +1,20 @@
+//! The catalogue of destinations: one static table per vendor, no IO, no clock, no state.
+
+mod elastic;
+mod splunk;
+mod stdout;
+
+pub use elastic::ELASTIC;
+pub use splunk::SPLUNK;
+pub use stdout::STDOUT;
+
+use crate::deliver::Vendor;
+
+/// Every vendor, by name.
+pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK, &STDOUT];
+
+/// The vendor with this name or alias.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Vendor> {
+    ALL.iter().copied().find(|vendor| vendor.name == name || vendor.aliases.contains(&name))
+}

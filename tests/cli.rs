@@ -1,0 +1,410 @@
+//! The `shrike` command, as operators run it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A working directory of its own, so that no test sees another's log.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the directory is ours");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
+        command.current_dir(&self.0).args(args).env_remove("COLUMNS").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().expect("the command starts"))
+    }
+
+    /// The same with lines on standard input.
+    fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A command that ends early closes the pipe; its exit code tells.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        Ran::of(child.wait_with_output().expect("the command ends"))
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    #[track_caller]
+    fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+fn sample() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/security-events.jsonl");
+    fs::read(path).expect("the sample is in the repository")
+}
+
+fn lines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let place = Place::new();
+    place.write("good.yaml", "exporters: {stdout: {}}\n");
+    place.write("bad.yaml", "exporters: {stdout: {fromat: ecs}}\nlog: {max_byte: 1}\n");
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["check", "--config", "good.yaml"], 0, ""),
+        (
+            &["check", "--config", "bad.yaml"],
+            2,
+            "bad.yaml:1:22: exporters.stdout.fromat: unknown key; did you mean `format`?\n\
+             bad.yaml:2:7: log.max_byte: unknown key; did you mean `max_bytes`?\n",
+        ),
+        (
+            &["check", "--config", "missing.yaml"],
+            2,
+            "missing.yaml: No such file or directory (os error 2); give a file that can be read\n",
+        ),
+        (
+            &["check", "--set", "log.sync_ms=soon"],
+            2,
+            "--set log.sync_ms: log.sync_ms: expected a whole number in ms or a text such as 10s, \
+             at most 1m, found `soon`\n",
+        ),
+        (&["check", "--set", "log.max_bytes"], 2, "--set: expected KEY=VALUE with a dotted key\n"),
+        (
+            &["check", "--to", "elastik"],
+            2,
+            "--to elastik: exporters.elastik: unknown exporter type; did you mean `elastic`?\n",
+        ),
+        (
+            &["check", "--to", "stdout=https://a"],
+            2,
+            "--to stdout: exporters.stdout: stdout takes no URL; write --to stdout\n",
+        ),
+        (&["run", "--drain-timeout", "soon"], 2, "expected a time span such as 300s"),
+        (&["fly"], 2, "unrecognized subcommand 'fly'"),
+        (
+            &["render", "tower"],
+            2,
+            "no exporter `tower` in embedded default; there are: stdout; `--to tower` adds one\n",
+        ),
+        (
+            &["log", "cat"],
+            1,
+            "shrike: there is no log in ./shrike-data/log; `shrike append` or `shrike run` makes \
+             one, `--log DIR` names another\n",
+        ),
+        (
+            &["status"],
+            1,
+            "shrike: no shrike runs in ./shrike-data; `shrike run` starts one, `--config` names \
+             another\n",
+        ),
+        (
+            &["vendors", "elastik"],
+            2,
+            "unknown kind of destination `elastik`; expected one of: elastic, splunk, stdout\n",
+        ),
+        (&["append", "missing.jsonl"], 1, "shrike: missing.jsonl: No such file or directory"),
+    ];
+    for (args, code, expected) in cases {
+        let ran = place.run(args);
+        assert_eq!(ran.code, Some(*code), "{args:?}\n{}", ran.err);
+        match expected.ends_with('\n') {
+            true => assert_eq!(ran.err, *expected, "{args:?}"),
+            false => assert!(ran.err.contains(expected), "{args:?}\n{}", ran.err),
+        }
+    }
+}
+
+#[test]
+fn what_is_appended_is_read_back_byte_for_byte() {
+    let place = Place::new();
+    let events = sample();
+    place.run_with(&["append"], &events).ended(0);
+    let cat = place.run(&["log", "cat"]).ended(0);
+    assert_eq!(cat.out.as_bytes(), events);
+    let count = lines(&events).to_string();
+    let stat = place.run(&["log", "stat", "--json"]).ended(0).out;
+    assert!(stat.contains(&format!("\"events\":{count}")), "{stat}");
+    let verified = place.run(&["log", "verify"]).ended(0).out;
+    assert!(verified.starts_with(&format!("{count} events in ")), "{verified}");
+    assert_eq!(lines(place.run(&["log", "cat", "-n", "3"]).ended(0).out.as_bytes()), 3);
+    assert_eq!(place.run(&["log", "cat", "--from", "2100-01-01T00:00:00Z"]).ended(0).out, "");
+    assert_eq!(place.run(&["log", "cat", "--until", "1h"]).ended(0).out, "");
+    assert_eq!(place.run(&["log", "cat", "--from", "1h"]).ended(0).out.as_bytes(), events);
+}
+
+#[test]
+fn lines_that_are_no_events_are_refused_by_number() {
+    let place = Place::new();
+    let events = sample();
+    let first = &events[..=events.iter().position(|&b| b == b'\n').expect("lines")];
+    let input = [b"\n{}\n" as &[u8], first, b"no json", b"\n", first.trim_ascii()].concat();
+    let ran = place.run_with(&["append"], &input).ended(1);
+    assert!(ran.err.starts_with("2 appended, "), "{}", ran.err);
+    assert!(ran.err.contains("; 0 repeats, 2 rejected\n"), "{}", ran.err);
+    assert!(ran.err.ends_with("line 2: unknown_format\nline 4: json_syntax\n"), "{}", ran.err);
+}
+
+#[test]
+fn a_line_longer_than_any_event_is_refused_and_the_rest_goes_on() {
+    let place = Place::new();
+    let events = sample();
+    let first = &events[..=events.iter().position(|&b| b == b'\n').expect("lines")];
+    let input = [first, &vec![b'x'; 9 << 20], b"\n", first].concat();
+    let ran = place.run_with(&["append"], &input).ended(1);
+    assert!(ran.err.starts_with("2 appended, "), "{}", ran.err);
+    assert!(ran.err.ends_with("line 2: oversize\n"), "{}", ran.err);
+}
+
+#[test]
+fn drain_sends_everything_and_rewinding_sends_it_again() {
+    let place = Place::new();
+    let events = sample();
+    place.run_with(&["append"], &events).ended(0);
+    let drain = ["run", "--drain", "--set", "inputs=[]", "--set", "exporters.stdout.from=earliest"];
+    let first = place.run(&drain).ended(0).out;
+    assert_eq!(lines(first.as_bytes()), lines(&events));
+    assert_eq!(place.run(&drain).ended(0).out, "", "nothing is sent twice");
+    let cursor = place.run(&["cursor", "rewind", "stdout", "--to", "earliest"]).ended(0).out;
+    assert!(cursor.contains("stdout       1      0"), "{cursor}");
+    assert_eq!(place.run(&drain).ended(0).out, first);
+    let unknown = place.run(&["cursor", "rewind", "stdour", "--to", "earliest"]).ended(2).err;
+    assert_eq!(unknown, "no cursor of exporter `stdour`; there are: stdout\n");
+    let nowhere = place.run(&["cursor", "rewind", "stdout", "--to", "soon"]).ended(2).err;
+    assert!(nowhere.starts_with("`soon` is no position; expected earliest, latest"), "{nowhere}");
+}
+
+#[test]
+fn rendering_shows_what_would_be_sent_and_sends_nothing() {
+    let place = Place::new();
+    let events = sample();
+    let elastic =
+        ["render", "elastic", "--to", "elastic", "--set", "exporters.elastic.auth.type=none"];
+    let out = place.run_with(&elastic, &events).ended(0).out;
+    let mut pairs = out.lines();
+    while let (Some(action), Some(document)) = (pairs.next(), pairs.next()) {
+        assert!(action.starts_with("{\"create\":{\"_index\":\""), "{action}");
+        assert!(document.starts_with("{\"@timestamp\":\""), "{document}");
+    }
+    assert_eq!(lines(out.as_bytes()), 2 * lines(&events));
+    assert!(!place.path("shrike-data").exists(), "no log is made");
+}
+
+/// A `run` that has come up, and its standard error.
+struct Running {
+    child: Child,
+    err: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let mut command = place.command(args);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let err = BufReader::new(child.stderr.take().expect("piped"));
+        let mut running = Self { child, err };
+        running.wait_for("commands are answered");
+        running
+    }
+
+    /// Reads the process's log up to a line with these words.
+    fn wait_for(&mut self, words: &str) {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.err.read_line(&mut line).expect("text");
+            assert!(read > 0, "ended without `{words}`:\n{seen}");
+            seen.push_str(&line);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    fn stop(mut self) -> Output {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        // Its last words, so that the pipe never fills.
+        let _ = std::io::copy(&mut self.err, &mut std::io::sink());
+        self.child.stdin.take();
+        self.child.wait_with_output().expect("it ends")
+    }
+}
+
+#[test]
+fn commands_talk_to_the_running_process() {
+    let place = Place::new();
+    let events = sample();
+    let running = Running::start(&place, &["run", "--set", "inputs=[]"]);
+    let appended = place.run_with(&["append"], &events).ended(0).err;
+    assert!(appended.starts_with(&format!("{} appended, ", lines(&events))), "{appended}");
+    let status = place.run(&["status"]).ended(0).out;
+    assert!(status.contains("exporter  "), "{status}");
+    let json = place.run(&["status", "--json"]).ended(0).out;
+    assert!(json.contains(&format!("\"pid\":{}", running.child.id())), "{json}");
+    let cursor = place.run(&["cursor", "show", "stdout"]).ended(0).out;
+    assert!(cursor.contains("stdout"), "{cursor}");
+    let unknown = place.run(&["cursor", "show", "stdour"]).ended(1).err;
+    assert_eq!(unknown, "shrike: no exporter `stdour`; there are: stdout\n");
+    let second = place.run(&["run", "--set", "inputs=[]"]).ended(1).err;
+    assert!(second.contains("is held by process"), "{second}");
+    let stopped = running.stop();
+    assert_eq!(stopped.status.code(), Some(0));
+    assert_eq!(lines(&stopped.stdout), lines(&events), "flushed before it ends");
+    assert!(!place.path("shrike-data/control.sock").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_printing_quietly() {
+    let place = Place::new();
+    let events: Vec<u8> = sample().repeat(200);
+    place.run_with(&["append"], &events).ended(0);
+    let mut child = place
+        .command(&["log", "cat"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    drop(child.stdout.take());
+    let ran = Ran::of(child.wait_with_output().expect("it ends")).ended(0);
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn secrets_are_in_no_error_and_no_dump() {
+    let secrets =
+        ["p4ssw0rd-in-the-file", "t0ken-in-the-env", "k3y-in-a-file", "hunter2-in-a-flag"];
+    let place = Place::new();
+    let file = place.path("key");
+    place.write("key", secrets[2]);
+    let config = |extra: &str| {
+        format!(
+            r"exporters:
+  elastic:
+    nodes: https://h:9200
+    auth: {{username: u, password: {}}}
+    headers: {{x-token: '${{TOKEN}}'}}
+    proxy: http://u:{}@p:1
+  splunk:
+    hec_url: https://h:8088
+    hec_token: '@{}'
+{extra}",
+            secrets[0],
+            secrets[0],
+            file.display()
+        )
+    };
+    let extras = [
+        "",
+        "    concurrency: '${TOKEN}'\n",
+        "    batch: {size: '${TOKEN}', max_bytes: '${TOKEN}'}\n    from: '${TOKEN}'\n",
+        "    hec_token: two\n",
+        "    metrics: {token: ['${TOKEN}']}\n    ack: {channel: '${TOKEN}'}\n",
+        "    tls: {min_version: '${TOKEN}', ca: '${TOKEN}'}\n",
+        "    headers: '${TOKEN}'\n    proxy: '${TOKEN}'\n    compression: '${TOKEN}'\n",
+        "    type: '${TOKEN}'\n",
+        "    auth: '${TOKEN}'\n",
+        "    hec_urls: 'https://u:${TOKEN}@h'\nlog: {dir: \"${TOKEN}\\n\", io: '${TOKEN}'}\n",
+        "  http: {url: '${TOKEN}'}\nversion: '${TOKEN}'\nglobal: {debug: '${TOKEN}'}\n",
+    ];
+    for extra in extras {
+        place.write("c.yaml", &config(extra));
+        for command in [&["check"][..], &["run", "--drain"], &["status"], &["render", "splunk"]] {
+            let set = format!("exporters.splunk.hec_token={}", secrets[3]);
+            let set_wrong = format!("exporters.splunk.ack.timeout_secs={}", "x");
+            let mut shrike = place.command(command);
+            shrike.args(["--config", "c.yaml", "--set", &set, "--set", &set_wrong]);
+            let output = shrike.env("TOKEN", secrets[1]).output().expect("the command starts");
+            let ran = Ran::of(output).ended(2);
+            for secret in secrets {
+                assert!(!ran.err.contains(secret) && !ran.out.contains(secret), "{}", ran.err);
+            }
+        }
+    }
+}
+
+#[test]
+fn completions_and_pages_come_from_the_arguments() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let text = place.run(&["completions", shell]).ended(0).out;
+        for word in ["rewind", "drain-timeout", "verify"] {
+            assert!(text.contains(word), "{shell} has no {word}");
+        }
+    }
+    assert!(place.run(&["man"]).ended(0).out.contains(".TH shrike 1"));
+    place.run(&["man", "."]).ended(0);
+    for page in ["shrike.1", "shrike-run.1", "shrike-log-verify.1", "shrike-cursor-rewind.1"] {
+        assert!(place.path(page).exists(), "{page}");
+    }
+}
+
+/// The commands below one, as its help lists them.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let list = list.take_while(|line| !line.is_empty());
+    let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+fn describe(place: &Place, path: &[&str], out: &mut String) {
+    let help = place.run(&[path, &["--help"]].concat()).ended(0).out;
+    let title = [&["shrike"], path].concat().join(" ");
+    out.push_str(&format!("\n## {title}\n\n```text\n{help}```\n"));
+    for name in commands(&help) {
+        describe(place, &[path, &[name.as_str()]].concat(), out);
+    }
+}
+
+#[test]
+fn the_command_reference_is_up_to_date() {
+    let mut text =
+        "# Command line\n\nMade from the command's own help by `UPDATE_DOCS=1 cargo test \
+                    --test cli`; do not edit.\n"
+            .to_owned();
+    describe(&Place::new(), &[], &mut text);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &text).expect("docs can be written");
+    }
+    let stale = fs::read_to_string(&path).unwrap_or_default();
+    assert!(stale == text, "docs/cli.md is stale: UPDATE_DOCS=1 cargo test --test cli");
+}

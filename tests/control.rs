@@ -1,0 +1,196 @@
+//! The socket between commands and a running process.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use shrike::control::{
+    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, Serve, Server, Status,
+    Target, socket,
+};
+
+/// Keeps what it is given.
+#[derive(Default)]
+struct Kept {
+    appended: Mutex<Vec<u8>>,
+    rewound: Mutex<Vec<(String, Target)>>,
+}
+
+impl Serve for Kept {
+    fn status(&self) -> Status {
+        let exporter = ExporterStatus {
+            name: "tower".to_owned(),
+            state: "circuit_open".to_owned(),
+            lag_seconds: 1.5,
+            ..ExporterStatus::default()
+        };
+        Status { version: "1".to_owned(), exporters: vec![exporter], ..Status::default() }
+    }
+
+    fn cursors(&self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, String> {
+        match exporter {
+            None | Some("tower") => {
+                Ok(vec![CursorStatus { exporter: "tower".to_owned(), ..CursorStatus::default() }])
+            }
+            Some(other) => Err(format!("no exporter {other}; there is: tower")),
+        }
+    }
+
+    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
+        self.rewound.lock().expect("no test panics in here").push((exporter.to_owned(), to));
+        Ok(CursorStatus { pass: 2, ..CursorStatus::default() })
+    }
+
+    fn append(&self, lines: &[u8]) -> Result<Appended, String> {
+        self.appended.lock().expect("no test panics in here").extend_from_slice(lines);
+        let appended = u64::try_from(lines.iter().filter(|&&b| b == b'\n').count()).expect("few");
+        Ok(Appended { appended, ..Appended::default() })
+    }
+}
+
+fn serve(dir: &Path) -> (Server, Arc<Kept>) {
+    let kept = Arc::new(Kept::default());
+    let server = Server::open(dir, kept.clone()).expect("a fresh directory takes a socket");
+    (server, kept)
+}
+
+fn client(dir: &Path) -> Client {
+    Client::connect(dir).expect("the socket is ours").expect("the server listens")
+}
+
+/// One line sent as it is, one line back.
+fn raw(dir: &Path, line: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket(dir)).expect("the server listens");
+    stream.write_all(line).expect("the server reads");
+    stream.shutdown(std::net::Shutdown::Write).expect("the socket is open");
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).expect("the server answers");
+    answer
+}
+
+#[test]
+fn every_request_is_answered_on_one_connection() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, kept) = serve(dir.path());
+    let mut client = client(dir.path());
+    let status = client.status().expect("a status");
+    assert_eq!(status.exporters[0].state, "circuit_open");
+    assert_eq!(client.cursors(None).expect("cursors")[0].exporter, "tower");
+    let to = Target::Time(1_700_000_000_000_000_000);
+    assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);
+    assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
+    for lines in [&b"{}\n{}\n"[..], b"{}\n", b""] {
+        let count = lines.iter().filter(|&&b| b == b'\n').count();
+        assert_eq!(client.append(lines).expect("appended").appended, count as u64);
+    }
+    assert_eq!(*kept.appended.lock().expect("no panics"), b"{}\n{}\n{}\n");
+}
+
+#[test]
+fn a_refusal_is_told_and_the_connection_lives_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, _) = serve(dir.path());
+    let mut client = client(dir.path());
+    let refused = client.cursors(Some("towr")).expect_err("there is no such exporter");
+    assert_eq!(refused.to_string(), "no exporter towr; there is: tower");
+    assert!(client.status().is_ok());
+}
+
+#[test]
+fn only_the_owner_may_connect() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, _) = serve(dir.path());
+    let mode = std::fs::metadata(socket(dir.path())).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn nobody_listens_before_and_after() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert!(Client::connect(dir.path()).expect("no socket is no error").is_none());
+    let (server, _) = serve(dir.path());
+    drop(server);
+    assert!(Client::connect(dir.path()).expect("no socket is no error").is_none());
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing is left");
+}
+
+#[test]
+fn the_socket_of_a_dead_process_is_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(UnixListener::bind(socket(dir.path())).expect("a fresh directory"));
+    assert!(Client::connect(dir.path()).expect("a dead socket is no error").is_none());
+    let (_server, _) = serve(dir.path());
+    assert!(client(dir.path()).status().is_ok());
+}
+
+#[test]
+fn a_successor_keeps_its_socket_when_its_predecessor_goes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, _) = serve(dir.path());
+    let (_second, _) = serve(dir.path());
+    drop(first);
+    assert!(client(dir.path()).status().is_ok());
+}
+
+#[test]
+fn nonsense_is_refused_with_its_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, _) = serve(dir.path());
+    let long = [vec![b' '; 65 << 10], b"\n".to_vec()].concat();
+    let append =
+        format!("{{\"v\":1,\"request\":{{\"append\":{{\"bytes\":{}}}}}}}\n", APPEND_BYTES_MAX + 1);
+    let cases: &[(&[u8], &str)] = &[
+        (b"{\"v\":2,\"request\":\"fly\"}\n", "protocol version 2, expected 1"),
+        (b"{\"v\":1,\"request\":\"fly\"}\n", "no request: unknown variant `fly`"),
+        (b"{\"v\":1,\"request\":\"status\",\"more\":1}\n", "no request: unknown field `more`"),
+        (b"hello\n", "no request: "),
+        (b"{\"v\":1,\"request\":\"status\"}", "expected a line of at most 65536 bytes"),
+        (&long, "expected a line of at most 65536 bytes"),
+        (append.as_bytes(), "8388609 bytes in one request, at most 8388608"),
+    ];
+    for (line, expected) in cases {
+        let answer = raw(dir.path(), line);
+        let shown = String::from_utf8_lossy(&line[..line.len().min(80)]);
+        assert!(answer.contains(expected), "{shown}: {answer}");
+        assert!(answer.contains("\"v\":1"), "{answer}");
+    }
+}
+
+#[test]
+fn an_append_that_is_too_long_is_refused_before_it_is_sent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, kept) = serve(dir.path());
+    let lines = vec![b'x'; APPEND_BYTES_MAX as usize + 1];
+    let refused = client(dir.path()).append(&lines).expect_err("too long");
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    assert!(kept.appended.lock().expect("no panics").is_empty());
+}
+
+#[test]
+fn half_an_append_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, kept) = serve(dir.path());
+    let mut stream = UnixStream::connect(socket(dir.path())).expect("the server listens");
+    let text = b"{\"v\":1,\"request\":{\"append\":{\"bytes\":100}}}\n{}\n{}\n";
+    stream.write_all(text).expect("the server reads");
+    stream.shutdown(std::net::Shutdown::Write).expect("the socket is open");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the server closes");
+    assert_eq!(answer, b"");
+    assert!(kept.appended.lock().expect("no panics").is_empty());
+}
+
+#[test]
+fn too_many_commands_are_told_to_come_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, _) = serve(dir.path());
+    let mut clients: Vec<Client> = (0..16).map(|_| client(dir.path())).collect();
+    for client in &mut clients {
+        client.status().expect("sixteen may talk at once");
+    }
+    let refused = client(dir.path()).status().expect_err("the seventeenth may not");
+    let text = refused.to_string();
+    assert!(text.contains("already connected") || text.contains("control.sock"), "{text}");
+}

@@ -1,0 +1,319 @@
+//! Documents of every sample event, byte for byte, and independent checks of what they say.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test golden` writes the files again; review them like code.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use shrike::event::{Event, FieldId as F, Opened, Opening, OpeningOptions, Place, Severity};
+use shrike::schemas::{ECS, NATIVE};
+use shrike::transform::{Overrides, Plan, Schema};
+use support::unique::assert_unique;
+use support::{document, opening};
+
+const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
+
+/// Host facts, as the process collects them.
+fn facts() -> Overrides {
+    let text = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    Overrides {
+        texts: vec![
+            text("host.name", "edge-7"),
+            text("host.machine_id", "9f2c41d07ab3"),
+            text("product.name", "shrike"),
+            text("product.version", "0.1.0"),
+        ],
+        ..Overrides::default()
+    }
+}
+
+/// What operators change most, all at once.
+fn changed() -> Overrides {
+    Overrides {
+        mappings: vec![
+            (F::AgentId, "observer.name".to_owned()),
+            (F::SessionTenantId, "labels.tenant".to_owned()),
+        ],
+        deny: vec![F::PolicyHash],
+        add: vec![("labels.team".to_owned(), "red \"team\"".to_owned())],
+        indicators_all: true,
+        alert_min: Some(Severity::High),
+        raw: Some(&NATIVE),
+        ..facts()
+    }
+}
+
+fn plan(schema: &'static Schema, overrides: &Overrides) -> Plan {
+    Plan::compile(&[schema], overrides).expect("the schemas compile with these overrides")
+}
+
+/// Compares the documents of these records with a golden file, or writes it.
+fn check(name: &str, plan: &Plan, records: &[String]) -> Vec<String> {
+    let opening = opening();
+    let documents: Vec<String> = records
+        .iter()
+        .map(|record| {
+            let document = document(&opening, plan, record.as_bytes());
+            let document = document.unwrap_or_else(|| panic!("no event: {record}"));
+            String::from_utf8(document).expect("documents are UTF-8")
+        })
+        .collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let text = documents.join("\n") + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    for (at, (document, golden)) in documents.iter().zip(golden.lines()).enumerate() {
+        assert_eq!(document, golden, "{name} line {}", at + 1);
+    }
+    assert_eq!(golden, text, "{name}: UPDATE_GOLDEN=1 writes it");
+    documents
+}
+
+fn samples() -> Vec<String> {
+    SAMPLES.lines().map(str::to_owned).collect()
+}
+
+/// One event per event type and kind of resource, and an unknown one of each.
+fn kinds() -> Vec<String> {
+    const TYPES: [&str; 12] = [
+        "policy_violation",
+        "policy_allow",
+        "guard_block",
+        "guard_warn",
+        "secret_detected",
+        "egress_blocked",
+        "forbidden_path",
+        "patch_rejected",
+        "session_start",
+        "session_end",
+        "export_gap",
+        "something_new",
+    ];
+    let resources = [
+        json!({"type": "file", "name": "a.tar.gz", "path": r"C:\data\a.tar.gz"}),
+        json!({"type": "network", "name": "198.51.100.7", "host": "198.51.100.7", "port": 443}),
+        json!({"type": "process", "name": "/usr/bin/curl -o /dev/null", "path": ""}),
+        json!({"type": "tool", "name": "mcp__jira__search"}),
+        json!({"type": "configuration", "name": "policy", "path": "default"}),
+        json!({"type": "planet", "name": "mars"}),
+    ];
+    let mut records = Vec::new();
+    for kind in TYPES {
+        for (at, resource) in resources.iter().enumerate() {
+            let allowed = ["policy_allow", "guard_warn"].contains(&kind);
+            records.push(record(kind, resource, allowed, records.len(), at).to_string());
+        }
+    }
+    records
+}
+
+fn record(kind: &str, resource: &Value, allowed: bool, number: usize, at: usize) -> Value {
+    let techniques = ["T1041", "T1552.004", "Phishing", "AML.T0051", "", "T1071"];
+    let outcomes = ["success", "failure", "unknown", "later"];
+    json!({
+        "schema_version": "1.0.0",
+        "event_id": format!("019c322e-0000-7000-8000-{number:012x}"),
+        "event_type": kind,
+        "event_category": "tool",
+        "timestamp": "2026-02-06T09:00:03.12Z",
+        "agent": {"id": "a", "name": "n", "version": "1", "type": "clawdstrike"},
+        "session": {"id": "s", "user_id": if at == 0 { "" } else { "u" }},
+        "outcome": outcomes[number % 4],
+        "action": "x",
+        "threat": {
+            "indicator": {"type": "ip", "value": "198.51.100.7"},
+            "tactic": "TA0010",
+            "technique": techniques[at],
+        },
+        "decision": {"allowed": allowed, "guard": "g", "severity": "medium", "reason": ""},
+        "resource": resource,
+        "metadata": {"traceparent": "00-8abd18d08f36d7d51832b154b1c957ab-06a328da49cbf3fa-01"},
+        "labels": {"k8s.pod": "p-1", "k8s_pod": "p-2", "empty": ""},
+    })
+}
+
+#[test]
+fn native_documents_of_the_samples_are_golden() {
+    let documents = check("native/samples.jsonl", &plan(&NATIVE, &facts()), &samples());
+    for document in &documents {
+        assert_unique(document);
+    }
+}
+
+#[test]
+fn ecs_documents_of_the_samples_are_golden() {
+    let documents = check("ecs/samples.jsonl", &plan(&ECS, &facts()), &samples());
+    assert!(documents.iter().all(|document| is_ecs(document)));
+}
+
+#[test]
+fn ecs_documents_of_every_kind_are_golden() {
+    let documents = check("ecs/kinds.jsonl", &plan(&ECS, &Overrides::default()), &kinds());
+    assert!(documents.iter().all(|document| is_ecs(document)));
+}
+
+#[test]
+fn native_documents_of_every_kind_are_golden() {
+    let documents = check("native/kinds.jsonl", &plan(&NATIVE, &Overrides::default()), &kinds());
+    documents.iter().for_each(|document| assert_unique(document));
+}
+
+#[test]
+fn changed_ecs_documents_of_the_samples_are_golden() {
+    let documents = check("ecs/changed.jsonl", &plan(&ECS, &changed()), &samples());
+    for document in &documents {
+        assert!(is_ecs(document));
+        let parsed: Value = serde_json::from_str(document).expect("checked above");
+        let original = parsed["event"]["original"].as_str().expect("raw text was asked for");
+        assert_unique(original);
+        assert!(parsed["observer"]["name"].is_string() && parsed["agent"].get("id").is_none());
+        assert!(!document.contains("policy_hash\":\"0x"), "a denied field: {document}");
+    }
+}
+
+#[test]
+fn matches_of_threat_intelligence_become_enrichments() {
+    let event = record(
+        "policy_allow",
+        &json!({"type": "network", "name": "c2.example", "host": "c2.example", "port": 1}),
+        true,
+        0,
+        0,
+    );
+    let shrike = json!({"threat_intel": {"matches": [
+        {"type": "domain", "value": "c2.example", "source": "abuse-42", "confidence": 92},
+        {"type": "file_hash", "value": "ab\"c", "confidence": 10.5},
+    ]}});
+    let (record, shrike) = (event.to_string(), shrike.to_string());
+    let plan = plan(&ECS, &Overrides::default());
+    let document = support::with_event(&opening(), record.as_bytes(), |event| {
+        let arena = [event.arena, shrike.as_bytes()].concat();
+        let mut opened = Opened { intel: true, ..event.opened.clone() };
+        let [start, len] = [event.arena.len(), shrike.len()].map(|n| n.try_into().expect("short"));
+        opened.places[F::Shrike as usize] = Place::arena(start, len);
+        let mut out = Vec::new();
+        plan.encode(&Event { opened: &opened, arena: &arena, ..*event }, &mut out);
+        String::from_utf8(out).expect("documents are UTF-8")
+    });
+    let document = document.expect("the record is an event");
+    assert!(is_ecs(&document));
+    let parsed: Value = serde_json::from_str(&document).expect("checked above");
+    assert_eq!(parsed["threat"]["indicator"]["name"], "198.51.100.7", "matched events show it");
+    let expected = json!([
+        {
+            "indicator": {
+                "name": "c2.example", "type": "domain-name", "confidence": "High",
+                "provider": "abuse-42",
+            },
+            "matched": {
+                "atomic": "c2.example", "field": "destination.address",
+                "type": "indicator_match_rule",
+            },
+        },
+        {
+            "indicator": {"name": "ab\"c", "type": "file", "confidence": "Low"},
+            "matched": {"atomic": "ab\"c", "type": "indicator_match_rule"},
+        },
+    ]);
+    assert_eq!(parsed["threat"]["enrichments"], expected);
+}
+
+#[test]
+fn a_clean_record_comes_out_as_it_went_in() {
+    let opening = Opening::new(&OpeningOptions { ingested_at: false, ..OpeningOptions::default() });
+    let plan = plan(&NATIVE, &Overrides::default());
+    let mut same = 0;
+    for record in SAMPLES.lines() {
+        let document = document(&opening, &plan, record.as_bytes()).expect("samples are events");
+        let document = std::str::from_utf8(&document).expect("documents are UTF-8");
+        same += usize::from(document == record);
+        let (before, after) = (parse(record), parse(document));
+        assert_kept(&before, &after, record);
+    }
+    // The other 16 get a tactic from the built-in table, or are what `assert_kept` excepts.
+    assert_eq!(same, 14, "records that came out byte for byte");
+}
+
+/// Everything in `before` is in `after`, but for what opening moves or rewrites.
+fn assert_kept(before: &Value, after: &Value, record: &str) {
+    let Value::Object(members) = before else { return assert_eq!(before, after, "{record}") };
+    for (key, value) in members {
+        match key.as_str() {
+            // Unknown members move to `metadata.shrike.source`; a time with an offset becomes UTC.
+            "trace" => assert_eq!(&after["metadata"]["shrike"]["source"]["trace"], value),
+            "timestamp" if !value.as_str().is_some_and(|text| text.ends_with('Z')) => {}
+            _ => assert_kept(value, after.get(key).unwrap_or(&Value::Null), record),
+        }
+    }
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The values of `event.type` that ECS allows for each `event.category`.
+///
+/// <https://www.elastic.co/docs/reference/ecs/ecs-allowed-values-event-category>
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("configuration", &["access", "change", "creation", "deletion", "info"]),
+    ("file", &["access", "change", "creation", "deletion", "info"]),
+    ("intrusion_detection", &["allowed", "denied", "info"]),
+    ("network", &["access", "allowed", "connection", "denied", "end", "info", "protocol", "start"]),
+    ("session", &["start", "end", "info"]),
+    ("threat", &["indicator"]),
+];
+
+/// Checks what ECS and Elasticsearch ask of a document.
+fn is_ecs(document: &str) -> bool {
+    assert_unique(document);
+    assert!(!document.contains(['\n', '\r']), "a line break: {document}");
+    let parsed = parse(document);
+    let texts = |value: &Value| -> Vec<String> {
+        let array = value.as_array().unwrap_or_else(|| panic!("no array: {value} in {document}"));
+        array.iter().map(|text| text.as_str().expect("texts").to_owned()).collect()
+    };
+    let event = &parsed["event"];
+    let (categories, types) = (texts(&event["category"]), texts(&event["type"]));
+    for kind in &types {
+        let allowed = categories.iter().any(|category| {
+            let row = ALLOWED.iter().find(|(name, _)| name == category);
+            row.unwrap_or_else(|| panic!("no ECS category: {category}")).1.contains(&kind.as_str())
+        });
+        assert!(allowed, "type {kind} with categories {categories:?}");
+    }
+    assert!(["success", "failure", "unknown"].contains(&event["outcome"].as_str().unwrap_or("")));
+    assert!(["event", "alert"].contains(&event["kind"].as_str().unwrap_or("")));
+    assert_eq!(parsed["ecs"]["version"], "8.17.0");
+    assert!(parsed["@timestamp"].is_string() && event["id"].is_string());
+    assert!((1..=5).contains(&event["severity"].as_u64().unwrap_or(0)));
+    assert_ne!(parsed["destination"]["port"], json!(0));
+    for path in ["/related/user", "/related/hosts", "/related/ip", "/tags", "/threat/tactic/id"] {
+        if let Some(value) = parsed.pointer(path) {
+            assert!(!texts(value).is_empty(), "{path} of {document}");
+        }
+    }
+    let mut outside = parsed.clone();
+    outside["clawdstrike"]["metadata"] = Value::Null;
+    assert_filled(&outside, document);
+    true
+}
+
+/// No empty text, object or array anywhere.
+fn assert_filled(value: &Value, document: &str) {
+    match value {
+        Value::String(text) => assert!(!text.is_empty(), "an empty text: {document}"),
+        Value::Array(values) => {
+            assert!(!values.is_empty(), "an empty array: {document}");
+            values.iter().for_each(|value| assert_filled(value, document));
+        }
+        Value::Object(members) => {
+            assert!(!members.is_empty(), "an empty object: {document}");
+            members.values().for_each(|value| assert_filled(value, document));
+        }
+        _ => {}
+    }
+}

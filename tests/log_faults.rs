@@ -1,0 +1,499 @@
+//! A disk that fails, is full, lies, or lost a file: a clear answer, and the rest goes on.
+
+#[path = "log_disk/refuse.rs"]
+mod refuse;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use refuse::{Call, Refusing};
+use shrike::event::{Checkpoint, Counts, Gap, Offset, Span};
+use shrike::log::{
+    AppendError, Cursors, Ended, IoChoice, IoKind, Log, LogError, LogIo, LogOptions, Mark, Read,
+    Reader, STRIPE_BYTES,
+};
+
+fn options(dir: &Path) -> LogOptions {
+    LogOptions {
+        dir: dir.join("log"),
+        segment_bytes: 4 * STRIPE_BYTES,
+        sync_interval: Duration::from_millis(1),
+        io: IoChoice::Syscalls,
+        ..LogOptions::default()
+    }
+}
+
+fn open_on(dir: &Path, disk: &Arc<Refusing>) -> Log {
+    Log::open_on(options(dir), Arc::clone(disk) as Arc<dyn LogIo>).expect("opened").0
+}
+
+fn record(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(200)
+}
+
+/// Appends records `from..to` as one group, all or an error.
+fn append(log: &Log, from: u64, to: u64) -> Result<Vec<Offset>, AppendError> {
+    let appender = log.appender();
+    let mut group = appender.group();
+    let append = |number| {
+        let mark = Mark { received_ns: number, ..Mark::default() };
+        group.append(&record(number), mark)
+    };
+    (from..to).map(append).collect()
+}
+
+/// What a reader finds: the numbers of whole records, and the spans that it cannot read.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    numbers: Vec<u64>,
+    damaged: Vec<(Span, Option<u64>)>,
+}
+
+fn read_all(reader: &mut Reader) -> Found {
+    let mut found = Found::default();
+    let mut at = reader.oldest();
+    loop {
+        match reader.read(at, Offset::new(u64::MAX), 64 << 10).expect("readable") {
+            Read::Block(block) => {
+                for raw in block.records() {
+                    let bytes = block.record(raw);
+                    let number = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+                    assert!(bytes == record(number), "record {number} is another");
+                    found.numbers.push(number);
+                }
+                at = block.span().to;
+            }
+            // What cannot be warmed is damaged: the next read tells.
+            Read::Cold(span) => drop(reader.warm(span)),
+            Read::Damaged { span, events } => {
+                assert!(span.to > at, "reading goes on");
+                found.damaged.push((span, events));
+                at = span.to;
+            }
+            Read::End => return found,
+            gone @ Read::Gone { .. } => panic!("at {at}: {gone:?}"),
+        }
+    }
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("log")).expect("a directory");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == suffix));
+    paths.sort_unstable();
+    paths
+}
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path).expect("a file");
+    file.write_all_at(bytes, at).expect("written");
+}
+
+#[test]
+fn a_failed_sync_is_not_asked_again_and_loses_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    append(&log, 0, 100).expect("appended");
+    let safe = log.flush().expect("flushed");
+
+    disk.refuse(Call::Sync, libc::EIO);
+    append(&log, 100, 200).expect("appended");
+    disk.wait();
+    // Until the bytes are somewhere else appenders are told; then all goes on.
+    eventually(|| log.flush().ok());
+    let resumed = append(&log, 200, 201).expect("appended");
+    log.flush().expect("flushed");
+
+    let first_end = safe.bytes().next_multiple_of(4 * STRIPE_BYTES);
+    assert!(resumed[0].bytes() > first_end, "the failed segment is left");
+    let found = read_all(&mut log.reader());
+    assert_eq!(found.damaged, []);
+    // The copies are new events: those that were not acknowledged come twice, none is missing.
+    let mut numbers = found.numbers.clone();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..=200).collect::<Vec<_>>());
+    let all = Span { from: Offset::ZERO, to: log.written() };
+    assert_eq!(log.reader().count(all).expect("counted"), found.numbers.len() as u64);
+    log.close().expect("closed");
+
+    let log = open_on(dir.path(), &disk);
+    assert_eq!(read_all(&mut log.reader()), found);
+}
+
+#[test]
+fn a_sync_that_fails_again_and_again_moves_on_without_copying_copies() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    for _ in 0..3 {
+        disk.refuse(Call::Sync, libc::EIO);
+    }
+    append(&log, 0, 50).expect("appended");
+    disk.wait();
+    eventually(|| log.flush().ok());
+    let found = read_all(&mut log.reader());
+    assert_eq!(found.damaged, []);
+    assert!(found.numbers.len() <= 50 * 4, "one copy per failure, not 2^n");
+    assert!((0..50).all(|number| found.numbers.contains(&number)));
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_goes_on_when_there_is_space() {
+    for (errno, call) in [(libc::ENOSPC, Call::Write), (libc::EDQUOT, Call::Write)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, 10).expect("appended");
+        let before = log.flush().expect("flushed");
+        disk.refuse(call, errno);
+        disk.refuse(call, errno);
+        append(&log, 10, 20).expect("taken into the group");
+        disk.wait();
+        assert_eq!(log.written(), before, "nothing is half-published");
+        eventually(|| append(&log, 20, 21).ok());
+        log.flush().expect("flushed");
+        let found = read_all(&mut log.reader());
+        assert_eq!(found, Found { numbers: (0..21).collect(), damaged: vec![] });
+    }
+}
+
+#[test]
+fn no_space_for_a_segment_is_told_and_passes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    disk.refuse(Call::Create, libc::ENOSPC);
+    let mut taken = 0;
+    let error = loop {
+        match append(&log, taken, taken + 1) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    let text = error.to_string();
+    assert!(text.contains("cannot create") && text.contains("free space"), "{text}");
+    eventually(|| append(&log, taken, taken + 1).ok());
+    log.flush().expect("flushed");
+    let expected = Found { numbers: (0..=taken).collect(), damaged: vec![] };
+    assert_eq!(read_all(&mut log.reader()), expected);
+}
+
+#[test]
+fn a_write_error_moves_everything_to_a_new_segment() {
+    // In the middle of a segment, and when a group reaches into the next one.
+    for (before, writes) in [(10, 0), (2_400, 0), (2_400, 1)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, before).expect("appended");
+        log.flush().expect("flushed");
+        for _ in 0..writes {
+            disk.allow(Call::Write);
+        }
+        disk.refuse(Call::Write, libc::EIO);
+        append(&log, before, before + 300).expect("taken into the group");
+        disk.wait();
+        let end = before + 301;
+        eventually(|| append(&log, end - 1, end).ok());
+        log.flush().expect("flushed");
+        let found = read_all(&mut log.reader());
+        let expected = Found { numbers: (0..end).collect(), damaged: vec![] };
+        assert_eq!(found, expected);
+        log.close().expect("closed");
+        for _ in 0..2 {
+            let log = open_on(dir.path(), &disk);
+            let again = read_all(&mut log.reader());
+            assert_eq!(again.damaged, [], "{before}, {writes}");
+            let mut numbers = again.numbers;
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers, expected.numbers);
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_cost_their_stripe_and_are_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let offsets = append(&log, 0, 2_500).expect("appended");
+    log.close().expect("closed");
+    let bad = 1_000;
+    let (at, stripe) = (offsets[bad].bytes(), offsets[bad].bytes() / STRIPE_BYTES);
+    overwrite(&files(dir.path(), "log")[0], at + 300, b"rotten");
+
+    let log = open_on(dir.path(), &disk);
+    let mut reader = log.reader();
+    let lost = offsets[bad..].iter().filter(|o| o.bytes() / STRIPE_BYTES == stripe).count();
+    let to = Offset::new((stripe + 1) * STRIPE_BYTES);
+    let span = Span { from: offsets[bad], to };
+    let found = read_all(&mut reader);
+    assert_eq!(found.damaged, [(span, Some(lost as u64))]);
+    let rest = bad + lost;
+    let expected: Vec<u64> = (0..bad as u64).chain(rest as u64..2_500).collect();
+    assert_eq!(found.numbers, expected);
+    // The account holds: what can be read and what is damaged is all that was appended.
+    let all = Span { from: Offset::ZERO, to: log.written() };
+    assert_eq!(reader.count(all).expect("counted"), 2_500);
+    for split in [offsets[bad], offsets[bad + 1], offsets[bad / 2], to] {
+        let below = reader.count(Span { from: Offset::ZERO, to: split }).expect("counted");
+        let above = reader.count(Span { from: split, to: log.written() }).expect("counted");
+        assert_eq!(below + above, 2_500, "split at {split}");
+    }
+    let mut raw = Vec::new();
+    reader.copy_raw(span, &mut raw).expect("raw bytes");
+    assert_eq!(raw.len() as u64, span.bytes());
+}
+
+#[test]
+fn a_truncated_segment_under_a_mapping_is_damage_not_death() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let offsets = append(&log, 0, 3_000).expect("appended");
+    log.flush().expect("flushed");
+    let mut reader = log.reader();
+    let block = match reader.read(Offset::ZERO, log.written(), 1).expect("readable") {
+        Read::Block(block) => block,
+        other => panic!("{other:?}"),
+    };
+    let late = first_block_at(&mut reader, offsets[2_000]);
+    assert_eq!(read_all(&mut reader).numbers.len(), 3_000);
+
+    // Somebody cuts the file in the middle of its second stripe, while it is mapped.
+    let cut = STRIPE_BYTES + STRIPE_BYTES / 2;
+    let file = OpenOptions::new().write(true).open(&files(dir.path(), "log")[0]).expect("a file");
+    file.set_len(cut).expect("cut");
+    let found = read_all(&mut reader);
+    let segment = 4 * STRIPE_BYTES;
+    let is_left = |at: u64| at + 1_624 < cut || at > segment;
+    let whole = offsets.iter().filter(|offset| is_left(offset.bytes())).count();
+    assert_eq!(found.numbers.len(), whole, "what is not cut off is read");
+    let lost: u64 = found.damaged.iter().map(|(_, events)| events.expect("indexed")).sum();
+    assert_eq!(whole as u64 + lost, 3_000);
+    assert!(block.is_intact());
+    assert!(late.bytes().iter().all(|&byte| byte == 0), "zeros under the guard");
+    assert!(!late.is_intact(), "and the block says so");
+}
+
+fn first_block_at(reader: &mut Reader, at: Offset) -> shrike::log::RawBlock {
+    loop {
+        match reader.read(at, Offset::new(u64::MAX), 4096).expect("readable") {
+            Read::Block(block) => return block,
+            Read::Cold(span) => reader.warm(span).expect("warm"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_segment_truncated_while_closed_opens_and_loses_only_what_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    append(&log, 0, 6_000).expect("appended");
+    let end = log.flush().expect("flushed");
+    log.close().expect("closed");
+    let first = &files(dir.path(), "log")[0];
+    File::options()
+        .write(true)
+        .open(first)
+        .expect("a file")
+        .set_len(2 * STRIPE_BYTES)
+        .expect("cut");
+
+    let log = open_on(dir.path(), &disk);
+    assert_eq!(log.written(), end, "appending goes on where it was");
+    let found = read_all(&mut log.reader());
+    assert!(found.numbers.starts_with(&[0, 1, 2]) && found.numbers.ends_with(&[5_998, 5_999]));
+    append(&log, 6_000, 6_001).expect("appended");
+    log.flush().expect("flushed");
+}
+
+#[test]
+fn a_deleted_or_damaged_index_is_made_again() {
+    let damages: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).expect("removed"),
+        |path| overwrite(path, 50, b"rotten"),
+        |path| File::options().write(true).open(path).expect("open").set_len(70).expect("cut"),
+    ];
+    for damage in damages {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, 6_000).expect("appended");
+        let end = log.flush().expect("flushed");
+        log.close().expect("closed");
+        for path in files(dir.path(), "index") {
+            if fs::metadata(&path).expect("there").len() > 0 {
+                damage(&path);
+            }
+        }
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert_eq!(recovery.ended, Ended::Closed);
+        assert!(recovery.rebuilt_stripes > 0, "{recovery}");
+        assert_eq!(log.written(), end);
+        let all = Span { from: Offset::ZERO, to: end };
+        assert_eq!(log.reader().count(all).expect("counted"), 6_000);
+        assert_eq!(read_all(&mut log.reader()).numbers.len(), 6_000);
+    }
+}
+
+#[test]
+fn a_deleted_or_damaged_control_page_costs_no_event_and_no_offset() {
+    let damages: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).expect("removed"),
+        |path| overwrite(path, 0, b"rotten"),
+        // A durable offset above the written one.
+        |path| overwrite(path, 24, &u64::MAX.to_le_bytes()),
+    ];
+    for damage in damages {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, 3_000).expect("appended");
+        let end = log.flush().expect("flushed");
+        log.close().expect("closed");
+        damage(&dir.path().join("log/control"));
+
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert_eq!(recovery.ended, Ended::Unknown);
+        assert!(recovery.resumed > end, "above everything that was ever shown: {recovery}");
+        append(&log, 3_000, 3_010).expect("appended");
+        log.flush().expect("flushed");
+        let expected = Found { numbers: (0..3_010).collect(), damaged: vec![] };
+        assert_eq!(read_all(&mut log.reader()), expected);
+    }
+}
+
+#[test]
+fn newer_versions_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    drop(open_on(dir.path(), &disk));
+    overwrite(&dir.path().join("log/control"), 8, &9_u32.to_le_bytes());
+    let error = Log::open(options(dir.path())).expect_err("newer");
+    assert!(matches!(error, LogError::Version { found: 9, .. }), "{error}");
+    assert!(error.to_string().contains("use the newer shrike"), "{error}");
+}
+
+#[test]
+fn a_second_writer_is_refused_and_told_who_holds_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let error = Log::open(options(dir.path())).expect_err("locked");
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    log.close().expect("closed");
+    Log::open(options(dir.path())).expect("free again");
+}
+
+#[test]
+fn checkpoints_survive_whole_or_are_refused_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    append(&log, 0, 100).expect("appended");
+    let end = log.flush().expect("flushed");
+    let span = |from, to| Span { from: Offset::new(from), to: Offset::new(to) };
+    let checkpoint = Checkpoint {
+        pass: 3,
+        start: Offset::new(64),
+        base: Offset::new(4_000),
+        ahead: vec![span(5_000, 6_000), span(7_000, 7_100)],
+        gaps: vec![Gap { span: span(64, 640), events: 7 }],
+        counts: Counts { delivered: 1, dead_lettered: 2, filtered: 3, skipped: 4, invalid: 5 },
+    };
+    let cursors = log.cursors().expect("the lease");
+    assert_eq!(cursors.load("a").expect("none"), None);
+    for name in ["a", "elastic eu/1", "%2f.."] {
+        cursors.save(name, &checkpoint).expect("saved");
+        assert_eq!(cursors.load(name).expect("whole").as_ref(), Some(&checkpoint));
+    }
+    assert_eq!(cursors.names().expect("listed"), ["%2f..", "a", "elastic eu/1"]);
+    cursors.remove("elastic eu/1").expect("removed");
+    assert_eq!(cursors.names().expect("listed"), ["%2f..", "a"]);
+
+    let ahead = vec![Span { from: end, to: Offset::new(end.bytes() + 1) }];
+    let beyond = Checkpoint { ahead, ..checkpoint.clone() };
+    let refused = cursors.save("a", &beyond).expect_err("beyond durable");
+    assert!(matches!(refused, LogError::PastDurable { .. }), "{refused}");
+    assert!(matches!(cursors.load(""), Err(LogError::Name { .. })));
+    assert!(matches!(Cursors::open(&dir.path().join("log")), Err(LogError::Locked { .. })));
+    let look = Cursors::look(&dir.path().join("log"));
+    assert_eq!(look.load("a").expect("whole"), Some(checkpoint));
+    look.remove("a").expect_err("only looking");
+
+    let path = dir.path().join("log/cursors/a.cursor");
+    let whole = fs::read(&path).expect("readable");
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&path, &bytes).expect("written");
+        cursors.load("a").expect_err("a flipped bit is seen");
+        fs::write(&path, &whole[..at]).expect("written");
+        cursors.load("a").expect_err("a cut is seen");
+    }
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(cursors.load("a").expect("none"), None);
+}
+
+#[test]
+fn without_io_uring_auto_goes_on_and_a_demand_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_path_buf();
+    // A filter holds for its thread and those that it starts: this is a sandbox of its own.
+    std::thread::spawn(move || {
+        deny_io_uring();
+        let demand = LogOptions { io: IoChoice::IoUring, ..options(&path) };
+        let refused = Log::open(demand).expect_err("denied");
+        assert!(refused.to_string().contains("io_uring"), "{refused}");
+        let auto = LogOptions { io: IoChoice::Auto, ..options(&path) };
+        let (log, _) = Log::open(auto).expect("opened");
+        assert_eq!(log.io(), IoKind::Syscalls);
+        append(&log, 0, 10).expect("appended");
+        log.flush().expect("flushed");
+        assert_eq!(read_all(&mut log.reader()).numbers.len(), 10);
+    })
+    .join()
+    .expect("as above");
+}
+
+/// Answers `io_uring_setup` with EPERM from now on, as container runtimes do.
+fn deny_io_uring() {
+    let load = |k| libc::sock_filter { code: 0x20, jt: 0, jf: 0, k };
+    let answer = |k| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k };
+    let setup = u32::try_from(libc::SYS_io_uring_setup).expect("a small number");
+    let mut filter = [
+        load(0),
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: setup },
+        answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: takes numbers only.
+    let answered = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(answered, 0, "no new privileges");
+    // SAFETY: the program and its filter live until the call returns; the kernel copies them.
+    let answered =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
+    assert_eq!(answered, 0, "the filter is installed");
+}
+
+/// Asks until there is an answer, at most 30 s; each round waits for the disk, so it does not spin.
+fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "no answer within 30 s");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,170 @@
+//! A bulk destination on a loopback socket that keeps what it accepted and answers as told.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+/// How a destination answers bulk requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Takes everything.
+    Accept,
+    /// Reads requests and never answers.
+    Hang,
+    /// 503 to everything.
+    Busy,
+    /// Refuses events whose id ends in this digit, for ever.
+    Refuse(char),
+    /// 401 to everything.
+    Lock,
+}
+
+/// A running destination; it stops accepting when dropped.
+pub struct Destination {
+    pub address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    manner: Mutex<Manner>,
+    /// How often each event was accepted, and in which order first.
+    accepted: Mutex<BTreeMap<String, u32>>,
+    order: Mutex<Vec<String>>,
+    is_over: AtomicBool,
+}
+
+impl Destination {
+    /// Listens on a free port.
+    pub fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(State {
+            manner: Mutex::new(manner),
+            accepted: Mutex::default(),
+            order: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if serving.is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                let state = Arc::clone(&serving);
+                let Ok(stream) = stream else { return };
+                thread::spawn(move || serve(&state, stream));
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Answers otherwise from now on.
+    pub fn turn(&self, manner: Manner) {
+        *self.state.manner.lock().expect("no test panics while it holds it") = manner;
+    }
+
+    /// How often each event was accepted.
+    pub fn accepted(&self) -> BTreeMap<String, u32> {
+        self.state.accepted.lock().expect("no test panics while it holds it").clone()
+    }
+
+    /// The events in the order in which they came first.
+    pub fn order(&self) -> Vec<String> {
+        self.state.order.lock().expect("no test panics while it holds it").clone()
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Ordering::Release);
+        // The accepting thread looks at the flag once more.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// Serves one connection until it closes.
+fn serve(state: &State, stream: TcpStream) {
+    let Ok(mut answers) = stream.try_clone() else { return };
+    let mut requests = BufReader::new(stream);
+    while let Some((target, body)) = request(&mut requests) {
+        let manner = *state.manner.lock().expect("no test panics while it holds it");
+        let (status, answer) = match manner {
+            _ if !target.contains("_bulk") => (200, json!({"status": "green"})),
+            Manner::Hang => loop {
+                thread::park();
+            },
+            Manner::Busy => (503, json!({"error": "busy"})),
+            Manner::Lock => (401, json!({"error": "who are you"})),
+            Manner::Accept => (200, bulk(state, &body, None)),
+            Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),
+        };
+        let answer = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        if answers.write_all((head + &answer).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes in the events of a body and answers for each.
+fn bulk(state: &State, body: &[u8], refused: Option<char>) -> Value {
+    let text = std::str::from_utf8(body).expect("bodies are UTF-8");
+    assert!(text.ends_with('\n'), "a bulk body ends with a line feed");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut items = Vec::new();
+    let mut has_errors = false;
+    for pair in lines.chunks(2) {
+        let action: Value = serde_json::from_str(pair[0]).expect("an action line is JSON");
+        let document: Value = serde_json::from_str(pair[1]).expect("a document is JSON");
+        let id = action["create"]["_id"].as_str().expect("an action has an id").to_owned();
+        assert_eq!(document["event"]["id"].as_str(), Some(id.as_str()));
+        if refused.is_some_and(|digit| id.ends_with(digit)) {
+            has_errors = true;
+            let error = json!({"type": "document_parsing_exception", "reason": "not this one"});
+            items.push(json!({"create": {"status": 400, "error": error}}));
+            continue;
+        }
+        let mut accepted = state.accepted.lock().expect("no test panics while it holds it");
+        let times = accepted.entry(id.clone()).or_insert(0);
+        *times += 1;
+        if *times == 1 {
+            state.order.lock().expect("no test panics while it holds it").push(id);
+            items.push(json!({"create": {"status": 201}}));
+        } else {
+            has_errors = true;
+            let error = json!({"type": "version_conflict_engine_exception", "reason": "exists"});
+            items.push(json!({"create": {"status": 409, "error": error}}));
+        }
+    }
+    json!({"took": 1, "errors": has_errors, "items": items})
+}
+
+/// Reads one request: its target and body.
+fn request(requests: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let mut line = String::new();
+    requests.read_line(&mut line).ok()?;
+    let target = line.split(' ').nth(1)?.to_owned();
+    let mut length = 0;
+    loop {
+        line.clear();
+        requests.read_line(&mut line).ok()?;
+        let header = line.trim().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    requests.read_exact(&mut body).ok()?;
+    Some((target, body))
+}

@@ -1,0 +1,266 @@
+//! Log, engine and destinations over real sockets: the account holds, whatever happens.
+
+mod destination;
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use destination::{Destination, Manner};
+use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::event::Offset;
+use shrike::log::{Log, Mark};
+use shrike::pipeline::{Ended, Engine, ExporterStatus, Status};
+use shrike::vendors;
+
+#[test]
+fn two_exporters_get_every_event_once_from_one_opening() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (left, right) = (Destination::start(Manner::Accept), Destination::start(Manner::Accept));
+    let config = config(dir.path(), &[("left", &left, ""), ("right", &right, "")]);
+    let log = filled(&config, 0..20_000, 900);
+    let status = run_to_the_end(&config, log);
+    for (name, destination) in [("left", &left), ("right", &right)] {
+        let exporter = exporter(&status, name);
+        assert_eq!((exporter.in_range, exporter.counts.delivered), (20_000, 20_000), "{name}");
+        assert_eq!(destination.accepted().len(), 20_000, "{name}");
+        assert!(destination.accepted().values().all(|&times| times == 1), "{name}");
+    }
+    // Stripes are read by whichever lane is free, so that a few blocks are opened on both workers.
+    assert!(
+        status.records_opened * 100 <= 20_000 * 105,
+        "{} openings of 20000 records for two exporters",
+        status.records_opened
+    );
+}
+
+#[test]
+fn an_exporter_that_hangs_slows_no_other() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (well, ill) = (Destination::start(Manner::Accept), Destination::start(Manner::Hang));
+    let config = config(dir.path(), &[("well", &well, ""), ("ill", &ill, "")]);
+    let log = filled(&config, 0..10_000, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let is_done = wait_for(Duration::from_secs(20), || well.accepted().len() == 10_000);
+    let status = engine.status();
+    drop(engine.end());
+    assert!(is_done, "the well one has {} of 10000", well.accepted().len());
+    assert_eq!(exporter(&status, "ill").counts.delivered, 0);
+    let ill = exporter(&status, "ill");
+    assert_eq!(ill.counts.total() + ill.pending, ill.in_range);
+}
+
+#[test]
+fn a_restart_goes_on_at_the_checkpoint() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let first = run_to_the_end(&config, filled(&config, 0..3_000, 900));
+    assert_eq!(exporter(&first, "one").counts.delivered, 3_000);
+    let second = run_to_the_end(&config, filled(&config, 3_000..5_000, 900));
+    assert_eq!(exporter(&second, "one").counts.delivered, 5_000, "counts go on");
+    assert!(destination.accepted().values().all(|&times| times == 1), "nothing was sent twice");
+    assert_eq!(destination.accepted().len(), 5_000);
+}
+
+#[test]
+fn an_outage_is_not_a_failure_of_events() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Busy);
+    let config = config(dir.path(), &[("one", &destination, QUICK)]);
+    let log = filled(&config, 0..2_000, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    assert!(wait_for(Duration::from_secs(10), || {
+        exporter(&engine.status(), "one").state == "circuit_open"
+    }));
+    let held = engine.status();
+    let one = exporter(&held, "one");
+    assert_eq!((one.counts.total(), one.pending), (0, 2_000), "{one:?}");
+    destination.turn(Manner::Accept);
+    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!(exporter(&status, "one").counts.delivered, 2_000);
+    assert_eq!(destination.accepted().len(), 2_000);
+}
+
+#[test]
+fn refused_credentials_hold_and_lose_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Lock);
+    let config = config(dir.path(), &[("one", &destination, QUICK)]);
+    let log = filled(&config, 0..500, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    assert!(wait_for(Duration::from_secs(10), || {
+        exporter(&engine.status(), "one").state == "auth_failed"
+    }));
+    let status = engine.end();
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.total(), one.pending, one.in_range), (0, 500, 500));
+    let (_, error) = one.last_error.clone().expect("an operator wants to know why");
+    assert!(error.contains("auth"), "{error}");
+}
+
+#[test]
+fn refused_events_become_dead_letters_and_the_others_arrive() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let status = run_to_the_end(&config, filled(&config, 0..1_000, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (937, 63), "{one:?}");
+    assert_eq!(destination.accepted().len(), 937);
+    let letters = records(&dir.path().join("state/dlq/one"));
+    assert_eq!(letters.len(), 63);
+    for letter in &letters {
+        assert_eq!(letter["class"], "rejected");
+        assert_eq!(letter["http_status"], 400);
+        assert!(letter["event"]["event_id"].as_str().is_some_and(|id| id.ends_with('7')));
+        assert!(letter["error"].as_str().is_some_and(|error| error.contains("not this one")));
+    }
+}
+
+#[test]
+fn records_larger_than_a_stripe_are_delivered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let log = filled(&config, 0..10, 2_500_000);
+    append(&log, 10..2_000, 900);
+    let status = run_to_the_end(&config, log);
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.in_range), (2_000, 2_000), "{one:?}");
+    assert_eq!(one.base, status.written, "the checkpoint passes filler and owned stripes");
+}
+
+#[test]
+fn a_rewind_begins_a_new_pass_and_leaves_others_alone() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (left, right) = (Destination::start(Manner::Accept), Destination::start(Manner::Accept));
+    let config = config(dir.path(), &[("left", &left, ""), ("right", &right, "")]);
+    let log = filled(&config, 0..1_000, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let arrived = || left.accepted().len() == 1_000 && right.accepted().len() == 1_000;
+    assert!(wait_for(Duration::from_secs(10), arrived));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    engine.rewind("left", Offset::ZERO, deadline).expect("there is such an exporter");
+    assert!(engine.rewind("middle", Offset::ZERO, deadline).is_err());
+    let ended = engine.drain(Instant::now() + Duration::from_secs(20));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert!(left.accepted().values().all(|&times| times == 2));
+    assert!(right.accepted().values().all(|&times| times == 1));
+    assert_eq!(exporter(&status, "left").pass, 1);
+    assert_eq!(exporter(&status, "left").duplicates, 1_000);
+    assert_eq!(exporter(&status, "right").pass, 0);
+}
+
+/// Keys that make failures visible at once.
+const QUICK: &str = "
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}";
+
+/// A configuration with one exporter per destination, each from the beginning of the log.
+fn config(dir: &Path, exporters: &[(&str, &Destination, &str)]) -> Config {
+    let state = dir.join("state");
+    let mut text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nlog: {{segment_bytes: 16MiB}}\n\
+         pipeline: {{workers: 2}}\nexporters:\n",
+        state.display()
+    );
+    for (name, destination, keys) in exporters {
+        text += &format!(
+            "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    \
+             init: {{enabled: false}}\n    from: earliest\n    compression: none{keys}\n",
+            destination.address
+        );
+    }
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A log that holds these events and more of what was there.
+fn filled(config: &Config, numbers: std::ops::Range<u32>, bytes: usize) -> Log {
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    append(&log, numbers, bytes);
+    log
+}
+
+fn append(log: &Log, numbers: std::ops::Range<u32>, bytes: usize) {
+    let appender = log.appender();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
+    for number in numbers {
+        let record = event(number, bytes);
+        let mark = Mark { received_ns, checked: true, ..Mark::default() };
+        appender.append(record.as_bytes(), mark).expect("there is room");
+    }
+    log.flush().expect("the disk takes it");
+}
+
+/// A canonical event of about this many bytes; the number is in its id, as hexadecimal digits.
+fn event(number: u32, bytes: usize) -> String {
+    let reason = "r".repeat(bytes.saturating_sub(560));
+    format!(
+        "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-0000{number:08x}\",\
+         \"event_type\":\"guard_block\",\"event_category\":\"network\",\
+         \"timestamp\":\"2026-02-06T09:00:00.125Z\",\"agent\":{{\"id\":\"coder-01\",\
+         \"name\":\"hushd\",\"version\":\"0.1.0\",\"type\":\"clawdstrike\"}},\
+         \"session\":{{\"id\":\"s-1\",\"tenant_id\":\"acme\",\"environment\":\"test\"}},\
+         \"outcome\":\"failure\",\"action\":\"egress\",\"threat\":{{}},\
+         \"decision\":{{\"allowed\":false,\"guard\":\"egress_allowlist\",\"severity\":\"high\",\
+         \"reason\":\"{reason}\"}},\"resource\":{{\"type\":\"network\",\
+         \"name\":\"exfil.example\",\"host\":\"exfil.example\",\"port\":443}},\
+         \"metadata\":{{}},\"labels\":{{}}}}"
+    )
+}
+
+fn run_to_the_end(config: &Config, log: Log) -> Status {
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    for exporter in &status.exporters {
+        assert_eq!(exporter.counts.total() + exporter.pending, exporter.in_range, "{exporter:?}");
+    }
+    log.close().expect("the disk takes it");
+    status
+}
+
+fn exporter<'a>(status: &'a Status, name: &str) -> &'a ExporterStatus {
+    let found = status.exporters.iter().find(|exporter| exporter.name == name);
+    found.unwrap_or_else(|| panic!("no exporter {name}"))
+}
+
+/// The records of a store, as JSON.
+fn records(dir: &Path) -> Vec<serde_json::Value> {
+    let mut reader = shrike::log::Reader::open_dir(dir).expect("the store exists");
+    let (mut at, mut found) = (reader.oldest(), Vec::new());
+    loop {
+        match reader.read(at, reader.written(), 1 << 20).expect("the store is readable") {
+            shrike::log::Read::Block(block) => {
+                for record in block.records() {
+                    let record = serde_json::from_slice(block.record(record));
+                    found.push(record.expect("letters are JSON"));
+                }
+                at = block.span().to;
+            }
+            shrike::log::Read::Cold(span) => reader.warm(span).expect("the disk is well"),
+            shrike::log::Read::End => return found,
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+}
+
+/// Looks again and again until something holds, or the time is over.
+fn wait_for(longest: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + longest;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    holds()
+}

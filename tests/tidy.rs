@@ -1,0 +1,231 @@
+//! The house rules that a compiler does not check.
+//!
+//! Rooms import down the table only, engine rooms name no vendor, files stay small, and nothing is
+//! left for later. The rules and their reasons: the crate's front page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, and what each may import. `metrics` may be imported by all.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("metrics", &[]),
+    ("event", &[]),
+    ("log", &["event"]),
+    ("intake", &["event", "log"]),
+    ("transform", &["event"]),
+    ("deliver", &["event", "transform"]),
+    ("pipeline", &["event", "log", "intake", "transform", "deliver"]),
+    ("schemas", &["event", "transform"]),
+    ("vendors", &["event", "transform", "deliver", "schemas"]),
+    (
+        "config",
+        &["event", "log", "intake", "transform", "deliver", "pipeline", "schemas", "vendors"],
+    ),
+    (
+        "control",
+        &[
+            "event",
+            "log",
+            "intake",
+            "transform",
+            "deliver",
+            "pipeline",
+            "schemas",
+            "vendors",
+            "config",
+        ],
+    ),
+];
+
+/// Rooms that serve every vendor alike.
+const ENGINE: &[&str] = &["metrics", "event", "log", "intake", "transform", "deliver", "pipeline"];
+
+#[test]
+fn rooms_import_down_the_table_only() {
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        let Some((room, allowed)) = room_of(&file) else { continue };
+        for (number, line) in code_lines(&file) {
+            for other in imported_rooms(&line) {
+                if other != room && other != "metrics" && !allowed.contains(&other.as_str()) {
+                    wrong.push(format!("{}:{number}: {room} imports {other}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that the table does not have:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    for file in sources("src") {
+        let inside = file.strip_prefix(root().join("src")).expect("sources lie below src");
+        let top = inside.components().next().expect("a file has a name").as_os_str();
+        let name = top.to_string_lossy().replace(".rs", "");
+        let shell = ["main", "lib", "cli"].contains(&name.as_str());
+        assert!(
+            shell || ROOMS.iter().any(|(room, _)| *room == name),
+            "{} is in no room: add it to the table with its arrows, and to the front page",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn engine_rooms_name_no_vendor() {
+    let vendors = ["elastic", "splunk", "datadog", "sumo", "pagerduty", "opsgenie", "slack"];
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        let Some((room, _)) = room_of(&file) else { continue };
+        if !ENGINE.contains(&room) {
+            continue;
+        }
+        for (number, line) in code_lines(&file) {
+            // prctl(2) calls the tolerance of timers their slack.
+            let lower = line.to_lowercase().replace("timer_slack", "");
+            if let Some(vendor) = vendors.iter().find(|vendor| lower.contains(**vendor)) {
+                wrong.push(format!("{}:{number}: names {vendor}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the engine knows a vendor:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_and_lines_stay_small() {
+    let mut wrong = Vec::new();
+    for file in all_sources() {
+        let text = read(&file);
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{}: {lines} lines, at most {LINES_MAX}", file.display()));
+        }
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX && !line.contains("http") {
+                wrong.push(format!(
+                    "{}:{}: over {COLUMNS_MAX} columns",
+                    file.display(),
+                    number + 1
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "too large:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Spelled in two parts, so that this file does not find itself.
+    let marks =
+        [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["todo", "!("], ["unimplemented", "!("]];
+    let marks = marks.map(|[a, b]| format!("{a}{b}"));
+    let ignored = format!("#[{}", "ignore");
+    let mut wrong = Vec::new();
+    for file in all_sources() {
+        for (number, line) in read(&file).lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) || line.contains(&ignored) {
+                wrong.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "left for later:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_stays_in_its_files() {
+    let mut wrong = Vec::new();
+    for file in sources("src") {
+        let inside = file.strip_prefix(root()).expect("sources lie below the root");
+        let allowed = UNSAFE_FILES.iter().any(|(name, _)| inside == Path::new(name));
+        for (number, line) in code_lines(&file) {
+            let uses = line.contains("unsafe {") || line.contains("unsafe fn");
+            if uses && !allowed {
+                wrong.push(format!("{}:{number}", inside.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "unsafe outside its files:\n{}", wrong.join("\n"));
+    for (name, reason) in UNSAFE_FILES {
+        assert!(root().join(name).exists(), "{name} is gone; take it off the list ({reason})");
+    }
+}
+
+#[test]
+fn the_front_page_names_every_room() {
+    let page = read(&root().join("src/lib.rs"));
+    for (room, _) in ROOMS {
+        assert!(page.contains(&format!("`{room}")), "src/lib.rs does not speak of `{room}`");
+    }
+}
+
+/// Files that may use unsafe code, and why.
+const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("src/event/scan.rs", "vector instructions find the ends of strings"),
+    ("src/log/ring.rs", "io_uring reads buffers that we promise to keep"),
+    ("src/log/segment.rs", "mapped files, and the guard against their disk failing"),
+    ("src/transform/tail.rs", "documents are appended without a growth check per piece"),
+];
+
+/// A file that is longer holds two things.
+const LINES_MAX: usize = 800;
+/// Two files side by side on one screen.
+const COLUMNS_MAX: usize = 100;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn all_sources() -> Vec<PathBuf> {
+    ["src", "tests", "benches", "loadgen", "fuzz/fuzz_targets"]
+        .iter()
+        .flat_map(|dir| sources(dir))
+        .collect()
+}
+
+/// Every Rust file below a folder of the project.
+fn sources(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(dir)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.expect("the checkout is readable").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn room_of(file: &Path) -> Option<(&'static str, &'static [&'static str])> {
+    let inside = file.strip_prefix(root().join("src")).ok()?;
+    let top = inside.components().next()?.as_os_str().to_string_lossy().replace(".rs", "");
+    ROOMS.iter().find(|(room, _)| *room == top).copied()
+}
+
+/// Lines outside comments and outside the file's own tests, with their numbers.
+fn code_lines(file: &Path) -> Vec<(usize, String)> {
+    read(file)
+        .lines()
+        .enumerate()
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(number, line)| (number + 1, line.to_owned()))
+        .collect()
+}
+
+/// The rooms that a line reaches into through `crate::`.
+fn imported_rooms(line: &str) -> Vec<String> {
+    line.split("crate::")
+        .skip(1)
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+        .collect()
+}

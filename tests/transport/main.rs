@@ -1,0 +1,7 @@
+//! The HTTP transport against real sockets: small servers that do one thing each, right or wrong.
+
+mod kit;
+mod plain;
+mod streams;
+mod terms;
+mod ways;

@@ -1,0 +1,257 @@
+//! Request bodies of every vendor for every sample event, byte for byte: `tests/golden/<vendor>/`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test vendors_bodies` writes the files again; review them like
+//! code.
+
+mod support;
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Deserializer, Value};
+use shrike::deliver::{OptionValue, Options, Prefix, Vendor};
+use shrike::schemas::{ECS, NATIVE};
+use shrike::transform::{Format, Overrides, Plan, Schema};
+use shrike::vendors;
+use support::{document, opening};
+
+const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
+
+/// One exporter whose bodies are looked at.
+struct Body {
+    file: &'static str,
+    vendor: &'static str,
+    format: Format,
+    options: &'static [(&'static str, &'static str)],
+    resent: bool,
+}
+
+const BODIES: &[Body] = &[
+    body("daily.txt", "elastic", Format::Ecs, &[("index.name", "clawdstrike-security")]),
+    body(
+        "data_stream_by_tenant.txt",
+        "elastic",
+        Format::Native,
+        &[("index.name", "logs-ai-{tenant_id}.{severity}"), ("index.mode", "data_stream")],
+    ),
+    body("event_minimal.txt", "splunk", Format::Native, SPLUNK),
+    body(
+        "event_full_ecs.txt",
+        "splunk",
+        Format::Ecs,
+        &[
+            ("host", "edge-7"),
+            ("index", "security"),
+            ("indexed_fields", "full"),
+            ("source", "s"),
+            ("sourcetype", "st"),
+        ],
+    ),
+    Body { resent: true, ..body("event_resent.txt", "splunk", Format::Native, SPLUNK) },
+    body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
+];
+
+const SPLUNK: &[(&str, &str)] = &[
+    ("host", "edge-7"),
+    ("index", "main"),
+    ("source", "clawdstrike"),
+    ("sourcetype", "clawdstrike:security"),
+];
+
+const fn body(
+    file: &'static str,
+    vendor: &'static str,
+    format: Format,
+    options: &'static [(&'static str, &'static str)],
+) -> Body {
+    Body { file, vendor, format, options, resent: false }
+}
+
+/// A body's plans, as a route compiles them.
+struct Plans {
+    vendor: &'static Vendor,
+    options: Options,
+    format: Format,
+    prefix: Option<Plan>,
+    document: Plan,
+}
+
+impl Plans {
+    fn compile(body: &Body) -> Self {
+        let vendor = vendors::find(body.vendor).expect("it is in the catalogue");
+        let mut options = Options::default();
+        let mut texts = vec![("host.name".to_owned(), "edge-7".to_owned())];
+        for &(key, text) in body.options {
+            options.set(key, OptionValue::Text(text.to_owned()));
+            texts.push((key.to_owned(), text.to_owned()));
+        }
+        let derived = (vendor.derive)(&options).expect("the options are right");
+        texts.extend(derived.texts.iter().map(|(name, text)| ((*name).to_owned(), text.clone())));
+        if body.resent {
+            let (name, text) = vendor.resend_mark.expect("resends are marked");
+            texts.push((name.to_owned(), text.to_owned()));
+        }
+        let omit = derived.omit.iter().map(|&key| key.to_owned()).collect();
+        let overrides = Overrides { texts, omit, ..Overrides::default() };
+        let shape = vendor.shape(&options, body.format).expect("every format has a shape");
+        let schema: &'static Schema = match body.format {
+            Format::Ecs => &ECS,
+            _ => &NATIVE,
+        };
+        let chain: Vec<_> = shape.envelope.into_iter().chain([schema]).collect();
+        let prefix = match shape.framing.prefix {
+            Prefix::Document(action) => {
+                Some(Plan::compile(&[action], &overrides).expect("the prefix compiles"))
+            }
+            Prefix::None | Prefix::OctetCount => None,
+        };
+        let document = Plan::compile(&chain, &overrides).expect("the document compiles");
+        Self { vendor, options, format: body.format, prefix, document }
+    }
+
+    /// The body that carries these records, framed by hand from the vendor's table.
+    fn body(&self, records: &[&[u8]]) -> Vec<u8> {
+        let shape = self.vendor.shape(&self.options, self.format).expect("it has one");
+        let framing = &shape.framing;
+        let mut out = framing.head.as_bytes().to_vec();
+        let opening = opening();
+        let mut is_first = true;
+        for record in records {
+            let Some(text) = document(&opening, &self.document, record) else { continue };
+            if !is_first {
+                out.extend_from_slice(framing.between.as_bytes());
+            }
+            is_first = false;
+            if let Some(prefix) = &self.prefix {
+                out.extend(document(&opening, prefix, record).expect("it opened before"));
+                out.extend_from_slice(framing.after.as_bytes());
+            }
+            out.extend(text);
+            out.extend_from_slice(framing.after.as_bytes());
+        }
+        out.extend_from_slice(framing.tail.as_bytes());
+        out
+    }
+}
+
+#[test]
+fn bodies_of_the_samples_are_as_written_down() {
+    let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
+    for case in BODIES {
+        let body = Plans::compile(case).body(&records);
+        let text = String::from_utf8(body).expect("bodies are UTF-8");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let path = path.join(case.vendor).join(case.file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).expect("the golden file can be written");
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        for (at, (found, golden)) in text.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(found, golden, "{}/{} line {}", case.vendor, case.file, at + 1);
+        }
+        assert_eq!(golden, text, "{}/{}: UPDATE_GOLDEN=1 writes it", case.vendor, case.file);
+    }
+}
+
+#[test]
+fn a_bulk_body_is_pairs_of_lines_and_ends_with_one() {
+    let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
+    for case in BODIES.iter().filter(|case| case.vendor == "elastic") {
+        let body = String::from_utf8(Plans::compile(case).body(&records)).expect("UTF-8");
+        assert!(body.ends_with('\n'), "the final LF is mandatory");
+        let lines: Vec<&str> = body.lines().collect();
+        assert_eq!(lines.len(), 2 * records.len());
+        for pair in lines.chunks(2) {
+            let action: Value = serde_json::from_str(pair[0]).expect("the action line is JSON");
+            let create = action["create"].as_object().expect("create always");
+            assert_eq!(create.keys().collect::<Vec<_>>(), ["_id", "_index"]);
+            check_index(create["_index"].as_str().expect("a name"));
+            let document: Value = serde_json::from_str(pair[1]).expect("the document is JSON");
+            let id = document["event"]["id"].as_str().or(document["event_id"].as_str());
+            assert_eq!(create["_id"].as_str(), id, "the id is the event's");
+        }
+    }
+}
+
+#[test]
+fn an_envelope_has_only_the_keys_that_exist() {
+    let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
+    let events = BODIES.iter().filter(|case| case.file.starts_with("event"));
+    for case in events {
+        let body = Plans::compile(case).body(&records);
+        let envelopes: Vec<Value> = Deserializer::from_slice(&body)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .expect("the body is JSON objects one after the other");
+        assert_eq!(envelopes.len(), records.len());
+        for envelope in envelopes {
+            check_envelope(&envelope);
+            let fields = envelope["fields"].as_object().expect("fields");
+            assert_eq!(fields.contains_key("shrike_resend"), case.resent);
+            assert!(!fields.contains_key("reason"), "the reason is never indexed");
+            for always in ["severity", "guard", "environment", "tenant_id"] {
+                assert!(fields.contains_key(always), "{always} is always there");
+            }
+        }
+    }
+}
+
+/// "Only these keys: time, host, source, sourcetype, index, event, fields", and fields are flat.
+fn check_envelope(envelope: &Value) {
+    let known = ["time", "host", "source", "sourcetype", "index", "event", "fields"];
+    for key in envelope.as_object().expect("an object").keys() {
+        assert!(known.contains(&key.as_str()), "{key} ends parsing without a word");
+    }
+    let time = envelope["time"].to_string();
+    let (_, fraction) = time.split_once('.').expect("a fraction");
+    assert!((1..=6).contains(&fraction.len()) && !time.contains(['e', 'E']), "{time}");
+    let event = &envelope["event"];
+    assert!(event.is_object() && event != &serde_json::json!({}), "the event is not empty");
+    for (name, value) in envelope["fields"].as_object().expect("fields") {
+        let text = value.as_str().unwrap_or_else(|| panic!("{name} is no string: {value}"));
+        assert!(!text.is_empty(), "{name} is blank");
+    }
+}
+
+/// The rules for names of indices: lower case, no special characters, at most 255 bytes.
+fn check_index(name: &str) {
+    assert!(!name.is_empty() && name.len() <= 255, "{name}");
+    assert!(!name.starts_with(['-', '_', '+']), "{name}");
+    assert!(!name.contains(|c: char| "\\/*?\"<>| ,#:".contains(c)), "{name}");
+    assert!(name.to_lowercase() == name && !name.contains(char::is_control), "{name}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_event_makes_a_body_that_is_not_as_the_vendor_asks(
+        tenant in any::<String>(),
+        guard in any::<String>(),
+        host in any::<String>(),
+        port in any::<i32>(),
+    ) {
+        let base = SAMPLES.lines().next().expect("there are samples");
+        let mut record: Value = serde_json::from_str(base).expect("samples are JSON");
+        record["session"]["tenant_id"] = Value::from(tenant);
+        record["decision"]["guard"] = Value::from(guard);
+        record["resource"]["host"] = Value::from(host);
+        record["resource"]["port"] = Value::from(port);
+        let record = record.to_string();
+        for case in BODIES {
+            let body = Plans::compile(case).body(&[record.as_bytes()]);
+            if case.vendor == "elastic" {
+                let text = String::from_utf8(body).expect("UTF-8");
+                let lines: Vec<&str> = text.lines().collect();
+                prop_assert_eq!(lines.len(), 2);
+                let action: Value = serde_json::from_str(lines[0]).expect("JSON");
+                check_index(action["create"]["_index"].as_str().expect("a name"));
+                prop_assert!(serde_json::from_str::<Value>(lines[1]).is_ok());
+            } else if case.file.starts_with("event") {
+                check_envelope(&serde_json::from_slice(&body).expect("JSON"));
+            } else {
+                prop_assert_eq!(body.iter().filter(|&&byte| byte == b'\n').count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The guides in `docs/vendors/`: every configuration in them loads, every key of a vendor has a
+//! sentence.
+
+use std::path::Path;
+
+use shrike::config::{Config, Flags, Lookup, Text};
+use shrike::deliver::{OptionValue, Vendor};
+use shrike::transform::Format;
+use shrike::vendors;
+
+/// Secrets in the guides come from the environment.
+struct Environment;
+
+impl Lookup for Environment {
+    fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            // eu.example$abc$def
+            "ELASTIC_CLOUD_ID" => Some("label:ZXUuZXhhbXBsZSRhYmMkZGVm".to_owned()),
+            // id:key
+            "ELASTIC_API_KEY" => Some("aWQ6a2V5".to_owned()),
+            _ => Some("secret".to_owned()),
+        }
+    }
+
+    fn hostname(&self) -> String {
+        "edge-7".to_owned()
+    }
+
+    fn file(&self, path: &Path) -> std::io::Result<String> {
+        panic!("the guides read no files, but this names {}", path.display())
+    }
+}
+
+fn load(yaml: &str) -> Config {
+    let text = Text::File { name: "guide".to_owned(), text: yaml.to_owned().into() };
+    Config::load(&text, &Flags::default(), vendors::ALL, &Environment)
+        .unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+#[test]
+fn every_configuration_of_the_guides_loads() {
+    for (vendor, least) in [("elastic", 3), ("splunk", 3)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors");
+        let guide = std::fs::read_to_string(path.join(format!("{vendor}.md"))).expect("a guide");
+        let blocks: Vec<&str> = guide.split("```yaml\n").skip(1).collect();
+        assert!(blocks.len() >= least, "{vendor}: {} configurations", blocks.len());
+        for block in blocks {
+            let (yaml, _) = block.split_once("```").expect("a block ends");
+            let config = load(yaml);
+            let exporter = config.exporters.first().expect("one exporter");
+            assert_eq!(exporter.settings.vendor.name, vendor);
+        }
+    }
+}
+
+#[test]
+fn the_host_is_the_machine_where_none_is_set() {
+    let config =
+        load("exporters: {splunk: {hec_url: 'https://hec.example', hec_token: t, index: i}}");
+    let host = config.exporters[0].settings.options.text("host");
+    assert_eq!(host.as_deref(), Some("edge-7"));
+}
+
+#[test]
+fn the_defaults_are_those_of_the_guides() {
+    let config = load("exporters: {elastic: {auth: {type: none}}}");
+    let settings = &config.exporters[0].settings;
+    let expected = [
+        ("index.name", "clawdstrike-security"),
+        ("index.mode", "daily"),
+        ("index.ilm_policy", "clawdstrike-policy"),
+        ("index.shards", "1"),
+        ("ecs_version", "8.17.0"),
+        ("init.enabled", "true"),
+    ];
+    for (key, text) in expected {
+        assert_eq!(settings.options.text(key).as_deref(), Some(text), "{key}");
+    }
+    assert_eq!(settings.format, Format::Ecs);
+    let config = load("exporters: {splunk: {hec_url: 'https://hec.example', hec_token: t}}");
+    let settings = &config.exporters[0].settings;
+    assert_eq!(settings.options.value("use_ack"), Some(&OptionValue::Bool(true)));
+    assert_eq!(settings.options.number("ack.timeout_secs"), Some(300));
+    assert_eq!(settings.format, Format::Native);
+}
+
+#[test]
+fn every_key_has_a_sentence_and_a_default_that_fits() {
+    for vendor in vendors::ALL {
+        let vendor: &Vendor = vendor;
+        assert!(!vendor.about.is_empty());
+        for option in vendor.options {
+            assert!(option.about.ends_with('.'), "{}.{}", vendor.name, option.key);
+        }
+    }
+}
