@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::board::Board;
 use super::dead_letters::DeadLetters;
+use super::health;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
@@ -72,6 +73,8 @@ pub(crate) struct Exporter {
     pub(crate) stop: Stop,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
+    /// How the destination said it is.
+    pub(crate) health: health::Found,
     is_prepared: AtomicBool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
@@ -167,6 +170,7 @@ impl Exporter {
             lanes: (0..lanes).map(|_| LaneState::default()).collect(),
             stop: Stop::default(),
             floor: AtomicU64::new(0),
+            health: health::Found::default(),
             is_prepared: AtomicBool::new(false),
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
@@ -332,12 +336,7 @@ impl Exporter {
 
     /// Bytes for jitter and channels, different for each lane and each run.
     pub(crate) fn seed(&self, lane: usize) -> [u8; 16] {
-        let random = RandomState::new();
-        let half = |salt: u8| random.hash_one((self.name(), lane, salt)).to_le_bytes();
-        let mut seed = [0; 16];
-        seed[..8].copy_from_slice(&half(0));
-        seed[8..].copy_from_slice(&half(1));
-        seed
+        seed(self.name(), lane)
     }
 
     /// Adds up what the deciding half counted.
@@ -447,6 +446,16 @@ impl Route {
             Some(Level::Resend) => self.marked.as_ref().unwrap_or(&self.usual),
         }
     }
+}
+
+/// Bytes for jitter and channels, different each time.
+pub(super) fn seed(name: &str, lane: usize) -> [u8; 16] {
+    let random = RandomState::new();
+    let half = |salt: u8| random.hash_one((name, lane, salt)).to_le_bytes();
+    let mut seed = [0; 16];
+    seed[..8].copy_from_slice(&half(0));
+    seed[8..].copy_from_slice(&half(1));
+    seed
 }
 
 fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {

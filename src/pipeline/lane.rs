@@ -16,7 +16,8 @@ use tokio::time::sleep_until;
 use super::block::Block;
 use super::board::Claim;
 use super::exporter::Exporter;
-use super::network::Network;
+use super::health;
+use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
@@ -41,6 +42,8 @@ pub(crate) struct Lane {
     calls: Calls,
     network: Rc<Network>,
     tasks: JoinSet<Ended>,
+    /// What runs beside the events as long as the lane does.
+    beside: JoinSet<()>,
     /// Whether cold bytes are being fetched; nothing is read meanwhile.
     warming: bool,
     /// Since when nothing can be sent although something was read.
@@ -73,13 +76,12 @@ enum Turn {
 }
 
 impl Lane {
-    pub(crate) fn new(
-        exporter: Arc<Exporter>,
-        number: usize,
-        network: Network,
-        bench: Rc<Bench>,
-    ) -> Self {
+    pub(crate) fn new(exporter: Arc<Exporter>, number: usize, way: &Way, bench: Rc<Bench>) -> Self {
         let sender = exporter.sender(number);
+        let mut beside = JoinSet::new();
+        if number == 0 {
+            beside.spawn_local(health::watch(Arc::clone(&exporter), way.beside().open()));
+        }
         Self {
             calls: Calls::new(&exporter, number),
             open: exporter.routes.iter().map(|_| None).collect(),
@@ -89,8 +91,9 @@ impl Lane {
             reading: None,
             again: VecDeque::new(),
             settled: Vec::new(),
-            network: Rc::new(network),
+            network: Rc::new(way.open()),
             tasks: JoinSet::new(),
+            beside,
             warming: false,
             stuck_since: None,
             exporter,
@@ -129,6 +132,7 @@ impl Lane {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
         self.publish();
+        self.beside.abort_all();
         self.exporter.lanes[self.number].has_ended.store(true, Ordering::Release);
     }
 

@@ -103,7 +103,7 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
         let mut lanes = JoinSet::new();
         while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
-            let lane = Lane::new(exporter, number, way.open(), Rc::clone(&bench));
+            let lane = Lane::new(exporter, number, &way, Rc::clone(&bench));
             lanes.spawn_local(lane.run());
             // What has ended is only counted; a lane that panicked has said so.
             while lanes.try_join_next().is_some() {}

@@ -22,6 +22,8 @@ pub enum Manner {
     Refuse(char),
     /// 401 to everything.
     Lock,
+    /// Takes everything, and says that shards are missing.
+    Red,
 }
 
 /// A running destination; it stops accepting when dropped.
@@ -94,13 +96,15 @@ fn serve(state: &State, stream: TcpStream) {
     while let Some((target, body)) = request(&mut requests) {
         let manner = *state.manner.lock().expect("no test panics while it holds it");
         let (status, answer) = match manner {
+            Manner::Red if target.contains("_cluster/health") => (200, json!({"status": "red"})),
+            Manner::Lock if target == "/_cluster/health" => (403, json!({"error": "not you"})),
             _ if !target.contains("_bulk") => (200, json!({"status": "green"})),
             Manner::Hang => loop {
                 thread::park();
             },
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
-            Manner::Accept => (200, bulk(state, &body, None)),
+            Manner::Accept | Manner::Red => (200, bulk(state, &body, None)),
             Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),
         };
         let answer = answer.to_string();
