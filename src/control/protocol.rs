@@ -161,6 +161,9 @@ pub struct ExporterStatus {
     pub retried: u64,
     /// Requests that were sent.
     pub requests: u64,
+    /// Delivered events whose counts the destination did not take.
+    #[serde(default)]
+    pub counts_lost: u64,
     /// How the destination said it is; none where nobody asked.
     #[serde(default)]
     pub health: Option<Health>,

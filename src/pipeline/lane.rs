@@ -17,6 +17,7 @@ use super::block::Block;
 use super::board::Claim;
 use super::exporter::Exporter;
 use super::health;
+use super::meter::Noted;
 use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
@@ -42,6 +43,8 @@ pub(crate) struct Lane {
     calls: Calls,
     network: Rc<Network>,
     tasks: JoinSet<Ended>,
+    /// Under which key each event in a batch counts, where the vendor takes counts.
+    noted: Option<Noted>,
     /// What runs beside the events as long as the lane does.
     beside: JoinSet<()>,
     /// Whether cold bytes are being fetched; nothing is read meanwhile.
@@ -93,6 +96,7 @@ impl Lane {
             settled: Vec::new(),
             network: Rc::new(way.open()),
             tasks: JoinSet::new(),
+            noted: exporter.ledger.as_ref().map(|_| Noted::default()),
             beside,
             warming: false,
             stuck_since: None,
@@ -133,7 +137,7 @@ impl Lane {
         }
         self.publish();
         self.beside.abort_all();
-        self.exporter.lanes[self.number].has_ended.store(true, Ordering::Release);
+        self.exporter.end(self.number);
     }
 
     /// Tells the exporter what this lane holds.

@@ -8,6 +8,7 @@ mod exporter;
 mod health;
 mod keeper;
 mod lane;
+mod meter;
 mod network;
 mod render;
 mod status;

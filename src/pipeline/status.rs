@@ -70,6 +70,8 @@ pub struct ExporterStatus {
     pub duplicates: u64,
     /// Events that were rendered again since no acknowledgement came.
     pub resent: u64,
+    /// Delivered events whose counts the destination did not take.
+    pub counts_lost: u64,
     /// How the destination said it is; none before it was asked, or where there is nothing to ask.
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
@@ -110,6 +112,7 @@ impl ExporterStatus {
             ambiguous: counters.ambiguous.load(),
             duplicates: counters.duplicates.load(),
             resent: counters.resent.load(),
+            counts_lost: counters.counts_lost.load(),
             health: exporter.health.load(now),
             last_error,
         }

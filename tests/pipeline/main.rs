@@ -1,6 +1,7 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
 mod destination;
+mod meter;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
