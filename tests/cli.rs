@@ -317,9 +317,16 @@ fn secrets_are_in_no_error_and_no_dump() {
     place.write("key", secrets[2]);
     let config = |extra: &str| {
         format!(
-            "exporters:\n  elastic:\n    nodes: https://h:9200\n    auth: {{username: u, password: \
-             {}}}\n    headers: {{x-token: '${{TOKEN}}'}}\n    proxy: http://u:{}@p:1\n  splunk:\n    \
-             hec_url: https://h:8088\n    hec_token: '@{}'\n{extra}",
+            r"exporters:
+  elastic:
+    nodes: https://h:9200
+    auth: {{username: u, password: {}}}
+    headers: {{x-token: '${{TOKEN}}'}}
+    proxy: http://u:{}@p:1
+  splunk:
+    hec_url: https://h:8088
+    hec_token: '@{}'
+{extra}",
             secrets[0],
             secrets[0],
             file.display()

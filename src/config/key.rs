@@ -289,7 +289,7 @@ fn between(min: u64, max: u64) -> String {
 /// Bytes in the largest unit that divides them.
 #[must_use]
 pub(super) fn size(bytes: u64) -> String {
-    let unit = SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    let unit = SIZES.iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     match unit {
         Some((symbol, unit)) if *unit > 1 => format!("{}{symbol}", bytes / unit),
         _ => bytes.to_string(),
@@ -301,7 +301,9 @@ pub(super) fn span(milliseconds: u64) -> String {
     let units = [Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
     let unit = units
         .into_iter()
-        .find(|unit| milliseconds >= unit.milliseconds() && milliseconds % unit.milliseconds() == 0)
+        .find(|unit| {
+            milliseconds >= unit.milliseconds() && milliseconds.is_multiple_of(unit.milliseconds())
+        })
         .unwrap_or(Unit::Millisecond);
     format!("{}{}", milliseconds / unit.milliseconds(), unit.symbol())
 }

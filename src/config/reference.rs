@@ -95,8 +95,8 @@ const HEADS: &str = "\n| Key | Takes | Default | Meaning |\n|---|---|---|---|\n"
 const INTRODUCTION: &str = "\
 # Configuration
 
-Made from the tables in `src/config` and `src/vendors` by `UPDATE_DOCS=1 cargo test --test config`; \
-do not edit.
+Made from the tables in `src/config` and `src/vendors` by `UPDATE_DOCS=1 cargo test --test \
+config`; do not edit.
 
 One YAML file: `--config FILE`, else `{usual}` where it exists, else this:
 
@@ -107,14 +107,14 @@ One YAML file: `--config FILE`, else `{usual}` where it exists, else this:
 path and what was expected; all of them are reported at once, and nothing starts (exit code 2). \
 `shrike check` only looks.
 - `--set KEY=VALUE` sets any key over the file, with a dotted path and a YAML value: \
-`--set log.sync_ms=5`, `--set inputs.0.path=audit.jsonl`. `--to NAME=URL` adds an exporter or points \
-one elsewhere; a plain http URL given there is permitted. `--input FILE` replaces the inputs. \
-`--log DIR` is `log.dir`.
+`--set log.sync_ms=5`, `--set inputs.0.path=audit.jsonl`. `--to NAME=URL` adds an exporter or \
+points one elsewhere; a plain http URL given there is permitted. `--input FILE` replaces the \
+inputs. `--log DIR` is `log.dir`.
 - Time spans are a number with a unit, `10s`, `5m`, `7d` (ms, s, m, h, d), or a whole number where \
 the key's name ends with the unit (`_ms`, `_secs`). Sizes are whole bytes or `64MiB` (kB, MB, GB, \
 KiB, MiB, GiB, TiB).
-- Relative paths lie below `global.state_dir`; those of inputs and of `global.state_dir` itself are \
-relative to the working directory.
+- Relative paths lie below `global.state_dir`; those of inputs and of `global.state_dir` itself \
+are relative to the working directory.
 
 References are replaced in values, once, after the YAML is read:
 
@@ -126,13 +126,14 @@ References are replaced in values, once, after the YAML is read:
 | `${state_dir}` | `global.state_dir` |
 | `$${` | `${` itself |
 
-A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets are \
-never printed: not in errors, logs or `shrike status`.
+A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
+are never printed: not in errors, logs or `shrike status`.
 ";
 
 const EXPORTERS: &str = "
 ## Each of `exporters`
 
-The name is lower-case letters, digits, `_` and `-`. Its type is `type`, else the longest known type \
-that the name starts with: `splunk`, `splunk_eu`, `splunk-eu`. Two spellings of one key must agree.
+The name is lower-case letters, digits, `_` and `-`. Its type is `type`, else the longest known \
+type that the name starts with: `splunk`, `splunk_eu`, `splunk-eu`. Two spellings of one key must \
+agree.
 ";

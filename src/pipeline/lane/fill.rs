@@ -188,6 +188,7 @@ impl Lane {
             if self.reading.is_none() {
                 let claim = self.exporter.board.claim(self.number, head)?;
                 let position = claim.position;
+                self.close_above(position);
                 self.reading = Some(Reading { claim, position, block: None });
             }
             let reading = self.reading.as_mut().expect("claimed just now at the latest");
@@ -222,6 +223,17 @@ impl Lane {
                     self.on_unreadable(&problem, Instant::now());
                     return None;
                 }
+            }
+        }
+    }
+
+    /// Closes the batches that hold events from above this offset: a batch keeps the log's order,
+    /// and a stripe that another lane gave back may lie below what was read last.
+    fn close_above(&mut self, offset: Offset) {
+        for route in 0..self.open.len() {
+            let last = self.open[route].as_ref().and_then(|open| open.batch.items().last());
+            if last.is_some_and(|item| item.span.from > offset) {
+                self.close(route);
             }
         }
     }

@@ -1,0 +1,7 @@
+//! The configuration: what is read, what is refused, and in which words.
+
+mod accepted;
+mod any;
+mod refused;
+mod tables;
+mod world;

@@ -1,0 +1,445 @@
+//! What is refused, and in which words.
+
+use shrike::config::Error;
+
+use crate::world::{load, refusal};
+
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        println!("@@{}\n=>{}", text, refusal(text));
+        let _ = expected;
+    }
+}
+
+#[test]
+fn what_is_no_yaml_is_refused_with_its_place() {
+    check(&[
+        ("global: {", "2:1: not YAML: while parsing a node, did not find expected node content"),
+        ("a: b: c", "1:5: not YAML: mapping values are not allowed in this context"),
+        (
+            "- a\n b",
+            "1:1: expected a map with enrichment, exporters, global, inputs, log, memory, \
+             pipeline, schema or version, found a list",
+        ),
+        (
+            "[1, 2]",
+            "1:1: expected a map with enrichment, exporters, global, inputs, log, memory, \
+             pipeline, schema or version, found a list",
+        ),
+        (
+            "text",
+            "1:1: expected a map with enrichment, exporters, global, inputs, log, memory, \
+             pipeline, schema or version, found a single value",
+        ),
+        ("log:\n  dir: /a\n  dir: /b\n", "3:3: log.dir: written twice, first at 2:3; remove one"),
+        ("log: {dir: !secret x}", "1:12: log.dir: tags are not used here; remove it"),
+        ("? [a]\n: b", "1:3: a key must be a single text"),
+        (
+            "version: 1.0.0\n---\nversion: 1.0.0\n",
+            "2:1: a second document starts here; a configuration is one document",
+        ),
+        ("log: *nowhere", "1:6: not YAML: while parsing node, found unknown anchor"),
+        (
+            &format!("a: {}{}", "[".repeat(40), "]".repeat(40)),
+            &format!("1:35: a{}: more than 32 levels", "[0]".repeat(31)),
+        ),
+    ]);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_name() {
+    check(&[
+        ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
+        ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
+        (
+            "zebra: 1",
+            "1:1: zebra: unknown key; expected one of: enrichment, exporters, global, inputs, \
+             log, memory, pipeline, schema, version",
+        ),
+        (
+            "exporters:\n  tower:\n    nodez: https://a\n",
+            "3:5: exporters.tower.nodez: unknown key; did you mean `nodes`?",
+        ),
+        (
+            "exporters:\n  tower:\n    max_retries: 5\n",
+            "3:5: exporters.tower.max_retries: unknown key; did you mean \
+             `exporters.tower.retry.max_retries`?",
+        ),
+        (
+            "exporters:\n  tower:\n    batch: {sise: 5}\n",
+            "3:13: exporters.tower.batch.sise: unknown key; did you mean `size`?",
+        ),
+        (
+            "exporters:\n  tower:\n    batch.size: 5\n",
+            "3:5: exporters.tower.batch.size: keys are nested here, not dotted; write \
+             `batch:` and `size:` below it",
+        ),
+        (
+            "exporters:\n  tower:\n    index: {nam: a}\n",
+            "3:13: exporters.tower.index.nam: unknown key; did you mean `name`?",
+        ),
+        (
+            "exporters:\n  towr: {}\n",
+            "2:3: exporters.towr: unknown exporter type; did you mean `tower`?",
+        ),
+        (
+            "exporters:\n  eu: {type: towr}\n",
+            "2:14: exporters.eu.type: unknown exporter type; did you mean `tower`?",
+        ),
+        (
+            "exporters:\n  eu: {}\n",
+            "2:3: exporters.eu: unknown exporter type; set `type` to one of: tower, stdout",
+        ),
+        (
+            "exporters:\n  Tower: {}\n",
+            "2:3: exporters.Tower: expected a name of at most 64 lower-case letters, digits, \
+             `_` and `-`",
+        ),
+        (
+            "inputs: [{type: file, path: a, folow: true}]",
+            "1:32: inputs[0].folow: unknown key; did you mean `follow`?",
+        ),
+        (
+            "schema: {field_mappings: {agent.idd: x}}",
+            "1:27: schema.field_mappings.agent.idd: no field of an event; did you mean \
+             `agent.id`?",
+        ),
+        (
+            "enrichment: {mitre: {egress: {tactik: TA0010}}}",
+            "1:39: enrichment.mitre.egress.tactik: unknown key; did you mean `tactic`?",
+        ),
+    ]);
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
+    check(&[
+        ("version: 2.0.0", "1:1: version: version 2.0.0 is not understood; expected 1.x"),
+        ("version: one", "1:10: version: expected a version such as 8.17.0, found `one`"),
+        ("global: {debug: yes}", "1:17: global.debug: expected true or false, found `yes`"),
+        ("global: {debug: [true]}", "1:17: global.debug: expected true or false, found a list"),
+        (
+            "global: 3",
+            "1:9: global: expected a map with debug, environment, labels, log, \
+             shutdown_timeout_ms, state_dir or tenant_id, found a single value",
+        ),
+        (
+            "global: {log: {level: verbose}}",
+            "1:23: global.log.level: expected error, warn, info, debug or trace, found `verbose`",
+        ),
+        (
+            "global: {log: {level: warm}}",
+            "1:23: global.log.level: expected error, warn, info, debug or trace, found \
+             `warm`; did you mean `warn`?",
+        ),
+        ("global: {labels: [a]}", "1:18: global.labels: expected a map of texts, found a list"),
+        (
+            "global: {labels: {a: {b: c}}}",
+            "1:22: global.labels.a: expected a text of at most 4096 bytes without control \
+             characters, found a map",
+        ),
+        (
+            "pipeline: {workers: -1}",
+            "1:21: pipeline.workers: expected a whole number from 0 to 1024, found `-1`",
+        ),
+        (
+            "pipeline: {workers: 2000}",
+            "1:21: pipeline.workers: expected a whole number from 0 to 1024, found `2000`",
+        ),
+        (
+            "pipeline: {workers: 1.5}",
+            "1:21: pipeline.workers: expected a whole number from 0 to 1024, found `1.5`",
+        ),
+        (
+            "log: {sync_ms: 5 parsecs}",
+            "1:16: log.sync_ms: expected a whole number in ms or a text such as 10s, at most \
+             1m, found `5 parsecs`",
+        ),
+        (
+            "log: {sync_ms: 2h}",
+            "1:16: log.sync_ms: expected a whole number in ms or a text such as 10s, at most \
+             1m, found `2h`",
+        ),
+        (
+            "log: {keep: {age: 7}}",
+            "1:19: log.keep.age: expected a time span such as 10s, at most 3650d, found `7`",
+        ),
+        (
+            "log: {max_bytes: 3 MB}",
+            "1:7: log.max_bytes: holds fewer than two segments; raise it or lower \
+             `log.segment_bytes`",
+        ),
+        (
+            "log: {segment_bytes: 3000001}",
+            "1:7: log.segment_bytes: expected a multiple of 1MiB\n1:7: log.segment_bytes: a \
+             segment must hold an event of `pipeline.max_event_bytes` and 1MiB more",
+        ),
+        (
+            "log: {max_bytes: 1GiB, segment_bytes: 1GiB}",
+            "1:7: log.max_bytes: holds fewer than two segments; raise it or lower \
+             `log.segment_bytes`",
+        ),
+        ("log: {keep: {bytes: 100GiB}}", "1:14: log.keep.bytes: is more than `log.max_bytes`"),
+        (
+            "log: {io: uring}",
+            "1:11: log.io: expected auto, io_uring or syscalls, found `uring`; did you mean \
+             `io_uring`?",
+        ),
+        ("inputs: {}", "1:9: inputs: expected a list of inputs, found a map"),
+        ("inputs: [{}]", "1:10: inputs[0].type: an input needs `type`: file or stdin"),
+        ("inputs: [{type: file}]", "1:10: inputs[0].path: an input of type file needs `path`"),
+        (
+            "inputs: [{type: stdin, follow: true}]",
+            "1:24: inputs[0].follow: belongs to inputs of type file",
+        ),
+        (
+            "inputs: [{type: stdin}, {type: stdin}]",
+            "1:26: inputs[1].type: standard input can be read only once",
+        ),
+        (
+            "exporters: [{type: tower}]",
+            "1:12: exporters: expected a map from names to exporters, found a list; write \
+             each entry under a name of its own",
+        ),
+        (
+            "enrichment: {mitre: {egress: TA0010}}",
+            "1:30: enrichment.mitre.egress: expected a map with tactic or technique, found a \
+             single value",
+        ),
+    ]);
+}
+
+#[test]
+fn exporter_keys_are_checked_like_all_others() {
+    check(&[
+        ("exporters: {tower: {}}", "1:13: exporters.tower.nodes: needs at least one URL"),
+        (
+            "exporters: {tower: {nodes: 'ftp://a'}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
+             found a URL of another scheme",
+        ),
+        (
+            "exporters: {tower: {nodes: 'no url'}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
+             found a text that is no URL",
+        ),
+        (
+            "exporters: {tower: {nodes: 'https://u:p4ssw0rd@a'}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
+             found a URL with credentials; write them under their own keys",
+        ),
+        (
+            "exporters: {tower: {nodes: 'http://far:9200'}}",
+            "1:21: exporters.tower.nodes: plain http to another host carries events and \
+             credentials readably; use https, or set `allow_http: true`",
+        ),
+        (
+            "exporters: {tower: {nodes: [https://a, 'http://far']}}",
+            "1:21: exporters.tower.nodes: plain http to another host carries events and \
+             credentials readably; use https, or set `allow_http: true`",
+        ),
+        (
+            "exporters: {tower: {nodes: [https://a, {}]}}",
+            "1:40: exporters.tower.nodes[1]: expected an http or https URL, found a map",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, index: {mode: dayly}}}",
+            "1:53: exporters.tower.index.mode: expected daily or alias, found `dayly`; did \
+             you mean `daily`?",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, index: a-name-that-is-too-long}}",
+            "1:46: exporters.tower.index: expected a text of at most 16 bytes without control \
+             characters, found one of 23 bytes",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, ack: {channel: 12}}}",
+            "1:54: exporters.tower.ack.channel: expected a UUID, found `12`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, token: ''}}",
+            "1:46: exporters.tower.token: expected a secret text, found an empty one",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, format: cef}}",
+            "1:39: exporters.tower.format: tower takes ecs or native, not cef",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, format: esc}}",
+            "1:47: exporters.tower.format: expected native, ecs, cef or ocsf, found `esc`; \
+             did you mean `ecs`?",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, batch: {size: 5000}}}",
+            "1:47: exporters.tower.batch.size: tower takes at most 1000 events",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, batch: {max_bytes: 1GiB}}}",
+            "1:47: exporters.tower.batch.max_bytes: tower takes at most 1MB",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, batch_size: 5, batch: {size: 6}}}",
+            "1:62: exporters.tower.batch.size: `exporters.tower.batch_size` at 1:39 sets the \
+             same key to another value; keep one",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, batch_timeout: 10}}",
+            "1:54: exporters.tower.batch_timeout: expected a time span such as 10s, at most \
+             1h, found `10`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, compression: zip}}",
+            "1:52: exporters.tower.compression: expected true, false, none, gzip, zstd or \
+             deflate, found `zip`; did you mean `gzip`?",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, compression: zstd}}",
+            "1:39: exporters.tower.compression: tower takes none",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, compression: {level: 12}}}",
+            "1:53: exporters.tower.compression.level: expected a level from 1 to 9",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, retry: {backoff_multiplier: 0.5}}}",
+            "1:67: exporters.tower.retry.backoff_multiplier: expected a number from 1 to 100, \
+             found `0.5`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, retry: {initial_backoff_ms: 1h}}}",
+            "1:47: exporters.tower.retry.initial_backoff_ms: the first wait is longer than \
+             `retry.max_backoff_ms`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, rate_limit: {burst_size: 5}}}",
+            "1:52: exporters.tower.rate_limit.burst_size: has no effect without \
+             `rate_limit.requests_per_second`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, \
+             rate_limit: {requests_per_second: 1, min_rps: 2}}}",
+            "1:76: exporters.tower.rate_limit.min_rps: is more than \
+             `rate_limit.requests_per_second`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, tls: {client_cert_path: a}}}",
+            "1:45: exporters.tower.tls.client_cert_path: needs `tls.client_key_path` too",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, tls: {key: a}}}",
+            "1:45: exporters.tower.tls.key: needs `tls.client_cert_path` too",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, tls: {min_version: 1.1}}}",
+            "1:58: exporters.tower.tls.min_version: expected 1.2 or 1.3, found `1.1`; did you \
+             mean `1.2`?",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, from: yesterday}}",
+            "1:45: exporters.tower.from: expected earliest, latest or a time such as \
+             2026-01-31T12:00:00Z, found `yesterday`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, proxy: 'http//x'}}",
+            "1:46: exporters.tower.proxy: expected none, env or a URL, found another text",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, headers: {'a b': c}}}",
+            "1:39: exporters.tower.headers: a name or a value cannot stand in a header",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, filter: {min_severity: hihg}}}",
+            "1:62: exporters.tower.filter.min_severity: expected info, low, medium, high, \
+             critical or none, found `hihg`; did you mean `high`?",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, concurrency: 0}}",
+            "1:52: exporters.tower.concurrency: expected auto, or a whole number from 1 to \
+             1024, found `0`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, routing: [{index: a}]}}",
+            "1:49: exporters.tower.routing[0]: a rule needs a `condition`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, \
+             routing: [{condition: 'severity == \"high\"', nodes: b}]}}",
+            "1:83: exporters.tower.routing[0].nodes: unknown key; expected one of: condition, \
+             index",
+        ),
+    ]);
+}
+
+#[test]
+fn references_that_do_not_hold_are_refused() {
+    check(&[
+        (
+            "global: {environment: '${NOWHERE}'}",
+            "1:23: global.environment: the environment has no variable NOWHERE; set it, or \
+             write a default: ${NOWHERE:-text}",
+        ),
+        (
+            "global: {environment: '${NOWHERE'}",
+            "1:23: global.environment: `${` without `}`; write `$${` for the text itself",
+        ),
+        (
+            "global: {environment: '${}'}",
+            "1:23: global.environment: expected the name of an environment variable between \
+             `${` and `}`",
+        ),
+        (
+            "global: {environment: '${1A}'}",
+            "1:23: global.environment: expected the name of an environment variable between \
+             `${` and `}`",
+        ),
+        (
+            "global: {environment: '${vault:secret/a#b}'}",
+            "1:23: global.environment: unknown provider `vault`; expected ${VAR}, \
+             ${VAR:-text}, ${file:/path} or ${state_dir}",
+        ),
+        (
+            "global: {environment: '${file:relative}'}",
+            "1:23: global.environment: expected an absolute path, found relative",
+        ),
+        (
+            "global: {environment: '${file:/run/nothing}'}",
+            "1:23: global.environment: cannot read /run/nothing: entity not found",
+        ),
+        (
+            "global: {state_dir: '${state_dir}/x'}",
+            "1:21: global.state_dir: state_dir cannot refer to itself",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, token: '@/run/nothing'}}",
+            "1:46: exporters.tower.token: cannot read /run/nothing: entity not found",
+        ),
+        (
+            "inputs: [{type: file, path: '${NOWHERE}'}]",
+            "1:29: inputs[0].path: the environment has no variable NOWHERE; set it, or write \
+             a default: ${NOWHERE:-text}",
+        ),
+    ]);
+}
+
+#[test]
+fn every_mistake_is_told_in_order_of_place() {
+    let text =
+        "exporters:\n  tower:\n    nodes: nowhere\n    batch: {size: x}\nversion: 3\nlgo: 1\n";
+    let error = load(text).expect_err("four mistakes");
+    let Error::Wrong(mistakes) = &error else { panic!("{error}") };
+    assert_eq!(mistakes.count(), 4);
+    let lines = error.to_string();
+    let places: Vec<&str> = lines.lines().map(|line| &line[..15]).collect();
+    assert_eq!(
+        places,
+        ["shrike.yaml:3:1", "shrike.yaml:4:1", "shrike.yaml:5:1", "shrike.yaml:6:1"]
+    );
+}
+
+#[test]
+fn a_flood_of_mistakes_is_cut_and_counted() {
+    let text: String = (0..150).map(|n| format!("zz{n}: 1\n")).collect();
+    let error = load(&text).expect_err("150 mistakes").to_string();
+    assert_eq!(error.lines().count(), 101);
+    assert!(error.ends_with("\nand 50 more"), "{error}");
+}
