@@ -175,6 +175,9 @@ impl Lane {
         if open.batch.is_empty() {
             self.open[route] = None;
         }
+        if let (Some(noted), Pushed::Fits) = (&mut self.noted, pushed) {
+            noted.note(event, &self.exporter);
+        }
         pushed
     }
 
