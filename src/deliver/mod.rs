@@ -15,6 +15,7 @@ mod dial;
 mod gate;
 mod hold;
 mod http;
+#[cfg(feature = "isal")]
 mod igzip;
 mod limiter;
 mod lines;
