@@ -137,6 +137,7 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
             skipped = counts.skipped,
             invalid = counts.invalid,
             pending = exporter.pending,
+            duplicates = exporter.duplicates,
             "account"
         );
     }

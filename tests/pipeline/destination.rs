@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 /// How a destination answers bulk requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// Takes everything.
     Accept,
     /// Reads requests and never answers.
     Hang,
+    /// Takes everything and never answers, as if every answer were lost.
+    Swallow,
     /// 503 to everything.
     Busy,
     /// Refuses events whose id ends in this digit, for ever.
@@ -27,8 +30,8 @@ pub enum Manner {
 }
 
 /// A running destination; it stops accepting when dropped.
-pub struct Destination {
-    pub address: SocketAddr,
+pub(crate) struct Destination {
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -37,18 +40,42 @@ struct State {
     /// How often each event was accepted, and in which order first.
     accepted: Mutex<BTreeMap<String, u32>>,
     order: Mutex<Vec<String>>,
+    /// Connections that are open.
+    open: Mutex<usize>,
+    closed: Condvar,
     is_over: AtomicBool,
+}
+
+/// Counts a connection as open until it is dropped.
+struct Connection(Arc<State>);
+
+impl Connection {
+    fn new(state: &Arc<State>) -> Self {
+        *state.open.lock().expect("no test panics while it holds it") += 1;
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Ok(mut open) = self.0.open.lock() {
+            *open -= 1;
+        }
+        self.0.closed.notify_all();
+    }
 }
 
 impl Destination {
     /// Listens on a free port.
-    pub fn start(manner: Manner) -> Self {
+    pub(crate) fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
             manner: Mutex::new(manner),
             accepted: Mutex::default(),
             order: Mutex::default(),
+            open: Mutex::new(0),
+            closed: Condvar::new(),
             is_over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&state);
@@ -57,26 +84,41 @@ impl Destination {
                 if serving.is_over.load(Ordering::Acquire) {
                     return;
                 }
-                let state = Arc::clone(&serving);
                 let Ok(stream) = stream else { return };
-                thread::spawn(move || serve(&state, stream));
+                let connection = Connection::new(&serving);
+                thread::spawn(move || serve(&connection.0, stream));
             }
         });
         Self { address, state }
     }
 
     /// Answers otherwise from now on.
-    pub fn turn(&self, manner: Manner) {
+    pub(crate) fn turn(&self, manner: Manner) {
         *self.state.manner.lock().expect("no test panics while it holds it") = manner;
     }
 
     /// How often each event was accepted.
-    pub fn accepted(&self) -> BTreeMap<String, u32> {
+    pub(crate) fn accepted(&self) -> BTreeMap<String, u32> {
         self.state.accepted.lock().expect("no test panics while it holds it").clone()
     }
 
+    /// Waits until everything that a dead process had sent is taken in, and all is closed.
+    pub(crate) fn settle(&self) {
+        // Connections are accepted in order: once this one is answered, all before it are known.
+        let mut last = TcpStream::connect(self.address).expect("it listens");
+        last.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it reads");
+        last.read_exact(&mut [0]).expect("it answers");
+        drop(last);
+        let open = self.state.open.lock().expect("no test panics while it holds it");
+        let closed = &self.state.closed;
+        let (open, _) = closed
+            .wait_timeout_while(open, PATIENCE, |open| *open > 0)
+            .expect("no test panics while it holds it");
+        assert_eq!(*open, 0, "connections are left open");
+    }
+
     /// The events in the order in which they came first.
-    pub fn order(&self) -> Vec<String> {
+    pub(crate) fn order(&self) -> Vec<String> {
         self.state.order.lock().expect("no test panics while it holds it").clone()
     }
 }
@@ -102,6 +144,10 @@ fn serve(state: &State, stream: TcpStream) {
             Manner::Hang => loop {
                 thread::park();
             },
+            Manner::Swallow => {
+                bulk(state, &body, None);
+                continue;
+            }
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
             Manner::Accept | Manner::Red => (200, bulk(state, &body, None)),
@@ -188,3 +234,6 @@ pub(crate) fn answer(stream: &mut TcpStream, status: u16, body: &Value) -> std::
     );
     stream.write_all((head + &body).as_bytes())
 }
+
+/// How long connections of a dead process may take to be seen as closed.
+const PATIENCE: Duration = Duration::from_secs(30);

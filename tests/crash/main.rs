@@ -1,0 +1,11 @@
+//! The real process under kills, damaged files and signals: nothing acknowledged is lost.
+//!
+//! `docs/proof.md` says what each test proves and how to run it for longer.
+
+#[path = "../pipeline/destination.rs"]
+#[allow(dead_code, reason = "shared with the pipeline's tests, which use the rest")]
+mod destination;
+mod disk;
+mod kill;
+mod place;
+mod stop;

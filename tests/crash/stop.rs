@@ -1,0 +1,64 @@
+//! Stopping under load.
+
+use std::time::{Duration, Instant};
+
+use crate::destination::{Destination, Manner};
+use crate::place::{PATIENCE, Place, READY, wait_until};
+
+#[test]
+fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 60000");
+    assert!(place.append(0..6_000), "nobody is in the way");
+    let shrike = place.run(&[]);
+    shrike.wait_for(READY);
+    assert!(wait_until(|| !one.accepted().is_empty()));
+    let asked = Instant::now();
+    shrike.terminate();
+    let stopped = shrike.ended(PATIENCE).with(0);
+    assert!(asked.elapsed() < Duration::from_secs(30), "took {:?}", asked.elapsed());
+    let account = stopped.account("one");
+    assert_eq!(account.in_range, 6_000);
+    assert_eq!(account.counts.delivered, one.accepted().len() as u64);
+    let rest = place.drained().with(0).account("one");
+    assert_eq!((rest.in_range, rest.counts.delivered), (6_000, 6_000));
+    assert_eq!(one.accepted().len(), 6_000);
+    assert!(one.accepted().values().all(|&times| times == 1), "nothing is sent twice");
+}
+
+#[test]
+fn a_stop_waits_for_answers_only_so_long_and_the_next_start_sends_the_rest() {
+    let one = Destination::start(Manner::Swallow);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 1000");
+    assert!(place.append(0..1_000), "nobody is in the way");
+    let shrike = place.run(&[]);
+    shrike.wait_for(READY);
+    assert!(wait_until(|| !one.accepted().is_empty()));
+    let asked = Instant::now();
+    shrike.terminate();
+    let stopped = shrike.ended(PATIENCE).with(0);
+    assert!(asked.elapsed() >= Duration::from_secs(1), "took {:?}", asked.elapsed());
+    assert_eq!((stopped.account("one").pending, stopped.account("one").in_range), (1_000, 1_000));
+    one.turn(Manner::Accept);
+    let account = place.drained().with(0).account("one");
+    assert_eq!((account.in_range, account.counts.delivered), (1_000, 1_000));
+    assert_eq!(one.accepted().len(), 1_000);
+}
+
+#[test]
+fn a_second_stop_ends_at_once_and_the_next_start_sends_the_rest() {
+    let one = Destination::start(Manner::Swallow);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 600000");
+    assert!(place.append(0..1_000), "nobody is in the way");
+    let shrike = place.run(&[]);
+    shrike.wait_for(READY);
+    assert!(wait_until(|| !one.accepted().is_empty()));
+    shrike.terminate();
+    shrike.wait_for("stopping");
+    shrike.terminate();
+    let account = shrike.ended(Duration::from_secs(20)).with(0).account("one");
+    assert_eq!((account.pending, account.in_range), (1_000, 1_000));
+    one.turn(Manner::Accept);
+    place.drained().with(0);
+    assert_eq!(one.accepted().len(), 1_000);
+}
