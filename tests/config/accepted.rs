@@ -155,7 +155,8 @@ fn names_choose_the_type() {
 #[test]
 fn routes_carry_their_condition_and_what_they_override() {
     let it = tower(
-        "routing: [{condition: 'severity == \"high\"', index: alerts}, {condition: allowed == true}]",
+        "routing: [{condition: 'severity == \"high\"', index: alerts}, \
+         {condition: allowed == true}]",
     );
     assert_eq!(it.routes.len(), 2);
     let expected = Condition::compile("severity == \"high\"").expect("a condition");

@@ -191,7 +191,8 @@ fn config(dir: &Path, exporters: &[(&str, &Destination, &str)]) -> Config {
     );
     for (name, destination, keys) in exporters {
         text += &format!(
-            "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    \
+            "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    \
+             auth: {{type: none}}\n    \
              init: {{enabled: false}}\n    from: earliest\n    compression: none{keys}\n",
             destination.address
         );

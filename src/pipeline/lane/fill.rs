@@ -290,7 +290,8 @@ impl Lane {
         for part in self.exporter.unsettled(span) {
             let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
             let name = self.exporter.name();
-            tracing::error!(exporter = name, from = %part.from, to = %part.to, counted, why, "skipped");
+            let (from, to) = (part.from, part.to);
+            tracing::error!(exporter = name, %from, %to, events = counted, why, "skipped");
             self.settled.push(Settled { span: part, events: counted, fate: Settle::Skipped });
         }
     }
