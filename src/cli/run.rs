@@ -90,7 +90,11 @@ fn serve(
     let ends_by_itself = args.drain || is_pipeline;
     while signals.count() == 0 {
         if ends_by_itself && inputs.have_ended() {
-            return finish(args, engine, signals);
+            let ended = finish(args, engine, signals);
+            if signals.count() == 0 {
+                return ended;
+            }
+            break;
         }
         thread::sleep(LOOK_INTERVAL);
     }
@@ -112,12 +116,12 @@ fn finish(args: &Run, engine: &Running, signals: &Signals) -> Ended {
     until_signal(signals, 0, drain, deadline)
 }
 
-/// Looks again and again until everything is settled, time is over, or a further signal comes.
+/// Looks again and again until the lanes have ended, time is over, or a further signal comes.
 fn until_signal(signals: &Signals, seen: u8, look: impl Fn() -> Ended, deadline: Instant) -> Ended {
     loop {
         let ended = look();
         let is_over = Instant::now() >= deadline || signals.count() > seen;
-        if ended == Ended::Settled || is_over {
+        if !matches!(ended, Ended::Pending(_)) || is_over {
             return ended;
         }
     }
@@ -142,8 +146,8 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
         );
     }
     match ended {
-        Ended::Pending(pending) if args.drain => {
-            warn!(pending, "draining took too long; the rest is still in the log");
+        Ended::Pending(pending) | Ended::Left(pending) if args.drain => {
+            warn!(pending, "draining did not come to its end; the rest is still in the log");
             Exit::Unfinished
         }
         _ if is_whole => Exit::Done,

@@ -18,7 +18,8 @@ pub struct Board {
     slots: Box<[AtomicU64]>,
     /// The lowest stripe that is not finished.
     low: AtomicU64,
-    /// Lanes that hold a claim or have not asked for one since; their stripes may go to others.
+    /// Lanes that hold a claim or have not asked for one since, or have ended; their stripes may
+    /// go to others.
     busy: Box<[AtomicBool]>,
     stripe_bytes: u64,
 }
@@ -81,6 +82,11 @@ impl Board {
             return head;
         }
         Offset::new(head.bytes().next_multiple_of(self.stripe_bytes))
+    }
+
+    /// Says that a lane asks for nothing more: its stripes go to others.
+    pub fn leave(&self, lane: usize) {
+        self.busy[lane].store(true, Ordering::Release);
     }
 
     /// Gives back the unread rest of a stripe.
@@ -270,6 +276,23 @@ mod tests {
         board.release(claim.stripe, at(0, 700));
         // Lane 0 prefers it, but has not asked again: it cannot send.
         assert_eq!(board.claim(1, head).map(|claim| claim.position), Some(at(0, 700)));
+    }
+
+    #[test]
+    fn the_stripes_of_a_lane_that_has_ended_go_to_others() {
+        let board = Board::new(at(1, 0), 2, STRIPE);
+        let head = at(2, 0);
+        // Lane 1 found nothing else to do while lane 0 held its stripe.
+        let claim = board.claim(1, head).expect("there is something to read");
+        assert!(board.claim(0, at(1, 0)).is_none());
+        board.finish(claim.stripe);
+        assert!(board.claim(1, head).is_none());
+        board.release(2, at(2, 0));
+        board.release(3, at(3, 0));
+        assert_eq!(board.claim(0, at(4, 0)).map(|claim| claim.stripe), Some(2));
+        assert_eq!(board.claim(0, at(4, 0)), None, "lane 1 may ask for its stripe yet");
+        board.leave(1);
+        assert_eq!(board.claim(0, at(4, 0)).map(|claim| claim.stripe), Some(3));
     }
 
     #[test]

@@ -130,11 +130,12 @@ impl Lane {
                 break;
             }
             self.give_back_if_stuck(now);
-            self.wait(turn, Instant::now()).await;
+            self.wait(stage, turn, Instant::now()).await;
         }
         if let Some(reading) = self.reading.take() {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
+        self.exporter.board.leave(self.number);
         self.publish();
         self.beside.abort_all();
         self.exporter.end(self.number);
@@ -212,9 +213,11 @@ impl Lane {
 
     /// Waits for the next thing to happen: an answer, a timer, new bytes in the log, a word from
     /// another lane.
-    async fn wait(&mut self, turn: Turn, now: Instant) {
+    async fn wait(&mut self, stage: Stage, turn: Turn, now: Instant) {
         let deadline = self.next_deadline(now);
-        let wants_more = turn == Turn::Dry && !self.warming;
+        // A lane that reads nothing more must not wait for what is there already: that never
+        // yields to the tasks that send.
+        let wants_more = turn == Turn::Dry && !self.warming && stage < Stage::Flush;
         let beyond = self.reading_from();
         let tide = &self.bench.tide;
         let woken = self.exporter.wakes[self.number].notified();

@@ -35,7 +35,7 @@ impl Place {
         let place = Self { dir: tempfile::tempdir().expect("a temporary directory") };
         let mut text = format!(
             "version: 1.0.0\nglobal: {{state_dir: {}, {globals}}}\nlog: {{segment_bytes: 2MiB}}\n\
-             pipeline: {{workers: 2}}\nexporters:\n",
+             pipeline: {{workers: 2, max_event_bytes: 1MiB}}\nexporters:\n",
             place.path("state").display()
         );
         for (name, destination) in exporters {
@@ -80,16 +80,23 @@ impl Place {
         self.command(args).output().expect("the command starts")
     }
 
-    /// Runs `shrike append` over these events; whether they were acknowledged.
-    pub(crate) fn append(&self, numbers: Range<u32>) -> bool {
+    /// Appends these events while nothing runs, or to what runs.
+    #[track_caller]
+    pub(crate) fn fill(&self, numbers: Range<u32>) {
+        let ran = self.append(numbers);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// Runs `shrike append` over these events; they are acknowledged when it succeeds.
+    pub(crate) fn append(&self, numbers: Range<u32>) -> Output {
         let mut command = self.command(&["append"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
         let mut stdin = child.stdin.take().expect("piped");
         // A command that ends early closes the pipe; its exit code tells.
         let _closed = stdin.write_all(&events(numbers));
         drop(stdin);
-        child.wait().expect("the command ends").success()
+        child.wait_with_output().expect("the command ends")
     }
 
     /// Starts `shrike run`.

@@ -9,7 +9,7 @@ use crate::place::{PATIENCE, Place, READY, wait_until};
 fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
     let one = Destination::start(Manner::Accept);
     let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 60000");
-    assert!(place.append(0..6_000), "nobody is in the way");
+    place.fill(0..6_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
     assert!(wait_until(|| !one.accepted().is_empty()));
@@ -30,7 +30,7 @@ fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
 fn a_stop_waits_for_answers_only_so_long_and_the_next_start_sends_the_rest() {
     let one = Destination::start(Manner::Swallow);
     let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 1000");
-    assert!(place.append(0..1_000), "nobody is in the way");
+    place.fill(0..1_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
     assert!(wait_until(|| !one.accepted().is_empty()));
@@ -49,7 +49,7 @@ fn a_stop_waits_for_answers_only_so_long_and_the_next_start_sends_the_rest() {
 fn a_second_stop_ends_at_once_and_the_next_start_sends_the_rest() {
     let one = Destination::start(Manner::Swallow);
     let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 600000");
-    assert!(place.append(0..1_000), "nobody is in the way");
+    place.fill(0..1_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
     assert!(wait_until(|| !one.accepted().is_empty()));

@@ -258,6 +258,15 @@ impl Lane {
         });
     }
 
+    /// Reads nothing for a while, as if bytes were being fetched.
+    pub(super) fn rest(&mut self, wait: Duration) {
+        self.warming = true;
+        self.tasks.spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            Ended::Warmed
+        });
+    }
+
     /// Prepares the destination before the first event; one lane does it for all.
     pub(super) async fn prepare(&mut self) {
         if self.number > 0 {

@@ -1,7 +1,7 @@
 //! Filling batches from the log.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::block::{At, Block, Entry};
 use super::super::stop::Stage;
@@ -280,9 +280,10 @@ impl Lane {
     }
 
     /// The log cannot be read at all now, for want of descriptors or memory: tried again later.
-    fn on_unreadable(&self, problem: &LogError, now: Instant) {
+    fn on_unreadable(&mut self, problem: &LogError, now: Instant) {
         tracing::error!(exporter = self.exporter.name(), %problem, "log not readable");
         self.exporter.note_error(format!("log not readable: {problem}"), now);
+        self.rest(UNREADABLE_WAIT);
     }
 
     /// Settles what cannot be read as skipped, as far as earlier runs have not settled it.
@@ -321,3 +322,6 @@ impl Lane {
         }
     }
 }
+
+/// How long a log that cannot be read is left alone.
+const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
