@@ -101,7 +101,8 @@ fn files_and_lines_stay_small() {
             wrong.push(format!("{}: {lines} lines, at most {LINES_MAX}", file.display()));
         }
         for (number, line) in text.lines().enumerate() {
-            if line.chars().count() > COLUMNS_MAX && !line.contains("http") {
+            // A text is not broken for the sake of a column.
+            if line.chars().count() > COLUMNS_MAX && !line.contains('"') {
                 wrong.push(format!(
                     "{}:{}: over {COLUMNS_MAX} columns",
                     file.display(),
