@@ -1,4 +1,4 @@
-//! What the log costs: `cargo bench --bench log` for single steps, `cargo bench --bench log --
+//! What the log costs: `cargo bench --bench log` for single steps, and `cargo bench --bench log --
 //! cost` for CPU seconds per million records of 1,000 bytes, user and system, all threads.
 
 use std::hint::black_box;
@@ -142,7 +142,7 @@ fn append_at(log: &Log, count: u64, rate: u64) {
         }
         waits
     });
-    let start = Instant::now();
+    let (start, before_ns) = (Instant::now(), log_threads_ns());
     for number in 0..count {
         let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -152,6 +152,8 @@ fn append_at(log: &Log, count: u64, rate: u64) {
         sender.send((offset, before)).expect("the watcher lives");
     }
     drop(sender);
+    let share = (log_threads_ns() - before_ns) as f64 / start.elapsed().as_nanos() as f64;
+    println!("the log's own threads: {:.1} % of a core", share * 100.0);
     let mut waits = watcher.join().expect("the watcher lives");
     waits.sort_unstable();
     let at = |part: f64| waits[((waits.len() - 1) as f64 * part) as usize];
@@ -220,4 +222,16 @@ fn report(what: &str, count: u64, cpu: f64, wall: Instant) {
 fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Time on a core of the log's own threads so far, nanoseconds.
+fn log_threads_ns() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let of = |task: PathBuf| {
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        let times = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+        let on_core = times.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+        on_core.filter(|_| name.starts_with("log-")).unwrap_or(0)
+    };
+    tasks.map(|task| of(task.expect("an entry").path())).sum()
 }

@@ -269,7 +269,7 @@ impl Writer {
         let (at, entry) = index::entry(segment.base, segment.stripe_index(start), stripe);
         if let Err(error) = self.io.write(&self.current.index, at, &entry) {
             let path = self.current.index.path.display();
-            tracing::warn!(%path, %error, "index not written; rebuilt at the next start");
+            tracing::warn!(%path, %error, "cannot write an index; the next start rebuilds it");
         }
     }
 
