@@ -185,19 +185,36 @@ fn no_space_for_a_segment_is_told_and_passes() {
 
 #[test]
 fn a_write_error_moves_everything_to_a_new_segment() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let disk = Refusing::new();
-    let log = open_on(dir.path(), &disk);
-    append(&log, 0, 10).expect("appended");
-    log.flush().expect("flushed");
-    disk.refuse(Call::Write, libc::EIO);
-    append(&log, 10, 20).expect("taken into the group");
-    disk.wait();
-    eventually(|| append(&log, 20, 21).ok());
-    log.flush().expect("flushed");
-    let mut found = read_all(&mut log.reader());
-    found.numbers.dedup();
-    assert_eq!(found, Found { numbers: (0..21).collect(), damaged: vec![] });
+    // In the middle of a segment, and when a group reaches into the next one.
+    for (before, writes) in [(10, 0), (2_400, 0), (2_400, 1)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, before).expect("appended");
+        log.flush().expect("flushed");
+        for _ in 0..writes {
+            disk.allow(Call::Write);
+        }
+        disk.refuse(Call::Write, libc::EIO);
+        append(&log, before, before + 300).expect("taken into the group");
+        disk.wait();
+        let end = before + 301;
+        eventually(|| append(&log, end - 1, end).ok());
+        log.flush().expect("flushed");
+        let found = read_all(&mut log.reader());
+        let expected = Found { numbers: (0..end).collect(), damaged: vec![] };
+        assert_eq!(found, expected);
+        log.close().expect("closed");
+        for _ in 0..2 {
+            let log = open_on(dir.path(), &disk);
+            let again = read_all(&mut log.reader());
+            assert_eq!(again.damaged, [], "{before}, {writes}");
+            let mut numbers = again.numbers;
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers, expected.numbers);
+        }
+    }
 }
 
 #[test]

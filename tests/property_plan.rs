@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shrike::event::{FieldId as F, Opening, Severity};
 use shrike::schemas::{ECS, NATIVE};
 use shrike::transform::Source::{Derived, Doc, DocText, Event, Part, Pattern, With};
@@ -195,42 +195,48 @@ fn record() -> impl Strategy<Value = Record> {
             (format!("{{\"k\\u0065y\":{value}}}"), vec![value])
         }),
     ];
-    (texts, kind, resource, metadata, any::<[bool; 8]>(), any::<u16>()).prop_map(
-        |(texts, kind, resource, metadata, [allowed, user, tenant, path, host, port, threat, labels], number)| {
+    let there = any::<[bool; 7]>();
+    (texts, kind, resource, metadata, any::<bool>(), there, any::<u16>()).prop_map(
+        |(texts, kind, resource, (metadata, verbatim), allowed, there, number)| {
             let text = |at: usize| texts[at].json.as_str();
-            let optional = |there: bool, key: &str, json: &str| match there {
-                true => format!(",\"{key}\":{json}"),
-                false => String::new(),
-            };
-            let (metadata, verbatim) = metadata;
-            let threat = match threat {
-                true => format!(
-                    "{{\"indicator\":{{\"type\":\"url\",\"value\":{}}},\"tactic\":{},\"technique\":{}}}",
-                    text(0), text(1), text(2),
-                ),
-                false => "{}".to_owned(),
-            };
-            let labels = match labels {
-                true => format!("{{\"x\":{},\"a.b\":{},\"a_b\":\"c\",{}:\"d\"}}", text(3), text(4), text(5)),
-                false => "{}".to_owned(),
-            };
-            let json = format!(
-                "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-b44109f58c77\",\
-                 \"event_type\":\"{kind}\",\"event_category\":\"tool\",\
-                 \"timestamp\":\"2026-02-06T12:00:00.5Z\",\
-                 \"agent\":{{\"id\":{},\"name\":{},\"version\":{},\"type\":{}}},\
-                 \"session\":{{\"id\":{}{}{}}},\"outcome\":{},\"action\":{},\"threat\":{threat},\
-                 \"decision\":{{\"allowed\":{allowed},\"guard\":{},\"severity\":\"high\",\"reason\":{}}},\
-                 \"resource\":{{\"type\":\"{resource}\",\"name\":{}{}{}{}}},\
-                 \"metadata\":{metadata},\"labels\":{labels}}}",
-                text(6), text(7), text(8), text(9), text(10),
-                optional(user, "user_id", text(11)),
-                optional(tenant, "tenant_id", text(12)),
-                text(13), text(14), text(15), text(16), text(17),
-                optional(path, "path", text(18)),
-                optional(host, "host", text(19)),
-                optional(port, "port", &number.to_string()),
+            let optional = |at: usize, json: String| if there[at] { json } else { String::new() };
+            let threat = format!(
+                r#""indicator":{{"type":"url","value":{}}},"tactic":{},"technique":{}"#,
+                text(0),
+                text(1),
+                text(2),
             );
+            let labels = format!(r#""x":{},"a.b":{},"a_b":"c",{}:"d""#, text(3), text(4), text(5));
+            let session = [
+                format!(r#""id":{}"#, text(10)),
+                optional(0, format!(r#","user_id":{}"#, text(11))),
+                optional(1, format!(r#","tenant_id":{}"#, text(12))),
+            ];
+            let decision = format!(
+                r#""allowed":{allowed},"guard":{},"severity":"high","reason":{}"#,
+                text(15),
+                text(16),
+            );
+            let resource = [
+                format!(r#""type":"{resource}","name":{}"#, text(17)),
+                optional(2, format!(r#","path":{}"#, text(18))),
+                optional(3, format!(r#","host":{}"#, text(19))),
+                optional(4, format!(r#","port":{number}"#)),
+            ];
+            let members = [
+                r#""schema_version":"1.0.0""#.to_owned(),
+                r#""event_id":"019c322d-fa80-7f99-8d84-b44109f58c77""#.to_owned(),
+                format!(r#""event_type":"{kind}","event_category":"tool""#),
+                r#""timestamp":"2026-02-06T12:00:00.5Z""#.to_owned(),
+                format!(r#""agent":{{"id":{},"name":{}"#, text(6), text(7)),
+                format!(r#""version":{},"type":{}}}"#, text(8), text(9)),
+                format!(r#""session":{{{}}}"#, session.concat()),
+                format!(r#""outcome":{},"action":{}"#, text(13), text(14)),
+                format!(r#""threat":{{{}}}"#, optional(5, threat)),
+                format!(r#""decision":{{{decision}}},"resource":{{{}}}"#, resource.concat()),
+                format!(r#""metadata":{metadata},"labels":{{{}}}"#, optional(6, labels)),
+            ];
+            let json = format!("{{{}}}", members.join(","));
             Record { json, reason: texts[16].plain.clone(), verbatim }
         },
     )
@@ -254,26 +260,29 @@ fn overrides() -> impl Strategy<Value = Overrides> {
     let mapped = prop::collection::vec((field(), target), 0..3);
     let omit =
         prop::collection::vec(select(vec!["agent", "event.reason", "time", "fields.guard"]), 0..2);
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![0, 0, 0, 1, 30]));
     let allow = prop_oneof![3 => Just(Vec::new()), 1 => fields(12)];
     let all = (mapped, allow, fields(4), omit, added, flags, spelled());
-    all.prop_map(|(mappings, allow, deny, omit, add, (indicators_all, alert, raw), host)| {
-        let texts = vec![
-            ("host.name".to_owned(), host.plain),
-            ("index".to_owned(), "<i-{tenant_id}-{guard}-{now/d}>".to_owned()),
-        ];
-        Overrides {
-            texts,
-            mappings,
-            allow,
-            deny,
-            omit: omit.into_iter().map(str::to_owned).collect(),
-            add,
-            indicators_all,
-            alert_min: alert.then_some(Severity::Medium),
-            raw: raw.then_some(&NATIVE),
-        }
-    })
+    all.prop_map(
+        |(mappings, allow, deny, omit, add, (indicators_all, alert, raw, characters_max), host)| {
+            let texts = vec![
+                ("host.name".to_owned(), host.plain),
+                ("index".to_owned(), "<i-{tenant_id}-{guard}-{now/d}>".to_owned()),
+            ];
+            Overrides {
+                texts,
+                mappings,
+                allow,
+                deny,
+                omit: omit.into_iter().map(str::to_owned).collect(),
+                add,
+                characters_max,
+                indicators_all,
+                alert_min: alert.then_some(Severity::Medium),
+                raw: raw.then_some(&NATIVE),
+            }
+        },
+    )
 }
 
 fn plain() -> Overrides {
@@ -312,7 +321,11 @@ fn parse(json: &str) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn hostile_events_give_one_valid_document(record in record()) {
@@ -399,9 +412,10 @@ proptest! {
     #[test]
     fn patterns_stay_clean_and_short(record in record()) {
         let opening = opening();
-        let document = parse(&check(&opening, &compile(&[&AROUND, &NATIVE]), &record.json.replace("1e400", "1")));
+        let plan = compile(&[&AROUND, &NATIVE]);
+        let document = parse(&check(&opening, &plan, &record.json.replace("1e400", "1")));
         let index = document["fields"]["index"].as_str().expect("the pattern has fixed text");
-        let clean = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-.".contains(char);
+        let clean = |char: char| matches!(char, 'a'..='z' | '0'..='9' | '-' | '.');
         prop_assert!(index.chars().all(clean) && index.len() <= 40, "{index}");
         prop_assert!(index.starts_with("i-") && index.ends_with("-2026.02.06"), "{index}");
     }
@@ -409,7 +423,23 @@ proptest! {
 
 #[test]
 fn denied_fields_are_nowhere_in_a_document() {
-    let record = r#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"guard_block","event_category":"file","timestamp":"2026-02-06T12:00:00Z","agent":{"id":"a","name":"n","version":"1","type":"t"},"session":{"id":"s","user_id":"SECRET","tenant_id":"SECRET"},"outcome":"failure","action":"x","threat":{"indicator":{"type":"domain","value":"SECRET"}},"decision":{"allowed":false,"guard":"g","severity":"high","reason":"SECRET"},"resource":{"type":"process","name":"SECRET","path":"SECRET","host":"SECRET"},"metadata":{"command_line":"SECRET","trace_id":"SECRET"},"labels":{"x":"SECRET"}}"#;
+    let record = json!({
+        "schema_version": "1.0.0",
+        "event_id": "019c322d-fa80-7f99-8d84-b44109f58c77",
+        "event_type": "guard_block",
+        "event_category": "file",
+        "timestamp": "2026-02-06T12:00:00Z",
+        "agent": {"id": "a", "name": "n", "version": "1", "type": "t"},
+        "session": {"id": "s", "user_id": "SECRET", "tenant_id": "SECRET"},
+        "outcome": "failure",
+        "action": "x",
+        "threat": {"indicator": {"type": "domain", "value": "SECRET"}},
+        "decision": {"allowed": false, "guard": "g", "severity": "high", "reason": "SECRET"},
+        "resource": {"type": "process", "name": "SECRET", "path": "SECRET", "host": "SECRET"},
+        "metadata": {"command_line": "SECRET", "trace_id": "SECRET"},
+        "labels": {"x": "SECRET"},
+    });
+    let record = record.to_string();
     let deny = vec![
         F::SessionUserId,
         F::SessionTenantId,
@@ -424,7 +454,7 @@ fn denied_fields_are_nowhere_in_a_document() {
     for chain in [&[&NATIVE][..], &[&ECS], &[&AROUND, &ECS], &[&TEMPLATE, &NATIVE]] {
         let overrides = Overrides { deny: deny.clone(), raw: Some(&NATIVE), ..plain() };
         let plan = Plan::compile(chain, &overrides).expect("the schemas compile");
-        let document = check(&opening(), &plan, record);
+        let document = check(&opening(), &plan, &record);
         assert_unique(&document);
         assert!(!document.contains("SECRET"), "{document}");
     }
@@ -436,8 +466,24 @@ fn allowed_fields_and_required_targets_are_all_that_is_left() {
     let record = record.expect("the samples have 30 lines");
     let overrides = Overrides { allow: vec![F::Reason, F::ResourceHost], ..plain() };
     let plan = Plan::compile(&[&NATIVE], &overrides).expect("the schema compiles");
-    let expected = r#"{"event_id":"019c322e-19b3-74cc-9a69-6aabdf855d7c","timestamp":"2026-02-06T09:00:07.987654321Z","decision":{"reason":"destination exfil.example is outside the allowlist"},"resource":{"host":"exfil.example"}}"#;
+    let expected = concat!(
+        r#"{"event_id":"019c322e-19b3-74cc-9a69-6aabdf855d7c","#,
+        r#""timestamp":"2026-02-06T09:00:07.987654321Z","#,
+        r#""decision":{"reason":"destination exfil.example is outside the allowlist"},"#,
+        r#""resource":{"host":"exfil.example"}}"#,
+    );
     assert_eq!(check(&opening(), &plan, record), expected);
+}
+
+#[test]
+fn the_operators_limit_cuts_every_text() {
+    let record = include_str!("fixtures/security-events.jsonl").lines().nth(3);
+    let overrides = Overrides { characters_max: 12, ..plain() };
+    let plan = Plan::compile(&[&ECS], &overrides).expect("the schema compiles");
+    let document = parse(&check(&opening(), &plan, record.expect("there are 30 lines")));
+    assert_eq!(document["message"], "destination ");
+    assert_eq!(document["event"]["dataset"], "clawdstrike.security", "made of a short text");
+    assert_eq!(document["destination"]["port"], 8443);
 }
 
 #[test]

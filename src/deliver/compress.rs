@@ -4,6 +4,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::Encoding;
+#[cfg(feature = "isal")]
+use super::igzip::Igzip;
 
 /// A compressing stream.
 pub(super) struct Compressor {
@@ -13,6 +15,8 @@ pub(super) struct Compressor {
 }
 
 enum Stream {
+    #[cfg(feature = "isal")]
+    Igzip(Igzip),
     Deflate(Box<Compress>),
     Zstd(CCtx<'static>),
 }
@@ -23,6 +27,8 @@ impl Compressor {
         let deflate_level = Compression::new(level.min(DEFLATE_LEVEL_MAX));
         let stream = match encoding {
             Encoding::Identity => return None,
+            #[cfg(feature = "isal")]
+            Encoding::Gzip if level == Igzip::LEVEL => Stream::Igzip(Igzip::new()),
             Encoding::Gzip => {
                 Stream::Deflate(Box::new(Compress::new_gzip(deflate_level, WINDOW_BITS)))
             }
@@ -48,15 +54,14 @@ impl Compressor {
     /// Compresses all of `input` to the end of `out`; some of it stays inside for now.
     pub(super) fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
         match &mut self.stream {
+            #[cfg(feature = "isal")]
+            Stream::Igzip(igzip) => igzip.write(input, out),
             Stream::Deflate(deflate) => {
                 let mut rest = input;
                 while !rest.is_empty() {
-                    out.reserve(ROOM);
                     let before = deflate.total_in();
-                    deflate
-                        .compress_vec(rest, out, FlushCompress::None)
-                        .expect("deflate fails only on a stream that was misused");
-                    rest = &rest[taken(before, deflate.total_in())..];
+                    deflate_step(deflate, rest, FlushCompress::None, out);
+                    rest = &rest[bytes(deflate.total_in() - before)..];
                 }
             }
             Stream::Zstd(context) => {
@@ -76,33 +81,46 @@ impl Compressor {
     /// Only here is a stream reset. One that is left in the middle is dropped instead: zlib-rs 0.6
     /// carries an open block over a reset at level 1, and the next body could not be read.
     pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Self {
-        loop {
-            out.reserve(ROOM);
-            let done = match &mut self.stream {
-                Stream::Deflate(deflate) => {
-                    let status = deflate
-                        .compress_vec(&[], out, FlushCompress::Finish)
-                        .expect("deflate fails only on a stream that was misused");
-                    status == Status::StreamEnd
-                }
-                Stream::Zstd(context) => {
+        match &mut self.stream {
+            #[cfg(feature = "isal")]
+            Stream::Igzip(igzip) => igzip.finish(out),
+            Stream::Deflate(deflate) => {
+                while deflate_step(deflate, &[], FlushCompress::Finish, out) != Status::StreamEnd {}
+                deflate.reset();
+            }
+            Stream::Zstd(context) => {
+                let mut left = 1;
+                while left > 0 {
+                    out.reserve(ROOM);
                     let end = out.len();
                     let mut room = OutBuffer::around_pos(out, end);
-                    zstd_ok(context.end_stream(&mut room)) == 0
+                    left = zstd_ok(context.end_stream(&mut room));
                 }
-            };
-            if done {
-                break;
-            }
-        }
-        match &mut self.stream {
-            Stream::Deflate(deflate) => deflate.reset(),
-            Stream::Zstd(context) => {
                 zstd_ok(context.reset(ResetDirective::SessionOnly));
             }
         }
         self
     }
+}
+
+/// One call to deflate, with room for what it writes.
+///
+/// flate2's own way of appending to a vector clears all of its spare room at each call: with a
+/// reused buffer that costs more than compressing.
+fn deflate_step(
+    deflate: &mut Compress,
+    input: &[u8],
+    flush: FlushCompress,
+    out: &mut Vec<u8>,
+) -> Status {
+    let end = out.len();
+    let before = deflate.total_out();
+    out.resize(end + ROOM, 0);
+    let status = deflate
+        .compress(input, &mut out[end..], flush)
+        .expect("deflate fails only on a stream that was misused");
+    out.truncate(end + bytes(deflate.total_out() - before));
+    status
 }
 
 /// Appends the `raw_bytes` bytes that a body of ours held before it was compressed.
@@ -136,8 +154,8 @@ pub(super) fn decompress(encoding: Encoding, body: &[u8], raw_bytes: usize, out:
     assert_eq!(out.len() - start, raw_bytes, "we know how long the body was");
 }
 
-fn taken(before: u64, after: u64) -> usize {
-    usize::try_from(after - before).expect("no more than the slice that was given")
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).expect("no more than the slice that was given")
 }
 
 fn zstd_ok(result: Result<usize, usize>) -> usize {

@@ -15,6 +15,8 @@ mod dial;
 mod gate;
 mod hold;
 mod http;
+#[cfg(feature = "isal")]
+mod igzip;
 mod limiter;
 mod lines;
 mod nodes;

@@ -150,6 +150,15 @@ impl Head {
     }
 }
 
+/// The bytes of one record's frame at `at`, for tests of what reads them.
+#[doc(hidden)]
+#[must_use]
+pub fn laid(at: Offset, received_ns: u64, record: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_record(at, record, Mark { received_ns, ..Mark::default() }, &mut out);
+    out
+}
+
 /// Appends a record's frame that will lie at `at`, padded to the alignment; returns its checksum.
 #[inline]
 pub(crate) fn push_record(at: Offset, record: &[u8], mark: Mark, out: &mut Vec<u8>) -> u32 {

@@ -34,6 +34,8 @@ pub use append::{Appender, Group};
 pub use block::{RawBlock, RawRecord, Read};
 pub use cursors::Cursors;
 pub use error::{AppendError, LogError, Refusal};
+#[doc(hidden)]
+pub use frame::laid;
 pub use frame::{Mark, Parsed, Window};
 pub use handle::{IoChoice, IoKind, Log, LogOptions, Retained};
 pub use io::{Disk, LogFile, LogIo};

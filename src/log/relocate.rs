@@ -5,17 +5,20 @@
 //! they are; the copies are new events with new offsets, so the account stays exact and the
 //! destination may see an event twice, never not at all.
 
-use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::Offset;
 
 use super::error::{LogError, Refusal};
-use super::frame::{Mark, Parsed, SEAL, Window, rest_header, stripe_end, stripe_start};
-use super::layout::Layout;
+use super::frame::{HEADER_BYTES, Mark, Parsed, SEAL, Window, rest_header, stripe_end};
+use super::index::Stripe;
+use super::io::LogIo;
+use super::layout::{Layout, Taken};
+use super::open::{reopen, write_index};
 use super::prepare;
-use super::shared::Name;
+use super::shared::{Name, Segment};
 use super::writer::{Active, Retry, Writer};
 
 impl Writer {
@@ -73,13 +76,17 @@ impl Writer {
                 let waiting = Window { base: open.layout.base, bytes: &open.layout.bytes };
                 self.copy(waiting, &mut layout, &mut moved)
             })
-            .and_then(|()| self.flush_copies(&mut layout, &mut moved));
+            .and_then(|()| self.flush_copies(&mut layout));
         if let Err(refusal) = copied {
-            // Nothing of the copies was shown: the segment is written from its start next time.
+            // Nothing of the copies was shown: the last segment is written from its start next
+            // time, those before it hold nothing.
             self.next = Some(std::mem::replace(&mut self.current, old_active));
+            for segment in moved.filled {
+                segment.seal(segment.base);
+            }
             return Err(refusal);
         }
-        self.seal(&old_active, old.1);
+        self.seal_below(base, old.1);
         let stripe = layout.stripe;
         self.current.segment.stripes.store(self.current.segment.stripe_index(layout.next), stripe);
         self.rewritten_from = base;
@@ -154,7 +161,7 @@ impl Writer {
                     }
                     moved.events += 1;
                     if layout.bytes.len() >= COPY_BYTES {
-                        self.flush_copies(layout, moved)?;
+                        self.flush_copies(layout)?;
                     }
                     at = next;
                 }
@@ -171,14 +178,17 @@ impl Writer {
 
     /// Goes on in one more segment: the copies filled the one before.
     fn extend(&mut self, layout: &mut Layout, moved: &mut Moved) -> Result<(), Refusal> {
-        self.flush_copies(layout, moved)?;
-        self.current = self.next_segment()?;
+        self.flush_copies(layout)?;
+        let next = self.next_segment()?;
+        let filled = std::mem::replace(&mut self.current, next);
+        moved.filled.push(filled.segment);
         layout.spare = true;
         Ok(())
     }
 
-    fn flush_copies(&mut self, layout: &mut Layout, _moved: &mut Moved) -> Result<(), Refusal> {
-        let empty = super::layout::Taken::default();
+    /// Writes the copies laid so far.
+    fn flush_copies(&mut self, layout: &mut Layout) -> Result<(), Refusal> {
+        let empty = Taken::default();
         let piece = layout.take(empty);
         if !piece.bytes.is_empty() {
             self.write_piece(piece.base, &piece.bytes, None)?;
@@ -194,39 +204,53 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the old segment where readers had got to; on a failing disk, as far as possible.
-    fn seal(&self, old: &Active, end: Offset) {
-        let segment = &old.segment;
-        if end >= segment.capacity_end() {
-            return;
+    /// Ends the old segments where readers had got to; on a failing disk, as far as possible.
+    fn seal_below(&self, base: Offset, end: Offset) {
+        for segment in self.shared.segments() {
+            if segment.base >= base || segment.capacity_end() <= end {
+                continue;
+            }
+            if segment.base > end {
+                // Nothing of it was ever shown.
+                for stripe in 0..segment.stripes.len() {
+                    segment.stripes.store(stripe, Stripe::default());
+                }
+            }
+            let end = end.max(segment.base);
+            segment.seal(end);
+            self.note(write_seal(&self.shared.dir, &segment, end, &*self.io));
         }
-        segment.seal(end);
-        let room = stripe_end(end).bytes() - end.bytes();
-        if room >= super::frame::HEADER_BYTES as u64 {
-            let position = end.bytes() - segment.base.bytes();
-            self.note(self.io.write(&old.file, position, &rest_header(SEAL, end)));
-        }
-        let index = segment.stripe_index(end);
-        let stripe = segment.stripes.load(index);
-        let (at, entry) = super::index::entry(segment.base, index, &stripe);
-        debug_assert_eq!(
-            stripe_start(end).bytes(),
-            segment.base.bytes() + (index as u64) * super::STRIPE_BYTES
-        );
-        self.note(self.io.write(&old.index, at, &entry));
     }
 
     /// The disk was failing already; what could not be noted is found by scanning at the start.
-    fn note(&self, written: io::Result<()>) {
+    fn note(&self, written: Result<(), LogError>) {
         if let Err(error) = written {
             tracing::warn!(%error, "cannot end the failed segment; its end is found at the start");
         }
     }
 }
 
+/// Says on the disk where a segment ends, and what its last stripe holds.
+fn write_seal(
+    dir: &Path,
+    segment: &Arc<Segment>,
+    end: Offset,
+    io: &dyn LogIo,
+) -> Result<(), LogError> {
+    let active = reopen(dir, Arc::clone(segment), io)?;
+    if stripe_end(end).bytes() - end.bytes() >= HEADER_BYTES as u64 {
+        let position = end.bytes() - segment.base.bytes();
+        io.write(&active.file, position, &rest_header(SEAL, end))
+            .map_err(LogError::io("write", &segment.path))?;
+    }
+    write_index(&active, io)
+}
+
 /// What was written again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Moved {
+    /// Segments that the copies filled before the one they end in.
+    filled: Vec<Arc<Segment>>,
     /// Copies.
     events: u64,
     /// Stripes whose bytes could not be read back.

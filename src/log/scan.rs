@@ -149,7 +149,8 @@ impl Scan {
                 at = walk.at;
                 continue;
             }
-            let lies_below = is_last && walk.at < trusted;
+            let is_rotten = is_last || !is_unwritten(segment, walk.at);
+            let lies_below = walk.at < trusted && is_rotten;
             let goes_on =
                 (!is_last || durable.is_none()) && frames_from(segment, stripe_end(walk.at));
             if walk.stop == Stop::Bad && (lies_below || goes_on) {
@@ -165,7 +166,7 @@ impl Scan {
             store(segment, at, walk);
             if !is_last {
                 segment.seal(walk.at);
-                repairs.seal = (walk.stop == Stop::Bad && walk.at >= trusted).then_some(walk.at);
+                repairs.seal = (walk.stop == Stop::Bad).then_some(walk.at);
             }
             self.end_at(segment, at, walk);
             return repairs;
@@ -207,6 +208,12 @@ fn continued(end: Offset) -> Stripe {
 fn frames_from(segment: &Segment, at: Offset) -> bool {
     let starts = (at.bytes()..segment.capacity_end().bytes()).step_by(STRIPE_BYTES as usize);
     starts.map(Offset::new).any(|start| Parsed::parse(window(segment), start) != Parsed::Bad)
+}
+
+/// Whether nothing was ever written at `at`.
+fn is_unwritten(segment: &Segment, at: Offset) -> bool {
+    let rest = &window(segment).bytes[segment.position(at)..];
+    rest.iter().take(HEADER_BYTES).all(|&byte| byte == 0)
 }
 
 /// Makes torn frames filler, ends the segment, and writes its index.

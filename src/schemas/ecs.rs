@@ -5,7 +5,7 @@
 
 use super::derive::{self, Path};
 use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, ResourceType};
-use crate::transform::Source::{Event, OneOf, Option as Text, OptionOr, Part};
+use crate::transform::Source::{Event, OneOf, Option as Text, OptionOr, Part, When};
 use crate::transform::write::{list, severity, value};
 use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
 
@@ -82,6 +82,7 @@ const SHARED: &[Field] = &[
     row("clawdstrike.outcome", Part(&[F::Outcome], other_outcome)),
     row("clawdstrike.metadata.*", Event(F::Metadata, value)),
     row("clawdstrike.metadata.shrike.*", Event(F::Shrike, value)),
+    row("clawdstrike.metadata.shrike.truncated", When("truncated", "true")),
     row("labels.*", Part(&[F::Labels], derive::labels)),
     row("tags", Part(&[F::Labels], derive::tags)),
 ];

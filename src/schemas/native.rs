@@ -3,7 +3,7 @@
 //! A clean record that nothing was added to or taken from comes out byte for byte as it went in.
 
 use crate::event::FieldId as F;
-use crate::transform::Source::{Constant, Event, Option};
+use crate::transform::Source::{Constant, Event, Option, When};
 use crate::transform::write::value;
 use crate::transform::{Field, Layout, Schema, row};
 
@@ -51,6 +51,7 @@ const ROWS: &[Field] = &[
     row("metadata.*", Constant("{}")),
     row("metadata.*", Event(F::Metadata, value)),
     row("metadata.shrike.*", Event(F::Shrike, value)),
+    row("metadata.shrike.truncated", When("truncated", "true")),
     row("metadata.shrike.host.name", Option("host.name")),
     row("metadata.shrike.host.machine_id", Option("host.machine_id")),
     row("metadata.shrike.host.version", Option("product.version")),

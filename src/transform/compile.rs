@@ -1,9 +1,10 @@
 //! Compiles a chain of schemas and what the operator changes about it.
 
 use super::encoder::{Choices, Codec};
-use super::pattern::{self, Piece};
+use super::pattern::Piece;
 use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
-use super::schema::{Clean, Derive, Empty, Field, Layout, Overrides, Pick, Schema, Source, Write};
+use super::rows::{Node, Place, Planned, Planning, Rows, cases};
+use super::schema::{Clean, Empty, Layout, Overrides, Schema, Write};
 use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
@@ -23,135 +24,12 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
         let problem = "the chain has too many combinations of cases";
         return Err(PlanError::Chain { schema: chain[0].name, problem });
     }
-    check_parts(overrides)?;
     let mut compiler = Compiler::new(chain, overrides)?;
     for program in 0..programs {
         compiler.program(program, &counts)?;
     }
     compiler.plan.arena.extend_from_slice(&[0; WINDOW]);
     Ok(compiler.plan)
-}
-
-/// How many cases a schema has.
-fn cases(schema: &Schema) -> usize {
-    match schema.layout {
-        Layout::Cases { cases, .. } => cases.len().max(1),
-        Layout::Table(_) | Layout::Template(_) => 1,
-    }
-}
-
-/// Refuses to deny a part of what is copied whole.
-fn check_parts(overrides: &Overrides) -> Result<(), PlanError> {
-    const PARTS: [FieldId; 4] =
-        [FieldId::CommandLine, FieldId::TraceId, FieldId::SpanId, FieldId::Traceparent];
-    let whole = overrides.deny.contains(&FieldId::Metadata);
-    let part = overrides.deny.iter().find(|field| !whole && PARTS.contains(field));
-    part.map_or(Ok(()), |field| Err(PlanError::Part { field: field.path() }))
-}
-
-/// A row on its way into a program.
-#[derive(Clone, Debug)]
-struct Planned {
-    key: String,
-    source: Planning,
-    max: u16,
-    /// Whether an override made it.
-    added: bool,
-}
-
-/// A source with its texts found and its placeholders parsed.
-#[derive(Clone, Debug)]
-enum Planning {
-    Event(FieldId, Write),
-    Derived(&'static [FieldId], Derive),
-    Part(&'static [FieldId], Derive),
-    OneOf(&'static [FieldId], Pick, &'static [&'static str]),
-    Constant(&'static str),
-    With(&'static [FieldId], &'static str),
-    Text(String),
-    Pattern(Vec<Piece>, &'static Clean),
-    Doc,
-    DocText,
-    /// The native document as text (`include_raw`).
-    Raw,
-}
-
-impl Planned {
-    fn fields(&self) -> &[FieldId] {
-        match &self.source {
-            Planning::Event(field, _) => std::slice::from_ref(field),
-            Planning::Derived(fields, _)
-            | Planning::Part(fields, _)
-            | Planning::With(fields, _)
-            | Planning::OneOf(fields, ..) => fields,
-            _ => &[],
-        }
-    }
-
-    /// Fields of which one must be there, as bits; every bit for a row that needs none.
-    fn bits(&self) -> u64 {
-        match (&self.source, self.fields()) {
-            (Planning::Derived(..) | Planning::OneOf(..), _) | (_, []) => Op::ANY,
-            (_, fields) => fields.iter().fold(0, |bits, field| bits | field.bit()),
-        }
-    }
-
-    /// Whether the row is written for every event.
-    fn always(&self) -> bool {
-        matches!(
-            self.source,
-            Planning::Constant(_)
-                | Planning::Text(_)
-                | Planning::Doc
-                | Planning::DocText
-                | Planning::Raw
-        )
-    }
-
-    /// Whether it only keeps its parent.
-    fn keeps(&self) -> bool {
-        matches!(self.source, Planning::Constant(_)) && self.key.ends_with(".*")
-    }
-}
-
-/// Rows grouped into objects.
-#[derive(Debug)]
-enum Node {
-    Row(Planned),
-    Object(String, Vec<Node>),
-}
-
-impl Node {
-    fn always(&self) -> bool {
-        match self {
-            Self::Row(row) => row.always() && !row.keeps(),
-            Self::Object(_, nodes) => nodes.iter().any(Self::always) || self.is_kept(),
-        }
-    }
-
-    /// Fields of which one must be there for anything to be written.
-    fn fields(&self) -> u64 {
-        match self {
-            Self::Row(row) if row.keeps() => 0,
-            Self::Row(row) => row.bits(),
-            Self::Object(_, nodes) => nodes.iter().fold(0, |bits, node| bits | node.fields()),
-        }
-    }
-
-    /// Whether the object stands even when it is empty.
-    fn is_kept(&self) -> bool {
-        match self {
-            Self::Row(_) => false,
-            Self::Object(_, nodes) => {
-                nodes.iter().any(|node| matches!(node, Self::Row(row) if row.keeps()))
-            }
-        }
-    }
-
-    /// Whether it is nothing but a keeper of its parent.
-    fn is_keeper(&self) -> bool {
-        matches!(self, Self::Row(row) if row.keeps())
-    }
 }
 
 /// Where in the chain a document stands.
@@ -165,12 +43,20 @@ struct Stand<'c> {
     chosen: &'c [usize],
 }
 
+impl Stand<'_> {
+    fn place(&self) -> Place {
+        let case = self.level.map_or(0, |level| self.chosen[level]);
+        Place { schema: self.schema, level: self.level, case }
+    }
+}
+
 struct Compiler<'c> {
     chain: &'c [&'static Schema],
     overrides: &'c Overrides,
     plan: Plan,
     /// Layers of text around each codec, innermost first.
     layers: Vec<(&'static Syntax, Vec<&'static Syntax>)>,
+    rows: Rows<'c>,
     ops: Vec<Op>,
     /// Static text that waits for the next operation.
     pending: Vec<u8>,
@@ -178,74 +64,11 @@ struct Compiler<'c> {
     depth: usize,
     /// The next level of the chain that a row asked for.
     asked: usize,
-    hidden: Hidden,
 }
-
-/// Fields that are not written, by [`FieldId::bit`].
-#[derive(Clone, Copy, Default)]
-struct Hidden {
-    /// In the document.
-    document: u64,
-    /// In the schemas around it.
-    envelope: u64,
-}
-
-impl Hidden {
-    fn new(overrides: &Overrides) -> Self {
-        let denied = overrides.deny.iter().fold(0, |bits, &field| bits | family(field));
-        if overrides.allow.is_empty() {
-            return Self { document: denied, envelope: denied };
-        }
-        let allowed = overrides.allow.iter().fold(0, |bits, &field| bits | family(field));
-        let all = FieldId::ALL.iter().fold(0, |bits, field| bits | field.bit());
-        Self { document: denied | (all & !allowed), envelope: denied | (OPTIONAL & !allowed) }
-    }
-}
-
-/// The field and those inside it.
-fn family(field: FieldId) -> u64 {
-    let path = field.path();
-    let inside =
-        |id: &&FieldId| id.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    FieldId::ALL.iter().filter(inside).fold(field.bit(), |bits, id| bits | id.bit())
-}
-
-/// Fields that an event need not have (`canonical-event.md`).
-const OPTIONAL: u64 = {
-    use FieldId as F;
-    let fields = [
-        F::IngestedAt,
-        F::SessionUserId,
-        F::SessionTenantId,
-        F::SessionEnvironment,
-        F::IndicatorType,
-        F::IndicatorValue,
-        F::Tactic,
-        F::Technique,
-        F::PolicyHash,
-        F::Ruleset,
-        F::ResourcePath,
-        F::ResourceHost,
-        F::ResourcePort,
-        F::Metadata,
-        F::Shrike,
-        F::CommandLine,
-        F::TraceId,
-        F::SpanId,
-        F::Traceparent,
-        F::Labels,
-    ];
-    let (mut bits, mut at) = (0, 0);
-    while at < fields.len() {
-        bits |= fields[at].bit();
-        at += 1;
-    }
-    bits
-};
 
 impl<'c> Compiler<'c> {
     fn new(chain: &'c [&'static Schema], overrides: &'c Overrides) -> Result<Self, PlanError> {
-        let hidden = Hidden::new(overrides);
+        let rows = Rows::new(chain, overrides)?;
         let mut compiler = Self {
             chain,
             overrides,
@@ -259,50 +82,25 @@ impl<'c> Compiler<'c> {
                 dates: Vec::new(),
                 texts: Vec::new(),
                 taken: vec![Vec::new()],
-                hidden: 0,
+                hidden: rows.unread(),
                 choices: Choices {
                     indicators_all: overrides.indicators_all,
                     alert_min: overrides.alert_min,
                 },
             },
             layers: Vec::new(),
+            rows,
             ops: Vec::new(),
             pending: Vec::new(),
             depth: 0,
             asked: 0,
-            hidden,
         };
         for schema in chain {
             if let Layout::Cases { pick, cases, .. } = schema.layout {
                 compiler.plan.picks.push((pick, cases.len().max(1)));
             }
         }
-        compiler.plan.hidden = compiler.unread()?;
         Ok(compiler)
-    }
-
-    /// Hidden fields that no remaining row needs, so that nothing has to read them.
-    fn unread(&self) -> Result<u64, PlanError> {
-        let mut read = 0;
-        for (level, schema) in self.chain.iter().enumerate() {
-            for case in 0..cases(schema) {
-                let rows = self.declared(schema, case)?;
-                let hidden = self.hidden_at(level);
-                for row in rows {
-                    let required = schema.required.contains(&row.key.as_str());
-                    let stays = row.fields().iter().any(|field| hidden & field.bit() == 0);
-                    if required || (stays && level + 1 < self.chain.len()) {
-                        let seen = row.fields().iter().fold(0, |bits, field| bits | field.bit());
-                        read |= if required { seen } else { seen & !hidden };
-                    }
-                }
-            }
-        }
-        Ok((self.hidden.document | self.hidden.envelope) & !read)
-    }
-
-    fn hidden_at(&self, level: usize) -> u64 {
-        if level + 1 == self.chain.len() { self.hidden.document } else { self.hidden.envelope }
     }
 
     fn program(&mut self, program: usize, counts: &[usize]) -> Result<(), PlanError> {
@@ -329,7 +127,7 @@ impl<'c> Compiler<'c> {
         if let Layout::Template(template) = stand.schema.layout {
             return self.template(template, stand);
         }
-        let nodes = self.nodes(stand)?;
+        let nodes = self.rows.nodes(stand.place())?;
         let slot = self.open("", Op::ANY, stand)?;
         for node in &nodes {
             self.node(node, stand)?;
@@ -498,7 +296,13 @@ impl<'c> Compiler<'c> {
     }
 
     fn members(&mut self, row: &Planned, stand: Stand<'_>) -> Result<(), PlanError> {
-        let taken = self.taken(row, stand)?;
+        let names = self.rows.taken(row, stand.place())?;
+        let taken = if names.is_empty() {
+            0
+        } else {
+            self.plan.taken.push(names);
+            index(self.plan.taken.len() - 1)
+        };
         match row.source {
             Planning::Event(field, _) => {
                 let row = self.dynamic(row, &[], &[], stand);
@@ -514,31 +318,21 @@ impl<'c> Compiler<'c> {
         Ok(())
     }
 
-    /// The names that overrides put beside the members of this row.
-    fn taken(&mut self, row: &Planned, stand: Stand<'_>) -> Result<u16, PlanError> {
-        let parent = row.key.trim_end_matches('*');
-        let rows = self.rows(stand)?;
-        let added = rows.iter().filter(|other| other.added);
-        let mut names: Vec<String> = added
-            .filter_map(|other| other.key.strip_prefix(parent))
-            .filter_map(|rest| rest.split('.').next())
-            .map(str::to_owned)
-            .collect();
-        if names.is_empty() {
-            return Ok(0);
-        }
-        names.sort_unstable();
-        names.dedup();
-        self.plan.taken.push(names);
-        Ok(index(self.plan.taken.len() - 1))
-    }
-
     fn dynamic(&mut self, row: &Planned, lead: &[u8], trail: &[u8], stand: Stand<'_>) -> Row {
         self.flush();
         let drops_empty = stand.schema.empty == Empty::Drop;
         let (lead, trail) = (self.span(lead), self.span(trail));
-        let (fields, codec, max) = (row.bits(), stand.codec, row.max);
+        let (fields, codec, max) = (row.bits(), stand.codec, self.characters_max(row.max));
         Row { fields, lead, trail, codec, max, drops_empty }
+    }
+
+    /// The stricter of a row's limit and the operator's; 0 is none.
+    fn characters_max(&self, max: u16) -> u16 {
+        match (max, self.overrides.characters_max) {
+            (0, all) => all,
+            (own, 0) => own,
+            (own, all) => own.min(all),
+        }
     }
 
     /// What stands before and behind a row's value.
@@ -609,7 +403,7 @@ impl<'c> Compiler<'c> {
     }
 
     fn template(&mut self, template: &str, stand: Stand<'_>) -> Result<(), PlanError> {
-        let pieces = self.parse(stand.schema.name, template)?;
+        let pieces = self.rows.parse(stand.schema.name, template)?;
         for piece in pieces {
             match piece {
                 Piece::Text(text) => {
@@ -658,14 +452,6 @@ impl<'c> Compiler<'c> {
         index(self.plan.patterns.len() - 1)
     }
 
-    fn parse(&self, name: &str, text: &str) -> Result<Vec<Piece>, PlanError> {
-        pattern::parse(text, &self.overrides.texts).map_err(|error| PlanError::Pattern {
-            name: name.to_owned(),
-            at: error.at,
-            problem: error.problem,
-        })
-    }
-
     /// The codec of a syntax inside these layers, made once.
     fn codec(&mut self, syntax: &'static Syntax, layers: &[&'static Syntax]) -> u8 {
         let same = |known: &(&'static Syntax, Vec<&'static Syntax>)| {
@@ -698,204 +484,6 @@ impl<'c> Compiler<'c> {
     }
 }
 
-/// The rows of a schema, changed as the operator asks, grouped.
-impl Compiler<'_> {
-    fn nodes(&self, stand: Stand<'_>) -> Result<Vec<Node>, PlanError> {
-        let rows = self.rows(stand)?;
-        let schema = stand.schema.name;
-        let mut nodes = Vec::new();
-        for row in rows {
-            let key = row.key.clone();
-            if key.split('.').any(str::is_empty) && stand.schema.syntax.nests {
-                return Err(PlanError::Key { schema, key });
-            }
-            if stand.schema.syntax.nests {
-                insert(&mut nodes, &key, row, schema)?;
-            } else if nodes.iter().any(|node| matches!(node, Node::Row(row) if row.key == key)) {
-                return Err(PlanError::Twice { schema, key });
-            } else {
-                nodes.push(Node::Row(row));
-            }
-        }
-        prune(&mut nodes);
-        Ok(nodes)
-    }
-
-    fn rows(&self, stand: Stand<'_>) -> Result<Vec<Planned>, PlanError> {
-        let case = stand.level.map_or(0, |level| stand.chosen[level]);
-        let mut rows = self.declared(stand.schema, case)?;
-        let Some(level) = stand.level else {
-            self.hide(&mut rows, self.hidden.document, &[]);
-            return Ok(rows);
-        };
-        self.hide(&mut rows, self.hidden_at(level), stand.schema.required);
-        if level == 0 {
-            self.omit(&mut rows, stand.schema)?;
-        }
-        if level + 1 == self.chain.len() {
-            self.map(&mut rows);
-            self.add(&mut rows, stand.schema);
-        }
-        self.check_required(&rows, stand.schema)?;
-        Ok(rows)
-    }
-
-    /// The rows as the schema declares them, texts found and patterns parsed.
-    fn declared(&self, schema: &'static Schema, case: usize) -> Result<Vec<Planned>, PlanError> {
-        let (shared, own): (&[Field], &[Field]) = match schema.layout {
-            Layout::Table(rows) => (rows, &[]),
-            Layout::Cases { shared, cases, .. } => {
-                (shared, cases.get(case).copied().unwrap_or_default())
-            }
-            Layout::Template(_) => (&[], &[]),
-        };
-        let mut rows = Vec::new();
-        for field in shared.iter().chain(own) {
-            if let Some(source) = self.planning(field.source)? {
-                let key = field.key.to_owned();
-                rows.push(Planned { key, source, max: field.max, added: false });
-            }
-        }
-        Ok(rows)
-    }
-
-    fn planning(&self, source: Source) -> Result<Option<Planning>, PlanError> {
-        Ok(Some(match source {
-            Source::Event(field, write) => Planning::Event(field, write),
-            Source::Derived(fields, derive) => Planning::Derived(fields, derive),
-            Source::Constant(json) => Planning::Constant(json),
-            Source::Part(fields, derive) => Planning::Part(fields, derive),
-            Source::OneOf(fields, pick, texts) => Planning::OneOf(fields, pick, texts),
-            Source::With(fields, json) => Planning::With(fields, json),
-            Source::Option(name) => match self.text(name) {
-                Some(text) => Planning::Text(text.to_owned()),
-                None => return Ok(None),
-            },
-            Source::OptionOr(name, or) => Planning::Text(self.text(name).unwrap_or(or).to_owned()),
-            Source::Pattern(name, clean) => match self.text(name) {
-                Some(text) => Planning::Pattern(self.parse(name, text)?, clean),
-                None => return Ok(None),
-            },
-            Source::Doc => Planning::Doc,
-            Source::DocText => Planning::DocText,
-        }))
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        let found = self.overrides.texts.iter().find(|(known, _)| known == name);
-        found.map(|(_, text)| text.as_str()).filter(|text| !text.is_empty())
-    }
-
-    /// Takes out rows whose fields are hidden.
-    ///
-    /// A row made from several fields stays while one of them is left, when the others can be kept
-    /// from it.
-    fn hide(&self, rows: &mut Vec<Planned>, hidden: u64, required: &[&str]) {
-        rows.retain(|row| {
-            let fields = row.fields();
-            if fields.is_empty() || required.contains(&row.key.as_str()) {
-                return true;
-            }
-            let some_left = fields.iter().any(|field| hidden & field.bit() == 0);
-            let unreadable =
-                |field: &FieldId| hidden & field.bit() == 0 || self.plan.hidden & field.bit() != 0;
-            some_left && fields.iter().all(unreadable)
-        });
-    }
-
-    fn omit(&self, rows: &mut Vec<Planned>, schema: &'static Schema) -> Result<(), PlanError> {
-        for key in &self.overrides.omit {
-            let inside = |row: &Planned| {
-                row.key == *key
-                    || row.key.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'))
-            };
-            let declared = all_keys(schema);
-            let known = declared.iter().any(|known| {
-                known == key || known.strip_prefix(key.as_str()).is_some_and(|r| r.starts_with('.'))
-            });
-            if !known {
-                let hint = super::nearest(key, declared.iter().copied())
-                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                return Err(PlanError::Omit { key: key.clone(), hint });
-            }
-            rows.retain(|row| !inside(row));
-        }
-        Ok(())
-    }
-
-    /// Gives the first row of each mapped field its new key; a field without a row gets one.
-    fn map(&self, rows: &mut Vec<Planned>) {
-        for (field, target) in &self.overrides.mappings {
-            let direct =
-                |row: &Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
-            let first = |row: &Planned| row.fields().first() == Some(field);
-            let at = rows.iter().position(direct).or_else(|| rows.iter().position(first));
-            let hidden = self.hidden.document & field.bit() != 0;
-            match at {
-                Some(at) => {
-                    let members = rows[at].key.ends_with(".*");
-                    let suffix = if members { ".*" } else { "" };
-                    rows[at].key = format!("{target}{suffix}");
-                    rows[at].added = true;
-                }
-                None if hidden => {}
-                None => rows.push(Planned {
-                    key: target.clone(),
-                    source: Planning::Event(*field, write::value),
-                    max: 0,
-                    added: true,
-                }),
-            }
-        }
-    }
-
-    fn add(&self, rows: &mut Vec<Planned>, schema: &'static Schema) {
-        for (key, text) in &self.overrides.add {
-            let source = Planning::Text(text.clone());
-            rows.push(Planned { key: key.clone(), source, max: 0, added: true });
-        }
-        if let (Some(key), Some(_)) = (schema.raw, self.overrides.raw) {
-            let source = Planning::Raw;
-            rows.push(Planned { key: key.to_owned(), source, max: 0, added: true });
-        }
-    }
-
-    fn check_required(&self, rows: &[Planned], schema: &'static Schema) -> Result<(), PlanError> {
-        for &key in schema.required {
-            if !rows.iter().any(|row| row.key == key) {
-                return Err(PlanError::Required {
-                    schema: schema.name,
-                    key,
-                    cause: self.cause(key),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Which override takes a required key away.
-    fn cause(&self, key: &str) -> String {
-        if self.overrides.omit.iter().any(|omit| key.starts_with(omit.as_str())) {
-            return "leaving it out".to_owned();
-        }
-        let mappings = &self.overrides.mappings;
-        let targets: Vec<_> =
-            mappings.iter().map(|(field, to)| format!("`{}: {to}`", field.path())).collect();
-        format!("a mapping ({})", targets.join(", "))
-    }
-}
-
-/// Every key of a schema.
-fn all_keys(schema: &'static Schema) -> Vec<&'static str> {
-    match schema.layout {
-        Layout::Table(rows) => rows.iter().map(|row| row.key).collect(),
-        Layout::Cases { shared, cases, .. } => {
-            shared.iter().chain(cases.iter().copied().flatten()).map(|row| row.key).collect()
-        }
-        Layout::Template(_) => Vec::new(),
-    }
-}
-
 /// The only row of an object, with the names of the objects around it.
 fn only_row(node: &Node) -> Option<(Vec<&str>, &Planned)> {
     let mut parents = Vec::new();
@@ -911,52 +499,6 @@ fn only_row(node: &Node) -> Option<(Vec<&str>, &Planned)> {
             }
         }
     }
-}
-
-/// Puts a row where its key says, objects in the order of their first row.
-fn insert(
-    nodes: &mut Vec<Node>,
-    key: &str,
-    row: Planned,
-    schema: &'static str,
-) -> Result<(), PlanError> {
-    let name_of = |node: &Node| match node {
-        Node::Row(row) => row.key.rsplit('.').next().unwrap_or_default().to_owned(),
-        Node::Object(name, _) => name.clone(),
-    };
-    let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
-    let found = nodes.iter_mut().find(|node| name_of(node) == name && name != "*");
-    match (found, rest) {
-        (None, None) => nodes.push(Node::Row(row)),
-        (None, Some(rest)) => {
-            let mut inner = Vec::new();
-            insert(&mut inner, rest, row, schema)?;
-            nodes.push(Node::Object(name.to_owned(), inner));
-        }
-        (Some(Node::Object(_, inner)), Some(rest)) => insert(inner, rest, row, schema)?,
-        (Some(Node::Row(_)), None) => return Err(PlanError::Twice { schema, key: row.key }),
-        (Some(Node::Row(value)), Some(_)) => {
-            return Err(PlanError::Inside { schema, key: value.key.clone(), inner: row.key });
-        }
-        (Some(Node::Object(..)), None) => {
-            let inner = format!("{}.*", row.key);
-            return Err(PlanError::Inside { schema, key: row.key, inner });
-        }
-    }
-    Ok(())
-}
-
-/// Takes out objects that have lost all rows but those that keep them.
-fn prune(nodes: &mut Vec<Node>) {
-    for node in nodes.iter_mut() {
-        if let Node::Object(_, inner) = node {
-            prune(inner);
-        }
-    }
-    nodes.retain(|node| match node {
-        Node::Row(_) => true,
-        Node::Object(_, inner) => !inner.iter().all(Node::is_keeper),
-    });
 }
 
 fn index(at: usize) -> u16 {

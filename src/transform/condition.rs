@@ -488,7 +488,20 @@ mod tests {
     use super::*;
     use crate::event::{Frame, Opened, Opening, OpeningOptions};
 
-    const RECORD: &str = r#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"guard_block","event_category":"network","timestamp":"2026-02-06T12:00:00Z","agent":{"id":"a-1","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"s-1","tenant_id":"acme"},"outcome":"failure","action":"egress","threat":{},"decision":{"allowed":false,"guard":"secret_leak","severity":"high","reason":"a \"quoted\" caf\u00e9"},"resource":{"type":"network","name":"api.x.example","host":"api.x.example","port":8443},"metadata":{"velar":{"count":3,"ok":true,"list":[1]}},"labels":{"k8s.pod":"p-1","n":"42"}}"#;
+    const RECORD: &str = concat!(
+        r#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","#,
+        r#""event_type":"guard_block","event_category":"network","#,
+        r#""timestamp":"2026-02-06T12:00:00Z","#,
+        r#""agent":{"id":"a-1","name":"hushd","version":"0.1.0","type":"clawdstrike"},"#,
+        r#""session":{"id":"s-1","tenant_id":"acme"},"#,
+        r#""outcome":"failure","action":"egress","threat":{},"#,
+        r#""decision":{"allowed":false,"guard":"secret_leak","severity":"high","#,
+        r#""reason":"a \"quoted\" caf\u00e9"},"#,
+        r#""resource":{"type":"network","#,
+        r#""name":"api.x.example","host":"api.x.example","port":8443},"#,
+        r#""metadata":{"velar":{"count":3,"ok":true,"list":[1]}},"labels":{"k8s.pod":"p-1","#,
+        r#""n":"42"}}"#,
+    );
 
     fn holds(text: &str) -> bool {
         let condition = Condition::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -133,7 +133,18 @@ mod tests {
     use super::*;
     use crate::event::{Frame, Opened, Opening, OpeningOptions};
 
-    const RECORD: &str = r#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"egress_blocked","event_category":"network","timestamp":"2026-02-06T12:00:00Z","agent":{"id":"a-1","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"s-1","tenant_id":"acme"},"outcome":"failure","action":"egress","threat":{},"decision":{"allowed":false,"guard":"egress","severity":"medium","reason":"r"},"resource":{"type":"network","name":"x","host":"API.Example.com.","path":"/v1/chat?x"},"metadata":{"velar":{"sanitized_count":2}},"labels":{}}"#;
+    const RECORD: &str = concat!(
+        r#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","#,
+        r#""event_type":"egress_blocked","event_category":"network","#,
+        r#""timestamp":"2026-02-06T12:00:00Z","#,
+        r#""agent":{"id":"a-1","name":"hushd","version":"0.1.0","type":"clawdstrike"},"#,
+        r#""session":{"id":"s-1","tenant_id":"acme"},"#,
+        r#""outcome":"failure","action":"egress","threat":{},"#,
+        r#""decision":{"allowed":false,"guard":"egress","severity":"medium","reason":"r"},"#,
+        r#""resource":{"type":"network","#,
+        r#""name":"x","host":"API.Example.com.","path":"/v1/chat?x"},"#,
+        r#""metadata":{"velar":{"sanitized_count":2}},"labels":{}}"#,
+    );
 
     fn passes(change: impl FnOnce(&mut FilterRules), host: &str, path: &str) -> bool {
         let record = RECORD.replace("API.Example.com.", host).replace("/v1/chat?x", path);

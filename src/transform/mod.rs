@@ -8,6 +8,7 @@ pub mod json;
 mod name;
 mod pattern;
 mod plan;
+mod rows;
 mod schema;
 mod syntax;
 mod tail;

@@ -112,6 +112,8 @@ pub enum Source {
     /// One of these constants, as JSON text, picked from these fields, also when none is there; a
     /// pick beyond the last leaves no row.
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
+    /// A constant, as JSON text, that is written when this text is known.
+    When(&'static str, &'static str),
     /// A text known at start-up: an option of the exporter or a fact about the host; absent ones
     /// leave no row.
     Option(&'static str),
@@ -194,12 +196,14 @@ pub struct Overrides {
     pub mappings: Vec<(FieldId, String)>,
     /// Where set, only these fields (and required targets) are written.
     pub allow: Vec<FieldId>,
-    /// These fields are not written.
+    /// These fields are not written, except by required targets.
     pub deny: Vec<FieldId>,
     /// Dotted keys that are left out.
     pub omit: Vec<String>,
     /// Rows to add: dotted key, text.
     pub add: Vec<(String, String)>,
+    /// Characters that the text of any row has at most, 0 for no limit.
+    pub characters_max: u16,
     /// Whether threat indicators of permitted events are written too (`schema.indicators: all`).
     pub indicators_all: bool,
     /// From which severity on a denial is an alert (`alert_min_severity`); `None` is never.

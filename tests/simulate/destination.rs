@@ -225,7 +225,7 @@ impl Destination {
                 self.apply(ids);
                 error(TransportErrorKind::Network, Applied::Maybe)
             }
-            How::TurnedAway => error(TransportErrorKind::Network, Applied::No),
+            How::TurnedAway => error(TransportErrorKind::Refused, Applied::No),
             How::Hang => {
                 if self.rng.bool() {
                     self.apply(ids);

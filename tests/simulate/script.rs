@@ -174,7 +174,7 @@ impl Script {
             let fault = self.fault(rng);
             // An attempt is spent where the destination accepts otherwise; a batch that meets the
             // beginnings of four outages looks like that, and is given up by right.
-            let is_outage = matches!(fault, Fault::Down(_));
+            let is_outage = matches!(fault, Fault::Down(_) | Fault::Endpoint(_));
             if is_outage && outages == OUTAGES_MAX.min(self.retries_max.max(1)) {
                 continue;
             }

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::kit::{
-    Pki, Seen, Terms, answer_streams, post, read_stream, run, send_err, send_ok, server, settings,
-    tls_server, transport, uri,
+    Pki, SOON, Seen, Terms, answer_streams, post, read_stream, run, send_err, send_ok, server,
+    settings, tls_server, transport, uri,
 };
 
 #[test]
@@ -161,7 +161,7 @@ fn other_resets_and_closes_may_hide_an_applied_request() {
             })
             .await;
             let timeout = match ends {
-                Ends::Silence => Duration::from_millis(100),
+                Ends::Silence => SOON,
                 _ => Duration::from_secs(20),
             };
             let request = Request { timeout, ..post(vec![b'x'; bytes]) };
@@ -310,7 +310,7 @@ fn a_connection_that_fell_silent_takes_nothing_new() {
         })
         .await;
         let transport = transport(address, &prior());
-        let timeout = Duration::from_millis(100);
+        let timeout = SOON;
         let error = send_err(&transport, Request { timeout, ..post("x") }).await;
         assert_eq!((error.kind, error.applied), (TransportErrorKind::Timeout, Applied::Maybe));
         send_ok(&transport).await;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
 use crate::kit::{
-    Pki, Seen, Terms, answer_all, answer_streams, friendly, header, post, read_head, run, send_err,
-    send_ok, server, settings, tls_server, uri,
+    Pki, SOON, Seen, Terms, answer_all, answer_streams, friendly, header, post, read_head, run,
+    send_err, send_ok, server, settings, tls_server, uri,
 };
 
 #[test]
@@ -130,7 +130,7 @@ fn a_silent_or_absent_proxy_is_no_connection() {
             std::future::pending::<()>().await;
         })
         .await;
-        let connect_timeout = Duration::from_millis(50);
+        let connect_timeout = SOON;
         let silent = ConnectionSettings { connect_timeout, ..through(&format!("http://{proxy}")) };
         let error = refused(address, &pki, &silent).await;
         assert!(error.detail.contains("no tunnel"), "{error}");

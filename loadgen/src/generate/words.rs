@@ -109,7 +109,7 @@ pub(super) const PATHS: &[&str] = &[
     "\\\\\\\\fileserver\\\\share\\\\Q3 report (final).xlsx",
     "/home/dev/Gr\u{fc}\u{df}e aus M\u{fc}nchen/notizen.md",
     "/data/\\u65e5\\u672c\\u8a9e/\\u8a2d\\u5b9a.toml",
-    "/workspace/\u{0441}\u{0435}\u{0440}\u{0432}\u{0435}\u{0440}/\u{043a}\u{043b}\u{044e}\u{0447}.pem",
+    "/srv/\u{441}\u{435}\u{440}\u{432}\u{435}\u{440}/\u{43a}\u{43b}\u{44e}\u{447}.pem",
     "/tmp/a\\tb\\nc",
     "/repo/node_modules/@scope/package/dist/index.min.js",
     "/repo/.git/hooks/pre-commit",

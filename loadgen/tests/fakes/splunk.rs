@@ -17,7 +17,8 @@ fn envelope(sequence: u64) -> String {
     let id = EventId { sequence, scheduled_ns: 1_795_191_846_000_000_000, run: 1 }.text();
     format!(
         "{{\"time\":1770368407.987654,\"host\":\"h\",\"source\":\"s\",\"sourcetype\":\"t\",\
-         \"index\":\"main\",\"event\":{{\"event_id\":\"{id}\"}},\"fields\":{{\"severity\":\"high\"}}}}"
+         \"index\":\"main\",\"event\":{{\"event_id\":\"{id}\"}},\
+         \"fields\":{{\"severity\":\"high\"}}}}"
     )
 }
 

@@ -11,7 +11,8 @@ pub(super) fn fault(name: &str) -> Option<String> {
     } else if name.chars().any(char::is_uppercase) {
         "must be lowercase"
     } else if name.contains(['\\', '/', '*', '?', '"', '<', '>', '|', ' ', ',', '#']) {
-        "must not contain the following characters ['\\\\','/','*','?','\"','<','>','|',' ',',','#']"
+        "must not contain the following characters \
+         ['\\\\','/','*','?','\"','<','>','|',' ',',','#']"
     } else if name.contains(':') {
         "must not contain ':'"
     } else if name.starts_with(['-', '_', '+']) {
