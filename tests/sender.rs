@@ -525,7 +525,7 @@ fn a_request_turned_away_goes_again_at_once() {
     lane.enqueue(1, 0);
     for _ in 0..4 {
         let sent = lane.send();
-        lane.error(sent.id, TransportErrorKind::Network, Applied::No);
+        lane.error(sent.id, TransportErrorKind::Refused, Applied::No);
     }
     assert!(matches!(lane.poll(), Action::Wait(_)), "but not for ever");
     assert_eq!(lane.out.tally.ambiguous, 0);
