@@ -232,8 +232,7 @@ impl Exporter {
 
     /// Whether one of its lanes reads at this offset soon, as far as it depends on us.
     pub(crate) fn is_about_to_read(&self, at: Offset) -> bool {
-        let is_working = self.is_prepared()
-            && self.stop.stage() < Stage::Flush
+        let is_working = self.stop.stage() < Stage::Flush
             && !self.lanes_have_ended()
             && self.gate.held().is_none();
         let load = |at: &AtomicU64| Offset::new(at.load(Ordering::Acquire));

@@ -78,7 +78,7 @@ fn config(
     for (name, destination) in ordered {
         text += &format!(
             "  {name}:\n    type: ordered\n    url: \"http://{}\"\n    from: earliest\n    \
-             filter: {{min_severity: critical}}\n    \
+             filter: {{min_severity: critical}}\n    latency_target_ms: 60000\n    \
              retry: {{initial_backoff_ms: 5, max_backoff_ms: 20}}\n    \
              circuit_breaker: {{failure_threshold: 2, open_ms: 50}}\n",
             destination.address

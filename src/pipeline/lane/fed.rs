@@ -72,7 +72,12 @@ impl Lane {
 
     /// When a wait for somebody else to open a block is over.
     pub(super) fn patience_ends(&self) -> Option<Instant> {
-        self.patience.since.map(|since| since + WAIT_MAX)
+        self.patience.since.map(|since| since + self.wait_max())
+    }
+
+    /// One block may take others this long to open; whoever is slower is stuck at its destination.
+    fn wait_max(&self) -> Duration {
+        self.exporter.settings.latency_target / WAITS_PER_TARGET
     }
 
     fn take_piece(&mut self, piece: &Piece, from: Offset, bytes_max: usize, now: Instant) -> Fed {
@@ -145,14 +150,15 @@ impl Lane {
 
     /// Whether somebody else will open what comes next soon enough.
     fn waits(&mut self, position: Offset, head: Offset, now: Instant) -> bool {
+        let wait_max = self.wait_max();
         let patience = &mut self.patience;
         if position < patience.alone_until || !self.bench.feeds.will_be_opened(position) {
             patience.since = None;
             return false;
         }
         let since = *patience.since.get_or_insert(now);
-        let is_over = now.saturating_duration_since(since) >= WAIT_MAX;
-        if !is_over && (patience.spent < SPENT_MAX || !is_far(position, head)) {
+        let is_over = now.saturating_duration_since(since) >= wait_max;
+        if !is_over && (patience.spent < wait_max * WAITS_SPENT_MAX || !is_far(position, head)) {
             return true;
         }
         // Those who read there are slow: go on alone, each time further.
@@ -184,14 +190,14 @@ fn is_far(position: Offset, head: Offset) -> bool {
 
 /// What handling a piece counts for in a turn, beside the records that are taken.
 const PIECE_BYTES: usize = 1024;
-/// One block may take others this long to open; whoever is slower is stuck at its destination. It
-/// is a fifth of the usual latency target.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+/// A wait for one block is this part of the latency target: 100 ms of the usual 500 ms.
+const WAITS_PER_TARGET: u32 = 5;
 /// What a lane opens alone after a wait in vain: a block, then twice as much each time.
 const ALONE_BYTES: u64 = 256 << 10;
 /// Doublings of that: 32 MiB, read in less time than the wait before it.
 const VAIN_MAX: u32 = 7;
 /// Further behind than this, time counts.
 const FAR_BYTES: u64 = 64 << 20;
-/// A lane that is far behind and waits for lanes that are slow as well goes on alone after this.
-const SPENT_MAX: Duration = Duration::from_secs(1);
+/// A lane that is far behind and waits for lanes that are slow as well goes on alone after so many
+/// whole waits.
+const WAITS_SPENT_MAX: u32 = 10;
