@@ -13,22 +13,12 @@ use shrike::deliver::{
     Allowance, Batch, Budget, Buffers, Encoding, Framing, Limits, Packing, Part, Prefix, Watermark,
 };
 use shrike::event::{Offset, Settle, Settled, Severity, Span};
-use shrike::transform::{Layout, Schema, Syntax};
+use shrike::transform::Schema;
 
 use bodies::Bulk;
 use cpu::CpuTime;
 
-static SYNTAX: Syntax = Syntax {
-    name: "none",
-    open: "",
-    close: "",
-    between: "",
-    key: ("", ""),
-    text: ("", ""),
-    nests: false,
-    escape: |_| None,
-};
-static ACTION: Schema = Schema { name: "action", syntax: &SYNTAX, layout: Layout::Table(&[]) };
+static ACTION: Schema = Schema { name: "action", ..Schema::BASE };
 static BULK: Framing = Framing {
     head: "",
     prefix: Prefix::Document(&ACTION),

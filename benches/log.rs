@@ -1,5 +1,5 @@
-//! What the log costs: `cargo bench --bench log` for single steps, `cargo bench --bench log -- cost`
-//! for CPU seconds per million records of 1,000 bytes, user and system, all threads.
+//! What the log costs: `cargo bench --bench log` for single steps, `cargo bench --bench log --
+//! cost` for CPU seconds per million records of 1,000 bytes, user and system, all threads.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What opening costs, beside its limits and the parsers that were not chosen.
 //!
-//! `cargo bench --bench open` prints the time of one block of events of 1,000 bytes (median) and the
-//! bytes per second. `docs/decisions/parsing.md` keeps the figures.
+//! `cargo bench --bench open` prints the time of one block of events of 1,000 bytes (median) and
+//! the bytes per second. `docs/decisions/parsing.md` keeps the figures.
 
 use std::hint::black_box;
 
@@ -24,8 +24,8 @@ const RECEIVED_NS: u64 = 1_770_381_000_000_000_000;
 
 /// A block of events like the samples, with metadata that brings them to 1,000 bytes on average.
 ///
-/// A multiplicative generator with a fixed seed varies ids, times and lengths, so that the processor
-/// cannot learn the block by heart.
+/// A multiplicative generator with a fixed seed varies ids, times and lengths, so that the
+/// processor cannot learn the block by heart.
 fn block(ascii: bool, clean: bool) -> Vec<Vec<u8>> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: usize| {

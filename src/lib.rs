@@ -6,13 +6,13 @@
 //!
 //! # The way of an event
 //! ```text
-//! producers            intake              the log            one worker per core            vendor
-//! library appender ──────────────────────► append-only ─► open ─► lanes: ─► filter ─► plan ─► batch ─► HTTP
-//! files, stdin, ────► check, repair ─────► framed,        (once   (per exporter: own
-//! commands                                 mapped          per     cursor, own limits)
-//!                                          segments        block)        │
-//!                                             ▲                          │
-//!                                             └── checkpoint ◄─ watermark ◄─ verdict
+//! producers           intake           the log           one worker per core             vendor
+//! library appender ------------------> append-only -> open -> lanes: filter, plan, batch -> HTTP
+//! files, stdin, ---> check, repair --> framed,        (once   (per exporter: own cursor,
+//! commands                             mapped          per     own limits)     |
+//!                                      segments        block)                  |
+//!                                         ^                                    |
+//!                                         +--- checkpoint <- watermark <- verdict
 //! ```
 //! For each exporter and pass, at every instant and across restarts:
 //! `in_range(start, head) = delivered + dead_lettered + filtered + skipped + invalid + pending`.

@@ -408,3 +408,37 @@ fn the_command_reference_is_up_to_date() {
     let stale = fs::read_to_string(&path).unwrap_or_default();
     assert!(stale == text, "docs/cli.md is stale: UPDATE_DOCS=1 cargo test --test cli");
 }
+
+#[test]
+fn check_connect_asks_each_destination_and_fails_where_one_takes_nothing() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let well = listener.local_addr().expect("a bound socket has an address");
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the command connects");
+        let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+        let first = lines.next().expect("a request").expect("readable");
+        while lines.next().expect("headers end").expect("readable") != "" {}
+        let body = r#"{"status":"yellow"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(head.as_bytes()).expect("the command reads");
+        first
+    });
+    let text = |name: &str, url: &str| {
+        format!("  {name}: {{type: elastic, nodes: [\"{url}\"], auth: {{type: none}}}}\n")
+    };
+    let well = text("well", &format!("http://{well}"));
+    place.write("well.yaml", &format!("exporters:\n{well}  stdout: {{}}\n"));
+    let ran = place.run(&["check", "--connect", "--config", "well.yaml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("exporter well: takes events, answered in "), "{ran:?}");
+    assert!(ran.out.contains("exporter stdout: nothing to ask"), "{ran:?}");
+    let asked = answering.join().expect("one request came");
+    assert!(asked.starts_with("GET /_cluster/health "), "{asked}");
+    // Nobody listens there any more.
+    place.write("gone.yaml", &format!("exporters:\n{well}"));
+    let ran = place.run(&["check", "--connect", "--config", "gone.yaml"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.out.contains("exporter well: does not take events: network"), "{ran:?}");
+    assert!(ran.err.contains("1 of 1 destinations would take no events"), "{ran:?}");
+}

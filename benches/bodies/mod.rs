@@ -3,8 +3,6 @@
 //! What compressors live on is modelled after real streams: keys and constants repeat, ids and
 //! hashes do not, hosts, users and paths come from a few hundred with a few in front, times go up.
 
-use std::fmt::Write as _;
-
 /// One event's action line and document, without line feeds.
 pub(crate) struct Bulk {
     /// The action line.
@@ -47,9 +45,8 @@ fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
         path,
     );
     let severity = [1, 1, 1, 2, 3, 4, 5][rng.usize(..7)];
-    let mut action = String::with_capacity(128);
-    write!(action, r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#)
-        .expect("writing into memory");
+    let action =
+        format!(r#"{{"create":{{"_index":"clawdstrike-security-2026.02.06","_id":"{id}"}}}}"#);
     let verb = WORDS[rng.usize(..WORDS.len())];
     let outcome = if denied { "failure" } else { "success" };
     let risk = [0, 21, 47, 73, 99][severity - 1];
@@ -65,54 +62,29 @@ fn bulk(rng: &mut fastrand::Rng, n: u64) -> Bulk {
     let took = rng.u32(10..2_000_000);
     let bytes = rng.u32(..10_000_000);
     let request = rng.u64(..);
-    let mut document = String::with_capacity(2048);
-    let mut add = |text: std::fmt::Arguments<'_>| document.write_fmt(text).expect("into memory");
-    add(format_args!(
-        r#"{{"@timestamp":"{time}","ecs":{{"version":"8.17.0"}},"message":"{reason}","#
-    ));
-    add(format_args!(
-        r#""event":{{"id":"{id}","kind":"event","category":[{categories}],"type":[{types}],"#
-    ));
-    add(format_args!(
-        r#""action":"{verb}","outcome":"{outcome}","code":"{kind}","severity":{severity},"#
-    ));
-    add(format_args!(
-        r#""risk_score":{risk},"module":"clawdstrike","dataset":"clawdstrike.security","#
-    ));
-    add(format_args!(r#""created":"{time}","reason":"{reason}"}},"#));
-    add(format_args!(r#""rule":{{"name":"{kind}_{rule}","ruleset":"default"}},"#));
-    add(format_args!(
-        r#""agent":{{"id":"coder-{agent:03}","name":"hushd","version":"0.1.{patch}","#
-    ));
-    add(format_args!(r#""type":"clawdstrike"}},"session":{{"id":"{session}"}},"#));
-    add(format_args!(
-        r#""user":{{"id":"user-{user}@example.com"}},"related":{{"user":["user-{user}@example.com"],"#
-    ));
-    add(format_args!(r#""hosts":["build-{host:02}.internal.example.com"]}},"#));
-    add(format_args!(
-        r#""organization":{{"id":"acme-{org}"}},"service":{{"environment":"production"}},"#
-    ));
-    add(format_args!(
-        r#""host":{{"name":"build-{host:02}.internal.example.com","id":"{machine:032x}"}},"#
-    ));
-    add(format_args!(r#""file":{{"path":"{path}","extension":"rs","directory":"/srv/app"}},"#));
-    add(format_args!(
-        r#""labels":{{"team":"security","region":"eu-west-{region}"}},"tags":["team:security"],"#
-    ));
-    add(format_args!(r#""trace":{{"id":"{trace:032x}"}},"span":{{"id":"{span:016x}"}},"#));
-    add(format_args!(
-        r#""clawdstrike":{{"schema_version":"1.0.0","guard":"{kind}","allowed":{allowed},"#
-    ));
-    add(format_args!(r#""session_id":"{session}","environment":"production","#));
-    add(format_args!(
-        r#""policy_hash":"0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c","#
-    ));
-    add(format_args!(
-        r#""metadata":{{"duration_us":{took},"bytes":{bytes},"request":"{request:016x}","#
-    ));
-    add(format_args!(
-        r#""command_line":"cargo build --release --target-dir /tmp/{request:08x}"}}}}}}"#
-    ));
+    let document = [
+        format!(r#"{{"@timestamp":"{time}","ecs":{{"version":"8.17.0"}},"message":"{reason}","#),
+        format!(r#""event":{{"id":"{id}","kind":"event","category":[{categories}],"type":[{types}],"#),
+        format!(r#""action":"{verb}","outcome":"{outcome}","code":"{kind}","severity":{severity},"#),
+        format!(r#""risk_score":{risk},"module":"clawdstrike","dataset":"clawdstrike.security","#),
+        format!(r#""created":"{time}","reason":"{reason}"}},"#),
+        format!(r#""rule":{{"name":"{kind}_{rule}","ruleset":"default"}},"#),
+        format!(r#""agent":{{"id":"coder-{agent:03}","name":"hushd","version":"0.1.{patch}","#),
+        format!(r#""type":"clawdstrike"}},"session":{{"id":"{session}"}},"#),
+        format!(r#""user":{{"id":"user-{user}@example.com"}},"related":{{"user":["user-{user}@example.com"],"#),
+        format!(r#""hosts":["build-{host:02}.internal.example.com"]}},"#),
+        format!(r#""organization":{{"id":"acme-{org}"}},"service":{{"environment":"production"}},"#),
+        format!(r#""host":{{"name":"build-{host:02}.internal.example.com","id":"{machine:032x}"}},"#),
+        format!(r#""file":{{"path":"{path}","extension":"rs","directory":"/srv/app"}},"#),
+        format!(r#""labels":{{"team":"security","region":"eu-west-{region}"}},"tags":["team:security"],"#),
+        format!(r#""trace":{{"id":"{trace:032x}"}},"span":{{"id":"{span:016x}"}},"#),
+        format!(r#""clawdstrike":{{"schema_version":"1.0.0","guard":"{kind}","allowed":{allowed},"#),
+        format!(r#""session_id":"{session}","environment":"production","#),
+        format!(r#""policy_hash":"{POLICY}","#),
+        format!(r#""metadata":{{"duration_us":{took},"bytes":{bytes},"request":"{request:016x}","#),
+        format!(r#""command_line":"cargo build --release --target-dir /tmp/{request:08x}"}}}}}}"#),
+    ]
+    .concat();
     Bulk { action, document }
 }
 
@@ -133,6 +105,8 @@ fn uuid(rng: &mut fastrand::Rng) -> String {
         bits >> 80
     )
 }
+
+const POLICY: &str = "0x486e2cc1fb5b3773411c82fb1d00b2081139d4ed6dfeb598793eb0d689d6258c";
 
 const EVENTS: [(&str, &str, &str); 5] = [
     ("policy_allow", r#""intrusion_detection""#, r#""allowed""#),

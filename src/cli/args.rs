@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Run(Run),
     /// Report every mistake of the configuration, with its place
     Check {
+        /// Ask every destination whether it would take events
+        #[arg(long)]
+        connect: bool,
         /// Add an exporter, as for `run`
         #[arg(long, value_name = "NAME[=URL]")]
         to: Vec<String>,

@@ -2,14 +2,14 @@
 
 use std::io::{self, Write as _};
 
-use shrike::config::{Flag, Host};
-use shrike::pipeline::Render;
+use shrike::config::{Config, Flag, Host};
+use shrike::pipeline::{self, Render};
 
 use super::args::Shared;
 use super::{Exit, Failure, configured, settings};
 
 /// Reads the configuration and says what it found.
-pub(crate) fn check(shared: &Shared, to: &[String]) -> Result<Exit, Failure> {
+pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Exit, Failure> {
     let config = settings::load(shared, to.iter().cloned().map(Flag::To).collect())?;
     let host = Host::look();
     for exporter in &config.exporters {
@@ -33,5 +33,38 @@ pub(crate) fn check(shared: &Shared, to: &[String]) -> Result<Exit, Failure> {
         print(format!("exporter {name}: disabled"))?;
     }
     print(format!("{}: no mistakes", config.origin))?;
+    if connects {
+        connect(&config, &host, &mut print)?;
+    }
     Ok(Exit::Done)
+}
+
+/// Asks every destination, and prints a line for each.
+fn connect(
+    config: &Config,
+    host: &Host,
+    print: &mut impl FnMut(String) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut failed = 0;
+    for exporter in &config.exporters {
+        let found = pipeline::connect(&config.exporter_spec(exporter, host));
+        let text = match found.map_err(configured)? {
+            None => "nothing to ask".to_owned(),
+            Some(found) if found.is_healthy => {
+                format!("takes events, answered in {} ms", found.latency.as_millis())
+            }
+            Some(found) => {
+                failed += 1;
+                format!("does not take events: {}", found.text)
+            }
+        };
+        print(format!("exporter {}: {text}", exporter.settings.name))?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::Usage(format!(
+            "{failed} of {} destinations would take no events; the lines above say why",
+            config.exporters.len()
+        ))),
+    }
 }

@@ -118,7 +118,8 @@ impl Running {
             }
             Err(problem) => {
                 self.has_failed.store(true, Ordering::Release);
-                error!(input = self.name, %problem, cause = ?std::error::Error::source(&problem), "input failed");
+                let cause = std::error::Error::source(&problem).map(ToString::to_string);
+                error!(input = self.name, %problem, cause, "input failed");
             }
         }
         self.has_ended.store(true, Ordering::Release);

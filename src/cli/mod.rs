@@ -34,7 +34,7 @@ pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let result = match &args.command {
         Command::Run(run) => run::run(&args.shared, run),
-        Command::Check { to } => check::check(&args.shared, to),
+        Command::Check { connect, to } => check::check(&args.shared, to, *connect),
         Command::Render { exporter, file, to } => {
             render::render(&args.shared, exporter, to, file.as_ref())
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Appended, CursorStatus, ExporterStatus, LastError, LogStatus, Serve, Status, Target,
+    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Serve, Status, Target,
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
@@ -152,6 +152,13 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         invalid: exporter.counts.invalid,
         retried: exporter.retried,
         requests: exporter.requests,
+        counts_lost: exporter.counts_lost,
+        health: exporter.health.as_ref().map(|health| Health {
+            healthy: health.is_healthy,
+            text: health.text.clone(),
+            latency_seconds: health.latency.as_secs_f64(),
+            seconds_ago: health.age.as_secs_f64(),
+        }),
         last_error: exporter
             .last_error
             .as_ref()

@@ -61,6 +61,10 @@ fn shown(status: &Status) -> String {
     text.push('\n');
     text.push_str(&exporters(&status.exporters));
     for exporter in &status.exporters {
+        if let Some(health) = exporter.health.as_ref().filter(|health| !health.healthy) {
+            let (ago, name) = (span(health.seconds_ago), &exporter.name);
+            text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
+        }
         if let Some(error) = &exporter.last_error {
             let ago = span(error.seconds_ago);
             text.push_str(&format!("{}: {ago} ago: {}\n", exporter.name, error.text));
@@ -70,13 +74,23 @@ fn shown(status: &Status) -> String {
 }
 
 fn exporters(exporters: &[ExporterStatus]) -> String {
-    let heads =
-        ["exporter", "state", "pending", "lag bytes", "lag", "delivered", "dead", "retried"];
+    let heads = [
+        "exporter",
+        "state",
+        "health",
+        "pending",
+        "lag bytes",
+        "lag",
+        "delivered",
+        "dead",
+        "retried",
+    ];
     let mut table = Table::new(&heads);
     for exporter in exporters {
         table.row([
             exporter.name.clone(),
             exporter.state.clone(),
+            health(exporter),
             exporter.pending.to_string(),
             exporter.lag_bytes.to_string(),
             span(exporter.lag_seconds),
@@ -86,6 +100,17 @@ fn exporters(exporters: &[ExporterStatus]) -> String {
         ]);
     }
     table.text()
+}
+
+/// Well or not, and how long the answer took.
+fn health(exporter: &ExporterStatus) -> String {
+    match &exporter.health {
+        None => "-".to_owned(),
+        Some(health) => {
+            let word = if health.healthy { "ok" } else { "bad" };
+            format!("{word} {}", span(health.latency_seconds))
+        }
+    }
 }
 
 /// Seconds in a unit that people read at a glance.

@@ -10,8 +10,8 @@ mod server;
 
 pub use client::Client;
 pub use protocol::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, InputStatus, LastError,
-    LogStatus, Rejected, Request, Status, Target, VERSION,
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, Health, InputStatus,
+    LastError, LogStatus, Rejected, Request, Status, Target, VERSION,
 };
 pub use server::{Serve, Server};
 

@@ -161,8 +161,27 @@ pub struct ExporterStatus {
     pub retried: u64,
     /// Requests that were sent.
     pub requests: u64,
+    /// Delivered events whose counts the destination did not take.
+    #[serde(default)]
+    pub counts_lost: u64,
+    /// How the destination said it is; none where nobody asked.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// What went wrong last.
     pub last_error: Option<LastError>,
+}
+
+/// How a destination said it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether it is well.
+    pub healthy: bool,
+    /// What is wrong, scrubbed; empty when it is well.
+    pub text: String,
+    /// How long it took to answer, in seconds.
+    pub latency_seconds: f64,
+    /// How long ago it was asked, in seconds.
+    pub seconds_ago: f64,
 }
 
 /// What went wrong last.

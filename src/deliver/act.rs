@@ -162,7 +162,8 @@ impl Sender {
                     }
                 }
             }
-            // Confirmations are switched off: the batches were accepted, and nothing more will come.
+            // Confirmations are switched off: the batches were accepted, and nothing more will
+            // come.
             Fate::Without(option) => {
                 outcomes.without.push(option);
                 for id in self.channels.lose(endpoint, group) {

@@ -100,8 +100,13 @@ impl Batch {
         allowance: &Arc<Allowance>,
     ) -> Self {
         let mut raw = buffers.take();
-        raw.extend_from_slice(packing.framing.head.as_bytes());
         let compressor = buffers.take_compressor(packing.encoding, packing.level);
+        if compressor.is_none() {
+            // Room for the largest body at once: growing would copy it again and again, and what
+            // is never written costs no memory.
+            raw.reserve_exact(packing.limits.body_bytes as usize);
+        }
+        raw.extend_from_slice(packing.framing.head.as_bytes());
         let out = compressor.as_ref().map(|_| buffers.take()).unwrap_or_default();
         Self {
             packing: Arc::clone(packing),

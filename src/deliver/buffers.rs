@@ -127,9 +127,9 @@ impl Drop for Lent {
 /// Buffers kept per worker: more than a worker's exporters have bodies in flight at once.
 const BODIES_MAX: usize = 16;
 
-/// Bytes kept per worker: a plain body of the largest vendor limit (5 MB) and several small ones;
-/// beyond it the allocator has them.
-const BODY_KEPT_MAX: usize = 8 << 20;
+/// Bytes kept per lane: as many as the bodies that it had in flight at once, within what the
+/// process-wide budget allows one of two lanes; beyond it the allocator has them.
+const BODY_KEPT_MAX: usize = 24 << 20;
 
 /// A longer item list is not kept; 32 bytes each.
 const ITEMS_KEPT_MAX: usize = 1 << 15;

@@ -32,21 +32,30 @@ mod verdict;
 mod watermark;
 
 pub use answer::{DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, quote, retry_after, scrub};
-pub use backoff::{Backoff};
+pub use backoff::Backoff;
 pub use batch::{Batch, Item, Packing, Part, Pushed, TURN_BYTES};
 pub use budget::{Allowance, Budget, Charge};
-pub use buffers::{Buffers};
+pub use buffers::Buffers;
 pub use call::{Binding, Channel, CompiledCall, Via, percent_encoded};
-pub use delivery::{AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents, judge_transport};
+pub use delivery::{
+    AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
+    judge_transport,
+};
 pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
-pub use lines::{Lines};
+pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
 pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
-pub use settings::{BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion};
+pub use settings::{
+    BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
+    RetrySettings, Settings, TlsSettings, TlsVersion,
+};
 pub use setup::{Prepared, Setup};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
-pub use vendor::{Auth, Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window, Wire};
+pub use vendor::{
+    Auth, Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order,
+    Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window, Wire,
+};
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
-pub use watermark::{Watermark};
+pub use watermark::Watermark;

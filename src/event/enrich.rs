@@ -94,8 +94,8 @@ impl Techniques {
         Self(rows.collect())
     }
 
-    /// Adds what the table knows of a guard, else of an event type. A value of the producer is never
-    /// overwritten, and a technique joins only the tactic that it belongs to.
+    /// Adds what the table knows of a guard, else of an event type. A value of the producer is
+    /// never overwritten, and a technique joins only the tactic that it belongs to.
     #[inline]
     pub(super) fn apply(
         &self,

@@ -8,8 +8,8 @@ pub(super) type Step<T = ()> = Result<T, Class>;
 
 /// A JSON text, and what was noticed in it.
 ///
-/// Reading takes a place and returns the next one: a place that lived in here would go through memory
-/// with each step, and the steps wait for each other.
+/// Reading takes a place and returns the next one: a place that lived in here would go through
+/// memory with each step, and the steps wait for each other.
 #[derive(Debug)]
 pub(super) struct Json<'s, 'a> {
     /// The text; it must be UTF-8.

@@ -150,8 +150,8 @@ impl Opening {
         arena.truncate(self.constants.bytes.len());
     }
 
-    /// Opens a record, repairing what can be repaired: places in `out` lie in `record`, or in `arena`,
-    /// which this opening must have begun.
+    /// Opens a record, repairing what can be repaired: places in `out` lie in `record`, or in
+    /// `arena`, which this opening must have begun.
     ///
     /// # Errors
     /// When the record is no event; `out` then holds nothing of use.

@@ -3,8 +3,8 @@
 use super::rewrite::{self, Remarks};
 use super::{Event, FieldId as F};
 
-/// The record with this event id; its own goes to `metadata.shrike.source.id` (`inputs.md`, section 8,
-/// `duplicate_id`).
+/// The record with this event id; its own goes to `metadata.shrike.source.id` (`inputs.md`, section
+/// 8, `duplicate_id`).
 ///
 /// The result is a mapped record: its `metadata.shrike` is ours. Members keep their order and their
 /// text.

@@ -58,8 +58,8 @@ pub fn entries(object: &[u8]) -> Vec<Entry<'_>> {
     entries
 }
 
-/// Where the JSON values of a text lie, which follow each other with nothing but blanks between them,
-/// and whether the text holds nothing else. It must be UTF-8.
+/// Where the JSON values of a text lie, which follow each other with nothing but blanks between
+/// them, and whether the text holds nothing else. It must be UTF-8.
 #[must_use]
 pub fn values(text: &[u8]) -> (Vec<Range<usize>>, bool) {
     let specials = Specials::new(text);
@@ -217,8 +217,8 @@ pub(super) struct Label {
 /// Configured labels, at most; a set of them is a mask.
 pub(super) const LABELS_MAX: usize = 64;
 
-/// Appends the labels, each value made a string, and the configured ones that the event does not have
-/// itself. It does not allocate: configured labels are merged into each event that has some.
+/// Appends the labels, each value made a string, and the configured ones that the event does not
+/// have itself. It does not allocate: configured labels are merged into each event that has some.
 pub(super) fn labels(value: &[u8], configured: &[Label], out: &mut Vec<u8>) {
     let mut n = 0;
     let mut seen = 0_u64;
@@ -273,8 +273,8 @@ fn mapped_flags(shrike: &[u8]) -> Classes {
     flags
 }
 
-/// Appends the object `metadata.shrike`, nothing at all when it would be empty; returns all flags, also
-/// those that intake wrote.
+/// Appends the object `metadata.shrike`, nothing at all when it would be empty; returns all flags,
+/// also those that intake wrote.
 pub(super) fn shrike(remarks: &Remarks<'_>, out: &mut Vec<u8>) -> Classes {
     let start = out.len();
     let mapped = remarks.mapped.map(entries).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Finds the bytes of a JSON text that end or interrupt its strings, many at a time.
 //!
-//! The SSE2 instructions are part of every x86-64 processor, so nothing is detected at run time, and a
-//! vector is loaded from two integers, which the compiler turns into one load: no pointers.
+//! The SSE2 instructions are part of every x86-64 processor, so nothing is detected at run time,
+//! and a vector is loaded from two integers, which the compiler turns into one load: no pointers.
 //! `docs/decisions/parsing.md` has the figures, also of AVX2, which was not worth its cost.
 
 /// Where the special bytes of a text lie: quotes, backslashes and control characters, which cannot

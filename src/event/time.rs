@@ -28,8 +28,9 @@ pub(super) enum Form {
 
 /// Reads a timestamp; `None` when it is not a time.
 ///
-/// RFC 3339, section 5.6, and what producers write beside it: a blank for the `T`, an offset without
-/// its colon, no zone. A leap second is the first instant of the next minute, as in POSIX time.
+/// RFC 3339, section 5.6, and what producers write beside it: a blank for the `T`, an offset
+/// without its colon, no zone. A leap second is the first instant of the next minute, as in POSIX
+/// time.
 pub(super) fn parse(text: &[u8]) -> Option<Stamp> {
     let head: &[u8; 19] = text.first_chunk()?;
     let digits = |i: usize| {

@@ -1,8 +1,9 @@
 //! One pass over a record: checks the JSON, finds the canonical fields.
 //!
-//! Producers write the canonical order without blanks, so each object is read as if its members came
-//! in that order: a comparison with the next key at a known place, which the processor predicts. What
-//! remains (other orders, unknown members, keys with escapes) goes through a general loop.
+//! Producers write the canonical order without blanks, so each object is read as if its members
+//! came in that order: a comparison with the next key at a known place, which the processor
+//! predicts. What remains (other orders, unknown members, keys with escapes) goes through a general
+//! loop.
 
 use super::home::{Group, Member, is_same_key, lookup};
 use super::json::{After, Json, Keys, Step};

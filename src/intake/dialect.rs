@@ -12,8 +12,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// The keys at the top that a record of this dialect has, and what they hold.
     pub keys: &'static [(&'static str, Kind)],
-    /// Writes the events of a record: canonical JSON with `metadata.shrike` as the last member of the
-    /// metadata. It fails with the class of the refusal.
+    /// Writes the events of a record: canonical JSON with `metadata.shrike` as the last member of
+    /// the metadata. It fails with the class of the refusal.
     pub map: fn(&Source<'_>, &mut Mapped) -> Result<(), Class>,
 }
 

@@ -13,8 +13,8 @@ use crate::log::{AppendError, Appender, LogError};
 
 /// Checks the lines of sources and appends what they hold.
 ///
-/// After an error of the log the door must not be used again: it remembers events as seen which were
-/// not appended.
+/// After an error of the log the door must not be used again: it remembers events as seen which
+/// were not appended.
 #[derive(Debug)]
 pub struct Door {
     checker: Checker,

@@ -2,7 +2,8 @@
 //!
 //! In memory it is a table of atomics that the writer fills before it publishes; on disk it is a
 //! small file beside the segment, rebuilt from the records when it is missing or damaged. It
-//! answers counts and times without reading records, and says how many events a damaged stripe held.
+//! answers counts and times without reading records, and says how many events a damaged stripe
+//! held.
 
 use std::io;
 use std::os::unix::fs::FileExt;

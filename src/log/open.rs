@@ -1,9 +1,9 @@
 //! Opening a log: after an orderly end, a crash of the process, or a power loss.
 //!
 //! Within one running of the kernel everything that was shown to readers is still there, so the log
-//! goes on where it stopped. After a power loss only `durable` is promised: what was shown beyond it
-//! may be gone, and its offsets must never be used again, so the log goes on in a new segment above
-//! everything that was reserved.
+//! goes on where it stopped. After a power loss only `durable` is promised: what was shown beyond
+//! it may be gone, and its offsets must never be used again, so the log goes on in a new segment
+//! above everything that was reserved.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};

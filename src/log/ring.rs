@@ -254,3 +254,66 @@ const POLLIN: u32 = libc::POLLIN as u32;
 const WRITE: u64 = 1;
 const SYNC: u64 = 2;
 const WAKE: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::path::Path;
+
+    use super::*;
+
+    fn ring() -> Ring {
+        Ring::probe(&Wake::polled().expect("an eventfd")).expect("the tests' kernel has io_uring")
+    }
+
+    fn log_file(file: File) -> Arc<LogFile> {
+        Arc::new(LogFile { file, path: Path::new("test").to_path_buf() })
+    }
+
+    fn wait_synced(ring: &mut Ring) -> io::Result<()> {
+        loop {
+            if let Some(synced) = ring.poll() {
+                return synced;
+            }
+            ring.park(None);
+        }
+    }
+
+    #[test]
+    fn a_write_and_its_sync_go_in_one_call() {
+        let made = tempfile::tempfile().expect("a file");
+        let file = log_file(made.try_clone().expect("a descriptor"));
+        let mut ring = ring();
+        ring.write(&file, 3, b"hello", &[Arc::clone(&file)]).expect("written");
+        wait_synced(&mut ring).expect("synced");
+        ring.write(&file, 8, b", log", &[]).expect("written");
+        assert!(ring.poll().is_none(), "no sync was asked for");
+        ring.sync(vec![Arc::clone(&file), Arc::clone(&file)]).expect("asked");
+        wait_synced(&mut ring).expect("both synced");
+        let mut found = [0; 13];
+        std::os::unix::fs::FileExt::read_exact_at(&made, &mut found, 0).expect("readable");
+        assert_eq!(&found, b"\0\0\0hello, log");
+    }
+
+    #[test]
+    fn a_failed_write_cancels_its_sync_and_leaves_the_ring_usable() {
+        let good = log_file(tempfile::tempfile().expect("a file"));
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let full = log_file(full);
+        let mut ring = ring();
+        let refused = ring.write(&full, 0, b"x", &[Arc::clone(&good)]).expect_err("full");
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(ring.poll().is_none(), "the cancelled sync is forgotten");
+        ring.write(&good, 0, b"x", &[Arc::clone(&good)]).expect("written");
+        wait_synced(&mut ring).expect("synced");
+        assert!(!ring.is_broken());
+    }
+
+    #[test]
+    fn a_failed_sync_is_told() {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let mut ring = ring();
+        ring.sync(vec![log_file(full)]).expect("asked");
+        wait_synced(&mut ring).expect_err("a device cannot be synced");
+    }
+}

@@ -145,11 +145,13 @@ struct Slot {
 }
 
 impl Slot {
-    const FREE: Self = Self {
-        base: AtomicUsize::new(0),
-        len: AtomicUsize::new(0),
-        damage: AtomicPtr::new(std::ptr::null_mut()),
-    };
+    const fn free() -> Self {
+        Self {
+            base: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            damage: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
 
     /// Whether the address lies in it.
     fn contains(&self, address: usize) -> bool {
@@ -172,7 +174,7 @@ const CLAIMED: usize = 1;
 /// Pages asked of `mincore` at a time: one block of 256 KiB.
 const RESIDENT_PAGES: usize = 64;
 
-static SLOTS: [Slot; SLOTS_MAX] = [Slot::FREE; SLOTS_MAX];
+static SLOTS: [Slot; SLOTS_MAX] = [const { Slot::free() }; SLOTS_MAX];
 
 static INSTALLED: Once = Once::new();
 

@@ -269,7 +269,7 @@ impl Writer {
         let (at, entry) = index::entry(segment.base, segment.stripe_index(start), stripe);
         if let Err(error) = self.io.write(&self.current.index, at, &entry) {
             let path = self.current.index.path.display();
-            tracing::warn!(%path, %error, "cannot write the index; it is rebuilt at the next start");
+            tracing::warn!(%path, %error, "index not written; rebuilt at the next start");
         }
     }
 
@@ -467,9 +467,9 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 
 /// The pause in which a group forms is 0.2 ms; the usual slack of 0.05 ms would blur it.
 fn set_timer_slack() {
-    let slack = NonZeroU64::new(TIMER_SLACK_NS);
+    let wanted = NonZeroU64::new(TIMER_SLACK_NS);
     // Refused in some sandboxes; groups then form a little slower.
-    let _refused = rustix::thread::set_current_timer_slack(slack);
+    let _refused = rustix::thread::set_current_timer_slack(wanted);
 }
 
 /// How long a group forms when the one before was written just now. At 20,000 single appends/s

@@ -107,7 +107,8 @@ impl Board {
 
     /// Takes every stripe below `floor` that nobody reads, and says which pieces were taken.
     ///
-    /// Retention calls it for an exporter that lags too far; the caller counts the pieces as skipped.
+    /// Retention calls it for an exporter that lags too far; the caller counts the pieces as
+    /// skipped.
     pub fn skip(&self, floor: Offset) -> Vec<(Offset, Offset)> {
         let mut taken = Vec::new();
         let floor_stripe = floor.bytes() / self.stripe_bytes;

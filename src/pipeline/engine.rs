@@ -375,7 +375,8 @@ fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
     }
 }
 
-fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
+/// The endpoints of an exporter; none for destinations without a network.
+pub(super) fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
     (spec.settings.vendor.endpoints)(&spec.settings.options).map_err(|problem| {
         EngineError::Exporter { name: spec.settings.name.clone(), problem: problem.to_string() }
     })
@@ -396,13 +397,24 @@ fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
     if settings.vendor.wire == Wire::Lines {
         return Ok(vec![Way::Lines; lanes]);
     }
-    let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
-    let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
-    let destination = Arc::new(destination.map_err(refuse)?);
-    let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
+    let (destination, cookies) = destination(spec)?;
     let share = (connections / lanes).max(1);
     let limits = TransportLimits { cookies, ..TransportLimits::new(share) };
     Ok(vec![Way::Http(destination, limits); lanes])
+}
+
+/// A way for questions that have nothing to do with events.
+pub(super) fn way_beside(spec: &ExporterSpec) -> Result<Way, EngineError> {
+    let (destination, cookies) = destination(spec)?;
+    Ok(Way::Http(destination, TransportLimits { cookies, ..TransportLimits::new(1) }))
+}
+
+fn destination(spec: &ExporterSpec) -> Result<(Arc<Destination>, Cookies), EngineError> {
+    let settings = &spec.settings;
+    let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
+    let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
+    let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
+    Ok((Arc::new(destination.map_err(refuse)?), cookies))
 }
 
 /// Requests in flight per worker, unless configured: one on its way, one being answered.

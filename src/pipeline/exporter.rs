@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::board::Board;
 use super::dead_letters::DeadLetters;
+use super::health;
+use super::meter::Ledger;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
@@ -72,6 +74,12 @@ pub(crate) struct Exporter {
     pub(crate) stop: Stop,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
+    /// Counts that are sent beside the events, where the vendor takes some.
+    pub(crate) ledger: Option<Ledger>,
+    /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
+    pub(crate) aside: Notify,
+    /// How the destination said it is.
+    pub(crate) health: health::Found,
     is_prepared: AtomicBool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
@@ -128,6 +136,12 @@ pub struct ExporterCounters {
     pub resent: Counter,
     /// Failed requests that counted as no attempt.
     pub outages: Counter,
+    /// Requests that carried counts and were taken.
+    pub counts_sent: Counter,
+    /// Delivered events whose counts were not taken.
+    pub counts_lost: Counter,
+    /// Delivered or pending events whose guard was one too many for the counts.
+    pub guards_other: Counter,
 }
 
 impl Exporter {
@@ -154,7 +168,6 @@ impl Exporter {
         let native = Plan::compile(&[spec.native], &spec.overrides)
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
-            derived,
             native,
             dead_letters,
             filter: spec.filter,
@@ -167,10 +180,14 @@ impl Exporter {
             lanes: (0..lanes).map(|_| LaneState::default()).collect(),
             stop: Stop::default(),
             floor: AtomicU64::new(0),
+            ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
+            aside: Notify::new(),
+            health: health::Found::default(),
             is_prepared: AtomicBool::new(false),
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
             resumed: checkpoint,
+            derived,
             settings: spec.settings,
         })
     }
@@ -261,14 +278,26 @@ impl Exporter {
         self.wake_all();
     }
 
-    /// Whether every lane has ended.
+    /// Whether every lane has ended, and what runs beside them.
     pub(crate) fn has_ended(&self) -> bool {
+        self.lanes_have_ended() && self.ledger.as_ref().is_none_or(Ledger::has_ended)
+    }
+
+    /// Notes that a lane has ended.
+    pub(crate) fn end(&self, lane: usize) {
+        self.lanes[lane].has_ended.store(true, Ordering::Release);
+        self.aside.notify_one();
+    }
+
+    /// Whether every lane has ended.
+    pub(crate) fn lanes_have_ended(&self) -> bool {
         self.lanes.iter().all(|lane| lane.has_ended.load(Ordering::Acquire))
     }
 
     /// Wakes every lane.
     pub(crate) fn wake_all(&self) {
         self.wakes.iter().for_each(Notify::notify_one);
+        self.aside.notify_one();
     }
 
     /// Wakes the lanes whose bits are set.
@@ -332,12 +361,7 @@ impl Exporter {
 
     /// Bytes for jitter and channels, different for each lane and each run.
     pub(crate) fn seed(&self, lane: usize) -> [u8; 16] {
-        let random = RandomState::new();
-        let half = |salt: u8| random.hash_one((self.name(), lane, salt)).to_le_bytes();
-        let mut seed = [0; 16];
-        seed[..8].copy_from_slice(&half(0));
-        seed[8..].copy_from_slice(&half(1));
-        seed
+        seed(self.name(), lane)
     }
 
     /// Adds up what the deciding half counted.
@@ -447,6 +471,16 @@ impl Route {
             Some(Level::Resend) => self.marked.as_ref().unwrap_or(&self.usual),
         }
     }
+}
+
+/// Bytes for jitter and channels, different each time.
+pub(super) fn seed(name: &str, lane: usize) -> [u8; 16] {
+    let random = RandomState::new();
+    let half = |salt: u8| random.hash_one((name, lane, salt)).to_le_bytes();
+    let mut seed = [0; 16];
+    seed[..8].copy_from_slice(&half(0));
+    seed[8..].copy_from_slice(&half(1));
+    seed
 }
 
 fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {

@@ -16,7 +16,9 @@ use tokio::time::sleep_until;
 use super::block::Block;
 use super::board::Claim;
 use super::exporter::Exporter;
-use super::network::Network;
+use super::health;
+use super::meter::Noted;
+use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
@@ -41,6 +43,10 @@ pub(crate) struct Lane {
     calls: Calls,
     network: Rc<Network>,
     tasks: JoinSet<Ended>,
+    /// Under which key each event in a batch counts, where the vendor takes counts.
+    noted: Option<Noted>,
+    /// What runs beside the events as long as the lane does.
+    beside: JoinSet<()>,
     /// Whether cold bytes are being fetched; nothing is read meanwhile.
     warming: bool,
     /// Since when nothing can be sent although something was read.
@@ -73,13 +79,12 @@ enum Turn {
 }
 
 impl Lane {
-    pub(crate) fn new(
-        exporter: Arc<Exporter>,
-        number: usize,
-        network: Network,
-        bench: Rc<Bench>,
-    ) -> Self {
+    pub(crate) fn new(exporter: Arc<Exporter>, number: usize, way: &Way, bench: Rc<Bench>) -> Self {
         let sender = exporter.sender(number);
+        let mut beside = JoinSet::new();
+        if number == 0 {
+            beside.spawn_local(health::watch(Arc::clone(&exporter), way.beside().open()));
+        }
         Self {
             calls: Calls::new(&exporter, number),
             open: exporter.routes.iter().map(|_| None).collect(),
@@ -89,8 +94,10 @@ impl Lane {
             reading: None,
             again: VecDeque::new(),
             settled: Vec::new(),
-            network: Rc::new(network),
+            network: Rc::new(way.open()),
             tasks: JoinSet::new(),
+            noted: exporter.ledger.as_ref().map(|_| Noted::default()),
+            beside,
             warming: false,
             stuck_since: None,
             exporter,
@@ -130,7 +137,8 @@ impl Lane {
         }
         self.exporter.board.leave(self.number);
         self.publish();
-        self.exporter.lanes[self.number].has_ended.store(true, Ordering::Release);
+        self.beside.abort_all();
+        self.exporter.end(self.number);
     }
 
     /// Tells the exporter what this lane holds.

@@ -33,6 +33,17 @@ impl Way {
             Self::Lines => Network::Lines(Lines),
         }
     }
+
+    /// The same way with one connection of its own, for what must not keep batches waiting.
+    pub(crate) fn beside(&self) -> Self {
+        match self {
+            Self::Http(destination, limits) => {
+                let limits = TransportLimits { connections: 1, ..*limits };
+                Self::Http(Arc::clone(destination), limits)
+            }
+            Self::Lines => Self::Lines,
+        }
+    }
 }
 
 impl Transport for Network {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::exporter::Exporter;
+use super::health::HealthStatus;
 use crate::event::{Counts, Offset, Span};
 use crate::log::Reader;
 
@@ -69,6 +70,10 @@ pub struct ExporterStatus {
     pub duplicates: u64,
     /// Events that were rendered again since no acknowledgement came.
     pub resent: u64,
+    /// Delivered events whose counts the destination did not take.
+    pub counts_lost: u64,
+    /// How the destination said it is; none before it was asked, or where there is nothing to ask.
+    pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
     pub last_error: Option<(Duration, String)>,
 }
@@ -107,6 +112,8 @@ impl ExporterStatus {
             ambiguous: counters.ambiguous.load(),
             duplicates: counters.duplicates.load(),
             resent: counters.resent.load(),
+            counts_lost: counters.counts_lost.load(),
+            health: exporter.health.load(now),
             last_error,
         }
     }

@@ -15,6 +15,7 @@ use tracing::warn;
 use super::block::{BlockCounters, Blocks};
 use super::exporter::Exporter;
 use super::lane::Lane;
+use super::meter;
 use super::network::Way;
 use super::tide::Tide;
 use super::{EngineError, Shared};
@@ -103,7 +104,10 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
         let mut lanes = JoinSet::new();
         while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
-            let lane = Lane::new(exporter, number, way.open(), Rc::clone(&bench));
+            if number == 0 {
+                lanes.spawn_local(meter::run(Arc::clone(&exporter), way.beside().open()));
+            }
+            let lane = Lane::new(exporter, number, &way, Rc::clone(&bench));
             lanes.spawn_local(lane.run());
             // What has ended is only counted; a lane that panicked has said so.
             while lanes.try_join_next().is_some() {}

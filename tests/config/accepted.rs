@@ -7,7 +7,7 @@ use shrike::config::{Config, Exporter, Flag, Flags, Input, LogLevel, Text};
 use shrike::deliver::{Encoding, From, OnLag, OptionValue, Proxy, TlsVersion};
 use shrike::event::{FieldId, Severity};
 use shrike::log::IoChoice;
-use shrike::transform::Format;
+use shrike::transform::{Condition, Format};
 use shrike::vendors;
 
 use crate::world::{Fixed, load, load_with, refusal};
@@ -154,9 +154,13 @@ fn names_choose_the_type() {
 
 #[test]
 fn routes_carry_their_condition_and_what_they_override() {
-    let it = tower("routing: [{condition: 'severity == \"high\"', index: alerts}, {condition: x}]");
+    let it = tower(
+        "routing: [{condition: 'severity == \"high\"', index: alerts}, \
+         {condition: allowed == true}]",
+    );
     assert_eq!(it.routes.len(), 2);
-    assert_eq!(it.routes[0].condition, "severity == \"high\"");
+    let expected = Condition::compile("severity == \"high\"").expect("a condition");
+    assert_eq!(format!("{:?}", it.routes[0].condition), format!("{expected:?}"));
     assert_eq!(it.routes[0].options, [("index.name", OptionValue::Text("alerts".to_owned()))]);
     assert!(it.routes[1].options.is_empty());
 }

@@ -113,8 +113,8 @@ impl Place {
     pub(crate) fn events_in_log(&self) -> u64 {
         let stat = self.ran(&["log", "stat", "--json"]);
         let text = String::from_utf8_lossy(&stat.stdout);
-        let stat: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error}: {text}{stat:?}"));
+        let stat: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{stat:?}"));
         stat["events"].as_u64().expect("a count of events")
     }
 

@@ -379,7 +379,7 @@ fn write(into: &Path, from: &Path, path: &Path, bytes: &[u8]) {
     // Holes instead of zeros: an image is made thousands of times.
     file.set_len(bytes.len() as u64).expect("its length");
     for (index, chunk) in bytes.chunks(SECTOR_BYTES as usize).enumerate() {
-        if chunk.iter().any(|&byte| byte != 0) {
+        if chunk != &[0; SECTOR_BYTES as usize][..chunk.len()] {
             file.write_all_at(chunk, index as u64 * SECTOR_BYTES).expect("its bytes");
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum Manner {
     Refuse(char),
     /// 401 to everything.
     Lock,
+    /// Takes everything, and says that shards are missing.
+    Red,
 }
 
 /// A running destination; it stops accepting when dropped.
@@ -133,9 +135,11 @@ impl Drop for Destination {
 fn serve(state: &State, stream: TcpStream) {
     let Ok(mut answers) = stream.try_clone() else { return };
     let mut requests = BufReader::new(stream);
-    while let Some((target, body)) = request(&mut requests) {
+    while let Some(Request { target, body, .. }) = request(&mut requests) {
         let manner = *state.manner.lock().expect("no test panics while it holds it");
         let (status, answer) = match manner {
+            Manner::Red if target.contains("_cluster/health") => (200, json!({"status": "red"})),
+            Manner::Lock if target == "/_cluster/health" => (403, json!({"error": "not you"})),
             _ if !target.contains("_bulk") => (200, json!({"status": "green"})),
             Manner::Hang => loop {
                 thread::park();
@@ -146,15 +150,10 @@ fn serve(state: &State, stream: TcpStream) {
             }
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
-            Manner::Accept => (200, bulk(state, &body, None)),
+            Manner::Accept | Manner::Red => (200, bulk(state, &body, None)),
             Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),
         };
-        let answer = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            answer.len()
-        );
-        if answers.write_all((head + &answer).as_bytes()).is_err() {
+        if self::answer(&mut answers, status, &answer).is_err() {
             return;
         }
     }
@@ -193,12 +192,20 @@ fn bulk(state: &State, body: &[u8], refused: Option<char>) -> Value {
     json!({"took": 1, "errors": has_errors, "items": items})
 }
 
-/// Reads one request: its target and body.
-fn request(requests: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+/// One request.
+pub(crate) struct Request {
+    pub(crate) target: String,
+    /// `content-encoding`, where there is one.
+    pub(crate) encoding: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Reads one request.
+pub(crate) fn request(requests: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     requests.read_line(&mut line).ok()?;
     let target = line.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
+    let (mut length, mut encoding) = (0, None);
     loop {
         line.clear();
         requests.read_line(&mut line).ok()?;
@@ -209,10 +216,23 @@ fn request(requests: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
         if let Some(value) = header.strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        if let Some(value) = header.strip_prefix("content-encoding:") {
+            encoding = Some(value.trim().to_owned());
+        }
     }
     let mut body = vec![0; length];
     requests.read_exact(&mut body).ok()?;
-    Some((target, body))
+    Some(Request { target, encoding, body })
+}
+
+/// Answers a request.
+pub(crate) fn answer(stream: &mut TcpStream, status: u16, body: &Value) -> std::io::Result<()> {
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes())
 }
 
 /// How long connections of a dead process may take to be seen as closed.

@@ -1,6 +1,7 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
 mod destination;
+mod meter;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -154,6 +155,27 @@ fn a_rewind_begins_a_new_pass_and_leaves_others_alone() {
     assert_eq!(exporter(&status, "right").pass, 0);
 }
 
+#[test]
+fn a_red_cluster_is_shown_and_holds_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (red, shy) = (Destination::start(Manner::Red), Destination::start(Manner::Lock));
+    let often = "\n    health_interval_ms: 20";
+    let config = config(dir.path(), &[("red", &red, often), ("shy", &shy, often)]);
+    let log = filled(&config, 0..500, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let health = |name: &str| exporter(&engine.status(), name).health.clone();
+    let is_red =
+        || health("red").is_some_and(|health| !health.is_healthy && health.text.contains("red"));
+    assert!(wait_for(Duration::from_secs(20), is_red), "{:?}", health("red"));
+    // Without the privilege to see the cluster's health, the root answers.
+    let is_well = |name: &str| health(name).is_some_and(|health| health.is_healthy);
+    assert!(wait_for(Duration::from_secs(20), || is_well("shy")), "{:?}", health("shy"));
+    assert!(wait_for(Duration::from_secs(20), || red.accepted().len() == 500));
+    red.turn(Manner::Accept);
+    assert!(wait_for(Duration::from_secs(20), || is_well("red")), "{:?}", health("red"));
+    drop(engine.end());
+}
+
 /// Keys that make failures visible at once.
 const QUICK: &str = "
     retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
@@ -169,7 +191,8 @@ fn config(dir: &Path, exporters: &[(&str, &Destination, &str)]) -> Config {
     );
     for (name, destination, keys) in exporters {
         text += &format!(
-            "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    \
+            "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    \
+             auth: {{type: none}}\n    \
              init: {{enabled: false}}\n    from: earliest\n    compression: none{keys}\n",
             destination.address
         );

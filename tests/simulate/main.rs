@@ -75,4 +75,4 @@ fn every_mutation_is_noticed() {
 }
 
 /// Schedules of an ordinary test run.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 300;

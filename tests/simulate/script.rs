@@ -127,8 +127,8 @@ impl Script {
             batch_events: rng.u32(1..24),
             batch_bytes: rng.u32(300..20_000),
             budget: if rng.u8(..4) == 0 { 128 << 10 } else { 1 << 20 },
-            document_bytes: if rng.u8(..8) == 0 { 8_000 } else { 60 },
-            body_bytes_max: 40_000,
+            document_bytes: 60,
+            body_bytes_max: 4_000,
             latency: rng.u64(MS..80 * MS),
             ack_delay: rng.u64(10 * MS..5 * S),
             arrival_gap: rng.u64(1..40 * MS),
@@ -140,15 +140,26 @@ impl Script {
             poison: BTreeMap::new(),
             healed: 0,
         };
+        if rng.u8(..10) == 0 {
+            (script.document_bytes, script.body_bytes_max) = (8_000, 40_000);
+        }
         script.batch_bytes = script.batch_bytes.max(3 * script.document_bytes as u32);
         script.trouble(rng);
         script
     }
 
-    /// Whether only outages and throttling trouble the destination.
-    pub(crate) fn is_outage_only(&self) -> bool {
-        let is_outage = |phase: &Phase| !matches!(phase.fault, Fault::Flaky(..));
-        self.poison.is_empty() && self.phases.iter().all(is_outage)
+    /// Bytes of a document that nobody takes, however it is rendered.
+    pub(crate) fn huge_bytes(&self) -> u64 {
+        self.body_bytes_max as u64 * 5
+    }
+
+    /// Whether an innocent event may look guilty: beside one that breaks the destination, or where
+    /// requests fail at random.
+    pub(crate) fn may_confuse(&self) -> bool {
+        let is_flaky =
+            |phase: &Phase| matches!(phase.fault, Fault::Flaky(_, how) if how != How::TurnedAway);
+        let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_));
+        self.poison.values().any(breaks) || self.phases.iter().any(is_flaky)
     }
 
     /// Whether nothing ever happens that may leave two copies with the destination.

@@ -1,5 +1,8 @@
 //! An exporter in virtual time: a log, lanes, a destination, and an auditor who trusts nobody.
 
+mod audit;
+mod lane;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::Write;
@@ -7,12 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shrike::deliver::{
-    AckId, AckSettings, Action, Allowance, Batch, BatchId, BreakerSettings, Budget, Buffers, Fate,
-    Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Part, Prefix, Pushed,
-    RateSettings, Reason, Resend, Reshape, RetrySettings, Sender, SenderSettings, TransportError,
-    Verdict, Watermark,
+    AckId, AckSettings, Allowance, Batch, BatchId, BreakerSettings, Budget, Buffers, Fate, Framing,
+    Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix, RateSettings, Resend,
+    RetrySettings, Sender, SenderSettings, TransportError, Verdict, Watermark,
 };
-use shrike::event::{Checkpoint, Counts, Offset, Settle, Settled, Severity, Span};
+use shrike::event::{Checkpoint, Offset, Settle, Settled, Severity, Span};
 
 use crate::destination::{Destination, TIMEOUT};
 use crate::script::{MS, Poison, S, Script};
@@ -138,6 +140,10 @@ pub(crate) struct World<'a> {
     stored: Vec<bool>,
     // The auditor.
     places: Vec<Place>,
+    /// Events that are not unread.
+    taken: u32,
+    dying: u32,
+    done: u32,
     tally: Tally,
 }
 
@@ -200,7 +206,10 @@ impl<'a> World<'a> {
         };
         let packing = Packing {
             framing: &FRAMING,
-            limits: Limits { body_bytes: limits.body_bytes.max(HUGE as u32 * 2), ..limits },
+            limits: Limits {
+                body_bytes: limits.body_bytes.max(script.huge_bytes() as u32 * 2),
+                ..limits
+            },
             encoding: script.encoding,
             level: 1,
             flush_on: Some(Severity::Critical),
@@ -219,6 +228,9 @@ impl<'a> World<'a> {
             saved: Checkpoint::default(),
             stored: vec![false; script.events as usize],
             places: vec![Place::Unread; script.events as usize],
+            taken: 0,
+            dying: 0,
+            done: 0,
             tally: Tally::default(),
             queue: BinaryHeap::new(),
             arrived: 0,
@@ -384,324 +396,6 @@ impl<'a> World<'a> {
         self.act(lane)
     }
 
-    /// What a lane of the pipeline does whenever it runs.
-    fn run_lane(&mut self, lane: usize) -> Result<(), String> {
-        for n in 0..1000 {
-            self.fill(lane)?;
-            let now = self.instant();
-            let action = self.lanes[lane].sender.poll(now, &mut self.outcomes);
-            let had_outcomes = !self.outcomes.is_empty();
-            if n > 990 {
-                println!("{action:?} {:?}", self.outcomes);
-            }
-            self.act(lane)?;
-            match action {
-                Action::Send { id, endpoint, group, .. } => self.send(lane, id, endpoint, group)?,
-                Action::PollAcks { endpoint, group, ids } => {
-                    let end = self.destination.poll(endpoint, group, &ids, self.now);
-                    let to = (endpoint, group);
-                    self.at(end.after, Event::Polled { lane, to, ids, result: end.result });
-                }
-                Action::Probe { endpoint } => {
-                    let end = self.destination.probe(endpoint, self.now);
-                    self.at(end.after, Event::Probed { lane, endpoint, result: end.result });
-                }
-                Action::Wait(_) | Action::Idle if had_outcomes => {}
-                Action::Wait(at) => {
-                    let at = u64::try_from(at.duration_since(self.base).as_nanos());
-                    let at = at.expect("within a schedule");
-                    if at <= self.now {
-                        return Err("a lane waits for the past".into());
-                    }
-                    self.wake(lane, at);
-                    return Ok(());
-                }
-                Action::Idle => return Ok(()),
-            }
-        }
-        Err("a lane never comes to rest".into())
-    }
-
-    fn send(
-        &mut self,
-        lane: usize,
-        id: BatchId,
-        endpoint: usize,
-        group: u32,
-    ) -> Result<(), String> {
-        let batch = self.lanes[lane].sender.batch(id).ok_or("it sends a batch it has not")?;
-        let body = batch.body().ok_or("it sends a batch without a body")?;
-        let encoding = batch.encoding();
-        let items: Vec<Span> = batch.items().iter().map(|item| item.span).collect();
-        let end = self.destination.send(endpoint, group, &body, encoding, self.now);
-        self.at(end.after, Event::Sent { lane, id, result: end.result });
-        if self.mutation == Some(Mutation::SettleEarly) {
-            for span in items {
-                let event = self.event(span);
-                if self.places[event as usize] == Place::Lane {
-                    self.settle(&[self.one(event, Settle::Delivered)])?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the log into open batches, and closes what is to be closed.
-    fn fill(&mut self, lane: usize) -> Result<(), String> {
-        loop {
-            let now = self.now;
-            let at = self.instant();
-            let Lane { sender, open, .. } = &mut self.lanes[lane];
-            if let Some(ripe) = open
-                .iter()
-                .position(|(_, _, since)| sender.is_hungry(at) && now >= since + self.script.linger)
-            {
-                let (_, mut batch, _) = open.remove(ripe);
-                batch.close();
-                sender.enqueue(batch);
-                continue;
-            }
-            if let Some(first) = open.iter().map(|(_, _, since)| since + self.script.linger).min()
-                && first > now
-            {
-                self.wake(lane, first);
-            }
-            let Some(event) = self.next_event(lane)? else { return Ok(()) };
-            if !self.push(lane, event) {
-                self.lanes[lane].claimed.push_front(event);
-                return Ok(());
-            }
-        }
-    }
-
-    /// The lane's next event: one it claimed, else it claims some more from the log.
-    fn next_event(&mut self, lane: usize) -> Result<Option<u32>, String> {
-        if let Some(event) = self.lanes[lane].claimed.pop_front() {
-            return Ok(Some(event));
-        }
-        let upto = self.cursor + self.rng.u32(1..16);
-        while self.cursor < self.arrived
-            && (self.cursor < upto || self.lanes[lane].claimed.is_empty())
-        {
-            let event = self.cursor;
-            self.cursor += 1;
-            let start = Offset::new(self.start_of(event));
-            if self.watermark.next_unsettled(start) > start {
-                if !matches!(self.places[event as usize], Place::Settled(_)) {
-                    return Err(format!("unsettled event {event} is skipped on resuming"));
-                }
-                continue;
-            }
-            self.places[event as usize] = Place::Lane;
-            if event % 7 == 3 && !self.script.poison.contains_key(&event) {
-                self.settle(&[self.one(event, Settle::Filtered)])?;
-                continue;
-            }
-            self.lanes[lane].claimed.push_back(event);
-        }
-        Ok(self.lanes[lane].claimed.pop_front())
-    }
-
-    /// Pushes an event into the lane's open batch of its route; false when there is no room now.
-    fn push(&mut self, lane: usize, event: u32) -> bool {
-        let route = event % self.script.routes;
-        let span = self.span(event);
-        let Lane { sender, open, .. } = &mut self.lanes[lane];
-        for _ in 0..2 {
-            let found = open.iter_mut().position(|(of, _, _)| *of == route);
-            let at = match found {
-                Some(at) => at,
-                None if !sender.room() => return false,
-                None => {
-                    let batch = Batch::new(&self.packing, route, &self.buffers, &self.allowance);
-                    open.push((route, batch, self.now));
-                    open.len() - 1
-                }
-            };
-            let batch = &mut open[at].1;
-            let pad = padding(self.script, event, None);
-            let pushed = batch.push(span, u64::from(event), Severity::Info, |part, out| {
-                assert_eq!(part, Part::Document);
-                document(event, pad, out);
-            });
-            match pushed {
-                Pushed::Fits => {
-                    batch.turn(512);
-                    return true;
-                }
-                Pushed::Full if !sender.room() => return false,
-                Pushed::Full => {
-                    let (_, mut batch, _) = open.remove(at);
-                    batch.close();
-                    sender.enqueue(batch);
-                }
-                Pushed::TooLarge => unreachable!("limits are above every document"),
-            }
-        }
-        unreachable!("an empty batch takes any event")
-    }
-
-    /// Acts on outcomes, as the pipeline would.
-    fn act(&mut self, lane: usize) -> Result<(), String> {
-        let mut outcomes = std::mem::take(&mut self.outcomes);
-        if self.mutation == Some(Mutation::SettleEarly) {
-            outcomes.settled.clear();
-        }
-        self.settle(&outcomes.settled)?;
-        for letter in outcomes.dead.drain(..) {
-            let event = self.event(letter.item.span);
-            self.judge_letter(event, letter.retryable)?;
-            self.places[event as usize] = Place::Dying;
-            if self.mutation == Some(Mutation::DropDeadLetters) {
-                self.settle(&[self.one(event, Settle::DeadLettered)])?;
-                continue;
-            }
-            let later = self.rng.u64(..50 * MS);
-            self.at(later, Event::Stored { letter: event });
-        }
-        for reshape in outcomes.reshape.drain(..) {
-            self.render_again(lane, &reshape);
-        }
-        for other in 0..self.lanes.len() {
-            if outcomes.wake & (1 << other) != 0 && other != lane {
-                self.wake(other, self.now);
-            }
-        }
-        outcomes.clear();
-        let left = std::mem::replace(&mut self.outcomes, outcomes);
-        match left.is_empty() {
-            true => Ok(()),
-            // Giving an event up adds a dead letter.
-            false => {
-                self.outcomes = left;
-                self.act(lane)
-            }
-        }
-    }
-
-    fn render_again(&mut self, lane: usize, reshape: &Reshape) {
-        let again = || Batch::again(&self.packing, reshape, &self.buffers, &self.allowance);
-        let mut batch = again();
-        let sender = &mut self.lanes[lane].sender;
-        for item in &reshape.items {
-            let at = self.ends.partition_point(|end| *end <= item.span.from.bytes());
-            let event = u32::try_from(at).expect("few events");
-            let pad = padding(self.script, event, reshape.level);
-            loop {
-                let pushed = batch.push(item.span, item.received_ns, Severity::Info, |_, out| {
-                    document(event, pad, out);
-                });
-                match pushed {
-                    Pushed::Fits => break,
-                    Pushed::Full => {
-                        let mut full = std::mem::replace(&mut batch, again());
-                        full.close();
-                        sender.enqueue(full);
-                    }
-                    Pushed::TooLarge => {
-                        sender.give_up(*item, reshape, Reason::default(), &mut self.outcomes);
-                        break;
-                    }
-                }
-            }
-        }
-        if !batch.is_empty() {
-            batch.close();
-            sender.enqueue(batch);
-        }
-    }
-
-    fn settle(&mut self, settled: &[Settled]) -> Result<(), String> {
-        for Settled { span, events, fate } in settled {
-            let first = self.event(Span { from: span.from, to: span.from });
-            for event in first..first + u32::try_from(*events).expect("few events") {
-                let place = &mut self.places[event as usize];
-                match (*place, fate) {
-                    (Place::Lane, Settle::Delivered | Settle::Filtered) => {}
-                    (Place::Dying, Settle::DeadLettered) => {}
-                    (place, _) => {
-                        return Err(format!("event {event} settles as {fate:?} from {place:?}"));
-                    }
-                }
-                *place = Place::Settled(*fate);
-                if *fate == Settle::Delivered && self.destination.copies[event as usize] == 0 {
-                    return Err(format!("event {event} is settled and was not delivered"));
-                }
-                if *fate == Settle::DeadLettered && !self.stored[event as usize] {
-                    return Err(format!("event {event} is settled and was not stored"));
-                }
-            }
-            let last = self.ends[first as usize + *events as usize - 1];
-            if last != span.to.bytes() {
-                return Err(format!("{span:?} does not hold {events} events"));
-            }
-        }
-        self.watermark.settle(settled);
-        if self.mutation == Some(Mutation::SettleTwice) && self.rng.u8(..20) == 0 {
-            self.watermark.settle(settled);
-        }
-        Ok(())
-    }
-
-    fn judge_letter(&mut self, event: u32, retryable: bool) -> Result<(), String> {
-        self.tally.dead += 1;
-        if self.script.poison.contains_key(&event) {
-            return Ok(());
-        }
-        self.tally.innocent += 1;
-        // Beside an event that breaks the destination, or where requests fail at random, others may
-        // look guilty; they are kept as retryable.
-        match retryable && !self.script.is_outage_only() {
-            true => Ok(()),
-            false => Err(format!("event {event} is a dead letter and nothing is wrong with it")),
-        }
-    }
-
-    fn save(&mut self) -> Result<(), String> {
-        let durable = match (self.mutation, self.synced) {
-            (Some(Mutation::IgnoreDurable), _) => u64::MAX,
-            (_, 0) => 0,
-            (_, synced) => self.ends[synced as usize - 1],
-        };
-        let Some(mut checkpoint) = self.watermark.checkpoint(Offset::new(durable)) else {
-            return Ok(());
-        };
-        if self.mutation == Some(Mutation::CheckpointTooFar) {
-            let next = self.event(Span { from: checkpoint.base, to: checkpoint.base });
-            let end = self.ends.get(next as usize).copied();
-            checkpoint.base = end.map_or(checkpoint.base, Offset::new);
-        }
-        self.audit_checkpoint(&checkpoint)?;
-        self.saved = checkpoint;
-        Ok(())
-    }
-
-    /// A checkpoint covers settled, durable events only, and counts each of them once.
-    fn audit_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), String> {
-        if self.watermark.conflicts() != 0 {
-            return Err("a span settled twice".into());
-        }
-        let mut counts = Counts::default();
-        for event in 0..self.script.events {
-            let span = self.span(event);
-            let is_ahead = |ahead: &Span| ahead.from <= span.from && span.to <= ahead.to;
-            if span.to > checkpoint.base && !checkpoint.ahead.iter().any(is_ahead) {
-                continue;
-            }
-            if event >= self.synced {
-                return Err(format!("the checkpoint covers event {event}, not yet durable"));
-            }
-            match self.places[event as usize] {
-                Place::Settled(fate) => counts.add(fate, 1),
-                place => return Err(format!("the checkpoint covers event {event}: {place:?}")),
-            }
-        }
-        match counts == checkpoint.counts {
-            true => Ok(()),
-            false => Err(format!("counted {counts:?}, saved {:?}", checkpoint.counts)),
-        }
-    }
-
     /// The process dies; what was saved is what the next one has.
     fn crash(&mut self) -> Result<(), String> {
         self.tally.crashes += 1;
@@ -717,7 +411,7 @@ impl<'a> World<'a> {
         for event in 0..self.script.events {
             let start = Offset::new(self.start_of(event));
             if covered.next_unsettled(start) == start {
-                self.places[event as usize] = Place::Unread;
+                self.put(event, Place::Unread);
             }
         }
         // Arrivals and the destination's life go on; everything else belonged to the process.
@@ -734,74 +428,6 @@ impl<'a> World<'a> {
         self.outcomes.clear();
         self.start();
         Ok(())
-    }
-
-    /// The equation, the budget and the slots, after every step.
-    fn audit(&self) -> Result<(), String> {
-        let counts = self.watermark.counts();
-        let unread = self.places[..self.arrived as usize]
-            .iter()
-            .filter(|place| **place == Place::Unread)
-            .count() as u64;
-        let dying = self.places.iter().filter(|place| **place == Place::Dying).count() as u64;
-        let lanes: u64 = self.lanes.iter().map(Lane::pending).sum();
-        let pending = unread + dying + lanes;
-        if u64::from(self.arrived) != counts.total() + pending {
-            return Err(format!(
-                "{} arrived, but {counts:?}, {unread} unread, {dying} dying, {lanes} in lanes",
-                self.arrived
-            ));
-        }
-        let used = self.allowance.used();
-        let most = self.script.budget + BUDGET_SLACK;
-        if used > most {
-            return Err(format!("{used} bytes are held, {most} allowed"));
-        }
-        let slots = self.gate.in_flight();
-        // A probe does not wait for a slot.
-        if slots > self.script.concurrency + 1 {
-            return Err(format!("{slots} requests are in flight"));
-        }
-        Ok(())
-    }
-
-    fn is_done(&self) -> bool {
-        let is_settled = |place: &Place| matches!(place, Place::Settled(_));
-        self.arrived == self.script.events && self.places.iter().all(is_settled)
-    }
-
-    /// Everything has settled: how, and how often.
-    fn conclude(&mut self) -> Result<(), String> {
-        self.synced = self.script.events;
-        self.save()?;
-        if self.saved.base.bytes() != self.ends[self.ends.len() - 1] || !self.saved.ahead.is_empty()
-        {
-            return Err(format!("everything has settled, but {:?} was saved", self.saved));
-        }
-        for (event, place) in (0..).zip(&self.places) {
-            let copies = self.destination.copies[event as usize];
-            let poison = self.script.poison.get(&event);
-            let ends_well = match place {
-                Place::Settled(Settle::Delivered) => copies > 0 && poison.is_none(),
-                Place::Settled(Settle::DeadLettered) => self.stored[event as usize],
-                Place::Settled(Settle::Filtered) => copies == 0,
-                _ => false,
-            };
-            if !ends_well {
-                return Err(format!("event {event}, {poison:?}, {copies} copies, is {place:?}"));
-            }
-            if copies > 1 && self.script.is_unambiguous() {
-                return Err(format!("event {event} was delivered {copies} times"));
-            }
-            self.tally.copies += u64::from(copies);
-        }
-        self.tally.requests = self.destination.requests;
-        self.tally.virtual_ns = self.now;
-        self.lanes.clear();
-        match self.allowance.used() {
-            0 => Ok(()),
-            used => Err(format!("{used} bytes are left at the end")),
-        }
     }
 
     fn at(&mut self, after: u64, event: Event) {
@@ -917,7 +543,7 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
 fn padding(script: &Script, event: u32, level: Option<Level>) -> u32 {
     let usual = u64::from(event) * 7919 % script.document_bytes;
     let pad = match (script.poison.get(&event), event % 23) {
-        (Some(Poison::Huge), _) => HUGE,
+        (Some(Poison::Huge), _) => script.huge_bytes(),
         // Too large for the destination as it is, small enough when shrunk.
         (None, 11) => script.body_bytes_max as u64 * 2,
         _ => usual,
@@ -931,11 +557,5 @@ fn document(event: u32, pad: u32, out: &mut Vec<u8>) {
     out.resize(out.len() + pad as usize, b'x');
 }
 
-/// Bytes of the padding of an event that nobody takes: above four times the destination's bound.
-const HUGE: u64 = 200_000;
-
 /// However bad it was, everything settles this long after the destination has healed.
 const SETTLED_WITHIN: u64 = 12 * 3600 * S;
-
-/// What may be held beyond the budget: one batch of at most this size, and copies of its halves.
-const BUDGET_SLACK: u64 = 3 * HUGE * 2;

@@ -136,9 +136,14 @@ fn job(
 
 /// Fills the log of a run; the cost of the process that did it.
 pub(super) fn prefill(bench: &Bench) -> Result<Usage, ScenarioError> {
+    append_to(bench, 0, bench.settings.events)
+}
+
+/// Appends events to the log of a run while nobody else writes it.
+pub(super) fn append_to(bench: &Bench, first: u64, events: u64) -> Result<Usage, ScenarioError> {
     let mut command = Command::new(&bench.settings.loadgen);
     command.arg("append").arg("--log").arg(bench.path("log"));
-    command.args(["--events", &bench.settings.events.to_string()]);
+    command.args(["--first", &first.to_string(), "--events", &events.to_string()]);
     command.args(["--seed", &bench.settings.seed.to_string()]);
     Process::start("append", command, Stdio::null(), bench)?.finish(DRAIN_LIMIT)
 }

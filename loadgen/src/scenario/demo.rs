@@ -10,6 +10,7 @@ use super::bench::{Bench, ScenarioError};
 use super::config::{self, Config, Exporter, Input};
 use super::cost::{DRAIN_LIMIT, account_rows};
 use super::fakes::{FakeProcess, Role, Vendor};
+use super::late::wait_for;
 use super::process::Process;
 use super::table::{Row, Target};
 use crate::account::Report;
@@ -32,6 +33,11 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     stdin.write_all(SAMPLES.as_bytes()).map_err(ScenarioError::io(feed))?;
     println!("{SAMPLE_COUNT} shipped samples, as ECS (the first {LINES_SHOWN}):");
     show_lines(bench, &process)?;
+    // Ages count from here on: what came before waited for the start.
+    for fake in [&elastic, &splunk] {
+        wait_for(fake, SAMPLE_COUNT, &process)?;
+        fake.clear_latency()?;
+    }
     let progress = Arc::new(Progress::default());
     let events = bench.events_at(rate);
     let job = Job { events, rate: Rate::PerSecond(rate), tick: Duration::from_millis(1) };

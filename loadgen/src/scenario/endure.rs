@@ -4,14 +4,15 @@ use std::fs::File;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bench::{Bench, ScenarioError};
 use super::config::{self, Config, Exporter, Input};
-use super::cost::{DRAIN_LIMIT, account_rows, write_failed};
+use super::cost::{DRAIN_LIMIT, account_rows, append_to, write_failed};
 use super::fakes::{FakeProcess, Role, Vendor};
 use super::process::Process;
 use super::table::{Row, Target};
+use crate::account::compare;
 use crate::generate::Stream;
 use crate::produce::{Job, Progress, Rate, produce};
 use crate::seed::Random;
@@ -50,8 +51,28 @@ pub(super) fn outage(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     Ok(rows)
 }
 
-/// A file grows under load while shrike is killed and started again.
+/// Every round more events are durable in the log, then shrike is killed while it sends them.
 pub(super) fn kill(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let fakes = pair(bench, "latency 1ms..40ms")?;
+    let exporters: Vec<Exporter<'_>> = fakes.iter().map(Exporter::plain).collect();
+    let config = config::write(bench, &Config::default(), &exporters)?;
+    let kills = bench.settings.kills.max(1);
+    let each = bench.settings.events.div_ceil(u64::from(kills)).max(1);
+    let mut random = Random::new(bench.settings.seed);
+    for round in 0..u64::from(kills) {
+        append_to(bench, round * each, each)?;
+        let process = Process::shrike(bench, &config, &[], Stdio::null())?;
+        // From before the log is open until well into steady running.
+        std::thread::sleep(Duration::from_millis(5 + random.below(400)));
+        kill_running(process)?;
+    }
+    let process = Process::shrike(bench, &config, &["--drain"], Stdio::null())?;
+    process.finish(DRAIN_LIMIT)?;
+    kill_rows(bench, fakes, each * u64::from(kills))
+}
+
+/// A file grows under load while shrike is killed and started again.
+pub(super) fn kill_file(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let rate = bench.settings.rate.unwrap_or(20_000.0);
     let fakes = pair(bench, "latency 1ms..10ms")?;
     let exporters: Vec<Exporter<'_>> = fakes.iter().map(Exporter::plain).collect();
@@ -72,28 +93,66 @@ pub(super) fn kill(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         let process = Process::shrike(bench, &config, &[], Stdio::null())?;
         // From before the log is open until well into steady running.
         std::thread::sleep(Duration::from_millis(20 + random.below(480)));
-        if process.has_ended() {
-            return process.finish(DRAIN_LIMIT).map(|_| Vec::new());
-        }
-        process.kill()?;
+        kill_running(process)?;
     }
     progress.stop.store(true, Ordering::Relaxed);
     let produced = producer.join().unwrap_or(Ok(0));
     let events = produced.map_err(ScenarioError::io(write))?;
-    // The same file to its end, once: what the position in the checkpoint leaves of it.
-    let path = path.to_string_lossy().into_owned();
-    let arguments = ["--drain", "--input", &path];
-    let process = Process::shrike(bench, &config, &arguments, Stdio::null())?;
-    process.finish(DRAIN_LIMIT)?;
-    let mut rows = vec![
-        Row::note("kills", f64::from(bench.settings.kills), ""),
-        Row::note("events appended", events as f64, "events"),
-    ];
+    let process = Process::shrike(bench, &config, &[], Stdio::null())?;
+    let late = fakes.iter().try_for_each(|fake| wait_for_all(fake, events, &process));
+    // What is missing in the end is what this is about: the table tells.
+    if let Err(error @ ScenarioError::Io { .. }) = late {
+        return Err(error);
+    }
+    process.terminate(DRAIN_LIMIT)?;
+    kill_rows(bench, fakes, events)
+}
+
+/// Kills a process that must still be running.
+fn kill_running(process: Process) -> Result<(), ScenarioError> {
+    if process.has_ended() {
+        let what = "shrike, by itself,".to_owned();
+        let (expected, said) = ("go on until it was killed", process.said());
+        return Err(ScenarioError::Late { what, expected, limit: Duration::ZERO, said });
+    }
+    process.kill().map(drop)
+}
+
+fn kill_rows(
+    bench: &Bench,
+    fakes: Vec<FakeProcess>,
+    events: u64,
+) -> Result<Vec<Row>, ScenarioError> {
+    let kills = f64::from(bench.settings.kills.max(1));
+    let mut rows =
+        vec![Row::note("kills", kills, ""), Row::note("events appended", events as f64, "events")];
     for fake in fakes {
         let name = fake.name.clone();
-        rows.extend(account_rows(&name, events, &fake.finish()?));
+        let report = fake.finish()?;
+        let again = report.conflicts + compare(events, &report).totals.surplus;
+        let what = format!("  {name}: sent again, each kill");
+        let target = Target::AtMost(WINDOW_EVENTS);
+        rows.push(Row::aim(what, again as f64 / kills, "events", target));
+        rows.extend(account_rows(&name, events, &report));
     }
     Ok(rows)
+}
+
+/// Waits until a fake has each of so many events.
+fn wait_for_all(fake: &FakeProcess, events: u64, process: &Process) -> Result<(), ScenarioError> {
+    let begin = Instant::now();
+    loop {
+        let totals = compare(events, &fake.report()?).totals;
+        if totals.never == 0 {
+            return Ok(());
+        }
+        if begin.elapsed() > CATCH_UP_LIMIT || process.has_ended() {
+            let what = format!("shrike ({} events missing at {})", totals.never, fake.name);
+            let (expected, limit) = ("deliver everything", CATCH_UP_LIMIT);
+            return Err(ScenarioError::Late { what, expected, limit, said: process.said() });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn pair(bench: &Bench, script: &str) -> Result<Vec<FakeProcess>, ScenarioError> {
@@ -102,5 +161,9 @@ fn pair(bench: &Bench, script: &str) -> Result<Vec<FakeProcess>, ScenarioError> 
     Ok(vec![FakeProcess::start(bench, elastic)?, FakeProcess::start(bench, splunk)?])
 }
 
+/// The longest that catching up may take after the last kill.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
+/// What a crash may send again: the unsettled window, 48 MiB of bodies of 1,000-byte events.
+const WINDOW_EVENTS: f64 = 50_331.0;
 /// Time between two writes.
 const TICK: Duration = Duration::from_micros(500);

@@ -61,10 +61,10 @@ pub(super) fn trickle(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let exporters: Vec<Exporter<'_>> = fakes.iter().map(Exporter::gzip).collect();
     let live = Live {
         rate: Rate::PerSecond(1.0),
-        events: bench.events_at(1.0),
+        events: bench.events_at(1.0) + 2,
         tick: Duration::ZERO,
         exporters: &exporters,
-        warm_up: Duration::ZERO,
+        warm_up: Duration::from_secs(2),
     };
     let events = live.events;
     let usage = run(bench, &live)?;

@@ -93,7 +93,12 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "kill",
-        about: "kill -9 again and again under load: nothing lost, duplicates counted",
+        about: "kill -9 again and again while sending: nothing lost, duplicates counted",
         run: endure::kill,
+    },
+    Scenario {
+        name: "kill-file",
+        about: "The same while shrike follows a file that grows",
+        run: endure::kill_file,
     },
 ];

@@ -110,6 +110,14 @@ impl Process {
         Ok(usage)
     }
 
+    /// Asks it to end, and waits for that; it must be a success.
+    pub(super) fn terminate(self, limit: Duration) -> Result<Usage, ScenarioError> {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        asked.map_err(ScenarioError::io(format!("ask {} to end", self.what)))?;
+        self.finish(limit)
+    }
+
     /// Kills it without a warning.
     pub(super) fn kill(mut self) -> Result<Usage, ScenarioError> {
         self.child.kill().map_err(ScenarioError::io(format!("kill {}", self.what)))?;

@@ -223,6 +223,9 @@ impl Lane {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.exporter.settle(&outcomes.settled);
         self.exporter.count(&outcomes.tally);
+        if let (Some(noted), Some(ledger)) = (&mut self.noted, &self.exporter.ledger) {
+            noted.settle(&outcomes.settled, &outcomes.dead, ledger);
+        }
         for letter in outcomes.dead.drain(..) {
             self.bury(letter);
         }

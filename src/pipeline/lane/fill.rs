@@ -175,6 +175,9 @@ impl Lane {
         if open.batch.is_empty() {
             self.open[route] = None;
         }
+        if let (Some(noted), Pushed::Fits) = (&mut self.noted, pushed) {
+            noted.note(event, &self.exporter);
+        }
         pushed
     }
 
@@ -185,6 +188,7 @@ impl Lane {
             if self.reading.is_none() {
                 let claim = self.exporter.board.claim(self.number, head)?;
                 let position = claim.position;
+                self.close_above(position);
                 self.reading = Some(Reading { claim, position, block: None });
             }
             let reading = self.reading.as_mut().expect("claimed just now at the latest");
@@ -219,6 +223,17 @@ impl Lane {
                     self.on_unreadable(&problem, Instant::now());
                     return None;
                 }
+            }
+        }
+    }
+
+    /// Closes the batches that hold events from above this offset: a batch keeps the log's order,
+    /// and a stripe that another lane gave back may lie below what was read last.
+    fn close_above(&mut self, offset: Offset) {
+        for route in 0..self.open.len() {
+            let last = self.open[route].as_ref().and_then(|open| open.batch.items().last());
+            if last.is_some_and(|item| item.span.from > offset) {
+                self.close(route);
             }
         }
     }
@@ -276,7 +291,8 @@ impl Lane {
         for part in self.exporter.unsettled(span) {
             let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
             let name = self.exporter.name();
-            tracing::error!(exporter = name, from = %part.from, to = %part.to, counted, why, "skipped");
+            let (from, to) = (part.from, part.to);
+            tracing::error!(exporter = name, %from, %to, events = counted, why, "skipped");
             self.settled.push(Settled { span: part, events: counted, fate: Settle::Skipped });
         }
     }

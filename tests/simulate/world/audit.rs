@@ -1,0 +1,177 @@
+//! The auditor: where each event is, and whether what the engine says of it is true.
+
+use shrike::event::{Checkpoint, Counts, Offset, Settle, Settled, Span};
+
+use super::{Lane, Mutation, Place, World};
+
+impl World<'_> {
+    pub(super) fn settle(&mut self, settled: &[Settled]) -> Result<(), String> {
+        for Settled { span, events, fate } in settled {
+            let first = self.event(Span { from: span.from, to: span.from });
+            for event in first..first + u32::try_from(*events).expect("few events") {
+                match (self.places[event as usize], fate) {
+                    (Place::Lane, Settle::Delivered | Settle::Filtered) => {}
+                    (Place::Dying, Settle::DeadLettered) => {}
+                    (place, _) => {
+                        return Err(format!("event {event} settles as {fate:?} from {place:?}"));
+                    }
+                }
+                self.put(event, Place::Settled(*fate));
+                if *fate == Settle::Delivered && self.destination.copies[event as usize] == 0 {
+                    return Err(format!("event {event} is settled and was not delivered"));
+                }
+                if *fate == Settle::DeadLettered && !self.stored[event as usize] {
+                    return Err(format!("event {event} is settled and was not stored"));
+                }
+            }
+            let last = self.ends[first as usize + *events as usize - 1];
+            if last != span.to.bytes() {
+                return Err(format!("{span:?} does not hold {events} events"));
+            }
+        }
+        self.watermark.settle(settled);
+        if self.mutation == Some(Mutation::SettleTwice) && self.rng.u8(..20) == 0 {
+            self.watermark.settle(settled);
+        }
+        Ok(())
+    }
+
+    pub(super) fn judge_letter(&mut self, event: u32, retryable: bool) -> Result<(), String> {
+        self.tally.dead += 1;
+        if self.script.poison.contains_key(&event) {
+            return Ok(());
+        }
+        self.tally.innocent += 1;
+        match retryable && self.script.may_confuse() {
+            true => Ok(()),
+            false => Err(format!("event {event} is a dead letter and nothing is wrong with it")),
+        }
+    }
+
+    pub(super) fn save(&mut self) -> Result<(), String> {
+        let durable = match (self.mutation, self.synced) {
+            (Some(Mutation::IgnoreDurable), _) => u64::MAX,
+            (_, 0) => 0,
+            (_, synced) => self.ends[synced as usize - 1],
+        };
+        let Some(mut checkpoint) = self.watermark.checkpoint(Offset::new(durable)) else {
+            return Ok(());
+        };
+        if self.mutation == Some(Mutation::CheckpointTooFar) {
+            let next = self.event(Span { from: checkpoint.base, to: checkpoint.base });
+            let end = self.ends.get(next as usize).copied();
+            checkpoint.base = end.map_or(checkpoint.base, Offset::new);
+        }
+        self.audit_checkpoint(&checkpoint)?;
+        self.saved = checkpoint;
+        Ok(())
+    }
+
+    /// A checkpoint covers settled, durable events only, and counts each of them once.
+    pub(super) fn audit_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        if self.watermark.conflicts() != 0 {
+            return Err("a span settled twice".into());
+        }
+        let mut counts = Counts::default();
+        for event in 0..self.script.events {
+            let span = self.span(event);
+            let is_ahead = |ahead: &Span| ahead.from <= span.from && span.to <= ahead.to;
+            if span.to > checkpoint.base && !checkpoint.ahead.iter().any(is_ahead) {
+                continue;
+            }
+            if event >= self.synced {
+                return Err(format!("the checkpoint covers event {event}, not yet durable"));
+            }
+            match self.places[event as usize] {
+                Place::Settled(fate) => counts.add(fate, 1),
+                place => return Err(format!("the checkpoint covers event {event}: {place:?}")),
+            }
+        }
+        match counts == checkpoint.counts {
+            true => Ok(()),
+            false => Err(format!("counted {counts:?}, saved {:?}", checkpoint.counts)),
+        }
+    }
+
+    /// The equation, the budget and the slots, after every step.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let counts = self.watermark.counts();
+        let unread = u64::from(self.arrived - self.taken);
+        let dying = u64::from(self.dying);
+        let lanes: u64 = self.lanes.iter().map(Lane::pending).sum();
+        let pending = unread + dying + lanes;
+        if u64::from(self.arrived) != counts.total() + pending {
+            return Err(format!(
+                "{} arrived, but {counts:?}, {unread} unread, {dying} dying, {lanes} in lanes",
+                self.arrived
+            ));
+        }
+        let used = self.allowance.used();
+        // Beyond the budget there may be one event that fits into no share, and the copies that are
+        // made when a batch is cut in two.
+        let most = self.script.budget + 6 * self.script.huge_bytes();
+        if used > most {
+            return Err(format!("{used} bytes are held, {most} allowed"));
+        }
+        let slots = self.gate.in_flight();
+        // A probe does not wait for a slot.
+        if slots > self.script.concurrency + 1 {
+            return Err(format!("{slots} requests are in flight"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done == self.script.events
+    }
+
+    pub(super) fn put(&mut self, event: u32, place: Place) {
+        let before = std::mem::replace(&mut self.places[event as usize], place);
+        for (place, by) in [(before, -1), (place, 1)] {
+            let count = match place {
+                Place::Unread => continue,
+                Place::Lane => None,
+                Place::Dying => Some(&mut self.dying),
+                Place::Settled(_) => Some(&mut self.done),
+            };
+            if let Some(count) = count {
+                *count = count.checked_add_signed(by).expect("never below zero");
+            }
+            self.taken = self.taken.checked_add_signed(by).expect("never below zero");
+        }
+    }
+
+    /// Everything has settled: how, and how often.
+    pub(super) fn conclude(&mut self) -> Result<(), String> {
+        self.synced = self.script.events;
+        self.save()?;
+        if self.saved.base.bytes() != self.ends[self.ends.len() - 1] || !self.saved.ahead.is_empty()
+        {
+            return Err(format!("everything has settled, but {:?} was saved", self.saved));
+        }
+        for (event, place) in (0..).zip(&self.places) {
+            let copies = self.destination.copies[event as usize];
+            let poison = self.script.poison.get(&event);
+            let ends_well = match place {
+                Place::Settled(Settle::Delivered) => copies > 0 && poison.is_none(),
+                Place::Settled(Settle::DeadLettered) => self.stored[event as usize],
+                Place::Settled(Settle::Filtered) => copies == 0,
+                _ => false,
+            };
+            if !ends_well {
+                return Err(format!("event {event}, {poison:?}, {copies} copies, is {place:?}"));
+            }
+            if copies > 1 && self.script.is_unambiguous() {
+                return Err(format!("event {event} was delivered {copies} times"));
+            }
+            self.tally.copies += u64::from(copies);
+        }
+        self.tally.requests = self.destination.requests;
+        self.tally.virtual_ns = self.now;
+        self.lanes.clear();
+        match self.allowance.used() {
+            0 => Ok(()),
+            used => Err(format!("{used} bytes are left at the end")),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What a lane of the pipeline does: read the log, fill batches, send, act on outcomes.
+
+use shrike::deliver::{Action, Batch, BatchId, Part, Pushed, Reason, Reshape};
+use shrike::event::{Offset, Settle, Severity, Span};
+
+use crate::script::MS;
+
+use super::{Event, Lane, Mutation, Place, World, document, padding};
+
+impl World<'_> {
+    /// What a lane of the pipeline does whenever it runs.
+    pub(super) fn run_lane(&mut self, lane: usize) -> Result<(), String> {
+        for _ in 0..1000 {
+            self.fill(lane)?;
+            let now = self.instant();
+            let action = self.lanes[lane].sender.poll(now, &mut self.outcomes);
+            let had_outcomes = !self.outcomes.is_empty();
+            self.act(lane)?;
+            match action {
+                Action::Send { id, endpoint, group, .. } => self.send(lane, id, endpoint, group)?,
+                Action::PollAcks { endpoint, group, ids } => {
+                    let end = self.destination.poll(endpoint, group, &ids, self.now);
+                    let to = (endpoint, group);
+                    self.at(end.after, Event::Polled { lane, to, ids, result: end.result });
+                }
+                Action::Probe { endpoint } => {
+                    let end = self.destination.probe(endpoint, self.now);
+                    self.at(end.after, Event::Probed { lane, endpoint, result: end.result });
+                }
+                Action::Wait(_) | Action::Idle if had_outcomes => {}
+                Action::Wait(at) => {
+                    let at = u64::try_from(at.duration_since(self.base).as_nanos());
+                    let at = at.expect("within a schedule");
+                    if at <= self.now {
+                        return Err("a lane waits for the past".into());
+                    }
+                    self.wake(lane, at);
+                    return Ok(());
+                }
+                Action::Idle => return Ok(()),
+            }
+        }
+        Err("a lane never comes to rest".into())
+    }
+
+    pub(super) fn send(
+        &mut self,
+        lane: usize,
+        id: BatchId,
+        endpoint: usize,
+        group: u32,
+    ) -> Result<(), String> {
+        let batch = self.lanes[lane].sender.batch(id).ok_or("it sends a batch it has not")?;
+        let body = batch.body().ok_or("it sends a batch without a body")?;
+        let encoding = batch.encoding();
+        let items: Vec<Span> = batch.items().iter().map(|item| item.span).collect();
+        let end = self.destination.send(endpoint, group, &body, encoding, self.now);
+        self.at(end.after, Event::Sent { lane, id, result: end.result });
+        if self.mutation == Some(Mutation::SettleEarly) {
+            for span in items {
+                let event = self.event(span);
+                if self.places[event as usize] == Place::Lane {
+                    self.settle(&[self.one(event, Settle::Delivered)])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the log into open batches, and closes what is to be closed.
+    pub(super) fn fill(&mut self, lane: usize) -> Result<(), String> {
+        loop {
+            let now = self.now;
+            let at = self.instant();
+            let Lane { sender, open, .. } = &mut self.lanes[lane];
+            if let Some(ripe) = open
+                .iter()
+                .position(|(_, _, since)| sender.is_hungry(at) && now >= since + self.script.linger)
+            {
+                let (_, mut batch, _) = open.remove(ripe);
+                batch.close();
+                sender.enqueue(batch);
+                continue;
+            }
+            if let Some(first) = open.iter().map(|(_, _, since)| since + self.script.linger).min()
+                && first > now
+            {
+                self.wake(lane, first);
+            }
+            let Some(event) = self.next_event(lane)? else { return Ok(()) };
+            if !self.push(lane, event) {
+                self.lanes[lane].claimed.push_front(event);
+                return Ok(());
+            }
+        }
+    }
+
+    /// The lane's next event: one it claimed, else it claims some more from the log.
+    pub(super) fn next_event(&mut self, lane: usize) -> Result<Option<u32>, String> {
+        if let Some(event) = self.lanes[lane].claimed.pop_front() {
+            return Ok(Some(event));
+        }
+        let upto = self.cursor + self.rng.u32(1..16);
+        while self.cursor < self.arrived
+            && (self.cursor < upto || self.lanes[lane].claimed.is_empty())
+        {
+            let event = self.cursor;
+            self.cursor += 1;
+            let start = Offset::new(self.start_of(event));
+            if self.watermark.next_unsettled(start) > start {
+                if !matches!(self.places[event as usize], Place::Settled(_)) {
+                    return Err(format!("unsettled event {event} is skipped on resuming"));
+                }
+                continue;
+            }
+            self.put(event, Place::Lane);
+            if event % 7 == 3 && !self.script.poison.contains_key(&event) {
+                self.settle(&[self.one(event, Settle::Filtered)])?;
+                continue;
+            }
+            self.lanes[lane].claimed.push_back(event);
+        }
+        Ok(self.lanes[lane].claimed.pop_front())
+    }
+
+    /// Pushes an event into the lane's open batch of its route; false when there is no room now.
+    pub(super) fn push(&mut self, lane: usize, event: u32) -> bool {
+        let route = event % self.script.routes;
+        let span = self.span(event);
+        let Lane { sender, open, .. } = &mut self.lanes[lane];
+        for _ in 0..2 {
+            let found = open.iter_mut().position(|(of, _, _)| *of == route);
+            let at = match found {
+                Some(at) => at,
+                None if !sender.room() => return false,
+                None => {
+                    let batch = Batch::new(&self.packing, route, &self.buffers, &self.allowance);
+                    open.push((route, batch, self.now));
+                    open.len() - 1
+                }
+            };
+            let batch = &mut open[at].1;
+            let pad = padding(self.script, event, None);
+            let pushed = batch.push(span, u64::from(event), Severity::Info, |part, out| {
+                assert_eq!(part, Part::Document);
+                document(event, pad, out);
+            });
+            match pushed {
+                Pushed::Fits => {
+                    batch.turn(512);
+                    return true;
+                }
+                Pushed::Full if !sender.room() => return false,
+                Pushed::Full => {
+                    let (_, mut batch, _) = open.remove(at);
+                    batch.close();
+                    sender.enqueue(batch);
+                }
+                Pushed::TooLarge => unreachable!("limits are above every document"),
+            }
+        }
+        unreachable!("an empty batch takes any event")
+    }
+
+    /// Acts on outcomes, as the pipeline would.
+    pub(super) fn act(&mut self, lane: usize) -> Result<(), String> {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        if self.mutation == Some(Mutation::SettleEarly) {
+            outcomes.settled.clear();
+        }
+        self.settle(&outcomes.settled)?;
+        for letter in outcomes.dead.drain(..) {
+            let event = self.event(letter.item.span);
+            self.judge_letter(event, letter.retryable)?;
+            self.put(event, Place::Dying);
+            if self.mutation == Some(Mutation::DropDeadLetters) {
+                self.settle(&[self.one(event, Settle::DeadLettered)])?;
+                continue;
+            }
+            let later = self.rng.u64(..50 * MS);
+            self.at(later, Event::Stored { letter: event });
+        }
+        for reshape in outcomes.reshape.drain(..) {
+            self.render_again(lane, &reshape);
+        }
+        for other in 0..self.lanes.len() {
+            if outcomes.wake & (1 << other) != 0 && other != lane {
+                self.wake(other, self.now);
+            }
+        }
+        outcomes.clear();
+        let left = std::mem::replace(&mut self.outcomes, outcomes);
+        match left.is_empty() {
+            true => Ok(()),
+            // Giving an event up adds a dead letter.
+            false => {
+                self.outcomes = left;
+                self.act(lane)
+            }
+        }
+    }
+
+    pub(super) fn render_again(&mut self, lane: usize, reshape: &Reshape) {
+        let again = || Batch::again(&self.packing, reshape, &self.buffers, &self.allowance);
+        let mut batch = again();
+        let sender = &mut self.lanes[lane].sender;
+        for item in &reshape.items {
+            let at = self.ends.partition_point(|end| *end <= item.span.from.bytes());
+            let event = u32::try_from(at).expect("few events");
+            let pad = padding(self.script, event, reshape.level);
+            loop {
+                let pushed = batch.push(item.span, item.received_ns, Severity::Info, |_, out| {
+                    document(event, pad, out);
+                });
+                match pushed {
+                    Pushed::Fits => break,
+                    Pushed::Full => {
+                        let mut full = std::mem::replace(&mut batch, again());
+                        full.close();
+                        sender.enqueue(full);
+                    }
+                    Pushed::TooLarge => {
+                        sender.give_up(*item, reshape, Reason::default(), &mut self.outcomes);
+                        break;
+                    }
+                }
+            }
+        }
+        if !batch.is_empty() {
+            batch.close();
+            sender.enqueue(batch);
+        }
+    }
+}
