@@ -360,6 +360,19 @@ fn checkpoint(
     };
     // A new log has its first header written and not yet durable; no event lies in between.
     let start = start.min(reader.durable());
+    let before = reader.count(Span { from: reader.oldest(), to: start })?;
+    let after = reader.count(Span { from: start, to: reader.written() })?;
+    if before + after > 0 {
+        // New, or its cursor was deleted: nobody can tell, so that it is said aloud.
+        tracing::warn!(
+            exporter = spec.settings.name,
+            from = %start,
+            before,
+            after,
+            "no checkpoint: events before its beginning are not sent, those after it are; \
+             `shrike cursor rewind` begins elsewhere"
+        );
+    }
     let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;
