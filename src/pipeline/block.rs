@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::exporter::Exporter;
+use super::feed::Feeds;
 use crate::event::{Class, Event, Offset, Opened, Opening, Span};
 use crate::log::{LogError, RawBlock, RawRecord, Read, Reader, STRIPE_BYTES};
 use crate::metrics::Counter;
@@ -78,6 +80,9 @@ pub(crate) enum At {
     Damaged(Span, Option<u64>),
 }
 
+/// Memory for the records of a block.
+type Room = (Vec<Slot>, Vec<u8>);
+
 /// The blocks that a worker opened last.
 #[derive(Debug)]
 pub(crate) struct Blocks {
@@ -85,8 +90,9 @@ pub(crate) struct Blocks {
     opening: Arc<Opening>,
     recent: VecDeque<Rc<Block>>,
     /// Room of blocks that nobody holds any more, to be used again.
-    spare: Vec<(Vec<Slot>, Vec<u8>)>,
-    counters: Arc<BlockCounters>,
+    spare: Vec<Room>,
+    pub(crate) counters: Arc<BlockCounters>,
+    feeds: Arc<Feeds>,
 }
 
 /// How often blocks were opened, for the claim that fan-out costs one opening.
@@ -96,32 +102,52 @@ pub struct BlockCounters {
     pub opened: Counter,
     /// Blocks that a lane found opened already.
     pub shared: Counter,
+    /// Blocks of which a lane that needs order took only the records it wants.
+    pub fed: Counter,
     /// Records that were opened.
     pub records: Counter,
 }
 
 impl Blocks {
     /// No blocks yet.
-    pub(crate) fn new(reader: Reader, opening: Arc<Opening>, counters: Arc<BlockCounters>) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        opening: Arc<Opening>,
+        counters: Arc<BlockCounters>,
+        feeds: Arc<Feeds>,
+    ) -> Self {
         let recent = VecDeque::with_capacity(RECENT_MAX + 1);
-        Self { reader, opening, recent, spare: Vec::new(), counters }
+        Self { reader, opening, recent, spare: Vec::new(), counters, feeds }
     }
 
-    /// The block that begins at `from` and ends at `until` at the latest.
+    /// Whether the block that begins at `from` is opened here already.
+    pub(crate) fn has(&self, from: Offset, until: Offset) -> bool {
+        self.known(from, until).is_some()
+    }
+
+    fn known(&self, from: Offset, until: Offset) -> Option<&Rc<Block>> {
+        self.recent.iter().rev().find(|block| {
+            let span = block.span();
+            span.from == from && span.to <= until
+        })
+    }
+
+    /// The block that begins at `from` and ends at `until` at the latest, for this exporter.
     ///
     /// # Errors
     /// When the log cannot be read at all.
-    pub(crate) fn at(&mut self, from: Offset, until: Offset) -> Result<At, LogError> {
-        let known = self.recent.iter().rev().find(|block| {
-            let span = block.span();
-            span.from == from && span.to <= until
-        });
-        if let Some(block) = known {
+    pub(crate) fn at(
+        &mut self,
+        from: Offset,
+        until: Offset,
+        opener: &Exporter,
+    ) -> Result<At, LogError> {
+        if let Some(block) = self.known(from, until) {
             self.counters.shared.add(1);
             return Ok(At::Block(Rc::clone(block)));
         }
         match self.reader.read(from, until, BLOCK_BYTES)? {
-            Read::Block(raw) => Ok(At::Block(self.open(raw))),
+            Read::Block(raw) => Ok(At::Block(self.open(raw, opener))),
             Read::Cold(span) => Ok(At::Cold(span)),
             Read::End => Ok(At::End),
             Read::Gone { oldest } => Ok(At::Gone(oldest)),
@@ -142,7 +168,8 @@ impl Blocks {
             return Ok(At::Block(Rc::clone(block)));
         }
         match self.reader.read(from, until, 1)? {
-            Read::Block(raw) => Ok(At::Block(Rc::new(self.open_records(raw)))),
+            // Rooms are for whole blocks; one record needs little.
+            Read::Block(raw) => Ok(At::Block(Rc::new(self.open_records(raw, Room::default())))),
             Read::Cold(span) => Ok(At::Cold(span)),
             Read::End => Ok(At::End),
             Read::Gone { oldest } => Ok(At::Gone(oldest)),
@@ -151,10 +178,11 @@ impl Blocks {
     }
 
     /// Opens every record of a block and keeps the block.
-    fn open(&mut self, raw: RawBlock) -> Rc<Block> {
-        let block = Rc::new(self.open_records(raw));
+    fn open(&mut self, raw: RawBlock, opener: &Exporter) -> Rc<Block> {
+        let room = self.spare.pop().unwrap_or_default();
+        let block = Rc::new(self.open_records(raw, room));
         self.counters.opened.add(1);
-        self.counters.records.add(block.len() as u64);
+        self.feeds.post(&block, opener);
         self.recent.push_back(Rc::clone(&block));
         while self.recent.len() > RECENT_MAX {
             let oldest = self.recent.pop_front().and_then(Rc::into_inner);
@@ -167,8 +195,7 @@ impl Blocks {
         block
     }
 
-    fn open_records(&mut self, raw: RawBlock) -> Block {
-        let (mut slots, mut arena) = self.spare.pop().unwrap_or_default();
+    fn open_records(&mut self, raw: RawBlock, (mut slots, mut arena): Room) -> Block {
         slots.clear();
         arena.clear();
         self.opening.begin(&mut arena);
@@ -180,6 +207,7 @@ impl Blocks {
             let opened = self.opening.open(&record.frame, bytes, &mut arena, &mut slot.opened);
             slot.reject = opened.err().map(|reject| reject.class);
         }
+        self.counters.records.add(slots.len() as u64);
         Block { raw, slots, arena }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::event::Offset;
+use crate::event::{Offset, Span};
 
 /// The stripes of the log that an exporter has not finished, and who reads them.
 ///
@@ -33,6 +33,17 @@ pub struct Claim {
     pub position: Offset,
     /// The end of the stripe.
     pub end: Offset,
+}
+
+/// What a board knows of an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Nobody reads there: it was read, or lies too far ahead.
+    No,
+    /// Whoever claims its stripe next reads it.
+    Free,
+    /// A lane reads its stripe, from where it was claimed to the end.
+    Held(Span),
 }
 
 impl Board {
@@ -158,6 +169,26 @@ impl Board {
             pieces.push((Offset::new((low + WINDOW) * self.stripe_bytes), head));
         }
         pieces
+    }
+
+    /// Whether what lies at an offset is still to be read.
+    pub(crate) fn unread(&self, at: Offset) -> Unread {
+        let low = self.low.load(Ordering::Acquire);
+        let stripe = at.bytes() / self.stripe_bytes;
+        if stripe < low || stripe >= low + WINDOW {
+            return Unread::No;
+        }
+        let (number, state, position) = unpack(self.slot(stripe));
+        let from = stripe * self.stripe_bytes;
+        match state {
+            _ if number != stripe & STRIPE_MASK => Unread::No,
+            FREE if from + position <= at.bytes() => Unread::Free,
+            HELD => Unread::Held(Span {
+                from: Offset::new(from + position),
+                to: Offset::new(from + self.stripe_bytes),
+            }),
+            _ => Unread::No,
+        }
     }
 
     /// Takes one stripe if it is free and has something to read.

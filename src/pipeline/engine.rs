@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::block::BlockCounters;
 use super::dead_letters::DeadLetters;
 use super::exporter::{Exporter, ExporterSpec};
+use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
 use super::status::{ExporterStatus, Status};
@@ -100,6 +101,7 @@ pub struct Engine {
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
+    feeds: Arc<Feeds>,
     started: Instant,
 }
 
@@ -152,6 +154,8 @@ impl Engine {
         let shared = Arc::new(Shared::default());
         let opening = Arc::new(Opening::new(&options.opening));
         let blocks = Arc::new(BlockCounters::default());
+        let feeds = Arc::new(Feeds::default());
+        feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
         let start = |index| {
             Worker::start(WorkerSpec {
                 index,
@@ -159,6 +163,7 @@ impl Engine {
                 opening: Arc::clone(&opening),
                 counters: Arc::clone(&blocks),
                 shared: Arc::clone(&shared),
+                feeds: Arc::clone(&feeds),
             })
         };
         let workers = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
@@ -175,7 +180,7 @@ impl Engine {
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();
-        Ok(Self { log, reader, exporters, workers, keeper, shared, blocks, started })
+        Ok(Self { log, reader, exporters, workers, keeper, shared, blocks, feeds, started })
     }
 
     /// How everything is now.
@@ -194,6 +199,7 @@ impl Engine {
             invalid: self.shared.invalid.load(),
             blocks_opened: self.blocks.opened.load(),
             blocks_shared: self.blocks.shared.load(),
+            blocks_fed: self.blocks.fed.load(),
             records_opened: self.blocks.records.load(),
             exporters: running(&self.exporters).iter().map(status).collect(),
         }
@@ -231,9 +237,11 @@ impl Engine {
         exporter.watermark().touch();
         let new = Running { exporter, ..old };
         place(&self.workers, &new, ways);
-        if let Some(slot) = running(&self.exporters).iter_mut().find(|it| found(it)) {
+        let mut running = running(&self.exporters);
+        if let Some(slot) = running.iter_mut().find(|it| found(it)) {
             *slot = new;
         }
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
         Ok(())
     }
 
@@ -315,7 +323,12 @@ fn build(
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
     let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
     let gate = Arc::new(gate);
-    let exporter = Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
+    // A filter that takes everything leaves nothing to tell, and one worker shares its blocks.
+    let is_fed = spec.settings.vendor.order == Order::Strict && workers > 1;
+    let feed = (is_fed && !spec.filter.is_open()).then(|| Feed::new(checkpoint.base));
+    let mut exporter =
+        Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
+    exporter.feed = feed;
     Ok(Arc::new(exporter))
 }
 
@@ -347,6 +360,19 @@ fn checkpoint(
     };
     // A new log has its first header written and not yet durable; no event lies in between.
     let start = start.min(reader.durable());
+    let before = reader.count(Span { from: reader.oldest(), to: start })?;
+    let after = reader.count(Span { from: start, to: reader.written() })?;
+    if before + after > 0 {
+        // New, or its cursor was deleted: nobody can tell, so that it is said aloud.
+        tracing::warn!(
+            exporter = spec.settings.name,
+            from = %start,
+            before,
+            after,
+            "no checkpoint: events before its beginning are not sent, those after it are; \
+             `shrike cursor rewind` begins elsewhere"
+        );
+    }
     let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;

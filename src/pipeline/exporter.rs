@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::EngineError;
-use super::board::Board;
+use super::board::{Board, Unread};
 use super::dead_letters::DeadLetters;
+use super::feed::Feed;
 use super::health;
 use super::meter::Ledger;
 use super::stop::{Stage, Stop};
@@ -74,6 +75,8 @@ pub(crate) struct Exporter {
     pub(crate) stop: Stop,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
+    /// What others tell its one lane, where it needs order.
+    pub(crate) feed: Option<Feed>,
     /// Counts that are sent beside the events, where the vendor takes some.
     pub(crate) ledger: Option<Ledger>,
     /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
@@ -180,6 +183,7 @@ impl Exporter {
             lanes: (0..lanes).map(|_| LaneState::default()).collect(),
             stop: Stop::default(),
             floor: AtomicU64::new(0),
+            feed: None,
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),
@@ -219,6 +223,32 @@ impl Exporter {
             Some(span) if span.from <= offset => span.to,
             _ => offset,
         }
+    }
+
+    /// Where what earlier runs settled ahead of their checkpoint ends.
+    pub(crate) fn resumed_to(&self) -> Offset {
+        self.resumed.ahead.last().map_or(Offset::ZERO, |span| span.to)
+    }
+
+    /// Whether one of its lanes reads at this offset soon, as far as it depends on us.
+    pub(crate) fn is_about_to_read(&self, at: Offset) -> bool {
+        let is_working = self.stop.stage() < Stage::Flush
+            && !self.lanes_have_ended()
+            && self.gate.held().is_none();
+        let load = |at: &AtomicU64| Offset::new(at.load(Ordering::Acquire));
+        is_working
+            && match self.board.unread(at) {
+                Unread::Free => true,
+                Unread::No => false,
+                Unread::Held(stripe) => {
+                    let mut spans = self.lanes.iter().map(|lane| Span {
+                        from: load(&lane.unread_from),
+                        to: load(&lane.unread_to),
+                    });
+                    // A lane that claimed it just now has not said so yet.
+                    spans.find(|span| span.to == stripe.to).is_none_or(|span| span.from <= at)
+                }
+            }
     }
 
     /// The parts of a span that earlier runs have not settled.
@@ -286,6 +316,7 @@ impl Exporter {
     /// Notes that a lane has ended.
     pub(crate) fn end(&self, lane: usize) {
         self.lanes[lane].has_ended.store(true, Ordering::Release);
+        self.feed.iter().for_each(Feed::close);
         self.aside.notify_one();
     }
 

@@ -2,6 +2,7 @@
 
 mod again;
 mod exchange;
+mod fed;
 mod fill;
 
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use super::worker::Bench;
 use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
 use crate::event::{Offset, Settled};
 use exchange::{Calls, Ended};
+use fed::Patience;
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.
 pub(crate) struct Lane {
@@ -36,6 +38,8 @@ pub(crate) struct Lane {
     /// The batch under construction of each route.
     open: Vec<Option<Open>>,
     reading: Option<Reading>,
+    /// For others to open blocks, where the exporter needs order.
+    patience: Patience,
     /// Events to be rendered again, oldest first.
     again: VecDeque<Reshape>,
     /// What was read and not sent, until it is told to the watermark.
@@ -92,6 +96,7 @@ impl Lane {
             outcomes: Outcomes::default(),
             buffers: Buffers::new(),
             reading: None,
+            patience: Patience::default(),
             again: VecDeque::new(),
             settled: Vec::new(),
             network: Rc::new(way.open()),
@@ -250,7 +255,7 @@ impl Lane {
         });
         let stuck = self.stuck_since.filter(|_| self.reading.is_some());
         lingering
-            .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER)])
+            .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER), self.patience_ends()])
             .flatten()
             .filter(|&at| at > now)
             .min()

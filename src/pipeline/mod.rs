@@ -5,6 +5,7 @@ mod board;
 mod dead_letters;
 mod engine;
 mod exporter;
+mod feed;
 mod health;
 mod keeper;
 mod lane;

@@ -26,6 +26,8 @@ pub struct Status {
     pub blocks_opened: u64,
     /// Blocks that a lane found opened.
     pub blocks_shared: u64,
+    /// Blocks of which a lane that needs order took only the records it wants.
+    pub blocks_fed: u64,
     /// Records that were opened.
     pub records_opened: u64,
     /// The exporters, as configured.

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::block::{BlockCounters, Blocks};
 use super::exporter::Exporter;
+use super::feed::Feeds;
 use super::lane::Lane;
 use super::meter;
 use super::network::Way;
@@ -30,6 +31,7 @@ pub(crate) struct WorkerSpec {
     pub(crate) opening: Arc<Opening>,
     pub(crate) counters: Arc<BlockCounters>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) feeds: Arc<Feeds>,
 }
 
 /// A lane for a worker to run.
@@ -86,6 +88,7 @@ pub(crate) struct Bench {
     pub(crate) blocks: RefCell<Blocks>,
     pub(crate) reader: Reader,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) feeds: Arc<Feeds>,
 }
 
 fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
@@ -96,9 +99,15 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         let waker = spec.reader.waker().map_err(io::Error::other)?;
         let bench = Rc::new(Bench {
             tide: Tide::new(spec.reader.clone(), waker)?,
-            blocks: RefCell::new(Blocks::new(spec.reader.clone(), spec.opening, spec.counters)),
+            blocks: RefCell::new(Blocks::new(
+                spec.reader.clone(),
+                spec.opening,
+                spec.counters,
+                Arc::clone(&spec.feeds),
+            )),
             reader: spec.reader,
             shared: spec.shared,
+            feeds: spec.feeds,
         });
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });

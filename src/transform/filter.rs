@@ -62,6 +62,12 @@ impl Filter {
         }
     }
 
+    /// Whether every event is let through.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Whether the event is let through.
     #[must_use]
     pub fn passes(&self, event: &Event<'_>) -> bool {

@@ -1,1 +1,157 @@
-//! Damage on disk, as the process meets it.
+//! Damage on disk, as the process meets it: a clear message, and the rest goes on.
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use crate::destination::{Destination, Manner};
+use crate::place::{PATIENCE, Place, READY, Shrike, wait_until};
+
+/// Fills three segments of which nothing is sent yet.
+const EVENTS: u32 = 6_000;
+
+#[test]
+fn a_flipped_bit_costs_the_rest_of_its_stripe_and_is_counted() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..EVENTS);
+    flip(&place.log_files("log")[0], 300_000);
+    let ended = place.drained().with(1).saying(&["ERROR", "skipped", "checksums do not match"]);
+    let account = ended.account("one");
+    assert_eq!(account.in_range, u64::from(EVENTS));
+    assert!((1..=1_500).contains(&account.counts.skipped), "{account:?}");
+    assert_eq!(account.counts.delivered + account.counts.skipped, u64::from(EVENTS));
+    assert_eq!(one.accepted().len() as u64, account.counts.delivered);
+    // Said once, not at every start.
+    place.fill(EVENTS..EVENTS + 10);
+    let again = place.drained().account("one");
+    assert_eq!(again.counts.skipped, account.counts.skipped);
+    assert_eq!(again.counts.delivered, account.counts.delivered + 10);
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_stripe_stops_nothing() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..1_000);
+    flip(&place.log_files("log")[0], 300_000);
+    let ended = place.drained().with(1).saying(&["ERROR", "skipped", "checksums do not match"]);
+    let account = ended.account("one");
+    assert_eq!(account.in_range, 1_000);
+    assert_eq!(one.accepted().len() as u64, account.counts.delivered);
+    place.fill(1_000..1_010);
+    assert_eq!(place.drained().account("one").counts.delivered, account.counts.delivered + 10);
+}
+
+#[test]
+fn a_truncated_segment_loses_what_was_cut_off_and_nothing_else() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..EVENTS);
+    let segments = place.log_files("log");
+    let cut = segments.iter().rev().find(|path| holds_events(path)).expect("a segment in use");
+    let file = OpenOptions::new().write(true).open(cut).expect("the directory is ours");
+    file.set_len(200_000).expect("shorter is possible");
+    let ended = place.drained().saying(&["lost"]);
+    let account = ended.account("one");
+    let arrived = one.accepted().len();
+    assert_eq!(account.counts.delivered, arrived as u64);
+    assert!((4_000..EVENTS as usize).contains(&arrived), "{arrived} arrived: {account:?}");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    place.fill(EVENTS..EVENTS + 10);
+    place.drained().account("one");
+    assert_eq!(one.accepted().len(), arrived + 10);
+}
+
+#[test]
+fn a_deleted_checkpoint_is_told_and_begins_where_the_configuration_says() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..500);
+    place.drained().with(0);
+    remove_file(place.path("state/log/cursors/one.cursor")).expect("it was saved");
+    let ended = place.drained().with(0).saying(&["WARN", "no checkpoint", "\"one\""]);
+    let account = ended.account("one");
+    assert_eq!((account.in_range, account.counts.delivered), (500, 500));
+    assert_eq!(account.duplicates, 500, "all came twice, and that is counted");
+    assert_eq!(one.accepted().len(), 500);
+}
+
+#[test]
+fn deleted_indexes_are_made_again() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..EVENTS);
+    place.log_files("index").iter().for_each(|path| remove_file(path).expect("it is ours"));
+    let ended = place.drained().with(0).saying(&["index of", "made again"]);
+    assert_eq!(ended.account("one").counts.delivered, u64::from(EVENTS));
+    assert_eq!(one.accepted().len(), EVENTS as usize);
+}
+
+#[test]
+fn without_its_control_page_a_log_goes_on() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..EVENTS);
+    remove_file(place.path("state/log/control")).expect("it is there");
+    let ended = place.drained().with(0).saying(&["log without its control page"]);
+    assert_eq!(ended.account("one").counts.delivered, u64::from(EVENTS));
+    place.fill(EVENTS..EVENTS + 10);
+    let account = place.drained().with(0).account("one");
+    assert_eq!(account.counts.delivered, u64::from(EVENTS) + 10);
+    assert_eq!(one.accepted().len(), EVENTS as usize + 10);
+    assert!(one.accepted().values().all(|&times| times == 1));
+}
+
+#[test]
+fn a_disk_that_refuses_is_told_and_nothing_acknowledged_is_lost() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..100);
+    // Past its limit a write fails instead of ending the process, as with a full disk.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shrike"), "run"]);
+    command.arg("--config").arg(place.path("config.yaml"));
+    let shrike = Shrike::start(command);
+    shrike.wait_for(READY);
+    place.fill(100..200);
+    assert!(wait_until(|| one.accepted().len() == 200), "{} came", one.accepted().len());
+    let usual = limit(&shrike, Some(1));
+    let refused = place.append(200..300);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot") && told.contains("once the disk works"), "{told}");
+    shrike.wait_for("the log cannot be written; trying again");
+    limit(&shrike, usual);
+    assert!(wait_until(|| place.append(300..400).status.success()), "it goes on by itself");
+    assert!(wait_until(|| one.accepted().contains_key(&crate::place::id(399))));
+    shrike.terminate();
+    let account = shrike.ended(PATIENCE).with(0).account("one");
+    assert_eq!(account.counts.delivered, account.in_range);
+    for number in (0..200).chain(300..400) {
+        assert!(one.accepted().contains_key(&crate::place::id(number)), "{number} is missing");
+    }
+}
+
+/// Limits how long files of a process may become; returns the limit before.
+fn limit(shrike: &Shrike, bytes: Option<u64>) -> Option<u64> {
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(Some(shrike.pid()), Resource::Fsize, limit).expect("a child of ours").current
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("it is ours");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is that long");
+    file.write_all_at(&[byte[0] ^ 4], at).expect("it is ours");
+}
+
+/// Whether anything follows the segment's head.
+fn holds_events(path: &Path) -> bool {
+    let mut bytes = [0; 4096];
+    File::open(path).and_then(|file| file.read_exact_at(&mut bytes, 0)).expect("it is ours");
+    bytes[1024..].iter().any(|&byte| byte != 0)
+}

@@ -140,6 +140,8 @@ fn serve(state: &State, stream: TcpStream) {
         let (status, answer) = match manner {
             Manner::Red if target.contains("_cluster/health") => (200, json!({"status": "red"})),
             Manner::Lock if target == "/_cluster/health" => (403, json!({"error": "not you"})),
+            Manner::Accept if target == "/ordered" => (200, ordered(state, &body)),
+            Manner::Busy if target == "/ordered" => (503, json!({"error": "busy"})),
             _ if !target.contains("_bulk") => (200, json!({"status": "green"})),
             Manner::Hang => loop {
                 thread::park();
@@ -157,6 +159,18 @@ fn serve(state: &State, stream: TcpStream) {
             return;
         }
     }
+}
+
+/// Takes in canonical events, one a line; repeats count too.
+fn ordered(state: &State, body: &[u8]) -> Value {
+    for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let event: Value = serde_json::from_slice(line).expect("a document is JSON");
+        let id = event["event_id"].as_str().expect("an event has an id").to_owned();
+        let mut accepted = state.accepted.lock().expect("no test panics while it holds it");
+        *accepted.entry(id.clone()).or_insert(0) += 1;
+        state.order.lock().expect("no test panics while it holds it").push(id);
+    }
+    json!({})
 }
 
 /// Takes in the events of a body and answers for each.

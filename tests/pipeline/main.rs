@@ -2,6 +2,7 @@
 
 mod destination;
 mod meter;
+mod ordered;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -210,11 +211,14 @@ fn filled(config: &Config, numbers: std::ops::Range<u32>, bytes: usize) -> Log {
 }
 
 fn append(log: &Log, numbers: std::ops::Range<u32>, bytes: usize) {
+    append_records(log, numbers.map(|number| event(number, bytes)));
+}
+
+fn append_records(log: &Log, records: impl Iterator<Item = String>) {
     let appender = log.appender();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
     let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
-    for number in numbers {
-        let record = event(number, bytes);
+    for record in records {
         let mark = Mark { received_ns, checked: true, ..Mark::default() };
         appender.append(record.as_bytes(), mark).expect("there is room");
     }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::super::block::{At, Block, Entry};
 use super::super::stop::Stage;
+use super::fed::Fed;
 use super::{Lane, Open, Reading, Turn};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{Class, Event, Offset, Settle, Settled, Span};
 use crate::log::LogError;
 
 /// What became of one record.
-enum Taken {
+pub(super) enum Taken {
     /// It is settled or in a batch.
     Done,
     /// There is no room for it now.
@@ -37,9 +38,15 @@ impl Lane {
     fn fill_turn(&mut self, now: Instant) -> Turn {
         let mut rendered = 0;
         while rendered < TURN_BYTES {
-            let Some((block, at)) = self.next_block() else {
-                return if self.warming { Turn::Full } else { Turn::Dry };
-            };
+            match self.follow(TURN_BYTES - rendered, now) {
+                Fed::Alone => {}
+                Fed::Took(bytes) => {
+                    rendered += bytes;
+                    continue;
+                }
+                Fed::Ends => return Turn::Full,
+            }
+            let Some((block, at)) = self.next_block() else { return self.dry() };
             let (read, bytes, taken) = self.take_records(&block, at, TURN_BYTES - rendered, now);
             rendered += bytes;
             self.move_on(&block, read);
@@ -94,11 +101,21 @@ impl Lane {
             self.note(entry.span, Settle::Filtered);
             return Taken::Done;
         }
-        let route = exporter.route_of(&event);
-        match self.push(route, entry, &event, None, now) {
+        self.take_event(entry, &event, now)
+    }
+
+    /// Routes and renders an event that the exporter takes.
+    pub(super) fn take_event(
+        &mut self,
+        entry: &Entry<'_>,
+        event: &Event<'_>,
+        now: Instant,
+    ) -> Taken {
+        let route = self.exporter.route_of(event);
+        match self.push(route, entry, event, None, now) {
             Pushed::Fits => Taken::Done,
-            Pushed::Full => self.push_into_next(route, entry, &event, now),
-            Pushed::TooLarge => self.push_shrunk(route, entry, &event, now),
+            Pushed::Full => self.push_into_next(route, entry, event, now),
+            Pushed::TooLarge => self.push_shrunk(route, entry, event, now),
         }
     }
 
@@ -181,27 +198,43 @@ impl Lane {
         pushed
     }
 
+    /// Holds a stripe with something left to read, a new one where need be; false if there is none.
+    pub(super) fn claim(&mut self, head: Offset) -> bool {
+        let is_read = |reading: &mut Reading| {
+            reading.block.is_none() && reading.position >= reading.claim.end
+        };
+        if let Some(Reading { claim, .. }) = self.reading.take_if(is_read) {
+            self.exporter.board.finish(claim.stripe);
+        }
+        if self.reading.is_none() {
+            let Some(claim) = self.exporter.board.claim(self.number, head) else { return false };
+            let position = claim.position;
+            self.close_above(position);
+            self.reading = Some(Reading { claim, position, block: None });
+        }
+        true
+    }
+
+    /// Notes that everything below an offset was taken.
+    pub(super) fn go_to(&mut self, position: Offset) {
+        if let Some(reading) = &mut self.reading {
+            reading.position = position;
+        }
+    }
+
     /// The block to read next and the position in it; claims a stripe where none is held.
     fn next_block(&mut self) -> Option<(Rc<Block>, usize)> {
         loop {
             let head = self.bench.tide.head();
-            if self.reading.is_none() {
-                let claim = self.exporter.board.claim(self.number, head)?;
-                let position = claim.position;
-                self.close_above(position);
-                self.reading = Some(Reading { claim, position, block: None });
+            if !self.claim(head) {
+                return None;
             }
             let reading = self.reading.as_mut().expect("claimed just now at the latest");
             if let Some((block, at)) = &reading.block {
                 return Some((Rc::clone(block), *at));
             }
-            if reading.position >= reading.claim.end {
-                let Reading { claim, .. } = self.reading.take()?;
-                self.exporter.board.finish(claim.stripe);
-                continue;
-            }
             let (position, until) = (reading.position, head.min(reading.claim.end));
-            let found = self.bench.blocks.borrow_mut().at(position, until);
+            let found = self.bench.blocks.borrow_mut().at(position, until, &self.exporter);
             match found {
                 Ok(At::Block(block)) if block.len() == 0 => {
                     reading.position = block.span().to;
@@ -298,19 +331,25 @@ impl Lane {
     }
 
     /// A record that could not be opened: quarantined once, counted by every exporter.
-    fn on_invalid(&mut self, span: Span, class: Class) {
+    pub(super) fn on_invalid(&mut self, span: Span, class: Class) {
         self.bench.shared.on_invalid(span, class);
         self.note(span, Settle::Invalid);
     }
 
     /// Notes the end of one event; neighbours of the same fate are told together.
     fn note(&mut self, span: Span, fate: Settle) {
+        self.note_many(Settled { span, events: 1, fate });
+    }
+
+    /// The same for a row of events.
+    pub(super) fn note_many(&mut self, settled: Settled) {
+        let Settled { span, events, fate } = settled;
         match self.settled.last_mut() {
             Some(last) if last.fate == fate && last.span.to == span.from => {
                 last.span.to = span.to;
-                last.events += 1;
+                last.events += events;
             }
-            _ => self.settled.push(Settled { span, events: 1, fate }),
+            _ => self.settled.push(settled),
         }
     }
 
