@@ -21,7 +21,7 @@ use super::control::{Control, Found};
 use super::engine::Prepared;
 use super::error::LogError;
 use super::frame::{HEAD_BYTES, HEADER_BYTES, Head, SEAL, VERSION, rest_header, stripe_end};
-use super::index::{self, State, Stripe};
+use super::index::{self, State};
 use super::io::{LogFile, LogIo};
 use super::layout::Layout;
 use super::prepare::{self, RESERVED_BYTES};
@@ -305,25 +305,23 @@ fn seal(last: &Active, scan: &Scan, io: &dyn LogIo) -> Result<(), LogError> {
         let write = io.write(&last.file, position, &rest_header(SEAL, end));
         write.map_err(LogError::io("write", path))?;
         segment.seal(end);
-        // Entries of stripes that are not there any more must not count.
-        let tail = segment.stripe_index(end);
-        segment.stripes.store(tail, scan.stripe);
-        for stripe in tail + 1..segment.stripes.len() {
-            segment.stripes.store(stripe, Stripe::default());
-        }
     }
     write_index(last, io)?;
     io.sync(&last.file).map_err(LogError::io("sync", path))
 }
 
-/// Writes all entries of an index, those of unknown stripes as zeros.
+/// Writes all entries of an index, those of unknown stripes as zeros, and makes them durable.
+///
+/// An entry below `durable` is believed without a look at the stripe, so none of what a lost
+/// stripe held may come back with the next power loss.
 pub(crate) fn write_index(active: &Active, io: &dyn LogIo) -> Result<(), LogError> {
     let segment = &active.segment;
     let bytes: Vec<u8> = (0..segment.stripes.len())
         .flat_map(|at| index::entry(segment.base, at, &segment.stripes.load(at)).1)
         .collect();
     let path = &active.index.path;
-    io.write(&active.index, 0, &bytes).map_err(LogError::io("write", path))
+    io.write(&active.index, 0, &bytes).map_err(LogError::io("write", path))?;
+    io.sync(&active.index).map_err(LogError::io("sync", path))
 }
 
 /// Opens the files of a segment for writing.

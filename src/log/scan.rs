@@ -164,6 +164,7 @@ impl Scan {
                 continue;
             }
             store(segment, at, walk);
+            forget_after(segment, walk.at);
             if !is_last {
                 segment.seal(walk.at);
                 repairs.seal = (walk.stop == Stop::Bad).then_some(walk.at);
@@ -197,6 +198,13 @@ fn store(segment: &Segment, start: Offset, walk: Walk) {
     while next < walk.at {
         segment.stripes.store(segment.stripe_index(next), continued(walk.at));
         next = stripe_end(next);
+    }
+}
+
+/// Entries of stripes behind the end must not count: their bytes were lost, the index was not.
+fn forget_after(segment: &Segment, end: Offset) {
+    for stripe in segment.stripe_index(stripe_end(end))..segment.stripes.len() {
+        segment.stripes.store(stripe, Stripe::default());
     }
 }
 
