@@ -423,7 +423,7 @@ fn check_connect_asks_each_destination_and_fails_where_one_takes_nothing() {
         let (mut stream, _) = listener.accept().expect("the command connects");
         let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
         let first = lines.next().expect("a request").expect("readable");
-        while lines.next().expect("headers end").expect("readable") != "" {}
+        while !lines.next().expect("headers end").expect("readable").is_empty() {}
         let body = r#"{"status":"yellow"}"#;
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         stream.write_all(head.as_bytes()).expect("the command reads");

@@ -240,8 +240,10 @@ impl Noted {
             self.events.remove(&letter.item.span.from);
         }
         for Settled { span, fate, .. } in settled {
-            for (_, Note { key, denied }) in self.events.extract_if(span.from..span.to, |_, _| true)
+            while let Some((&at, &Note { key, denied })) =
+                self.events.range(span.from..span.to).next()
             {
+                self.events.remove(&at);
                 if *fate == Settle::Delivered {
                     let count = self.delivered.entry(key).or_default();
                     count.total += 1;
