@@ -19,14 +19,14 @@ struct Kept {
 }
 
 impl Serve for Kept {
-    fn status(&self) -> Status {
+    fn status(&self) -> Result<Status, String> {
         let exporter = ExporterStatus {
             name: "tower".to_owned(),
             state: "circuit_open".to_owned(),
             lag_seconds: 1.5,
             ..ExporterStatus::default()
         };
-        Status { version: "1".to_owned(), exporters: vec![exporter], ..Status::default() }
+        Ok(Status { version: "1".to_owned(), exporters: vec![exporter], ..Status::default() })
     }
 
     fn cursors(&self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, String> {

@@ -74,11 +74,11 @@ pub(crate) struct Commands {
 }
 
 impl Serve for Commands {
-    fn status(&self) -> Status {
-        let Some(status) = self.running.status() else { return Status::default() };
+    fn status(&self) -> Result<Status, String> {
+        let Some(status) = self.running.status() else { return Err(STOPPING.to_owned()) };
         let now = position::now();
         let exporters = status.exporters.iter().map(|exporter| shown(exporter, &self.log, now));
-        Status {
+        Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: self.started,
@@ -93,7 +93,7 @@ impl Serve for Commands {
             inputs: self.inputs.status(),
             exporters: exporters.collect(),
             notes: self.notes.clone(),
-        }
+        })
     }
 
     fn cursors(&self, exporter: Option<&str>) -> Result<Vec<CursorStatus>, String> {

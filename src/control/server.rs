@@ -19,7 +19,10 @@ use super::{
 /// What the running process does for commands; errors are sentences for the operator.
 pub trait Serve: Send + Sync + 'static {
     /// How everything is.
-    fn status(&self) -> Status;
+    ///
+    /// # Errors
+    /// When the process is about to end.
+    fn status(&self) -> Result<Status, String>;
 
     /// Where an exporter is, or all of them.
     ///
@@ -192,7 +195,7 @@ fn parse(line: &[u8]) -> Result<Request, String> {
 
 fn act(request: Request, records: &[u8], serve: &dyn Serve) -> Result<Answer, String> {
     match request {
-        Request::Status => Ok(Answer::Status(serve.status())),
+        Request::Status => serve.status().map(Answer::Status),
         Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
         Request::Rewind { exporter, to } => {
             serve.rewind(&exporter, to).map(|cursor| Answer::Cursors(vec![cursor]))

@@ -95,7 +95,7 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
     let runtime =
         Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
     let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    let ended = local.block_on(&runtime, async move {
         let waker = spec.reader.waker().map_err(io::Error::other)?;
         let bench = Rc::new(Bench {
             tide: Tide::new(spec.reader.clone(), waker)?,
@@ -126,7 +126,10 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         }
         watch.abort();
         Ok(())
-    })
+    });
+    // A write to a pipe that nobody reads never ends; it must not keep the process from ending.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Keeps the calling thread on one of the cores that the process may use.
