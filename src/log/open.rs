@@ -77,7 +77,7 @@ impl fmt::Display for Recovery {
         if let Some(lost) = self.lost {
             write!(
                 f,
-                ", {} bytes from {} on were shown but not durable, and are lost",
+                ", {} bytes from {} on had been written, and are lost",
                 lost.bytes(),
                 lost.from
             )?;
