@@ -156,10 +156,6 @@ impl Scan {
             if walk.stop == Stop::Bad && (lies_below || goes_on) {
                 if walk.at < trusted || durable.is_none() {
                     self.damaged += 1;
-                    if known.state == State::Unknown {
-                        // What can be read is all that anybody will ever know of it.
-                        store(segment, at, walk);
-                    }
                 } else {
                     repairs.torn.push(walk.at);
                     store(segment, at, walk);

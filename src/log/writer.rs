@@ -14,7 +14,6 @@ use crate::event::Offset;
 use super::append::{GATHER_BYTES, Intake, Open, WriterState};
 use super::engine::{DiskThread, Done, Prepared};
 use super::error::{LogError, Refusal};
-use super::frame::stripe_start;
 use super::index;
 use super::io::{LogFile, LogIo};
 use super::layout::Taken;
@@ -447,13 +446,6 @@ impl Writer {
     /// Notes that the log ended in order.
     fn end(&mut self) -> Result<(), LogError> {
         let end = self.shared.control.durable();
-        // So that damage in the last stripe, too, can be counted. An entry that is behind when
-        // more follows and a crash comes is made again, as any entry above `durable` is.
-        let segment = Arc::clone(&self.current.segment);
-        if end < segment.capacity_end() {
-            let start = stripe_start(end);
-            self.write_index(start, &segment.stripes.load(segment.stripe_index(end)));
-        }
         self.shared.control.close(end, &*self.io)
     }
 }

@@ -33,18 +33,18 @@ fn a_flipped_bit_costs_the_rest_of_its_stripe_and_is_counted() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_stripe_stops_nothing() {
+fn a_flipped_bit_in_the_last_stripe_is_told_and_stops_nothing() {
     let one = Destination::start(Manner::Accept);
     let place = Place::new(&[("one", &one)], "");
     place.fill(0..1_000);
     flip(&place.log_files("log")[0], 300_000);
     let ended = place.drained().with(1).saying(&["ERROR", "skipped", "checksums do not match"]);
     let account = ended.account("one");
-    assert_eq!(account.in_range, 1_000);
-    assert_eq!(account.counts.delivered + account.counts.skipped, 1_000);
+    // No index entry says yet how many events the stripe held; what is known to be lost fails.
+    assert!((1..1_000).contains(&account.counts.delivered), "{account:?}");
     assert_eq!(one.accepted().len() as u64, account.counts.delivered);
     place.fill(1_000..1_010);
-    let again = place.drained().with(0).account("one");
+    let again = place.drained().with(1).saying(&["WARN", "the log lost events"]).account("one");
     assert_eq!(again.counts.delivered, account.counts.delivered + 10);
 }
 
@@ -57,7 +57,7 @@ fn a_truncated_segment_loses_what_was_cut_off_and_nothing_else() {
     let cut = segments.iter().rev().find(|path| holds_events(path)).expect("a segment in use");
     let file = OpenOptions::new().write(true).open(cut).expect("the directory is ours");
     file.set_len(200_000).expect("shorter is possible");
-    let ended = place.drained().saying(&["lost"]);
+    let ended = place.drained().saying(&["WARN", "the log lost events", "bytes from"]);
     let account = ended.account("one");
     let arrived = one.accepted().len();
     assert_eq!(account.counts.delivered, arrived as u64);
