@@ -234,6 +234,37 @@ fn a_process_that_ends_loses_nothing_that_was_written() {
     }
 }
 
+#[test]
+fn what_a_killed_process_left_is_durable_before_it_is_called_so() {
+    for seed in 1..=SEEDS {
+        println!("seed {seed}");
+        let random = &mut Random::new(seed ^ 0x5EED);
+        let dir = tempfile::tempdir().expect("a directory");
+        let image = |name: &str| dir.path().join(name);
+        std::fs::create_dir(image("live")).expect("a directory");
+        let recorder = Recorder::new(&image("live"), 1);
+        let (log, _) =
+            Log::open_on(options(&image("live")), Arc::clone(&recorder) as Arc<dyn LogIo>)
+                .expect("a new log");
+        let waker = log.reader().waker().expect("a waker");
+        let mut appended = Appended::default();
+        // Over several segments, none of them ever synced.
+        while log.written().bytes() < 7 * STRIPE_BYTES {
+            let last = append_some(&mut log.appender().group(), random, 0, &mut appended);
+            wait_written(&waker, last);
+        }
+        recorder.process_loss(recorder.len(), &image("killed"), random);
+        let second = Recorder::after_kill(&image("killed"), 1);
+        let (reopened, _) =
+            Log::open_on(options(&image("killed")), Arc::clone(&second) as Arc<dyn LogIo>)
+                .expect("reopened");
+        assert!(reopened.durable() == reopened.written(), "what is there is durable now");
+        let promised = second.promised(second.len());
+        second.power_loss(second.len(), &image("dark"), random);
+        reopen(&image("dark"), 2, promised, promised.durable, &mut appended, random);
+    }
+}
+
 /// Schedules per test, and crashes per schedule.
 const SEEDS: u64 = 10;
 const CRASHES: u64 = 6;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host, Text};
 use shrike::control::Server;
+use shrike::event::Counts;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
 use tracing::{info, warn};
@@ -31,6 +32,10 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         recovery = %recovery,
         "shrike started"
     );
+    let is_log_whole = recovery.lost.is_none() && recovery.damaged_stripes == 0;
+    if !is_log_whole {
+        warn!(recovery = %recovery, "the log lost events; `shrike log verify` shows where");
+    }
     let engine_options = config.engine_options(&Host::look());
     let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
     let door = Arc::new(Door::open(&config, &log)?);
@@ -45,7 +50,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         let dir = config.pipeline.quarantine_dir.display();
         warn!(lines = inputs.rejected(), quarantine = %dir, "lines that are no events were kept");
     }
-    Ok(if inputs.have_failed() { Exit::Failed } else { exit })
+    Ok(if inputs.have_failed() || (exit == Exit::Done && !is_log_whole) { Exit::Failed } else { exit })
 }
 
 /// Listens for commands; a socket that cannot be made stops nothing else.
@@ -131,7 +136,8 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
     let mut is_whole = true;
     for exporter in &status.exporters {
         let counts = exporter.counts;
-        is_whole &= counts.dead_lettered + counts.skipped + counts.invalid == 0;
+        let lost = |it: Counts| it.dead_lettered + it.skipped + it.invalid;
+        is_whole &= lost(counts) == lost(exporter.counts_before);
         info!(
             exporter = exporter.name,
             in_range = exporter.in_range,

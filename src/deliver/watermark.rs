@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Checkpoint, Counts, Gap, Offset, Settled, Span};
+use crate::event::{Checkpoint, Counts, Gap, Offset, Settled, Span, Tally};
 
 /// Joins settled spans into a checkpoint that never passes an unsettled event.
 ///
@@ -14,6 +14,7 @@ pub struct Watermark {
     start: Offset,
     /// Everything from `start` to here is settled and durable.
     base: Offset,
+    tally: Tally,
     /// Settled and durable spans above `base`: disjoint, never adjacent.
     ahead: BTreeMap<Offset, Offset>,
     /// Settled since the last checkpoint, not yet known to be durable.
@@ -49,6 +50,7 @@ impl Watermark {
             pass: checkpoint.pass,
             start: checkpoint.start,
             base: checkpoint.base,
+            tally: checkpoint.tally,
             ahead: checkpoint.ahead.iter().map(|span| (span.from, span.to)).collect(),
             recent: Vec::new(),
             gaps: checkpoint.gaps.clone(),
@@ -97,6 +99,7 @@ impl Watermark {
             pass: self.pass,
             start: self.start,
             base: self.base,
+            tally: self.tally,
             ahead: self.ahead.iter().map(|(&from, &to)| Span { from, to }).collect(),
             gaps: self.gaps.clone(),
             counts: self.durable,
@@ -114,6 +117,19 @@ impl Watermark {
         let before = self.gaps.len();
         self.gaps.retain(|gap| gap.span != span);
         self.moved |= self.gaps.len() != before;
+    }
+
+    /// Notes how many events the pass had up to an offset: retention may take them.
+    pub fn note_tally(&mut self, tally: Tally) {
+        debug_assert!(tally.to >= self.tally.to, "a tally only grows");
+        self.tally = tally;
+        self.moved = true;
+    }
+
+    /// What was counted before retention could take it.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// Makes the next checkpoint one that moved, though nothing settled: a new pass begins.

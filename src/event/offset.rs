@@ -120,6 +120,15 @@ pub struct Gap {
     pub events: u64,
 }
 
+/// Events of a pass, counted before retention may take them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Everything from the start of the pass to here is counted.
+    pub to: Offset,
+    /// How many events that is.
+    pub events: u64,
+}
+
 /// What an exporter has settled: everything below `base`, and the spans `ahead` of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -129,6 +138,8 @@ pub struct Checkpoint {
     pub start: Offset,
     /// Everything from `start` to here is settled.
     pub base: Offset,
+    /// What the pass had to do, as far as the log may not tell any more.
+    pub tally: Tally,
     /// Settled spans above `base`: ascending, disjoint, never adjacent.
     pub ahead: Vec<Span>,
     /// Gaps whose record is still to be sent.

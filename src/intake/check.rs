@@ -80,6 +80,11 @@ impl Checker {
         }
     }
 
+    /// Forgets which events came: the last ones were not appended.
+    pub(super) fn forget(&mut self) {
+        self.window.iter_mut().for_each(Window::forget);
+    }
+
     /// Bytes of a line without its ending, at most.
     pub(super) fn line_bytes_max(&self) -> usize {
         self.options.line_bytes_max

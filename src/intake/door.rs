@@ -13,8 +13,8 @@ use crate::log::{AppendError, Appender, LogError};
 
 /// Checks the lines of sources and appends what they hold.
 ///
-/// After an error of the log the door must not be used again: it remembers events as seen which
-/// were not appended.
+/// After an error of the log the events of the chunk may be in the log or not; coming again they
+/// are appended again, since nothing that came before is recognised any more.
 #[derive(Debug)]
 pub struct Door {
     checker: Checker,
@@ -234,8 +234,14 @@ impl Door {
         if !self.batch.is_empty() {
             let mut group = self.appender.group();
             for (record, mark) in self.batch.records(chunk) {
-                let offset = group.append(record, mark);
-                self.last = Some(offset.map_err(append_error(source_name, position))?);
+                match group.append(record, mark) {
+                    Ok(offset) => self.last = Some(offset),
+                    Err(error) => {
+                        // Else the same events would be taken for repeats, and be acknowledged.
+                        self.checker.forget();
+                        return Err(append_error(source_name, position)(error));
+                    }
+                }
             }
         }
         account.events += self.batch.len() as u64;

@@ -34,6 +34,12 @@ impl Window {
         })
     }
 
+    /// Forgets every id.
+    pub(super) fn forget(&mut self) {
+        self.contents.clear();
+        self.order.clear();
+    }
+
     /// Looks an id up and remembers it, if it is new, with its content: both as hashes.
     pub(super) fn meet(&mut self, id: u64, content: u64) -> Met {
         match self.contents.entry(id) {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::event::{Checkpoint, Counts, Gap, Offset, Span};
+use crate::event::{Checkpoint, Counts, Gap, Offset, Span, Tally};
 
 use super::error::LogError;
 use super::frame::{crc, u32_at, u64_at};
@@ -161,8 +161,8 @@ impl Cursors {
 }
 
 fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { pass, start, base, ahead, gaps, counts } = checkpoint;
-    let mut out = Vec::with_capacity(HEAD_BYTES + 88 + ahead.len() * 16 + gaps.len() * 24);
+    let Checkpoint { pass, start, base, tally, ahead, gaps, counts } = checkpoint;
+    let mut out = Vec::with_capacity(HEAD_BYTES + 84 + ahead.len() * 16 + gaps.len() * 24);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -172,11 +172,13 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
         out.extend_from_slice(&count.to_le_bytes());
     }
     let Counts { delivered, dead_lettered, filtered, skipped, invalid } = *counts;
-    let fixed = [start.bytes(), base.bytes(), delivered, dead_lettered, filtered, skipped, invalid];
+    let fates = [delivered, dead_lettered, filtered, skipped, invalid];
+    let fixed = [start.bytes(), base.bytes(), tally.to.bytes(), tally.events];
+    let fixed = fixed.into_iter().chain(fates);
     let spans = ahead.iter().flat_map(|span| [span.from.bytes(), span.to.bytes()]);
     let gaps =
         gaps.iter().flat_map(|Gap { span, events }| [span.from.bytes(), span.to.bytes(), *events]);
-    for number in fixed.into_iter().chain(spans).chain(gaps) {
+    for number in fixed.chain(spans).chain(gaps) {
         out.extend_from_slice(&number.to_le_bytes());
     }
     let sum = crc(&out[HEAD_BYTES..]);
@@ -201,27 +203,28 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
     let (ahead, gaps) = (u32_at(body, 4) as usize, u32_at(body, 8) as usize);
     let numbers: Vec<u64> =
         body[COUNTS_BYTES..].chunks_exact(8).map(|chunk| u64_at(chunk, 0)).collect();
-    if numbers.len() as u64 != 7 + ahead as u64 * 2 + gaps as u64 * 3 {
+    if numbers.len() as u64 != FIXED as u64 + ahead as u64 * 2 + gaps as u64 * 3 {
         return Err(damaged());
     }
-    let (fixed, rest) = numbers.split_at(7);
+    let (fixed, rest) = numbers.split_at(FIXED);
     let (spans, gaps) = rest.split_at(ahead * 2);
     let span = |from: u64, to: u64| Span { from: Offset::new(from), to: Offset::new(to) };
     Ok(Checkpoint {
         pass: u32_at(body, 0),
         start: Offset::new(fixed[0]),
         base: Offset::new(fixed[1]),
+        tally: Tally { to: Offset::new(fixed[2]), events: fixed[3] },
         ahead: spans.chunks_exact(2).map(|pair| span(pair[0], pair[1])).collect(),
         gaps: gaps
             .chunks_exact(3)
             .map(|gap| Gap { span: span(gap[0], gap[1]), events: gap[2] })
             .collect(),
         counts: Counts {
-            delivered: fixed[2],
-            dead_lettered: fixed[3],
-            filtered: fixed[4],
-            skipped: fixed[5],
-            invalid: fixed[6],
+            delivered: fixed[4],
+            dead_lettered: fixed[5],
+            filtered: fixed[6],
+            skipped: fixed[7],
+            invalid: fixed[8],
         },
     })
 }
@@ -266,3 +269,5 @@ const CRC_AT: usize = 12;
 const HEAD_BYTES: usize = 16;
 /// Pass, number of spans, number of gaps.
 const COUNTS_BYTES: usize = 12;
+/// Start, base, tally and fates: numbers before the spans.
+const FIXED: usize = 9;

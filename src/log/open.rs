@@ -77,7 +77,7 @@ impl fmt::Display for Recovery {
         if let Some(lost) = self.lost {
             write!(
                 f,
-                ", {} bytes from {} on were shown but not durable, and are lost",
+                ", {} bytes from {} on had been written, and are lost",
                 lost.bytes(),
                 lost.from
             )?;
@@ -119,7 +119,11 @@ pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Ope
     let is_whole = scan.end >= shown && !scan.sealed;
     let goes_on = is_whole && matches!(ended, Ended::Closed | Ended::Crashed) && scan.used > 0;
     let (current, next, layout, resumed) = match goes_on {
-        true => resume(dir, segment_bytes, &mut segments, &scan, io)?,
+        true => {
+            let durable = found.map_or(Offset::ZERO, |found| found.durable);
+            make_durable(&segments[..scan.used], durable, io)?;
+            resume(dir, segment_bytes, &mut segments, &scan, io)?
+        }
         false => begin(dir, segment_bytes, &mut segments, &scan, above, io)?,
     };
     let recovery = Recovery {
@@ -242,8 +246,6 @@ fn resume(
 ) -> Result<Begun, LogError> {
     let segment = Arc::clone(&segments[scan.used - 1]);
     let current = reopen(dir, segment, io)?;
-    // What was found beyond `durable` is in the page cache only.
-    io.sync(&current.file).map_err(LogError::io("sync", &current.segment.path))?;
     let next = match segments.get(scan.used) {
         Some(spare) if spare.base == current.segment.capacity_end() => {
             Some(reopen(dir, Arc::clone(spare), io)?)
@@ -261,6 +263,21 @@ fn resume(
     }
     // Torn bytes stay until they are overwritten: nobody reads beyond `written`.
     Ok((current, next, layout, scan.end))
+}
+
+/// Syncs what a process that ended left beyond `durable`: that is in the page cache only, and not
+/// only in the last segment, which may have been begun just before.
+fn make_durable(
+    segments: &[Arc<Segment>],
+    durable: Offset,
+    io: &dyn LogIo,
+) -> Result<(), LogError> {
+    for segment in segments.iter().filter(|segment| segment.capacity_end() > durable) {
+        let error = || LogError::io("sync", &segment.path);
+        let file = LogFile::open(&segment.path).map_err(error())?;
+        io.sync(&file).map_err(error())?;
+    }
+    Ok(())
 }
 
 /// Goes on in a new segment above all offsets that were ever shown.

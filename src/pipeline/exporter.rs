@@ -19,7 +19,7 @@ use crate::deliver::{
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Checkpoint, Event, FieldId, Offset, Settled, Span};
+use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
@@ -205,6 +205,11 @@ impl Exporter {
     pub(crate) fn route_of(&self, event: &Event<'_>) -> usize {
         let holds = |route: &Route| route.condition.as_ref().is_some_and(|it| it.holds(event));
         self.routes.iter().position(holds).unwrap_or(0)
+    }
+
+    /// What earlier runs settled in this pass.
+    pub(crate) fn counts_before(&self) -> Counts {
+        self.resumed.counts
     }
 
     /// Notes settled events.

@@ -11,8 +11,8 @@ use tracing::{error, warn};
 use super::engine::{Running, running};
 use super::exporter::Exporter;
 use crate::deliver::OnLag;
-use crate::event::{Offset, Settle, Settled, Span};
-use crate::log::{Cursors, Log, Reader};
+use crate::event::{Offset, Settle, Settled, Span, Tally};
+use crate::log::{Cursors, Log, LogError, Reader};
 
 /// Looks after checkpoints and retention until it is told to stop.
 pub(crate) struct Keeper {
@@ -66,11 +66,11 @@ impl Keeper {
     }
 
     /// Removes segments that no exporter needs any more.
-    fn retain(&self) {
+    fn retain(&mut self) {
         let exporters = self.exporters();
         let bases = exporters.iter().map(|exporter| exporter.watermark().base());
         let pinned = bases.min().unwrap_or_else(|| self.log.written());
-        if let Err(problem) = self.log.retain(pinned) {
+        if let Err(problem) = self.retain_below(pinned) {
             error!(%problem, "retention failed");
         }
         for exporter in &self.exporters() {
@@ -78,6 +78,28 @@ impl Keeper {
                 error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
             }
         }
+    }
+
+    /// Counts what goes for every exporter and saves that, then lets it go.
+    fn retain_below(&mut self, pinned: Offset) -> Result<(), LogError> {
+        if self.log.retainable(pinned)?.segments == 0 {
+            return Ok(());
+        }
+        // Whatever goes was durable before; counting more than goes does no harm.
+        let to = self.log.durable();
+        for exporter in &self.exporters() {
+            let (start, tally) = {
+                let watermark = exporter.watermark();
+                (watermark.start(), watermark.tally())
+            };
+            let from = start.max(tally.to);
+            if from < to {
+                let events = tally.events + self.reader.count(Span { from, to })?;
+                exporter.watermark().note_tally(Tally { to, events });
+            }
+        }
+        self.save();
+        self.log.retain(pinned.min(to)).map(drop)
     }
 
     /// Skips what exporters lag behind more than they may, counted exactly.

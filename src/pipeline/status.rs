@@ -52,6 +52,8 @@ pub struct ExporterStatus {
     pub base: Offset,
     /// Settled events by fate.
     pub counts: Counts,
+    /// Those of them that earlier runs settled.
+    pub counts_before: Counts,
     /// Events from the start of the pass to the head.
     pub in_range: u64,
     /// Events that are not settled.
@@ -82,11 +84,12 @@ pub struct ExporterStatus {
 
 impl ExporterStatus {
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, start) = {
+        let (pass, start, tally) = {
             let watermark = exporter.watermark();
-            (watermark.pass(), watermark.start())
+            (watermark.pass(), watermark.start(), watermark.tally())
         };
-        let in_range = reader.count(Span { from: start, to: head }).unwrap_or(0);
+        let untallied = Span { from: start.max(tally.to), to: head };
+        let in_range = tally.events + reader.count(untallied).unwrap_or(0);
         let (base, counts, pending) = Self::account(exporter, reader, head, in_range);
         let counters = &exporter.counters;
         let state = match exporter.is_prepared() {
@@ -104,6 +107,7 @@ impl ExporterStatus {
             start,
             base,
             counts,
+            counts_before: exporter.counts_before(),
             in_range,
             pending,
             lag_bytes: head.bytes().saturating_sub(base.bytes()),

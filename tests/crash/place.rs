@@ -330,4 +330,4 @@ pub(crate) fn id(number: u32) -> String {
 }
 
 /// A debug build on a busy machine takes its time; whoever waits longer waits for nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

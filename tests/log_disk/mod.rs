@@ -93,6 +93,16 @@ pub(crate) struct Promised {
 impl Recorder {
     /// Starts with what is in the directory, all of it safe.
     pub(crate) fn new(dir: &Path, boot: u8) -> Arc<Self> {
+        Self::start(dir, boot, |_| true)
+    }
+
+    /// Starts with what a killed process left: its segments are in the page cache only.
+    #[allow(dead_code, reason = "shared with the tests of faults")]
+    pub(crate) fn after_kill(dir: &Path, boot: u8) -> Arc<Self> {
+        Self::start(dir, boot, |path| path.extension().is_none_or(|it| it != "log"))
+    }
+
+    fn start(dir: &Path, boot: u8, is_safe: impl Fn(&Path) -> bool) -> Arc<Self> {
         let mut recorder = Self {
             begin: 0,
             dir: dir.to_path_buf(),
@@ -104,7 +114,12 @@ impl Recorder {
             for entry in fs::read_dir(&dir).into_iter().flatten() {
                 let path = entry.expect("an entry").path();
                 if path.is_file() {
-                    recorder.note_existing(path);
+                    let is_synced = is_safe(&path);
+                    let ino = recorder.note_existing(path);
+                    if is_synced {
+                        let begun = recorder.len();
+                        recorder.note(Change::Sync { ino, begun });
+                    }
                 }
             }
             let begun = recorder.len();
@@ -190,14 +205,13 @@ impl Recorder {
         }
     }
 
-    fn note_existing(&self, path: PathBuf) {
+    fn note_existing(&self, path: PathBuf) -> u64 {
         let file = LogFile::open(&path).expect("readable");
         let bytes = fs::read(&path).expect("readable");
         let ino = self.new_file(&file);
         self.note(Change::Create { ino, path, bytes: bytes.len() as u64 });
         self.note(Change::Write { ino, at: 0, bytes });
-        let begun = self.len();
-        self.note(Change::Sync { ino, begun });
+        ino
     }
 
     fn new_file(&self, file: &LogFile) -> u64 {
