@@ -75,6 +75,13 @@ impl Place {
         &bytes[start..start + self.len as usize]
     }
 
+    /// Whether the JSON text has more than this many bytes.
+    #[inline]
+    #[must_use]
+    pub const fn is_longer_than(self, bytes: u32) -> bool {
+        self.len > bytes
+    }
+
     /// The bytes from this place on, as far as its buffer goes, and how many of them are the value.
     ///
     /// Copies in whole words may read a little behind the value.

@@ -26,9 +26,9 @@ pub(super) fn one(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
     if text.is_empty() {
         return false;
     }
-    encoder.raw(b"[");
+    encoder.literal(b"[");
     encoder.text(text);
-    encoder.raw(b"]");
+    encoder.literal(b"]");
     true
 }
 
@@ -192,7 +192,7 @@ pub(super) fn ip(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 /// A test of characters would call `face.cafe` an address; only the parser decides. An IPv4
 /// address ends in a digit, which no top-level domain does, and an IPv6 address has a colon.
 pub(super) fn address(host: &[u8]) -> Option<(IpAddr, &[u8])> {
-    if !host.last()?.is_ascii_digit() && memchr::memchr(b':', host).is_none() {
+    if !host.last()?.is_ascii_digit() && !host.iter().any(|&byte| byte == b':') {
         return None;
     }
     let text = match host {
@@ -243,6 +243,10 @@ fn traceparent<'a>(event: &Event<'a>) -> Option<(&'a [u8], &'a [u8])> {
 /// dots stays, else the first. Empty names and empty texts are left out.
 pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let Some(labels) = event.value(F::Labels) else { return false };
+    if is_plain(labels.json) {
+        encoder.members(labels);
+        return true;
+    }
     let mut written = false;
     for (at, (name, json)) in json::members(labels.json).enumerate() {
         if name.is_empty() || json == b"\"\"" || yields(labels.json, at, name) {
@@ -251,6 +255,32 @@ pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         written |= label(encoder, name, Value { json, escaped: labels.escaped });
     }
     written
+}
+
+/// Whether no label needs a change: there is no dot, and nothing is empty.
+///
+/// Eight bytes at a time; an empty name or text shows as two quotation marks in a row. A dot in a
+/// text, or an escaped quotation mark at its end, only costs the slower way.
+fn is_plain(labels: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let equals = |word: u64, byte: u8| {
+        let zero = word ^ (ONES * u64::from(byte));
+        // Exact for every byte: no carry leaves a byte whose top bit is taken out first.
+        !(((zero & !(ONES << 7)) + (ONES * 0x7f)) | zero) & (ONES << 7)
+    };
+    let (words, rest) = labels.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut before = 0;
+    for word in words.iter().chain([&last]) {
+        let word = u64::from_le_bytes(*word);
+        let quotes = equals(word, b'"');
+        if equals(word, b'.') | (quotes & (quotes << 8 | before)) != 0 {
+            return false;
+        }
+        before = quotes >> 56;
+    }
+    true
 }
 
 /// Whether the label with dots in its name is left out for another one.
@@ -286,16 +316,15 @@ pub(super) fn tags(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         else {
             continue;
         };
-        encoder.raw(if written { b"," } else { b"[" });
-        encoder.open_text();
+        encoder.literal(if written { b",\"" } else { b"[\"" });
         encoder.characters(name);
-        encoder.plain(b":");
+        encoder.literal(b":");
         encoder.characters(text);
-        encoder.close_text();
+        encoder.literal(b"\"");
         written = true;
     }
     if written {
-        encoder.raw(b"]");
+        encoder.literal(b"]");
     }
     written
 }
@@ -317,32 +346,32 @@ pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
         if value.is_empty() {
             continue;
         }
-        encoder.raw(if written { b"," } else { b"[" });
+        encoder.literal(if written { b"," } else { b"[" });
         written = true;
-        encoder.raw(b"{\"indicator\":{\"name\":");
+        encoder.literal(b"{\"indicator\":{\"name\":");
         encoder.text(value);
         if let Some(kind) = stix(text(b"type"), value) {
-            encoder.raw(b",\"type\":");
+            encoder.literal(b",\"type\":");
             encoder.quoted(kind);
         }
         if let Some(confidence) = json::member(found, b"confidence").and_then(confidence) {
-            encoder.raw(b",\"confidence\":");
+            encoder.literal(b",\"confidence\":");
             encoder.quoted(confidence);
         }
         if !text(b"source").is_empty() {
-            encoder.raw(b",\"provider\":");
+            encoder.literal(b",\"provider\":");
             encoder.text(text(b"source"));
         }
-        encoder.raw(b"},\"matched\":{\"atomic\":");
+        encoder.literal(b"},\"matched\":{\"atomic\":");
         encoder.text(value);
         if let Some(field) = matched_field(event, value) {
-            encoder.raw(b",\"field\":");
+            encoder.literal(b",\"field\":");
             encoder.quoted(field);
         }
-        encoder.raw(b",\"type\":\"indicator_match_rule\"}}");
+        encoder.literal(b",\"type\":\"indicator_match_rule\"}}");
     }
     if written {
-        encoder.raw(b"]");
+        encoder.literal(b"]");
     }
     written
 }

@@ -204,9 +204,9 @@ fn dataset(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     if agent.is_empty() {
         return false;
     }
-    encoder.raw(b"\"");
+    encoder.literal(b"\"");
     encoder.characters(agent);
-    encoder.raw(b".security\"");
+    encoder.literal(b".security\"");
     true
 }
 

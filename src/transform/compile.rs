@@ -9,6 +9,27 @@ use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
 
+/// Fields that opening gives to every event, and never an empty text.
+///
+/// An event that lacks one all the same is written by a program that looks at each of them.
+const SURE: u64 = FieldId::SchemaVersion.bit()
+    | FieldId::EventId.bit()
+    | FieldId::EventType.bit()
+    | FieldId::EventCategory.bit()
+    | FieldId::Timestamp.bit()
+    | FieldId::AgentId.bit()
+    | FieldId::AgentName.bit()
+    | FieldId::AgentVersion.bit()
+    | FieldId::AgentType.bit()
+    | FieldId::SessionId.bit()
+    | FieldId::Outcome.bit()
+    | FieldId::Action.bit()
+    | FieldId::Allowed.bit()
+    | FieldId::Guard.bit()
+    | FieldId::Severity.bit()
+    | FieldId::ResourceType.bit()
+    | FieldId::ResourceName.bit();
+
 /// Combinations of cases in a chain.
 ///
 /// A schema with one case per event type has 12; two of them in one chain stay below.
@@ -26,7 +47,10 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
     }
     let mut compiler = Compiler::new(chain, overrides)?;
     for program in 0..programs {
-        compiler.program(program, &counts)?;
+        let careful = compiler.program(program, &counts, 0)?;
+        compiler.plan.careful.push(careful);
+        let sure = compiler.program(program, &counts, compiler.plan.sure)?;
+        compiler.plan.programs.push(sure);
     }
     compiler.plan.arena.extend_from_slice(&[0; WINDOW]);
     Ok(compiler.plan)
@@ -60,7 +84,9 @@ struct Compiler<'c> {
     ops: Vec<Op>,
     /// Static text that waits for the next operation.
     pending: Vec<u8>,
-    /// Objects that are open.
+    /// Fields that every event of the program has, by [`FieldId::bit`].
+    sure: u64,
+    /// Objects whose beginning is remembered.
     depth: usize,
     /// The next level of the chain that a row asked for.
     asked: usize,
@@ -75,6 +101,8 @@ impl<'c> Compiler<'c> {
             plan: Plan {
                 arena: Vec::new(),
                 programs: Vec::new(),
+                careful: Vec::new(),
+                sure: SURE & !rows.unread(),
                 picks: Vec::new(),
                 codecs: Vec::new(),
                 names: Vec::new(),
@@ -92,6 +120,7 @@ impl<'c> Compiler<'c> {
             rows,
             ops: Vec::new(),
             pending: Vec::new(),
+            sure: 0,
             depth: 0,
             asked: 0,
         };
@@ -103,7 +132,14 @@ impl<'c> Compiler<'c> {
         Ok(compiler)
     }
 
-    fn program(&mut self, program: usize, counts: &[usize]) -> Result<(), PlanError> {
+    /// The program of these cases, for events that surely have these fields.
+    fn program(
+        &mut self,
+        program: usize,
+        counts: &[usize],
+        sure: u64,
+    ) -> Result<Vec<Op>, PlanError> {
+        self.sure = sure;
         let mut chosen = vec![0; counts.len()];
         let mut rest = program;
         for (chosen, &count) in chosen.iter_mut().zip(counts).rev() {
@@ -119,8 +155,7 @@ impl<'c> Compiler<'c> {
             return Err(PlanError::Chain { schema: self.chain[self.asked].name, problem });
         }
         self.flush();
-        self.plan.programs.push(std::mem::take(&mut self.ops));
-        Ok(())
+        Ok(std::mem::take(&mut self.ops))
     }
 
     fn document(&mut self, stand: Stand<'_>) -> Result<(), PlanError> {
@@ -128,21 +163,108 @@ impl<'c> Compiler<'c> {
             return self.template(template, stand);
         }
         let nodes = self.rows.nodes(stand.place())?;
-        let slot = self.open("", Op::ANY, stand)?;
-        for node in &nodes {
-            self.node(node, stand)?;
+        let codec = &self.plan.codecs[usize::from(stand.codec)];
+        let open = codec.fixed(stand.schema.syntax.open);
+        let close = codec.fixed(stand.schema.syntax.close);
+        if self.fills(&nodes, stand) {
+            return self.filled(&nodes, &open, &close, stand);
         }
-        self.depth -= 1;
-        let text = self.plan.codecs[usize::from(stand.codec)].fixed(stand.schema.syntax.close);
-        self.end(slot, &text, stand.codec);
+        self.pending.extend_from_slice(&open);
+        self.kept(&nodes, &close, stand)
+    }
+
+    /// Compiles an object in which something is written for every event.
+    fn filled(
+        &mut self,
+        nodes: &[Node],
+        open: &[u8],
+        close: &[u8],
+        stand: Stand<'_>,
+    ) -> Result<(), PlanError> {
+        self.pending.extend_from_slice(open);
+        self.all(nodes, stand)?;
+        let between = self.plan.codecs[usize::from(stand.codec)].between();
+        if self.pending.is_empty() {
+            let between = u8::try_from(between.len()).expect("separators are a few bytes");
+            let text = self.span(close);
+            self.ops.push(Op::Trim { between, text });
+        } else {
+            // The last row is static text; its separator has not been written yet.
+            let last = self.pending.strip_suffix(between).map_or(self.pending.len(), <[u8]>::len);
+            self.pending.truncate(last);
+            self.pending.extend_from_slice(close);
+        }
         Ok(())
     }
 
-    /// Begins an object that any of these fields brings; the slot that remembers where.
-    fn open(&mut self, key: &str, fields: u64, stand: Stand<'_>) -> Result<u8, PlanError> {
-        let text = self.spell_open(key, stand);
-        self.pending.extend_from_slice(&text);
-        self.mark(fields, stand.schema.name)
+    /// Compiles an object that stands even when it is empty; its beginning waits to be written.
+    fn kept(&mut self, nodes: &[Node], close: &[u8], stand: Stand<'_>) -> Result<(), PlanError> {
+        let slot = self.mark(Op::ANY, stand.schema.name)?;
+        self.all(nodes, stand)?;
+        self.depth -= 1;
+        self.flush();
+        let between = self.between_len(stand.codec);
+        let text = self.span(close);
+        self.ops.push(Op::End { slot, between, text });
+        Ok(())
+    }
+
+    /// Compiles an object that is taken back when it is empty.
+    fn optional(
+        &mut self,
+        object: &Node,
+        [open, close]: [&[u8]; 2],
+        nodes: &[Node],
+        stand: Stand<'_>,
+    ) -> Result<(), PlanError> {
+        self.flush();
+        self.pending.extend_from_slice(open);
+        let opening = self.ops.len();
+        let slot = self.mark(object.fields(), stand.schema.name)?;
+        self.all(nodes, stand)?;
+        self.depth -= 1;
+        self.flush();
+        let between = self.between_len(stand.codec);
+        let text = self.span(close);
+        self.ops.push(Op::Close { slot, between, text });
+        let end = index(self.ops.len());
+        if let Some(Op::Open { after, .. }) = self.ops.get_mut(opening) {
+            *after = end;
+        }
+        Ok(())
+    }
+
+    fn all(&mut self, nodes: &[Node], stand: Stand<'_>) -> Result<(), PlanError> {
+        nodes.iter().try_for_each(|node| self.node(node, stand))
+    }
+
+    /// Whether one of these is written for every event.
+    fn fills(&self, nodes: &[Node], stand: Stand<'_>) -> bool {
+        nodes.iter().any(|node| match node {
+            Node::Row(row) => (row.always() && !row.keeps()) || self.is_sure(row, stand),
+            Node::Object(_, nodes) => self.fills(nodes, stand),
+        })
+    }
+
+    /// Whether the row copies a field that every event of this program has.
+    fn is_sure(&self, row: &Planned, stand: Stand<'_>) -> bool {
+        match row.source {
+            Planning::Event(field, write) => {
+                self.sure & field.bit() != 0
+                    && self.copies(field, write, stand.codec)
+                    && self.characters_max(row.max) == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a field is copied as it is.
+    ///
+    /// A writer whose address differs from the known one is only slower, never wrong.
+    fn copies(&self, field: FieldId, write: Write, codec: u8) -> bool {
+        let nests = matches!(field, FieldId::Metadata | FieldId::Shrike | FieldId::Labels);
+        let plain = std::ptr::fn_addr_eq(write, write::value as Write);
+        plain && !nests && self.plan.codecs[usize::from(codec)].copies()
     }
 
     fn spell_open(&self, key: &str, stand: Stand<'_>) -> Vec<u8> {
@@ -165,13 +287,6 @@ impl<'c> Compiler<'c> {
         Ok(slot)
     }
 
-    fn end(&mut self, slot: u8, text: &[u8], codec: u8) {
-        self.flush();
-        let between = self.between_len(codec);
-        let text = self.span(text);
-        self.ops.push(Op::End { slot, between, text });
-    }
-
     fn between_len(&self, codec: u8) -> u8 {
         let between = self.plan.codecs[usize::from(codec)].between();
         u8::try_from(between.len()).expect("separators are a few bytes")
@@ -184,44 +299,19 @@ impl<'c> Compiler<'c> {
                 if let Some((keys, row)) = only_row(node) {
                     return self.row(row, &keys, stand);
                 }
-                self.object(key, nodes, node, stand)
+                let open = self.spell_open(key, stand);
+                let codec = &self.plan.codecs[usize::from(stand.codec)];
+                let close = [&codec.fixed(codec.syntax().close)[..], codec.between()].concat();
+                if self.fills(nodes, stand) {
+                    self.filled(nodes, &open, &close, stand)
+                } else if node.is_kept() {
+                    self.pending.extend_from_slice(&open);
+                    self.kept(nodes, &close, stand)
+                } else {
+                    self.optional(node, [&open, &close], nodes, stand)
+                }
             }
         }
-    }
-
-    fn object(
-        &mut self,
-        key: &str,
-        nodes: &[Node],
-        object: &Node,
-        stand: Stand<'_>,
-    ) -> Result<(), PlanError> {
-        let always = object.always();
-        if !always {
-            self.flush();
-        }
-        let opening = self.ops.len();
-        let slot = self.open(key, if always { Op::ANY } else { object.fields() }, stand)?;
-        for node in nodes {
-            self.node(node, stand)?;
-        }
-        self.depth -= 1;
-        let codec = &self.plan.codecs[usize::from(stand.codec)];
-        let mut text = codec.fixed(codec.syntax().close);
-        text.extend_from_slice(codec.between());
-        if always {
-            self.end(slot, &text, stand.codec);
-        } else {
-            self.flush();
-            let between = self.between_len(stand.codec);
-            let text = self.span(&text);
-            self.ops.push(Op::Close { slot, between, text });
-            let end = index(self.ops.len());
-            if let Some(Op::Open { after, .. }) = self.ops.get_mut(opening) {
-                *after = end;
-            }
-        }
-        Ok(())
     }
 
     /// Compiles a row; `parents` are objects that hold nothing else.
@@ -257,6 +347,12 @@ impl<'c> Compiler<'c> {
                 let count = index(texts.len());
                 self.ops.push(Op::OneOf { pick: *pick, first, count });
             }
+            Planning::Event(field, _) if self.is_sure(row, stand) => {
+                self.pending.extend_from_slice(&lead);
+                let text = std::mem::replace(&mut self.pending, trail);
+                let text = self.span(&text);
+                self.ops.push(Op::Say { text, field: *field });
+            }
             Planning::Event(field, write) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 self.ops.push(self.event(row, *field, *write));
@@ -280,14 +376,9 @@ impl<'c> Compiler<'c> {
     }
 
     /// A field that is copied where nothing has to be escaped, else through its writer.
-    ///
-    /// A writer whose address differs from the known one is only slower, never wrong.
     fn event(&self, row: Row, field: FieldId, write: Write) -> Op {
-        let nests = matches!(field, FieldId::Metadata | FieldId::Shrike | FieldId::Labels);
-        let copies = self.plan.codecs[usize::from(row.codec)].copies();
-        let plain = std::ptr::fn_addr_eq(write, write::value as Write);
         let fits = row.lead.len as usize <= LEAD && row.trail.len as usize <= TRAIL;
-        if plain && copies && !nests && row.max == 0 && fits {
+        if self.copies(field, write, row.codec) && row.max == 0 && fits {
             let Row { lead, trail, drops_empty, .. } = row;
             Op::Copy { field, drops_empty, lead, trail }
         } else {

@@ -141,7 +141,16 @@ impl<'a> Encoder<'a> {
         self.choices
     }
 
-    /// Appends text of the document's own syntax, such as brackets and digits.
+    /// Appends fixed text of the document's own syntax, such as brackets.
+    #[inline(always)]
+    pub fn literal<const LEN: usize>(&mut self, text: &[u8; LEN]) {
+        match &self.codec.through {
+            None => self.tail.window(text, LEN),
+            Some(table) => table.map(text, |piece| self.tail.append(piece)),
+        }
+    }
+
+    /// Appends text of the document's own syntax, such as digits.
     #[inline]
     pub fn raw(&mut self, text: &[u8]) {
         match &self.codec.through {
@@ -171,6 +180,12 @@ impl<'a> Encoder<'a> {
     /// Appends a text: quotes, and escaped JSON text between them.
     #[inline]
     pub fn text(&mut self, text: &[u8]) {
+        if self.codec.copies() && self.left == UNLIMITED {
+            self.tail.window(b"\"", 1);
+            self.tail.append(text);
+            self.tail.window(b"\"", 1);
+            return;
+        }
         self.open_text();
         self.characters(text);
         self.close_text();

@@ -17,8 +17,13 @@ use crate::event::{Event, FieldId, Opened, Place, Value};
 pub struct Plan {
     /// Text of all operations, and a window's width of padding behind it.
     pub(super) arena: Vec<u8>,
-    /// One list per combination of cases, in the order of `picks`.
+    /// One list per combination of cases, in the order of `picks`, for events that have all sure
+    /// fields.
     pub(super) programs: Vec<Vec<Op>>,
+    /// The same for events that lack one.
+    pub(super) careful: Vec<Vec<Op>>,
+    /// Fields that programs write without looking, by [`FieldId::bit`].
+    pub(super) sure: u64,
     /// What picks the case of each schema that has cases: outermost first, with their number.
     pub(super) picks: Vec<(PickCase, usize)>,
     /// How each schema of the chain is spelled.
@@ -164,6 +169,8 @@ pub(super) struct Row {
 pub(super) enum Op {
     /// Text.
     Text(Span),
+    /// Text, and a field that is surely there, as it lies in the record.
+    Say { text: Span, field: FieldId },
     /// A field as it lies in the record; lead and trail are at most a window wide.
     Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
     /// A field through a writer.
@@ -189,7 +196,9 @@ pub(super) enum Op {
     Open { slot: u8, text: Span, fields: u64, after: u16 },
     /// An object ends; one that is empty is taken back.
     Close { slot: u8, between: u8, text: Span },
-    /// The document, or an object that is never empty, ends.
+    /// An object in which something is written ends.
+    Trim { between: u8, text: Span },
+    /// The document, or an object that may stay empty, ends.
     End { slot: u8, between: u8, text: Span },
 }
 
@@ -247,19 +256,25 @@ impl Plan {
     }
 
     fn run(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let (present, filled) = present(event.opened);
         let mut program = 0;
         for &(pick, cases) in &self.picks {
             program = program * cases + pick(event).min(cases - 1);
         }
-        let present = present(event.opened);
         let mut tail = Tail::new(out);
         let mut marks = [Mark::default(); Self::DEPTH_MAX];
-        let ops = self.programs[program].as_slice();
+        let is_sure = filled & self.sure == self.sure;
+        let programs = if is_sure { &self.programs } else { &self.careful };
+        let ops = programs[program].as_slice();
         let mut next = 0;
         while let Some(op) = ops.get(next) {
             next += 1;
             match *op {
                 Op::Text(text) => self.text(text, &mut tail),
+                Op::Say { text, field } => {
+                    self.text(text, &mut tail);
+                    value(event, field, &mut tail);
+                }
                 Op::Copy { field, drops_empty, lead, trail } => {
                     if present & field.bit() != 0 {
                         self.copy(event, field, drops_empty, [lead, trail], &mut tail);
@@ -299,6 +314,10 @@ impl Plan {
                         self.text(text, &mut tail);
                     }
                 }
+                Op::Trim { between, text } => {
+                    tail.truncate(tail.len() - usize::from(between));
+                    self.text(text, &mut tail);
+                }
                 Op::End { slot, between, text } => {
                     let mark = marks[usize::from(slot)];
                     if tail.len() != mark.inside {
@@ -306,17 +325,17 @@ impl Plan {
                     }
                     self.text(text, &mut tail);
                 }
-                op => tail = self.rare(op, event, present, tail),
+                _ => tail = self.rare(op, event, present, tail),
             }
         }
     }
 
     /// The operations that programs have few of.
-    fn rare<'a>(&'a self, op: Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
+    fn rare<'a>(&'a self, op: &Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
         let encoder = |codec: u8, tail: Tail<'a>| {
             Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, 0)
         };
-        match op {
+        match *op {
             Op::Write { row, field, write } => {
                 let value = event.value(field);
                 let kept = |value: &Value<'_>| !(row.drops_empty && value.json == b"\"\"");
@@ -373,10 +392,7 @@ impl Plan {
             return;
         }
         self.window::<LEAD>(lead, tail);
-        match bytes.first_chunk() {
-            Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
-            _ => tail.long(&bytes[..len]),
-        }
+        copy(bytes, len, tail);
         self.window::<TRAIL>(trail, tail);
     }
 
@@ -420,21 +436,42 @@ impl Plan {
     }
 }
 
-/// Which fields the event has, by [`FieldId::bit`].
+/// Appends a field as it lies in the record.
+#[inline(always)]
+fn value(event: &Event<'_>, field: FieldId, tail: &mut Tail<'_>) {
+    let place = event.opened.places[field as usize];
+    let (bytes, len) = place.reach(event.record, event.arena);
+    copy(bytes, len, tail);
+}
+
+/// Appends the first `len` of these bytes, in a window where it fits.
+#[inline(always)]
+fn copy(bytes: &[u8], len: usize, tail: &mut Tail<'_>) {
+    match bytes.first_chunk() {
+        Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
+        _ => tail.long(&bytes[..len]),
+    }
+}
+
+/// Which fields the event has, and which have more than an empty text, by [`FieldId::bit`].
 #[inline]
-fn present(opened: &Opened) -> u64 {
+fn present(opened: &Opened) -> (u64, u64) {
     // One byte per field first, which the compiler does many at a time; then eight bytes become
     // eight bits by one multiplication, which moves byte i to bit 56 + i.
     const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut flags = [0; 64];
-    for (flag, place) in flags.iter_mut().zip(&opened.places) {
-        *flag = u8::from(place.is_present());
+    let (mut present, mut filled) = ([0; 64], [0; 64]);
+    for (at, place) in opened.places.iter().enumerate() {
+        present[at] = u8::from(place.is_present());
+        filled[at] = u8::from(place.is_longer_than(2));
     }
-    let (words, _) = flags.as_chunks::<8>();
-    words
-        .iter()
-        .rev()
-        .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
+    let bits = |flags: &[u8; 64]| {
+        let (words, _) = flags.as_chunks::<8>();
+        words
+            .iter()
+            .rev()
+            .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
+    };
+    (bits(&present), bits(&filled))
 }
 
 /// The same judgements without the places of these fields.

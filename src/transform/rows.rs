@@ -75,7 +75,7 @@ impl Planned {
     }
 
     /// Whether the row is written for every event.
-    fn always(&self) -> bool {
+    pub(super) fn always(&self) -> bool {
         matches!(
             self.source,
             Planning::Constant(_)
@@ -87,7 +87,7 @@ impl Planned {
     }
 
     /// Whether it only keeps its parent.
-    fn keeps(&self) -> bool {
+    pub(super) fn keeps(&self) -> bool {
         matches!(self.source, Planning::Constant(_)) && self.key.ends_with(".*")
     }
 }
@@ -100,14 +100,6 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// Whether something is written for every event.
-    pub(super) fn always(&self) -> bool {
-        match self {
-            Self::Row(row) => row.always() && !row.keeps(),
-            Self::Object(_, nodes) => nodes.iter().any(Self::always) || self.is_kept(),
-        }
-    }
-
     /// Fields of which one must be there for anything to be written.
     pub(super) fn fields(&self) -> u64 {
         match self {
@@ -118,7 +110,7 @@ impl Node {
     }
 
     /// Whether the object stands even when it is empty.
-    fn is_kept(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         match self {
             Self::Row(_) => false,
             Self::Object(_, nodes) => {

@@ -27,9 +27,9 @@ pub fn bare(encoder: &mut Encoder<'_>, value: Value<'_>) {
 
 /// An array of the value alone.
 pub fn list(encoder: &mut Encoder<'_>, value: Value<'_>) {
-    encoder.raw(b"[");
+    encoder.literal(b"[");
     encoder.value(value);
-    encoder.raw(b"]");
+    encoder.literal(b"]");
 }
 
 /// The event's time as epoch seconds with 3 fraction digits, 6 where they say more.
@@ -46,7 +46,7 @@ pub fn epoch_seconds(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     };
     encoder.raw(sign);
     encoder.number(whole);
-    encoder.raw(b".");
+    encoder.literal(b".");
     if micros % 1000 == 0 {
         digits::<3>(encoder, micros / 1000);
     } else {
@@ -60,7 +60,7 @@ pub fn epoch_millis(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let Time { secs, nanos } = event.opened.time;
     let millis = i128::from(secs) * 1000 + i128::from(nanos / 1_000_000);
     if millis < 0 {
-        encoder.raw(b"-");
+        encoder.literal(b"-");
     }
     // An i64 of seconds is at most 19 digits; times are within years 0 to 9999, far below.
     encoder.number(u64::try_from(millis.unsigned_abs()).unwrap_or(u64::MAX));
@@ -92,8 +92,8 @@ pub(super) fn date(parts: &[DatePart], time: Time, encoder: &mut Encoder<'_>) {
             DatePart::Month => digits::<2>(encoder, civil.month),
             DatePart::Day => digits::<2>(encoder, civil.day),
             DatePart::Hour => digits::<2>(encoder, civil.second / 3600),
-            DatePart::One => encoder.raw(b"01"),
-            DatePart::Zero => encoder.raw(b"00"),
+            DatePart::One => encoder.literal(b"01"),
+            DatePart::Zero => encoder.literal(b"00"),
             DatePart::Text(char) => encoder.char(char),
         }
     }
@@ -123,10 +123,10 @@ fn rfc3339<const FRACTION: usize>(encoder: &mut Encoder<'_>, time: Time) -> bool
         encoder.raw(separator);
         digits::<2>(encoder, number);
     }
-    encoder.raw(b".");
+    encoder.literal(b".");
     let fraction = time.nanos / 10_u32.pow(9 - u32::try_from(FRACTION).expect("3 or 6 digits"));
     digits::<FRACTION>(encoder, fraction);
-    encoder.raw(b"Z");
+    encoder.literal(b"Z");
     encoder.close_text();
     true
 }
