@@ -50,6 +50,9 @@ pub struct Checker {
     arena: Vec<u8>,
     opened: Opened,
     mapped: Mapped,
+    /// Events and their bytes that are not counted yet: once for each chunk is enough.
+    events: u64,
+    bytes: u64,
 }
 
 /// A line on its way.
@@ -77,12 +80,20 @@ impl Checker {
             arena,
             opened: Opened::default(),
             mapped: Mapped::default(),
+            events: 0,
+            bytes: 0,
         }
     }
 
     /// Forgets which events came: the last ones were not appended.
     pub(super) fn forget(&mut self) {
         self.window.iter_mut().for_each(Window::forget);
+    }
+
+    /// Counts the events of a chunk.
+    pub(super) fn count_events(&mut self) {
+        self.counts.events.add(std::mem::take(&mut self.events));
+        self.counts.bytes.add(std::mem::take(&mut self.bytes));
     }
 
     /// Bytes of a line without its ending, at most.
@@ -174,8 +185,8 @@ impl Checker {
             Some(at) => out.add_place(at..at + piece.text.len(), mark),
             None => out.add_bytes(piece.text, mark),
         }
-        self.counts.events.add(1);
-        self.counts.bytes.add(piece.text.len() as u64);
+        self.events += 1;
+        self.bytes += piece.text.len() as u64;
         self.counts.add(self.opened.flags);
     }
 

@@ -54,6 +54,7 @@ impl Lines {
             at += found + 1;
             self.position += found as u64 + 1;
         }
+        checker.count_events();
         let rest = &chunk[at..];
         if self.long.is_some() || rest.len() > checker.line_bytes_max() + ENDING_MAX {
             self.swallow(rest);
@@ -74,6 +75,7 @@ impl Lines {
             self.line(checker, rest, 0, rest.len(), received_ns, out);
             self.position += rest.len() as u64;
         }
+        checker.count_events();
     }
 
     /// One line of `len` bytes at `start`.

@@ -1,16 +1,17 @@
 //! The ids seen last, to recognise an event that comes again.
 
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
-
 /// The last ids and a hash of what came with each. It holds a fixed number of them.
+///
+/// A table with open addressing, half full at most: an id costs about one line of memory to look up
+/// and remember, and one to forget.
 #[derive(Debug)]
 pub(super) struct Window {
-    contents: HashMap<u64, u64, BuildHasherDefault<AsIs>>,
-    /// The ids in the order of their coming.
-    order: VecDeque<u64>,
-    len_max: usize,
+    /// Ids with their contents; id 0 is free.
+    slots: Box<[(u64, u64)]>,
+    /// The ids in the order of their coming, around and around.
+    order: Box<[u64]>,
+    /// Where the oldest id lies in `order`, once it is full.
+    oldest: usize,
 }
 
 /// How an id was met before.
@@ -26,54 +27,77 @@ pub(super) enum Met {
 
 impl Window {
     /// A window of this many ids; `None` for 0, which means that nothing is recognised.
-    pub(super) fn new(len_max: usize) -> Option<Self> {
-        (len_max > 0).then(|| Self {
-            contents: HashMap::with_capacity_and_hasher(len_max, BuildHasherDefault::default()),
-            order: VecDeque::with_capacity(len_max),
-            len_max,
+    pub(super) fn new(len: usize) -> Option<Self> {
+        (len > 0).then(|| Self {
+            // One more than the window holds is in the table while the oldest is taken out, and a
+            // search ends at a free slot.
+            slots: vec![(0, 0); (2 * len).max(4).next_power_of_two()].into_boxed_slice(),
+            order: vec![0; len].into_boxed_slice(),
+            oldest: 0,
         })
     }
 
     /// Forgets every id.
     pub(super) fn forget(&mut self) {
-        self.contents.clear();
-        self.order.clear();
+        self.slots.fill((0, 0));
+        self.order.fill(0);
+        self.oldest = 0;
     }
 
     /// Looks an id up and remembers it, if it is new, with its content: both as hashes.
+    #[inline]
     pub(super) fn meet(&mut self, id: u64, content: u64) -> Met {
-        match self.contents.entry(id) {
-            Entry::Occupied(entry) if *entry.get() == content => return Met::Same,
-            Entry::Occupied(_) => return Met::Other,
-            Entry::Vacant(entry) => _ = entry.insert(content),
+        // 0 marks what is free; it shares its place with 1.
+        let id = id.max(1);
+        let mut at = self.home(id);
+        while self.slots[at].0 != 0 {
+            if self.slots[at].0 == id {
+                return if self.slots[at].1 == content { Met::Same } else { Met::Other };
+            }
+            at = self.after(at);
         }
-        self.order.push_back(id);
-        if self.order.len() > self.len_max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.contents.remove(&oldest);
+        self.slots[at] = (id, content);
+        let forgotten = std::mem::replace(&mut self.order[self.oldest], id);
+        self.oldest = if self.oldest + 1 == self.order.len() { 0 } else { self.oldest + 1 };
+        if forgotten != 0 {
+            self.remove(forgotten);
         }
         Met::Never
     }
-}
 
-/// Takes a key that is a hash already as its hash.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+    /// Frees the slot of an id, and moves up those behind it that it kept from their place.
+    fn remove(&mut self, id: u64) {
+        let mut free = self.home(id);
+        while self.slots[free].0 != id {
+            free = self.after(free);
         }
+        let mut at = free;
+        loop {
+            at = self.after(at);
+            let moving = self.slots[at].0;
+            if moving == 0 {
+                break;
+            }
+            let mask = self.slots.len() - 1;
+            let from_home = at.wrapping_sub(self.home(moving)) & mask;
+            let from_free = at.wrapping_sub(free) & mask;
+            if from_home >= from_free {
+                self.slots[free] = self.slots[at];
+                free = at;
+            }
+        }
+        self.slots[free] = (0, 0);
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    /// Where an id belongs: it is a hash already.
+    #[inline]
+    fn home(&self, id: u64) -> usize {
+        id as usize & (self.slots.len() - 1)
     }
 
-    fn finish(&self) -> u64 {
-        self.0
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.slots.len() - 1)
     }
 }
 
@@ -96,8 +120,34 @@ mod tests {
             (1, 10, Met::Same),
         ] {
             assert_eq!(window.meet(id, content), expected, "{id} {content}");
-            assert!(window.contents.len() <= 2 && window.order.len() <= 2);
         }
         assert!(Window::new(0).is_none());
+    }
+
+    #[test]
+    fn it_knows_exactly_the_last_ids() {
+        use std::collections::VecDeque;
+        for len in [1, 2, 3, 8, 100] {
+            let mut window = Window::new(len).expect("some ids");
+            let mut last = VecDeque::new();
+            let mut state = 88_172_645_463_325_252_u64;
+            for _ in 0..20_000 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                // Few homes and many ids, so that they are in each other's way.
+                let id = 1 + state % (3 * len as u64) * 8 + (state >> 40) % 2 * 256;
+                let expected = if last.contains(&id) { Met::Same } else { Met::Never };
+                assert_eq!(window.meet(id, !id), expected, "{id} of {len}");
+                if expected == Met::Never {
+                    last.push_back(id);
+                    if last.len() > len {
+                        last.pop_front();
+                    }
+                }
+                let held = window.slots.iter().filter(|slot| slot.0 != 0).count();
+                assert_eq!(held, last.len());
+            }
+        }
     }
 }
