@@ -50,7 +50,11 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         let dir = config.pipeline.quarantine_dir.display();
         warn!(lines = inputs.rejected(), quarantine = %dir, "lines that are no events were kept");
     }
-    Ok(if inputs.have_failed() || (exit == Exit::Done && !is_log_whole) { Exit::Failed } else { exit })
+    Ok(if inputs.have_failed() || (exit == Exit::Done && !is_log_whole) {
+        Exit::Failed
+    } else {
+        exit
+    })
 }
 
 /// Listens for commands; a socket that cannot be made stops nothing else.
