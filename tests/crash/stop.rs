@@ -1,5 +1,6 @@
 //! Stopping under load.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::destination::{Destination, Manner};
@@ -61,4 +62,19 @@ fn a_second_stop_ends_at_once_and_the_next_start_sends_the_rest() {
     one.turn(Manner::Accept);
     place.drained().with(0);
     assert_eq!(one.accepted().len(), 1_000);
+}
+
+#[test]
+fn a_destination_that_does_not_answer_its_preparation_holds_up_no_stop() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 600000");
+    // Connections are made, and nobody ever reads from them.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let node =
+        format!("--set=exporters.one.nodes=['http://{}']", mute.local_addr().expect("bound"));
+    let shrike = place.run(&[&node, "--set=exporters.one.init.enabled=true"]);
+    shrike.wait_for(READY);
+    mute.accept().expect("it asks for something");
+    shrike.terminate();
+    shrike.ended(Duration::from_secs(15)).with(0);
 }

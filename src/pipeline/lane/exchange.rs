@@ -278,7 +278,11 @@ impl Lane {
         let mut wait = SETUP_WAIT;
         for _ in 0..SETUP_ROUNDS_MAX {
             let via = self.calls.via(0, 0);
-            let again = prepare(&self.exporter, &*self.network, &self.calls.options, via).await;
+            // A destination that does not answer must not hold up the end.
+            let again = tokio::select! {
+                again = prepare(&self.exporter, &*self.network, &self.calls.options, via) => again,
+                () = self.stopped() => false,
+            };
             if !again || self.exporter.stop.stage() >= Stage::Flush {
                 break;
             }
@@ -288,6 +292,13 @@ impl Lane {
             wait = (wait * 2).min(SETUP_WAIT_MAX);
         }
         self.exporter.set_prepared();
+    }
+
+    /// Waits until the engine stops.
+    async fn stopped(&self) {
+        while self.exporter.stop.stage() < Stage::Flush {
+            self.exporter.wakes[self.number].notified().await;
+        }
     }
 
     /// Prepares the destination once more, beside the running requests.
