@@ -88,6 +88,8 @@ struct Compiler<'c> {
     sure: u64,
     /// Objects whose beginning is remembered.
     depth: usize,
+    /// Objects around the current place that are written for every event.
+    filled_depth: usize,
     /// The next level of the chain that a row asked for.
     asked: usize,
 }
@@ -122,6 +124,7 @@ impl<'c> Compiler<'c> {
             pending: Vec::new(),
             sure: 0,
             depth: 0,
+            filled_depth: 0,
             asked: 0,
         };
         for schema in chain {
@@ -303,7 +306,14 @@ impl<'c> Compiler<'c> {
                 let codec = &self.plan.codecs[usize::from(stand.codec)];
                 let close = [&codec.fixed(codec.syntax().close)[..], codec.between()].concat();
                 if self.fills(nodes, stand) {
-                    self.filled(nodes, &open, &close, stand)
+                    // Such objects need no mark, so their depth is counted here.
+                    self.filled_depth += 1;
+                    if self.depth + self.filled_depth > Plan::DEPTH_MAX {
+                        return Err(PlanError::Deep { schema: stand.schema.name });
+                    }
+                    let filled = self.filled(nodes, &open, &close, stand);
+                    self.filled_depth -= 1;
+                    filled
                 } else if node.is_kept() {
                     self.pending.extend_from_slice(&open);
                     self.kept(nodes, &close, stand)
