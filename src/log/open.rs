@@ -360,10 +360,14 @@ fn remove_unused(
     keep: usize,
     io: &dyn LogIo,
 ) -> Result<(), LogError> {
+    if segments.len() <= keep {
+        return Ok(());
+    }
     for segment in segments.drain(keep..) {
         remove(dir, &segment, io)?;
     }
-    Ok(())
+    // A name that comes back after a power loss would lie below what is shown from now on.
+    io.sync_dir(dir).map_err(LogError::io("sync", dir))
 }
 
 /// Removes a segment and its index.
