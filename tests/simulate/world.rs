@@ -302,7 +302,8 @@ impl<'a> World<'a> {
             Event::Arrive => {
                 let more = self.rng.u32(1..8).min(self.script.events - self.arrived);
                 self.arrived += more;
-                let later = self.rng.u64(..20 * MS);
+                // A disk that is slow now and then: what settles meanwhile must wait for it.
+                let later = self.rng.u64(..200 * MS);
                 self.at(later, Event::Sync(u64::from(self.arrived)));
                 if self.arrived < self.script.events {
                     self.at(self.script.arrival_gap, Event::Arrive);
