@@ -11,7 +11,7 @@ use crate::event::{Offset, Span};
 /// stripes pile up and every lane finds its own.
 ///
 /// Each stripe of the window has a slot, one word: stripe number, state, and how far it was read.
-/// A slot passes from a finished stripe to the one [`WINDOW`] further on, so that an old claim can
+/// A slot passes from a finished stripe to the one 256 further on, so that an old claim can
 /// never be taken for a new one.
 #[derive(Debug)]
 pub struct Board {

@@ -192,7 +192,7 @@ pub(super) fn ip(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 /// A test of characters would call `face.cafe` an address; only the parser decides. An IPv4
 /// address ends in a digit, which no top-level domain does, and an IPv6 address has a colon.
 pub(super) fn address(host: &[u8]) -> Option<(IpAddr, &[u8])> {
-    if !host.last()?.is_ascii_digit() && !host.iter().any(|&byte| byte == b':') {
+    if !host.last()?.is_ascii_digit() && !host.contains(&b':') {
         return None;
     }
     let text = match host {

@@ -3,7 +3,6 @@
 //! `docs/proof.md` says what each test proves and how to run it for longer.
 
 #[path = "../pipeline/destination.rs"]
-#[allow(dead_code, reason = "shared with the pipeline's tests, which use the rest")]
 mod destination;
 mod disk;
 mod kill;

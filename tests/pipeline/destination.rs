@@ -1,5 +1,7 @@
 //! A bulk destination on a loopback socket that keeps what it accepted and answers as told.
 
+#![allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

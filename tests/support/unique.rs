@@ -1,5 +1,7 @@
 //! Reads JSON strictly: one document, no key twice in one object.
 
+#![allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+
 use std::collections::HashSet;
 use std::fmt;
 

@@ -143,7 +143,7 @@ fn first_id(text: &[u8]) -> Option<EventId> {
     })
 }
 
-/// "<sec>.<ms>": epoch seconds with a fraction, or digits that read as milli- or nanoseconds; a
+/// `SECONDS.FRACTION`: epoch seconds with a fraction, or digits that read as milli- or nanoseconds; a
 /// string of the same is fine, an exponent is not.
 fn is_time(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
