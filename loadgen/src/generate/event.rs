@@ -64,7 +64,8 @@ pub(super) struct Places {
 
 /// Appends one event without a newline.
 pub(super) fn render(shape: Shape, random: &mut Random, out: &mut Vec<u8>) -> Places {
-    let mut event = Writer { start: out.len(), out, random };
+    let hostile = random.chance(HOSTILE);
+    let mut event = Writer { start: out.len(), out, random, hostile };
     let kind = &KINDS[shape.kind];
     let (resource, implied, actions) = RESOURCES[shape.resource];
     let category = match kind.event_type {
@@ -94,6 +95,8 @@ struct Writer<'a> {
     start: usize,
     out: &'a mut Vec<u8>,
     random: &'a mut Random,
+    /// Whether this event takes words with escapes and other scripts as often as any.
+    hostile: bool,
 }
 
 impl Writer<'_> {
@@ -110,14 +113,26 @@ impl Writer<'_> {
         self.out.resize(self.out.len() + bytes, b'0');
     }
 
-    /// One of the words, whatever it is.
-    fn pick(&mut self, words: &[&str]) -> &mut Self {
-        let word = *self.random.pick(words);
+    /// One of the words.
+    fn pick(&mut self, words: &[&'static str]) -> &mut Self {
+        let word = self.word(words);
         self.raw(word)
     }
 
+    /// One of the words; in most events a plain one, where a few tries find one.
+    fn word(&mut self, words: &[&'static str]) -> &'static str {
+        let mut word = *self.random.pick::<&'static str>(words);
+        for _ in 0..TRIES {
+            if self.hostile || is_plain(word) {
+                break;
+            }
+            word = *self.random.pick::<&'static str>(words);
+        }
+        word
+    }
+
     /// A string member, after a comma.
-    fn member(&mut self, key: &str, words: &[&str]) -> &mut Self {
+    fn member(&mut self, key: &str, words: &[&'static str]) -> &mut Self {
         self.raw(",\"").raw(key).raw("\":\"").pick(words).raw("\"")
     }
 
@@ -141,7 +156,7 @@ impl Writer<'_> {
         self.raw("\",\"name\":\"r\"}}");
     }
 
-    fn full(&mut self, kind: &Kind, resource: &str, actions: &[&str], bytes: usize) {
+    fn full(&mut self, kind: &Kind, resource: &str, actions: &[&'static str], bytes: usize) {
         self.agent_and_session();
         let outcome = match kind.allowed {
             _ if self.random.chance(0.01) => "unknown",
@@ -184,7 +199,7 @@ impl Writer<'_> {
             "tool" => TOOLS,
             _ => &["policy", "session", "default-ruleset"],
         };
-        self.random.pick::<&'static str>(words)
+        self.word(words)
     }
 
     fn threat(&mut self, resource: &str, allowed: bool, place: &str) {
@@ -292,9 +307,23 @@ impl Writer<'_> {
         let from = self.random.below(LABELS.len() as u64) as usize;
         for step in 0..self.random.below(4) as usize {
             let (key, value) = LABELS[(from + step) % LABELS.len()];
+            if !self.hostile && !(is_plain(key) && is_plain(value)) {
+                break;
+            }
             self.raw(if step > 0 { ",\"" } else { "\"" });
             self.raw(key).raw("\":\"").raw(value).raw("\"");
         }
         self.raw("}");
     }
 }
+
+/// Whether a word is ASCII without escapes.
+fn is_plain(word: &str) -> bool {
+    word.is_ascii() && !word.contains('\\')
+}
+
+/// Events with escapes and other scripts throughout: as many as in hand-made samples of real
+/// producers, which write UTF-8 and escape only what JSON asks for.
+const HOSTILE: f64 = 0.1;
+/// Tries to find a plain word; a list without one still gives its words.
+const TRIES: u32 = 8;
