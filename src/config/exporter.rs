@@ -249,7 +249,8 @@ impl Build<'_, '_> {
         let values = self.values;
         let limits = self.vendor.limits;
         let events_max = values.number("batch.size").unwrap_or(limits.events);
-        let bytes_max = values.number("batch.max_bytes").unwrap_or(limits.body_bytes);
+        let bytes_max =
+            values.number("batch.max_bytes").unwrap_or(limits.body_bytes.min(BODY_BYTES));
         if events_max > limits.events {
             let limit = limits.events;
             self.rule("batch.size", format!("{} takes at most {limit} events", self.vendor.name));
@@ -546,3 +547,7 @@ const CONDITION: Key = super::key::key(
 const NAME_BYTES_MAX: usize = 64;
 /// The longest derived linger (`design.md` 3).
 const LINGER_MAX: Duration = Duration::from_millis(10);
+/// Bytes of a body where nothing is written: what is rendered is still in the core's own cache when
+/// it is compressed or sent. 5 MB bodies cost a third more CPU and twice the memory
+/// (`docs/decisions/bodies.md`).
+const BODY_BYTES: u32 = 1_000_000;

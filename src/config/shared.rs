@@ -43,7 +43,7 @@ pub const SHARED: &[Key] = &[
     key(
         "batch.max_bytes",
         Kind::Size(1 << 10, 1 << 30),
-        Unset("the destination's limit"),
+        Unset("1 MB, or the destination's limit where that is less"),
         "Bytes of a request's body at most, before compression.",
     ),
     key(
