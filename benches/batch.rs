@@ -46,7 +46,14 @@ fn push(criterion: &mut Criterion<CpuTime>, bulks: &[Bulk]) {
     let bytes: usize = bulks.iter().map(|bulk| bulk.action.len() + bulk.document.len() + 2).sum();
     let limits = Limits { events: 10_000, body_bytes: 1 << 30, event_bytes: 1 << 20 };
     let encoding = Encoding::Identity;
-    let packing = Arc::new(Packing { framing: &BULK, limits, encoding, level: 1, flush_on: None });
+    let packing = Arc::new(Packing {
+        framing: &BULK,
+        limits,
+        body_bytes: limits.body_bytes,
+        encoding,
+        level: 1,
+        flush_on: None,
+    });
     let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
 
     let mut group = criterion.benchmark_group("batch");

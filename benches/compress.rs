@@ -86,8 +86,14 @@ fn shrike(group: &mut Group<'_>, raw: &[u8]) {
         [(Encoding::Identity, ""), (Encoding::Gzip, igzip), (Encoding::Zstd, "")]
     {
         let limits = Limits { events: u32::MAX, body_bytes: 1 << 30, event_bytes: 1 << 20 };
-        let packing =
-            Arc::new(Packing { framing: &FRAMING, limits, encoding, level: 1, flush_on: None });
+        let packing = Arc::new(Packing {
+            framing: &FRAMING,
+            limits,
+            body_bytes: limits.body_bytes,
+            encoding,
+            level: 1,
+            flush_on: None,
+        });
         let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
         let name = format!("shrike {encoding:?} 1{name}");
         measure(group, &name, raw, |raw| batch(raw, &packing, &buffers, &allowance));

@@ -38,7 +38,14 @@ impl Desk {
     fn new(framing: &'static Framing, limits: Limits, encoding: Encoding) -> Self {
         let flush_on = Some(Severity::High);
         Self {
-            packing: Arc::new(Packing { framing, limits, encoding, level: 1, flush_on }),
+            packing: Arc::new(Packing {
+                framing,
+                limits,
+                body_bytes: limits.body_bytes,
+                encoding,
+                level: 1,
+                flush_on,
+            }),
             buffers: Buffers::new(),
             allowance: Budget::new(64 << 20, 1).allowance(),
         }

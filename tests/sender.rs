@@ -65,7 +65,14 @@ impl Lane {
         let allowance = Budget::new(1 << 20, 1).allowance();
         let limits = Limits { events: 1000, body_bytes: 1 << 20, event_bytes: 1 << 20 };
         let encoding = Encoding::Gzip;
-        let packing = Packing { framing: &LINES, limits, encoding, level: 1, flush_on: None };
+        let packing = Packing {
+            framing: &LINES,
+            limits,
+            body_bytes: limits.body_bytes,
+            encoding,
+            level: 1,
+            flush_on: None,
+        };
         Self {
             sender: Sender::new(settings, Arc::clone(&gate), Arc::clone(&allowance)),
             packing: Arc::new(packing),

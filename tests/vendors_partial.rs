@@ -164,6 +164,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
     let packing = Packing {
         framing: &shape.framing,
         limits,
+        body_bytes: limits.body_bytes,
         encoding: Encoding::Identity,
         level: 1,
         flush_on: None,

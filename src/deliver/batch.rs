@@ -17,8 +17,10 @@ use crate::event::{Settle, Settled, Severity, Span};
 pub struct Packing {
     /// What stands around and between documents.
     pub framing: &'static Framing,
-    /// How much one request may carry: the vendor's limits, or less where configured.
+    /// How much one request may carry: the vendor's limits, or fewer events where configured.
     pub limits: Limits,
+    /// Bytes before compression at which a body closes; a single event may be larger.
+    pub body_bytes: u32,
     /// How bodies are compressed.
     pub encoding: Encoding,
     /// The level of the encoding.
@@ -104,7 +106,7 @@ impl Batch {
         if compressor.is_none() {
             // Room for the largest body at once: growing would copy it again and again, and what
             // is never written costs no memory.
-            raw.reserve_exact(packing.limits.body_bytes as usize);
+            raw.reserve_exact(packing.limits.body_bytes.min(packing.body_bytes) as usize);
         }
         raw.extend_from_slice(packing.framing.head.as_bytes());
         let out = compressor.as_ref().map(|_| buffers.take()).unwrap_or_default();
@@ -187,7 +189,9 @@ impl Batch {
         }
         let raw_bytes = self.raw_bytes + (end - mark);
         let held = (end + open.out.len() + (self.items.len() + 1) * size_of::<Item>()) as u64;
-        let fits = raw_bytes + framing.tail.len() <= body_bytes_max;
+        // A body closes before it is larger than wanted, but one event that is larger goes alone.
+        let closes_at = body_bytes_max.min(self.packing.body_bytes as usize);
+        let fits = raw_bytes + framing.tail.len() <= closes_at;
         if !is_first && (!fits || !self.charge.cover(held)) {
             open.raw.truncate(mark);
             return Pushed::Full;

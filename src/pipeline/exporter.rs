@@ -548,10 +548,10 @@ fn shrunk(overrides: &Overrides) -> Overrides {
 fn packing(settings: &Settings, shape: &'static Shape) -> Packing {
     let mut limits = settings.vendor.limits;
     limits.events = limits.events.min(settings.batch.events_max);
-    limits.body_bytes = limits.body_bytes.min(settings.batch.bytes_max);
     Packing {
         framing: &shape.framing,
         limits,
+        body_bytes: settings.batch.bytes_max,
         encoding: settings.encoding,
         level: settings.encoding_level,
         flush_on: settings.batch.flush_on,

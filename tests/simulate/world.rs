@@ -210,6 +210,7 @@ impl<'a> World<'a> {
                 body_bytes: limits.body_bytes.max(script.huge_bytes() as u32 * 2),
                 ..limits
             },
+            body_bytes: limits.body_bytes,
             encoding: script.encoding,
             level: 1,
             flush_on: Some(Severity::Critical),
