@@ -307,7 +307,8 @@ impl Writer<'_> {
         let from = self.random.below(LABELS.len() as u64) as usize;
         for step in 0..self.random.below(4) as usize {
             let (key, value) = LABELS[(from + step) % LABELS.len()];
-            if !self.hostile && !(is_plain(key) && is_plain(value)) {
+            let may_stand = self.hostile || (is_plain(key) && is_plain(value));
+            if !may_stand {
                 break;
             }
             self.raw(if step > 0 { ",\"" } else { "\"" });
