@@ -143,8 +143,8 @@ fn first_id(text: &[u8]) -> Option<EventId> {
     })
 }
 
-/// `SECONDS.FRACTION`: epoch seconds with a fraction, or digits that read as milli- or nanoseconds; a
-/// string of the same is fine, an exponent is not.
+/// `SECONDS.FRACTION`: epoch seconds with a fraction, or digits that read as milli- or nanoseconds;
+/// a string of the same is fine, an exponent is not.
 fn is_time(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
     let mut parts = text.split(|&byte| byte == b'.');
