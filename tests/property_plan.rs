@@ -476,6 +476,19 @@ fn allowed_fields_and_required_targets_are_all_that_is_left() {
 }
 
 #[test]
+fn an_event_without_any_field_left_is_an_empty_document() {
+    static ONE: Schema = Schema {
+        name: "one",
+        layout: Layout::Table(&[row("host", Event(F::ResourceHost, value))]),
+        ..Schema::BASE
+    };
+    let record = include_str!("fixtures/security-events.jsonl").lines().next();
+    let overrides = Overrides { allow: vec![F::ResourcePort], ..plain() };
+    let plan = Plan::compile(&[&ONE], &overrides).expect("the schema compiles");
+    assert_eq!(check(&opening(), &plan, record.expect("the samples have 30 lines")), "{}");
+}
+
+#[test]
 fn the_operators_limit_cuts_every_text() {
     let record = include_str!("fixtures/security-events.jsonl").lines().nth(3);
     let overrides = Overrides { characters_max: 12, ..plain() };

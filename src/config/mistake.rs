@@ -171,11 +171,21 @@ impl Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.is_empty() {
-            true => write!(f, "{}: {}", self.at, self.wrong),
-            false => write!(f, "{}: {}: {}", self.at, self.path, self.wrong),
-        }
+        let path = if self.path.is_empty() { "" } else { &format!("{}: ", self.path) };
+        // What was written is quoted in many places; none of it may steer a terminal.
+        f.write_str(&printable(&format!("{}: {path}{}", self.at, self.wrong)))
     }
+}
+
+/// A text whose control characters are spelled.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, char| {
+        match char.is_control() {
+            true => out.extend(char.escape_debug()),
+            false => out.push(char),
+        }
+        out
+    })
 }
 
 impl Mistakes {

@@ -116,4 +116,4 @@ impl FieldId {
     }
 }
 
-const _: () = assert!(FieldId::COUNT <= 64, "field sets are 64-bit masks");
+const _: () = assert!(FieldId::COUNT < 64, "field sets are 64-bit masks with one bit to spare");

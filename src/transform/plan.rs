@@ -203,8 +203,9 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// Fields of every event: what an operation asks for that always has something to write.
-    pub(super) const ANY: u64 = u64::MAX;
+    /// What an operation asks for that always has something to write: a bit that no field has and
+    /// [`present`] gives to every event, also to one without any field.
+    pub(super) const ANY: u64 = 1 << 63;
 }
 
 /// An option with placeholders, ready to be written.
@@ -471,7 +472,7 @@ fn present(opened: &Opened) -> (u64, u64) {
             .rev()
             .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
     };
-    (bits(&present), bits(&filled))
+    (bits(&present) | Op::ANY, bits(&filled))
 }
 
 /// The same judgements without the places of these fields.

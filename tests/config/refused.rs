@@ -46,6 +46,14 @@ fn what_is_no_yaml_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_is_quoted_cannot_steer_a_terminal() {
+    check(&[(
+        "\u{f}..:",
+        "1:1: \\u{f}..: keys are nested here, not dotted; write `\\u{f}:` and `.:` below it",
+    )]);
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest_name() {
     check(&[
         ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
