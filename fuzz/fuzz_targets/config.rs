@@ -30,7 +30,8 @@ impl Lookup for Full {
 
 fuzz_target!(|input: (&str, Vec<&str>, Vec<&str>)| {
     let (text, set, to) = input;
-    if text.contains(SECRET) {
+    // The fuzzer finds the word itself; only one that came by reference is a secret.
+    if [text].iter().chain(&set).chain(&to).any(|written| written.contains(SECRET)) {
         return;
     }
     let set = set.into_iter().map(|text| Flag::Set(text.to_owned()));
