@@ -210,6 +210,21 @@ fn drain_sends_everything_and_rewinding_sends_it_again() {
 }
 
 #[test]
+fn a_damaged_cursor_is_set_anew_as_its_error_advises() {
+    let place = Place::new();
+    place.run_with(&["run", "--drain"], &sample()).ended(0);
+    let file = place.path("shrike-data/log/cursors/stdout.cursor");
+    let bytes = fs::read(&file).expect("it was saved");
+    fs::write(&file, &bytes[..20]).expect("the directory is ours");
+    let refused = place.run(&["run", "--drain"]).ended(1).err;
+    assert!(refused.contains("stdout.cursor is damaged"), "{refused}");
+    assert!(refused.contains("shrike cursor rewind EXPORTER --to earliest"), "{refused}");
+    place.run(&["cursor", "rewind", "stdout", "--to", "earliest"]).ended(0);
+    let again = place.run(&["run", "--drain"]).ended(0);
+    assert_eq!(again.out.lines().count(), lines(&sample()));
+}
+
+#[test]
 fn rendering_shows_what_would_be_sent_and_sends_nothing() {
     let place = Place::new();
     let events = sample();

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use shrike::config::Config;
 use shrike::control::{Client, CursorStatus, Target};
 use shrike::event::{Checkpoint, Offset};
-use shrike::log::{Cursors, Reader};
+use shrike::log::{Cursors, LogError, Reader};
 
 use super::args::{Cursor, Shared};
 use super::{Exit, Failure, failed, log, position, settings};
@@ -22,9 +22,16 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
                 None => {
                     let reader = log::open(&config.log.dir)?;
                     let cursors = Cursors::look(&config.log.dir);
-                    let load = |name: String| {
-                        let checkpoint = cursors.load(&name).map_err(failed)?;
-                        Ok(checkpoint.map(|it| shown(name, &it, reader.written())))
+                    let load = |name: String| match cursors.load(&name) {
+                        // One damaged file hides no other.
+                        Err(problem @ LogError::Damaged { .. }) => {
+                            eprintln!("{problem}");
+                            Ok(None)
+                        }
+                        loaded => {
+                            let checkpoint = loaded.map_err(failed)?;
+                            Ok(checkpoint.map(|it| shown(name, &it, reader.written())))
+                        }
                     };
                     let names = names(name, &cursors)?;
                     let loaded: Result<Vec<_>, Failure> = names.into_iter().map(load).collect();
@@ -48,9 +55,15 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
 fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, Failure> {
     let reader = log::open(&config.log.dir)?;
     let cursors = Cursors::open(&config.log.dir).map_err(failed)?;
-    let names = names(Some(exporter), &cursors)?;
-    debug_assert_eq!(names, [exporter], "one name or an error");
-    let old = cursors.load(exporter).map_err(failed)?.unwrap_or_default();
+    let is_configured = config.exporters.iter().any(|it| it.settings.name == exporter);
+    if !is_configured {
+        names(Some(exporter), &cursors)?;
+    }
+    let old = match cursors.load(exporter) {
+        // A rewind is what the error advises: nothing of the damaged checkpoint is of use.
+        Err(LogError::Damaged { .. }) => Checkpoint::default(),
+        loaded => loaded.map_err(failed)?.unwrap_or_default(),
+    };
     let checkpoint = again(&old, to, &reader)?;
     cursors.save(exporter, &checkpoint).map_err(failed)?;
     Ok(shown(exporter.to_owned(), &checkpoint, reader.written()))

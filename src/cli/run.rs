@@ -139,6 +139,7 @@ fn until_signal(signals: &Signals, seen: u8, look: impl Fn() -> Ended, deadline:
 fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
     let mut is_whole = true;
     for exporter in &status.exporters {
+        is_whole &= !exporter.is_stopped();
         let counts = exporter.counts;
         let lost = |it: Counts| it.dead_lettered + it.skipped + it.invalid;
         is_whole &= lost(counts) == lost(exporter.counts_before);

@@ -137,7 +137,7 @@ pub struct ExporterStatus {
     /// Its kind of destination.
     pub vendor: String,
     /// In a word: `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
-    /// `circuit_open`.
+    /// `circuit_open`, `stopped`.
     pub state: String,
     /// Which pass over the log this is.
     pub pass: u32,

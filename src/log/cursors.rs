@@ -190,7 +190,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
     let damaged = || LogError::Damaged {
         path: path.to_path_buf(),
         expected: "a checkpoint whose checksum is right",
-        advice: "delete it and set the cursor anew with `shrike cursor rewind`",
+        advice: "`shrike cursor rewind EXPORTER --to earliest` (or a time, or an offset) sets the \
+                 cursor anew and replaces the file",
     };
     let body = bytes.get(HEAD_BYTES..).filter(|_| bytes.starts_with(MAGIC)).ok_or_else(damaged)?;
     let found = u32_at(bytes, MAGIC.len());

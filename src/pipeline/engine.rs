@@ -97,7 +97,9 @@ pub struct Engine {
     log: Log,
     reader: Reader,
     exporters: Arc<Mutex<Vec<Running>>>,
+    stopped: Arc<Mutex<Vec<Stopped>>>,
     workers: Vec<Worker>,
+    state_dir: PathBuf,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
@@ -112,6 +114,16 @@ pub(crate) struct Running {
     spec: ExporterSpec,
     /// Its number, which says where a single lane lives.
     number: usize,
+}
+
+/// An exporter that did not start, since what it kept on disk cannot be used.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    spec: ExporterSpec,
+    number: usize,
+    allowance: Arc<Allowance>,
+    problem: String,
+    since: Instant,
 }
 
 /// How waiting for the exporters ended.
@@ -130,7 +142,8 @@ impl Engine {
     ///
     /// # Errors
     /// When an exporter cannot be compiled, a store not be opened, or a thread not be started.
-    /// Nothing runs then.
+    /// Nothing runs then. An exporter whose own state is damaged stays stopped, and says so; the
+    /// others run.
     pub fn start(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
         let count = match options.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
@@ -140,14 +153,28 @@ impl Engine {
         let cursors = log.cursors()?;
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
         let mut running = Vec::new();
+        let mut stopped = Vec::new();
         let mut lanes = Vec::new();
         for (number, spec) in options.exporters.into_iter().enumerate() {
-            let name = &spec.settings.name;
-            let checkpoint = checkpoint(&cursors, &reader, &spec, options.from_the_start)?;
-            let dead_letters = Arc::new(DeadLetters::open(&options.state_dir, name)?);
+            let allowance = budget.allowance();
+            let resumed = checkpoint(&cursors, &reader, &spec, options.from_the_start).and_then(
+                |checkpoint| {
+                    Ok((checkpoint, DeadLetters::open(&options.state_dir, &spec.settings.name)?))
+                },
+            );
+            let (checkpoint, dead_letters) = match resumed {
+                Ok(resumed) => resumed,
+                Err(EngineError::Log(
+                    problem @ (LogError::Damaged { .. } | LogError::Version { .. }),
+                )) => {
+                    stopped.push(Stopped::new(spec, number, allowance, &problem));
+                    continue;
+                }
+                Err(problem) => return Err(problem),
+            };
             let ways = ways(&spec, count)?;
-            let exporter =
-                build(spec.clone(), checkpoint, budget.allowance(), dead_letters, &ways, count)?;
+            let dead_letters = Arc::new(dead_letters);
+            let exporter = build(spec.clone(), checkpoint, allowance, dead_letters, &ways, count)?;
             running.push(Running { exporter, spec, number });
             lanes.push(ways);
         }
@@ -171,16 +198,31 @@ impl Engine {
             place(&workers, running, ways);
         }
         let exporters = Arc::new(Mutex::new(running));
+        let stopped = Arc::new(Mutex::new(stopped));
         let keeper = Keeper {
             log: log.clone(),
             reader: reader.clone(),
             cursors,
             exporters: Arc::clone(&exporters),
+            stopped: Arc::clone(&stopped),
             log_bytes_max: options.log_bytes_max,
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();
-        Ok(Self { log, reader, exporters, workers, keeper, shared, blocks, feeds, started })
+        let state_dir = options.state_dir;
+        Ok(Self {
+            log,
+            reader,
+            exporters,
+            stopped,
+            workers,
+            state_dir,
+            keeper,
+            shared,
+            blocks,
+            feeds,
+            started,
+        })
     }
 
     /// How everything is now.
@@ -190,6 +232,9 @@ impl Engine {
         let now = Instant::now();
         let status =
             |running: &Running| ExporterStatus::new(&running.exporter, &self.reader, head, now);
+        let mut exporters: Vec<_> = running(&self.exporters).iter().map(status).collect();
+        exporters.extend(self.lock_stopped().iter().map(|stopped| stopped.status(now)));
+        exporters.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             uptime: now.saturating_duration_since(self.started),
             io: self.log.io().to_string(),
@@ -201,7 +246,7 @@ impl Engine {
             blocks_shared: self.blocks.shared.load(),
             blocks_fed: self.blocks.fed.load(),
             records_opened: self.blocks.records.load(),
-            exporters: running(&self.exporters).iter().map(status).collect(),
+            exporters,
         }
     }
 
@@ -212,6 +257,9 @@ impl Engine {
     /// # Errors
     /// When there is no such exporter, or it cannot be compiled again.
     pub fn rewind(&self, name: &str, start: Offset, deadline: Instant) -> Result<(), EngineError> {
+        if self.start_stopped(name, start)? {
+            return Ok(());
+        }
         let found = |running: &Running| running.exporter.name() == name;
         let old = running(&self.exporters).iter().find(|it| found(it)).cloned();
         let old = old.ok_or_else(|| EngineError::Exporter {
@@ -243,6 +291,39 @@ impl Engine {
         }
         self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
         Ok(())
+    }
+
+    /// Starts an exporter that was stopped, with a new pass at `start`; false where none was.
+    fn start_stopped(&self, name: &str, start: Offset) -> Result<bool, EngineError> {
+        let mut stopped = self.lock_stopped();
+        let is_wanted = |it: &Stopped| it.spec.settings.name == name;
+        let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
+        let Stopped { spec, number, allowance, .. } = &stopped[at];
+        // A newer version's state stays for that version; a damaged store cannot be written.
+        let dead_letters = Arc::new(DeadLetters::open(&self.state_dir, name)?);
+        let ways = ways(spec, self.workers.len())?;
+        // The lost checkpoint was of the first pass, unless somebody had rewound before.
+        let checkpoint = Checkpoint { pass: 1, start, base: start, ..Checkpoint::default() };
+        let exporter = build(
+            spec.clone(),
+            checkpoint,
+            Arc::clone(allowance),
+            dead_letters,
+            &ways,
+            self.workers.len(),
+        )?;
+        exporter.watermark().touch();
+        let new = Running { exporter, spec: spec.clone(), number: *number };
+        stopped.remove(at);
+        place(&self.workers, &new, ways);
+        let mut running = running(&self.exporters);
+        running.push(new);
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+        Ok(true)
+    }
+
+    fn lock_stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until every exporter has settled everything that is in the log now, or until the
@@ -297,6 +378,25 @@ impl Engine {
             (true, pending) => Ended::Left(pending),
             (false, pending) => Ended::Pending(pending),
         }
+    }
+}
+
+impl Stopped {
+    fn new(
+        spec: ExporterSpec,
+        number: usize,
+        allowance: Arc<Allowance>,
+        problem: &LogError,
+    ) -> Self {
+        let name = &spec.settings.name;
+        tracing::error!(exporter = name, %problem, "exporter stopped; the others run");
+        let (problem, since) = (problem.to_string(), Instant::now());
+        Self { spec, number, allowance, problem, since }
+    }
+
+    fn status(&self, now: Instant) -> ExporterStatus {
+        let ago = now.saturating_duration_since(self.since);
+        ExporterStatus::stopped(&self.spec.settings, ago, &self.problem)
     }
 }
 

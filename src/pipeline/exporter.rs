@@ -411,15 +411,11 @@ impl Exporter {
         counters.outages.add(incidents.outage);
     }
 
-    /// Writes a dead letter; where that fails the event stays pending, and the error is shown.
+    /// Writes a dead letter; where that fails the event stays pending and the keeper tries again.
     pub(crate) fn bury(&self, letter: &DeadLetter, document: Option<Vec<u8>>) {
         if let Err(problem) = self.dead_letters.bury(self.name(), letter, document.as_deref()) {
             let name = self.name();
-            tracing::error!(
-                exporter = name,
-                problem,
-                "dead letter not written; event stays pending"
-            );
+            tracing::error!(exporter = name, %problem, "dead letter not written; tried again");
             self.note_error(format!("dead letter not written: {problem}"), Instant::now());
         }
     }

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
-use super::engine::{Running, running};
+use super::engine::{Running, Stopped, running};
 use super::exporter::Exporter;
 use crate::deliver::OnLag;
 use crate::event::{Offset, Settle, Settled, Span, Tally};
@@ -20,6 +20,8 @@ pub(crate) struct Keeper {
     pub(crate) reader: Reader,
     pub(crate) cursors: Cursors,
     pub(crate) exporters: Arc<Mutex<Vec<Running>>>,
+    /// Exporters whose position nobody knows.
+    pub(crate) stopped: Arc<Mutex<Vec<Stopped>>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: u64,
 }
@@ -55,6 +57,9 @@ impl Keeper {
     fn save(&mut self) {
         let durable = self.log.durable();
         for exporter in &self.exporters() {
+            if let Err(problem) = exporter.dead_letters.try_again() {
+                exporter.note_error(format!("dead letter not written: {problem}"), Instant::now());
+            }
             exporter.settle(&exporter.dead_letters.settled());
             let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
@@ -69,7 +74,11 @@ impl Keeper {
     fn retain(&mut self) {
         let exporters = self.exporters();
         let bases = exporters.iter().map(|exporter| exporter.watermark().base());
-        let pinned = bases.min().unwrap_or_else(|| self.log.written());
+        let pinned = match self.has_stopped() {
+            // What a stopped exporter has not sent is not known: only the hard bound takes it.
+            true => self.log.oldest(),
+            false => bases.min().unwrap_or_else(|| self.log.written()),
+        };
         if let Err(problem) = self.retain_below(pinned) {
             error!(%problem, "retention failed");
         }
@@ -78,6 +87,10 @@ impl Keeper {
                 error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
             }
         }
+    }
+
+    fn has_stopped(&self) -> bool {
+        !self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Counts what goes for every exporter and saves that, then lets it go.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exporter::Exporter;
 use super::health::HealthStatus;
+use crate::deliver::Settings;
 use crate::event::{Counts, Offset, Span};
 use crate::log::Reader;
 
@@ -42,7 +43,7 @@ pub struct ExporterStatus {
     /// What kind of destination it is.
     pub vendor: &'static str,
     /// `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
-    /// `circuit_open`.
+    /// `circuit_open`, `stopped`.
     pub state: &'static str,
     /// Which pass over the log.
     pub pass: u32,
@@ -83,6 +84,39 @@ pub struct ExporterStatus {
 }
 
 impl ExporterStatus {
+    /// One that did not start, and why.
+    pub(crate) fn stopped(settings: &Settings, ago: Duration, problem: &str) -> Self {
+        Self {
+            name: settings.name.clone(),
+            vendor: settings.vendor.name,
+            state: STOPPED,
+            pass: 0,
+            start: Offset::ZERO,
+            base: Offset::ZERO,
+            counts: Counts::default(),
+            counts_before: Counts::default(),
+            in_range: 0,
+            pending: 0,
+            lag_bytes: 0,
+            in_flight: 0,
+            requests: 0,
+            sent_bytes: 0,
+            retried: 0,
+            ambiguous: 0,
+            duplicates: 0,
+            resent: 0,
+            counts_lost: 0,
+            health: None,
+            last_error: Some((ago, problem.to_owned())),
+        }
+    }
+
+    /// Whether it did not start, so that nothing is known of its events.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state == STOPPED
+    }
+
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
         let (pass, start, tally) = {
             let watermark = exporter.watermark();
@@ -146,5 +180,7 @@ impl ExporterStatus {
     }
 }
 
+/// The state of exporters that did not start.
+const STOPPED: &str = "stopped";
 /// Looks at a moving exporter; at rest the first one is right.
 const LOOKS_MAX: usize = 20;

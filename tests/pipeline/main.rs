@@ -3,6 +3,7 @@
 mod destination;
 mod meter;
 mod ordered;
+mod trust;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -25,7 +25,8 @@ impl Lane {
         if stage >= Stage::Flush {
             return Turn::Dry;
         }
-        if self.warming || !self.again.is_empty() || !self.sender.room() {
+        let is_stuck = self.exporter.dead_letters.is_stuck();
+        if self.warming || !self.again.is_empty() || is_stuck || !self.sender.room() {
             self.stuck_since.get_or_insert(now);
             return Turn::Full;
         }
