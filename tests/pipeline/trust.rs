@@ -58,9 +58,9 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     append_records(&log, (0..12).map(|n| event(n * 16 + 7, 2_500_000)));
     append_records(&log, (0..100).map(|n| event(n * 16 + 1, 900)));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(Duration::from_secs(30), || one().last_error.is_some_and(|(_, text)| {
-        text.contains("dead letter not written")
-    })));
+    assert!(wait_for(Duration::from_secs(30), || one()
+        .last_error
+        .is_some_and(|(_, text)| { text.contains("dead letter not written") })));
     let held = one();
     assert!(held.pending > 0, "{held:?}");
     assert_eq!(held.counts.total() + held.pending, held.in_range, "{held:?}");
