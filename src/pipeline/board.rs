@@ -100,10 +100,14 @@ impl Board {
         self.busy[lane].store(true, Ordering::Release);
     }
 
-    /// Gives back the unread rest of a stripe.
+    /// Gives back the unread rest of a stripe; where nothing is left it is finished.
     pub fn release(&self, stripe: u64, position: Offset) {
         let within = position.bytes() - stripe * self.stripe_bytes;
         debug_assert!(within <= self.stripe_bytes, "a lane left its stripe");
+        if within == self.stripe_bytes {
+            // Whoever claimed it would find nothing to read, and take that for the log's end.
+            return self.finish(stripe);
+        }
         self.slots[slot_of(stripe)].store(pack(stripe, FREE, within), Ordering::Release);
     }
 
@@ -307,6 +311,15 @@ mod tests {
         board.release(claim.stripe, at(0, 700));
         // Lane 0 prefers it, but has not asked again: it cannot send.
         assert_eq!(board.claim(1, head).map(|claim| claim.position), Some(at(0, 700)));
+    }
+
+    #[test]
+    fn a_stripe_that_is_given_back_at_its_end_is_finished() {
+        let board = Board::new(at(0, 0), 1, STRIPE);
+        let head = at(2, 0);
+        let claim = board.claim(0, head).expect("there is something to read");
+        board.release(claim.stripe, claim.end);
+        assert_eq!(board.claim(0, head).map(|claim| claim.position), Some(at(1, 0)));
     }
 
     #[test]

@@ -50,20 +50,23 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     let log = filled(&config, 0..1, 900);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    // The segment that is open, and the one that is prepared, take three letters each; a file in
+    // The segment that is open, and the one that is prepared, take two letters each; a file in
     // the place of the directory lets no further one be made.
     let (store, aside) = (dir.path().join("state/dlq/one"), dir.path().join("state/aside"));
     fs::rename(&store, &aside).expect("the directory is ours");
     fs::write(&store, b"").expect("the directory is ours");
-    append_records(&log, (0..12).map(|n| event(n * 16 + 7, 2_500_000)));
+    append_records(&log, (0..9).map(|n| event(n * 16 + 7, 2_500_000)));
     append_records(&log, (0..100).map(|n| event(n * 16 + 1, 900)));
     let one = || exporter(&engine.status(), "one").clone();
     assert!(wait_for(Duration::from_secs(30), || one()
         .last_error
         .is_some_and(|(_, text)| { text.contains("dead letter not written") })));
-    let held = one();
-    assert!(held.pending > 0, "{held:?}");
-    assert_eq!(held.counts.total() + held.pending, held.in_range, "{held:?}");
+    // Lanes move, so that an event may be between two counts for a moment.
+    let is_whole = || {
+        let one = one();
+        one.pending > 0 && one.counts.total() + one.pending == one.in_range
+    };
+    assert!(wait_for(Duration::from_secs(10), is_whole), "{:?}", one());
 
     fs::remove_file(&store).expect("the directory is ours");
     fs::rename(&aside, &store).expect("the directory is ours");
@@ -71,6 +74,6 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
-    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (101, 12), "{one:?}");
-    assert_eq!(records(&store).len(), 12);
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (101, 9), "{one:?}");
+    assert_eq!(records(&store).len(), 9);
 }
