@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shrike::event::{Event, FieldId as F, Frame, Opened, Opening, OpeningOptions};
-use shrike::schemas::{ECS, NATIVE};
+use shrike::schemas::{CEF, ECS, NATIVE, OCSF};
 use shrike::transform::Source::{Derived, Doc, Event as Value, Option as Text, Pattern};
 use shrike::transform::write::{epoch_seconds, value};
 use shrike::transform::{Clean, Layout, Overrides, Plan, Schema, row};
@@ -141,17 +141,21 @@ fn benches(criterion: &mut Criterion) {
     let block = Block::new();
     let facts = facts();
     let raw = Overrides { raw: Some(&NATIVE), ..facts.clone() };
-    let [native, ecs, action, envelope, original] = [
+    let [native, ecs, cef, ocsf, action, envelope, original] = [
         plan(&[&NATIVE], &facts),
         plan(&[&ECS], &facts),
+        plan(&[&CEF], &facts),
+        plan(&[&OCSF], &facts),
         plan(&[&ACTION], &facts),
         plan(&[&ENVELOPE, &NATIVE], &facts),
         plan(&[&ECS], &raw),
     ];
-    let rows: [(&str, &[&Plan]); 5] = [
+    let rows: [(&str, &[&Plan]); 7] = [
         ("ecs with action line", &[&action, &ecs]),
         ("ecs", &[&ecs]),
         ("native", &[&native]),
+        ("cef", &[&cef]),
+        ("ocsf", &[&ocsf]),
         ("native in envelope", &[&envelope]),
         ("ecs with original", &[&original]),
     ];

@@ -30,7 +30,7 @@
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
 //! | `deliver` | framing, batches, calls, verdicts, retry, acknowledgements, transports |
 //! | `pipeline` | workers, lanes, blocks: cursor, filter, plan, batch, deliver, checkpoint |
-//! | `schemas` | native, ECS |
+//! | `schemas` | native, ECS, CEF, OCSF |
 //! | `vendors` | one file per destination |
 //! | `config` | text, raw, resolved; errors with key path, line, column and hint |
 //! | `control` | the socket through which commands talk to a running process |

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shrike::event::{Event, FieldId as F, Opened, Opening, OpeningOptions, Place, Severity};
-use shrike::schemas::{ECS, NATIVE};
+use shrike::schemas::{CEF, ECS, NATIVE, OCSF};
 use shrike::transform::{Overrides, Plan, Schema};
 use support::unique::assert_unique;
+use support::{cef, ocsf};
 use support::{document, opening};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
@@ -157,6 +158,90 @@ fn ecs_documents_of_every_kind_are_golden() {
 }
 
 #[test]
+fn ocsf_events_of_the_samples_are_golden() {
+    for event in check("ocsf/samples.jsonl", &plan(&OCSF, &facts()), &samples()) {
+        ocsf::read(&event);
+    }
+}
+
+#[test]
+fn ocsf_events_of_every_kind_are_golden() {
+    for event in check("ocsf/kinds.jsonl", &plan(&OCSF, &Overrides::default()), &kinds()) {
+        ocsf::read(&event);
+    }
+}
+
+#[test]
+fn changed_ocsf_events_of_the_samples_are_golden() {
+    let overrides = Overrides {
+        mappings: vec![
+            (F::SessionTenantId, "cloud.account.uid".to_owned()),
+            (F::Guard, "unmapped.guard".to_owned()),
+        ],
+        ..changed()
+    };
+    for event in check("ocsf/changed.jsonl", &plan(&OCSF, &overrides), &samples()) {
+        assert_unique(&event);
+        let event: Value = serde_json::from_str(&event).expect("checked above");
+        assert_unique(event["raw_data"].as_str().expect("raw text was asked for"));
+        assert!(event["unmapped"]["guard"].is_string());
+        assert!(event["metadata"].get("tenant_uid").is_none());
+        assert!(event.pointer("/finding_info/analytic").is_none(), "it is told by the guard");
+        assert!(event.pointer("/policy/uid").is_none(), "a denied field");
+    }
+}
+
+#[test]
+fn cef_lines_of_the_samples_are_golden() {
+    for line in check("cef/samples.txt", &plan(&CEF, &facts()), &samples()) {
+        cef::assert_known(&cef::read(&line));
+    }
+}
+
+#[test]
+fn cef_lines_of_every_kind_are_golden() {
+    for line in check("cef/kinds.txt", &plan(&CEF, &Overrides::default()), &kinds()) {
+        cef::assert_known(&cef::read(&line));
+    }
+}
+
+#[test]
+fn changed_cef_lines_of_the_samples_are_golden() {
+    let overrides = Overrides {
+        mappings: vec![
+            (F::Guard, "deviceFacility".to_owned()),
+            (F::ResourceType, "fileType".to_owned()),
+        ],
+        add: vec![("deviceZone".to_owned(), "a=b | c".to_owned())],
+        deny: vec![F::PolicyHash, F::Reason],
+        ..changed()
+    };
+    for line in check("cef/changed.txt", &plan(&CEF, &overrides), &samples()) {
+        let read = cef::read(&line);
+        assert!(!line.contains("cs1Label") && !line.contains("cs5"), "{line}");
+        assert!(!read.pairs.contains_key("reason") && read.pairs.contains_key("deviceFacility"));
+        assert_eq!(read.pairs["deviceZone"], "a=b | c");
+    }
+}
+
+#[test]
+fn cef_escapes_what_its_two_syntaxes_ask_for() {
+    let mut event = record("guard_block", &json!({"type": "tool", "name": "t|a=b"}), false, 0, 0);
+    event["agent"]["name"] = json!("a|b\\c=d\ne");
+    event["decision"]["reason"] = json!("one|two\\ three=3\nfour\r\u{0}five  ");
+    event["decision"]["severity"] = json!("critical");
+    let plan = plan(&CEF, &Overrides::default());
+    let line = document(&opening(), &plan, event.to_string().as_bytes());
+    let line = String::from_utf8(line.expect("the record is an event")).expect("UTF-8");
+    let head = r"CEF:0|Clawdstrike|a\|b\\c=d e|1|guard_block|Action blocked|10|rt=1770368403120 ";
+    assert!(line.starts_with(head), "{line}");
+    let reason = r"one|two\\ three\=3\nfour\r five";
+    assert!(line.contains(&format!(" reason={reason} msg={reason} d")), "{line}");
+    assert!(line.ends_with(r" destinationServiceName=t|a\=b"), "{line}");
+    assert_eq!(cef::read(&line).pairs["reason"], "one|two\\ three=3\nfour\r five");
+}
+
+#[test]
 fn native_documents_of_every_kind_are_golden() {
     let documents = check("native/kinds.jsonl", &plan(&NATIVE, &Overrides::default()), &kinds());
     documents.iter().for_each(|document| assert_unique(document));
@@ -189,17 +274,27 @@ fn matches_of_threat_intelligence_become_enrichments() {
         {"type": "file_hash", "value": "ab\"c", "confidence": 10.5},
     ]}});
     let (record, shrike) = (event.to_string(), shrike.to_string());
-    let plan = plan(&ECS, &Overrides::default());
-    let document = support::with_event(&opening(), record.as_bytes(), |event| {
-        let arena = [event.arena, shrike.as_bytes()].concat();
-        let mut opened = Opened { intel: true, ..event.opened.clone() };
-        let [start, len] = [event.arena.len(), shrike.len()].map(|n| n.try_into().expect("short"));
-        opened.places[F::Shrike as usize] = Place::arena(start, len);
-        let mut out = Vec::new();
-        plan.encode(&Event { opened: &opened, arena: &arena, ..*event }, &mut out);
-        String::from_utf8(out).expect("documents are UTF-8")
+    let [ecs, ocsf] = [&ECS, &OCSF].map(|schema| plan(schema, &Overrides::default()));
+    let document = |plan: &Plan| {
+        support::with_event(&opening(), record.as_bytes(), |event| {
+            let arena = [event.arena, shrike.as_bytes()].concat();
+            let mut opened = Opened { intel: true, ..event.opened.clone() };
+            let [start, len] =
+                [event.arena.len(), shrike.len()].map(|n| n.try_into().expect("short"));
+            opened.places[F::Shrike as usize] = Place::arena(start, len);
+            let mut out = Vec::new();
+            plan.encode(&Event { opened: &opened, arena: &arena, ..*event }, &mut out);
+            String::from_utf8(out).expect("documents are UTF-8")
+        })
+    };
+    let event = ocsf::read(&document(&ocsf).expect("the record is an event"));
+    let enrichment = json!({
+        "name": "threat_intel", "value": "c2.example", "type": "domain", "provider": "abuse-42",
+        "data": {"type": "domain", "value": "c2.example", "source": "abuse-42", "confidence": 92},
     });
-    let document = document.expect("the record is an event");
+    assert_eq!(event["enrichments"][0], enrichment);
+    assert_eq!(event["enrichments"][1]["value"], "ab\"c");
+    let document = document(&ecs).expect("the record is an event");
     assert!(is_ecs(&document));
     let parsed: Value = serde_json::from_str(&document).expect("checked above");
     assert_eq!(parsed["threat"]["indicator"]["name"], "198.51.100.7", "matched events show it");

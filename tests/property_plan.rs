@@ -9,11 +9,12 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use shrike::event::{FieldId as F, Opening, Severity};
-use shrike::schemas::{ECS, NATIVE};
+use shrike::schemas::{CEF, ECS, NATIVE, OCSF};
 use shrike::transform::Source::{Derived, Doc, DocText, Event, Part, Pattern, With};
 use shrike::transform::write::{epoch_seconds, text, value};
 use shrike::transform::{Clean, Layout, Overrides, Plan, Schema, Syntax, TEXT, escape_json, row};
 use support::unique::assert_unique;
+use support::{cef, ocsf};
 use support::{document, opening};
 
 /// An envelope that holds the next schema as an object.
@@ -56,6 +57,9 @@ const fn pairs() -> Syntax {
         close: "",
         between: "|",
         key: ("", ""),
+        names: true,
+        is_key: |_| true,
+        keys: "any",
         text: ("", ""),
         nests: false,
         verbatim: false,
@@ -330,17 +334,22 @@ proptest! {
     #[test]
     fn hostile_events_give_one_valid_document(record in record()) {
         let opening = opening();
-        for chain in [&[&NATIVE][..], &[&ECS], &[&AROUND, &NATIVE], &[&TEMPLATE, &ECS]] {
+        for chain in
+            [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&AROUND, &NATIVE], &[&TEMPLATE, &ECS]]
+        {
             // serde_json has no number for 1e400, which is valid JSON.
             let document = check(&opening, &compile(chain), &record.json.replace("1e400", "1e40"));
             assert_unique(&document);
+            if chain[0].name == "ocsf" {
+                ocsf::read(&document);
+            }
         }
     }
 
     #[test]
     fn any_overrides_give_one_valid_document(record in record(), overrides in overrides()) {
         let opening = opening();
-        for chain in [&[&NATIVE][..], &[&ECS], &[&AROUND, &ECS]] {
+        for chain in [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&AROUND, &ECS]] {
             if let Ok(plan) = Plan::compile(chain, &overrides) {
                 let document = check(&opening, &plan, &record.json.replace("1e400", "1e40"));
                 assert_unique(&document);
@@ -349,9 +358,25 @@ proptest! {
     }
 
     #[test]
+    fn hostile_events_give_one_valid_line(record in record(), overrides in overrides()) {
+        let opening = opening();
+        let line = cef::read(&check(&opening, &compile(&[&CEF]), &record.json));
+        cef::assert_known(&line);
+        let shown: String = record.reason.chars().take(1023).collect();
+        let shown = shown.replace(|char: char| char.is_ascii_control() && !"\t\n\r".contains(char), " ");
+        let read = line.pairs.get("reason").map_or("", String::as_str);
+        prop_assert_eq!(read.trim_end_matches(' '), shown.trim_end_matches(' '));
+        if let Ok(plan) = Plan::compile(&[&CEF], &overrides) {
+            cef::read(&check(&opening, &plan, &record.json));
+        }
+        let around = parse(&check(&opening, &compile(&[&AROUND, &CEF]), &record.json));
+        cef::read(around["event"].as_str().expect("a line is a text in JSON"));
+    }
+
+    #[test]
     fn a_document_inside_a_text_reads_back(record in record()) {
         let opening = opening();
-        for inner in [&NATIVE, &ECS, &LINE] {
+        for inner in [&NATIVE, &ECS, &OCSF, &LINE, &CEF] {
             let quoted = parse(&check(&opening, &compile(&[&QUOTED, inner]), &record.json));
             let alone = document(&opening, &compile(&[inner]), record.json.as_bytes());
             let alone = String::from_utf8(alone.expect("checked above")).expect("UTF-8");
@@ -451,13 +476,17 @@ fn denied_fields_are_nowhere_in_a_document() {
         F::Metadata,
         F::Labels,
     ];
-    for chain in [&[&NATIVE][..], &[&ECS], &[&AROUND, &ECS], &[&TEMPLATE, &NATIVE]] {
+    for chain in [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&AROUND, &ECS], &[&TEMPLATE, &NATIVE]] {
         let overrides = Overrides { deny: deny.clone(), raw: Some(&NATIVE), ..plain() };
         let plan = Plan::compile(chain, &overrides).expect("the schemas compile");
         let document = check(&opening(), &plan, &record);
         assert_unique(&document);
         assert!(!document.contains("SECRET"), "{document}");
     }
+    let overrides = Overrides { deny, ..plain() };
+    let plan = Plan::compile(&[&CEF], &overrides).expect("the schema compiles");
+    let line = check(&opening(), &plan, &record);
+    assert!(!line.contains("SECRET") && !cef::read(&line).pairs.contains_key("cs3"), "{line}");
 }
 
 #[test]
@@ -544,7 +573,7 @@ fn contradictions_are_refused_with_what_to_do() {
     let path = "a.".repeat(20);
     let row = |name: &str| (format!("{path}{name}"), "x".to_owned());
     let deep = Overrides { add: vec![row("b"), row("c")], ..plain() };
-    let cases: [(&[&'static Schema], Overrides, &str); 13] = [
+    let cases: [(&[&'static Schema], Overrides, &str); 15] = [
         (&[], plain(), "a plan needs at least one schema"),
         (&[&NATIVE, &ECS], plain(), "no row of the schema before it asks for a document"),
         (&[&AROUND], plain(), "it asks for a document and is the last of its chain"),
@@ -552,7 +581,9 @@ fn contradictions_are_refused_with_what_to_do() {
         (&[&ECS], mapped(F::AgentId, "message.x"), "`message` is a value and cannot hold"),
         (&[&ECS], mapped(F::AgentId, "event"), "`event` is a value and cannot hold"),
         (&[&ECS], mapped(F::EventId, "id"), "`event.id` is required; a mapping (`event_id: id`)"),
-        (&[&ECS], added("a..b"), "`a..b` is no dotted key"),
+        (&[&ECS], added("a..b"), "`a..b` is no key; expected names joined by dots"),
+        (&[&CEF], mapped(F::AgentId, "observer.name"), "expected letters, digits and `_`"),
+        (&[&CEF], mapped(F::EventId, "id"), "`externalId` is required"),
         (&[&ECS], omitted("event.reson"), "did you mean `event.reason`?"),
         (&[&ECS], omitted("@timestamp"), "`@timestamp` is required; leaving it out"),
         (

@@ -10,10 +10,10 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
 use shrike::deliver::{OptionValue, Options, Prefix, Vendor};
-use shrike::schemas::{ECS, NATIVE};
+use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
-use support::{document, opening};
+use support::{cef, document, opening};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
@@ -28,6 +28,7 @@ struct Body {
 
 const BODIES: &[Body] = &[
     body("daily.txt", "elastic", Format::Ecs, &[("index.name", "clawdstrike-security")]),
+    body("ocsf.txt", "elastic", Format::Ocsf, &[("index.name", "ocsf-{date}")]),
     body(
         "data_stream_by_tenant.txt",
         "elastic",
@@ -48,6 +49,7 @@ const BODIES: &[Body] = &[
         ],
     ),
     Body { resent: true, ..body("event_resent.txt", "splunk", Format::Native, SPLUNK) },
+    body("event_cef.txt", "splunk", Format::Cef, SPLUNK),
     body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
 ];
 
@@ -94,10 +96,7 @@ impl Plans {
         let omit = derived.omit.iter().map(|&key| key.to_owned()).collect();
         let overrides = Overrides { texts, omit, ..Overrides::default() };
         let shape = vendor.shape(&options, body.format).expect("every format has a shape");
-        let schema: &'static Schema = match body.format {
-            Format::Ecs => &ECS,
-            _ => &NATIVE,
-        };
+        let schema: &'static Schema = schemas::by_format(body.format);
         let chain: Vec<_> = shape.envelope.into_iter().chain([schema]).collect();
         let prefix = match shape.framing.prefix {
             Prefix::Document(action) => {
@@ -167,8 +166,9 @@ fn a_bulk_body_is_pairs_of_lines_and_ends_with_one() {
             assert_eq!(create.keys().collect::<Vec<_>>(), ["_id", "_index"]);
             check_index(create["_index"].as_str().expect("a name"));
             let document: Value = serde_json::from_str(pair[1]).expect("the document is JSON");
-            let id = document["event"]["id"].as_str().or(document["event_id"].as_str());
-            assert_eq!(create["_id"].as_str(), id, "the id is the event's");
+            let ids = ["/event/id", "/event_id", "/metadata/uid"];
+            let id = ids.iter().find_map(|path| document.pointer(path)).expect("an id");
+            assert_eq!(create["_id"], *id, "the id is the event's");
         }
     }
 }
@@ -206,7 +206,10 @@ fn check_envelope(envelope: &Value) {
     let (_, fraction) = time.split_once('.').expect("a fraction");
     assert!((1..=6).contains(&fraction.len()) && !time.contains(['e', 'E']), "{time}");
     let event = &envelope["event"];
-    assert!(event.is_object() && event != &serde_json::json!({}), "the event is not empty");
+    match event.as_str() {
+        Some(text) => drop(cef::read(text)),
+        None => assert!(event.as_object().is_some_and(|event| !event.is_empty()), "{event}"),
+    }
     for (name, value) in envelope["fields"].as_object().expect("fields") {
         let text = value.as_str().unwrap_or_else(|| panic!("{name} is no string: {value}"));
         assert!(!text.is_empty(), "{name} is blank");

@@ -85,6 +85,25 @@ fn the_defaults_are_those_of_the_guides() {
 }
 
 #[test]
+fn every_format_is_chosen_where_the_destination_takes_it() {
+    for vendor in vendors::ALL {
+        for format in vendor.formats {
+            let keys = match vendor.name {
+                "elastic" => "auth: {type: none}, ",
+                "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
+                _ => "",
+            };
+            let config = load(&format!(
+                "exporters: {{{}: {{{keys}format: {}}}}}",
+                vendor.name,
+                format.word()
+            ));
+            assert_eq!(config.exporters[0].settings.format, *format, "{}", vendor.name);
+        }
+    }
+}
+
+#[test]
 fn every_key_has_a_sentence_and_a_default_that_fits() {
     for vendor in vendors::ALL {
         let vendor: &Vendor = vendor;

@@ -7,7 +7,7 @@ use shrike::event::{
     Event, EventType, FieldId as F, Frame, IndicatorType, Opened, Outcome, Place, ResourceType,
     Severity, Time,
 };
-use shrike::schemas::{ECS, NATIVE};
+use shrike::schemas::{ECS, NATIVE, OCSF};
 use shrike::transform::Source::{Doc, DocText, Event as Field, Pattern};
 use shrike::transform::write::value;
 use shrike::transform::{Clean, Condition, Layout, Overrides, Plan, Schema, row};
@@ -41,7 +41,7 @@ fuzz_target!(|input: Input<'_>| {
         assert_eq!(condition.holds(&event), condition.holds(&event));
     }
     let overrides = overrides(pattern, &keys, deny, allow, bytes[7]);
-    for chain in [&[&NATIVE][..], &[&ECS], &[&AROUND, &ECS], &[&QUOTED, &NATIVE]] {
+    for chain in [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&AROUND, &ECS], &[&QUOTED, &NATIVE]] {
         let Ok(plan) = Plan::compile(chain, &overrides) else { continue };
         let (mut first, mut second) = (b"before".to_vec(), Vec::new());
         plan.encode(&event, &mut first);

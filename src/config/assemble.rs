@@ -64,7 +64,7 @@ impl Config {
     pub fn exporter_spec(&self, exporter: &Exporter, host: &Host) -> ExporterSpec {
         let Settings { format, .. } = exporter.settings;
         ExporterSpec {
-            document: schemas::by_format(format).unwrap_or(&schemas::NATIVE),
+            document: schemas::by_format(format),
             native: &schemas::NATIVE,
             overrides: self.overrides(&exporter.settings, host),
             filter: Filter::new(exporter.filter.clone()),
@@ -75,7 +75,11 @@ impl Config {
 
     /// What this configuration and this machine change about an exporter's schemas.
     fn overrides(&self, settings: &Settings, host: &Host) -> Overrides {
-        let mut texts = vec![("ecs_version".to_owned(), self.schema.ecs_version.clone())];
+        let mut texts = vec![
+            ("ecs_version".to_owned(), self.schema.ecs_version.clone()),
+            ("ocsf_version".to_owned(), self.schema.ocsf_version.clone()),
+            ("exporter".to_owned(), settings.name.clone()),
+        ];
         if self.enrichment.host {
             texts.push(("host.name".to_owned(), host.name.clone()));
             let id = host.machine_id.iter();

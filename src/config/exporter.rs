@@ -18,7 +18,6 @@ use crate::deliver::{
     Vendor,
 };
 use crate::event::Severity;
-use crate::schemas;
 use crate::transform::{Condition, FilterRules, Format};
 
 /// What every exporter is read against.
@@ -217,9 +216,7 @@ impl Build<'_, '_> {
 
     fn format(&mut self) -> Format {
         let values = self.values;
-        // A destination may name formats for which there is no schema yet.
-        let exists = |format: &&Format| schemas::by_format(**format).is_some();
-        let formats: Vec<Format> = self.vendor.formats.iter().filter(exists).copied().collect();
+        let formats = self.vendor.formats;
         let own = formats.first().copied().unwrap_or(Format::Native);
         let wanted = match values.text("format") {
             Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),

@@ -240,6 +240,7 @@ impl Resolve<'_, '_> {
                 .filter_map(|(from, to)| FieldId::parse(&from).map(|field| (field, to)))
                 .collect(),
             ecs_version: values.text("schema.ecs.version").unwrap_or_default(),
+            ocsf_version: values.text("schema.ocsf.version").unwrap_or_default(),
         }
     }
 

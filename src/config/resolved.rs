@@ -91,6 +91,8 @@ pub struct SchemaSettings {
     pub field_mappings: Vec<(FieldId, String)>,
     /// The version that ECS documents name.
     pub ecs_version: String,
+    /// The version that OCSF documents name.
+    pub ocsf_version: String,
 }
 
 /// What is added to events.

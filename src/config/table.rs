@@ -82,6 +82,7 @@ pub const TOP: &[Key] = &[
         "Writes an event's field under another key: `agent.id: observer.name`.",
     ),
     key("schema.ecs.version", Kind::Version, Is("8.17.0"), "Version that ECS documents name."),
+    key("schema.ocsf.version", Kind::Version, Is("1.8.0"), "Version that OCSF documents name."),
     key("enrichment.host", Kind::Bool, Is("true"), "Adds the host's name and id."),
     key("enrichment.product_version", Kind::Bool, Is("true"), "Adds the version of shrike."),
     key(

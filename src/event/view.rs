@@ -13,6 +13,14 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// Reads an RFC 3339 timestamp; `None` when the text is none.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        super::time::parse(text).map(|stamp| stamp.time)
+    }
+}
+
 /// A JSON value as it will be copied: valid JSON, strings with their quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::event::{Event, EventType, FieldId as F, Value};
-use crate::transform::{Encoder, json};
+use crate::transform::{Choices, Encoder, json};
 
 /// Writes the text of a field unless it is empty.
 pub(super) fn filled(encoder: &mut Encoder<'_>, event: &Event<'_>, field: F) -> bool {
@@ -47,6 +47,50 @@ pub(super) fn shows_indicator(encoder: &Encoder<'_>, event: &Event<'_>) -> bool 
         || encoder.choices().indicators_all
 }
 
+/// Who makes the products whose events these are, as JSON text.
+pub(super) const VENDOR: &str = r#""Clawdstrike""#;
+
+/// What happened, in words for people.
+pub(super) const TITLES: &[&str] = &[
+    r#""Policy violation""#,
+    r#""Action permitted""#,
+    r#""Action blocked""#,
+    r#""Guard warning""#,
+    r#""Secret detected""#,
+    r#""Egress blocked""#,
+    r#""Forbidden path""#,
+    r#""Patch rejected""#,
+    r#""Session started""#,
+    r#""Session ended""#,
+    r#""Events skipped by retention""#,
+    r#""Security event""#,
+];
+
+/// Picks the title of an event's type.
+pub(super) fn title(event: &Event<'_>, _: Choices) -> usize {
+    match event.opened.event_type {
+        EventType::PolicyViolation => 0,
+        EventType::PolicyAllow => 1,
+        EventType::GuardBlock => 2,
+        EventType::GuardWarn => 3,
+        EventType::SecretDetected => 4,
+        EventType::EgressBlocked => 5,
+        EventType::ForbiddenPath => 6,
+        EventType::PatchRejected => 7,
+        EventType::SessionStart => 8,
+        EventType::SessionEnd => 9,
+        EventType::ExportGap => 10,
+        EventType::Other => 11,
+    }
+}
+
+/// How many values the privacy proxy replaced before it let the action through; `None` for none.
+pub(super) fn sanitized<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
+    let metadata = event.value(F::Metadata)?;
+    let count = json::member(json::member(metadata.json, b"velar")?, b"sanitized_count")?;
+    (count.iter().all(u8::is_ascii_digit) && count != b"0").then_some(count)
+}
+
 /// Whether this is the id of an ATT&CK tactic: `TA` and four digits.
 pub(super) fn is_tactic(text: &[u8]) -> bool {
     matches!(text, [b'T', b'A', digits @ ..] if digits.len() == 4 && all_digits(digits))
@@ -80,7 +124,7 @@ pub(super) struct Path<'a> {
 impl<'a> Path<'a> {
     /// The path of the event's resource.
     pub(super) fn of(event: &Event<'a>) -> Self {
-        Self::split(first(event, &[F::ResourcePath, F::ResourceName]))
+        Self::split(path_text(event))
     }
 
     /// Splits at the last separator.
@@ -129,7 +173,12 @@ fn last_separator(text: &[u8]) -> Option<(usize, usize)> {
 
 /// The resource's path, else its name.
 pub(super) fn path(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, first(event, &[F::ResourcePath, F::ResourceName]))
+    some(encoder, path_text(event))
+}
+
+/// The same, as text.
+pub(super) fn path_text<'a>(event: &Event<'a>) -> &'a [u8] {
+    first(event, &[F::ResourcePath, F::ResourceName])
 }
 
 /// The command line that the source recorded, else the path or name.
@@ -139,10 +188,16 @@ pub(super) fn command_line(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool
 
 /// The base name of the command line's first word.
 pub(super) fn process_name(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, Path::split(first_word(command(event))).name)
+    some(encoder, command_name(event))
 }
 
-fn command<'a>(event: &Event<'a>) -> &'a [u8] {
+/// The same, as text.
+pub(super) fn command_name<'a>(event: &Event<'a>) -> &'a [u8] {
+    Path::split(first_word(command(event))).name
+}
+
+/// The command line, as text.
+pub(super) fn command<'a>(event: &Event<'a>) -> &'a [u8] {
     first(event, &[F::CommandLine, F::ResourcePath, F::ResourceName])
 }
 
@@ -171,6 +226,16 @@ pub(super) fn host_text<'a>(event: &Event<'a>) -> &'a [u8] {
 /// The destination as it was given.
 pub(super) fn host(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     some(encoder, host_text(event))
+}
+
+/// The destination's port; port 0 says that there is none.
+pub(super) fn port(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let port = event.text(F::ResourcePort);
+    if matches!(port, b"" | b"0") {
+        return false;
+    }
+    encoder.raw(port);
+    true
 }
 
 /// The destination when it is a name.
@@ -331,16 +396,8 @@ pub(super) fn tags(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// What threat intelligence matched (`threat-intel.md`, enrichment), as ECS nests it.
 pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    if !event.opened.intel {
-        return false;
-    }
-    let matches = event
-        .value(F::Shrike)
-        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
-        .and_then(|intel| json::member(intel, b"matches"))
-        .unwrap_or_default();
     let mut written = false;
-    for found in json::elements(matches) {
+    for found in matches(event) {
         let text = |key: &[u8]| json::member(found, key).and_then(json::string).unwrap_or_default();
         let value = text(b"value");
         if value.is_empty() {
@@ -374,6 +431,16 @@ pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
         encoder.literal(b"]");
     }
     written
+}
+
+/// What threat intelligence matched, each match as JSON.
+pub(super) fn matches<'a>(event: &Event<'a>) -> json::Elements<'a> {
+    let found = event
+        .value(F::Shrike)
+        .filter(|_| event.opened.intel)
+        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
+        .and_then(|intel| json::member(intel, b"matches"));
+    json::elements(found.unwrap_or_default())
 }
 
 /// The kind of an indicator in the words of STIX.

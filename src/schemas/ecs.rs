@@ -98,7 +98,7 @@ const NETWORK: &[Field] = &[
     row("destination.address", Part(&[F::ResourceHost, F::ResourceName], derive::host)),
     row("destination.domain", Part(&[F::ResourceHost, F::ResourceName], derive::domain)),
     row("destination.ip", Part(&[F::ResourceHost, F::ResourceName], derive::ip)),
-    row("destination.port", Part(&[F::ResourcePort], port)),
+    row("destination.port", Part(&[F::ResourcePort], derive::port)),
     row("related.hosts", Part(&[F::ResourceHost, F::ResourceName], related_hosts)),
     row("related.ip", Part(&[F::ResourceHost, F::ResourceName], related_ip)),
     row("url.path", Event(F::ResourcePath, value)),
@@ -287,16 +287,6 @@ fn file_extension(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
 
 fn file_directory(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     derive::some(encoder, Path::of(event).directory)
-}
-
-/// The port; port 0 says that there is none.
-fn port(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let port = event.text(F::ResourcePort);
-    if matches!(port, b"" | b"0") {
-        return false;
-    }
-    encoder.raw(port);
-    true
 }
 
 fn related_hosts(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {

@@ -1,20 +1,25 @@
-//! The documents that several vendors take: native, ECS.
+//! The documents that several vendors take: native, ECS, CEF, OCSF.
 
+mod cef;
 mod derive;
 mod ecs;
 mod native;
+mod ocsf;
 
+pub use cef::CEF;
 pub use ecs::ECS;
 pub use native::NATIVE;
+pub use ocsf::OCSF;
 
 use crate::transform::{Format, Schema};
 
-/// The schema of a format, `None` where a format has none yet.
+/// The schema of a format.
 #[must_use]
-pub fn by_format(format: Format) -> Option<&'static Schema> {
+pub fn by_format(format: Format) -> &'static Schema {
     match format {
-        Format::Native => Some(&NATIVE),
-        Format::Ecs => Some(&ECS),
-        Format::Cef | Format::Ocsf => None,
+        Format::Native => &NATIVE,
+        Format::Ecs => &ECS,
+        Format::Cef => &CEF,
+        Format::Ocsf => &OCSF,
     }
 }

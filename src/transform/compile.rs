@@ -39,6 +39,7 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
     if chain.is_empty() {
         return Err(PlanError::Empty);
     }
+    let chain = &whole(chain)[..];
     let counts: Vec<_> = chain.iter().map(|schema| cases(schema)).collect();
     let programs: usize = counts.iter().product();
     if programs > PROGRAMS_MAX {
@@ -54,6 +55,19 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
     }
     compiler.plan.arena.extend_from_slice(&[0; WINDOW]);
     Ok(compiler.plan)
+}
+
+/// The chain with what its schemas always bring along.
+fn whole(chain: &[&'static Schema]) -> Vec<&'static Schema> {
+    let mut whole = Vec::with_capacity(chain.len() + 1);
+    for &schema in chain {
+        let mut next = Some(schema);
+        while let Some(schema) = next {
+            whole.push(schema);
+            next = schema.next;
+        }
+    }
+    whole
 }
 
 /// Where in the chain a document stands.
@@ -344,7 +358,8 @@ impl<'c> Compiler<'c> {
                 let text = [lead, spelled(self, text), trail].concat();
                 self.flush();
                 let text = self.span(&text);
-                self.ops.push(Op::With { fields: row.bits(), text });
+                let drops_empty = stand.schema.empty == Empty::Drop;
+                self.ops.push(Op::With { fields: row.bits(), drops_empty, text });
             }
             Planning::OneOf(_, pick, texts) => {
                 self.flush();
@@ -453,6 +468,9 @@ impl<'c> Compiler<'c> {
 
     fn spell_key(&self, name: &str, codec: u8) -> Vec<u8> {
         let codec = &self.plan.codecs[usize::from(codec)];
+        if !codec.syntax().names {
+            return Vec::new();
+        }
         let (before, after) = codec.syntax().key;
         [codec.fixed(before), codec.spell(name), codec.fixed(after)].concat()
     }

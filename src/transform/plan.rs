@@ -81,13 +81,15 @@ pub enum PlanError {
         /// The key inside it.
         inner: String,
     },
-    /// A key is empty or has an empty part.
-    #[error("schema `{schema}`: `{key}` is no dotted key; expected names joined by dots")]
+    /// A key that the schema's syntax cannot write.
+    #[error("schema `{schema}`: `{key}` is no key; expected {expected}")]
     Key {
         /// The schema's name.
         schema: &'static str,
         /// The key.
         key: String,
+        /// What keys its syntax has.
+        expected: &'static str,
     },
     /// An override takes away what the schema must have.
     #[error("schema `{schema}`: `{key}` is required; {cause} would remove it")]
@@ -182,7 +184,7 @@ pub(super) enum Op {
     /// Computed members.
     DeriveMembers { row: Row, derive: Derive, taken: u16 },
     /// Text that accompanies any of these fields.
-    With { fields: u64, text: Span },
+    With { fields: u64, drops_empty: bool, text: Span },
     /// One of several texts.
     OneOf { pick: Pick, first: u16, count: u16 },
     /// An option with placeholders.
@@ -287,8 +289,8 @@ impl Plan {
                         self.text(self.texts[usize::from(first) + picked], &mut tail);
                     }
                 }
-                Op::With { fields, text } => {
-                    if present & fields != 0 {
+                Op::With { fields, drops_empty, text } => {
+                    if present & fields != 0 && (!drops_empty || says(event, present & fields)) {
                         self.text(text, &mut tail);
                     }
                 }
@@ -443,6 +445,19 @@ fn value(event: &Event<'_>, field: FieldId, tail: &mut Tail<'_>) {
     let place = event.opened.places[field as usize];
     let (bytes, len) = place.reach(event.record, event.arena);
     copy(bytes, len, tail);
+}
+
+/// Whether one of these fields, which the event has, is more than an empty text.
+fn says(event: &Event<'_>, fields: u64) -> bool {
+    let mut rest = fields & !Op::ANY;
+    while rest != 0 {
+        let field = FieldId::ALL[rest.trailing_zeros() as usize];
+        if event.value(field).is_some_and(|value| value.json != b"\"\"") {
+            return true;
+        }
+        rest &= rest - 1;
+    }
+    false
 }
 
 /// Appends the first `len` of these bytes, in a window where it fits.

@@ -86,6 +86,11 @@ impl Planned {
         )
     }
 
+    /// Whether it accompanies this field alone.
+    fn accompanies(&self, field: FieldId) -> bool {
+        matches!(self.source, Planning::With(fields, _) if fields == [field])
+    }
+
     /// Whether it only keeps its parent.
     pub(super) fn keeps(&self) -> bool {
         matches!(self.source, Planning::Constant(_)) && self.key.ends_with(".*")
@@ -148,8 +153,9 @@ impl<'c> Rows<'c> {
         let mut nodes = Vec::new();
         for row in rows {
             let key = row.key.clone();
-            if nests && key.split('.').any(str::is_empty) {
-                return Err(PlanError::Key { schema, key });
+            if !(place.schema.syntax.is_key)(&key) {
+                let expected = place.schema.syntax.keys;
+                return Err(PlanError::Key { schema, key, expected });
             }
             if nests {
                 insert(&mut nodes, &key, row, schema)?;
@@ -278,6 +284,7 @@ impl<'c> Rows<'c> {
                     let suffix = if members { ".*" } else { "" };
                     rows[at].key = format!("{target}{suffix}");
                     rows[at].added = true;
+                    rows.retain(|row| !row.accompanies(*field));
                 }
                 None if hidden => {}
                 None => rows.push(Planned {

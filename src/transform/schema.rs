@@ -22,6 +22,9 @@ pub struct Schema {
     pub raw: Option<&'static str>,
     /// Whether rows whose text is empty are written.
     pub empty: Empty,
+    /// What always follows it in a chain, for the document it asks for: a document in two syntaxes,
+    /// such as a header and pairs behind it, is two schemas.
+    pub next: Option<&'static Schema>,
 }
 
 impl Schema {
@@ -33,6 +36,7 @@ impl Schema {
         required: &[],
         raw: None,
         empty: Empty::Keep,
+        next: None,
     };
 }
 
@@ -107,7 +111,8 @@ pub enum Source {
     Part(&'static [FieldId], Derive),
     /// A constant, as JSON text.
     Constant(&'static str),
-    /// A constant, as JSON text, that accompanies any of these fields, such as a label.
+    /// A constant, as JSON text, that accompanies any of these fields, such as a label. Where a
+    /// field is mapped to another key, what accompanies it alone stays away.
     With(&'static [FieldId], &'static str),
     /// One of these constants, as JSON text, picked from these fields, also when none is there; a
     /// pick beyond the last leaves no row.

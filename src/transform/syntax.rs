@@ -13,6 +13,12 @@ pub struct Syntax {
     pub between: &'static str,
     /// Before a key, after a key.
     pub key: (&'static str, &'static str),
+    /// Whether keys are written; without them a value is known by its place.
+    pub names: bool,
+    /// Whether a key can be written, dots included.
+    pub is_key: fn(&str) -> bool,
+    /// What such keys are, in words.
+    pub keys: &'static str,
     /// Before a text value, after a text value.
     pub text: (&'static str, &'static str),
     /// Whether dotted keys become objects.
@@ -30,6 +36,9 @@ pub static JSON: Syntax = Syntax {
     close: "}",
     between: ",",
     key: ("\"", "\":"),
+    names: true,
+    is_key: |key| key.split('.').all(|name| !name.is_empty()),
+    keys: "names joined by dots",
     text: ("\"", "\""),
     nests: true,
     verbatim: true,
@@ -43,6 +52,9 @@ pub static TEXT: Syntax = Syntax {
     close: "",
     between: " ",
     key: ("", "="),
+    names: true,
+    is_key: |key| !key.is_empty(),
+    keys: "a name",
     text: ("", ""),
     nests: false,
     verbatim: false,

@@ -57,14 +57,29 @@ pub fn epoch_seconds(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// The event's time as epoch milliseconds.
 pub fn epoch_millis(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let Time { secs, nanos } = event.opened.time;
+    millis(encoder, event.opened.time);
+    true
+}
+
+/// A time of the event's as epoch milliseconds; false when the text is no time.
+pub fn text_millis(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
+    match Time::parse(text) {
+        Some(time) => {
+            millis(encoder, time);
+            true
+        }
+        None => false,
+    }
+}
+
+fn millis(encoder: &mut Encoder<'_>, time: Time) {
+    let Time { secs, nanos } = time;
     let millis = i128::from(secs) * 1000 + i128::from(nanos / 1_000_000);
     if millis < 0 {
         encoder.literal(b"-");
     }
     // An i64 of seconds is at most 19 digits; times are within years 0 to 9999, far below.
     encoder.number(u64::try_from(millis.unsigned_abs()).unwrap_or(u64::MAX));
-    true
 }
 
 /// The event's time as RFC 3339 text in UTC with milliseconds.

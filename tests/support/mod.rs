@@ -1,5 +1,7 @@
 //! Opens records for tests of what is made from them.
 
+pub(crate) mod cef;
+pub(crate) mod ocsf;
 pub(crate) mod unique;
 
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
