@@ -180,6 +180,7 @@ impl Case {
             Some("health") => Purpose::Health,
             Some("hello") => Purpose::Hello,
             Some("metrics") => Purpose::Metrics,
+            Some("latencies") => Purpose::Latencies,
             other => panic!("{}: no call {other:?}", self.name),
         };
         for word in words {
@@ -193,6 +194,9 @@ impl Case {
                     self.acks = ids.collect();
                 }
                 ("use_ack", "true") => self.options.set("use_ack", OptionValue::Bool(true)),
+                ("metrics.distributions", "true") => {
+                    self.options.set("metrics.distributions", OptionValue::Bool(true));
+                }
                 ("metrics.enabled", "true") => {
                     self.options.set("metrics.enabled", OptionValue::Bool(true));
                 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use shrike::deliver::{
     AckId, AckSettings, Action, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget,
-    Buffers, Cause, Encoding, Fate, Framing, Gate, GateSettings, Health, ItemFate, Level, Limits,
-    Order, Outcomes, Pace, Packing, Prefix, Pushed, RateSettings, Reason, Remedy, Resend, Reshape,
-    RetrySettings, Scope, Sender, SenderSettings, TransportError, TransportErrorKind, Verdict,
+    Buffers, Cause, Choice, Encoding, Fate, Framing, Gate, GateSettings, Health, ItemFate, Level,
+    Limits, Order, Outcomes, Pace, Packing, Prefix, Pushed, RateSettings, Reason, Remedy, Resend,
+    Reshape, RetrySettings, Scope, Sender, SenderSettings, TransportError, TransportErrorKind,
+    Verdict,
 };
 use shrike::event::{Offset, Severity, Span};
 
@@ -51,6 +52,7 @@ impl Lane {
         let mut gate = GateSettings {
             concurrency: 4,
             endpoints: 1,
+            choice: Choice::Around,
             breaker: BreakerSettings { failures: 5, open: Duration::from_secs(30) },
             rate: RateSettings { per_second: None, burst: 1, adaptive: false, per_second_min: 1 },
             retry_percent: 20,

@@ -35,6 +35,25 @@ const BODIES: &[Body] = &[
         Format::Native,
         &[("index.name", "logs-ai-{tenant_id}.{severity}"), ("index.mode", "data_stream")],
     ),
+    body("logs.txt", "datadog", Format::Native, DATADOG),
+    body(
+        "logs_traced.txt",
+        "datadog",
+        Format::Native,
+        &[
+            ("apm.enabled", "true"),
+            ("apm.env", "production"),
+            ("apm.service", "agents"),
+            ("logs.hostname", "edge-7"),
+            ("logs.include_metadata", "false"),
+            ("logs.service", "agents"),
+            ("logs.source", "clawdstrike"),
+            ("logs.tags", "Team:Security Ops,9team,region:eu,Team:Security Ops"),
+        ],
+    ),
+    body("logs_cef.txt", "datadog", Format::Cef, DATADOG),
+    body("logs_ecs.txt", "datadog", Format::Ecs, DATADOG),
+    body("logs_ocsf.txt", "datadog", Format::Ocsf, DATADOG),
     body("event_minimal.txt", "splunk", Format::Native, SPLUNK),
     body(
         "event_full_ecs.txt",
@@ -53,6 +72,9 @@ const BODIES: &[Body] = &[
     body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
 ];
 
+const DATADOG: &[(&str, &str)] =
+    &[("logs.hostname", "edge-7"), ("logs.service", "clawdstrike"), ("logs.source", "clawdstrike")];
+
 const SPLUNK: &[(&str, &str)] = &[
     ("host", "edge-7"),
     ("index", "main"),
@@ -69,6 +91,20 @@ const fn body(
     Body { file, vendor, format, options, resent: false }
 }
 
+/// A value as the configuration would give it.
+fn option(key: &str, text: &str) -> OptionValue {
+    match text {
+        "true" | "false" => OptionValue::Bool(text == "true"),
+        _ if LISTS.contains(&key) => {
+            OptionValue::List(text.split(',').map(str::to_owned).collect())
+        }
+        _ => OptionValue::Text(text.to_owned()),
+    }
+}
+
+/// Options that are lists.
+const LISTS: &[&str] = &["logs.tags"];
+
 /// A body's plans, as a route compiles them.
 struct Plans {
     vendor: &'static Vendor,
@@ -84,7 +120,7 @@ impl Plans {
         let mut options = Options::default();
         let mut texts = vec![("host.name".to_owned(), "edge-7".to_owned())];
         for &(key, text) in body.options {
-            options.set(key, OptionValue::Text(text.to_owned()));
+            options.set(key, option(key, text));
             texts.push((key.to_owned(), text.to_owned()));
         }
         let derived = (vendor.derive)(&options).expect("the options are right");
@@ -97,7 +133,7 @@ impl Plans {
         let overrides = Overrides { texts, omit, ..Overrides::default() };
         let shape = vendor.shape(&options, body.format).expect("every format has a shape");
         let schema: &'static Schema = schemas::by_format(body.format);
-        let chain: Vec<_> = shape.envelope.into_iter().chain([schema]).collect();
+        let chain = shape.chain(schema);
         let prefix = match shape.framing.prefix {
             Prefix::Document(action) => {
                 Some(Plan::compile(&[action], &overrides).expect("the prefix compiles"))
@@ -196,6 +232,39 @@ fn an_envelope_has_only_the_keys_that_exist() {
     }
 }
 
+#[test]
+fn a_body_of_logs_is_an_array_and_each_has_what_datadog_reserves() {
+    let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
+    for case in BODIES.iter().filter(|case| case.vendor == "datadog") {
+        let body = Plans::compile(case).body(&records);
+        let logs: Vec<Value> = serde_json::from_slice(&body).expect("one array");
+        assert_eq!(logs.len(), records.len());
+        logs.iter().for_each(check_log);
+    }
+}
+
+/// What every log has, and the rules for tags.
+fn check_log(log: &Value) {
+    let text = |key: &str| log[key].as_str().unwrap_or_else(|| panic!("no {key} in {log}"));
+    for key in ["message", "ddsource", "service", "hostname", "event_id"] {
+        assert!(!text(key).is_empty(), "{key}");
+    }
+    assert!(["info", "warn", "error", "critical"].contains(&text("status")));
+    assert!(text("timestamp").ends_with('Z') && text("timestamp").len() == 24);
+    for reserved in ["host", "source", "trace_id"] {
+        assert!(log.get(reserved).is_none(), "{reserved} has another meaning for Datadog");
+    }
+    let tags: Vec<&str> = text("ddtags").split(',').collect();
+    assert!(tags.len() <= 100, "{} tags", tags.len());
+    for (at, tag) in tags.iter().enumerate() {
+        let is_allowed =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-:./".contains(c);
+        assert!(tag.starts_with(|c: char| c.is_ascii_lowercase()), "{tag:?}");
+        assert!(tag.chars().all(is_allowed) && tag.len() <= 200, "{tag:?}");
+        assert!(!tags[..at].contains(tag), "{tag:?} stands twice");
+    }
+}
+
 /// "Only these keys: time, host, source, sourcetype, index, event, fields", and fields are flat.
 fn check_envelope(envelope: &Value) {
     let known = ["time", "host", "source", "sourcetype", "index", "event", "fields"];
@@ -233,6 +302,7 @@ proptest! {
         guard in any::<String>(),
         host in any::<String>(),
         port in any::<i32>(),
+        labels in prop::collection::vec((any::<String>(), any::<String>()), 0..6),
     ) {
         let base = SAMPLES.lines().next().expect("there are samples");
         let mut record: Value = serde_json::from_str(base).expect("samples are JSON");
@@ -240,6 +310,7 @@ proptest! {
         record["decision"]["guard"] = Value::from(guard);
         record["resource"]["host"] = Value::from(host);
         record["resource"]["port"] = Value::from(port);
+        record["labels"] = labels.into_iter().map(|(name, text)| (name, Value::from(text))).collect();
         let record = record.to_string();
         for case in BODIES {
             let body = Plans::compile(case).body(&[record.as_bytes()]);
@@ -250,6 +321,9 @@ proptest! {
                 let action: Value = serde_json::from_str(lines[0]).expect("JSON");
                 check_index(action["create"]["_index"].as_str().expect("a name"));
                 prop_assert!(serde_json::from_str::<Value>(lines[1]).is_ok());
+            } else if case.vendor == "datadog" {
+                let logs: Vec<Value> = serde_json::from_slice(&body).expect("JSON");
+                logs.iter().for_each(check_log);
             } else if case.file.starts_with("event") {
                 check_envelope(&serde_json::from_slice(&body).expect("JSON"));
             } else {

@@ -39,7 +39,7 @@ fn load(yaml: &str) -> Config {
 
 #[test]
 fn every_configuration_of_the_guides_loads() {
-    for (vendor, least) in [("elastic", 3), ("splunk", 3)] {
+    for (vendor, least) in [("datadog", 3), ("elastic", 3), ("splunk", 3)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors");
         let guide = std::fs::read_to_string(path.join(format!("{vendor}.md"))).expect("a guide");
         let blocks: Vec<&str> = guide.split("```yaml\n").skip(1).collect();
@@ -89,6 +89,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
     for vendor in vendors::ALL {
         for format in vendor.formats {
             let keys = match vendor.name {
+                "datadog" => "api_key: k, ",
                 "elastic" => "auth: {type: none}, ",
                 "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
                 _ => "",

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use shrike::deliver::{
-    AckSettings, Action, Batch, BreakerSettings, Budget, Buffers, Encoding, Gate, GateSettings,
-    Limits, Options, Order, Outcomes, Packing, Part, Purpose, Pushed, RateSettings, Resend,
-    Response, RetrySettings, Sender, SenderSettings, Vendor, judge,
+    AckSettings, Action, Batch, BreakerSettings, Budget, Buffers, Choice, Encoding, Gate,
+    GateSettings, Limits, Options, Order, Outcomes, Packing, Part, Purpose, Pushed, RateSettings,
+    Resend, Response, RetrySettings, Sender, SenderSettings, Vendor, judge,
 };
 use shrike::event::{Offset, Severity, Span};
 use shrike::transform::Format;
@@ -137,6 +137,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         GateSettings {
             concurrency: 4,
             endpoints: 1,
+            choice: Choice::Around,
             breaker: BreakerSettings { failures: 5, open: second * 30 },
             rate: RateSettings { per_second: None, burst: 1, adaptive: false, per_second_min: 1 },
             retry_percent: 20,

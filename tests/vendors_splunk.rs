@@ -213,6 +213,10 @@ fn counts_are_one_metric_per_guard_and_severity() {
         length: Duration::from_secs(10),
         host: "machine",
         tallies: &tallies,
+        whole: &tallies,
+        part: 0,
+        lag_events: 0,
+        latencies_ms: &[],
     };
     let mut body = Vec::new();
     (meter.write)(&window, &options, &Derived::NONE, &mut body);

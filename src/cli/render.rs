@@ -33,6 +33,7 @@ pub(crate) fn render(
     let (mut arena, mut opened, mut body) = (Vec::new(), Opened::default(), Vec::new());
     let (mut filtered, mut rejected) = (0_u64, 0_u64);
     let frame = Frame { received_ns: position::now(), ..Frame::default() };
+    let now = i64::try_from(frame.received_ns / 1_000_000_000).unwrap_or(i64::MAX);
     for (number, line) in lines.split(b'\n').enumerate() {
         let line = line.map_err(Failure::io(name.clone()))?;
         let record = line.strip_suffix(b"\r").unwrap_or(&line);
@@ -46,7 +47,7 @@ pub(crate) fn render(
             continue;
         }
         let event = Event { opened: &opened, frame, record, arena: &arena };
-        filtered += u64::from(!render.event(&event, &mut body));
+        filtered += u64::from(!render.event(&event, now, &mut body));
         out.write_all(&body).map_err(Failure::io("standard output"))?;
         body.clear();
     }

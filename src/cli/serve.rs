@@ -153,6 +153,7 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         retried: exporter.retried,
         requests: exporter.requests,
         counts_lost: exporter.counts_lost,
+        untimely: exporter.untimely,
         health: exporter.health.as_ref().map(|health| Health {
             healthy: health.is_healthy,
             text: health.text.clone(),

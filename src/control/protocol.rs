@@ -164,6 +164,9 @@ pub struct ExporterStatus {
     /// Delivered events whose counts the destination did not take.
     #[serde(default)]
     pub counts_lost: u64,
+    /// Events of an age that the destination treats in its own way.
+    #[serde(default)]
+    pub untimely: u64,
     /// How the destination said it is; none where nobody asked.
     #[serde(default)]
     pub health: Option<Health>,

@@ -60,6 +60,8 @@ pub struct CompiledCall {
     channel_headers: Vec<(HeaderName, Template)>,
     body: Bytes,
     timeout: Duration,
+    /// What is added to an endpoint's position: where calls without events go elsewhere.
+    aside: usize,
 }
 
 /// Text with the channel's places left open.
@@ -179,7 +181,8 @@ impl CompiledCall {
         }
         let path = path(call, binding)?;
         let timeout = binding.timeout;
-        Ok(Self { call, method, path, headers, channel_headers, body, timeout })
+        let aside = aside(call, binding)?;
+        Ok(Self { call, method, path, headers, channel_headers, body, timeout, aside })
     }
 
     /// The request that carries a batch, or the counts of a window.
@@ -212,7 +215,7 @@ impl CompiledCall {
             headers.insert(name, value.expect("compiling filled in a channel and it was fine"));
         }
         Request {
-            endpoint: via.endpoint,
+            endpoint: via.endpoint + self.aside,
             group: via.group,
             method: self.method.clone(),
             path: self.path.fill(via.channel),
@@ -305,6 +308,18 @@ fn body(call: &Call, binding: &Binding<'_>) -> (Option<&'static str>, Bytes) {
             (Some(media), write(binding.options, binding.derived).into())
         }
     }
+}
+
+/// How far behind an endpoint the place of this call lies: calls without events have places of
+/// their own behind all endpoints, where the vendor names some.
+fn aside(call: &Call, binding: &Binding<'_>) -> Result<usize, Problem> {
+    if call.purpose == super::Purpose::Send {
+        return Ok(0);
+    }
+    let endpoints = (binding.vendor.endpoints)(binding.options)?.len();
+    let aside = (binding.vendor.aside)(binding.options)?.len();
+    assert!(aside == 0 || aside == endpoints, "there is one place beside each endpoint");
+    Ok(if aside == 0 { 0 } else { endpoints })
 }
 
 /// Path and query; a parameter whose text is absent or empty is left out.

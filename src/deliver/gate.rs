@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::hold::{Held, Hold};
 use super::limiter::{Limiter, RetryBudget, ns};
 use super::nodes::Nodes;
-use super::{BreakerSettings, Cause, Pace, RateSettings, RetrySettings, Settings};
+use super::{BreakerSettings, Cause, Choice, Pace, RateSettings, RetrySettings, Settings};
 
 /// How a [`Gate`] is set up.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct GateSettings {
     pub concurrency: u32,
     /// How many endpoints there are, at least 1.
     pub endpoints: usize,
+    /// Which of them takes the next request.
+    pub choice: Choice,
     /// When attempts stop for a while.
     pub breaker: BreakerSettings,
     /// How many requests a second.
@@ -102,6 +104,7 @@ impl GateSettings {
         Self {
             concurrency,
             endpoints,
+            choice: settings.vendor.choice,
             breaker: settings.breaker,
             rate: settings.rate,
             retry_percent: budget_percent,
@@ -132,7 +135,7 @@ impl Gate {
             accepted_ns: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
-            nodes: Nodes::new(settings.endpoints),
+            nodes: Nodes::new(settings.endpoints, settings.choice, settings.breaker.failures),
             settings,
         }
     }
@@ -344,6 +347,8 @@ impl Gate {
     pub(super) fn fail(&self, endpoint: usize, is_node: bool, now: Instant) -> bool {
         let now_ns = self.ns(now);
         self.failed_ns.fetch_max(now_ns.max(1), Ordering::AcqRel);
+        // A preferred endpoint is a whole site: whatever fails there in a row, others may take it.
+        let is_node = is_node || self.settings.choice == Choice::First;
         let another = is_node && self.nodes.bury(endpoint, now_ns);
         if another {
             return true;

@@ -54,8 +54,9 @@ pub use setup::{Prepared, Setup};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{
-    Auth, Call, CallBody, Credentials, Derived, Encoding, Framing, Limits, Meter, Need, Order,
-    Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor, When, Window, Wire,
+    Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Limits,
+    Meter, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor,
+    When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::Watermark;

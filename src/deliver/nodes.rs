@@ -1,14 +1,18 @@
-//! Which endpoint takes the next request: round robin over those that are alive.
+//! Which endpoint takes the next request: in turn over those that are alive, or the first of them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::Choice;
 use super::limiter::ns;
 
 /// The endpoints of an exporter, as far as their life is known.
 #[derive(Debug)]
 pub(super) struct Nodes {
     nodes: Box<[Node]>,
+    choice: Choice,
+    /// Failures in a row after which an endpoint is dead.
+    patience: u32,
     turn: AtomicUsize,
 }
 
@@ -17,12 +21,19 @@ struct Node {
     /// 0 is alive; else the time from which it is tried again.
     dead_until_ns: AtomicU64,
     failures: AtomicU32,
+    /// Failures in a row of one that is alive.
+    row: AtomicU32,
 }
 
 impl Nodes {
-    pub(super) fn new(count: usize) -> Self {
+    /// Endpoints that are all alive; `patience` counts only where the first is preferred.
+    pub(super) fn new(count: usize, choice: Choice, patience: u32) -> Self {
         let nodes = (0..count.max(1)).map(|_| Node::default()).collect();
-        Self { nodes, turn: AtomicUsize::new(0) }
+        let patience = match choice {
+            Choice::Around => 1,
+            Choice::First => patience.max(1),
+        };
+        Self { nodes, choice, patience, turn: AtomicUsize::new(0) }
     }
 
     /// The endpoint for the next request.
@@ -34,7 +45,10 @@ impl Nodes {
         if count == 1 {
             return 0;
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = match self.choice {
+            Choice::Around => self.turn.fetch_add(1, Ordering::Relaxed),
+            Choice::First => 0,
+        };
         for step in 0..count {
             let at = (turn + step) % count;
             let node = &self.nodes[at];
@@ -50,6 +64,7 @@ impl Nodes {
     /// Notes an answer that says the node is well.
     pub(super) fn revive(&self, at: usize) {
         let node = &self.nodes[at];
+        node.row.store(0, Ordering::Release);
         if node.failures.swap(0, Ordering::AcqRel) != 0 {
             node.dead_until_ns.store(0, Ordering::Release);
         }
@@ -61,6 +76,10 @@ impl Nodes {
             return false;
         }
         let node = &self.nodes[at];
+        let row = node.row.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        if row < self.patience && node.failures.load(Ordering::Acquire) == 0 {
+            return false;
+        }
         // Requests that were under way together fail together; they count as one failure.
         let is_dead_already = node.dead_until_ns.load(Ordering::Acquire) > now_ns
             && node.failures.load(Ordering::Acquire) > 0
@@ -120,14 +139,14 @@ mod tests {
 
     #[test]
     fn requests_go_round() {
-        let nodes = Nodes::new(3);
+        let nodes = Nodes::new(3, Choice::Around, 5);
         let chosen: Vec<usize> = (0..6).map(|_| nodes.choose(1)).collect();
         assert_eq!(chosen, [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn a_dead_node_is_left_out_and_tried_by_one_caller_after_a_minute() {
-        let nodes = Nodes::new(2);
+        let nodes = Nodes::new(2, Choice::Around, 5);
         assert!(nodes.bury(0, S));
         assert!(nodes.bury(0, S + 1), "a second failure of the same flight changes nothing");
         assert!((0..10).all(|_| nodes.choose(2 * S) == 1));
@@ -142,7 +161,7 @@ mod tests {
 
     #[test]
     fn when_all_are_dead_they_go_round() {
-        let nodes = Nodes::new(2);
+        let nodes = Nodes::new(2, Choice::Around, 5);
         assert!(nodes.bury(1, S));
         assert!(!nodes.bury(0, 2 * S));
         assert_eq!(nodes.alive(), 0);
@@ -151,8 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn the_first_is_preferred_until_it_failed_several_times_in_a_row() {
+        let nodes = Nodes::new(2, Choice::First, 3);
+        assert!((0..4).all(|_| nodes.choose(1) == 0));
+        assert!(!nodes.bury(0, S) && !nodes.bury(0, S));
+        nodes.revive(0);
+        assert!(!nodes.bury(0, S) && !nodes.bury(0, S), "a success began the row anew");
+        assert_eq!(nodes.choose(S), 0);
+        assert!(nodes.bury(0, S), "the other one takes over");
+        assert!((0..4).all(|_| nodes.choose(2 * S) == 1));
+        assert_eq!(nodes.choose(61 * S), 0, "it is tried again");
+        nodes.revive(0);
+        assert!((0..4).all(|_| nodes.choose(62 * S) == 0));
+    }
+
+    #[test]
     fn death_never_lasts_longer_than_half_an_hour() {
-        let nodes = Nodes::new(2);
+        let nodes = Nodes::new(2, Choice::Around, 5);
         let mut now = S;
         for _ in 0..20 {
             nodes.bury(0, now);
@@ -163,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_lone_endpoint_is_never_dead() {
-        let nodes = Nodes::new(1);
+        let nodes = Nodes::new(1, Choice::Around, 5);
         assert!(!nodes.bury(0, S));
         assert_eq!((nodes.choose(S), nodes.alive()), (0, 1));
     }

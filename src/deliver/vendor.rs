@@ -31,6 +31,11 @@ pub struct Vendor {
     pub shapes: &'static [(When, Shape)],
     /// The endpoints, in order of preference, from the options.
     pub endpoints: fn(&Options) -> Result<Vec<Uri>, Problem>,
+    /// Which of them takes the next request.
+    pub choice: Choice,
+    /// Where the calls go that carry no events: one beside each endpoint, or none where they go to
+    /// the endpoint itself.
+    pub aside: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Headers that carry credentials, from the options; asked again after a refresh.
     pub auth: Auth,
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
@@ -60,6 +65,8 @@ pub struct Vendor {
     /// [`Level::Resend`]: super::Level::Resend
     /// [`Source::Option`]: crate::transform::Source::Option
     pub resend_mark: Option<(&'static str, &'static str)>,
+    /// Ages of events that documents tell: the destination treats such events in its own way.
+    pub ages: &'static [Age],
     /// How counts are sent beside the events, if the vendor takes any.
     pub meter: Option<&'static Meter>,
 }
@@ -75,6 +82,8 @@ impl Vendor {
         takes_default_format: false,
         shapes: &[],
         endpoints: |_| Ok(Vec::new()),
+        choice: Choice::Around,
+        aside: |_| Ok(Vec::new()),
         auth: |_| Ok(Vec::new()),
         derive: |_| Ok(Derived::NONE),
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
@@ -87,6 +96,7 @@ impl Vendor {
         wire: Wire::Http,
         cookies: false,
         resend_mark: None,
+        ages: &[],
         meter: None,
     };
 
@@ -159,8 +169,32 @@ impl Derived {
 pub struct Shape {
     /// The schema around each document, if any.
     pub envelope: Option<&'static Schema>,
+    /// A document of the vendor's own, in place of the one that the format names.
+    pub document: Option<&'static Schema>,
     /// What stands around and between documents.
     pub framing: Framing,
+}
+
+impl Shape {
+    /// Documents one after the other; shapes name what they have and take the rest from here.
+    pub const BASE: Self = Self {
+        envelope: None,
+        document: None,
+        framing: Framing {
+            head: "",
+            prefix: Prefix::None,
+            between: "",
+            after: "",
+            tail: "",
+            content_type: "application/json",
+        },
+    };
+
+    /// The schemas that a document is compiled from, outermost first.
+    #[must_use]
+    pub fn chain(&self, format: &'static Schema) -> Vec<&'static Schema> {
+        self.envelope.into_iter().chain([self.document.unwrap_or(format)]).collect()
+    }
 }
 
 /// What stands around and between documents of one body.
@@ -213,6 +247,50 @@ pub enum Encoding {
     Deflate,
     /// RFC 8878.
     Zstd,
+}
+
+/// Which of several endpoints takes the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// They take turns; one that fails is left out for a while.
+    Around,
+    /// The first that is alive. One dies of as many failures in a row as open the breaker, so that
+    /// a single bad answer sends nothing elsewhere.
+    First,
+}
+
+/// An age of events that documents tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// Which age, at the time of rendering.
+    pub of: AgeOf,
+    /// The text (name, value) with which plans for such events are compiled, for a row whose source
+    /// is [`Source::Option`] or [`Source::When`] of that name.
+    ///
+    /// [`Source::Option`]: crate::transform::Source::Option
+    /// [`Source::When`]: crate::transform::Source::When
+    pub text: (&'static str, &'static str),
+}
+
+/// How far an event's own time is from the time of rendering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgeOf {
+    /// Longer ago than this.
+    Before(Duration),
+    /// Further ahead than this.
+    Ahead(Duration),
+}
+
+impl Age {
+    /// Whether an event of this time is of the age now, both in seconds since 1970.
+    #[must_use]
+    pub fn is_reached(&self, time: i64, now: i64) -> bool {
+        let secs = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        match self.of {
+            AgeOf::Before(span) => time < now.saturating_sub(secs(span)),
+            AgeOf::Ahead(span) => time > now.saturating_add(secs(span)),
+        }
+    }
 }
 
 /// Whether a resend is recognised by the destination.
@@ -281,6 +359,8 @@ pub enum Purpose {
     Setup,
     /// Send aggregated counts.
     Metrics,
+    /// Send how long single events took.
+    Latencies,
 }
 
 /// What a call sends.
@@ -374,11 +454,21 @@ pub struct Meter {
     pub interval: &'static str,
     /// Credentials of the call; `None` takes [`Vendor::auth`].
     pub auth: Option<Auth>,
-    /// Appends the body of one window that counted at least one event.
-    pub write: fn(&Window<'_>, &Options, &Derived, &mut Vec<u8>),
+    /// Tallies in one body at most; a window with more is sent in parts, cut between guards.
+    pub tallies_max: usize,
+    /// Whether windows are sent in which nothing was delivered, for what is known all the same.
+    pub tells_idle: bool,
+    /// Appends the body of one part of a window.
+    pub write: WriteWindow,
     /// The body's media type.
     pub content_type: &'static str,
+    /// A second body per window, sent with the [`Purpose::Latencies`] call where the vendor has one
+    /// under its options; nothing is sent where it appends nothing.
+    pub latencies: Option<WriteWindow>,
 }
+
+/// Appends the body of a window.
+pub type WriteWindow = fn(&Window<'_>, &Options, &Derived, &mut Vec<u8>);
 
 /// What one window counted.
 #[derive(Clone, Copy, Debug)]
@@ -389,8 +479,17 @@ pub struct Window<'a> {
     pub length: Duration,
     /// The machine's name.
     pub host: &'a str,
-    /// The counts, each key once, ascending by guard, severity and type.
+    /// The counts of this part, each key once, ascending by guard, severity and type.
     pub tallies: &'a [Tally<'a>],
+    /// The counts of the whole window.
+    pub whole: &'a [Tally<'a>],
+    /// Which part it is, from 0.
+    pub part: usize,
+    /// Events that wait, at its end.
+    pub lag_events: u64,
+    /// Milliseconds from append to delivery, ascending: those of every delivered event, or an even
+    /// choice of them where there were more than a thousand.
+    pub latencies_ms: &'a [u32],
 }
 
 /// The events of one guard, severity and type.

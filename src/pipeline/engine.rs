@@ -525,7 +525,12 @@ pub(super) fn way_beside(spec: &ExporterSpec) -> Result<Way, EngineError> {
 fn destination(spec: &ExporterSpec) -> Result<(Arc<Destination>, Cookies), EngineError> {
     let settings = &spec.settings;
     let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
-    let destination = Destination::new(&endpoints(spec)?, &settings.tls, &settings.connection);
+    let mut places = endpoints(spec)?;
+    let aside = (settings.vendor.aside)(&settings.options).map_err(|problem| {
+        EngineError::Exporter { name: settings.name.clone(), problem: problem.to_string() }
+    })?;
+    places.extend(aside);
+    let destination = Destination::new(&places, &settings.tls, &settings.connection);
     let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
     Ok((Arc::new(destination.map_err(refuse)?), cookies))
 }

@@ -15,7 +15,7 @@ use super::health;
 use super::meter::Ledger;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
-    AckSettings, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
+    AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Settings, Setup, Shape, Watermark,
 };
@@ -96,10 +96,18 @@ pub(crate) struct Route {
     condition: Option<Condition>,
     pub(crate) packing: Arc<Packing>,
     pub(crate) prefix: Option<Plan>,
+    plans: Plans,
+    /// The plans of events of these ages, which documents tell.
+    aged: Vec<(Age, Plans)>,
+    pub(crate) send: CompiledCall,
+}
+
+/// How documents are rendered at each level.
+#[derive(Debug)]
+struct Plans {
     usual: Plan,
     shrunk: Plan,
     marked: Option<Plan>,
-    pub(crate) send: CompiledCall,
 }
 
 /// What one lane holds, as it tells after each turn.
@@ -143,6 +151,8 @@ pub struct ExporterCounters {
     pub counts_sent: Counter,
     /// Delivered events whose counts were not taken.
     pub counts_lost: Counter,
+    /// Events of an age that the destination treats in its own way, as they were rendered.
+    pub untimely: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.
     pub guards_other: Counter,
 }
@@ -453,7 +463,7 @@ impl Route {
             .shape(&options, settings.format)
             .ok_or_else(|| format!("format {} is not offered", settings.format.word()))?;
         let overrides = overrides(spec, &options, &derived);
-        let chain = chain(shape, spec.document);
+        let chain = shape.chain(spec.document);
         let compile = |overrides: &Overrides| {
             Plan::compile(&chain, overrides).map_err(|error| error.to_string())
         };
@@ -463,11 +473,16 @@ impl Route {
             }
             Prefix::None | Prefix::OctetCount => None,
         };
-        let marked = vendor.resend_mark.map(|(name, text)| {
-            let mut marked = overrides.clone();
-            marked.texts.push((name.to_owned(), text.to_owned()));
-            compile(&marked)
-        });
+        let plans = |overrides: &Overrides| {
+            let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
+            let bytes_max = vendor.limits.event_bytes;
+            Ok::<_, String>(Plans {
+                usual: compile(overrides)?,
+                shrunk: compile(&shrunk(overrides, bytes_max))?,
+                marked: marked.transpose()?,
+            })
+        };
+        let aged = vendor.ages.iter().map(|age| Ok((*age, plans(&with(&overrides, age.text))?)));
         let credentials: Credentials =
             (vendor.auth)(&options).map_err(|problem| problem.to_string())?;
         let call = vendor
@@ -483,9 +498,8 @@ impl Route {
             condition: route.map(|route| route.condition.clone()),
             packing: Arc::new(packing(settings, shape)),
             prefix,
-            usual: compile(&overrides)?,
-            shrunk: compile(&shrunk(&overrides))?,
-            marked: marked.transpose()?,
+            aged: aged.collect::<Result<_, String>>()?,
+            plans: plans(&overrides)?,
             send,
         })
     }
@@ -495,13 +509,23 @@ impl Route {
         self.condition.as_ref().is_some_and(|condition| condition.holds(event))
     }
 
-    /// The plan that renders at this level.
-    pub(crate) fn plan(&self, level: Option<Level>) -> &Plan {
-        match level {
-            None => &self.usual,
-            Some(Level::Shrink | Level::Plain) => &self.shrunk,
-            Some(Level::Resend) => self.marked.as_ref().unwrap_or(&self.usual),
-        }
+    /// The plan that renders an event at this level, and whether the event's age is told; `now` is
+    /// in seconds since 1970.
+    pub(crate) fn plan(&self, level: Option<Level>, event: &Event<'_>, now: i64) -> (&Plan, bool) {
+        let time = event.opened.time.secs;
+        let aged = self.aged.iter().find(|(age, _)| age.is_reached(time, now));
+        let plans = aged.map_or(&self.plans, |(_, plans)| plans);
+        let plan = match level {
+            None => &plans.usual,
+            Some(Level::Shrink | Level::Plain) => &plans.shrunk,
+            Some(Level::Resend) => plans.marked.as_ref().unwrap_or(&plans.usual),
+        };
+        (plan, aged.is_some())
+    }
+
+    /// Whether the age of events matters.
+    pub(crate) fn tells_ages(&self) -> bool {
+        !self.aged.is_empty()
     }
 }
 
@@ -519,8 +543,11 @@ fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {
     (settings.vendor.derive)(options).map_err(|problem| problem.to_string())
 }
 
-fn chain(shape: &'static Shape, document: &'static Schema) -> Vec<&'static Schema> {
-    shape.envelope.into_iter().chain([document]).collect()
+/// The overrides with one more text.
+fn with(overrides: &Overrides, (name, text): (&str, &str)) -> Overrides {
+    let mut with = overrides.clone();
+    with.texts.push((name.to_owned(), text.to_owned()));
+    with
 }
 
 /// The texts of the options join those that the host and the operator gave.
@@ -533,11 +560,18 @@ fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overr
 }
 
 /// What is left out when a document is too large: metadata, then labels; the rest is capped.
-fn shrunk(overrides: &Overrides) -> Overrides {
-    let mut shrunk = overrides.clone();
+///
+/// A document has about 30 texts, of which one or two are long, and escapes seldom double them: a
+/// 32nd of the limit each is little enough. What is still too large is given up.
+fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
+    let mut shrunk = with(overrides, (TRUNCATED, "true"));
     shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
     shrunk.raw = None;
-    shrunk.texts.push((TRUNCATED.to_owned(), "true".to_owned()));
+    let characters = u16::try_from(bytes_max / 32).unwrap_or(u16::MAX).max(1);
+    shrunk.characters_max = match shrunk.characters_max {
+        0 => characters,
+        most => most.min(characters),
+    };
     shrunk
 }
 

@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep_until;
 
 use super::block::Block;
 use super::board::Claim;
-use super::exporter::Exporter;
+use super::exporter::{Exporter, Route};
 use super::health;
 use super::meter::Noted;
 use super::network::{Network, Way};
@@ -55,6 +55,8 @@ pub(crate) struct Lane {
     warming: bool,
     /// Since when nothing can be sent although something was read.
     stuck_since: Option<Instant>,
+    /// Seconds since 1970, as of this turn; 0 where the age of events does not matter.
+    clock: i64,
 }
 
 /// A batch under construction.
@@ -105,6 +107,7 @@ impl Lane {
             beside,
             warming: false,
             stuck_since: None,
+            clock: 0,
             exporter,
             number,
             bench,
@@ -120,6 +123,7 @@ impl Lane {
                 break;
             }
             let now = Instant::now();
+            self.look_at_the_clock();
             self.exchange(now);
             self.render_again(now);
             let turn = self.fill(stage, now);
@@ -144,6 +148,14 @@ impl Lane {
         self.publish();
         self.beside.abort_all();
         self.exporter.end(self.number);
+    }
+
+    /// Notes what time it is, where documents tell the age of events.
+    fn look_at_the_clock(&mut self) {
+        if self.exporter.routes.iter().any(Route::tells_ages) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.clock = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        }
     }
 
     /// Tells the exporter what this lane holds.

@@ -40,7 +40,9 @@ impl Render {
 
     /// Appends an event as it stands in a body, the body's head before the first; false where the
     /// exporter does not take the event.
-    pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+    ///
+    /// `now` is in seconds since 1970; documents may tell an event's age.
+    pub fn event(&mut self, event: &Event<'_>, now: i64, out: &mut Vec<u8>) -> bool {
         if !self.filter.passes(event) {
             return false;
         }
@@ -54,7 +56,7 @@ impl Render {
             out.extend_from_slice(framing.after.as_bytes());
         }
         self.document.clear();
-        route.plan(None).encode(event, &mut self.document);
+        route.plan(None, event, now).0.encode(event, &mut self.document);
         if let Prefix::OctetCount = framing.prefix {
             out.extend_from_slice(format!("{} ", self.document.len()).as_bytes());
         }

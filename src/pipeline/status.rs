@@ -77,6 +77,8 @@ pub struct ExporterStatus {
     pub resent: u64,
     /// Delivered events whose counts the destination did not take.
     pub counts_lost: u64,
+    /// Events of an age that the destination treats in its own way.
+    pub untimely: u64,
     /// How the destination said it is; none before it was asked, or where there is nothing to ask.
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
@@ -106,6 +108,7 @@ impl ExporterStatus {
             duplicates: 0,
             resent: 0,
             counts_lost: 0,
+            untimely: 0,
             health: None,
             last_error: Some((ago, problem.to_owned())),
         }
@@ -153,6 +156,7 @@ impl ExporterStatus {
             duplicates: counters.duplicates.load(),
             resent: counters.resent.load(),
             counts_lost: counters.counts_lost.load(),
+            untimely: counters.untimely.load(),
             health: exporter.health.load(now),
             last_error,
         }

@@ -114,7 +114,8 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         let mut lanes = JoinSet::new();
         while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
             if number == 0 {
-                lanes.spawn_local(meter::run(Arc::clone(&exporter), way.beside().open()));
+                let (reader, network) = (bench.reader.clone(), way.beside().open());
+                lanes.spawn_local(meter::run(Arc::clone(&exporter), reader, network));
             }
             let lane = Lane::new(exporter, number, &way, Rc::clone(&bench));
             lanes.spawn_local(lane.run());

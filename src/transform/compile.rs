@@ -386,6 +386,14 @@ impl<'c> Compiler<'c> {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 self.ops.push(Op::Derive { row, derive: *derive });
             }
+            Planning::Continued(text, _, derive) => {
+                let codec = &self.plan.codecs[usize::from(stand.codec)];
+                let (before, after) = codec.syntax().text;
+                let lead = [lead, codec.fixed(before), codec.spell(text)].concat();
+                let trail = [codec.fixed(after), trail].concat();
+                let row = self.dynamic(row, &lead, &trail, stand);
+                self.ops.push(Op::Derive { row, derive: *derive });
+            }
             Planning::Pattern(pieces, clean) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 let pattern = self.pattern(pieces, clean, stand.codec);

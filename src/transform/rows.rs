@@ -46,6 +46,7 @@ pub(super) enum Planning {
     Constant(&'static str),
     With(&'static [FieldId], &'static str),
     Text(String),
+    Continued(String, &'static [FieldId], Derive),
     Pattern(Vec<Piece>, &'static Clean),
     Doc,
     DocText,
@@ -61,6 +62,7 @@ impl Planned {
             Planning::Derived(fields, _)
             | Planning::Part(fields, _)
             | Planning::With(fields, _)
+            | Planning::Continued(_, fields, _)
             | Planning::OneOf(fields, ..) => fields,
             _ => &[],
         }
@@ -69,7 +71,8 @@ impl Planned {
     /// Fields of which one must be there, as bits; every bit for a row that needs none.
     pub(super) fn bits(&self) -> u64 {
         match (&self.source, self.fields()) {
-            (Planning::Derived(..) | Planning::OneOf(..), _) | (_, []) => Op::ANY,
+            (Planning::Derived(..) | Planning::Continued(..) | Planning::OneOf(..), _)
+            | (_, []) => Op::ANY,
             (_, fields) => fields.iter().fold(0, |bits, field| bits | field.bit()),
         }
     }
@@ -213,6 +216,10 @@ impl<'c> Rows<'c> {
             Source::Derived(fields, derive) => Planning::Derived(fields, derive),
             Source::Constant(json) => Planning::Constant(json),
             Source::Part(fields, derive) => Planning::Part(fields, derive),
+            Source::Continued(names, fields, derive) => {
+                let text = names.iter().filter_map(|name| self.text(name)).collect();
+                Planning::Continued(text, fields, derive)
+            }
             Source::OneOf(fields, pick, texts) => Planning::OneOf(fields, pick, texts),
             Source::With(fields, json) => Planning::With(fields, json),
             Source::Option(name) => match self.text(name) {

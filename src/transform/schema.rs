@@ -124,6 +124,11 @@ pub enum Source {
     Option(&'static str),
     /// A text known at start-up, and what stands when it is absent.
     OptionOr(&'static str, &'static str),
+    /// Texts known at start-up, one after the other, and what is computed behind them within the
+    /// same text.
+    ///
+    /// It is computed for every event and appends characters, without quotes.
+    Continued(&'static [&'static str], &'static [FieldId], Derive),
     /// An option whose text has placeholders for event fields, such as an index name, and what
     /// its values are cleaned of.
     Pattern(&'static str, &'static Clean),

@@ -39,7 +39,6 @@ pub static ELASTIC: Vendor = Vendor {
 
 /// "Action line LF document line LF ..., final LF mandatory."
 const BULK: Shape = Shape {
-    envelope: None,
     framing: Framing {
         head: "",
         prefix: Prefix::Document(&ACTION),
@@ -48,6 +47,7 @@ const BULK: Shape = Shape {
         tail: "",
         content_type: "application/x-ndjson",
     },
+    ..Shape::BASE
 };
 
 /// The action line. `create` always: data streams take nothing else, and it makes the id count.

@@ -1,9 +1,11 @@
 //! The catalogue of destinations: one static table per vendor, no IO, no clock, no state.
 
+mod datadog;
 mod elastic;
 mod splunk;
 mod stdout;
 
+pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
@@ -11,7 +13,7 @@ pub use stdout::STDOUT;
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&ELASTIC, &SPLUNK, &STDOUT];
+pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT];
 
 /// The vendor with this name or alias.
 #[must_use]

@@ -50,11 +50,11 @@ const EVENT: Shape = Shape {
         tail: "",
         content_type: "application/json",
     },
+    ..Shape::BASE
 };
 
 /// Lines; everything but the event is in the query.
 const RAW: Shape = Shape {
-    envelope: None,
     framing: Framing {
         head: "",
         prefix: Prefix::None,
@@ -63,6 +63,7 @@ const RAW: Shape = Shape {
         tail: "",
         content_type: "text/plain; charset=utf-8",
     },
+    ..Shape::BASE
 };
 
 const CALLS: &[Call] = &[
@@ -149,8 +150,12 @@ static METER: Meter = Meter {
         true => token(options, "metrics.token"),
         false => token(options, "hec_token"),
     }),
+    // About 300 bytes each: below a megabyte, which every collector takes.
+    tallies_max: 2_000,
+    tells_idle: false,
     write: counts::write,
     content_type: "application/json",
+    latencies: None,
 };
 
 /// The collectors; a URL that already names the service is cut.

@@ -32,7 +32,6 @@ pub static STDOUT: Vendor = Vendor {
 };
 
 const LINES: Shape = Shape {
-    envelope: None,
     framing: Framing {
         head: "",
         prefix: Prefix::None,
@@ -41,4 +40,5 @@ const LINES: Shape = Shape {
         tail: "",
         content_type: "application/x-ndjson",
     },
+    ..Shape::BASE
 };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::deliver::{
-    Call, CallBody, Encoding, Framing, Kind, Limits, Opt, Order, Prefix, Problem, Purpose,
-    Responses, Shape, Vendor, When,
+    Call, CallBody, Encoding, Framing, Kind, Limits, Opt, Order, Problem, Purpose, Responses,
+    Shape, Vendor, When,
 };
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
@@ -31,15 +31,12 @@ static ORDERED: Vendor = Vendor {
     shapes: &[(
         When::Always,
         Shape {
-            envelope: None,
             framing: Framing {
-                head: "",
-                prefix: Prefix::None,
-                between: "",
                 after: "\n",
-                tail: "",
                 content_type: "application/x-ndjson",
+                ..Shape::BASE.framing
             },
+            ..Shape::BASE
         },
     )],
     endpoints: |options| {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shrike::deliver::{
-    AckId, AckSettings, Allowance, Batch, BatchId, BreakerSettings, Budget, Buffers, Fate, Framing,
-    Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix, RateSettings, Resend,
+    AckId, AckSettings, Allowance, Batch, BatchId, BreakerSettings, Budget, Buffers, Choice, Fate,
+    Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix, RateSettings, Resend,
     RetrySettings, Sender, SenderSettings, TransportError, Verdict, Watermark,
 };
 use shrike::event::{Checkpoint, Offset, Settle, Settled, Severity, Span};
@@ -493,6 +493,7 @@ fn gate(script: &Script, epoch: Instant) -> Arc<Gate> {
     let settings = GateSettings {
         concurrency: script.concurrency,
         endpoints: script.endpoints,
+        choice: Choice::Around,
         breaker: BreakerSettings {
             failures: script.breaker_failures,
             open: Duration::from_secs(30),

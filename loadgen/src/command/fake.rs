@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use loadgen::account::Book;
-use loadgen::fake::{self, Auth, Elastic, Options, Rules, Script, Splunk, Vendor};
+use loadgen::fake::{self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, Vendor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -88,7 +88,7 @@ pub(crate) struct Fake {
     /// Who may come in: `user:password` of HTTP Basic
     #[arg(long, value_name = "USER:PASSWORD")]
     basic: Option<String>,
-    /// Who may come in: splunk takes this token; any when absent
+    /// Who may come in: splunk takes this token, datadog this API key; any when absent
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Splunk: the token has indexer acknowledgement enabled
@@ -104,6 +104,8 @@ pub(crate) struct Fake {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
+    /// Datadog's log intake, metrics API and key check
+    Datadog,
     /// Elasticsearch's bulk API
     Elastic,
     /// Splunk's HTTP Event Collector
@@ -113,11 +115,13 @@ enum Kind {
 impl Fake {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let name = match self.vendor {
+            Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
             Kind::Splunk => "splunk",
         };
         let book = Arc::new(Book::new(name));
         let vendor = match self.vendor {
+            Kind::Datadog => Vendor::Datadog(Datadog::new(Arc::clone(&book), self.token.clone())),
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
             Kind::Splunk => {
                 let rules = Rules {

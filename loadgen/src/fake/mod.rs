@@ -5,7 +5,9 @@
 
 mod body;
 mod cut;
+mod datadog;
 mod elastic;
+mod ids;
 mod json;
 mod script;
 mod server;
@@ -16,6 +18,7 @@ mod vendor;
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
 pub use script::{Fault, Plan, Script, ScriptError, duration};
 pub use server::{Fake, FakeError, Options};

@@ -1,11 +1,13 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Elastic, Reply, Splunk, Visit};
+use super::{Datadog, Elastic, Reply, Splunk, Visit};
 
 /// A fake vendor.
 #[derive(Debug)]
 pub enum Vendor {
+    /// Datadog's intake and API.
+    Datadog(Datadog),
     /// Elasticsearch.
     Elastic(Elastic),
     /// Splunk's HTTP Event Collector.
@@ -16,6 +18,7 @@ impl Vendor {
     /// Answers a request.
     pub(super) fn answer(&self, visit: &Visit<'_>) -> Reply {
         match self {
+            Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
         }
@@ -24,6 +27,7 @@ impl Vendor {
     /// What the vendor says with a failing status, when the request itself is not to blame.
     pub(super) fn refuse(&self, status: u16) -> Reply {
         match self {
+            Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
         }
@@ -33,7 +37,7 @@ impl Vendor {
     pub(super) fn restart(&self) {
         match self {
             // Everything it holds survives a restart.
-            Self::Elastic(_) => {}
+            Self::Datadog(_) | Self::Elastic(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
         }
     }
@@ -41,6 +45,8 @@ impl Vendor {
     /// Content encodings that the vendor decodes.
     pub(super) const fn encodings(&self) -> &'static [Encoding] {
         match self {
+            // "Content-Encoding: deflate, gzip, zstd1" (Send logs, header parameters).
+            Self::Datadog(_) => &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd],
             Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
         }
     }
@@ -48,6 +54,8 @@ impl Vendor {
     /// Bytes of the largest body.
     pub(super) const fn body_bytes_max(&self) -> usize {
         match self {
+            // "Maximum content size per payload (uncompressed): 5MB."
+            Self::Datadog(_) => 5_000_000,
             // "http.max_content_length: Maximum size of an HTTP request body. Defaults to 100mb."
             Self::Elastic(_) => 100 << 20,
             // limits.conf, [http_input] max_content_length: 838860800 since 8.1.

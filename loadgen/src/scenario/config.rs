@@ -86,6 +86,11 @@ pub(super) fn write(
                 text,
                 "    type: elastic\n    nodes: [\"{scheme}://{addr}\"]\n    auth: {{type: none}}\n"
             ),
+            Vendor::Datadog => write!(
+                text,
+                "    type: datadog\n    api_key: \"{TOKEN}\"\n    endpoint: \"{scheme}://{addr}\"\n    \
+                 metrics_endpoint: \"{scheme}://{addr}\"\n    metrics: {{flush_interval_secs: 1}}\n"
+            ),
             Vendor::Splunk => write!(
                 text,
                 "    type: splunk\n    hec_url: \"{scheme}://{addr}\"\n    hec_token: \

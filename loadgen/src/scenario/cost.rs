@@ -61,6 +61,12 @@ pub(super) fn splunk_gzip_tls(bench: &Bench) -> Result<Vec<Row>, ScenarioError> 
     job(bench, "log -> Splunk, native, gzip, TLS", &[role], true, 3.6)
 }
 
+/// Logs into Datadog, and the counts beside them.
+pub(super) fn datadog(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "datadog", vendor: Vendor::Datadog, ..Role::default() };
+    job(bench, "log -> Datadog, logs and counts, plaintext", &[role], false, 2.4)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };

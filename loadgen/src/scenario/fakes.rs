@@ -26,7 +26,19 @@ pub(super) struct Role<'a> {
 pub(super) enum Vendor {
     #[default]
     Elastic,
+    Datadog,
     Splunk,
+}
+
+impl Vendor {
+    /// What the command line calls it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Datadog => "datadog",
+            Self::Elastic => "elastic",
+            Self::Splunk => "splunk",
+        }
+    }
 }
 
 /// A running fake.
@@ -49,10 +61,7 @@ impl FakeProcess {
         let account = bench.path(&format!("{}.account.json", role.name));
         let ca = bench.path(&format!("{}.ca.pem", role.name));
         let mut command = Command::new(&bench.settings.loadgen);
-        command.arg("fake").arg(match role.vendor {
-            Vendor::Elastic => "elastic",
-            Vendor::Splunk => "splunk",
-        });
+        command.arg("fake").arg(role.vendor.word());
         command.args(["--control", "127.0.0.1:0"]);
         command.arg("--until-eof").arg("--account").arg(&account);
         command.args(["--judge-every", &bench.settings.judge_every.to_string()]);
@@ -63,7 +72,7 @@ impl FakeProcess {
         if role.acks {
             command.arg("--acks");
         }
-        if role.vendor == Vendor::Splunk {
+        if role.vendor != Vendor::Elastic {
             command.args(["--token", TOKEN]);
         }
         let what = || format!("start the fake {}", role.name);
@@ -156,5 +165,5 @@ fn request(addr: SocketAddr, method: &str, path: &str, body: &str) -> io::Result
     Ok(body.to_owned())
 }
 
-/// The token of every fake collector.
+/// The token of every fake that takes one.
 pub(super) const TOKEN: &str = "00000000-1111-4222-8333-444444444444";

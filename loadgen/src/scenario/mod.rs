@@ -56,6 +56,11 @@ pub const ALL: &[Scenario] = &[
         run: cost::splunk_gzip_tls,
     },
     Scenario {
+        name: "datadog",
+        about: "A written log into Datadog, logs and counts, plaintext",
+        run: cost::datadog,
+    },
+    Scenario {
         name: "four",
         about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
         run: cost::four,

@@ -70,9 +70,10 @@ impl Lane {
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
+        let (plan, _) = route.plan(reshape.level, event, self.clock);
         let pushed = batch.push(item.span, item.received_ns, severity, |part, body| match part {
             Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
-            Part::Document => route.plan(reshape.level).encode(event, body),
+            Part::Document => plan.encode(event, body),
         });
         match pushed {
             Pushed::Fits => Found::In,

@@ -185,11 +185,15 @@ impl Lane {
             Open { batch, since: now }
         });
         let severity = event.opened.severity;
+        let (plan, is_untimely) = how.plan(level, event, self.clock);
         let pushed =
             open.batch.push(entry.span, entry.received_ns, severity, |part, body| match part {
                 Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
-                Part::Document => how.plan(level).encode(event, body),
+                Part::Document => plan.encode(event, body),
             });
+        if is_untimely && pushed == Pushed::Fits {
+            self.exporter.counters.untimely.add(1);
+        }
         if open.batch.is_empty() {
             self.open[route] = None;
         }

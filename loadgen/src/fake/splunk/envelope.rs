@@ -2,9 +2,9 @@
 
 use super::code::{self, Code};
 use super::{Splunk, Taken};
+use crate::fake::ids;
 use crate::fake::json::Node;
 use crate::fake::{Reply, Visit};
-use crate::id::{self, EventId};
 
 impl Splunk {
     /// Envelopes one after the other: "you can stack events", with or without white space between.
@@ -50,32 +50,21 @@ impl Splunk {
             self.book.note_problem("the raw endpoint has no such parameter", key.as_bytes());
         }
         for line in visit.body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            taken.events += 1;
-            match first_id(line) {
-                Some(id) => {
-                    self.book.store(id);
-                    taken.note(id);
-                }
-                None => {
-                    self.book.store_foreign("raw", &String::from_utf8_lossy(line));
-                }
-            }
+            taken.store_text(&self.book, line, "raw", &String::from_utf8_lossy(line));
         }
         Ok(())
     }
 
     fn store(&self, node: &Node, text: &[u8], taken: &mut Taken) {
-        taken.events += 1;
-        if let Some(id) = first_id(text) {
-            self.book.store(id);
-            taken.note(id);
-            return;
-        }
         let event = node.member("event");
         let id = event.and_then(|event| event.at("event_id").or_else(|| event.at("event.id")));
-        if let Some(id) = id.and_then(Node::text) {
-            let index = node.member("index").and_then(Node::text).unwrap_or_default();
-            self.book.store_foreign(index, id);
+        let index = node.member("index").and_then(Node::text).unwrap_or_default();
+        // What has neither is an event too, but nobody could tell it from another.
+        if ids::first(text).is_some() || id.is_some() {
+            let id = id.and_then(Node::text).unwrap_or_default();
+            taken.store_text(&self.book, text, index, id);
+        } else {
+            taken.store_nameless();
         }
     }
 
@@ -133,14 +122,6 @@ impl Splunk {
 fn unknown_key(node: &Node) -> Option<&str> {
     let Node::Object(members) = node else { return None };
     members.iter().map(|(key, _)| key.as_str()).find(|key| !ENVELOPE_KEYS.contains(key))
-}
-
-/// The first id of ours in a text, wherever it stands.
-fn first_id(text: &[u8]) -> Option<EventId> {
-    memchr::memmem::find_iter(text, &id::MARK_TEXT).find_map(|at| {
-        let start = at.checked_sub(id::MARK_AT)?;
-        EventId::parse(text.get(start..start + id::LEN)?)
-    })
 }
 
 /// `SECONDS.FRACTION`: epoch seconds with a fraction, or digits that read as milli- or nanoseconds;

@@ -15,11 +15,11 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::ids::Taken;
 use super::json::Node;
 use super::{Fault, Reply, Visit};
 use crate::account::Book;
 use crate::clock;
-use crate::id::EventId;
 use crate::seed::Random;
 use acks::Acks;
 use code::Code;
@@ -41,21 +41,6 @@ pub struct Rules {
     pub acks: bool,
     /// Indexes that the token may write to; all when empty.
     pub indexes: Vec<String>,
-}
-
-/// What one request stored.
-#[derive(Debug, Default)]
-struct Taken {
-    due: Vec<u64>,
-    numbers: Vec<u64>,
-    events: u64,
-}
-
-impl Taken {
-    fn note(&mut self, id: EventId) {
-        self.due.push(id.scheduled_ns);
-        self.numbers.push(id.sequence);
-    }
 }
 
 impl Splunk {
@@ -191,8 +176,7 @@ impl Splunk {
             return Ok(self.accept(visit, channel.as_deref(), taken));
         }
         let read = read(self, visit, &mut taken);
-        self.book.note_events(taken.events, 0, 0);
-        self.book.note_order(&taken.numbers);
+        taken.note(&self.book);
         match read {
             Ok(()) => Ok(self.accept(visit, channel.as_deref(), taken)),
             // What stood before the bad object is stored all the same.

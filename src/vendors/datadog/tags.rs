@@ -1,0 +1,154 @@
+//! Tags: lower case, a letter first, few characters, at most a hundred.
+
+use super::problem;
+use crate::deliver::Problem;
+use crate::event::{Event, FieldId as F};
+use crate::transform::{Encoder, json};
+
+/// What the event's own tags are made from.
+pub(super) const FIELDS: &[F] = &[
+    F::EventType,
+    F::Guard,
+    F::Severity,
+    F::Outcome,
+    F::Allowed,
+    F::SessionEnvironment,
+    F::SessionTenantId,
+    F::ResourceType,
+    F::Labels,
+];
+
+/// The operator's tags as Datadog keeps them, each once.
+pub(super) fn configured(tags: &[&str], key: &str) -> Result<Vec<String>, Problem> {
+    if tags.len() > CONFIGURED_MAX {
+        return Err(problem(key, "has more than 50 tags; a log has at most 100, labels included"));
+    }
+    let mut cleaned: Vec<String> = Vec::with_capacity(tags.len());
+    for tag in tags {
+        let name = tag.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        let tag: String = name.chars().filter_map(clean).take(CHARACTERS_MAX).collect();
+        if tag.is_empty() {
+            return Err(problem(key, &format!("{tags:?} has a tag without a letter")));
+        }
+        if !cleaned.contains(&tag) {
+            cleaned.push(tag);
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Writes the event's tags, comma-separated.
+pub(super) fn of_event(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let mut is_first = true;
+    for &(name, field) in OWN {
+        let text = event.text(field);
+        if !text.is_empty() {
+            if !is_first {
+                encoder.literal(b",");
+            }
+            is_first = false;
+            encoder.raw(name);
+            write(encoder, text, CHARACTERS_MAX - name.len());
+        }
+    }
+    let labels = event.value(F::Labels).map_or(&b""[..], |labels| labels.json);
+    let mut count = 0;
+    for (name, value) in json::members(labels) {
+        let value = json::string(value).unwrap_or_default();
+        if count == LABELS_MAX || !begins(name) || is_said(name, value, labels, event) {
+            continue;
+        }
+        count += 1;
+        if !is_first {
+            encoder.literal(b",");
+        }
+        is_first = false;
+        let left = write(encoder, from_letter(name), CHARACTERS_MAX - 1);
+        encoder.literal(b":");
+        write(encoder, value, left);
+    }
+    true
+}
+
+/// Writes cleaned text of at most so many characters; says how many are left.
+fn write(encoder: &mut Encoder<'_>, text: &[u8], characters: usize) -> usize {
+    if text.len() <= characters && text.iter().all(|&byte| PLAIN[usize::from(byte)]) {
+        encoder.characters(text);
+        return characters - text.len();
+    }
+    let mut left = characters;
+    for c in json::characters(text).filter_map(clean).take(characters) {
+        encoder.char(c);
+        left -= 1;
+    }
+    left
+}
+
+/// Whether a tag's name has a letter to begin with.
+fn begins(name: &[u8]) -> bool {
+    from_letter(name).first().is_some_and(u8::is_ascii_alphabetic)
+}
+
+fn from_letter(name: &[u8]) -> &[u8] {
+    let start = name.iter().position(u8::is_ascii_alphabetic).unwrap_or(name.len());
+    &name[start..]
+}
+
+/// Whether the same tag is written already: one of the event's own, or of an earlier label.
+fn is_said(name: &[u8], value: &[u8], labels: &[u8], event: &Event<'_>) -> bool {
+    let same = |a: &[u8], b: &[u8]| {
+        json::characters(a).filter_map(clean).eq(json::characters(b).filter_map(clean))
+    };
+    let name = from_letter(name);
+    let own = |&(own, field): &(&[u8], F)| {
+        same(&own[..own.len() - 1], name) && same(event.text(field), value)
+    };
+    let earlier = json::members(labels).take_while(|(other, _)| other.as_ptr() < name.as_ptr());
+    OWN.iter().any(own)
+        || earlier.filter(|(other, _)| from_letter(other).as_ptr() != name.as_ptr()).any(
+            |(other, text)| {
+                same(from_letter(other), name)
+                    && same(json::string(text).unwrap_or_default(), value)
+            },
+        )
+}
+
+/// "Allowed a-z 0-9 _ - : . /, others become _, commas removed."
+fn clean(c: char) -> Option<char> {
+    match c.to_ascii_lowercase() {
+        ',' => None,
+        c @ ('a'..='z' | '0'..='9' | '_' | '-' | ':' | '.' | '/') => Some(c),
+        _ => Some('_'),
+    }
+}
+
+/// The event's own tags.
+const OWN: &[(&[u8], F)] = &[
+    (b"event_type:", F::EventType),
+    (b"guard:", F::Guard),
+    (b"severity:", F::Severity),
+    (b"outcome:", F::Outcome),
+    (b"allowed:", F::Allowed),
+    (b"env:", F::SessionEnvironment),
+    (b"tenant:", F::SessionTenantId),
+    (b"resource_type:", F::ResourceType),
+];
+
+/// Bytes that stand in a tag as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] =
+            matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b':' | b'.' | b'/');
+        byte += 1;
+    }
+    plain
+};
+
+/// Characters of a tag.
+const CHARACTERS_MAX: usize = 200;
+/// Of the hundred tags of a log: the operator's.
+const CONFIGURED_MAX: usize = 50;
+/// And labels; eight are the event's own, one tells its age.
+const LABELS_MAX: usize = 40;
