@@ -214,8 +214,12 @@ fn continued(end: Offset) -> Stripe {
 
 /// Whether some stripe of the segment, from `at` on, starts with a whole frame.
 fn frames_from(segment: &Segment, at: Offset) -> bool {
+    let mapping = segment.mapping().ok();
+    mapping.inspect(|mapping| mapping.expect_single_pages());
     let starts = (at.bytes()..segment.capacity_end().bytes()).step_by(STRIPE_BYTES as usize);
-    starts.map(Offset::new).any(|start| Parsed::parse(window(segment), start) != Parsed::Bad)
+    let found = starts.map(Offset::new).any(|at| Parsed::parse(window(segment), at) != Parsed::Bad);
+    mapping.inspect(|mapping| mapping.expect_order());
+    found
 }
 
 /// Whether nothing was ever written at `at`.

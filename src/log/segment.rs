@@ -74,6 +74,18 @@ impl Mapping {
         self.raw.advise_range(Advice::PopulateRead, start, len)
     }
 
+    /// Says that single pages will be looked at: otherwise a look at an empty stripe reads, and so
+    /// zeroes, as many megabytes as the disk reads ahead.
+    pub(crate) fn expect_single_pages(&self) {
+        // Advice that is not taken costs time and nothing else.
+        let _slower = self.raw.advise(Advice::Random);
+    }
+
+    /// Says that pages will be read in order again.
+    pub(crate) fn expect_order(&self) {
+        let _slower = self.raw.advise(Advice::Normal);
+    }
+
     /// Whether the guard had to supply zeros in one of the range's stripes.
     pub(crate) fn is_damaged(&self, start: usize, len: usize) -> bool {
         let stripe_bytes = STRIPE_BYTES as usize;
