@@ -11,7 +11,7 @@ use super::compress::Compressor;
 
 /// A pool of the memory that batches are made of; clones share it.
 ///
-/// One per worker. It is locked a few times per batch, never per event, and the lock is contended
+/// One per lane. It is locked a few times per batch, never per event, and the lock is contended
 /// only when a body is dropped on another thread.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers(Arc<Mutex<Pool>>);
@@ -124,17 +124,17 @@ impl Drop for Lent {
     }
 }
 
-/// Buffers kept per worker: more than a worker's exporters have bodies in flight at once.
+/// Buffers kept per pool: more than a lane has bodies in flight at once.
 const BODIES_MAX: usize = 16;
 
-/// Bytes kept per lane: as many as the bodies that it had in flight at once, within what the
-/// process-wide budget allows one of two lanes; beyond it the allocator has them.
-const BODY_KEPT_MAX: usize = 24 << 20;
+/// Bytes kept per pool: what a lane has in flight at once with bodies of 1 MB; beyond it the
+/// allocator has them. What is kept comes on top of the budget of bytes in flight.
+const BODY_KEPT_MAX: usize = 8 << 20;
 
 /// A longer item list is not kept; 32 bytes each.
 const ITEMS_KEPT_MAX: usize = 1 << 15;
 
-/// Compressors kept per worker; each is about 300 KiB.
+/// Compressors kept per pool; each is about 300 KiB.
 const COMPRESSORS_MAX: usize = 8;
 
 #[cfg(test)]
