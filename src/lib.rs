@@ -26,7 +26,7 @@
 //! | `metrics` | counters and gauges, fixed at start-up |
 //! | `event` | field ids, values, opening a record into the borrowed view, enrichment, offsets |
 //! | `log` | segments, stripes, append, group commit, reading, cursors, index, retention |
-//! | `intake` | doors into the log: files, stdin; checking, repairing, quarantine |
+//! | `intake` | doors into the log: files, stdin; checking, repairing, positions, quarantine |
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
 //! | `deliver` | framing, batches, calls, verdicts, retry, acknowledgements, transports |
 //! | `pipeline` | workers, lanes, blocks: cursor, filter, plan, batch, deliver, checkpoint |

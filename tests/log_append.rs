@@ -112,6 +112,45 @@ fn records_of_every_length_come_back_in_order() {
 }
 
 #[test]
+fn notes_lie_among_the_records_and_count_for_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, _) = Log::open(options(dir.path(), IoChoice::Syscalls)).expect("a new log");
+    let appender = log.appender();
+    let (mut expected, mut notes) = (Vec::new(), Vec::new());
+    for (number, len) in lengths(200).enumerate() {
+        let bytes = record(number as u64, len);
+        let mut group = appender.group();
+        if number % 3 != 1 {
+            let note = format!("note {number}").repeat(1 + number * 20).into_bytes();
+            notes.push((group.note(&note).expect("noted"), note));
+        }
+        let offset = group.append(&bytes, mark(number as u64 + 1)).expect("appended");
+        expected.push((offset, bytes));
+    }
+    let last = appender.group().note(b"the last").expect("noted");
+    notes.push((last, b"the last".to_vec()));
+    let end = log.flush().expect("flushed");
+    let check = |log: &Log| {
+        assert!(read_all(&mut log.reader(), Offset::ZERO) == expected, "records differ");
+        let all = Span { from: Offset::ZERO, to: end };
+        assert_eq!(log.reader().count(all).expect("counted"), expected.len() as u64);
+        for from in [0, 100, notes.len() - 1] {
+            let mut found = Vec::new();
+            let start = if from == 0 { Offset::ZERO } else { notes[from].0 };
+            log.reader().notes(start, |at, note| found.push((at, note.to_vec()))).expect("read");
+            assert!(found == notes[from..], "notes differ from {start}");
+        }
+    };
+    check(&log);
+    log.close().expect("closed");
+    let (log, recovery) = Log::open(options(dir.path(), IoChoice::Syscalls)).expect("the same log");
+    assert_eq!((recovery.ended, recovery.resumed), (Ended::Closed, end));
+    check(&log);
+    let too_long = appender.group().note(&vec![b'x'; 1 << 17]);
+    assert!(matches!(too_long, Err(AppendError::TooLarge { .. } | AppendError::Closed)));
+}
+
+#[test]
 fn each_stripe_can_be_read_by_itself_and_together_they_are_all() {
     let dir = tempfile::tempdir().expect("a directory");
     let (log, _) = Log::open(options(dir.path(), IoChoice::Syscalls)).expect("a new log");

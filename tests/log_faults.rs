@@ -197,6 +197,7 @@ fn a_write_error_moves_everything_to_a_new_segment() {
         }
         disk.refuse(Call::Write, libc::EIO);
         append(&log, before, before + 300).expect("taken into the group");
+        let noted = log.appender().group().note(b"behind them");
         disk.wait();
         let end = before + 301;
         eventually(|| append(&log, end - 1, end).ok());
@@ -205,6 +206,9 @@ fn a_write_error_moves_everything_to_a_new_segment() {
         let found = read_all(&mut log.reader());
         let expected = Found { numbers: (0..end).collect(), damaged: vec![] };
         assert_eq!(found, expected);
+        let mut notes = 0;
+        log.reader().notes(Offset::ZERO, |_, _| notes += 1).expect("read");
+        assert_eq!(notes, u32::from(noted.is_ok()), "moved with the records");
         log.close().expect("closed");
         for _ in 0..2 {
             let log = open_on(dir.path(), &disk);

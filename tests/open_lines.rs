@@ -253,6 +253,24 @@ fn another_event_with_the_same_id_gets_one_of_its_own() {
 }
 
 #[test]
+fn an_event_that_a_new_id_makes_too_deep_is_refused_at_once() {
+    // Its own `shrike` moves one level down, under `displaced`.
+    for (levels, records) in [(125, 1), (126, 0)] {
+        let mut bench = Bench::new(CheckOptions::default());
+        bench.take(line(1, "egress").as_bytes());
+        let deep = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let member = format!("\"metadata\":{{\"shrike\":{deep},");
+        let other = line(1, "other").replace("\"metadata\":{", &member);
+        assert_eq!(Bench::new(CheckOptions::default()).take(other.as_bytes()).records.len(), 1);
+        let became = bench.take(other.as_bytes());
+        became.records.iter().for_each(|record| drop(bench.open(record)));
+        assert_eq!(became.records.len(), records, "{levels} levels");
+        let refused = if records == 0 { vec![Class::DepthExceeded] } else { vec![] };
+        assert_eq!(became.rejected, refused, "{levels} levels");
+    }
+}
+
+#[test]
 fn all_objects_of_a_line_are_events() {
     let (a, b) = (line(1, "a"), line(2, "b"));
     let (a, b) = (a.trim_end(), b.trim_end());

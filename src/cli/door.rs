@@ -1,13 +1,15 @@
 //! The one door of this process: inputs and commands go through it, so that an event which comes
 //! twice is recognised wherever it comes from.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use shrike::config::Config;
 use shrike::control::{Appended, Rejected};
-use shrike::event::{Class, Opening};
+use shrike::event::Opening;
 use shrike::intake::{
-    self, Account, CheckOptions, DoorError, DoorOptions, Lines, Quarantine, QuarantineOptions,
+    self, CheckOptions, DoorError, DoorOptions, Positions, Quarantine, QuarantineOptions,
+    SharedDoor, Stream,
 };
 use shrike::log::{Appender, Log};
 
@@ -15,7 +17,9 @@ use super::{Failure, failed, position};
 
 /// Checks lines and appends those that are events.
 pub(crate) struct Door {
-    door: Mutex<intake::Door>,
+    pub(crate) shared: SharedDoor,
+    /// Where inputs go on.
+    pub(crate) positions: Arc<Positions>,
     appender: Appender,
     log: Log,
 }
@@ -28,7 +32,7 @@ impl Door {
             bytes_max: config.pipeline.quarantine_bytes_max,
         });
         let bytes_max = usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX);
-        let door = intake::Door::new(DoorOptions {
+        let mut door = intake::Door::new(DoorOptions {
             opening: Arc::new(Opening::new(&config.opening_options())),
             check: CheckOptions {
                 line_bytes_max: bytes_max,
@@ -38,72 +42,56 @@ impl Door {
             appender: log.appender(),
             quarantine: Some(quarantine.map_err(failed)?),
         });
-        Ok(Self { door: Mutex::new(door), appender: log.appender(), log: log.clone() })
+        let mut reader = log.reader();
+        let path: PathBuf = config.global.state_dir.join(POSITIONS);
+        let (positions, torn) = Positions::open(path, &reader).map_err(failed)?;
+        if let Some(from) = torn {
+            door.remember(&mut reader, from).map_err(failed)?;
+        }
+        Ok(Self {
+            shared: SharedDoor::new(door),
+            positions: Arc::new(positions),
+            appender: log.appender(),
+            log: log.clone(),
+        })
     }
 
     /// Appends every line that is an event, and returns once they are durable.
     pub(crate) fn append(&self, lines: &[u8]) -> Result<Appended, String> {
-        let mut source = Lines::new(0);
-        let mut account = Account::default();
+        let mut stream = Stream::new(COMMAND, 0);
         let now = position::now();
         let mut first_rejected = Vec::new();
-        let (last, before) = {
-            let mut door = self.lock();
-            let skipped = door.counts().class(Class::Duplicate).load();
-            let mut append = || -> Result<(), DoorError> {
-                let taken = door.chunk(&mut source, lines, COMMAND, now, &mut account)?;
-                list(lines, door.rejected(), &mut first_rejected);
-                let rest = &lines[taken..];
-                door.finish(&mut source, rest, COMMAND, now, &mut account)?;
-                list(lines, door.rejected(), &mut first_rejected);
-                Ok(())
-            };
-            append().map_err(told)?;
-            (door.last(), skipped)
+        let last = {
+            let mut door = self.shared.lock();
+            let taken = door.take(&mut stream, lines, now);
+            list(lines, stream.rejected(), &mut first_rejected);
+            door.append(&mut stream, lines, None).map_err(told)?;
+            let rest = &lines[taken..];
+            door.take_rest(&mut stream, rest, now);
+            list(lines, stream.rejected(), &mut first_rejected);
+            door.append(&mut stream, rest, None).map_err(told)?;
+            door.settle_quarantine(COMMAND).map_err(told)?;
+            door.last()
         };
         if let Some(last) = last {
             // The lock is free meanwhile: others append into the same group commit.
             self.appender.wait_durable(last).map_err(|error| error.to_string())?;
         }
-        let repeats = self.lock().counts().class(Class::Duplicate).load();
+        let account = stream.account();
         Ok(Appended {
             appended: account.events,
-            duplicates: repeats.saturating_sub(before),
+            duplicates: account.duplicates,
             rejected: account.rejected,
             first_rejected,
             durable: self.log.durable().bytes(),
         })
     }
 
-    /// Takes complete lines of an input; they are appended, not yet durable.
-    pub(crate) fn take(
-        &self,
-        lines: &mut Lines,
-        chunk: &[u8],
-        name: &str,
-        account: &mut Account,
-    ) -> Result<usize, DoorError> {
-        self.lock().chunk(lines, chunk, name, position::now(), account)
-    }
-
-    /// Takes the rest of an input that has come to its end.
-    pub(crate) fn finish(
-        &self,
-        lines: &mut Lines,
-        rest: &[u8],
-        name: &str,
-        account: &mut Account,
-    ) -> Result<usize, DoorError> {
-        self.lock().finish(lines, rest, name, position::now(), account)
-    }
-
-    /// Waits until everything that was taken is durable.
-    pub(crate) fn settle(&self, name: &str, at: u64) -> Result<(), DoorError> {
-        self.lock().settle(name, at)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, intake::Door> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes down where inputs go on, so that opening needs few of the log's notes.
+    pub(crate) fn save_positions(&self) {
+        if let Err(error) = self.positions.save(&self.log) {
+            tracing::warn!(%error, "the positions of inputs are in the log only");
+        }
     }
 }
 
@@ -129,5 +117,7 @@ fn told(error: DoorError) -> String {
 
 /// The name of a command's lines in quarantine.
 const COMMAND: &str = "append";
+/// The file with the positions of inputs, below the state directory.
+const POSITIONS: &str = "inputs.json";
 /// Rejected lines that are listed; the others are counted.
 pub(crate) const REJECTED_MAX: usize = 10;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shrike::config::Input;
 use shrike::control::InputStatus;
-use shrike::intake::{Account, DoorError, Lines};
+use shrike::intake::{Account, Chunk, DoorError, Files, FilesOptions, Mode, Stream};
 use tracing::{error, info};
 
 use super::Failure;
@@ -24,10 +24,19 @@ pub(crate) struct Inputs(Arc<Vec<Arc<Running>>>);
 struct Running {
     name: String,
     appended: AtomicU64,
+    duplicates: AtomicU64,
     rejected: AtomicU64,
     has_ended: AtomicBool,
     has_failed: AtomicBool,
     is_stopped: AtomicBool,
+}
+
+/// What an input's thread does.
+enum Work {
+    /// Reads this to its end.
+    Finite(Box<dyn Read + Send>),
+    /// Follows files.
+    Files(FilesOptions),
 }
 
 impl Inputs {
@@ -36,20 +45,31 @@ impl Inputs {
     /// # Errors
     /// When one cannot be opened: nothing is read then.
     pub(crate) fn start(inputs: &[Input], door: &Arc<Door>) -> Result<Self, Failure> {
-        let mut opened: Vec<(Box<dyn Read + Send>, Arc<Running>, bool)> = Vec::new();
+        let mut opened: Vec<(Work, Arc<Running>)> = Vec::new();
         for input in inputs {
-            let (source, name, follow): (Box<dyn Read + Send>, _, _) = match input {
-                Input::Stdin => (Box::new(io::stdin()), "stdin".to_owned(), false),
-                Input::File { path, follow } => (open(path)?, path.display().to_string(), *follow),
+            let (work, name) = match input {
+                Input::Stdin => (Work::Finite(Box::new(io::stdin())), "stdin".to_owned()),
+                Input::File { path, follow: false, .. } => {
+                    (Work::Finite(open(path)?), path.display().to_string())
+                }
+                Input::File { path, mode, from_end, .. } => {
+                    let options = FilesOptions {
+                        path: path.clone(),
+                        mode: *mode,
+                        from_end: *from_end,
+                        sniff: |_| Mode::Append,
+                    };
+                    (Work::Files(options), path.display().to_string())
+                }
             };
-            opened.push((source, Arc::new(Running::new(name)), follow));
+            opened.push((work, Arc::new(Running::new(name))));
         }
-        let running = opened.iter().map(|(_, running, _)| Arc::clone(running)).collect();
-        for (source, running, follow) in opened {
+        let running = opened.iter().map(|(_, running)| Arc::clone(running)).collect();
+        for (work, running) in opened {
             let door = Arc::clone(door);
             thread::Builder::new()
                 .name("shrike-input".to_owned())
-                .spawn(move || running.read(source, &door, follow))
+                .spawn(move || running.read(work, &door))
                 .map_err(Failure::io("starting a thread for an input"))?;
         }
         Ok(Self(Arc::new(running)))
@@ -80,9 +100,9 @@ impl Inputs {
         let status = |input: &Arc<Running>| InputStatus {
             name: input.name.clone(),
             appended: input.appended.load(Ordering::Acquire),
+            duplicates: input.duplicates.load(Ordering::Acquire),
             rejected: input.rejected.load(Ordering::Acquire),
             ended: input.has_ended.load(Ordering::Acquire),
-            ..InputStatus::default()
         };
         self.0.iter().map(status).collect()
     }
@@ -99,6 +119,7 @@ impl Running {
         Self {
             name,
             appended: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
@@ -106,8 +127,12 @@ impl Running {
         }
     }
 
-    fn read(&self, mut source: Box<dyn Read + Send>, door: &Door, follow: bool) {
-        match self.pump(&mut source, door, follow) {
+    fn read(&self, work: Work, door: &Door) {
+        let done = match work {
+            Work::Finite(mut source) => self.pump(&mut source, door),
+            Work::Files(options) => self.follow(options, door),
+        };
+        match done {
             Ok(account) => {
                 info!(
                     input = self.name,
@@ -126,14 +151,8 @@ impl Running {
     }
 
     /// Moves chunks from the source to the door until the source ends.
-    fn pump(
-        &self,
-        source: &mut impl Read,
-        door: &Door,
-        follow: bool,
-    ) -> Result<Account, DoorError> {
-        let mut lines = Lines::new(0);
-        let mut account = Account::default();
+    fn pump(&self, source: &mut impl Read, door: &Door) -> Result<Account, DoorError> {
+        let mut stream = Stream::new(&self.name, 0);
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut filled = 0;
         while !self.is_stopped.load(Ordering::Acquire) {
@@ -141,26 +160,19 @@ impl Running {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let position = lines.position() + filled as u64;
+                    let position = stream.position() + filled as u64;
                     let source_name = self.name.clone();
                     return Err(DoorError::Read { source_name, position, error });
                 }
             };
-            if read == 0 && follow {
-                thread::sleep(FOLLOW_INTERVAL);
-                continue;
-            }
             if self.is_stopped.load(Ordering::Acquire) {
                 break;
             }
             filled += read;
-            let chunk = &buffer[..filled];
-            let taken = match read {
-                0 => door.finish(&mut lines, chunk, &self.name, &mut account)?,
-                _ => door.take(&mut lines, chunk, &self.name, &mut account)?,
-            };
-            self.appended.store(account.events, Ordering::Release);
-            self.rejected.store(account.rejected, Ordering::Release);
+            let chunk = Chunk { bytes: &buffer[..filled], is_rest: read == 0 };
+            let brought = door.shared.bring(&mut stream, chunk, &self.is_stopped, |_, _| None)?;
+            let Some(taken) = brought else { break };
+            self.show(stream.account());
             if read == 0 {
                 break;
             }
@@ -171,12 +183,39 @@ impl Running {
                 buffer.resize(2 * filled, 0);
             }
         }
-        door.settle(&self.name, lines.position())?;
-        Ok(account)
+        door.shared.settle(&stream, &self.is_stopped)?;
+        Ok(stream.account())
+    }
+
+    /// Follows files until it is stopped.
+    fn follow(&self, options: FilesOptions, door: &Door) -> Result<Account, DoorError> {
+        let mut now = Instant::now();
+        let mut files = Files::new(options, Arc::clone(&door.positions), now);
+        let mut saved = now;
+        while !self.is_stopped.load(Ordering::Acquire) {
+            let rest = files.step(&door.shared, &self.is_stopped, now)?;
+            self.show(files.account());
+            if now.saturating_duration_since(saved) >= SAVE_INTERVAL {
+                door.save_positions();
+                saved = now;
+            }
+            if rest > Duration::ZERO {
+                thread::sleep(rest);
+            }
+            now = Instant::now();
+        }
+        door.save_positions();
+        Ok(files.account())
+    }
+
+    fn show(&self, account: Account) {
+        self.appended.store(account.events, Ordering::Release);
+        self.duplicates.store(account.duplicates, Ordering::Release);
+        self.rejected.store(account.rejected, Ordering::Release);
     }
 }
 
 /// Bytes that are read at once: a pipe holds 64 KiB, a file's pages come faster in larger pieces.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How often the end of a followed file is looked at.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(25);
+/// How often the positions are written down beside the log.
+const SAVE_INTERVAL: Duration = Duration::from_secs(5);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
+use crate::intake::Mode;
 use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
 use crate::transform::Format;
 
@@ -316,7 +317,14 @@ impl Resolve<'_, '_> {
             let kind = values.text("type");
             let path = values.path("path");
             let follow = values.is_on("follow");
-            let file_keys = ["path", "follow"];
+            let mode = match values.text("mode").as_deref() {
+                Some("append") => Some(Mode::Append),
+                Some("rewrite") => Some(Mode::Rewrite),
+                Some("per_run") => Some(Mode::PerRun),
+                _ => None,
+            };
+            let from_end = values.text("from").as_deref() == Some("end");
+            let file_keys = ["path", "follow", "mode", "from"];
             match (kind.as_deref(), path) {
                 (Some("stdin"), _) => {
                     for key in file_keys.into_iter().filter(|key| values.is_written(key)) {
@@ -329,7 +337,15 @@ impl Resolve<'_, '_> {
                     }
                     inputs.push(Input::Stdin);
                 }
-                (Some(_), Some(path)) => inputs.push(Input::File { path, follow }),
+                (Some(_), Some(path)) => {
+                    for key in ["mode", "from"].into_iter().filter(|key| values.is_written(key)) {
+                        if !follow {
+                            let wrong = "belongs to files that are followed".to_owned();
+                            values.mistake(key, Wrong::Rule(wrong), self.mistakes);
+                        }
+                    }
+                    inputs.push(Input::File { path, follow, mode, from_end });
+                }
                 (Some(_), None) if !values.is_written("path") => {
                     let wrong = "an input of type file needs `path`".to_owned();
                     values.mistake("path", Wrong::Rule(wrong), self.mistakes);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Technique};
+use crate::intake::Mode;
 use crate::log::LogOptions;
 use crate::transform::{Condition, FilterRules, Format};
 
@@ -132,6 +133,10 @@ pub enum Input {
         path: PathBuf,
         /// Whether to wait for more at its end.
         follow: bool,
+        /// How it is written; `None` is told by its first line.
+        mode: Option<Mode>,
+        /// Whether what is in it at the first start is passed over.
+        from_end: bool,
     },
 }
 

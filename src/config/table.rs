@@ -183,12 +183,28 @@ pub const INPUT: &[Key] = &[
         "path",
         Kind::Path,
         Unset("required for file"),
-        "The file. Relative to the working directory.",
+        "The file, or a pattern such as `/var/log/*.jsonl` where it is followed. Relative to the \
+         working directory.",
     ),
     key(
         "follow",
         Kind::Bool,
         Is("true"),
-        "Waits for more at the end of a file; false reads it once.",
+        "Waits for more at the end of a file, and goes on there after a restart; false reads it \
+         once, from its start.",
+    ),
+    key(
+        "mode",
+        Kind::Choice(&["auto", "append", "rewrite", "per_run"]),
+        Is("auto"),
+        "How a followed file is written: lines are added, everything is written again for each \
+         event, or each run begins it anew; auto tells by the first line.",
+    ),
+    key(
+        "from",
+        Kind::Choice(&["start", "end"]),
+        Is("start"),
+        "Where a followed file that is there at the first start is read from; later ones are \
+         read from their start.",
     ),
 ];

@@ -90,6 +90,21 @@ impl Checker {
         self.window.iter_mut().for_each(Window::forget);
     }
 
+    /// Remembers an event of the log as one that came in.
+    pub(super) fn remember(&mut self, frame: Frame, record: &[u8]) {
+        self.opening.rewind(&mut self.arena);
+        let piece = Piece { text: record, at: None, frame };
+        if self.window.is_none()
+            || self.opening.open_exact(&frame, record, &mut self.arena, &mut self.opened).is_err()
+        {
+            return;
+        }
+        let event = self.event(&piece);
+        let id = text_hash(event.text(F::EventId), self.seed);
+        let content = content_hash(&event, self.seed);
+        self.meet(id, content);
+    }
+
     /// Counts the events of a chunk.
     pub(super) fn count_events(&mut self) {
         self.counts.events.add(std::mem::take(&mut self.events));
@@ -198,15 +213,17 @@ impl Checker {
         let id = derived_id("security_event", own_id, piece.text);
         let record = renamed(&event, &id);
         self.fits(&record)?;
+        let mut frame = piece.frame;
+        frame.mapped = true;
+        frame.repaired.insert(Class::DuplicateId);
+        // Remarks may lie one level deeper than they lay: what does not open now never does.
+        self.opening.rewind(&mut self.arena);
+        self.opening.open_exact(&frame, &record, &mut self.arena, &mut self.opened)?;
         // The same line again has the same derived id and is then known.
         if self.meet(text_hash(&id, self.seed), content) != Met::Never {
             self.counts.class(Class::Duplicate).add(1);
             return Ok(());
         }
-        let mut frame = piece.frame;
-        frame.mapped = true;
-        frame.repaired.insert(Class::DuplicateId);
-        self.opened.flags.insert(Class::DuplicateId);
         self.add(&Piece { text: &record, at: None, frame }, out);
         Ok(())
     }

@@ -1,26 +1,25 @@
-//! A door for a finite source of lines, a file or standard input.
+//! A door into the log: lines are checked, what they hold is appended.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::batch::{Batch, Rejected};
 use super::check::{CheckOptions, Checker};
 use super::counts::IntakeCounts;
-use super::lines::Lines;
+use super::position::{Position, begin_note, position_note};
 use super::quarantine::Quarantine;
-use crate::event::{Offset, Opening};
-use crate::log::{AppendError, Appender, LogError};
+use super::stream::{Account, Stream};
+use crate::event::{Frame, Offset, Opening};
+use crate::log::{AppendError, Appender, LogError, Read as Found, Reader};
 
 /// Checks the lines of sources and appends what they hold.
 ///
-/// After an error of the log the events of the chunk may be in the log or not; coming again they
-/// are appended again, since nothing that came before is recognised any more.
+/// After an error of the log nothing that came before is recognised any more: else events that are
+/// not in the log yet would be taken for repeats, and be acknowledged.
 #[derive(Debug)]
 pub struct Door {
     checker: Checker,
     appender: Appender,
     quarantine: Option<Quarantine>,
-    batch: Batch,
     counts: Arc<IntakeCounts>,
     /// The last record that was appended.
     last: Option<Offset>,
@@ -37,17 +36,6 @@ pub struct DoorOptions {
     pub appender: Appender,
     /// Where refused lines go; without it they are counted only.
     pub quarantine: Option<Quarantine>,
-}
-
-/// What became of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Bytes of the source that were taken.
-    pub bytes: u64,
-    /// Events that were appended.
-    pub events: u64,
-    /// Lines that were refused.
-    pub rejected: u64,
 }
 
 /// Why a door cannot go on.
@@ -86,6 +74,20 @@ pub enum DoorError {
     },
 }
 
+impl DoorError {
+    /// Whether the same may work later: the disk refuses, and goes on by itself once it works.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Read { .. } => false,
+            Self::Append { error, .. } => matches!(error, AppendError::Disk(_)),
+            Self::Quarantine { error, .. } => {
+                matches!(error, LogError::Append(AppendError::Disk(_)) | LogError::Io { .. })
+            }
+        }
+    }
+}
+
 impl Door {
     /// A door with an empty window of ids.
     #[must_use]
@@ -98,7 +100,6 @@ impl Door {
             checker: Checker::new(opening, check, Arc::clone(&counts)),
             appender,
             quarantine,
-            batch: Batch::default(),
             counts,
             last: None,
         }
@@ -116,10 +117,30 @@ impl Door {
         self.last
     }
 
-    /// The lines that the last chunk refused.
-    #[must_use]
-    pub fn rejected(&self) -> &[Rejected] {
-        &self.batch.rejected
+    /// Puts the events of the log from `from` on into the window, as if they had just come in: a
+    /// source that reads them again after a crash shall not repeat them.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn remember(&mut self, reader: &mut Reader, from: Offset) -> Result<(), LogError> {
+        let end = reader.written();
+        let mut at = from.max(reader.oldest());
+        while at < end {
+            match reader.read(at, end, CHUNK_BYTES)? {
+                Found::Block(block) => {
+                    for record in block.records() {
+                        let frame = Frame { checked: false, ..record.frame };
+                        self.checker.remember(frame, block.record(record));
+                    }
+                    at = block.span().to;
+                }
+                Found::Cold(span) => reader.warm(span)?,
+                Found::Gone { oldest } => at = oldest,
+                Found::Damaged { span, .. } => at = span.to,
+                Found::End => break,
+            }
+        }
+        Ok(())
     }
 
     /// Reads a finite source to its end and returns once all its events are durable.
@@ -134,8 +155,7 @@ impl Door {
         source: &mut impl Read,
         now: impl Fn() -> u64,
     ) -> Result<Account, DoorError> {
-        let mut lines = Lines::new(0);
-        let mut account = Account::default();
+        let mut stream = Stream::new(source_name, 0);
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut filled = 0;
         loop {
@@ -143,7 +163,7 @@ impl Door {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let position = lines.position() + filled as u64;
+                    let position = stream.position() + filled as u64;
                     return Err(DoorError::Read {
                         source_name: source_name.into(),
                         position,
@@ -154,9 +174,10 @@ impl Door {
             filled += read;
             let chunk = &buffer[..filled];
             let taken = match read {
-                0 => self.finish(&mut lines, chunk, source_name, now(), &mut account)?,
-                _ => self.chunk(&mut lines, chunk, source_name, now(), &mut account)?,
+                0 => self.take_rest(&mut stream, chunk, now()),
+                _ => self.take(&mut stream, chunk, now()),
             };
+            self.append(&mut stream, chunk, None)?;
             if read == 0 {
                 break;
             }
@@ -167,101 +188,134 @@ impl Door {
                 buffer.resize(2 * filled, 0);
             }
         }
-        account.bytes = lines.position();
-        self.settle(source_name, lines.position())?;
-        Ok(account)
+        self.settle(&stream)?;
+        Ok(stream.account())
     }
 
-    /// Takes the complete lines of a chunk that begins where the last one's taken bytes ended; they
-    /// are appended, not yet durable. Returns the bytes taken.
+    /// Checks the complete lines of a chunk that begins where the last one's taken bytes ended.
+    /// Returns the bytes taken; what they hold is to be appended next, from the same chunk.
+    pub fn take(&mut self, stream: &mut Stream, chunk: &[u8], now_ns: u64) -> usize {
+        let before = self.begin(stream, now_ns);
+        let taken = stream.lines.take(&mut self.checker, chunk, now_ns, &mut stream.batch);
+        self.note_duplicates(stream, before);
+        taken
+    }
+
+    /// Checks what remains of a source that is known to be complete, to be appended next. Returns
+    /// the bytes taken: all of them.
+    pub fn take_rest(&mut self, stream: &mut Stream, rest: &[u8], now_ns: u64) -> usize {
+        let before = self.begin(stream, now_ns);
+        stream.lines.finish(&mut self.checker, rest, now_ns, &mut stream.batch);
+        self.note_duplicates(stream, before);
+        rest.len()
+    }
+
+    /// Appends what was taken from the chunk, and behind it where reading goes on, so that both
+    /// become durable together.
     ///
     /// # Errors
-    /// When the log or the quarantine do not take what the chunk holds.
-    pub fn chunk(
+    /// When the log or the quarantine do not take it. Called again with the same chunk, it goes on
+    /// behind what they took.
+    pub fn append(
         &mut self,
-        lines: &mut Lines,
+        stream: &mut Stream,
         chunk: &[u8],
-        source_name: &str,
-        now_ns: u64,
-        account: &mut Account,
-    ) -> Result<usize, DoorError> {
-        self.batch.clear();
-        let taken = lines.take(&mut self.checker, chunk, now_ns, &mut self.batch);
-        self.append(chunk, lines.position(), source_name, now_ns, account)?;
-        Ok(taken)
-    }
-
-    /// Takes what remains of a source that is known to be complete. Returns the bytes taken.
-    ///
-    /// # Errors
-    /// As [`Door::chunk`].
-    pub fn finish(
-        &mut self,
-        lines: &mut Lines,
-        rest: &[u8],
-        source_name: &str,
-        now_ns: u64,
-        account: &mut Account,
-    ) -> Result<usize, DoorError> {
-        self.batch.clear();
-        lines.finish(&mut self.checker, rest, now_ns, &mut self.batch);
-        self.append(rest, lines.position(), source_name, now_ns, account)?;
-        Ok(rest.len())
+        position: Option<&Position>,
+    ) -> Result<(), DoorError> {
+        let appended = self.append_all(stream, chunk, position);
+        if appended.is_err() {
+            self.checker.forget();
+        }
+        appended
     }
 
     /// Waits until everything that was appended, and kept in quarantine, is durable: only now may
-    /// the sender be answered, or the position in the source stored.
+    /// the sender be answered.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn settle(&mut self, source_name: &str, position: u64) -> Result<(), DoorError> {
-        if let Some(quarantine) = &mut self.quarantine {
-            quarantine.settle().map_err(quarantine_error(source_name))?;
-        }
+    pub fn settle(&mut self, stream: &Stream) -> Result<(), DoorError> {
+        self.settle_quarantine(&stream.name)?;
         let Some(last) = self.last else { return Ok(()) };
-        self.appender.wait_durable(last).map_err(append_error(source_name, position))
+        self.appender.wait_durable(last).map_err(append_error(stream))
+    }
+
+    /// Makes the refused lines durable.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn settle_quarantine(&mut self, source_name: &str) -> Result<(), DoorError> {
+        let Some(quarantine) = &mut self.quarantine else { return Ok(()) };
+        quarantine
+            .settle()
+            .map_err(|error| DoorError::Quarantine { source_name: source_name.into(), error })
+    }
+
+    fn begin(&self, stream: &mut Stream, now_ns: u64) -> u64 {
+        debug_assert_eq!(stream.appended, 0, "what was taken is appended first");
+        stream.batch.clear();
+        stream.received_ns = now_ns;
+        self.counts.class(crate::event::Class::Duplicate).load()
+    }
+
+    fn note_duplicates(&self, stream: &mut Stream, before: u64) {
+        // The door serves one stream at a time, so the difference is this one's.
+        let now = self.counts.class(crate::event::Class::Duplicate).load();
+        stream.account.duplicates += now - before;
     }
 
     /// Appends the batch: the log's lock is taken once, after all lines were checked.
-    fn append(
+    fn append_all(
         &mut self,
+        stream: &mut Stream,
         chunk: &[u8],
-        position: u64,
-        source_name: &str,
-        now_ns: u64,
-        account: &mut Account,
+        position: Option<&Position>,
     ) -> Result<(), DoorError> {
-        if !self.batch.is_empty() {
+        self.keep_rejected(stream, position.is_some())?;
+        let records = stream.batch.len();
+        if records > 0 || position.is_some() {
+            let refused = append_error(stream);
             let mut group = self.appender.group();
-            for (record, mark) in self.batch.records(chunk) {
-                match group.append(record, mark) {
-                    Ok(offset) => self.last = Some(offset),
-                    Err(error) => {
-                        // Else the same events would be taken for repeats, and be acknowledged.
-                        self.checker.forget();
-                        return Err(append_error(source_name, position)(error));
-                    }
-                }
+            if position.is_some() && records > 0 && !stream.has_begun {
+                group.note(&begin_note(&stream.name)).map_err(&refused)?;
+                stream.has_begun = true;
+            }
+            for (record, mark) in stream.batch.records(chunk).skip(stream.appended) {
+                self.last = Some(group.append(record, mark).map_err(&refused)?);
+                stream.appended += 1;
+            }
+            if let Some(position) = position {
+                self.last = Some(group.note(&position_note(position)).map_err(&refused)?);
             }
         }
-        account.events += self.batch.len() as u64;
-        account.rejected += self.batch.rejected.len() as u64;
-        if let Some(quarantine) = &mut self.quarantine {
-            for rejected in &self.batch.rejected {
-                let kept = quarantine.keep(source_name, rejected, now_ns).map_err(LogError::from);
-                kept.map_err(quarantine_error(source_name))?;
-            }
+        stream.account.events += records as u64;
+        stream.account.rejected += stream.batch.rejected.len() as u64;
+        (stream.appended, stream.kept, stream.has_begun) = (0, 0, false);
+        Ok(())
+    }
+
+    /// Puts refused lines into quarantine; durable before a position says that they were taken.
+    fn keep_rejected(&mut self, stream: &mut Stream, has_position: bool) -> Result<(), DoorError> {
+        let Some(quarantine) = &mut self.quarantine else { return Ok(()) };
+        if stream.batch.rejected.is_empty() {
+            return Ok(());
+        }
+        let refused = |error| DoorError::Quarantine { source_name: stream.name.clone(), error };
+        for rejected in &stream.batch.rejected[stream.kept..] {
+            let kept = quarantine.keep(&stream.name, rejected, stream.received_ns);
+            kept.map_err(LogError::from).map_err(refused)?;
+            stream.kept += 1;
+        }
+        if has_position {
+            quarantine.settle().map_err(refused)?;
         }
         Ok(())
     }
 }
 
-fn append_error(source_name: &str, position: u64) -> impl Fn(AppendError) -> DoorError {
-    move |error| DoorError::Append { source_name: source_name.into(), position, error }
-}
-
-fn quarantine_error(source_name: &str) -> impl Fn(LogError) -> DoorError {
-    move |error| DoorError::Quarantine { source_name: source_name.into(), error }
+fn append_error(stream: &Stream) -> impl Fn(AppendError) -> DoorError + use<> {
+    let (source_name, position) = (stream.name.clone(), stream.lines.position());
+    move |error| DoorError::Append { source_name: source_name.clone(), position, error }
 }
 
 /// Bytes read at once: they stay in the second-level cache until they are appended.

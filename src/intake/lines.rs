@@ -39,6 +39,13 @@ impl Lines {
         self.position
     }
 
+    /// The first byte of the line that comes next: of one that is too long, also when parts of it
+    /// were taken.
+    #[must_use]
+    pub fn line_start(&self) -> u64 {
+        self.long.as_ref().map_or(self.position, |long| long.offset)
+    }
+
     /// Takes the complete lines at the start of `chunk`, which begins where the last call ended;
     /// returns how many bytes were taken. The rest shall come again, with more behind it.
     pub fn take(

@@ -7,7 +7,7 @@ use crate::event::Offset;
 use super::engine::Wake;
 use super::error::{AppendError, Refusal};
 use super::frame::Mark;
-use super::layout::Layout;
+use super::layout::{Layout, NOTE_BYTES_MAX};
 use super::shared::Shared;
 
 /// A door into the log, for many threads.
@@ -76,6 +76,25 @@ impl Group<'_> {
         if record.len() > bytes_max {
             return Err(AppendError::TooLarge { bytes: record.len(), bytes_max });
         }
+        self.lay(|layout| layout.push(record, mark))
+    }
+
+    /// Appends a note: it lies in its order among the records and becomes durable with them, but
+    /// it is no event, and only [`super::Reader::notes`] finds it.
+    ///
+    /// # Errors
+    /// As [`Group::append`].
+    pub fn note(&mut self, note: &[u8]) -> Result<Offset, AppendError> {
+        if note.len() > NOTE_BYTES_MAX {
+            let bytes = note.len();
+            return Err(AppendError::TooLarge { bytes, bytes_max: NOTE_BYTES_MAX });
+        }
+        self.lay(|layout| layout.push_note(note))
+    }
+
+    /// Lays one frame, waiting for room where there is none.
+    #[inline]
+    fn lay(&mut self, push: impl Fn(&mut Layout) -> Option<Offset>) -> Result<Offset, AppendError> {
         loop {
             let open = self.open.as_mut().expect("put back after each wait");
             if open.closed {
@@ -88,7 +107,7 @@ impl Group<'_> {
                 self.wait_for_room();
                 continue;
             }
-            if let Some(offset) = open.layout.push(record, mark) {
+            if let Some(offset) = push(&mut open.layout) {
                 return Ok(offset);
             }
             if let Some(refusal) = &open.segment_refusal {

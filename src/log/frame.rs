@@ -45,6 +45,15 @@ pub enum Parsed {
         /// The checksum as stored, for the stripe's own checksum.
         crc: u32,
     },
+    /// What somebody noted beside the records; no event.
+    Note {
+        /// The note's first byte, counted from the window's start.
+        start: usize,
+        /// The note's length.
+        len: usize,
+        /// Where the next frame starts.
+        next: Offset,
+    },
     /// Nothing to read until `next`: a segment's head, or the unused rest of a stripe.
     Filler {
         /// Where the next frame starts.
@@ -97,6 +106,10 @@ impl Parsed {
             RECORD => record(rest, header, at, start),
             HEAD => match record(rest, header, at, start) {
                 Self::Record { next, .. } => Self::Filler { next },
+                _ => Self::Bad,
+            },
+            NOTE => match record(rest, header, at, start) {
+                Self::Record { start, len, next, .. } => Self::Note { start, len, next },
                 _ => Self::Bad,
             },
             FILLER | SEAL => {
@@ -163,6 +176,11 @@ pub fn laid(at: Offset, received_ns: u64, record: &[u8]) -> Vec<u8> {
 #[inline]
 pub(crate) fn push_record(at: Offset, record: &[u8], mark: Mark, out: &mut Vec<u8>) -> u32 {
     push(RECORD, at, record, mark, out)
+}
+
+/// Appends a note's frame that will lie at `at`.
+pub(crate) fn push_note(at: Offset, note: &[u8], out: &mut Vec<u8>) {
+    push(NOTE, at, note, Mark::default(), out);
 }
 
 /// Appends filler from `at` to the end of its stripe.
@@ -332,6 +350,7 @@ const RECORD: u16 = 1;
 pub(crate) const FILLER: u16 = 2;
 pub(crate) const SEAL: u16 = 3;
 const HEAD: u16 = 4;
+const NOTE: u16 = 5;
 
 const CHECKED: u16 = 1;
 const MAPPED: u16 = 2;

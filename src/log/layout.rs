@@ -66,6 +66,19 @@ impl Layout {
         Some(at)
     }
 
+    /// Appends one note; `None` when the next segment is needed first.
+    pub(crate) fn push_note(&mut self, note: &[u8]) -> Option<Offset> {
+        debug_assert!(note.len() <= NOTE_BYTES_MAX, "a note never owns a stripe");
+        let at = self.place(frame_bytes(note.len()))?;
+        frame::push_note(at, note, &mut self.bytes);
+        self.next = self.end();
+        self.stripe.end = self.next;
+        if self.next >= stripe_end(at) {
+            self.close_owned(at);
+        }
+        Some(at)
+    }
+
     /// Goes to the start of a new segment, leaving the current one as it is.
     pub(crate) fn jump(&mut self, base: Offset) {
         assert!(self.bytes.is_empty(), "a buffer is one piece of the log");
@@ -184,6 +197,9 @@ pub(crate) const OPEN_STRIPE: Stripe =
 
 /// No record is longer, whatever the segment: it must fit into memory a few times.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
+
+/// A note is about something, not the thing itself.
+pub(crate) const NOTE_BYTES_MAX: usize = 64 << 10;
 
 /// Buffers grow for a long record and are given back afterwards.
 const KEPT_BYTES_MAX: usize = 2 << 20;

@@ -220,6 +220,45 @@ impl Reader {
         Ok(span.to)
     }
 
+    /// Visits the notes from `from` on, which is where a record, a note or a stripe starts, in
+    /// their order. What is damaged is passed over.
+    ///
+    /// # Errors
+    /// When a segment cannot be mapped.
+    pub fn notes(
+        &self,
+        from: Offset,
+        mut visit: impl FnMut(Offset, &[u8]),
+    ) -> Result<(), LogError> {
+        let span = self.clip(Span { from, to: self.written() })?;
+        for segment in self.shared.segments() {
+            let mut at = span.from.max(segment.base);
+            let to = span.to.min(segment.end());
+            if at >= to {
+                continue;
+            }
+            segment.mapping().map_err(LogError::io("map", &segment.path))?;
+            let window = window(&segment, to);
+            while at < to {
+                let stripe = segment.stripes.load(segment.stripe_index(at));
+                if starts_stripe(at) && stripe.state == State::Continued {
+                    at = stripe_end(at);
+                    continue;
+                }
+                at = match Parsed::parse(window, at) {
+                    Parsed::Note { start, len, next } => {
+                        visit(at, &window.bytes[start..start + len]);
+                        next
+                    }
+                    Parsed::Record { next, .. } | Parsed::Filler { next } => next,
+                    Parsed::Seal => break,
+                    Parsed::Bad => stripe_end(at),
+                };
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the raw bytes of a span as they lie there, for quarantine.
     ///
     /// # Errors
@@ -329,7 +368,7 @@ impl Reader {
                     records.push(RawRecord { frame, start: start_in, len: len_in, next });
                     (at, end) = (next, start + len);
                 }
-                Parsed::Filler { next } => {
+                Parsed::Filler { next } | Parsed::Note { next, .. } => {
                     at = next.min(bounds.limit.max(at));
                     skip_to(&mut records, at);
                     if next > at {
@@ -423,7 +462,7 @@ impl Reader {
                     }
                     next = after;
                 }
-                Parsed::Filler { next: after } => next = after,
+                Parsed::Note { next: after, .. } | Parsed::Filler { next: after } => next = after,
                 Parsed::Seal => return None,
                 Parsed::Bad => return Some(next),
             }

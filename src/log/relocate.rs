@@ -165,6 +165,13 @@ impl Writer {
                     }
                     at = next;
                 }
+                Parsed::Note { start, len, next } => {
+                    let note = &window.bytes[start..start + len];
+                    while layout.push_note(note).is_none() {
+                        self.extend(layout, moved)?;
+                    }
+                    at = next;
+                }
                 Parsed::Filler { next } => at = next,
                 Parsed::Seal => break,
                 Parsed::Bad => {

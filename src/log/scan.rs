@@ -77,6 +77,11 @@ pub(crate) fn walk_stripe(window: Window<'_>, start: Offset) -> Walk {
                 at = next;
                 continue;
             }
+            Parsed::Note { next, .. } => {
+                stripe.end = next;
+                at = next;
+                continue;
+            }
             Parsed::Filler { next } => {
                 at = next;
                 continue;

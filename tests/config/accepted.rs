@@ -189,7 +189,7 @@ fn whole_sections_reach_the_configuration() {
     assert_eq!(config.log.dir, Path::new("/srv/shrike/events"));
     assert_eq!(config.log.keep_bytes, 1 << 30, "never more than the log's bound");
     let paths = [("a.jsonl", true), ("b.jsonl", false)];
-    let files = paths.map(|(path, follow)| Input::File { path: path.into(), follow });
+    let files = paths.map(|(path, follow)| read_file(path, follow));
     assert_eq!(config.inputs, files);
     assert_eq!(config.exporters[0].settings.format, Format::Native);
     assert_eq!(config.exporters[0].settings.from, From::Earliest, "an input has an end");
@@ -252,8 +252,7 @@ fn flags_override_the_file_and_are_blamed_for_themselves() {
     assert_eq!(config.log.dir, Path::new("/somewhere"));
     let input = |path: &str| Flag::Input(path.into());
     let config = load_with(file, vec![input("a"), input("-")]).expect("right");
-    let file_a = Input::File { path: "a".into(), follow: false };
-    assert_eq!(config.inputs, [file_a, Input::Stdin], "instead of the file's");
+    assert_eq!(config.inputs, [read_file("a", false), Input::Stdin], "instead of the file's");
     let config = load_with(file, vec![Flag::To("tower=http://far".to_owned())]).expect("right");
     assert_eq!(config.exporters[0].settings.options.list("nodes"), ["http://far"]);
     assert_eq!(config.exporters[0].settings.batch.events_max, 5, "the rest stays");
@@ -309,4 +308,8 @@ fn insecure_tls_is_noted() {
         "{:?}",
         config.notes
     );
+}
+
+fn read_file(path: &str, follow: bool) -> Input {
+    Input::File { path: path.into(), follow, mode: None, from_end: false }
 }

@@ -1,14 +1,15 @@
 //! Damage on disk, as the process meets it: a clear message, and the rest goes on.
 
 use std::fs::{File, OpenOptions, remove_file};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::destination::{Destination, Manner};
-use crate::place::{PATIENCE, Place, READY, Shrike, wait_until};
+use crate::place::{PATIENCE, Place, READY, Shrike, events, wait_until};
 
 /// Fills three segments of which nothing is sent yet.
 const EVENTS: u32 = 6_000;
@@ -136,6 +137,47 @@ fn a_disk_that_refuses_is_told_and_nothing_acknowledged_is_lost() {
     assert_eq!(account.counts.delivered, account.in_range);
     for number in (0..200).chain(300..400) {
         assert!(one.accepted().contains_key(&crate::place::id(number)), "{number} is missing");
+    }
+}
+
+#[test]
+fn an_input_waits_for_the_disk_tells_once_and_goes_on() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    let path = place.path("events.jsonl");
+    std::fs::write(&path, events(0..100)).expect("the directory is ours");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shrike"), "run"]);
+    command.arg("--config").arg(place.path("config.yaml"));
+    let file = format!("{{type: file, path: {}, mode: append}}", path.display());
+    command.arg("--set").arg(format!("inputs=[{file}, {{type: stdin}}]"));
+    command.stdin(Stdio::piped());
+    let mut shrike = Shrike::start(command);
+    let mut stdin = shrike.stdin();
+    stdin.write_all(&events(100..200)).expect("it reads");
+    assert!(wait_until(|| one.accepted().len() == 200), "{} came", one.accepted().len());
+    let usual = limit(&shrike, Some(1));
+    // No more than a pipe holds: nobody reads meanwhile.
+    stdin.write_all(&events(200..250)).expect("a pipe holds that");
+    let mut file = OpenOptions::new().append(true).open(&path).expect("it is ours");
+    file.write_all(&events(2_000..3_000)).expect("our own limit is the usual one");
+    shrike.wait_for("the log cannot be written; trying again");
+    shrike.wait_for("input waits for the disk");
+    limit(&shrike, usual);
+    stdin.write_all(&events(250..1_200)).expect("it reads on");
+    let arrived = || one.accepted().len();
+    assert!(wait_until(|| arrived() == 2_200), "{} came", arrived());
+    drop(stdin);
+    shrike.terminate();
+    let ended = shrike.ended(PATIENCE).with(0);
+    assert_eq!(ended.account("one").in_range, 2_200, "each is in the log once");
+    for name in ["stdin", "events.jsonl"] {
+        let told = |words: &str| {
+            let is_it = |line: &&str| line.contains(words) && line.contains(name);
+            ended.said.lines().filter(is_it).count()
+        };
+        assert_eq!(told("input waits for the disk"), told("input goes on"), "{}", ended.said);
+        assert!(told("input failed") == 0 && told("input waits for the disk") <= 2);
     }
 }
 

@@ -215,13 +215,13 @@ fn repeats(destination: &Destination) -> u64 {
 }
 
 /// Kills over both tests; `SHRIKE_KILLS=100` for the hundred of the promise.
-fn kills() -> u32 {
+pub(crate) fn kills() -> u32 {
     let wanted = std::env::var("SHRIKE_KILLS").ok().and_then(|text| text.parse().ok());
     wanted.unwrap_or(KILLS)
 }
 
 /// The moments of this run; `SHRIKE_SEED` repeats them.
-fn seeded() -> fastrand::Rng {
+pub(crate) fn seeded() -> fastrand::Rng {
     let wanted = std::env::var("SHRIKE_SEED").ok().and_then(|text| text.parse().ok());
     let seed = wanted.unwrap_or_else(|| fastrand::Rng::new().u64(..));
     eprintln!("SHRIKE_SEED={seed}");

@@ -5,6 +5,7 @@
 #[path = "../pipeline/destination.rs"]
 mod destination;
 mod disk;
+mod follow;
 mod kill;
 mod place;
 mod stop;

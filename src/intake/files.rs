@@ -1,0 +1,551 @@
+//! The files of one input: which there are, which were rotated, which are read now.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::door::DoorError;
+use super::position::{Position, Positions};
+use super::shared::SharedDoor;
+use super::stream::Account;
+use super::tail::{Around, Identity, Look, Mode, Polled, Tail, holds, last_line_end};
+
+/// What one file input reads.
+#[derive(Clone, Debug)]
+pub struct FilesOptions {
+    /// A path, or a pattern of paths.
+    pub path: PathBuf,
+    /// How the files are written; `None` is told by their first line.
+    pub mode: Option<Mode>,
+    /// Whether what is in the files when they are first seen at start is passed over.
+    pub from_end: bool,
+    /// Tells from a file's first line how it is written.
+    pub sniff: fn(&[u8]) -> Mode,
+}
+
+/// The files of one input.
+#[derive(Debug)]
+pub struct Files {
+    options: FilesOptions,
+    pattern: Option<glob::Pattern>,
+    positions: Arc<Positions>,
+    tails: BTreeMap<Identity, Followed>,
+    /// Which file each path meant last.
+    at: HashMap<PathBuf, Identity>,
+    /// Paths about which something was told already.
+    told: HashSet<PathBuf>,
+    buffer: Vec<u8>,
+    next_scan: Instant,
+    is_first_scan: bool,
+    account: Account,
+}
+
+/// A file that is read, and what becomes of it.
+#[derive(Debug)]
+struct Followed {
+    tail: Tail,
+    /// Its path means another file now, or none: it ends when it grows no more.
+    is_rotated: bool,
+    /// When something was read from it last.
+    active: Instant,
+}
+
+impl Files {
+    /// Looks for files; nothing is read yet.
+    #[must_use]
+    pub fn new(options: FilesOptions, positions: Arc<Positions>, now: Instant) -> Self {
+        let text = options.path.to_string_lossy();
+        let is_pattern = text.contains(['*', '?', '[']);
+        let pattern = is_pattern.then(|| glob::Pattern::new(&text).ok()).flatten();
+        Self {
+            pattern,
+            options,
+            positions,
+            tails: BTreeMap::new(),
+            at: HashMap::new(),
+            told: HashSet::new(),
+            buffer: Vec::new(),
+            next_scan: now,
+            is_first_scan: true,
+            account: Account::default(),
+        }
+    }
+
+    /// Reads what is new; returns how long nothing needs to be done.
+    ///
+    /// # Errors
+    /// When what was read cannot be taken, and waiting does not help. A file that cannot be read
+    /// is told once and tried again.
+    pub fn step(
+        &mut self,
+        door: &SharedDoor,
+        is_stopped: &AtomicBool,
+        now: Instant,
+    ) -> Result<Duration, DoorError> {
+        let around = Around { door, is_stopped };
+        if now >= self.next_scan {
+            self.scan(around, now)?;
+            let took = now.elapsed();
+            self.next_scan = now + SCAN_INTERVAL.max(took * SCAN_REST);
+        }
+        let mut has_read = false;
+        let open: Vec<Identity> = self
+            .tails
+            .iter()
+            .filter(|(_, followed)| followed.tail.is_open())
+            .map(|(identity, _)| *identity)
+            .collect();
+        for identity in open {
+            if is_stopped.load(Ordering::Acquire) {
+                return Ok(Duration::ZERO);
+            }
+            has_read |= self.poll(identity, around, now)?;
+        }
+        self.end_rotated(around, now)?;
+        self.close_idle(now);
+        Ok(if has_read { Duration::ZERO } else { POLL_INTERVAL })
+    }
+
+    /// What became of all files so far.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.tails.values().fold(self.account, |sum, followed| sum.plus(followed.tail.account))
+    }
+
+    /// Reads one buffer of a file; whether there was anything.
+    fn poll(
+        &mut self,
+        identity: Identity,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<bool, DoorError> {
+        let Some(followed) = self.tails.get_mut(&identity) else { return Ok(false) };
+        match followed.tail.poll(around, &mut self.buffer) {
+            Ok(Polled::Read(position)) => {
+                self.positions.set(position);
+                followed.active = now;
+                Ok(true)
+            }
+            Ok(Polled::Idle | Polled::Unsettled | Polled::Stopped) => Ok(false),
+            Err(DoorError::Read { error, .. }) => {
+                let path = followed.tail.path.clone();
+                followed.tail.close();
+                self.tell(&path, &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a file until nothing is left but a line without its end.
+    fn drain(
+        &mut self,
+        identity: Identity,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        while self.poll(identity, around, now)? && !around.is_stopped.load(Ordering::Acquire) {}
+        Ok(())
+    }
+
+    /// Looks which files there are.
+    fn scan(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
+        let paths = self.paths();
+        let mut found = Vec::with_capacity(paths.len());
+        for path in paths {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => found.push((path, metadata)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.tell(&path, &error),
+            }
+        }
+        let present: HashSet<Identity> = found.iter().map(|(_, it)| Identity::of(it)).collect();
+        if self.is_first_scan {
+            self.find_missed(&present, around, now)?;
+        }
+        self.mark_rotated(&present, around, now)?;
+        for (path, metadata) in found {
+            let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
+            self.at.insert(path.clone(), identity);
+            match self.tails.get_mut(&identity) {
+                Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
+                    if let Some(file) = open_same(&path, identity) {
+                        followed.tail.attach(file);
+                        followed.active = now;
+                    }
+                }
+                Some(_) => {}
+                None => self.begin(&path, identity, around, now)?,
+            }
+        }
+        self.is_first_scan = false;
+        Ok(())
+    }
+
+    /// The paths that the input means now.
+    fn paths(&mut self) -> Vec<PathBuf> {
+        if self.pattern.is_none() {
+            return vec![self.options.path.clone()];
+        }
+        match glob::glob(&self.options.path.to_string_lossy()) {
+            Ok(paths) => paths.filter_map(Result::ok).take(FILES_MAX).collect(),
+            Err(error) => {
+                let path = self.options.path.clone();
+                self.tell(&path, &io::Error::new(io::ErrorKind::InvalidInput, error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Begins to read a file that was not there before.
+    fn begin(
+        &mut self,
+        path: &Path,
+        identity: Identity,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let opened = self.open_new(path, identity);
+        let (file, mode) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.tell(path, &error);
+                return Ok(());
+            }
+        };
+        let known = self.positions.find(identity.device, identity.inode);
+        let mut tail = Tail::new(path, identity, mode, 0);
+        if let Some(position) = known {
+            let again = file.try_clone();
+            match again.and_then(|again| tail.resume(again, &position)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    // Copied and truncated while nobody looked: the rest is in the copy.
+                    if mode == Mode::Append {
+                        self.drain_copy(&position, around, now)?;
+                    }
+                    tail.attach(file);
+                }
+                Err(error) => {
+                    self.tell(path, &error);
+                    return Ok(());
+                }
+            }
+        } else {
+            if self.is_first_scan && self.options.from_end {
+                let end = last_line_end(&file).unwrap_or(0);
+                tail = Tail::new(path, identity, mode, end);
+            }
+            tail.attach(file);
+        }
+        self.told.remove(path);
+        self.tails.insert(identity, Followed { tail, is_rotated: false, active: now });
+        Ok(())
+    }
+
+    /// Opens a file and learns how it is written; `None` while that cannot be told.
+    fn open_new(&self, path: &Path, identity: Identity) -> io::Result<Option<(File, Mode)>> {
+        let file = File::open(path)?;
+        if Identity::of(&file.metadata()?) != identity {
+            return Ok(None);
+        }
+        if let Some(mode) = self.options.mode {
+            return Ok(Some((file, mode)));
+        }
+        let mut start = vec![0; SNIFF_BYTES];
+        let read = std::os::unix::fs::FileExt::read_at(&file, &mut start, 0)?;
+        let line = &start[..read];
+        let line = match memchr::memchr(b'\n', line) {
+            Some(end) => &line[..end],
+            None if read == SNIFF_BYTES => line,
+            None => return Ok(None),
+        };
+        Ok(Some((file, (self.options.sniff)(line))))
+    }
+
+    /// Files that were rotated while nobody looked: their rest is read first.
+    fn find_missed(
+        &mut self,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let is_ours = |source: &str| match &self.pattern {
+            Some(pattern) => pattern.matches(source),
+            None => Path::new(source) == self.options.path,
+        };
+        let mut newest: HashMap<PathBuf, i128> = HashMap::new();
+        for position in self.positions.of(is_ours) {
+            let identity = Identity { device: position.device, inode: position.inode };
+            if present.contains(&identity) || self.tails.contains_key(&identity) {
+                continue;
+            }
+            let dir = Path::new(&position.source).parent().unwrap_or(Path::new("."));
+            let moved = find_in(dir, |_, metadata| Identity::of(metadata) == identity);
+            match moved.filter(|(_, file)| holds(file, &position).unwrap_or(false)) {
+                Some((_, file)) => {
+                    let since = file.metadata().map_or(0, |it| Look::of(&it).modified_ns);
+                    let newest = newest.entry(PathBuf::from(&position.source)).or_default();
+                    *newest = since.max(*newest);
+                    self.read_rest(file, identity, &position, around, now)?;
+                }
+                None => {
+                    self.drain_copy(&position, around, now)?;
+                    self.positions.set(Position { finished: true, ..position });
+                }
+            }
+        }
+        for (path, since) in newest {
+            self.find_skipped(&path, since, present, around, now)?;
+        }
+        Ok(())
+    }
+
+    /// Files that had the path for a while, between one that was known and the one that has it now:
+    /// they came and were rotated while nobody looked.
+    fn find_skipped(
+        &mut self,
+        path: &Path,
+        since: i128,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut skipped = Vec::new();
+        find_in(dir, |other, metadata| {
+            let (identity, look) = (Identity::of(metadata), Look::of(metadata));
+            let is_known = present.contains(&identity)
+                || self.tails.contains_key(&identity)
+                || self.positions.find(identity.device, identity.inode).is_some();
+            if !is_known && look.modified_ns >= since && is_rotated_name(&name, other) {
+                skipped.push((look.modified_ns, other.to_owned(), identity));
+            }
+            false
+        });
+        skipped.sort();
+        for (_, other, identity) in skipped {
+            let Some(file) = open_same(&other, identity) else { continue };
+            info!(input = %path.display(), rotated = %other.display(), "found a rotated file");
+            let mut tail = Tail::new(path, identity, Mode::Append, 0);
+            tail.attach(file);
+            self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+            self.drain(identity, around, now)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the rest of a file that lies elsewhere now.
+    fn read_rest(
+        &mut self,
+        file: File,
+        identity: Identity,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut tail = Tail::new(Path::new(&position.source), identity, Mode::Append, 0);
+        if !tail.resume(file, position).unwrap_or(false) {
+            return Ok(());
+        }
+        self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+        self.drain(identity, around, now)
+    }
+
+    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file.
+    fn drain_copy(
+        &mut self,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let path = Path::new(&position.source);
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_copy = |path: &Path, metadata: &fs::Metadata| {
+            is_rotated_name(&name, path)
+                && metadata.len() >= position.offset
+                && !self.tails.contains_key(&Identity::of(metadata))
+                && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false)
+        };
+        // Without prints anything would pass for a copy.
+        let copy = if position.last.is_some() { find_in(dir, is_copy) } else { None };
+        match copy {
+            Some((copy, file)) => {
+                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
+                let identity = Identity::of(&file.metadata().map_err(|error| {
+                    let source_name = copy.to_string_lossy().into_owned();
+                    DoorError::Read { source_name, position: 0, error }
+                })?);
+                self.read_rest(file, identity, position, around, now)
+            }
+            None => {
+                if position.offset > 0 {
+                    warn!(
+                        input = %path.display(),
+                        offset = position.offset,
+                        "the file was replaced while nobody read it; what followed is not there"
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Drains files whose path means another one now, before that one is read.
+    fn mark_rotated(
+        &mut self,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let gone: Vec<Identity> = self
+            .tails
+            .iter()
+            .filter(|(identity, followed)| !followed.is_rotated && !present.contains(identity))
+            .map(|(identity, _)| *identity)
+            .collect();
+        for identity in gone {
+            let Some(followed) = self.tails.get_mut(&identity) else { continue };
+            followed.is_rotated = true;
+            followed.active = now;
+            if !followed.tail.is_open() {
+                let dir = followed.tail.path.parent().unwrap_or(Path::new(".")).to_owned();
+                let moved = find_in(&dir, |_, metadata| Identity::of(metadata) == identity);
+                if let Some((_, file)) = moved {
+                    followed.tail.attach(file);
+                }
+            }
+            let metadata = followed.tail.metadata();
+            let path = followed.tail.path.clone();
+            self.drain(identity, around, now)?;
+            // Its path means another file: there may have been more of them in between.
+            if let Some(metadata) = metadata
+                && path.exists()
+            {
+                let since = Look::of(&metadata).modified_ns;
+                self.find_skipped(&path, since, present, around, now)?;
+            }
+        }
+        // A file that came back under its name is none that was rotated.
+        for (_, followed) in self.tails.iter_mut().filter(|(it, _)| present.contains(it)) {
+            followed.is_rotated = false;
+        }
+        Ok(())
+    }
+
+    /// Ends files that were rotated and grow no more.
+    fn end_rotated(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
+        let rotated: Vec<Identity> = self
+            .tails
+            .iter()
+            .filter(|(_, followed)| followed.is_rotated)
+            .map(|(identity, _)| *identity)
+            .collect();
+        let excess = rotated.len().saturating_sub(ROTATED_MAX);
+        for (n, identity) in rotated.into_iter().enumerate() {
+            let Some(followed) = self.tails.get_mut(&identity) else { continue };
+            let idle = now.saturating_duration_since(followed.active);
+            // Its writer may hold it open and go on for as long as it runs.
+            let patience = if followed.tail.is_unlinked() { UNLINKED_IDLE } else { ROTATED_IDLE };
+            if idle < patience && n >= excess {
+                continue;
+            }
+            let position = match followed.tail.finish(around)? {
+                Polled::Stopped => return Ok(()),
+                Polled::Read(position) => position,
+                Polled::Idle | Polled::Unsettled => followed.tail.position(),
+            };
+            self.positions.set(position);
+            self.account = self.account.plus(followed.tail.account);
+            self.tails.remove(&identity);
+            self.at.retain(|_, other| *other != identity);
+        }
+        Ok(())
+    }
+
+    /// Gives back file descriptors where there are many.
+    fn close_idle(&mut self, now: Instant) {
+        let open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
+        if open <= OPEN_MAX {
+            return;
+        }
+        let idle = |followed: &&mut Followed| {
+            !followed.is_rotated && now.saturating_duration_since(followed.active) > CLOSE_IDLE
+        };
+        for followed in self.tails.values_mut().filter(idle).take(open - OPEN_MAX) {
+            followed.tail.close();
+        }
+    }
+
+    /// Tells once what is wrong with a path.
+    fn tell(&mut self, path: &Path, error: &io::Error) {
+        if self.told.len() < FILES_MAX && self.told.insert(path.to_owned()) {
+            warn!(input = %path.display(), %error, "cannot read an input's file; trying again");
+        }
+    }
+}
+
+/// Opens a path if it still means this file.
+fn open_same(path: &Path, identity: Identity) -> Option<File> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    (Identity::of(&metadata) == identity).then_some(file)
+}
+
+/// Whether a rotation may have given a file of this name that path: `name.1`, `name-20260206`.
+fn is_rotated_name(name: &str, path: &Path) -> bool {
+    const COMPRESSED: &[&str] = &[".gz", ".zst", ".xz", ".bz2"];
+    let Some(other) = path.file_name().map(|other| other.to_string_lossy()) else { return false };
+    let rest = other.strip_prefix(name);
+    rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+        && !COMPRESSED.iter().any(|end| other.ends_with(end))
+}
+
+/// The first file of a folder that is wanted.
+fn find_in(
+    dir: &Path,
+    mut is_wanted: impl FnMut(&Path, &fs::Metadata) -> bool,
+) -> Option<(PathBuf, File)> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let entries = fs::read_dir(dir).ok()?;
+    for entry in entries.flatten().take(FILES_MAX) {
+        let path = entry.path();
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() && is_wanted(&path, &metadata) {
+            let file = open_same(&path, Identity::of(&metadata))?;
+            return Some((path, file));
+        }
+    }
+    None
+}
+
+/// How often open files are looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How often paths are looked at.
+const SCAN_INTERVAL: Duration = Duration::from_millis(250);
+/// Looking at many paths takes at most this part of the time, as 1 in so many.
+const SCAN_REST: u32 = 20;
+/// Files of one input.
+const FILES_MAX: usize = 1 << 20;
+/// Files that are kept open.
+const OPEN_MAX: usize = 512;
+/// How long a file was not written before its descriptor may go to others.
+const CLOSE_IDLE: Duration = Duration::from_secs(2);
+/// Rotated files whose writers may still go on.
+const ROTATED_MAX: usize = 64;
+/// How long a rotated file is waited for: a daemon that holds it may write seldom.
+const ROTATED_IDLE: Duration = Duration::from_secs(3600);
+/// How long one without a name is waited for.
+const UNLINKED_IDLE: Duration = Duration::from_secs(10);
+/// Bytes of a file that tell how it is written.
+const SNIFF_BYTES: usize = 64 << 10;

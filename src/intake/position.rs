@@ -1,0 +1,234 @@
+//! Where reading of a source goes on: positions lie in the log, behind the records that they cover.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::event::Offset;
+use crate::log::{Log, LogError, Reader};
+
+/// Where reading of one file goes on (`inputs.md` 5.2, rule 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The path by which the file was found.
+    #[serde(rename = "at")]
+    pub source: String,
+    /// The file's device.
+    pub device: u64,
+    /// The file itself: a path may come to mean another one.
+    pub inode: u64,
+    /// The first byte that was not taken.
+    pub offset: u64,
+    /// The last line that was taken; none where it was too long to be looked at as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Print>,
+    /// The first line of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Print>,
+    /// The file is finished: nothing more is read from it, and it is forgotten.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
+}
+
+/// What tells a line from others: its length with its ending, and a hash of its last bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Print {
+    /// Bytes that were hashed: the line with its ending, or the end of it.
+    pub bytes: u64,
+    /// The first half of their SHA-256.
+    pub hash: u64,
+}
+
+/// The positions of all sources: in memory, in the log's notes, and now and then in a file.
+#[derive(Debug)]
+pub struct Positions {
+    path: PathBuf,
+    known: Mutex<BTreeMap<Key, Position>>,
+    is_changed: AtomicBool,
+}
+
+/// Device and inode: a path may come to mean another file.
+type Key = (u64, u64);
+
+/// The file that repeats the positions.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    v: u32,
+    /// Notes from here on count.
+    offset: u64,
+    positions: Vec<Position>,
+}
+
+/// A note, as the log holds it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Note {
+    At(Position),
+    Begin { begin: String },
+}
+
+impl Print {
+    /// The print of a line with its ending.
+    #[must_use]
+    pub fn of(line: &[u8]) -> Self {
+        let end = &line[line.len().saturating_sub(PRINT_BYTES_MAX)..];
+        let digest = Sha256::digest(end);
+        let hash = digest.first_chunk().map_or(0, |half| u64::from_be_bytes(*half));
+        Self { bytes: end.len() as u64, hash }
+    }
+
+    /// The print of the beginning of a file's first line.
+    #[must_use]
+    pub fn of_start(line: &[u8]) -> Self {
+        Self::of(&line[..line.len().min(PRINT_BYTES_MAX)])
+    }
+}
+
+impl Positions {
+    /// Reads the file, if there is one, and the notes of the log since. Also tells from where on
+    /// the log holds records whose position is missing, because a crash tore them apart.
+    ///
+    /// # Errors
+    /// When the log cannot be read. A file that cannot be read is told and left out.
+    pub fn open(path: PathBuf, reader: &Reader) -> Result<(Self, Option<Offset>), LogError> {
+        let saved = read(&path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "cannot read the positions of inputs");
+            None
+        });
+        let saved = saved.unwrap_or(Saved { v: VERSION, offset: 0, positions: Vec::new() });
+        let known = saved.positions.into_iter().map(|position| (key(&position), position));
+        let mut known: BTreeMap<Key, Position> = known.collect();
+        // A log that was begun anew has lower offsets than the one of which the file speaks.
+        let from = if saved.offset > reader.written().bytes() { 0 } else { saved.offset };
+        let mut begun = BTreeMap::new();
+        reader.notes(Offset::new(from), |at, note| match serde_json::from_slice(note) {
+            Ok(Note::Begin { begin }) => {
+                begun.entry(begin).or_insert(at);
+            }
+            Ok(Note::At(position)) => {
+                begun.remove(&position.source);
+                store(&mut known, position);
+            }
+            Err(error) => tracing::warn!(%at, %error, "the log holds a note of another kind"),
+        })?;
+        let positions = Self { path, known: Mutex::new(known), is_changed: AtomicBool::new(false) };
+        Ok((positions, begun.into_values().min()))
+    }
+
+    /// The position in this file; whether it is still the same file, its prints tell.
+    #[must_use]
+    pub fn find(&self, device: u64, inode: u64) -> Option<Position> {
+        self.lock().get(&(device, inode)).cloned()
+    }
+
+    /// The positions in files that were found at a path of this kind.
+    #[must_use]
+    pub fn of(&self, mut is_wanted: impl FnMut(&str) -> bool) -> Vec<Position> {
+        let known = self.lock();
+        known.values().filter(|position| is_wanted(&position.source)).cloned().collect()
+    }
+
+    /// Remembers a position that the log has taken.
+    pub fn set(&self, position: Position) {
+        store(&mut self.lock(), position);
+        self.is_changed.store(true, Ordering::Release);
+    }
+
+    /// Writes the file anew if anything changed, so that the log's older notes are not needed.
+    ///
+    /// # Errors
+    /// When the disk refuses; the notes are still in the log then.
+    pub fn save(&self, log: &Log) -> Result<(), LogError> {
+        if !self.is_changed.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let saved = self.write(log);
+        if saved.is_err() {
+            self.is_changed.store(true, Ordering::Release);
+        }
+        saved
+    }
+
+    fn write(&self, log: &Log) -> Result<(), LogError> {
+        // Notes from here on may be missing in the copy; those below are all in it.
+        let offset = log.written();
+        let positions = self.lock().values().cloned().collect();
+        // The file must not be ahead of what a power loss leaves of the log.
+        log.flush()?;
+        let saved = Saved { v: VERSION, offset: offset.bytes(), positions };
+        let text = serde_json::to_vec(&saved).unwrap_or_default();
+        replace(&self.path, &text).map_err(|source| LogError::Io {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Position>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(position: &Position) -> Key {
+    (position.device, position.inode)
+}
+
+fn store(known: &mut BTreeMap<Key, Position>, position: Position) {
+    if position.finished {
+        known.remove(&key(&position));
+    } else {
+        known.insert(key(&position), position);
+    }
+}
+
+/// What the log is told before the records of a chunk.
+pub(super) fn begin_note(source: &str) -> Vec<u8> {
+    json!({ "begin": source }).to_string().into_bytes()
+}
+
+/// What the log is told behind them.
+pub(super) fn position_note(position: &Position) -> Vec<u8> {
+    serde_json::to_vec(position).unwrap_or_default()
+}
+
+fn read(path: &PathBuf) -> io::Result<Option<Saved>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let saved: Saved = serde_json::from_slice(&text)?;
+    if saved.v != VERSION {
+        let wrong = format!("version {}, this build reads {VERSION}", saved.v);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    }
+    Ok(Some(saved))
+}
+
+/// Replaces a file so that a crash leaves the old one or the new one.
+fn replace(path: &PathBuf, text: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+/// Bytes of a line that are hashed at most: its end tells it from others, and is cheap to compare.
+const PRINT_BYTES_MAX: usize = 4096;

@@ -1,0 +1,107 @@
+//! One door for all sources of a process, so that an event which comes twice is recognised
+//! wherever it comes from.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+use super::door::{Door, DoorError};
+use super::position::Position;
+use super::stream::Stream;
+
+/// A door that many threads go through, one chunk at a time.
+#[derive(Clone, Debug)]
+pub struct SharedDoor(Arc<Mutex<Door>>);
+
+/// What a source brings.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// The bytes behind those that were taken last.
+    pub bytes: &'a [u8],
+    /// Whether the source ends with them, so that a line needs no ending.
+    pub is_rest: bool,
+}
+
+impl SharedDoor {
+    /// Shares a door.
+    #[must_use]
+    pub fn new(door: Door) -> Self {
+        Self(Arc::new(Mutex::new(door)))
+    }
+
+    /// The door, for this thread alone.
+    pub fn lock(&self) -> MutexGuard<'_, Door> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks and appends what a source brings, with the position that `position` makes of the
+    /// bytes taken. While the disk refuses it waits, tells so once, and goes on by itself.
+    ///
+    /// Returns the bytes taken; `None` when `is_stopped` came first: then part of it may be in the
+    /// log, and the position is not.
+    ///
+    /// # Errors
+    /// When what was brought cannot be taken, and waiting does not help.
+    pub fn bring(
+        &self,
+        stream: &mut Stream,
+        chunk: Chunk<'_>,
+        is_stopped: &AtomicBool,
+        position: impl FnOnce(&Stream, usize) -> Option<Position>,
+    ) -> Result<Option<usize>, DoorError> {
+        let mut door = self.lock();
+        let taken = match chunk.is_rest {
+            true => door.take_rest(stream, chunk.bytes, now_ns()),
+            false => door.take(stream, chunk.bytes, now_ns()),
+        };
+        let position = position(stream, taken);
+        let mut appended = door.append(stream, chunk.bytes, position.as_ref());
+        drop(door);
+        let mut has_told = false;
+        while let Err(refused) = appended {
+            if !refused.may_pass() {
+                return Err(refused);
+            }
+            if !std::mem::replace(&mut has_told, true) {
+                let cause = std::error::Error::source(&refused).map(ToString::to_string);
+                warn!(input = stream.name(), %refused, cause, "input waits for the disk");
+            }
+            if is_stopped.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            thread::sleep(RETRY_INTERVAL);
+            appended = self.lock().append(stream, chunk.bytes, position.as_ref());
+        }
+        if has_told {
+            info!(input = stream.name(), "input goes on");
+        }
+        Ok(Some(taken))
+    }
+
+    /// Waits until everything that came through is durable, also while the disk refuses.
+    ///
+    /// # Errors
+    /// When waiting does not help.
+    pub fn settle(&self, stream: &Stream, is_stopped: &AtomicBool) -> Result<(), DoorError> {
+        loop {
+            match self.lock().settle(stream) {
+                Err(refused) if refused.may_pass() && !is_stopped.load(Ordering::Acquire) => {}
+                settled => return settled,
+            }
+            thread::sleep(RETRY_INTERVAL);
+        }
+    }
+}
+
+/// The time, nanoseconds since 1970.
+#[must_use]
+pub(super) fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How often a disk that refuses is asked: the log itself tries no more often.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);

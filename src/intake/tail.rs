@@ -1,0 +1,537 @@
+//! One file of another program, read while it is written (`inputs.md` 5.2).
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::door::DoorError;
+use super::position::{Position, Print};
+use super::shared::{Chunk, SharedDoor};
+use super::stream::{Account, Stream};
+
+/// How a program writes its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It only adds; the file is rotated by a new name, or copied and truncated.
+    #[default]
+    Append,
+    /// It truncates and writes everything again for each event.
+    Rewrite,
+    /// It begins the file anew with each run.
+    PerRun,
+}
+
+/// Which file this is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Identity {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// What a file was like when it was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) bytes: u64,
+    pub(super) modified_ns: i128,
+}
+
+/// A file and how far it was read.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// The path by which it was found; the quarantine and positions name it so.
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+    mode: Mode,
+    offset: u64,
+    last: Option<Print>,
+    first: Option<Print>,
+    /// Open while there is something to read.
+    open: Option<Box<Open>>,
+    look: Option<Look>,
+    /// Lines of a rewritten file that were taken, as hashes.
+    seen: Option<Box<Seen>>,
+    pub(super) account: Account,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    stream: Stream,
+}
+
+/// Lines that were taken from a file that is written again and again.
+#[derive(Debug)]
+struct Seen {
+    lines: HashSet<u64>,
+    hashing: RandomState,
+}
+
+/// What reading needs from its surroundings.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) door: &'a SharedDoor,
+    pub(super) is_stopped: &'a AtomicBool,
+}
+
+/// What a look at a file led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Polled {
+    /// Nothing new.
+    Idle,
+    /// It is being written at this moment: look again soon.
+    Unsettled,
+    /// Bytes were read; the position to remember.
+    Read(Position),
+    /// Somebody asked to stop.
+    Stopped,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl Look {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        let modified_ns =
+            i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Self { bytes: metadata.len(), modified_ns }
+    }
+}
+
+impl Tail {
+    /// A file that is read from this byte on, which must begin a line.
+    pub(super) fn new(path: &Path, identity: Identity, mode: Mode, offset: u64) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity,
+            mode,
+            offset,
+            last: None,
+            first: None,
+            open: None,
+            look: None,
+            seen: (mode == Mode::Rewrite).then(Box::default),
+            account: Account::default(),
+        }
+    }
+
+    /// Goes on where an earlier process stopped, if it is still the same file.
+    pub(super) fn resume(&mut self, file: File, position: &Position) -> io::Result<bool> {
+        if !holds(&file, position)? {
+            return Ok(false);
+        }
+        self.offset = position.offset;
+        (self.last, self.first) = (position.last, position.first);
+        if let Some(seen) = &mut self.seen {
+            seen.fill(&file, position.offset)?;
+        }
+        self.attach(file);
+        Ok(true)
+    }
+
+    /// Reads from this open file from now on.
+    pub(super) fn attach(&mut self, file: File) {
+        let stream = Stream::new(&self.path.to_string_lossy(), self.offset);
+        self.open = Some(Box::new(Open { file, stream }));
+    }
+
+    /// Whether it holds a file descriptor.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether the file differs from what it was when it was last read.
+    pub(super) fn is_changed(&self, look: Look) -> bool {
+        self.look != Some(look)
+    }
+
+    /// Gives the file descriptor back, unless a line is half taken.
+    pub(super) fn close(&mut self) {
+        let is_between = |open: &Open| open.stream.line_start() == open.stream.position();
+        if self.open.as_deref().is_some_and(is_between) {
+            self.open = None;
+        }
+    }
+
+    /// Whether the open file has no name any more.
+    pub(super) fn is_unlinked(&self) -> bool {
+        self.metadata().is_none_or(|metadata| metadata.nlink() == 0)
+    }
+
+    /// What the open file is like.
+    pub(super) fn metadata(&self) -> Option<std::fs::Metadata> {
+        self.open.as_ref().and_then(|open| open.file.metadata().ok())
+    }
+
+    /// Reads what is new, up to one buffer.
+    pub(super) fn poll(
+        &mut self,
+        around: Around<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Polled, DoorError> {
+        let Some(open) = &self.open else { return Ok(Polled::Idle) };
+        let metadata = open.file.metadata().map_err(|error| self.unreadable(error))?;
+        let look = Look::of(&metadata);
+        let before = self.look;
+        if before == Some(look) && !self.is_unsettled(look) {
+            return Ok(Polled::Idle);
+        }
+        if before != Some(look)
+            && !self.is_continued(look).map_err(|error| self.unreadable(error))?
+        {
+            match self.mode {
+                Mode::Append | Mode::PerRun => self.restart(),
+                Mode::Rewrite => {
+                    self.look = Some(look);
+                    return Ok(Polled::Unsettled);
+                }
+            }
+        }
+        if self.mode == Mode::Rewrite && before == Some(look) {
+            return self.settled(look, around, buffer);
+        }
+        let polled = self.read(around, buffer)?;
+        if polled == Polled::Idle {
+            self.look = Some(look);
+        }
+        Ok(polled)
+    }
+
+    /// Whether a rewritten file stood still at a moment when it made no sense.
+    fn is_unsettled(&self, look: Look) -> bool {
+        self.mode == Mode::Rewrite
+            && (look.bytes < self.offset || !self.is_continued(look).unwrap_or(true))
+    }
+
+    /// Takes the last line, which has no ending: the file is known to be finished.
+    ///
+    /// A file that is gone is forgotten; one that has another name is known further on, since it
+    /// may be met again.
+    pub(super) fn finish(&mut self, around: Around<'_>) -> Result<Polled, DoorError> {
+        let finished = self.is_unlinked();
+        let Some(mut open) = self.open.take() else { return Ok(Polled::Idle) };
+        let mut rest = Vec::new();
+        let mut at = open.stream.position();
+        loop {
+            let start = rest.len();
+            rest.resize(start + REST_BYTES, 0);
+            let read = read_at(&open.file, &mut rest[start..], at);
+            let read = read.map_err(|error| self.unreadable(error))?;
+            rest.truncate(start + read);
+            at += read as u64;
+            if read == 0 {
+                break;
+            }
+        }
+        let position = Position { finished, offset: at, last: None, ..self.position() };
+        let chunk = Chunk { bytes: &rest, is_rest: true };
+        let Around { door, is_stopped } = around;
+        let before = open.stream.account();
+        let taken =
+            door.bring(&mut open.stream, chunk, is_stopped, |_, _| Some(position.clone()))?;
+        self.count(before, open.stream.account());
+        Ok(if taken.is_some() { Polled::Read(position) } else { Polled::Stopped })
+    }
+
+    /// Where reading goes on.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            source: self.path.to_string_lossy().into_owned(),
+            device: self.identity.device,
+            inode: self.identity.inode,
+            offset: self.offset,
+            last: self.last,
+            first: self.first,
+            finished: false,
+        }
+    }
+
+    /// Whether what was taken still lies before the offset.
+    fn is_continued(&self, look: Look) -> io::Result<bool> {
+        if look.bytes < self.offset {
+            return Ok(false);
+        }
+        let Some(open) = &self.open else { return Ok(true) };
+        if self.mode == Mode::PerRun
+            && let Some(first) = self.first
+            && !print_at(&open.file, first, first.bytes)?
+        {
+            return Ok(false);
+        }
+        self.last.map_or(Ok(true), |last| print_at(&open.file, last, self.offset))
+    }
+
+    /// Begins at the start: it is another file in the same place.
+    fn restart(&mut self) {
+        (self.offset, self.last, self.first) = (0, None, None);
+        if let Some(open) = &mut self.open {
+            open.stream.seek(0);
+        }
+    }
+
+    /// A rewritten file that stood still since the last look.
+    fn settled(
+        &mut self,
+        look: Look,
+        around: Around<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Polled, DoorError> {
+        if look.bytes == 0 {
+            // It was cleared; what was shipped stays shipped.
+            self.restart();
+            return Ok(Polled::Read(self.position()));
+        }
+        let is_whole = self.open.as_ref().is_some_and(|open| {
+            let mut end = [0];
+            read_at(&open.file, &mut end, look.bytes - 1).is_ok_and(|read| read == 1)
+                && end[0] == b'\n'
+        });
+        if !is_whole {
+            return Ok(Polled::Unsettled);
+        }
+        self.restart();
+        self.read(around, buffer)
+    }
+
+    /// Reads and takes one buffer of complete lines.
+    fn read(&mut self, around: Around<'_>, buffer: &mut Vec<u8>) -> Result<Polled, DoorError> {
+        let Some(mut open) = self.open.take() else { return Ok(Polled::Idle) };
+        let polled = self.read_open(&mut open, around, buffer);
+        self.open = Some(open);
+        polled
+    }
+
+    fn read_open(
+        &mut self,
+        open: &mut Open,
+        around: Around<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Polled, DoorError> {
+        buffer.resize(buffer.len().max(BUFFER_BYTES), 0);
+        loop {
+            let start = open.stream.position();
+            let filled = fill(&open.file, buffer, start).map_err(|error| self.unreadable(error))?;
+            let chunk = &buffer[..filled];
+            let is_inside_line = open.stream.line_start() != start;
+            let fresh = self.unseen(chunk);
+            let account = open.stream.account();
+            let taken = match &fresh {
+                None => self.bring(open, chunk, is_inside_line, around)?,
+                Some(fresh) => self.bring_fresh(open, chunk, fresh, around)?,
+            };
+            self.count(account, open.stream.account());
+            match taken {
+                None => return Ok(Polled::Stopped),
+                Some(0) if filled == buffer.len() => {
+                    // Bounded: a line longer than the longest is taken as too long.
+                    let longer = 2 * buffer.len();
+                    buffer.resize(longer, 0);
+                }
+                Some(0) => return Ok(Polled::Idle),
+                Some(_) => {
+                    buffer.truncate(BUFFER_BYTES);
+                    return Ok(Polled::Read(self.position()));
+                }
+            }
+        }
+    }
+
+    /// Brings the lines of a chunk.
+    fn bring(
+        &mut self,
+        open: &mut Open,
+        chunk: &[u8],
+        is_inside_line: bool,
+        around: Around<'_>,
+    ) -> Result<Option<usize>, DoorError> {
+        if memchr::memchr(b'\n', chunk).is_none() && chunk.len() < BUFFER_BYTES {
+            return Ok(Some(0));
+        }
+        let Around { door, is_stopped } = around;
+        let chunk_bytes = Chunk { bytes: chunk, is_rest: false };
+        let taken = door.bring(&mut open.stream, chunk_bytes, is_stopped, |stream, taken| {
+            self.note(stream.line_start(), &chunk[..taken], is_inside_line);
+            (taken > 0).then(|| self.position())
+        })?;
+        Ok(taken)
+    }
+
+    /// Brings those lines of a rewritten file that did not come before.
+    fn bring_fresh(
+        &mut self,
+        open: &mut Open,
+        chunk: &[u8],
+        fresh: &[u8],
+        around: Around<'_>,
+    ) -> Result<Option<usize>, DoorError> {
+        let taken = memchr::memrchr(b'\n', chunk).map_or(0, |end| end + 1);
+        if taken == 0 {
+            return Ok(Some(0));
+        }
+        let Around { door, is_stopped } = around;
+        let after = open.stream.position() + taken as u64;
+        // The lines that are left out leave no gap: the stream counts what it is given.
+        let chunk_bytes = Chunk { bytes: fresh, is_rest: false };
+        let brought = door.bring(&mut open.stream, chunk_bytes, is_stopped, |_, _| {
+            self.note(after, &chunk[..taken], false);
+            Some(self.position())
+        })?;
+        open.stream.seek(after);
+        Ok(brought.map(|_| taken))
+    }
+
+    /// The lines that were not seen, where any of the chunk was; all of them are seen now.
+    fn unseen(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
+        let seen = self.seen.as_deref_mut()?;
+        let mut fresh = Vec::with_capacity(chunk.len());
+        for line in chunk.split_inclusive(|&byte| byte == b'\n') {
+            if line.ends_with(b"\n") && seen.add(line) {
+                fresh.extend_from_slice(line);
+            }
+        }
+        Some(fresh)
+    }
+
+    /// Notes how far a chunk was taken, and what identifies the place.
+    fn note(&mut self, line_start: u64, taken: &[u8], is_inside_line: bool) {
+        self.offset = line_start;
+        let Some(text) = taken.strip_suffix(b"\n") else { return };
+        let start = memchr::memrchr(b'\n', text).map(|end| end + 1);
+        self.last = match start {
+            Some(start) => Some(Print::of(&taken[start..])),
+            None => (!is_inside_line).then(|| Print::of(taken)),
+        };
+        if self.first.is_none() && line_start == taken.len() as u64 {
+            let end = memchr::memchr(b'\n', taken).map_or(taken.len(), |end| end + 1);
+            self.first = Some(Print::of_start(&taken[..end]));
+        }
+    }
+
+    fn count(&mut self, before: Account, after: Account) {
+        self.account.events += after.events - before.events;
+        self.account.rejected += after.rejected - before.rejected;
+        self.account.duplicates += after.duplicates - before.duplicates;
+        self.account.bytes = self.offset;
+    }
+
+    fn unreadable(&self, error: io::Error) -> DoorError {
+        let source_name = self.path.to_string_lossy().into_owned();
+        DoorError::Read { source_name, position: self.offset, error }
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { lines: HashSet::new(), hashing: RandomState::new() }
+    }
+}
+
+impl Seen {
+    /// Whether the line is new; it is known from now on.
+    fn add(&mut self, line: &[u8]) -> bool {
+        if self.lines.len() >= SEEN_MAX {
+            tracing::warn!(lines = SEEN_MAX, "a rewritten file has more lines than are remembered");
+            self.lines.clear();
+        }
+        self.lines.insert(self.hashing.hash_one(line))
+    }
+
+    /// Remembers the lines below an offset.
+    fn fill(&mut self, file: &File, offset: u64) -> io::Result<()> {
+        let mut at = 0;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while at < offset {
+            let filled = fill(file, &mut buffer, at)?;
+            let below = usize::try_from(offset - at).unwrap_or(usize::MAX).min(filled);
+            let Some(end) = memchr::memrchr(b'\n', &buffer[..below]) else {
+                if filled < buffer.len() {
+                    return Ok(());
+                }
+                let longer = 2 * buffer.len();
+                buffer.resize(longer, 0);
+                continue;
+            };
+            for line in buffer[..=end].split_inclusive(|&byte| byte == b'\n') {
+                self.add(line);
+            }
+            at += end as u64 + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what a position says was taken still lies before it.
+pub(super) fn holds(file: &File, position: &Position) -> io::Result<bool> {
+    if file.metadata()?.len() < position.offset {
+        return Ok(false);
+    }
+    for (print, end) in [
+        (position.first, position.first.map_or(0, |first| first.bytes)),
+        (position.last, position.offset),
+    ] {
+        if let Some(print) = print
+            && !print_at(file, print, end)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Where the last complete line of a file ends.
+pub(super) fn last_line_end(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut buffer = vec![0; 64 << 10];
+    while end > 0 {
+        let start = end.saturating_sub(buffer.len() as u64);
+        let len = usize::try_from(end - start).unwrap_or(buffer.len());
+        let read = read_at(file, &mut buffer[..len], start)?;
+        if let Some(found) = memchr::memrchr(b'\n', &buffer[..read]) {
+            return Ok(start + found as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Whether the bytes before `end` are the ones that were printed.
+fn print_at(file: &File, print: Print, end: u64) -> io::Result<bool> {
+    let Some(start) = end.checked_sub(print.bytes) else { return Ok(false) };
+    let mut bytes = vec![0; usize::try_from(print.bytes).unwrap_or(0).min(BUFFER_BYTES)];
+    let read = fill(file, &mut bytes, start)?;
+    Ok(Print::of(&bytes[..read]) == print)
+}
+
+/// Fills the buffer from this place on, as far as the file goes.
+fn fill(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read_at(file, &mut buffer[filled..], start + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Bytes that are read at once.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes of an unfinished line that are read at once.
+const REST_BYTES: usize = 64 << 10;
+/// Lines of a rewritten file that are remembered: its writer holds all of them in memory as well.
+const SEEN_MAX: usize = 1 << 20;
