@@ -10,6 +10,7 @@ use shrike::control::{
     APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, Serve, Server, Status,
     Target, socket,
 };
+use shrike::pipeline::{Progress, Wanted};
 
 /// Keeps what it is given.
 #[derive(Default)]
@@ -41,6 +42,32 @@ impl Serve for Kept {
     fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
         self.rewound.lock().expect("no test panics in here").push((exporter.to_owned(), to));
         Ok(CursorStatus { pass: 2, ..CursorStatus::default() })
+    }
+
+    fn replay(
+        &self,
+        exporter: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, String> {
+        let letters = wanted.class.as_ref().map_or(0, |class| class.len() as u64);
+        match exporter {
+            "tower" => Ok(Progress {
+                is_running: true,
+                wanted: letters,
+                sent: u64::from(rate.unwrap_or(0)),
+                ..Progress::default()
+            }),
+            other => Err(format!("no exporter {other}")),
+        }
+    }
+
+    fn replayed(&self, _exporter: &str) -> Result<Progress, String> {
+        Ok(Progress { delivered: 3, ..Progress::default() })
+    }
+
+    fn purge(&self, _exporter: &str, wanted: &Wanted) -> Result<u64, String> {
+        Ok(wanted.since.unwrap_or(0))
     }
 
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
@@ -81,6 +108,12 @@ fn every_request_is_answered_on_one_connection() {
     let to = Target::Time(1_700_000_000_000_000_000);
     assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);
     assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
+    let wanted = Wanted { class: Some("four".to_owned()), since: Some(9), ..Wanted::default() };
+    let begun = client.replay("tower", &wanted, Some(5)).expect("it begins");
+    assert_eq!((begun.is_running, begun.wanted, begun.sent), (true, 4, 5));
+    assert_eq!(client.replayed("tower").expect("it says").delivered, 3);
+    assert_eq!(client.purge("tower", &wanted).expect("it does"), 9);
+    assert!(client.replay("towr", &wanted, None).is_err());
     for lines in [&b"{}\n{}\n"[..], b"{}\n", b""] {
         let count = lines.iter().filter(|&&b| b == b'\n').count();
         assert_eq!(client.append(lines).expect("appended").appended, count as u64);

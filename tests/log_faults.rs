@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refuse::{Call, Refusing};
-use shrike::event::{Checkpoint, Counts, Gap, Offset, Span, Tally};
+use shrike::event::{Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Span, Tally};
 use shrike::log::{
     AppendError, Cursors, Ended, IoChoice, IoKind, Log, LogError, LogIo, LogOptions, Mark, Read,
     Reader, STRIPE_BYTES,
@@ -413,7 +413,9 @@ fn checkpoints_survive_whole_or_are_refused_whole() {
         base: Offset::new(4_000),
         tally: Tally { to: Offset::new(640), events: 9 },
         ahead: vec![span(5_000, 6_000), span(7_000, 7_100)],
-        gaps: vec![Gap { span: span(64, 640), events: 7 }],
+        gaps: vec![Gap { span: span(64, 640), events: 7, reason: GapReason::Damage }],
+        removals: 77,
+        anchor: Anchor { line: 9, hash: std::array::from_fn(|at| at as u8) },
         counts: Counts { delivered: 1, dead_lettered: 2, filtered: 3, skipped: 4, invalid: 5 },
     };
     let cursors = log.cursors().expect("the lease");

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// See or move the position of an exporter
     #[command(subcommand)]
     Cursor(Cursor),
+    /// See dead letters, send them again, or remove them
+    #[command(subcommand)]
+    Dlq(Dlq),
     /// List the kinds of destinations, or the keys of one
     Vendors {
         /// Name of the kind
@@ -161,6 +164,84 @@ pub(crate) enum Cursor {
         #[arg(long, value_name = "TIME|OFFSET")]
         to: String,
     },
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dlq {
+    /// Print dead letters, oldest first
+    List {
+        #[command(flatten)]
+        letters: Letters,
+        /// Print this many at most
+        #[arg(long, short = 'n', value_name = "COUNT")]
+        limit: Option<u64>,
+        /// Print JSON, one letter a line, with its event
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print how many there are, why, and the last error
+    Stats {
+        /// Only of this exporter
+        #[arg(long, value_name = "NAME")]
+        exporter: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one dead letter with its event
+    Show {
+        /// Id of the event, or offset of the letter
+        id: String,
+        /// Only of this exporter
+        #[arg(long, value_name = "NAME")]
+        exporter: Option<String>,
+    },
+    /// Send dead letters again, and remove those that arrive
+    ///
+    /// A running process does it, and goes on if this command is interrupted. Events keep their
+    /// ids. Ends with 1 where letters stay.
+    Replay {
+        #[command(flatten)]
+        letters: Letters,
+        /// Only the letter of the event with this id
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        /// Events a second at most
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
+        /// Print what would be sent, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove dead letters for ever
+    Purge {
+        #[command(flatten)]
+        letters: Letters,
+        /// Only the letter of the event with this id
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        /// Every letter, where nothing else narrows it
+        #[arg(long)]
+        all: bool,
+        /// Print what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Letters {
+    /// Only of this exporter
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exporter: Option<String>,
+    /// Only those given up since this time (RFC 3339), or time ago (`1h`)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only those of this class, such as `rejected`
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
 }
 
 /// A span of time such as `300s`.

@@ -79,6 +79,8 @@ fn again(old: &Checkpoint, to: Target, reader: &Reader) -> Result<Checkpoint, Fa
         base: start,
         // What was taken is still to be told.
         gaps: old.gaps.clone(),
+        removals: old.removals,
+        anchor: old.anchor,
         ..Checkpoint::default()
     })
 }

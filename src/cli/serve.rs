@@ -8,7 +8,7 @@ use shrike::control::{
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
-use shrike::pipeline::{self, Ended, Engine};
+use shrike::pipeline::{self, Ended, Engine, Progress, Wanted};
 
 use super::door::Door;
 use super::inputs::Inputs;
@@ -49,9 +49,17 @@ impl Running {
         start: Offset,
         deadline: Instant,
     ) -> Result<(), String> {
+        self.ask(|engine| engine.rewind(exporter, start, deadline))
+    }
+
+    /// Asks the engine, unless it has ended.
+    pub(crate) fn ask<T, E: std::fmt::Display>(
+        &self,
+        question: impl FnOnce(&Engine) -> Result<T, E>,
+    ) -> Result<T, String> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let engine = engine.as_ref().ok_or_else(|| STOPPING.to_owned())?;
-        engine.rewind(exporter, start, deadline).map_err(|error| error.to_string())
+        question(engine).map_err(|error| error.to_string())
     }
 
     /// As [`Engine::end`]; commands find nothing any more.
@@ -126,6 +134,23 @@ impl Serve for Commands {
         cursors.pop().ok_or_else(|| STOPPING.to_owned())
     }
 
+    fn replay(
+        &self,
+        exporter: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, String> {
+        self.running.ask(|engine| engine.replay(exporter, wanted, rate))
+    }
+
+    fn replayed(&self, exporter: &str) -> Result<Progress, String> {
+        self.running.ask(|engine| engine.replayed(exporter))
+    }
+
+    fn purge(&self, exporter: &str, wanted: &Wanted) -> Result<u64, String> {
+        self.running.ask(|engine| engine.purge(exporter, wanted))
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.door.append(lines)
     }
@@ -154,6 +179,8 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         requests: exporter.requests,
         counts_lost: exporter.counts_lost,
         untimely: exporter.untimely,
+        letters: exporter.letters,
+        gaps: exporter.gaps,
         health: exporter.health.as_ref().map(|health| Health {
             healthy: health.is_healthy,
             text: health.text.clone(),

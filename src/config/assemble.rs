@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Config, Exporter, RouteSettings};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
-use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec};
+use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec, Work};
 use crate::schemas;
 use crate::transform::{Filter, Format, Overrides};
 
@@ -52,10 +52,10 @@ impl Config {
             opening: self.opening_options(),
             workers: self.pipeline.workers.unwrap_or(0),
             in_flight_bytes: self.in_flight_bytes,
-            state_dir: self.global.state_dir.clone(),
             log_bytes_max: self.log.bytes_max,
             // `from` is resolved already.
             from_the_start: false,
+            work: Work::All,
         }
     }
 

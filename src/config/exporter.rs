@@ -13,9 +13,9 @@ use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, Encoding, From, Http2, OnLag, OptionValue,
-    Options, Problem, Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
-    Vendor,
+    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, From, Http2,
+    OnLag, OptionValue, Options, Problem, Proxy, RateSettings, RetrySettings, Settings,
+    TlsSettings, TlsVersion, Vendor,
 };
 use crate::event::Severity;
 use crate::transform::{Condition, FilterRules, Format};
@@ -164,6 +164,7 @@ impl Build<'_, '_> {
                 _ => OnLag::Skip,
             },
             from: self.from(),
+            dead_letters: self.dead_letters(name),
             health_interval: values.span("health_interval_ms").unwrap_or_default(),
             options,
         };
@@ -428,6 +429,27 @@ impl Build<'_, '_> {
             Some(Value::Text(_)) => From::Latest,
             Some(Value::Int(nanoseconds)) => From::Time(*nanoseconds),
             _ => self.setting.from,
+        }
+    }
+
+    fn dead_letters(&self, name: &str) -> DeadLetterSettings {
+        let values = self.values;
+        let state_dir = self.setting.state_dir;
+        let dir = match values.path("dlq.path") {
+            None => state_dir.join("dlq").join(name),
+            // The planning documents write one file of lines; here it is a directory of segments.
+            Some(path) if path.extension().is_some_and(|it| it == "jsonl") => {
+                path.with_extension("")
+            }
+            Some(path) => path,
+        };
+        DeadLetterSettings {
+            is_enabled: values.is_on("dlq.enabled"),
+            // A path that names the state directory already is whole.
+            dir: if dir.starts_with(state_dir) { dir } else { state_dir.join(dir) },
+            bytes_max: values.int("dlq.max_bytes").unwrap_or(0),
+            age_max: values.span("dlq.max_age_days").unwrap_or_default(),
+            auto_replay: values.is_on("dlq.auto_replay"),
         }
     }
 

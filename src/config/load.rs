@@ -370,9 +370,21 @@ impl Resolve<'_, '_> {
             self.mistakes.add(Mistake::new(node.at.clone(), "exporters", wrong));
             return;
         };
+        let mut stores: Vec<(PathBuf, String)> = Vec::new();
         for entry in entries {
             match exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes) {
                 Some(Read::Enabled(exporter, notes)) => {
+                    let dir = exporter.settings.dead_letters.dir.clone();
+                    if let Some((_, other)) = stores.iter().find(|(taken, _)| *taken == dir) {
+                        let wrong = format!("is the store of exporter `{other}` already");
+                        let place = format!("exporters.{}.dlq.path", entry.key);
+                        self.mistakes.add(Mistake::new(
+                            entry.at.clone(),
+                            place,
+                            Wrong::Rule(wrong),
+                        ));
+                    }
+                    stores.push((dir, entry.key.clone()));
                     config.exporters.push(*exporter);
                     config.notes.extend(notes);
                 }

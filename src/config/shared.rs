@@ -102,6 +102,32 @@ pub const SHARED: &[Key] = &[
         "`skip` gives up its oldest events, counted; `block` makes inputs wait.",
     ),
     key(
+        "dlq.enabled",
+        Kind::Bool,
+        Is("true"),
+        "Keeps events that are given up, for `shrike dlq`; false only counts them.",
+    ),
+    key(
+        "dlq.path",
+        Kind::Path,
+        Unset("dlq/NAME in the state directory"),
+        "Directory of these dead letters; an ending `.jsonl` is left out.",
+    ),
+    key(
+        "dlq.max_bytes",
+        Kind::Size(8 << 20, 1 << 40),
+        Is("50MiB"),
+        "Their bound; the oldest go first, counted.",
+    ),
+    key("dlq.max_age_days", Kind::Span(3650 * 86_400_000), Is("30"), "How long they are kept."),
+    key(
+        "dlq.auto_replay",
+        Kind::Bool,
+        Is("false"),
+        "Sends those that may succeed again once the destination is well, at most at a tenth of \
+         the exporter's rate and three times each.",
+    ),
+    key(
         "retry.max_retries",
         Kind::Int(0, 1000),
         Is("3"),

@@ -10,6 +10,7 @@ use super::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
     socket,
 };
+use crate::pipeline::{Progress, Wanted};
 
 /// A connection to the running process.
 #[derive(Debug)]
@@ -71,6 +72,47 @@ impl Client {
         let exporter = exporter.to_owned();
         match self.ask(Request::Rewind { exporter, to }, &[])? {
             Answer::Cursors(cursors) => Ok(cursors),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Begins to send dead letters of an exporter again.
+    ///
+    /// # Errors
+    /// When there is no such exporter, a replay is running, or the process does not answer.
+    pub fn replay(
+        &mut self,
+        exporter: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, Error> {
+        let (exporter, wanted) = (exporter.to_owned(), wanted.clone());
+        match self.ask(Request::Replay { exporter, wanted, rate }, &[])? {
+            Answer::Replay(progress) => Ok(progress),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// How far the last replay of an exporter is.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or the process does not answer.
+    pub fn replayed(&mut self, exporter: &str) -> Result<Progress, Error> {
+        let exporter = exporter.to_owned();
+        match self.ask(Request::Replayed { exporter }, &[])? {
+            Answer::Replay(progress) => Ok(progress),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Removes dead letters of an exporter for ever; returns how many.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or the process does not answer.
+    pub fn purge(&mut self, exporter: &str, wanted: &Wanted) -> Result<u64, Error> {
+        let (exporter, wanted) = (exporter.to_owned(), wanted.clone());
+        match self.ask(Request::Purge { exporter, wanted }, &[])? {
+            Answer::Purged(letters) => Ok(letters),
             _ => Err(self.unexpected()),
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::{Progress, Wanted};
+
 /// A request with the version of its sender.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,27 @@ pub enum Request {
         /// Where the pass begins.
         to: Target,
     },
+    /// Send dead letters again; answered at once.
+    Replay {
+        /// The exporter's name.
+        exporter: String,
+        /// Which ones.
+        wanted: Wanted,
+        /// Events a second at most.
+        rate: Option<u32>,
+    },
+    /// How far the last replay of an exporter is.
+    Replayed {
+        /// The exporter's name.
+        exporter: String,
+    },
+    /// Remove dead letters for ever.
+    Purge {
+        /// The exporter's name.
+        exporter: String,
+        /// Which ones.
+        wanted: Wanted,
+    },
     /// Append the lines that follow; answered when they are durable.
     Append {
         /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
@@ -74,6 +97,10 @@ pub enum Answer {
     Status(Status),
     /// To [`Request::Cursors`] and [`Request::Rewind`].
     Cursors(Vec<CursorStatus>),
+    /// To [`Request::Replay`] and [`Request::Replayed`].
+    Replay(Progress),
+    /// To [`Request::Purge`]: how many.
+    Purged(u64),
     /// To [`Request::Append`].
     Appended(Appended),
 }
@@ -167,6 +194,12 @@ pub struct ExporterStatus {
     /// Events of an age that the destination treats in its own way.
     #[serde(default)]
     pub untimely: u64,
+    /// Dead letters in the store, earlier passes included.
+    #[serde(default)]
+    pub letters: u64,
+    /// Gaps whose record is still to be sent.
+    #[serde(default)]
+    pub gaps: u64,
     /// How the destination said it is; none where nobody asked.
     #[serde(default)]
     pub health: Option<Health>,

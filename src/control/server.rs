@@ -15,6 +15,7 @@ use super::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
     socket,
 };
+use crate::pipeline::{Progress, Wanted};
 
 /// What the running process does for commands; errors are sentences for the operator.
 pub trait Serve: Send + Sync + 'static {
@@ -35,6 +36,29 @@ pub trait Serve: Send + Sync + 'static {
     /// # Errors
     /// When there is no such exporter or position.
     fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String>;
+
+    /// Begins to send dead letters again.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or a replay is running.
+    fn replay(
+        &self,
+        exporter: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, String>;
+
+    /// How far the last replay is.
+    ///
+    /// # Errors
+    /// When there is no such exporter.
+    fn replayed(&self, exporter: &str) -> Result<Progress, String>;
+
+    /// Removes dead letters for ever; says how many.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or its store cannot be written.
+    fn purge(&self, exporter: &str, wanted: &Wanted) -> Result<u64, String>;
 
     /// Appends lines and returns once they are durable.
     ///
@@ -200,6 +224,11 @@ fn act(request: Request, records: &[u8], serve: &dyn Serve) -> Result<Answer, St
         Request::Rewind { exporter, to } => {
             serve.rewind(&exporter, to).map(|cursor| Answer::Cursors(vec![cursor]))
         }
+        Request::Replay { exporter, wanted, rate } => {
+            serve.replay(&exporter, &wanted, rate).map(Answer::Replay)
+        }
+        Request::Replayed { exporter } => serve.replayed(&exporter).map(Answer::Replay),
+        Request::Purge { exporter, wanted } => serve.purge(&exporter, &wanted).map(Answer::Purged),
         Request::Append { .. } => serve.append(records).map(Answer::Appended),
     }
 }

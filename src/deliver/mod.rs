@@ -47,8 +47,8 @@ pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
 pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
 pub use settings::{
-    BatchSettings, BreakerSettings, ConnectionSettings, From, Http2, OnLag, Proxy, RateSettings,
-    RetrySettings, Settings, TlsSettings, TlsVersion,
+    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,
+    Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
 };
 pub use setup::{Prepared, Setup};
 pub use tls::{Tls, TransportSetupError};

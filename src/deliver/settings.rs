@@ -49,8 +49,25 @@ pub struct Settings {
     pub on_lag: OnLag,
     /// Where a new exporter starts.
     pub from: From,
+    /// What becomes of events that are given up.
+    pub dead_letters: DeadLetterSettings,
     /// How often the vendor's health call runs.
     pub health_interval: Duration,
+}
+
+/// What becomes of events that are given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSettings {
+    /// Whether they are kept; else they are only counted.
+    pub is_enabled: bool,
+    /// The store's directory.
+    pub dir: std::path::PathBuf,
+    /// The store's bound; its oldest segment goes first.
+    pub bytes_max: u64,
+    /// How long they are kept.
+    pub age_max: Duration,
+    /// Whether those that may succeed are sent again once the destination is well.
+    pub auto_replay: bool,
 }
 
 /// When batches close.

@@ -1,8 +1,10 @@
 //! What an exporter has settled, in whatever order it settles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::event::{Checkpoint, Counts, Gap, Offset, Settled, Span, Tally};
+use crate::event::{
+    Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
+};
 
 /// Joins settled spans into a checkpoint that never passes an unsettled event.
 ///
@@ -20,6 +22,12 @@ pub struct Watermark {
     /// Settled since the last checkpoint, not yet known to be durable.
     recent: Vec<Group>,
     gaps: Vec<Gap>,
+    /// How many of the gaps, from the first on, are on their way to the destination.
+    gaps_taken: usize,
+    /// Removals of dead letters up to this number are in `durable`.
+    removed: u64,
+    /// Removals whose events are in `counts` and not yet in `durable`, oldest first.
+    removals: VecDeque<Removal>,
     /// Events of all that `base` and `ahead` cover.
     durable: Counts,
     /// Events of everything that settled.
@@ -34,6 +42,15 @@ pub struct Watermark {
 struct Group {
     span: Span,
     counts: Counts,
+    /// Why they are lost, where they are.
+    lost: Option<GapReason>,
+}
+
+/// Dead letters that were delivered after all.
+#[derive(Clone, Copy, Debug)]
+struct Removal {
+    events: u64,
+    number: u64,
 }
 
 impl Watermark {
@@ -54,6 +71,9 @@ impl Watermark {
             ahead: checkpoint.ahead.iter().map(|span| (span.from, span.to)).collect(),
             recent: Vec::new(),
             gaps: checkpoint.gaps.clone(),
+            gaps_taken: 0,
+            removed: checkpoint.removals,
+            removals: VecDeque::new(),
             durable: checkpoint.counts,
             counts: checkpoint.counts,
             conflicts: 0,
@@ -62,23 +82,55 @@ impl Watermark {
         }
     }
 
+    /// What a new pass takes over: the number of the pass, gaps, and removals.
+    #[must_use]
+    pub fn resume(&self) -> Checkpoint {
+        let removals = self.removals.back().map_or(self.removed, |removal| removal.number);
+        let (pass, gaps) = (self.pass, self.gaps.clone());
+        Checkpoint { pass, gaps, removals, ..Checkpoint::default() }
+    }
+
     /// Takes in what settled; each event is told once.
+    ///
+    /// Skipped events open a gap: the exporter lagged too far behind.
     pub fn settle(&mut self, settled: &[Settled]) {
+        self.settle_for(settled, GapReason::Lag);
+    }
+
+    /// The same, where skipped events are lost for this reason.
+    pub fn settle_for(&mut self, settled: &[Settled], reason: GapReason) {
         for &Settled { span, events, fate } in settled {
             debug_assert!(span.from < span.to, "an empty span settles nothing: {span:?}");
             self.counts.add(fate, events);
+            let lost = (fate == Settle::Skipped).then_some(reason);
+            let joins = |last: &Group| {
+                last.span.to == span.from
+                    && last.lost == lost
+                    && last.span.bytes() < GROUP_BYTES_MAX
+            };
             match self.recent.last_mut() {
-                Some(last) if last.span.to == span.from && last.span.bytes() < GROUP_BYTES_MAX => {
+                Some(last) if joins(last) => {
                     last.span.to = span.to;
                     last.counts.add(fate, events);
                 }
                 _ => {
                     let mut counts = Counts::default();
                     counts.add(fate, events);
-                    self.recent.push(Group { span, counts });
+                    self.recent.push(Group { span, counts, lost });
                 }
             }
         }
+    }
+
+    /// Takes in that dead letters were delivered after all; the store has noted that durably as
+    /// the removal of this number.
+    pub fn deliver_letters(&mut self, events: u64, number: u64) {
+        debug_assert!(events <= self.counts.dead_lettered, "a letter was delivered twice");
+        let events = events.min(self.counts.dead_lettered);
+        self.counts.dead_lettered -= events;
+        self.counts.delivered += events;
+        self.removals.push_back(Removal { events, number });
+        self.moved = true;
     }
 
     /// The checkpoint over everything settled below `durable`; `None` when it has not moved.
@@ -95,6 +147,7 @@ impl Watermark {
         });
         self.recent = recent;
         self.ahead_peak = self.ahead_peak.max(self.ahead.len());
+        self.absorb_removals();
         std::mem::take(&mut self.moved).then(|| Checkpoint {
             pass: self.pass,
             start: self.start,
@@ -103,20 +156,56 @@ impl Watermark {
             ahead: self.ahead.iter().map(|(&from, &to)| Span { from, to }).collect(),
             gaps: self.gaps.clone(),
             counts: self.durable,
+            removals: self.removed,
+            anchor: Anchor::default(),
         })
     }
 
-    /// Notes that retention took a piece; its events are settled as skipped besides.
-    pub fn open_gap(&mut self, gap: Gap) {
-        self.gaps.push(gap);
+    /// Notes that events are lost.
+    ///
+    /// As long as the last gap's record is not on its way it grows instead of making another, so
+    /// that an outage of hours ends with a few records.
+    fn open_gap(&mut self, gap: Gap) {
+        let is_free = self.gaps_taken < self.gaps.len();
+        match self.gaps.last_mut() {
+            Some(last) if is_free && last.reason == gap.reason => {
+                last.span.from = last.span.from.min(gap.span.from);
+                last.span.to = last.span.to.max(gap.span.to);
+                last.events += gap.events;
+            }
+            _ => self.gaps.push(gap),
+        }
         self.moved = true;
     }
 
-    /// Notes that the gap's record was delivered.
-    pub fn close_gap(&mut self, span: Span) {
-        let before = self.gaps.len();
-        self.gaps.retain(|gap| gap.span != span);
-        self.moved |= self.gaps.len() != before;
+    /// The oldest gap whose record is not on its way; it is now.
+    pub fn take_gap(&mut self) -> Option<Gap> {
+        let gap = self.gaps.get(self.gaps_taken).copied()?;
+        self.gaps_taken += 1;
+        Some(gap)
+    }
+
+    /// Whether there are gaps whose record was not delivered, or will be.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        let is_lost = |group: &Group| group.lost.is_some() && group.counts.skipped > 0;
+        !self.gaps.is_empty() || self.recent.iter().any(is_lost)
+    }
+
+    /// Whether there is a gap to take.
+    #[must_use]
+    pub fn has_free_gap(&self) -> bool {
+        self.gaps_taken < self.gaps.len()
+    }
+
+    /// Notes that a gap's record was delivered, or given up.
+    pub fn close_gap(&mut self, gap: Gap) {
+        let taken = &self.gaps[..self.gaps_taken];
+        if let Some(at) = taken.iter().position(|it| *it == gap) {
+            self.gaps.remove(at);
+            self.gaps_taken -= 1;
+            self.moved = true;
+        }
     }
 
     /// Notes how many events the pass had up to an offset: retention may take them.
@@ -206,6 +295,9 @@ impl Watermark {
         }
         self.moved = true;
         self.durable = sum(self.durable, group.counts);
+        if let Some(reason) = group.lost.filter(|_| group.counts.skipped > 0) {
+            self.open_gap(Gap { span: group.span, events: group.counts.skipped, reason });
+        }
         let joins_after = after.filter(|&(start, _)| start == to);
         let to = joins_after.map_or(to, |(_, end)| end);
         if let Some((start, _)) = joins_after {
@@ -217,6 +309,22 @@ impl Watermark {
             self.ahead.insert(start, to);
         } else {
             self.ahead.insert(from, to);
+        }
+    }
+}
+
+impl Watermark {
+    /// Moves delivered letters over, as far as their burial is in the durable counts.
+    fn absorb_removals(&mut self) {
+        while let Some(&Removal { events, number }) = self.removals.front() {
+            if events > self.durable.dead_lettered {
+                return;
+            }
+            self.durable.dead_lettered -= events;
+            self.durable.delivered += events;
+            self.removed = number;
+            self.moved = true;
+            self.removals.pop_front();
         }
     }
 }
@@ -318,10 +426,42 @@ mod tests {
     #[test]
     fn a_gap_stays_in_the_checkpoint_until_its_record_is_sent() {
         let mut watermark = Watermark::begin(0, Offset::ZERO);
-        let gap = Gap { span: span(0, 10), events: 2 };
-        watermark.open_gap(gap);
+        let skip = |from, to| [Settled { fate: Settle::Skipped, ..settled(from, to) }];
+        watermark.settle(&skip(0, 10));
+        let gap = Gap { span: span(0, 10), events: 10, reason: GapReason::Lag };
         assert_eq!(watermark.checkpoint(FAR).expect("a gap is news").gaps, [gap]);
-        watermark.close_gap(gap.span);
-        assert_eq!(watermark.checkpoint(FAR).expect("so is its end").gaps, []);
+        watermark.settle(&skip(20, 25));
+        let grown = Gap { span: span(0, 25), events: 15, ..gap };
+        assert_eq!(watermark.checkpoint(FAR).expect("it grew").gaps, [grown]);
+        assert_eq!(watermark.take_gap(), Some(grown));
+        watermark.settle(&skip(30, 31));
+        watermark.settle_for(&skip(40, 42), GapReason::Damage);
+        let next = Gap { span: span(30, 31), events: 1, ..gap };
+        let torn = Gap { span: span(40, 42), events: 2, reason: GapReason::Damage };
+        let gaps = watermark.checkpoint(FAR).expect("others began").gaps;
+        assert_eq!(gaps, [grown, next, torn], "what is on its way does not change");
+        watermark.close_gap(grown);
+        assert_eq!(watermark.checkpoint(FAR).expect("so is its end").gaps, [next, torn]);
+        assert_eq!([watermark.take_gap(), watermark.take_gap()], [Some(next), Some(torn)]);
+        assert_eq!(watermark.take_gap(), None);
+        let skipped: u64 = [grown, next, torn].iter().map(|gap| gap.events).sum();
+        assert_eq!(watermark.counts().skipped, skipped, "gaps say all that was skipped");
+    }
+
+    #[test]
+    fn a_delivered_letter_moves_once_its_burial_is_saved() {
+        let mut watermark = Watermark::begin(0, Offset::ZERO);
+        watermark.settle(&[Settled { fate: Settle::DeadLettered, ..settled(0, 4) }]);
+        watermark.deliver_letters(3, 7);
+        let counts = |watermark: &Watermark| {
+            let counts = watermark.counts();
+            (counts.dead_lettered, counts.delivered)
+        };
+        assert_eq!(counts(&watermark), (1, 3));
+        let early = watermark.checkpoint(Offset::ZERO).expect("it moved");
+        assert_eq!((early.counts.total(), early.removals), (0, 0));
+        let saved = watermark.checkpoint(FAR).expect("it is durable");
+        assert_eq!((saved.counts.dead_lettered, saved.counts.delivered), (1, 3));
+        assert_eq!(saved.removals, 7);
     }
 }

@@ -24,7 +24,9 @@ pub use digest::{content_hash, text_hash};
 pub use enrich::Technique;
 pub use field::FieldId;
 pub use id::derived_id;
-pub use offset::{Checkpoint, Counts, Gap, Offset, Settle, Settled, Span, Tally};
+pub use offset::{
+    Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
+};
 pub use open::{Opening, OpeningOptions, Reject};
 pub use rename::renamed;
 pub use repair::{Repaired, repair};

@@ -111,13 +111,51 @@ pub struct Settled {
     pub fate: Settle,
 }
 
-/// A piece of the log that retention took from an exporter, until its gap record is sent.
+/// A piece of the log that an exporter lost events of, until its gap record is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// What was taken.
+    /// From the first lost event to the end of the last; others in between may have arrived.
     pub span: Span,
-    /// The events inside.
+    /// The lost events.
     pub events: u64,
+    /// Why they are lost.
+    pub reason: GapReason,
+}
+
+/// Why events are lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GapReason {
+    /// The exporter lagged further behind than it may.
+    #[default]
+    Lag,
+    /// The log reached its bound before the exporter read them.
+    Retention,
+    /// The disk does not give them back as they were written.
+    Damage,
+}
+
+impl GapReason {
+    /// All, by number.
+    pub const ALL: [Self; 3] = [Self::Lag, Self::Retention, Self::Damage];
+
+    /// The word in gap records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lag => "lag",
+            Self::Retention => "retention",
+            Self::Damage => "corrupt",
+        }
+    }
+}
+
+/// A line of the receipts' chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its number; 0 is before the first.
+    pub line: u64,
+    /// The hash of everything up to it.
+    pub hash: [u8; 32],
 }
 
 /// Events of a pass, counted before retention may take them.
@@ -146,4 +184,8 @@ pub struct Checkpoint {
     pub gaps: Vec<Gap>,
     /// The events of all settled spans, by fate.
     pub counts: Counts,
+    /// Removals of dead letters up to this number are in the counts.
+    pub removals: u64,
+    /// The receipts' chain when this was saved.
+    pub anchor: Anchor,
 }

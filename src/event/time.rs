@@ -1,5 +1,7 @@
 //! Reads and writes RFC 3339 timestamps.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::Time;
 
 /// Seconds in a day.
@@ -24,6 +26,40 @@ pub(super) enum Form {
     Other,
     /// No zone; taken as UTC.
     NoZone,
+}
+
+impl Time {
+    /// From nanoseconds since 1970.
+    #[must_use]
+    pub fn from_ns(ns: u64) -> Self {
+        let (secs, nanos) = (ns / 1_000_000_000, ns % 1_000_000_000);
+        Self {
+            secs: i64::try_from(secs).expect("the quotient is small"),
+            nanos: u32::try_from(nanos).expect("the rest is small"),
+        }
+    }
+
+    /// The time by the system's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_ns(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Nanoseconds since 1970; 0 before, the most there can be far after.
+    #[must_use]
+    pub fn ns(self) -> u64 {
+        let secs = u64::try_from(self.secs).unwrap_or(0);
+        secs.saturating_mul(1_000_000_000).saturating_add(u64::from(self.nanos))
+    }
+
+    /// RFC 3339 in UTC with whole milliseconds.
+    #[must_use]
+    pub fn text(self) -> String {
+        let text = text(self);
+        let text = std::str::from_utf8(&text[1..24]).expect("digits and marks are ASCII");
+        format!("{text}Z")
+    }
 }
 
 /// Reads a timestamp; `None` when it is not a time.

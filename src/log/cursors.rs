@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::event::{Checkpoint, Counts, Gap, Offset, Span, Tally};
+use crate::event::{Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Span, Tally};
 
 use super::error::LogError;
 use super::frame::{crc, u32_at, u64_at};
@@ -161,8 +161,8 @@ impl Cursors {
 }
 
 fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { pass, start, base, tally, ahead, gaps, counts } = checkpoint;
-    let mut out = Vec::with_capacity(HEAD_BYTES + 84 + ahead.len() * 16 + gaps.len() * 24);
+    let Checkpoint { pass, start, base, tally, ahead, gaps, counts, removals, anchor } = checkpoint;
+    let mut out = Vec::with_capacity(HEAD_BYTES + 140 + ahead.len() * 16 + gaps.len() * 32);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -174,10 +174,12 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
     let Counts { delivered, dead_lettered, filtered, skipped, invalid } = *counts;
     let fates = [delivered, dead_lettered, filtered, skipped, invalid];
     let fixed = [start.bytes(), base.bytes(), tally.to.bytes(), tally.events];
-    let fixed = fixed.into_iter().chain(fates);
+    let hash = anchor.hash.chunks_exact(8).map(|chunk| u64_at(chunk, 0));
+    let fixed = fixed.into_iter().chain(fates).chain([*removals, anchor.line]).chain(hash);
     let spans = ahead.iter().flat_map(|span| [span.from.bytes(), span.to.bytes()]);
-    let gaps =
-        gaps.iter().flat_map(|Gap { span, events }| [span.from.bytes(), span.to.bytes(), *events]);
+    let gaps = gaps.iter().flat_map(|Gap { span, events, reason }| {
+        [span.from.bytes(), span.to.bytes(), *events, *reason as u64]
+    });
     for number in fixed.chain(spans).chain(gaps) {
         out.extend_from_slice(&number.to_le_bytes());
     }
@@ -204,12 +206,25 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
     let (ahead, gaps) = (u32_at(body, 4) as usize, u32_at(body, 8) as usize);
     let numbers: Vec<u64> =
         body[COUNTS_BYTES..].chunks_exact(8).map(|chunk| u64_at(chunk, 0)).collect();
-    if numbers.len() as u64 != FIXED as u64 + ahead as u64 * 2 + gaps as u64 * 3 {
+    // Version 1 knew neither receipts nor reasons.
+    let (fixed_len, gap_len) = if found < 2 { (FIXED_V1, 3) } else { (FIXED, 4) };
+    let expected = fixed_len as u64 + ahead as u64 * 2 + gaps as u64 * gap_len as u64;
+    if numbers.len() as u64 != expected {
         return Err(damaged());
     }
-    let (fixed, rest) = numbers.split_at(FIXED);
+    let (fixed, rest) = numbers.split_at(fixed_len);
     let (spans, gaps) = rest.split_at(ahead * 2);
     let span = |from: u64, to: u64| Span { from: Offset::new(from), to: Offset::new(to) };
+    let reason = |gap: &[u64]| {
+        let number = gap.get(3).copied().unwrap_or_default();
+        let known = usize::try_from(number).ok().and_then(|at| GapReason::ALL.get(at));
+        known.copied().unwrap_or_default()
+    };
+    let later = |at: usize| fixed.get(at).copied().unwrap_or_default();
+    let mut anchor = Anchor { line: later(FIXED_V1 + 1), ..Anchor::default() };
+    for (at, chunk) in anchor.hash.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&later(FIXED_V1 + 2 + at).to_le_bytes());
+    }
     Ok(Checkpoint {
         pass: u32_at(body, 0),
         start: Offset::new(fixed[0]),
@@ -217,8 +232,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
         tally: Tally { to: Offset::new(fixed[2]), events: fixed[3] },
         ahead: spans.chunks_exact(2).map(|pair| span(pair[0], pair[1])).collect(),
         gaps: gaps
-            .chunks_exact(3)
-            .map(|gap| Gap { span: span(gap[0], gap[1]), events: gap[2] })
+            .chunks_exact(gap_len)
+            .map(|gap| Gap { span: span(gap[0], gap[1]), events: gap[2], reason: reason(gap) })
             .collect(),
         counts: Counts {
             delivered: fixed[4],
@@ -227,6 +242,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
             skipped: fixed[7],
             invalid: fixed[8],
         },
+        removals: later(FIXED_V1),
+        anchor,
     })
 }
 
@@ -264,11 +281,13 @@ const SUFFIX: &str = ".cursor";
 const NAME_BYTES_MAX: usize = 128;
 
 const MAGIC: &[u8; 8] = b"shrikecu";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CRC_AT: usize = 12;
 /// Magic, version, checksum of the rest.
 const HEAD_BYTES: usize = 16;
 /// Pass, number of spans, number of gaps.
 const COUNTS_BYTES: usize = 12;
-/// Start, base, tally and fates: numbers before the spans.
-const FIXED: usize = 9;
+/// Start, base, tally and fates: the numbers before the spans in version 1.
+const FIXED_V1: usize = 9;
+/// And the number of the last removal, the line and the hash of the receipts.
+const FIXED: usize = FIXED_V1 + 6;

@@ -27,6 +27,7 @@ mod ring;
 mod scan;
 mod segment;
 mod shared;
+mod sweep;
 mod waker;
 mod writer;
 
@@ -41,6 +42,7 @@ pub use handle::{IoChoice, IoKind, Log, LogOptions, Retained};
 pub use io::{Disk, LogFile, LogIo};
 pub use open::{Ended, Recovery};
 pub use reader::Reader;
+pub use sweep::{Removed, sweep};
 pub use waker::Waker;
 
 /// The unit that readers start at and the index counts by; no record crosses into the next one

@@ -1,75 +1,193 @@
 //! The dead-letter store of one exporter: a log of its own, with small segments.
 
+mod letter;
+
 use std::collections::VecDeque;
-use std::path::Path;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::deliver::DeadLetter;
-use crate::event::{Offset, Settle, Settled, Span};
-use crate::log::{AppendError, Appender, Log, LogError, LogOptions, Mark};
+pub(crate) use letter::letter_text;
+pub use letter::{Letter, LetterStore, Wanted};
+use letter::{Record, Removal, VERSION, note_removed, walk};
+
+use crate::deliver::{DETAIL_BYTES_MAX, DeadLetter, DeadLetterSettings, scrub};
+use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
+use crate::log::{
+    AppendError, Appender, Log, LogError, LogOptions, Mark, RawBlock, Read, Reader, Removed,
+};
+use crate::metrics::Counter;
 
 /// Events that an exporter gave up, with the reason, until somebody replays or purges them.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
-    log: Log,
-    appender: Appender,
-    bytes_max: u64,
-    letters: Mutex<Letters>,
+    exporter: String,
+    /// None where dead letters are only counted.
+    store: Option<Store>,
+    state: Mutex<State>,
     /// Whether the store refuses so much that nothing more should be read.
     is_stuck: AtomicBool,
+    /// Letters that are there.
+    live: Counter,
+    gone: Counter,
+    /// Letters that made room for newer ones, or grew too old.
+    pub(crate) evicted: Counter,
 }
 
-/// Letters on their way to the disk; their events are pending.
+#[derive(Debug)]
+struct Store {
+    log: Log,
+    appender: Appender,
+}
+
 #[derive(Debug, Default)]
-struct Letters {
-    /// Written and not yet durable: they settle once they are.
-    written: Vec<(Offset, Span)>,
+struct State {
+    /// Written and not yet durable: they take effect once they are.
+    written: Vec<(Offset, Effect)>,
     /// The store would not take them; oldest first.
     refused: VecDeque<Refused>,
     /// Bytes of those.
     refused_bytes: usize,
+    /// Letters that are gone.
+    removed: Removed,
+    /// The number of the last removal.
+    number: u64,
 }
 
-/// A letter that the store did not take yet.
+/// A record that the store did not take yet.
 #[derive(Debug)]
 struct Refused {
-    span: Span,
+    effect: Effect,
     mark: Mark,
     record: String,
 }
 
+/// What a record does once it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// An event is a dead letter.
+    Settle(Settled),
+    /// Events that were given up in a pass are delivered after all.
+    Deliver { pass: u32, events: u64, number: u64 },
+    /// None that the account knows.
+    Keep,
+}
+
+/// A letter that is being replayed.
+#[derive(Clone, Debug)]
+pub(crate) struct Replayed {
+    /// Where it lies in the store.
+    pub(crate) span: Span,
+    /// What it says, without its event.
+    pub(crate) letter: Letter,
+    /// When its event was received, nanoseconds since 1970.
+    pub(crate) received_ns: u64,
+}
+
+/// What reading on in a store found.
+pub(crate) enum Found {
+    /// A letter.
+    Letter(Box<Replayed>),
+    /// Bytes that have to be fetched first.
+    Cold(Span),
+    /// Nothing up to here; there may be more.
+    Nothing,
+    /// The end of what was wanted.
+    End,
+}
+
+/// A position in a store, and the block around it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) at: Offset,
+    pub(crate) until: Offset,
+    block: Option<(RawBlock, usize)>,
+}
+
 impl DeadLetters {
-    /// Opens the store of an exporter below the state directory.
+    /// Opens the store of an exporter, and puts in order what a crash left of it.
+    ///
+    /// Letters of events that the checkpoint does not cover go: these events are read again, and
+    /// meet their end again. What was delivered from here after the checkpoint was saved is told by
+    /// the next [`DeadLetters::take_effects`].
     ///
     /// # Errors
     /// When the directory cannot be made or read, or another process writes to it.
-    pub(crate) fn open(state_dir: &Path, exporter: &str) -> Result<Self, LogError> {
-        let options = LogOptions {
-            dir: state_dir.join("dlq").join(exporter),
-            segment_bytes: SEGMENT_BYTES,
-            keep_bytes: BYTES_MAX,
-            keep_age: AGE_MAX,
-            bytes_max: BYTES_MAX,
-            ..LogOptions::default()
+    pub(crate) fn open(
+        exporter: &str,
+        settings: &DeadLetterSettings,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, LogError> {
+        let mut this = Self {
+            exporter: exporter.to_owned(),
+            store: None,
+            state: Mutex::default(),
+            is_stuck: AtomicBool::new(false),
+            live: Counter::default(),
+            gone: Counter::default(),
+            evicted: Counter::default(),
         };
-        let (log, _) = Log::open(options)?;
-        Ok(Self::over(log))
+        if !settings.is_enabled {
+            return Ok(this);
+        }
+        if let Some(parent) = settings.dir.parent() {
+            std::fs::create_dir_all(parent).map_err(LogError::io("create", parent))?;
+        }
+        let (log, _) = Log::open(LogOptions {
+            dir: settings.dir.clone(),
+            segment_bytes: segment_bytes(settings.bytes_max),
+            keep_bytes: settings.bytes_max,
+            keep_age: settings.age_max,
+            bytes_max: settings.bytes_max,
+            ..LogOptions::default()
+        })?;
+        let appender = log.appender();
+        let store = Store { log, appender };
+        let unsettled = this.recover(&store, checkpoint)?;
+        this.store = Some(store);
+        if !unsettled.is_empty() {
+            this.remove(&unsettled, "unsettled", checkpoint.pass, 0);
+        }
+        Ok(this)
     }
 
-    fn over(log: Log) -> Self {
-        let appender = log.appender();
-        Self {
-            log,
-            appender,
-            bytes_max: BYTES_MAX,
-            letters: Mutex::default(),
-            is_stuck: AtomicBool::new(false),
-        }
+    /// Reads the whole store once; returns the letters of events that are not settled.
+    fn recover(&mut self, store: &Store, checkpoint: &Checkpoint) -> Result<Vec<Span>, LogError> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.number = checkpoint.removals;
+        let is_settled = |at: u64| {
+            let at = Offset::new(at);
+            at < checkpoint.base || checkpoint.ahead.iter().any(|it| it.from <= at && at < it.to)
+        };
+        let mut letters = Vec::new();
+        walk(&mut store.log.reader(), |span, record| {
+            match &record {
+                Record::Letter(letter) => {
+                    // A letter that replaced another is of an event that was settled before.
+                    let is_open = letter.pass == checkpoint.pass
+                        && letter.replaces.is_none()
+                        && !is_settled(letter.offset);
+                    letters.push((span, is_open));
+                }
+                Record::Removal(Removal { number, pass, delivered, .. }) => {
+                    let (number, pass, events) = (*number, *pass, *delivered);
+                    if number > checkpoint.removals && events > 0 {
+                        let effect = Effect::Deliver { pass, events, number };
+                        state.written.push((span.from, effect));
+                    }
+                    state.number = state.number.max(number);
+                }
+                Record::Unreadable => {}
+            }
+            note_removed(record, &mut state.removed);
+            ControlFlow::Continue(())
+        })?;
+        letters.retain(|(span, _)| !state.removed.has(span.from));
+        self.live.add(letters.len() as u64);
+        Ok(letters.into_iter().filter(|(_, is_open)| *is_open).map(|(span, _)| span).collect())
     }
 
     /// Writes a letter; its event stays pending until the letter is durable.
@@ -78,50 +196,106 @@ impl DeadLetters {
     /// When the store does not take it now: it is kept, and [`DeadLetters::try_again`] writes it.
     pub(crate) fn bury(
         &self,
-        exporter: &str,
-        letter: &DeadLetter,
-        document: Option<&[u8]>,
+        letter: &Letter,
+        received_ns: u64,
+        span: Span,
     ) -> Result<(), AppendError> {
-        let mark = Mark { received_ns: letter.item.received_ns, checked: true, ..Mark::default() };
-        let span = letter.item.span;
-        let record = record(exporter, letter, document);
-        let mut letters = self.lock();
-        // Behind those that wait already, so that the oldest is tried first.
-        let written = match letters.refused.is_empty() {
-            true => self.write(span, mark, &record, &mut letters),
+        let settled = Settled { span, events: 1, fate: Settle::DeadLettered };
+        self.live.add(u64::from(self.store.is_some()));
+        self.keep(letter, received_ns, Effect::Settle(settled))
+    }
+
+    /// Writes a letter again that was replayed in vain; it takes the place of the old one.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::bury`].
+    pub(crate) fn bury_again(
+        &self,
+        letter: &Letter,
+        received_ns: u64,
+        old: Span,
+    ) -> Result<(), AppendError> {
+        self.lock().removed.add((old.from.bytes(), old.from.bytes() + 1));
+        self.keep(letter, received_ns, Effect::Keep)
+    }
+
+    /// Removes letters; `delivered` of their events, given up in `pass`, have arrived after all.
+    pub(crate) fn remove(&self, spans: &[Span], why: &str, pass: u32, delivered: u64) {
+        let mut left = delivered;
+        for spans in spans.chunks(REMOVED_MAX) {
+            let mut state = self.lock();
+            let pieces: Vec<(u64, u64)> =
+                spans.iter().map(|it| (it.from.bytes(), it.to.bytes())).collect();
+            let gone = spans.iter().filter(|it| !state.removed.has(it.from)).count();
+            self.gone.add(gone as u64);
+            pieces.iter().for_each(|&piece| state.removed.add(piece));
+            state.number += 1;
+            let number = state.number;
+            let events = left.min(spans.len() as u64);
+            left -= events;
+            let removal = Removal {
+                v: VERSION,
+                removed: pieces,
+                why: why.to_owned(),
+                number,
+                pass,
+                delivered: events,
+                at: Time::now().text(),
+            };
+            let effect = match events {
+                0 => Effect::Keep,
+                events => Effect::Deliver { pass, events, number },
+            };
+            let record = serde_json::to_string(&removal).expect("it is plain");
+            let mark = Mark { received_ns: Time::now().ns(), checked: true, ..Mark::default() };
+            // Refused records are written by the keeper; until then a crash replays them again.
+            let _ = self.write_or_wait(Refused { effect, mark, record }, &mut state);
+        }
+    }
+
+    fn keep(&self, letter: &Letter, received_ns: u64, effect: Effect) -> Result<(), AppendError> {
+        let mark = Mark { received_ns, checked: true, ..Mark::default() };
+        let record = serde_json::to_string(letter).expect("it is plain");
+        let mut state = self.lock();
+        let refused = Refused { effect, mark, record };
+        let longest = self.store.as_ref().map(|store| store.appender.record_bytes_max());
+        if longest.is_none_or(|longest| refused.record.len() <= longest) {
+            return self.write_or_wait(refused, &mut state);
+        }
+        // Longer than a segment: kept without its event rather than not at all. Its offset says
+        // where it lies in the log.
+        let record = serde_json::to_string(&Letter { event: None, ..letter.clone() });
+        let record = record.expect("it is plain");
+        self.write_or_wait(Refused { record, ..refused }, &mut state)
+    }
+
+    /// Writes a record, behind those that wait already.
+    fn write_or_wait(&self, record: Refused, state: &mut State) -> Result<(), AppendError> {
+        let written = match state.refused.is_empty() {
+            true => self.write(&record, state),
             false => Ok(false),
         };
-        // A letter that no segment holds is kept without its event rather than not at all: the
-        // event's offset says where it lies in the log.
-        let (written, record) = match written {
-            Err(AppendError::TooLarge { .. }) => {
-                let record = self::record(exporter, letter, None);
-                (self.write(span, mark, &record, &mut letters), record)
-            }
-            written => (written, record),
-        };
-        if matches!(written, Ok(true)) {
-            return Ok(());
+        if !matches!(written, Ok(true)) {
+            state.refused_bytes += record.record.len();
+            state.refused.push_back(record);
+            self.tell_stuck(state);
         }
-        letters.refused_bytes += record.len();
-        letters.refused.push_back(Refused { span, mark, record });
-        self.tell_stuck(&letters);
         written.map(drop)
     }
 
-    /// Writes the letters that the store refused before, as far as it takes them now.
+    /// Writes the records that the store refused before, as far as it takes them now.
     ///
     /// # Errors
     /// When it still refuses; the rest waits for the next try.
     pub(crate) fn try_again(&self) -> Result<(), AppendError> {
-        let mut letters = self.lock();
-        while let Some(Refused { span, mark, record }) = letters.refused.pop_front() {
-            if let Err(error) = self.write(span, mark, &record, &mut letters) {
-                letters.refused.push_front(Refused { span, mark, record });
+        let mut state = self.lock();
+        while let Some(record) = state.refused.pop_front() {
+            if let Err(error) = self.write(&record, &mut state) {
+                state.refused.push_front(record);
                 return Err(error);
             }
-            letters.refused_bytes -= record.len();
-            self.tell_stuck(&letters);
+            state.refused_bytes -= record.record.len();
+            self.tell_stuck(&state);
         }
         Ok(())
     }
@@ -131,88 +305,225 @@ impl DeadLetters {
         self.is_stuck.load(Ordering::Relaxed)
     }
 
-    /// The events whose letters have become durable since the last call.
-    pub(crate) fn settled(&self) -> Vec<Settled> {
-        let durable = self.log.durable();
-        let mut settled = Vec::new();
-        self.lock().written.retain(|&(offset, span)| {
+    /// What has become durable since the last call.
+    pub(crate) fn take_effects(&self) -> Vec<Effect> {
+        let durable = self.store.as_ref().map_or(FAR, |store| store.log.durable());
+        let mut effects = Vec::new();
+        self.lock().written.retain(|&(offset, effect)| {
             let is_durable = offset < durable;
             if is_durable {
-                settled.push(Settled { span, events: 1, fate: Settle::DeadLettered });
+                effects.push(effect);
             }
             !is_durable
         });
-        settled
+        effects
     }
 
     /// Events whose letters are not durable yet.
     pub(crate) fn waiting(&self) -> u64 {
-        let letters = self.lock();
-        (letters.written.len() + letters.refused.len()) as u64
+        let state = self.lock();
+        let effects = state.written.iter().map(|(_, effect)| effect);
+        let effects = effects.chain(state.refused.iter().map(|refused| &refused.effect));
+        effects.filter(|effect| matches!(effect, Effect::Settle(_))).count() as u64
     }
 
-    fn write(
+    /// Letters that are there.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load().saturating_sub(self.gone.load())
+    }
+
+    /// Everything that is in the store now; `None` where there is none.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let log = &self.store.as_ref()?.log;
+        Some(Place { at: log.oldest(), until: log.written(), block: None })
+    }
+
+    /// For reading letters.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        self.store.as_ref().map(|store| store.log.reader())
+    }
+
+    /// The next letter that is wanted; looks at one block at most.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn next(
         &self,
-        span: Span,
-        mark: Mark,
-        record: &str,
-        letters: &mut Letters,
-    ) -> Result<bool, AppendError> {
-        let offset = self.appender.append(record.as_bytes(), mark)?;
-        letters.written.push((offset, span));
+        reader: &mut Reader,
+        place: &mut Place,
+        wanted: &Wanted,
+    ) -> Result<Found, LogError> {
+        if place.block.is_none() {
+            match reader.read(place.at, place.until, BLOCK_BYTES)? {
+                Read::Block(block) => place.block = Some((block, 0)),
+                Read::Cold(span) => return Ok(Found::Cold(span)),
+                Read::Gone { oldest } => place.at = oldest,
+                Read::Damaged { span, .. } => place.at = span.to,
+                Read::End => return Ok(Found::End),
+            }
+        }
+        let Some((block, at)) = &mut place.block else { return Ok(Found::Nothing) };
+        while let Some(record) = block.records().get(*at) {
+            *at += 1;
+            let span = Span { from: record.frame.offset, to: record.next };
+            let received_ns = record.frame.received_ns;
+            let is_gone = self.lock().removed.has(span.from);
+            if is_gone {
+                continue;
+            }
+            if let Record::Letter(letter) = Record::parse(block.record(record))
+                && wanted.fits(&letter)
+            {
+                let letter = Letter { event: None, ..*letter };
+                return Ok(Found::Letter(Box::new(Replayed { span, letter, received_ns })));
+            }
+        }
+        place.at = block.span().to;
+        place.block = None;
+        Ok(Found::Nothing)
+    }
+
+    /// How many letters are wanted.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn count(&self, wanted: &Wanted) -> Result<u64, LogError> {
+        let Some(store) = &self.store else { return Ok(0) };
+        let mut letters = 0;
+        walk(&mut store.log.reader(), |span, record| {
+            let is_one = matches!(record, Record::Letter(letter) if wanted.fits(&letter));
+            letters += u64::from(is_one && !self.lock().removed.has(span.from));
+            ControlFlow::Continue(())
+        })?;
+        Ok(letters)
+    }
+
+    /// Removes what is wanted; says how many letters that were.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn purge(&self, wanted: &Wanted) -> Result<u64, LogError> {
+        let Some(store) = &self.store else { return Ok(0) };
+        let mut spans: Vec<(Span, u32)> = Vec::new();
+        walk(&mut store.log.reader(), |span, record| {
+            if let Record::Letter(letter) = record
+                && wanted.fits(&letter)
+                && !self.lock().removed.has(span.from)
+            {
+                spans.push((span, letter.pass));
+            }
+            ControlFlow::Continue(())
+        })?;
+        for run in spans.chunk_by(|a, b| a.1 == b.1) {
+            let pieces: Vec<Span> = run.iter().map(|(span, _)| *span).collect();
+            self.remove(&pieces, "purged", run[0].1, 0);
+        }
+        store.log.flush()?;
+        Ok(spans.len() as u64)
+    }
+
+    /// Removes the oldest letters beyond the store's bounds; says how many were lost.
+    pub(crate) fn retain(&self) -> Result<u64, LogError> {
+        let Some(Store { log, .. }) = &self.store else { return Ok(0) };
+        let pinned = log.written();
+        let going = log.retainable(pinned)?;
+        if going.segments == 0 {
+            return Ok(0);
+        }
+        let mut lost = 0;
+        walk(&mut log.reader(), |span, record| {
+            if span.from >= going.span.to {
+                return ControlFlow::Break(());
+            }
+            let is_letter = matches!(record, Record::Letter(_));
+            lost += u64::from(is_letter && !self.lock().removed.has(span.from));
+            ControlFlow::Continue(())
+        })?;
+        let gone = log.retain(pinned)?;
+        self.lock().removed.forget_below(gone.span.to);
+        self.evicted.add(lost);
+        self.gone.add(lost);
+        Ok(lost)
+    }
+
+    /// Writes a record; without a store it takes effect at once.
+    fn write(&self, record: &Refused, state: &mut State) -> Result<bool, AppendError> {
+        let offset = match &self.store {
+            Some(store) => store.appender.append(record.record.as_bytes(), record.mark)?,
+            None => Offset::ZERO,
+        };
+        state.written.push((offset, record.effect));
         Ok(true)
     }
 
-    fn tell_stuck(&self, letters: &Letters) {
-        let is_stuck = letters.refused_bytes >= REFUSED_BYTES_MAX;
+    fn tell_stuck(&self, state: &State) {
+        let is_stuck = state.refused_bytes >= REFUSED_BYTES_MAX;
         self.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
     /// Changed by single calls, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes the oldest letters beyond the store's bounds.
-    pub(crate) fn retain(&self) -> Result<(), LogError> {
-        let written = self.log.written();
-        let oldest_kept = written.bytes().saturating_sub(self.bytes_max);
-        self.log.retain(Offset::new(oldest_kept)).map(drop)
+    /// The letter of an event that was given up just now.
+    pub(crate) fn letter(
+        &self,
+        dead: &DeadLetter,
+        pass: u32,
+        options: &crate::deliver::Options,
+        document: Option<Vec<u8>>,
+    ) -> Letter {
+        let now = Time::now();
+        let failing_for = dead
+            .failed_since
+            .map_or(Duration::ZERO, |since| Instant::now().saturating_duration_since(since));
+        let failing_ns = u64::try_from(failing_for.as_nanos()).unwrap_or(u64::MAX);
+        let event = document
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .and_then(|text| RawValue::from_string(text).ok());
+        let mut error = scrub(dead.reason.detail.clone(), options);
+        error.truncate(error.floor_char_boundary(DETAIL_BYTES_MAX));
+        Letter {
+            v: VERSION,
+            exporter: self.exporter.clone(),
+            pass,
+            event_id: event.as_deref().and_then(event_id),
+            offset: dead.item.span.from.bytes(),
+            first_failed_at: Time::from_ns(now.ns().saturating_sub(failing_ns)).text(),
+            failed_at: now.text(),
+            attempts: dead.attempts,
+            replays: 0,
+            replaces: None,
+            class: dead.reason.class.to_owned(),
+            http_status: dead.reason.status,
+            code: dead.reason.code,
+            error,
+            retryable: dead.retryable,
+            event,
+        }
     }
 }
 
-/// The letter as one line of JSON (`pipeline.md`, Dead-letter store).
-fn record(exporter: &str, letter: &DeadLetter, document: Option<&[u8]>) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let failing_for = letter
-        .failed_since
-        .map_or(Duration::ZERO, |since| Instant::now().saturating_duration_since(since));
-    let event = document
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| RawValue::from_string(text.to_owned()).ok());
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    json!({
-        "v": 1,
-        "exporter": exporter,
-        "offset": letter.item.span.from.bytes(),
-        "first_failed_at_ms": millis(now.saturating_sub(failing_for)),
-        "failed_at_ms": millis(now),
-        "attempts": letter.attempts,
-        "class": letter.reason.class,
-        "http_status": letter.reason.status,
-        "code": letter.reason.code,
-        "error": letter.reason.detail,
-        "retryable": letter.retryable,
-        "event": event,
-    })
-    .to_string()
+/// The id that an event says.
+fn event_id(event: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Id {
+        event_id: Option<String>,
+    }
+    serde_json::from_str::<Id>(event.get()).ok()?.event_id
 }
 
-/// Bytes of letters that wait for a store which refuses them; then lanes read nothing more.
+/// Small segments, so that removing the oldest removes little; several even in a small store.
+fn segment_bytes(bytes_max: u64) -> u64 {
+    const MIB: u64 = 1 << 20;
+    (bytes_max / 4 / MIB * MIB).clamp(2 * MIB, 8 * MIB)
+}
+
+const FAR: Offset = Offset::new(u64::MAX);
+/// Bytes of records that wait for a store which refuses them; then lanes read nothing more.
 const REFUSED_BYTES_MAX: usize = 1 << 20;
-/// Small segments, so that removing the oldest removes little.
-const SEGMENT_BYTES: u64 = 8 << 20;
-/// `dlq.max_bytes`: the oldest segment goes when the store is larger.
-const BYTES_MAX: u64 = 50 << 20;
-/// `dlq.max_age_days`.
-const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Letters that one removal names: a line of 40 kB at most.
+const REMOVED_MAX: usize = 1000;
+/// Bytes read at once.
+const BLOCK_BYTES: usize = 256 << 10;

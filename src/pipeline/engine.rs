@@ -1,24 +1,24 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::block::BlockCounters;
-use super::dead_letters::DeadLetters;
+use super::dead_letters::{DeadLetters, Wanted};
 use super::exporter::{Exporter, ExporterSpec};
 use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
+use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
-    self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, TransportLimits,
-    TransportSetupError, Wire,
+    self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, Settings,
+    TransportLimits, TransportSetupError, Wire,
 };
 use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -35,13 +35,23 @@ pub struct EngineOptions {
     pub workers: usize,
     /// The bound on bytes of unsettled batches.
     pub in_flight_bytes: u64,
-    /// Where dead letters are kept.
-    pub state_dir: PathBuf,
     /// The hard bound of the log, for exporters without one of their own.
     pub log_bytes_max: u64,
     /// Whether `latest` means `earliest` for an exporter without a checkpoint: a first run whose
     /// inputs are finite should export them.
     pub from_the_start: bool,
+    /// What the exporters do.
+    pub work: Work,
+}
+
+/// What the exporters of an engine do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Work {
+    /// Everything: they read the log and send it.
+    #[default]
+    All,
+    /// Only what goes out beside the log: dead letters that are replayed, and gap records.
+    Aside,
 }
 
 /// Why an engine does not start.
@@ -99,7 +109,6 @@ pub struct Engine {
     exporters: Arc<Mutex<Vec<Running>>>,
     stopped: Arc<Mutex<Vec<Stopped>>>,
     workers: Vec<Worker>,
-    state_dir: PathBuf,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
@@ -159,7 +168,8 @@ impl Engine {
             let allowance = budget.allowance();
             let resumed = checkpoint(&cursors, &reader, &spec, options.from_the_start).and_then(
                 |checkpoint| {
-                    Ok((checkpoint, DeadLetters::open(&options.state_dir, &spec.settings.name)?))
+                    let dead_letters = open_letters(&spec, &checkpoint)?;
+                    Ok((checkpoint, dead_letters))
                 },
             );
             let (checkpoint, dead_letters) = match resumed {
@@ -173,8 +183,14 @@ impl Engine {
                 Err(problem) => return Err(problem),
             };
             let ways = ways(&spec, count)?;
-            let dead_letters = Arc::new(dead_letters);
-            let exporter = build(spec.clone(), checkpoint, allowance, dead_letters, &ways, count)?;
+            let exporter = build(
+                spec.clone(),
+                checkpoint,
+                (allowance, dead_letters),
+                &ways,
+                count,
+                options.work,
+            )?;
             running.push(Running { exporter, spec, number });
             lanes.push(ways);
         }
@@ -209,14 +225,12 @@ impl Engine {
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();
-        let state_dir = options.state_dir;
         Ok(Self {
             log,
             reader,
             exporters,
             stopped,
             workers,
-            state_dir,
             keeper,
             shared,
             blocks,
@@ -270,17 +284,21 @@ impl Engine {
         wait_until(deadline, || old.exporter.has_ended());
         old.exporter.raise(Stage::Abort);
         wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
-        let pass = old.exporter.watermark().pass() + 1;
-        let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
+        // Gaps are still to be told, and what was removed stays removed.
+        let last = old.exporter.watermark().resume();
+        let pass = last.pass + 1;
+        let checkpoint = Checkpoint {
+            pass,
+            start,
+            base: start,
+            gaps: last.gaps,
+            removals: last.removals,
+            ..Checkpoint::default()
+        };
         let ways = ways(&old.spec, self.workers.len())?;
-        let exporter = build(
-            old.spec.clone(),
-            checkpoint,
-            Arc::clone(&old.exporter.allowance),
-            Arc::clone(&old.exporter.dead_letters),
-            &ways,
-            self.workers.len(),
-        )?;
+        let shared = (Arc::clone(&old.exporter.allowance), Arc::clone(&old.exporter.dead_letters));
+        let workers = self.workers.len();
+        let exporter = build(old.spec.clone(), checkpoint, shared, &ways, workers, Work::All)?;
         // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
         let new = Running { exporter, ..old };
@@ -300,18 +318,12 @@ impl Engine {
         let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
         let Stopped { spec, number, allowance, .. } = &stopped[at];
         // A newer version's state stays for that version; a damaged store cannot be written.
-        let dead_letters = Arc::new(DeadLetters::open(&self.state_dir, name)?);
-        let ways = ways(spec, self.workers.len())?;
         // The lost checkpoint was of the first pass, unless somebody had rewound before.
         let checkpoint = Checkpoint { pass: 1, start, base: start, ..Checkpoint::default() };
-        let exporter = build(
-            spec.clone(),
-            checkpoint,
-            Arc::clone(allowance),
-            dead_letters,
-            &ways,
-            self.workers.len(),
-        )?;
+        let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint)?);
+        let ways = ways(spec, self.workers.len())?;
+        let workers = self.workers.len();
+        let exporter = build(spec.clone(), checkpoint, shared, &ways, workers, Work::All)?;
         exporter.watermark().touch();
         let new = Running { exporter, spec: spec.clone(), number: *number };
         stopped.remove(at);
@@ -343,8 +355,10 @@ impl Engine {
     #[must_use]
     pub fn end(mut self) -> Status {
         self.raise(Stage::Abort);
+        let mut has_panicked = false;
         for worker in std::mem::take(&mut self.workers) {
             if worker.join().is_err() {
+                has_panicked = true;
                 tracing::error!("a worker panicked; its events are still in the log");
             }
         }
@@ -354,7 +368,67 @@ impl Engine {
                 tracing::error!("the keeper panicked; a restart sends more events twice");
             }
         }
-        self.status()
+        let status = self.status();
+        // Nothing moves any more, so the sum is exact: an event too many or too few is a bug.
+        let torn = status.exporters.iter().find(|exporter| !exporter.is_whole());
+        debug_assert!(has_panicked || torn.is_none(), "the account does not hold: {torn:?}");
+        status
+    }
+
+    /// Sends dead letters of an exporter again: those that are wanted, at most so many events a
+    /// second. Returns at once; [`Engine::replayed`] says how far it is.
+    ///
+    /// # Errors
+    /// When there is no such exporter, its store cannot be read, or a replay is running.
+    pub fn replay(
+        &self,
+        name: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, EngineError> {
+        let exporter = self.find(name)?;
+        let letters = exporter.dead_letters.count(wanted)?;
+        let place = exporter.dead_letters.place();
+        let progress = Progress { is_running: letters > 0, wanted: letters, ..Progress::default() };
+        let job = Job { wanted: wanted.clone(), rate, place, progress };
+        let begun = exporter.replays.begin(job).map_err(|running| EngineError::Exporter {
+            name: name.to_owned(),
+            problem: format!(
+                "a replay is running: {} of {} letters; wait for its end",
+                running.delivered + running.kept,
+                running.wanted
+            ),
+        })?;
+        tracing::info!(exporter = name, letters, "replay of dead letters begins");
+        exporter.wake_aside();
+        Ok(begun)
+    }
+
+    /// How far the last replay of an exporter is; nothing where there was none.
+    ///
+    /// # Errors
+    /// When there is no such exporter.
+    pub fn replayed(&self, name: &str) -> Result<Progress, EngineError> {
+        Ok(self.find(name)?.replays.progress().unwrap_or_default())
+    }
+
+    /// Removes dead letters for ever; returns how many.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or its store cannot be read or written.
+    pub fn purge(&self, name: &str, wanted: &Wanted) -> Result<u64, EngineError> {
+        let letters = self.find(name)?.dead_letters.purge(wanted)?;
+        tracing::warn!(exporter = name, letters, "dead letters purged");
+        Ok(letters)
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Exporter>, EngineError> {
+        let running = running(&self.exporters);
+        let found = running.iter().find(|it| it.exporter.name() == name);
+        found.map(|it| Arc::clone(&it.exporter)).ok_or_else(|| EngineError::Exporter {
+            name: name.to_owned(),
+            problem: "there is no such running exporter; `shrike status` lists them".to_owned(),
+        })
     }
 
     fn raise(&self, stage: Stage) {
@@ -414,10 +488,10 @@ fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
 fn build(
     spec: ExporterSpec,
     checkpoint: Checkpoint,
-    allowance: Arc<Allowance>,
-    dead_letters: Arc<DeadLetters>,
+    (allowance, dead_letters): (Arc<Allowance>, Arc<DeadLetters>),
     ways: &[Way],
     workers: usize,
+    work: Work,
 ) -> Result<Arc<Exporter>, EngineError> {
     let endpoints = endpoints(&spec)?.len().max(1);
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
@@ -429,13 +503,28 @@ fn build(
     let mut exporter =
         Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
     exporter.feed = feed;
+    if work == Work::Aside {
+        exporter.read_nothing();
+    }
     Ok(Arc::new(exporter))
 }
 
-/// Hands the lanes of an exporter to the workers.
-fn place(workers: &[Worker], running: &Running, ways: Vec<Way>) {
+fn open_letters(
+    spec: &ExporterSpec,
+    checkpoint: &Checkpoint,
+) -> Result<Arc<DeadLetters>, EngineError> {
+    let Settings { name, dead_letters, .. } = &spec.settings;
+    Ok(Arc::new(DeadLetters::open(name, dead_letters, checkpoint)?))
+}
+
+/// Hands the lanes of an exporter to the workers, the one beside the log last.
+fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
     let is_single = ways.len() == 1;
+    ways.extend(ways.first().map(Way::beside));
     for (number, way) in ways.into_iter().enumerate() {
+        if running.exporter.is_aside_only && !running.exporter.is_aside(number) {
+            continue;
+        }
         // Single lanes are spread over the workers; of several, each worker has one.
         let home = if is_single { running.number } else { number };
         let exporter = Arc::clone(&running.exporter);
@@ -504,7 +593,9 @@ fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
         Order::Strict => 1,
         Order::Any => {
             let usual = workers.min(concurrency(spec, workers)).min(connections);
-            settings.lanes.map_or(usual, |lanes| lanes.clamp(1, workers))
+            let lanes = settings.lanes.map_or(usual, |lanes| lanes.clamp(1, workers));
+            // One number is left for the lane beside the log.
+            lanes.min(usize::from(deliver::LANES_MAX) - 1)
         }
     };
     if settings.vendor.wire == Wire::Lines {

@@ -9,19 +9,20 @@ use tokio::sync::Notify;
 
 use super::EngineError;
 use super::board::{Board, Unread};
-use super::dead_letters::DeadLetters;
+use super::dead_letters::{DeadLetters, Effect, Letter, Replayed};
 use super::feed::Feed;
 use super::health;
 use super::meter::Ledger;
+use super::replay::Replays;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
-    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
-    SenderSettings, Settings, Setup, Shape, Watermark,
+    Incidents, Item, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose,
+    Sender, SenderSettings, Settings, Setup, Shape, Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
-use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
+use crate::log::{AppendError, Reader};
 use crate::metrics::Counter;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
 
@@ -69,6 +70,10 @@ pub(crate) struct Exporter {
     /// How dead letters are written.
     pub(crate) native: Plan,
     pub(crate) dead_letters: Arc<DeadLetters>,
+    /// What of them is being sent again.
+    pub(crate) replays: Replays,
+    /// Whether nothing is read: only what goes out beside the log.
+    pub(crate) is_aside_only: bool,
     /// What each lane holds.
     pub(crate) lanes: Vec<LaneState>,
     /// How far its lanes go on.
@@ -155,6 +160,12 @@ pub struct ExporterCounters {
     pub untimely: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.
     pub guards_other: Counter,
+    /// Dead letters that were delivered after all.
+    pub replayed: Counter,
+    /// Gap records that were delivered.
+    pub gap_records: Counter,
+    /// Gap records that the destination refused.
+    pub gap_records_refused: Counter,
 }
 
 impl Exporter {
@@ -178,7 +189,7 @@ impl Exporter {
         for route in &spec.routes {
             routes.push(Route::compile(&spec, Some(route)).map_err(refuse)?);
         }
-        let native = Plan::compile(&[spec.native], &spec.overrides)
+        let native = Plan::compile(&[spec.native], &without_facts(&spec.overrides))
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             native,
@@ -189,8 +200,11 @@ impl Exporter {
             board: Board::new(checkpoint.base, lanes, STRIPE_BYTES),
             allowance,
             counters: ExporterCounters::default(),
-            wakes: (0..lanes).map(|_| Notify::new()).collect(),
-            lanes: (0..lanes).map(|_| LaneState::default()).collect(),
+            // One more than read: the lane beside the log.
+            wakes: (0..=lanes).map(|_| Notify::new()).collect(),
+            lanes: (0..=lanes).map(|_| LaneState::default()).collect(),
+            replays: Replays::default(),
+            is_aside_only: false,
             stop: Stop::default(),
             floor: AtomicU64::new(0),
             feed: None,
@@ -331,8 +345,44 @@ impl Exporter {
     /// Notes that a lane has ended.
     pub(crate) fn end(&self, lane: usize) {
         self.lanes[lane].has_ended.store(true, Ordering::Release);
-        self.feed.iter().for_each(Feed::close);
+        if !self.is_aside(lane) {
+            self.feed.iter().for_each(Feed::close);
+        }
         self.aside.notify_one();
+        self.wake_aside();
+    }
+
+    /// Whether a lane is the one beside the log.
+    pub(crate) fn is_aside(&self, lane: usize) -> bool {
+        lane + 1 == self.lanes.len()
+    }
+
+    /// Whether a lane prepares the destination for all.
+    pub(crate) fn prepares(&self, lane: usize) -> bool {
+        if self.is_aside_only { self.is_aside(lane) } else { lane == 0 }
+    }
+
+    /// Wakes the lane beside the log.
+    pub(crate) fn wake_aside(&self) {
+        self.wakes.last().iter().for_each(|wake| wake.notify_one());
+    }
+
+    /// Whether every lane that reads has ended.
+    pub(crate) fn readers_have_ended(&self) -> bool {
+        let (_, readers) = self.lanes.split_last().expect("there is the lane beside the log");
+        readers.iter().all(|lane| lane.has_ended.load(Ordering::Acquire))
+    }
+
+    /// Lets nothing be read: only what goes out beside the log.
+    pub(crate) fn read_nothing(&mut self) {
+        self.is_aside_only = true;
+        let (_, readers) = self.lanes.split_last().expect("there is the lane beside the log");
+        readers.iter().for_each(|lane| lane.has_ended.store(true, Ordering::Release));
+    }
+
+    /// Which pass over the log this is.
+    pub(crate) fn pass(&self) -> u32 {
+        self.resumed.pass
     }
 
     /// Whether every lane has ended.
@@ -422,8 +472,53 @@ impl Exporter {
     }
 
     /// Writes a dead letter; where that fails the event stays pending and the keeper tries again.
-    pub(crate) fn bury(&self, letter: &DeadLetter, document: Option<Vec<u8>>) {
-        if let Err(problem) = self.dead_letters.bury(self.name(), letter, document.as_deref()) {
+    pub(crate) fn bury(&self, dead: &DeadLetter, document: Option<Vec<u8>>) {
+        let Item { span, received_ns, .. } = dead.item;
+        let letter = self.letter(dead, document);
+        self.note_buried(self.dead_letters.bury(&letter, received_ns, span));
+    }
+
+    /// Writes a dead letter again that was replayed in vain.
+    pub(crate) fn bury_again(
+        &self,
+        dead: &DeadLetter,
+        replayed: &Replayed,
+        document: Option<Vec<u8>>,
+    ) {
+        let old = &replayed.letter;
+        let letter = Letter {
+            pass: old.pass,
+            event_id: old.event_id.clone(),
+            offset: old.offset,
+            first_failed_at: old.first_failed_at.clone(),
+            attempts: old.attempts.saturating_add(dead.attempts),
+            replays: old.replays.saturating_add(1),
+            replaces: Some(replayed.span.from.bytes()),
+            ..self.letter(dead, document)
+        };
+        let buried = self.dead_letters.bury_again(&letter, replayed.received_ns, replayed.span);
+        self.note_buried(buried);
+    }
+
+    fn letter(&self, dead: &DeadLetter, document: Option<Vec<u8>>) -> Letter {
+        self.dead_letters.letter(dead, self.pass(), &self.settings.options, document)
+    }
+
+    /// Notes in the account what the dead-letter store has made durable.
+    pub(crate) fn apply_effects(&self) {
+        for effect in self.dead_letters.take_effects() {
+            match effect {
+                Effect::Settle(settled) => self.settle(&[settled]),
+                Effect::Deliver { pass, events, number } if pass == self.pass() => {
+                    self.watermark().deliver_letters(events, number);
+                }
+                Effect::Deliver { .. } | Effect::Keep => {}
+            }
+        }
+    }
+
+    fn note_buried(&self, buried: Result<(), AppendError>) {
+        if let Err(problem) = buried {
             let name = self.name();
             tracing::error!(exporter = name, %problem, "dead letter not written; tried again");
             self.note_error(format!("dead letter not written: {problem}"), Instant::now());
@@ -556,6 +651,14 @@ fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overr
     let texts = options.texts().chain(derived.texts.iter().cloned());
     overrides.texts.extend(texts.map(|(name, text)| (name.to_owned(), text)));
     overrides.omit.extend(derived.omit.iter().map(|&key| key.to_owned()));
+    overrides
+}
+
+/// Dead letters carry no facts of this host: they get them when they are sent, as all do.
+fn without_facts(overrides: &Overrides) -> Overrides {
+    let mut overrides = overrides.clone();
+    let is_fact = |name: &str| name.starts_with("host.") || name.starts_with("product.");
+    overrides.texts.retain(|(name, _)| !is_fact(name));
     overrides
 }
 

@@ -60,8 +60,11 @@ impl Keeper {
             if let Err(problem) = exporter.dead_letters.try_again() {
                 exporter.note_error(format!("dead letter not written: {problem}"), Instant::now());
             }
-            exporter.settle(&exporter.dead_letters.settled());
+            exporter.apply_effects();
             let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
+            if exporter.watermark().has_free_gap() {
+                exporter.wake_aside();
+            }
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
                 // The next save tries again; until then a crash sends more events twice.
                 error!(exporter = exporter.name(), %problem, "checkpoint not saved");
@@ -83,8 +86,13 @@ impl Keeper {
             error!(%problem, "retention failed");
         }
         for exporter in &self.exporters() {
-            if let Err(problem) = exporter.dead_letters.retain() {
-                error!(exporter = exporter.name(), %problem, "retention of dead letters failed");
+            let name = exporter.name();
+            match exporter.dead_letters.retain() {
+                Ok(0) => {}
+                Ok(letters) => warn!(exporter = name, letters, "oldest dead letters removed"),
+                Err(problem) => {
+                    error!(exporter = name, %problem, "retention of dead letters failed");
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One lane of an exporter: reads stripes, fills batches, and keeps requests under way.
 
 mod again;
+mod aside;
 mod exchange;
 mod fed;
 mod fill;
@@ -24,6 +25,7 @@ use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
 use crate::event::{Offset, Settled};
+use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
 
@@ -38,6 +40,8 @@ pub(crate) struct Lane {
     /// The batch under construction of each route.
     open: Vec<Option<Open>>,
     reading: Option<Reading>,
+    /// What it sends instead of what it reads, in the lane beside the log.
+    aside: Option<Aside>,
     /// For others to open blocks, where the exporter needs order.
     patience: Patience,
     /// Events to be rendered again, oldest first.
@@ -88,7 +92,7 @@ impl Lane {
     pub(crate) fn new(exporter: Arc<Exporter>, number: usize, way: &Way, bench: Rc<Bench>) -> Self {
         let sender = exporter.sender(number);
         let mut beside = JoinSet::new();
-        if number == 0 {
+        if exporter.prepares(number) {
             beside.spawn_local(health::watch(Arc::clone(&exporter), way.beside().open()));
         }
         Self {
@@ -98,6 +102,7 @@ impl Lane {
             outcomes: Outcomes::default(),
             buffers: Buffers::new(),
             reading: None,
+            aside: exporter.is_aside(number).then(|| Aside::new(exporter.dead_letters.reader())),
             patience: Patience::default(),
             again: VecDeque::new(),
             settled: Vec::new(),
@@ -126,7 +131,10 @@ impl Lane {
             self.look_at_the_clock();
             self.exchange(now);
             self.render_again(now);
-            let turn = self.fill(stage, now);
+            let turn = match self.is_aside() {
+                true => self.fill_aside(stage, now),
+                false => self.fill(stage, now),
+            };
             self.close_due(stage, turn, now);
             self.exchange(now);
             self.publish();
@@ -144,7 +152,9 @@ impl Lane {
         if let Some(reading) = self.reading.take() {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
-        self.exporter.board.leave(self.number);
+        if !self.is_aside() {
+            self.exporter.board.leave(self.number);
+        }
         self.publish();
         self.beside.abort_all();
         self.exporter.end(self.number);
@@ -168,7 +178,9 @@ impl Lane {
         let open: usize = self.open.iter().flatten().map(|open| open.batch.events()).sum();
         state.unread_from.store(from, Ordering::Release);
         state.unread_to.store(to, Ordering::Release);
-        state.in_batches.store(self.sender.pending() + open as u64, Ordering::Release);
+        // What goes out beside the log is settled, or outside the account.
+        let in_batches = if self.is_aside() { 0 } else { self.sender.pending() + open as u64 };
+        state.in_batches.store(in_batches, Ordering::Release);
     }
 
     /// Whether nothing is left to do for this stage.
@@ -177,6 +189,18 @@ impl Lane {
             && self.again.is_empty()
             && !self.warming
             && self.open.iter().all(Option::is_none);
+        if let Some(aside) = &self.aside {
+            // What is not under way is still in its store.
+            return match stage {
+                Stage::Run => false,
+                Stage::Drain => {
+                    let is_last = self.exporter.readers_have_ended();
+                    is_last && is_quiet && aside.is_quiet() && !self.exporter.watermark().has_gaps()
+                }
+                Stage::Flush => self.tasks.is_empty(),
+                Stage::Abort => true,
+            };
+        }
         match stage {
             Stage::Run => false,
             Stage::Drain => is_quiet && turn == Turn::Dry,
@@ -234,7 +258,8 @@ impl Lane {
         let deadline = self.next_deadline(now);
         // A lane that reads nothing more must not wait for what is there already: that never
         // yields to the tasks that send.
-        let wants_more = turn == Turn::Dry && !self.warming && stage < Stage::Flush;
+        let may_read = !self.is_aside() && !self.warming && stage < Stage::Flush;
+        let wants_more = turn == Turn::Dry && may_read;
         let beyond = self.reading_from();
         let tide = &self.bench.tide;
         let woken = self.exporter.wakes[self.number].notified();
@@ -268,6 +293,7 @@ impl Lane {
         let stuck = self.stuck_since.filter(|_| self.reading.is_some());
         lingering
             .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER), self.patience_ends()])
+            .chain([self.aside.as_ref().and_then(Aside::due)])
             .flatten()
             .filter(|&at| at > now)
             .min()

@@ -79,6 +79,14 @@ pub struct ExporterStatus {
     pub counts_lost: u64,
     /// Events of an age that the destination treats in its own way.
     pub untimely: u64,
+    /// Dead letters in the store, earlier passes included.
+    pub letters: u64,
+    /// Dead letters that made room for newer ones, or grew too old.
+    pub letters_evicted: u64,
+    /// Dead letters that were delivered after all.
+    pub replayed: u64,
+    /// Gaps whose record is still to be delivered.
+    pub gaps: u64,
     /// How the destination said it is; none before it was asked, or where there is nothing to ask.
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
@@ -109,6 +117,10 @@ impl ExporterStatus {
             resent: 0,
             counts_lost: 0,
             untimely: 0,
+            letters: 0,
+            letters_evicted: 0,
+            replayed: 0,
+            gaps: 0,
             health: None,
             last_error: Some((ago, problem.to_owned())),
         }
@@ -121,9 +133,10 @@ impl ExporterStatus {
     }
 
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, start, tally) = {
+        let (pass, start, tally, gaps) = {
             let watermark = exporter.watermark();
-            (watermark.pass(), watermark.start(), watermark.tally())
+            let gaps = watermark.gaps().len() as u64;
+            (watermark.pass(), watermark.start(), watermark.tally(), gaps)
         };
         let untallied = Span { from: start.max(tally.to), to: head };
         let in_range = tally.events + reader.count(untallied).unwrap_or(0);
@@ -157,9 +170,19 @@ impl ExporterStatus {
             resent: counters.resent.load(),
             counts_lost: counters.counts_lost.load(),
             untimely: counters.untimely.load(),
+            letters: exporter.dead_letters.live(),
+            letters_evicted: exporter.dead_letters.evicted.load(),
+            replayed: counters.replayed.load(),
+            gaps,
             health: exporter.health.load(now),
             last_error,
         }
+    }
+
+    /// Whether every event of the pass is in exactly one count (`design.md` 1).
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.counts.total() + self.pending == self.in_range
     }
 
     /// Position, settled and pending events, counted apart from each other.

@@ -89,6 +89,7 @@ pub(crate) struct Bench {
     pub(crate) reader: Reader,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feeds: Arc<Feeds>,
+    pub(crate) opening: Arc<Opening>,
 }
 
 fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
@@ -101,19 +102,20 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
             tide: Tide::new(spec.reader.clone(), waker)?,
             blocks: RefCell::new(Blocks::new(
                 spec.reader.clone(),
-                spec.opening,
+                Arc::clone(&spec.opening),
                 spec.counters,
                 Arc::clone(&spec.feeds),
             )),
             reader: spec.reader,
             shared: spec.shared,
             feeds: spec.feeds,
+            opening: spec.opening,
         });
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
         let mut lanes = JoinSet::new();
         while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
-            if number == 0 {
+            if exporter.prepares(number) {
                 let (reader, network) = (bench.reader.clone(), way.beside().open());
                 lanes.spawn_local(meter::run(Arc::clone(&exporter), reader, network));
             }

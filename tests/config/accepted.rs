@@ -107,7 +107,8 @@ fn exporter_keys_reach_their_settings() {
          circuit_breaker: {enabled: false}, rate_limit: {requests_per_second: 5}, \
          compression: {level: 6}, tls: {ca: ca.pem, min_version: '1.3', server_name: h}, \
          connection: {max_connections: 2, http2: 'off', max_age_ms: 1m}, proxy: env, \
-         headers: {x-a: b}, health_interval_ms: 5s, filter: {include_guards: [a, b], \
+         headers: {x-a: b}, health_interval_ms: 5s, \
+         dlq: {path: letters/a.jsonl, max_bytes: 16MiB, max_age_days: 2, auto_replay: true}, filter: {include_guards: [a, b], \
          only_denied: true}",
     );
     let settings = it.settings;
@@ -131,7 +132,13 @@ fn exporter_keys_reach_their_settings() {
     assert_eq!(settings.connection.proxy, Proxy::Env);
     assert_eq!(settings.headers[0].1.expose(), "b");
     assert_eq!(settings.health_interval, Duration::from_secs(5));
+    let letters = &settings.dead_letters;
+    assert_eq!(letters.dir, PathBuf::from("/var/lib/shrike/letters/a"));
+    assert_eq!((letters.bytes_max, letters.auto_replay), (16 << 20, true));
+    assert_eq!(letters.age_max, Duration::from_secs(2 * 86_400));
     let usual = tower("").settings;
+    assert_eq!(usual.dead_letters.dir, PathBuf::from("/var/lib/shrike/dlq/tower"));
+    assert_eq!((usual.dead_letters.is_enabled, usual.dead_letters.bytes_max), (true, 50 << 20));
     assert_eq!(usual.batch.linger, Duration::from_millis(10), "never longer");
     assert_eq!(usual.batch.flush_on, Some(Severity::Critical));
     assert_eq!(usual.from, From::Latest);

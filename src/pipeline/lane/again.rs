@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::block::At;
 use super::Lane;
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, Settle, Settled};
+use crate::event::{Event, Settle, Settled, Span};
 
 /// What reading one event again found.
 enum Found {
@@ -55,6 +55,17 @@ impl Lane {
     }
 
     fn render_item(&mut self, item: Item, reshape: &Reshape, batch: &mut Batch) -> Found {
+        if self.is_aside() {
+            let number = item.span.from.bytes();
+            let rendered = self.with_ticket(number, |lane, entry, event| {
+                lane.push_again(entry.span, entry.received_ns, event, reshape, batch)
+            });
+            return match rendered {
+                Ok(found) => found,
+                Err(true) => Found::Cold,
+                Err(false) => Found::Lost(lost("no longer readable")),
+            };
+        }
         let found = self.bench.blocks.borrow_mut().once(item.span.from, item.span.to);
         let block = match found {
             Ok(At::Block(block)) => block,
@@ -68,10 +79,22 @@ impl Lane {
         };
         let entry = block.entry(0);
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
+        self.push_again(item.span, item.received_ns, event, reshape, batch)
+    }
+
+    /// Renders an event as it is asked for.
+    fn push_again(
+        &self,
+        span: Span,
+        received_ns: u64,
+        event: &Event<'_>,
+        reshape: &Reshape,
+        batch: &mut Batch,
+    ) -> Found {
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
         let (plan, _) = route.plan(reshape.level, event, self.clock);
-        let pushed = batch.push(item.span, item.received_ns, severity, |part, body| match part {
+        let pushed = batch.push(span, received_ns, severity, |part, body| match part {
             Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
             Part::Document => plan.encode(event, body),
         });

@@ -13,6 +13,7 @@ use crate::deliver::{
     Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
 use crate::event::Span;
+use crate::log::Reader;
 
 /// The calls of a lane beside those that carry batches.
 pub(super) struct Calls {
@@ -221,13 +222,19 @@ impl Lane {
             return;
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
-        self.exporter.settle(&outcomes.settled);
+        match self.is_aside() {
+            true => self.settle_aside(&outcomes.settled),
+            false => self.exporter.settle(&outcomes.settled),
+        }
         self.exporter.count(&outcomes.tally);
         if let (Some(noted), Some(ledger)) = (&mut self.noted, &self.exporter.ledger) {
             noted.settle(&outcomes.settled, &outcomes.dead, ledger);
         }
         for letter in outcomes.dead.drain(..) {
-            self.bury(letter);
+            match self.is_aside() {
+                true => self.bury_aside(&letter),
+                false => self.bury(letter),
+            }
         }
         self.again.extend(outcomes.reshape.drain(..));
         for option in outcomes.without.drain(..) {
@@ -246,8 +253,12 @@ impl Lane {
 
     /// Fetches cold bytes off this thread.
     pub(super) fn warm(&mut self, span: Span) {
+        self.warm_from(self.bench.reader.clone(), span);
+    }
+
+    /// The same for bytes of another store.
+    pub(super) fn warm_from(&mut self, reader: Reader, span: Span) {
         self.warming = true;
-        let reader = self.bench.reader.clone();
         self.tasks.spawn_local(async move {
             // Whether it worked is seen when the bytes are read again.
             let warmed = tokio::task::spawn_blocking(move || reader.warm(span)).await;
@@ -269,7 +280,7 @@ impl Lane {
 
     /// Prepares the destination before the first event; one lane does it for all.
     pub(super) async fn prepare(&mut self) {
-        if self.number > 0 {
+        if !self.exporter.prepares(self.number) {
             while !self.exporter.is_prepared() && self.exporter.stop.stage() < Stage::Flush {
                 self.exporter.wakes[self.number].notified().await;
             }
@@ -287,7 +298,7 @@ impl Lane {
                 break;
             }
             // Woken early when the engine stops.
-            let woken = self.exporter.wakes[0].notified();
+            let woken = self.exporter.wakes[self.number].notified();
             let _ = tokio::time::timeout(wait, woken).await;
             wait = (wait * 2).min(SETUP_WAIT_MAX);
         }

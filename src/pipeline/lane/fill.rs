@@ -156,13 +156,12 @@ impl Lane {
                 let reason = Reason { class: "too_large", detail, ..Reason::default() };
                 let item =
                     Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
-                self.bury(DeadLetter {
-                    item,
-                    reason,
-                    attempts: 0,
-                    retryable: false,
-                    failed_since: None,
-                });
+                let dead =
+                    DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None };
+                match self.is_aside() {
+                    true => self.bury_aside(&dead),
+                    false => self.bury(dead),
+                }
                 Taken::Done
             }
         }

@@ -1,0 +1,343 @@
+//! `shrike dlq`: see dead letters, send them again, remove them.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write as _};
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use shrike::config::{Config, Host};
+use shrike::control::Client;
+use shrike::event::Offset;
+use shrike::log::Log;
+use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted, Work};
+
+use super::args::{Dlq, Letters, Shared};
+use super::serve::Running;
+use super::table::Table;
+use super::{Exit, Failure, configured, failed, position, progress, settings};
+
+/// Runs a command about dead letters.
+///
+/// Stores are read beside whatever process writes them; what changes them goes through the running
+/// process, or takes the log's lock where none runs.
+pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
+    let config = settings::load(shared, Vec::new())?;
+    match command {
+        Dlq::List { letters, limit, json } => {
+            list(&stores(&config, letters)?, limit.unwrap_or(u64::MAX), *json)
+        }
+        Dlq::Stats { exporter, json } => {
+            let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
+            stats(&stores(&config, &letters)?, *json)
+        }
+        Dlq::Show { id, exporter } => {
+            let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
+            show(&stores(&config, &letters)?, id)
+        }
+        Dlq::Replay { letters, id, rate, dry_run } => {
+            let mut chosen = stores(&config, letters)?;
+            chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
+            match dry_run {
+                true => list(&chosen, u64::MAX, false),
+                false => replay(&config, &chosen, *rate),
+            }
+        }
+        Dlq::Purge { letters, id, all, dry_run } => {
+            let mut chosen = stores(&config, letters)?;
+            chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
+            if !all && chosen.iter().any(|(_, wanted)| *wanted == Wanted::default()) {
+                return Err(Failure::Usage(
+                    "this would remove every dead letter for ever; narrow it with --since, \
+                     --class or --id, or say --all"
+                        .to_owned(),
+                ));
+            }
+            match dry_run {
+                true => list(&chosen, u64::MAX, false),
+                false => purge(&config, &chosen),
+            }
+        }
+    }
+}
+
+/// A store with its exporter's name, and what is wanted of it.
+struct Chosen<'a> {
+    name: &'a str,
+    dir: &'a std::path::Path,
+}
+
+/// The stores that the arguments choose.
+fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, Wanted)>, Failure> {
+    let since = letters.since.as_deref().map(|text| {
+        shrike::config::time::parse_or_ago(text, position::now()).ok_or_else(|| {
+            Failure::Usage(format!(
+                "`{text}` is no time; expected 2026-01-31T12:00:00Z, or a span before now such \
+                 as 1h"
+            ))
+        })
+    });
+    let wanted =
+        Wanted { since: since.transpose()?, class: letters.class.clone(), ..Wanted::default() };
+    let all = config.exporters.iter().map(|exporter| &exporter.settings);
+    let chosen: Vec<_> = all
+        .filter(|settings| letters.exporter.as_ref().is_none_or(|name| *name == settings.name))
+        .map(|settings| {
+            let chosen = Chosen { name: &settings.name, dir: &settings.dead_letters.dir };
+            (chosen, wanted.clone())
+        })
+        .collect();
+    match (&letters.exporter, chosen.is_empty()) {
+        (Some(name), true) => {
+            let names: Vec<&str> =
+                config.exporters.iter().map(|it| it.settings.name.as_str()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}")))
+        }
+        _ => Ok(chosen),
+    }
+}
+
+/// Visits the wanted letters of all stores.
+fn visit(
+    stores: &[(Chosen<'_>, Wanted)],
+    mut visit: impl FnMut(&str, Offset, &Letter) -> Result<ControlFlow<()>, Failure>,
+) -> Result<(), Failure> {
+    for (Chosen { name, dir }, wanted) in stores {
+        let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
+        let mut ended = Ok(ControlFlow::Continue(()));
+        store
+            .visit(wanted, |at, letter| {
+                ended = visit(name, at, letter);
+                match &ended {
+                    Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            })
+            .map_err(failed)?;
+        if ended?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn list(stores: &[(Chosen<'_>, Wanted)], limit: u64, as_json: bool) -> Result<Exit, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let heads = ["event", "exporter", "failed", "attempts", "class", "status", "retry", "error"];
+    let mut table = Table::new(&heads);
+    let mut left = limit;
+    visit(stores, |name, _, letter| {
+        if left == 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        left -= 1;
+        if as_json {
+            let line = serde_json::to_string(letter).map_err(failed)? + "\n";
+            out.write_all(line.as_bytes()).map_err(Failure::io("standard output"))?;
+        } else {
+            table.row([
+                letter.event_id.clone().unwrap_or_else(|| format!("offset {}", letter.offset)),
+                name.to_owned(),
+                letter.failed_at.clone(),
+                letter.attempts.to_string(),
+                letter.class.clone(),
+                letter.http_status.to_string(),
+                if letter.retryable { "may help" } else { "no" }.to_owned(),
+                letter.error.chars().take(ERROR_CHARS).collect(),
+            ]);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let text = if as_json { String::new() } else { table.text() };
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
+/// What one store holds.
+#[derive(Default, Serialize)]
+struct Stats {
+    exporter: String,
+    letters: u64,
+    retryable: u64,
+    oldest: Option<String>,
+    newest: Option<String>,
+    by_class: BTreeMap<String, u64>,
+    last_error: String,
+    /// The id of the newest letter's event.
+    sample: Option<String>,
+}
+
+fn stats(stores: &[(Chosen<'_>, Wanted)], as_json: bool) -> Result<Exit, Failure> {
+    let mut all: Vec<Stats> = stores
+        .iter()
+        .map(|(it, _)| Stats { exporter: it.name.to_owned(), ..Stats::default() })
+        .collect();
+    visit(stores, |name, _, letter| {
+        let Some(stats) = all.iter_mut().find(|stats| stats.exporter == name) else {
+            return Ok(ControlFlow::Break(()));
+        };
+        stats.letters += 1;
+        stats.retryable += u64::from(letter.retryable);
+        stats.oldest.get_or_insert_with(|| letter.failed_at.clone());
+        stats.newest = Some(letter.failed_at.clone());
+        *stats.by_class.entry(letter.class.clone()).or_default() += 1;
+        stats.last_error.clone_from(&letter.error);
+        stats.sample.clone_from(&letter.event_id);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let text = match as_json {
+        true => serde_json::to_string(&all).map_err(failed)? + "\n",
+        false => shown(&all),
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
+fn shown(all: &[Stats]) -> String {
+    let mut table = Table::new(&["exporter", "letters", "may succeed", "oldest", "newest"]);
+    let mut rest = String::new();
+    for stats in all {
+        let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([
+            stats.exporter.clone(),
+            stats.letters.to_string(),
+            stats.retryable.to_string(),
+            time(&stats.oldest),
+            time(&stats.newest),
+        ]);
+        for (class, count) in &stats.by_class {
+            rest += &format!("{}: {count} {class}\n", stats.exporter);
+        }
+        if stats.letters > 0 {
+            let sample = stats.sample.as_deref().unwrap_or("-");
+            rest += &format!("{}: last, {sample}: {}\n", stats.exporter, stats.last_error);
+        }
+    }
+    table.text() + &rest
+}
+
+fn show(stores: &[(Chosen<'_>, Wanted)], id: &str) -> Result<Exit, Failure> {
+    let mut text = String::new();
+    visit(stores, |_, at, letter| {
+        let is_it = letter.event_id.as_deref() == Some(id) || at.bytes().to_string() == id;
+        if is_it {
+            text += &(serde_json::to_string_pretty(letter).map_err(failed)? + "\n");
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if text.is_empty() {
+        return Err(Failure::Engine(format!(
+            "no dead letter of event {id}; `shrike dlq list` names them"
+        )));
+    }
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
+/// Who changes stores: the running process, or an engine of our own.
+enum Actor {
+    Client(Client),
+    Own(Running, Log),
+}
+
+impl Actor {
+    fn find(config: &Config, stores: &[(Chosen<'_>, Wanted)]) -> Result<Self, Failure> {
+        if let Some(client) = Client::connect(&config.global.state_dir).map_err(failed)? {
+            return Ok(Self::Client(client));
+        }
+        let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
+        let mut options = config.engine_options(&Host::look());
+        options.work = Work::Aside;
+        options.exporters.retain(|spec| stores.iter().any(|(it, _)| it.name == spec.settings.name));
+        let engine = Engine::start(log.clone(), options).map_err(configured)?;
+        Ok(Self::Own(Running::new(engine), log))
+    }
+
+    fn replay(
+        &mut self,
+        name: &str,
+        wanted: &Wanted,
+        rate: Option<u32>,
+    ) -> Result<Progress, Failure> {
+        match self {
+            Self::Client(client) => client.replay(name, wanted, rate).map_err(failed),
+            Self::Own(engine, _) => {
+                engine.ask(|engine| engine.replay(name, wanted, rate)).map_err(failed)
+            }
+        }
+    }
+
+    fn replayed(&mut self, name: &str) -> Result<Progress, Failure> {
+        match self {
+            Self::Client(client) => client.replayed(name).map_err(failed),
+            Self::Own(engine, _) => engine.ask(|engine| engine.replayed(name)).map_err(failed),
+        }
+    }
+
+    fn purge(&mut self, name: &str, wanted: &Wanted) -> Result<u64, Failure> {
+        match self {
+            Self::Client(client) => client.purge(name, wanted).map_err(failed),
+            Self::Own(engine, _) => engine.ask(|engine| engine.purge(name, wanted)).map_err(failed),
+        }
+    }
+
+    /// Makes durable what was changed.
+    fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Client(_) => Ok(()),
+            Self::Own(engine, log) => {
+                // What the stores have made durable reaches the checkpoints first.
+                engine.flush(Instant::now() + FLUSH_WAIT);
+                drop(engine.end());
+                log.close().map_err(failed)
+            }
+        }
+    }
+}
+
+fn replay(
+    config: &Config,
+    stores: &[(Chosen<'_>, Wanted)],
+    rate: Option<u32>,
+) -> Result<Exit, Failure> {
+    let mut actor = Actor::find(config, stores)?;
+    let mut exit = Exit::Done;
+    for (Chosen { name, .. }, wanted) in stores {
+        let begun = actor.replay(name, wanted, rate)?;
+        let bar = progress::Progress::letters("replay", begun.wanted);
+        let mut last = begun;
+        while last.is_running {
+            thread::sleep(LOOK_INTERVAL);
+            last = actor.replayed(name)?;
+            bar.at(last.delivered + last.kept);
+        }
+        bar.end();
+        println!("{name}: {} of {} delivered, {} stay", last.delivered, last.wanted, last.kept);
+        if last.kept > 0 {
+            exit = Exit::Failed;
+        }
+    }
+    actor.end()?;
+    Ok(exit)
+}
+
+fn purge(config: &Config, stores: &[(Chosen<'_>, Wanted)]) -> Result<Exit, Failure> {
+    let mut actor = Actor::find(config, stores)?;
+    for (Chosen { name, .. }, wanted) in stores {
+        let letters = actor.purge(name, wanted)?;
+        println!("{name}: {letters} removed");
+    }
+    actor.end()?;
+    Ok(Exit::Done)
+}
+
+/// Characters of an error in a table; `dlq show` prints it whole.
+const ERROR_CHARS: usize = 60;
+/// How often a replay is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long requests that are under way are waited for at the end.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,234 @@
+//! The records of a dead-letter store: letters, and removals of earlier ones.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::{Offset, Span, Time};
+use crate::log::{LogError, RawBlock, Reader, Removed, sweep};
+
+/// An event that was given up, with the reason (`pipeline.md`, Dead-letter store).
+///
+/// A store holds one line of JSON per letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Letter {
+    /// Version of the record.
+    pub v: u32,
+    /// The exporter that gave it up.
+    pub exporter: String,
+    /// In which of its passes over the log.
+    pub pass: u32,
+    /// The event's id, where it can be read.
+    pub event_id: Option<String>,
+    /// Where the event lies in the log.
+    pub offset: u64,
+    /// When the first request with it failed.
+    pub first_failed_at: String,
+    /// When it was given up.
+    pub failed_at: String,
+    /// Requests that carried it, those of replays included.
+    pub attempts: u32,
+    /// Replays that did not get it through.
+    pub replays: u32,
+    /// The letter that this one takes the place of, by its offset in the store.
+    pub replaces: Option<u64>,
+    /// Why, for counters.
+    pub class: String,
+    /// The HTTP status, 0 when there was no answer.
+    pub http_status: u16,
+    /// The destination's own code, where it gave one.
+    pub code: Option<i64>,
+    /// The destination's words, scrubbed and capped.
+    pub error: String,
+    /// Whether sending it again may help.
+    pub retryable: bool,
+    /// The event in canonical form; none where it could not be kept.
+    pub event: Option<Box<RawValue>>,
+}
+
+impl Default for Letter {
+    fn default() -> Self {
+        Self {
+            v: VERSION,
+            exporter: String::new(),
+            pass: 0,
+            event_id: None,
+            offset: 0,
+            first_failed_at: String::new(),
+            failed_at: String::new(),
+            attempts: 0,
+            replays: 0,
+            replaces: None,
+            class: String::new(),
+            http_status: 0,
+            code: None,
+            error: String::new(),
+            retryable: false,
+            event: None,
+        }
+    }
+}
+
+/// A note that letters are gone from the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Removal {
+    pub(super) v: u32,
+    /// Pieces of the store whose letters are gone.
+    pub(super) removed: Vec<(u64, u64)>,
+    /// `replayed`, `purged`, or `unsettled` for those of events that the log still has.
+    pub(super) why: String,
+    /// Its number; numbers of a store only grow.
+    pub(super) number: u64,
+    /// In which pass the events were given up.
+    pub(super) pass: u32,
+    /// Events of that pass that are delivered now.
+    pub(super) delivered: u64,
+    /// When.
+    pub(super) at: String,
+}
+
+/// Which letters are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wanted {
+    /// Those given up at or after this time, nanoseconds since 1970.
+    pub since: Option<u64>,
+    /// Those of this class.
+    pub class: Option<String>,
+    /// That of the event with this id.
+    pub event_id: Option<String>,
+    /// Only those that may succeed and were replayed in vain fewer times than this.
+    pub replays_below: Option<u32>,
+}
+
+impl Wanted {
+    /// Whether it is one of those.
+    #[must_use]
+    pub fn fits(&self, letter: &Letter) -> bool {
+        let failed_ns = || Time::parse(letter.failed_at.as_bytes()).map_or(0, Time::ns);
+        self.since.is_none_or(|since| failed_ns() >= since)
+            && self.class.as_ref().is_none_or(|class| *class == letter.class)
+            && self.event_id.as_ref().is_none_or(|id| Some(id) == letter.event_id.as_ref())
+            && self.replays_below.is_none_or(|most| letter.retryable && letter.replays < most)
+    }
+}
+
+/// A record of a store.
+pub(super) enum Record {
+    Letter(Box<Letter>),
+    Removal(Removal),
+    /// Of another version, or damaged within a right checksum.
+    Unreadable,
+}
+
+impl Record {
+    pub(super) fn parse(line: &[u8]) -> Self {
+        let removal = || serde_json::from_slice(line).map(Self::Removal);
+        let letter = || serde_json::from_slice(line).map(Self::Letter);
+        let found = if line.starts_with(REMOVAL) { removal() } else { letter() };
+        found.unwrap_or(Self::Unreadable)
+    }
+}
+
+/// A dead-letter store, looked at beside whatever process writes it.
+#[derive(Debug)]
+pub struct LetterStore {
+    reader: Reader,
+    removed: Removed,
+}
+
+impl LetterStore {
+    /// Opens the store in a directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn look(dir: &Path) -> Result<Option<Self>, LogError> {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let mut reader = Reader::open_dir(dir)?;
+        let mut removed = Removed::default();
+        walk(&mut reader, |_, record| {
+            note_removed(record, &mut removed);
+            ControlFlow::Continue(())
+        })?;
+        Ok(Some(Self { reader, removed }))
+    }
+
+    /// Visits the letters that are there and wanted, oldest first, with their offsets in the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn visit(
+        &mut self,
+        wanted: &Wanted,
+        mut visit: impl FnMut(Offset, &Letter) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let removed = &self.removed;
+        walk(&mut self.reader, |span, record| match record {
+            Record::Letter(letter) if wanted.fits(&letter) && !removed.has(span.from) => {
+                visit(span.from, &letter)
+            }
+            _ => ControlFlow::Continue(()),
+        })
+    }
+}
+
+/// Notes what a record says of earlier ones.
+pub(super) fn note_removed(record: Record, removed: &mut Removed) {
+    match record {
+        Record::Removal(removal) => {
+            removal.removed.into_iter().for_each(|piece| removed.add(piece))
+        }
+        Record::Letter(letter) => {
+            letter.replaces.into_iter().for_each(|at| removed.add((at, at + 1)));
+        }
+        Record::Unreadable => {}
+    }
+}
+
+/// Visits every record of a store, on a thread that may wait for the disk.
+pub(super) fn walk(
+    reader: &mut Reader,
+    mut visit: impl FnMut(Span, Record) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    sweep(reader, |record, line| {
+        let span = Span { from: record.frame.offset, to: record.next };
+        visit(span, Record::parse(line))
+    })
+}
+
+/// The event of the letter at a position, as it was kept; `None` where there is none.
+pub(crate) fn letter_text(block: &RawBlock) -> Option<String> {
+    let record = block.records().first()?;
+    match Record::parse(block.record(record)) {
+        Record::Letter(letter) => letter.event.map(|event| event.get().to_owned()),
+        Record::Removal(_) | Record::Unreadable => None,
+    }
+}
+
+/// Version of the records; 1 had neither pass nor times as text.
+pub(super) const VERSION: u32 = 2;
+/// How the line of a removal begins, and no other.
+const REMOVAL: &[u8] = b"{\"v\":2,\"removed\":";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_told_from_a_letter_by_its_beginning() {
+        let removal = Removal { v: VERSION, removed: vec![(3, 9)], ..Removal::default() };
+        let line = serde_json::to_string(&removal).expect("it is plain");
+        assert!(matches!(Record::parse(line.as_bytes()), Record::Removal(it) if it == removal));
+        let letter = Letter { error: "{\"v\":2,\"removed\":".to_owned(), ..Letter::default() };
+        let line = serde_json::to_string(&letter).expect("it is plain");
+        assert!(matches!(Record::parse(line.as_bytes()), Record::Letter(_)));
+        let first = br#"{"attempts":2,"class":"rejected","event":{"a":1},"v":1}"#;
+        assert!(matches!(Record::parse(first), Record::Letter(it) if it.attempts == 2));
+        assert!(matches!(Record::parse(b"[]x"), Record::Unreadable));
+    }
+}

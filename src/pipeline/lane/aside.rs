@@ -1,0 +1,416 @@
+//! What goes out beside the log: gap records, and dead letters that are sent again.
+//!
+//! One lane of each exporter does only this. It has the exporter's gate, routes and plans like the
+//! others, and reads no stripes: each of its events has a ticket, whose number stands where the
+//! others have an offset.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::super::block::Entry;
+use super::super::dead_letters::{Found, Replayed, Wanted, letter_text};
+use super::super::gap::gap_record;
+use super::super::replay::{Job, Progress};
+use super::super::stop::Stage;
+use super::fill::Taken;
+use super::{Lane, Turn};
+use crate::deliver::{DeadLetter, Health};
+use crate::event::{Event, Frame, Gap, Offset, Opened, Settled, Span, Time};
+use crate::log::{Read, Reader};
+
+/// The state of the lane beside the log.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    letters: Option<Reader>,
+    /// What is on its way, by number.
+    tickets: BTreeMap<u64, Ticket>,
+    last: u64,
+    /// Numbers that are not in a batch yet.
+    ready: VecDeque<u64>,
+    /// No letter is taken before.
+    due: Option<Instant>,
+    pace: Pace,
+    opened: Opened,
+    arena: Vec<u8>,
+    /// Whether letters that may succeed should be sent again once the destination is well.
+    wants_replay: bool,
+}
+
+/// One event beside the log.
+#[derive(Debug)]
+enum Ticket {
+    Gap(Gap),
+    Letter(Box<Replayed>),
+}
+
+/// What a ticket's event is.
+enum Text {
+    Event(String),
+    Cold(Span),
+    None,
+}
+
+/// How fast the exporter delivers, looked at about once a second.
+#[derive(Debug, Default)]
+struct Pace {
+    seen: Option<(Instant, u64)>,
+    /// Events a second.
+    rate: f64,
+}
+
+impl Pace {
+    fn look(&mut self, delivered: u64, now: Instant) {
+        let Some((at, before)) = self.seen else {
+            self.seen = Some((now, delivered));
+            return;
+        };
+        let passed = now.saturating_duration_since(at);
+        if passed >= LOOK_INTERVAL {
+            let rate = delivered.saturating_sub(before) as f64 / passed.as_secs_f64();
+            self.rate = self.rate / 2.0 + rate / 2.0;
+            self.seen = Some((now, delivered));
+        }
+    }
+}
+
+impl Aside {
+    pub(super) fn new(letters: Option<Reader>) -> Self {
+        Self { letters, wants_replay: true, ..Self::default() }
+    }
+
+    /// When it has something to do by itself.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether everything that was taken has met its end.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    fn ticket(&mut self, ticket: Ticket) {
+        self.last += 1;
+        self.tickets.insert(self.last, ticket);
+        self.ready.push_back(self.last);
+    }
+}
+
+impl Lane {
+    /// Whether this is the lane beside the log.
+    pub(super) fn is_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// Takes on gap records and dead letters for one turn.
+    pub(super) fn fill_aside(&mut self, stage: Stage, now: Instant) -> Turn {
+        if stage >= Stage::Flush {
+            return Turn::Dry;
+        }
+        if self.warming || !self.again.is_empty() || !self.sender.room() {
+            return Turn::Full;
+        }
+        self.take_gaps();
+        self.begin_replay(now);
+        if let Err(turn) = self.take_letters(now) {
+            return turn;
+        }
+        self.push_ready(now)
+    }
+
+    fn take_gaps(&mut self) {
+        let Some(aside) = &mut self.aside else { return };
+        while let Some(gap) = self.exporter.watermark().take_gap() {
+            tracing::warn!(
+                exporter = self.exporter.name(),
+                events = gap.events,
+                reason = gap.reason.word(),
+                "gap record is sent"
+            );
+            aside.ticket(Ticket::Gap(gap));
+        }
+    }
+
+    /// Begins a replay by itself when the destination has become well.
+    fn begin_replay(&mut self, now: Instant) {
+        let exporter = &self.exporter;
+        let Some(aside) = &mut self.aside else { return };
+        aside.pace.look(exporter.watermark().counts().delivered, now);
+        if !exporter.settings.dead_letters.auto_replay {
+            return;
+        }
+        if exporter.gate.health(now) != Health::Healthy {
+            aside.wants_replay = true;
+            return;
+        }
+        if !aside.wants_replay || exporter.dead_letters.live() == 0 {
+            return;
+        }
+        aside.wants_replay = false;
+        let wanted = Wanted { replays_below: Some(AUTO_REPLAYS_MAX), ..Wanted::default() };
+        let progress = Progress { is_running: true, is_automatic: true, ..Progress::default() };
+        let place = exporter.dead_letters.place();
+        // Where one that somebody asked for is running, that one does it.
+        let _ = exporter.replays.begin(Job { wanted, rate: None, place, progress });
+    }
+
+    /// Takes letters from the store, as many as the pace allows.
+    fn take_letters(&mut self, now: Instant) -> Result<(), Turn> {
+        let exporter = self.exporter.clone();
+        let Some(aside) = &mut self.aside else { return Ok(()) };
+        if aside.due.is_some_and(|due| due > now) || !aside.ready.is_empty() {
+            return Ok(());
+        }
+        aside.due = None;
+        let mut slot = exporter.replays.lock();
+        let Some(job) = slot.as_mut().filter(|job| job.progress.is_running) else { return Ok(()) };
+        let (Some(reader), Some(place)) = (&mut aside.letters, &mut job.place) else {
+            job.progress.is_running = !(job.place.is_none() && job.progress.is_settled());
+            return Ok(());
+        };
+        let mut cold = None;
+        let mut found = Vec::new();
+        while found.len() < LETTERS_AT_ONCE {
+            match exporter.dead_letters.next(reader, place, &job.wanted) {
+                Ok(Found::Letter(replayed)) => found.push(replayed),
+                Ok(Found::Nothing) => {}
+                Ok(Found::Cold(span)) => {
+                    cold = Some((reader.clone(), span));
+                    break;
+                }
+                Ok(Found::End) => {
+                    job.place = None;
+                    break;
+                }
+                Err(problem) => {
+                    exporter.note_error(format!("dead letters not readable: {problem}"), now);
+                    job.place = None;
+                    break;
+                }
+            }
+        }
+        let taken = found.len() as u64;
+        found.into_iter().for_each(|replayed| aside.ticket(Ticket::Letter(replayed)));
+        job.progress.sent += taken;
+        job.progress.wanted = job.progress.wanted.max(job.progress.sent);
+        job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
+        let wait = wait_for(job, taken, &aside.pace, exporter.settings.rate.per_second);
+        aside.due = wait.map(|wait| now + wait);
+        drop(slot);
+        if let Some((reader, span)) = cold {
+            self.warm_from(reader, span);
+            return Err(Turn::Full);
+        }
+        Ok(())
+    }
+
+    /// Renders what has a ticket and is in no batch yet.
+    fn push_ready(&mut self, now: Instant) -> Turn {
+        let mut rendered = 0;
+        while let Some(&number) = self.aside.as_ref().and_then(|aside| aside.ready.front()) {
+            if rendered >= LETTERS_AT_ONCE {
+                return Turn::More;
+            }
+            rendered += 1;
+            let taken =
+                self.with_ticket(number, |lane, entry, event| lane.take_event(entry, event, now));
+            match taken {
+                Ok(Taken::Full) | Err(true) => return Turn::Full,
+                Ok(Taken::Done) => {}
+                Err(false) => self.keep_ticket(number),
+            }
+            self.aside.iter_mut().for_each(|aside| {
+                aside.ready.pop_front();
+            });
+        }
+        let has_more = self.aside.as_ref().is_some_and(|aside| aside.due.is_none())
+            && self.exporter.replays.lock().as_ref().is_some_and(|job| job.place.is_some());
+        if has_more { Turn::More } else { Turn::Dry }
+    }
+
+    /// Opens the event of a ticket for `act`.
+    ///
+    /// # Errors
+    /// `true` when its bytes have to be fetched first, `false` when there is no event.
+    pub(super) fn with_ticket<T>(
+        &mut self,
+        number: u64,
+        act: impl FnOnce(&mut Self, &Entry<'_>, &Event<'_>) -> T,
+    ) -> Result<T, bool> {
+        let Some(aside) = &mut self.aside else { return Err(false) };
+        let Some(ticket) = aside.tickets.get(&number) else { return Err(false) };
+        let (text, received_ns) = match ticket {
+            Ticket::Gap(gap) => {
+                let (pass, now) = (self.exporter.pass(), Time::now());
+                let record = gap_record(self.exporter.name(), pass, gap, now);
+                (Text::Event(record), now.ns())
+            }
+            Ticket::Letter(replayed) => {
+                (letter_event(aside.letters.as_mut(), replayed.span), replayed.received_ns)
+            }
+        };
+        let text = match text {
+            Text::Event(text) => text,
+            Text::Cold(span) => {
+                let reader = aside.letters.clone();
+                reader.into_iter().for_each(|reader| self.warm_from(reader, span));
+                return Err(true);
+            }
+            Text::None => return Err(false),
+        };
+        let (mut arena, mut opened) =
+            (std::mem::take(&mut aside.arena), std::mem::take(&mut aside.opened));
+        let opening = self.bench.opening.clone();
+        let span = ticket_span(number);
+        let frame = Frame { offset: span.from, received_ns, checked: true, ..Frame::default() };
+        opening.begin(&mut arena);
+        let is_open = opening.open(&frame, text.as_bytes(), &mut arena, &mut opened).is_ok();
+        let result = match is_open {
+            true => {
+                let record = text.as_bytes();
+                let event = Event { opened: &opened, frame, record, arena: &arena };
+                let entry = Entry { span, received_ns, event: Ok(event) };
+                Ok(act(self, &entry, &event))
+            }
+            false => Err(false),
+        };
+        self.aside.iter_mut().for_each(|aside| {
+            (aside.arena, aside.opened) = (std::mem::take(&mut arena), std::mem::take(&mut opened));
+        });
+        result
+    }
+
+    /// Notes that tickets have arrived.
+    pub(super) fn settle_aside(&mut self, settled: &[Settled]) {
+        let exporter = self.exporter.clone();
+        let Some(aside) = &mut self.aside else { return };
+        let mut letters: Vec<(u32, Span)> = Vec::new();
+        for Settled { span, .. } in settled {
+            for number in span.from.bytes()..span.to.bytes() {
+                match aside.tickets.remove(&number) {
+                    Some(Ticket::Gap(gap)) => {
+                        exporter.watermark().close_gap(gap);
+                        exporter.counters.gap_records.add(1);
+                    }
+                    Some(Ticket::Letter(replayed)) => {
+                        letters.push((replayed.letter.pass, replayed.span));
+                    }
+                    None => debug_assert!(false, "a ticket settled twice"),
+                }
+            }
+        }
+        if letters.is_empty() {
+            return;
+        }
+        letters.sort_unstable_by_key(|(pass, span)| (*pass, span.from));
+        for run in letters.chunk_by(|a, b| a.0 == b.0) {
+            let spans: Vec<Span> = run.iter().map(|(_, span)| *span).collect();
+            exporter.dead_letters.remove(&spans, "replayed", run[0].0, spans.len() as u64);
+        }
+        let arrived = letters.len() as u64;
+        exporter.counters.replayed.add(arrived);
+        self.note_replayed(arrived, 0);
+    }
+
+    /// Takes back a ticket whose event was refused: a letter is written again with what happened,
+    /// a gap record is let go.
+    pub(super) fn bury_aside(&mut self, dead: &DeadLetter) {
+        let exporter = self.exporter.clone();
+        let number = dead.item.span.from.bytes();
+        let Some(aside) = &mut self.aside else { return };
+        match aside.tickets.remove(&number) {
+            Some(Ticket::Gap(gap)) => {
+                let problem = &dead.reason.detail;
+                let name = exporter.name();
+                tracing::error!(
+                    exporter = name,
+                    problem,
+                    events = gap.events,
+                    "gap record refused"
+                );
+                exporter.counters.gap_records_refused.add(1);
+                exporter.watermark().close_gap(gap);
+            }
+            Some(Ticket::Letter(replayed)) => {
+                exporter.bury_again(
+                    dead,
+                    &replayed,
+                    letter_text_of(aside.letters.as_mut(), &replayed),
+                );
+                self.note_replayed(0, 1);
+            }
+            None => debug_assert!(false, "a ticket settled twice"),
+        }
+    }
+
+    /// Takes back a ticket without an event: its letter stays as it is.
+    fn keep_ticket(&mut self, number: u64) {
+        let Some(aside) = &mut self.aside else { return };
+        if let Some(Ticket::Letter(replayed)) = aside.tickets.remove(&number) {
+            let offset = replayed.letter.offset;
+            let name = self.exporter.name();
+            tracing::warn!(exporter = name, offset, "dead letter without its event stays");
+            self.note_replayed(0, 1);
+        }
+    }
+
+    fn note_replayed(&self, delivered: u64, kept: u64) {
+        if let Some(job) = self.exporter.replays.lock().as_mut() {
+            job.progress.delivered += delivered;
+            job.progress.kept += kept;
+            job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
+        }
+    }
+}
+
+/// How long the next letters wait, after so many were taken.
+fn wait_for(job: &Job, taken: u64, pace: &Pace, requests: Option<u32>) -> Option<Duration> {
+    let per_second = match (job.progress.is_automatic, job.rate) {
+        (true, _) => (pace.rate / AUTO_SHARE).max(AUTO_RATE_MIN),
+        (false, Some(rate)) => f64::from(rate.max(1)),
+        (false, None) => return None,
+    };
+    let by_events = taken as f64 / per_second;
+    // One request carries what was taken; where requests are limited, they are shared as well.
+    let by_requests = match (job.progress.is_automatic, requests) {
+        (true, Some(requests)) => AUTO_SHARE / f64::from(requests.max(1)),
+        _ => 0.0,
+    };
+    Some(Duration::from_secs_f64(by_events.max(by_requests)))
+}
+
+/// The event of a letter.
+fn letter_event(reader: Option<&mut Reader>, span: Span) -> Text {
+    let Some(reader) = reader else { return Text::None };
+    match reader.read(span.from, span.to, 1) {
+        Ok(Read::Block(block)) => letter_text(&block).map_or(Text::None, Text::Event),
+        Ok(Read::Cold(span)) => Text::Cold(span),
+        _ => Text::None,
+    }
+}
+
+/// The same where it was read just now already.
+fn letter_text_of(reader: Option<&mut Reader>, replayed: &Replayed) -> Option<Vec<u8>> {
+    let reader = reader?;
+    // Twice, since a cold answer comes once only.
+    for _ in 0..2 {
+        if let Text::Event(text) = letter_event(Some(reader), replayed.span) {
+            return Some(text.into_bytes());
+        }
+    }
+    None
+}
+
+fn ticket_span(number: u64) -> Span {
+    Span { from: Offset::new(number), to: Offset::new(number + 1) }
+}
+
+/// Letters taken or rendered in one turn.
+const LETTERS_AT_ONCE: usize = 100;
+/// A replay that begins by itself gets this part of the exporter's rate: a tenth.
+const AUTO_SHARE: f64 = 10.0;
+/// And at least this many events a second, so that a quiet exporter's letters go too.
+const AUTO_RATE_MIN: f64 = 10.0;
+/// A letter is replayed this often without anybody asking for it.
+const AUTO_REPLAYS_MAX: u32 = 3;
+/// Between two looks at the exporter's rate.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,74 @@
+//! Replaying dead letters: what is asked for, and how far it is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::dead_letters::{Place, Wanted};
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Whether it still runs.
+    pub is_running: bool,
+    /// Whether nobody asked for it.
+    pub is_automatic: bool,
+    /// Letters that were wanted when it began.
+    pub wanted: u64,
+    /// Letters that were sent, or tried to.
+    pub sent: u64,
+    /// Events that have arrived; their letters are gone.
+    pub delivered: u64,
+    /// Letters that stay: refused again, or without their event.
+    pub kept: u64,
+}
+
+impl Progress {
+    /// Whether every letter that was sent has met its end.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.delivered + self.kept >= self.sent
+    }
+}
+
+/// A replay that was asked for.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) wanted: Wanted,
+    /// Events a second at most; `None` is as fast as the destination takes them.
+    pub(crate) rate: Option<u32>,
+    /// How far it has read; gone once it has read everything.
+    pub(crate) place: Option<Place>,
+    pub(crate) progress: Progress,
+}
+
+/// The replay of one exporter: commands ask for it, the lane beside the log does it.
+#[derive(Debug, Default)]
+pub(crate) struct Replays(Mutex<Option<Job>>);
+
+impl Replays {
+    /// Changed by single calls, so that a panic elsewhere leaves it whole.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Job>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the last one is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.lock().as_ref().map(|job| job.progress)
+    }
+
+    /// Begins another; one that somebody asked for and that still runs stays.
+    ///
+    /// # Errors
+    /// How far that one is.
+    pub(crate) fn begin(&self, job: Job) -> Result<Progress, Progress> {
+        let mut slot = self.lock();
+        match slot.as_ref().map(|job| job.progress) {
+            Some(running) if running.is_running && !running.is_automatic => Err(running),
+            _ => {
+                let progress = job.progress;
+                *slot = Some(job);
+                Ok(progress)
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Dead letters: replayed, refused again, purged; the account holds all the while.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use shrike::config::{Config, Host};
+use shrike::event::Offset;
+use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted};
+
+use crate::destination::{Destination, Manner};
+use crate::{config, exporter, filled, run_to_the_end, wait_for};
+
+/// The letters of the exporter `one`, oldest first.
+fn letters(config: &Config) -> Vec<Letter> {
+    let dir = &config.exporters[0].settings.dead_letters.dir;
+    let mut store = LetterStore::look(dir).expect("it is readable").expect("there is one");
+    let mut found = Vec::new();
+    let all = |_: Offset, letter: &Letter| {
+        found.push(letter.clone());
+        ControlFlow::Continue(())
+    };
+    store.visit(&Wanted::default(), all).expect("it is readable");
+    found
+}
+
+fn start(config: &Config, numbers: std::ops::Range<u32>) -> Engine {
+    let log = filled(config, numbers, 900);
+    Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
+}
+
+/// Replays until it is through.
+fn replay(engine: &Engine, wanted: &Wanted) -> Progress {
+    engine.replay("one", wanted, None).expect("nothing else is replayed");
+    let is_over = || !engine.replayed("one").expect("it runs").is_running;
+    assert!(wait_for(Duration::from_secs(20), is_over), "{:?}", engine.replayed("one"));
+    engine.replayed("one").expect("it runs")
+}
+
+#[test]
+fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    let first = letters(&config);
+    assert_eq!(first.len(), 63);
+    assert!(first.iter().all(|letter| letter.attempts == 1 && letter.class == "rejected"));
+    assert!(
+        first.iter().all(|letter| letter.event_id.as_ref().is_some_and(|id| id.ends_with('7')))
+    );
+
+    let engine = start(&config, 0..0);
+    // Refused again: the letters stay, and say so.
+    let again =
+        replay(&engine, &Wanted { class: Some("rejected".to_owned()), ..Wanted::default() });
+    assert_eq!((again.wanted, again.delivered, again.kept), (63, 0, 63), "{again:?}");
+    let are_written = || letters(&config).iter().all(|letter| letter.replays == 1);
+    assert!(wait_for(Duration::from_secs(10), are_written), "they are soon to be read");
+    let second = letters(&config);
+    assert_eq!(second.len(), 63);
+    for (letter, before) in second.iter().zip(&first) {
+        assert_eq!((letter.attempts, letter.replays), (2, 1));
+        assert_eq!((&letter.event_id, letter.offset), (&before.event_id, before.offset));
+        assert_eq!(letter.first_failed_at, before.first_failed_at);
+        let event = |letter: &Letter| letter.event.as_ref().map(|event| event.get().to_owned());
+        assert_eq!(event(letter), event(before), "nothing is added twice");
+    }
+    let none = replay(&engine, &Wanted { class: Some("timeout".to_owned()), ..Wanted::default() });
+    assert_eq!((none.wanted, none.sent), (0, 0));
+
+    // One arrives, then the others.
+    destination.turn(Manner::Accept);
+    let id = second[5].event_id.clone();
+    let one = replay(&engine, &Wanted { event_id: id.clone(), ..Wanted::default() });
+    assert_eq!((one.wanted, one.delivered), (1, 1));
+    let is_gone = || letters(&config).iter().all(|letter| letter.event_id != id);
+    assert!(wait_for(Duration::from_secs(10), is_gone), "the removal is soon to be read");
+    let rest = replay(&engine, &Wanted::default());
+    assert_eq!((rest.wanted, rest.delivered, rest.kept), (62, 62, 0));
+    let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
+    assert!(wait_for(Duration::from_secs(10), is_moved));
+    let status = engine.end();
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_000, 0, 0));
+    assert_eq!((one.in_range, one.replayed), (1_000, 63));
+    assert_eq!(destination.accepted().len(), 1_000);
+    assert!(destination.accepted().values().all(|&times| times == 1), "ids are kept");
+
+    // What moved stays moved, in the checkpoint or told by the store.
+    let status = run_to_the_end(&config, filled(&config, 1_000..1_010, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_010, 0, 0));
+}
+
+#[test]
+fn a_removal_whose_checkpoint_was_lost_is_counted_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    let cursor = config.log.dir.join("cursors/one.cursor");
+    let before = fs::read(&cursor).expect("it was saved");
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    assert_eq!(replay(&engine, &Wanted::default()).delivered, 63);
+    drop(engine.end());
+    // As after a crash between the store's sync and the checkpoint's.
+    fs::write(&cursor, before).expect("the directory is ours");
+    for _ in 0..2 {
+        let engine = start(&config, 0..0);
+        let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
+        assert!(wait_for(Duration::from_secs(10), is_moved), "{:?}", engine.status());
+        let status = engine.end();
+        let one = exporter(&status, "one");
+        assert_eq!((one.counts.dead_lettered, one.letters), (0, 0), "{one:?}");
+    }
+}
+
+#[test]
+fn letters_of_events_that_are_read_again_are_decided_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    // As after a crash between the letters' sync and the first checkpoint.
+    fs::remove_file(config.log.dir.join("cursors/one.cursor")).expect("it was saved");
+    let status = run_to_the_end(&config, filled(&config, 0..0, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.dead_lettered, one.letters), (63, 63), "{one:?}");
+    assert_eq!(letters(&config).len(), 63, "no event has two");
+}
+
+#[test]
+fn purged_letters_are_gone_and_their_events_stay_given_up() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    let engine = start(&config, 0..0);
+    let id = letters(&config)[0].event_id.clone();
+    assert_eq!(
+        engine.purge("one", &Wanted { event_id: id, ..Wanted::default() }).expect("it is"),
+        1
+    );
+    assert_eq!(letters(&config).len(), 62);
+    assert_eq!(engine.purge("one", &Wanted::default()).expect("it is"), 62);
+    assert_eq!(engine.purge("one", &Wanted::default()).expect("it is"), 0);
+    assert!(letters(&config).is_empty());
+    let status = engine.end();
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.dead_lettered, one.letters), (63, 0), "{one:?}");
+}
+
+#[test]
+fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_well() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Busy);
+    let keys = "
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20, max_age: 300ms}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}
+    dlq: {auto_replay: true}";
+    let config = config(dir.path(), &[("one", &destination, keys)]);
+    let engine = start(&config, 0..40);
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(Duration::from_secs(20), || one().letters == 40), "{:?}", one());
+    assert!(letters(&config).iter().all(|letter| letter.retryable));
+    destination.turn(Manner::Accept);
+    drop(engine.end());
+    // A new run finds the destination well at once.
+    let engine = start(&config, 0..0);
+    let began = Instant::now();
+    assert!(wait_for(Duration::from_secs(30), || destination.accepted().len() == 40));
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(Duration::from_secs(10), || one().counts.delivered == 40), "{:?}", one());
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let status = engine.end();
+    assert_eq!(exporter(&status, "one").letters, 0);
+}
