@@ -14,7 +14,7 @@ pub(crate) use letter::letter_text;
 pub use letter::{Letter, LetterStore, Wanted};
 use letter::{Record, Removal, VERSION, note_removed, walk};
 
-use crate::deliver::{DETAIL_BYTES_MAX, DeadLetter, DeadLetterSettings, scrub};
+use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
 use crate::log::{
     AppendError, Appender, Log, LogError, LogOptions, Mark, RawBlock, Read, Reader, Removed,
@@ -482,8 +482,6 @@ impl DeadLetters {
         let event = document
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .and_then(|text| RawValue::from_string(text).ok());
-        let mut error = scrub(dead.reason.detail.clone(), options);
-        error.truncate(error.floor_char_boundary(DETAIL_BYTES_MAX));
         Letter {
             v: VERSION,
             exporter: self.exporter.clone(),
@@ -498,7 +496,7 @@ impl DeadLetters {
             class: dead.reason.class.to_owned(),
             http_status: dead.reason.status,
             code: dead.reason.code,
-            error,
+            error: quote(dead.reason.detail.as_bytes(), options),
             retryable: dead.retryable,
             event,
         }
