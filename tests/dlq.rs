@@ -19,7 +19,8 @@ impl Place {
         let dir = tempfile::tempdir().expect("a directory");
         let config = format!(
             "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\ninputs: {inputs}\nexporters:\n  siem:\n    type: elastic\n    \
+             pipeline: {{workers: 2}}\ninputs: {inputs}\nexporters:\n  \
+             siem:\n    type: elastic\n    \
              nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    init: {{enabled: false}}\n    \
              from: earliest\n    compression: none\n",
             destination.address

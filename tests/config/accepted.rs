@@ -108,7 +108,8 @@ fn exporter_keys_reach_their_settings() {
          compression: {level: 6}, tls: {ca: ca.pem, min_version: '1.3', server_name: h}, \
          connection: {max_connections: 2, http2: 'off', max_age_ms: 1m}, proxy: env, \
          headers: {x-a: b}, health_interval_ms: 5s, \
-         dlq: {path: letters/a.jsonl, max_bytes: 16MiB, max_age_days: 2, auto_replay: true}, filter: {include_guards: [a, b], \
+         dlq: {path: letters/a.jsonl, max_bytes: 16MiB, max_age_days: 2, auto_replay: true}, \
+         filter: {include_guards: [a, b], \
          only_denied: true}",
     );
     let settings = it.settings;
