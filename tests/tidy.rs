@@ -161,6 +161,7 @@ fn the_front_page_names_every_room() {
 
 /// Files that may use unsafe code, and why.
 const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("src/deliver/socket/outstanding.rs", "the kernel tells what a peer has not acknowledged"),
     ("src/event/scan.rs", "vector instructions find the ends of strings"),
     ("src/log/ring.rs", "io_uring reads buffers that we promise to keep"),
     ("src/log/segment.rs", "mapped files, and the guard against their disk failing"),

@@ -6,6 +6,7 @@
 mod support;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
@@ -13,7 +14,7 @@ use shrike::deliver::{OptionValue, Options, Prefix, Vendor};
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
-use support::{cef, document, opening};
+use support::{cef, document, ocsf, opening, rfc5424};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
@@ -67,6 +68,40 @@ const BODIES: &[Body] = &[
             ("sourcetype", "st"),
         ],
     ),
+    body("json.txt", "syslog", Format::Native, SYSLOG),
+    body(
+        "cef_lines.txt",
+        "syslog",
+        Format::Cef,
+        &[("framing", "newline"), ("hostname", "edge-7"), ("payload", "cef"), ("transport", "tcp")],
+    ),
+    body(
+        "ecs.txt",
+        "syslog",
+        Format::Ecs,
+        &[
+            ("app_name", "{agent.name}/{guard}"),
+            ("facility", "local7"),
+            ("hostname", "edge-7"),
+            ("payload", "ecs"),
+            ("utf8_bom", "true"),
+        ],
+    ),
+    body("ocsf.txt", "syslog", Format::Ocsf, &[("payload", "ocsf"), ("structured_data", "false")]),
+    body("text.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "text")]),
+    body("none.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "none")]),
+    body(
+        "old.txt",
+        "syslog",
+        Format::Native,
+        &[
+            ("framing", "newline"),
+            ("hostname", "edge-7"),
+            ("payload", "text"),
+            ("protocol", "rfc3164"),
+            ("transport", "tcp"),
+        ],
+    ),
     Body { resent: true, ..body("event_resent.txt", "splunk", Format::Native, SPLUNK) },
     body("event_cef.txt", "splunk", Format::Cef, SPLUNK),
     body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
@@ -74,6 +109,8 @@ const BODIES: &[Body] = &[
 
 const DATADOG: &[(&str, &str)] =
     &[("logs.hostname", "edge-7"), ("logs.service", "clawdstrike"), ("logs.source", "clawdstrike")];
+
+const SYSLOG: &[(&str, &str)] = &[("hostname", "edge-7")];
 
 const SPLUNK: &[(&str, &str)] = &[
     ("host", "edge-7"),
@@ -160,6 +197,9 @@ impl Plans {
             if let Some(prefix) = &self.prefix {
                 out.extend(document(&opening, prefix, record).expect("it opened before"));
                 out.extend_from_slice(framing.after.as_bytes());
+            }
+            if matches!(framing.prefix, Prefix::OctetCount) {
+                out.extend_from_slice(format!("{} ", text.len()).as_bytes());
             }
             out.extend(text);
             out.extend_from_slice(framing.after.as_bytes());
@@ -285,6 +325,74 @@ fn check_envelope(envelope: &Value) {
     }
 }
 
+#[test]
+fn every_message_is_what_its_protocol_has() {
+    let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
+    for case in BODIES.iter().filter(|case| case.vendor == "syslog") {
+        let body = Plans::compile(case).body(&records);
+        let messages = messages(case, &body);
+        assert_eq!(messages.len(), records.len(), "{}", case.file);
+        messages.into_iter().for_each(|message| check_message(case, message));
+    }
+}
+
+/// The messages of a body, by the framing that the case asks for.
+fn messages<'b>(case: &Body, body: &'b [u8]) -> Vec<&'b [u8]> {
+    if case.options.contains(&("framing", "newline")) {
+        let body = body.strip_suffix(b"\n").expect("a line break ends the last");
+        return body.split(|&byte| byte == b'\n').collect();
+    }
+    let (mut found, mut rest) = (Vec::new(), body);
+    while !rest.is_empty() {
+        let blank = rest.iter().position(|&byte| byte == b' ').expect("a count ends");
+        let count = std::str::from_utf8(&rest[..blank]).expect("digits");
+        assert!(!count.starts_with('0'), "RFC 6587: no leading zero: {count}");
+        let (message, after) = rest[blank + 1..].split_at(count.parse().expect("digits"));
+        found.push(message);
+        rest = after;
+    }
+    found
+}
+
+/// What RFC 5424, a parser that others wrote, and the document's own reader say of a message.
+fn check_message(case: &Body, message: &[u8]) {
+    let has = |key: &str, value: &str| case.options.contains(&(key, value));
+    if has("protocol", "rfc3164") {
+        let text = std::str::from_utf8(message).expect("UTF-8");
+        let (head, said) = text.split_once("]: ").expect("a tag");
+        assert!(head.starts_with('<') && head.contains(" edge-7 clawdstrike["), "{text}");
+        let is_broken = |char: char| char.is_control() && char != '\t';
+        assert!(said.starts_with('[') && !text.contains(is_broken), "{text}");
+        return;
+    }
+    let read = rfc5424::read(message);
+    let text = std::str::from_utf8(message).expect("UTF-8");
+    let others = syslog_rfc5424::parse_message(text).expect("another parser takes it");
+    assert_eq!(others.hostname.as_deref().unwrap_or("-"), read.hostname);
+    assert_eq!(others.appname.as_deref().unwrap_or("-"), read.app_name);
+    assert_eq!(others.sd.len(), read.data.len());
+    let data = read.data.get("shrike@32473");
+    assert_eq!(data.is_none(), has("structured_data", "false"));
+    if let (Some(ours), Some(theirs)) = (data, others.sd.get("shrike@32473")) {
+        assert_eq!(ours, theirs);
+        assert!(ours.contains_key("eventId") && ours.values().all(|it| it.chars().count() <= 255));
+    }
+    let facility = if has("facility", "local7") { 23 } else { 10 };
+    assert_eq!(read.priority / 8, facility);
+    assert!((2..=6).contains(&(read.priority % 8)));
+    let said = read.text.as_str();
+    let marked = said.strip_prefix('\u{feff}');
+    assert_eq!(marked.is_some(), has("utf8_bom", "true"));
+    let said = marked.unwrap_or(said);
+    match (case.format, case.file) {
+        (Format::Cef, _) => drop(cef::read(said)),
+        (Format::Ocsf, _) => drop(ocsf::read(said)),
+        (_, "none.txt") => assert_eq!(said, ""),
+        (_, "text.txt") => assert!(said.starts_with('[') && !said.contains('\n'), "{said}"),
+        _ => assert!(serde_json::from_str::<Value>(said).is_ok_and(|it| it.is_object()), "{said}"),
+    }
+}
+
 /// The rules for names of indices: lower case, no special characters, at most 255 bytes.
 fn check_index(name: &str) {
     assert!(!name.is_empty() && name.len() <= 255, "{name}");
@@ -312,9 +420,15 @@ proptest! {
         record["resource"]["port"] = Value::from(port);
         record["labels"] = labels.into_iter().map(|(name, text)| (name, Value::from(text))).collect();
         let record = record.to_string();
-        for case in BODIES {
-            let body = Plans::compile(case).body(&[record.as_bytes()]);
-            if case.vendor == "elastic" {
+        static PLANS: LazyLock<Vec<Plans>> =
+            LazyLock::new(|| BODIES.iter().map(Plans::compile).collect());
+        for (case, plans) in BODIES.iter().zip(&*PLANS) {
+            let body = plans.body(&[record.as_bytes()]);
+            if case.vendor == "syslog" {
+                for message in messages(case, &body) {
+                    check_message(case, message);
+                }
+            } else if case.vendor == "elastic" {
                 let text = String::from_utf8(body).expect("UTF-8");
                 let lines: Vec<&str> = text.lines().collect();
                 prop_assert_eq!(lines.len(), 2);

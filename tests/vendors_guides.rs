@@ -47,7 +47,7 @@ fn configurations(page: &str) -> Vec<String> {
 
 #[test]
 fn every_configuration_of_the_guides_loads() {
-    for (vendor, least) in [("datadog", 3), ("elastic", 3), ("splunk", 3)] {
+    for (vendor, least) in [("datadog", 3), ("elastic", 3), ("splunk", 3), ("syslog", 5)] {
         let blocks = configurations(&format!("docs/vendors/{vendor}.md"));
         assert!(blocks.len() >= least, "{vendor}: {} configurations", blocks.len());
         for yaml in blocks {
@@ -106,6 +106,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
                 "datadog" => "api_key: k, ",
                 "elastic" => "auth: {type: none}, ",
                 "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
+                "syslog" => "address: h, ",
                 _ => "",
             };
             let config = load(&format!(

@@ -145,7 +145,7 @@ impl Build<'_, '_> {
         let settings = Settings {
             name: name.to_owned(),
             vendor: self.vendor,
-            format: self.format(),
+            format: self.format(&options),
             batch: self.batch(),
             concurrency: values.number("concurrency"),
             lanes: values.number("lanes"),
@@ -215,14 +215,15 @@ impl Build<'_, '_> {
         }
     }
 
-    fn format(&mut self) -> Format {
+    fn format(&mut self, options: &Options) -> Format {
         let values = self.values;
         let formats = self.vendor.formats;
         let own = formats.first().copied().unwrap_or(Format::Native);
         let wanted = match values.text("format") {
             Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),
-            None if self.vendor.takes_default_format => Some(self.setting.default_format),
-            None => None,
+            None => (self.vendor.format)(options).or_else(|| {
+                self.vendor.takes_default_format.then_some(self.setting.default_format)
+            }),
         };
         match wanted {
             Some(format) if !formats.contains(&format) => {

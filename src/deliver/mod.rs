@@ -25,6 +25,7 @@ mod proxy;
 mod sender;
 mod settings;
 mod setup;
+mod socket;
 mod tls;
 mod transport;
 mod vendor;
@@ -51,6 +52,7 @@ pub use settings::{
     Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
 };
 pub use setup::{Prepared, Setup};
+pub use socket::{SocketDestination, SocketTransport};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{

@@ -27,6 +27,8 @@ pub struct Vendor {
     pub formats: &'static [Format],
     /// Whether `schema.default_format` chooses, because the destination prefers none.
     pub takes_default_format: bool,
+    /// The format that an option of its own names, where the key `format` does not.
+    pub format: fn(&Options) -> Option<Format>,
     /// How documents are wrapped and framed; the first row whose condition holds.
     pub shapes: &'static [(When, Shape)],
     /// The endpoints, in order of preference, from the options.
@@ -43,6 +45,8 @@ pub struct Vendor {
     pub derive: fn(&Options) -> Result<Derived, Problem>,
     /// How much one request may carry.
     pub limits: Limits,
+    /// The same under these options, never more.
+    pub narrow: fn(&Options, Limits) -> Limits,
     /// Content encodings it takes; the first is the default.
     pub encodings: &'static [Encoding],
     /// The requests it understands; per purpose the first row whose condition holds.
@@ -80,6 +84,7 @@ impl Vendor {
         options: &[],
         formats: &[Format::Native],
         takes_default_format: false,
+        format: |_| None,
         shapes: &[],
         endpoints: |_| Ok(Vec::new()),
         choice: Choice::Around,
@@ -87,6 +92,7 @@ impl Vendor {
         auth: |_| Ok(Vec::new()),
         derive: |_| Ok(Derived::NONE),
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
+        narrow: |_, limits| limits,
         encodings: &[Encoding::Identity],
         calls: &[],
         setup: &[],
@@ -309,6 +315,8 @@ pub enum Wire {
     Http,
     /// Bodies alone, on the standard output; there are no endpoints.
     Lines,
+    /// Bodies alone, over the kind of socket that the endpoint's scheme names.
+    Socket,
 }
 
 /// Whether the order of events matters.

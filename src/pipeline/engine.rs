@@ -18,7 +18,7 @@ use super::stop::Stage;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
     self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, Settings,
-    TransportLimits, TransportSetupError, Wire,
+    SocketDestination, TransportLimits, TransportSetupError, Wire,
 };
 use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -598,19 +598,32 @@ fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
             lanes.min(usize::from(deliver::LANES_MAX) - 1)
         }
     };
-    if settings.vendor.wire == Wire::Lines {
-        return Ok(vec![Way::Lines; lanes]);
-    }
-    let (destination, cookies) = destination(spec)?;
-    let share = (connections / lanes).max(1);
-    let limits = TransportLimits { cookies, ..TransportLimits::new(share) };
-    Ok(vec![Way::Http(destination, limits); lanes])
+    Ok(vec![way(spec, (connections / lanes).max(1))?; lanes])
 }
 
 /// A way for questions that have nothing to do with events.
 pub(super) fn way_beside(spec: &ExporterSpec) -> Result<Way, EngineError> {
-    let (destination, cookies) = destination(spec)?;
-    Ok(Way::Http(destination, TransportLimits { cookies, ..TransportLimits::new(1) }))
+    way(spec, 1)
+}
+
+/// A way with this many connections per endpoint, as the vendor's wire asks for.
+fn way(spec: &ExporterSpec, connections: usize) -> Result<Way, EngineError> {
+    let settings = &spec.settings;
+    match settings.vendor.wire {
+        Wire::Lines => Ok(Way::Lines),
+        Wire::Http => {
+            let (destination, cookies) = destination(spec)?;
+            let limits = TransportLimits { cookies, ..TransportLimits::new(connections) };
+            Ok(Way::Http(destination, limits))
+        }
+        Wire::Socket => {
+            let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
+            let endpoints = endpoints(spec)?;
+            SocketDestination::new(&endpoints, &settings.tls, &settings.connection)
+                .map(|destination| Way::Socket(Arc::new(destination)))
+                .map_err(refuse)
+        }
+    }
 }
 
 fn destination(spec: &ExporterSpec) -> Result<(Arc<Destination>, Cookies), EngineError> {

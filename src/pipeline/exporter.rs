@@ -570,7 +570,7 @@ impl Route {
         };
         let plans = |overrides: &Overrides| {
             let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
-            let bytes_max = vendor.limits.event_bytes;
+            let bytes_max = (vendor.narrow)(&options, vendor.limits).event_bytes;
             Ok::<_, String>(Plans {
                 usual: compile(overrides)?,
                 shrunk: compile(&shrunk(overrides, bytes_max))?,
@@ -591,7 +591,7 @@ impl Route {
         let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
-            packing: Arc::new(packing(settings, shape)),
+            packing: Arc::new(packing(settings, &options, shape)),
             prefix,
             aged: aged.collect::<Result<_, String>>()?,
             plans: plans(&overrides)?,
@@ -678,8 +678,8 @@ fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
     shrunk
 }
 
-fn packing(settings: &Settings, shape: &'static Shape) -> Packing {
-    let mut limits = settings.vendor.limits;
+fn packing(settings: &Settings, options: &Options, shape: &'static Shape) -> Packing {
+    let mut limits = (settings.vendor.narrow)(options, settings.vendor.limits);
     limits.events = limits.events.min(settings.batch.events_max);
     Packing {
         framing: &shape.framing,

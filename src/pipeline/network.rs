@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::deliver::{
-    Answer, Destination, HttpTransport, Lines, Request, Transport, TransportError, TransportLimits,
+    Answer, Destination, HttpTransport, Lines, Request, SocketDestination, SocketTransport,
+    Transport, TransportError, TransportLimits,
 };
 
 /// One lane's way to its destination, before it has a thread to live on.
@@ -13,6 +14,8 @@ pub(crate) enum Way {
     Http(Arc<Destination>, TransportLimits),
     /// Bodies on the standard output.
     Lines,
+    /// Bodies over sockets.
+    Socket(Arc<SocketDestination>),
 }
 
 /// One lane's way to its destination; connections live on the lane's thread.
@@ -21,6 +24,8 @@ pub(crate) enum Network {
     Http(Box<HttpTransport>),
     /// Bodies on the standard output.
     Lines(Lines),
+    /// Bodies over sockets.
+    Socket(SocketTransport),
 }
 
 impl Way {
@@ -31,6 +36,7 @@ impl Way {
                 Network::Http(Box::new(HttpTransport::share(destination, *limits)))
             }
             Self::Lines => Network::Lines(Lines),
+            Self::Socket(destination) => Network::Socket(SocketTransport::share(destination)),
         }
     }
 
@@ -41,7 +47,7 @@ impl Way {
                 let limits = TransportLimits { connections: 1, ..*limits };
                 Self::Http(Arc::clone(destination), limits)
             }
-            Self::Lines => Self::Lines,
+            Self::Lines | Self::Socket(_) => self.clone(),
         }
     }
 }
@@ -51,6 +57,7 @@ impl Transport for Network {
         match self {
             Self::Http(http) => http.send(request).await,
             Self::Lines(lines) => lines.send(request).await,
+            Self::Socket(socket) => socket.send(request).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::encoder::{Choices, Codec};
 use super::pattern::Piece;
 use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
 use super::rows::{Node, Place, Planned, Planning, Rows, cases};
-use super::schema::{Clean, Empty, Layout, Overrides, Schema, Write};
+use super::schema::{Clean, Empty, Layout, Overrides, Pick, Schema, Write};
 use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
@@ -362,15 +362,12 @@ impl<'c> Compiler<'c> {
                 self.ops.push(Op::With { fields: row.bits(), drops_empty, text });
             }
             Planning::OneOf(_, pick, texts) => {
-                self.flush();
-                let first = index(self.plan.texts.len());
-                for text in *texts {
-                    let text = [&lead[..], &spelled(self, text), &trail].concat();
-                    let text = self.span(&text);
-                    self.plan.texts.push(text);
-                }
-                let count = index(texts.len());
-                self.ops.push(Op::OneOf { pick: *pick, first, count });
+                let texts = texts.iter().map(|text| spelled(self, text)).collect();
+                self.one_of(*pick, texts, &lead, &trail);
+            }
+            Planning::OneText(_, pick, texts) => {
+                let texts = texts.iter().map(|text| self.quoted(text, stand.codec)).collect();
+                self.one_of(*pick, texts, &lead, &trail);
             }
             Planning::Event(field, _) if self.is_sure(row, stand) => {
                 self.pending.extend_from_slice(&lead);
@@ -399,13 +396,23 @@ impl<'c> Compiler<'c> {
                 let pattern = self.pattern(pieces, clean, stand.codec);
                 self.ops.push(Op::Pattern { row, pattern });
             }
-            Planning::Doc | Planning::DocText | Planning::Raw => {
+            Planning::Also(_) | Planning::Doc | Planning::DocText | Planning::Raw => {
                 self.pending.extend_from_slice(&lead);
                 self.inner(&row.source, stand)?;
                 self.pending.extend_from_slice(&trail);
             }
         }
         Ok(())
+    }
+
+    fn one_of(&mut self, pick: Pick, texts: Vec<Vec<u8>>, lead: &[u8], trail: &[u8]) {
+        self.flush();
+        let (first, count) = (index(self.plan.texts.len()), index(texts.len()));
+        for text in texts {
+            let text = self.span(&[lead, &text, trail].concat());
+            self.plan.texts.push(text);
+        }
+        self.ops.push(Op::OneOf { pick, first, count });
     }
 
     /// A field that is copied where nothing has to be escaped, else through its writer.
@@ -504,6 +511,7 @@ impl<'c> Compiler<'c> {
         let outer = stand.schema.syntax;
         let (schema, level) = match (source, self.overrides.raw) {
             (Planning::Raw, Some(schema)) => (schema, None),
+            (Planning::Also(schema), _) => (*schema, None),
             _ => {
                 let Some(&schema) = self.chain.get(self.asked) else {
                     let problem = "it asks for a document and is the last of its chain";
@@ -514,7 +522,7 @@ impl<'c> Compiler<'c> {
             }
         };
         let foreign = outer.verbatim && !schema.syntax.verbatim;
-        let as_text = foreign || !matches!(source, Planning::Doc);
+        let as_text = foreign || !matches!(source, Planning::Doc | Planning::Also(_));
         let mut layers = self.layers[usize::from(stand.codec)].1.clone();
         if as_text {
             layers.insert(0, outer);

@@ -43,11 +43,13 @@ pub(super) enum Planning {
     Derived(&'static [FieldId], Derive),
     Part(&'static [FieldId], Derive),
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
+    OneText(&'static [FieldId], Pick, Vec<String>),
     Constant(&'static str),
     With(&'static [FieldId], &'static str),
     Text(String),
     Continued(String, &'static [FieldId], Derive),
     Pattern(Vec<Piece>, &'static Clean),
+    Also(&'static Schema),
     Doc,
     DocText,
     /// The native document as text (`include_raw`).
@@ -63,6 +65,7 @@ impl Planned {
             | Planning::Part(fields, _)
             | Planning::With(fields, _)
             | Planning::Continued(_, fields, _)
+            | Planning::OneText(fields, ..)
             | Planning::OneOf(fields, ..) => fields,
             _ => &[],
         }
@@ -71,7 +74,13 @@ impl Planned {
     /// Fields of which one must be there, as bits; every bit for a row that needs none.
     pub(super) fn bits(&self) -> u64 {
         match (&self.source, self.fields()) {
-            (Planning::Derived(..) | Planning::Continued(..) | Planning::OneOf(..), _)
+            (
+                Planning::Derived(..)
+                | Planning::Continued(..)
+                | Planning::OneOf(..)
+                | Planning::OneText(..),
+                _,
+            )
             | (_, []) => Op::ANY,
             (_, fields) => fields.iter().fold(0, |bits, field| bits | field.bit()),
         }
@@ -83,6 +92,7 @@ impl Planned {
             self.source,
             Planning::Constant(_)
                 | Planning::Text(_)
+                | Planning::Also(_)
                 | Planning::Doc
                 | Planning::DocText
                 | Planning::Raw
@@ -231,6 +241,11 @@ impl<'c> Rows<'c> {
                 Some(text) => Planning::Pattern(self.parse(name, text)?, clean),
                 None => return Ok(None),
             },
+            Source::OneOption(fields, pick, names) => {
+                let text = |name: &&str| self.text(name).unwrap_or_default().to_owned();
+                Planning::OneText(fields, pick, names.iter().map(text).collect())
+            }
+            Source::Also(schema) => Planning::Also(schema),
             Source::Doc => Planning::Doc,
             Source::DocText => Planning::DocText,
             Source::When(name, json) => match self.text(name) {

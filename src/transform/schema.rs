@@ -117,6 +117,9 @@ pub enum Source {
     /// One of these constants, as JSON text, picked from these fields, also when none is there; a
     /// pick beyond the last leaves no row.
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
+    /// One of these texts known at start-up, picked from these fields, also when none is there; a
+    /// pick beyond the last leaves no row.
+    OneOption(&'static [FieldId], Pick, &'static [&'static str]),
     /// A constant, as JSON text, that is written when this text is known.
     When(&'static str, &'static str),
     /// A text known at start-up: an option of the exporter or a fact about the host; absent ones
@@ -132,6 +135,8 @@ pub enum Source {
     /// An option whose text has placeholders for event fields, such as an index name, and what
     /// its values are cleaned of.
     Pattern(&'static str, &'static Clean),
+    /// Another schema of the same event, as it is, beside the chain.
+    Also(&'static Schema),
     /// The next schema of the chain, as it is; inside JSON, text of another syntax is quoted.
     Doc,
     /// The next schema of the chain, as text in a string.

@@ -92,6 +92,23 @@ pub fn rfc3339_micros(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     rfc3339::<6>(encoder, event.opened.time)
 }
 
+/// The event's time as RFC 3164 writes it, in UTC: `Feb  6 09:00:03`.
+pub fn rfc3164(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let Civil { month, day, second, .. } = Civil::of(event.opened.time);
+    let at = (month as usize - 1) * 3;
+    encoder.raw(&MONTHS[at..at + 3]);
+    encoder.raw(if day < 10 { b"  " } else { b" " });
+    encoder.number(u64::from(day));
+    for (separator, number) in
+        [(b" ", second / 3600), (b":", second / 60 % 60), (b":", second % 60)]
+    {
+        encoder.raw(separator);
+        digits::<2>(encoder, number);
+    }
+    true
+}
+
 /// Picks by severity, from info to critical.
 #[must_use]
 pub fn severity(event: &Event<'_>, _: Choices) -> usize {

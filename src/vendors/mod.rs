@@ -4,16 +4,18 @@ mod datadog;
 mod elastic;
 mod splunk;
 mod stdout;
+mod syslog;
 
 pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
+pub use syslog::SYSLOG;
 
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT];
+pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT, &SYSLOG];
 
 /// The vendor with this name or alias.
 #[must_use]

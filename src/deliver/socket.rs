@@ -1,0 +1,206 @@
+//! A transport that writes bodies to sockets: TCP, TLS, UDP, and datagrams on this machine.
+//!
+//! Nothing answers. A body counts as taken once the peer's system has acknowledged every byte, or,
+//! with datagrams, once our own took them all; what broke before is unknown, and is said so.
+
+mod datagram;
+mod outstanding;
+mod stream;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout};
+
+use super::dial::{dial, resolve};
+use super::tls::server_name;
+use super::{
+    Answer, Applied, ConnectionSettings, Request, Tls, TlsSettings, Transport, TransportError,
+    TransportErrorKind, TransportSetupError,
+};
+use datagram::Datagrams;
+use stream::Stream;
+
+/// Where bodies go, resolved once and shared by the transports of all workers.
+#[derive(Debug)]
+pub struct SocketDestination {
+    endpoints: Vec<Endpoint>,
+    connection: ConnectionSettings,
+    tls: Option<Tls>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    host: String,
+    port: u16,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp,
+    Tls(ServerName<'static>),
+    Udp,
+    Unix(PathBuf),
+}
+
+impl SocketDestination {
+    /// Resolves endpoints and reads the TLS files.
+    ///
+    /// Endpoints are `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT` and
+    /// `unix://localhost/PATH`. Those of datagrams take bodies whose documents are framed by octet
+    /// counts; each document becomes one datagram, without its count.
+    ///
+    /// # Errors
+    /// When an endpoint is none of these, or a TLS file cannot be used.
+    pub fn new(
+        endpoints: &[Uri],
+        tls: &TlsSettings,
+        connection: &ConnectionSettings,
+    ) -> Result<Self, TransportSetupError> {
+        let endpoints: Vec<Endpoint> =
+            endpoints.iter().map(Endpoint::parse).collect::<Result<_, _>>()?;
+        let is_encrypted = endpoints.iter().any(|it| matches!(it.kind, Kind::Tls(_)));
+        let tls = is_encrypted.then(|| Tls::load(tls, &[])).transpose()?;
+        Ok(Self { endpoints, connection: connection.clone(), tls })
+    }
+}
+
+impl Endpoint {
+    fn parse(uri: &Uri) -> Result<Self, TransportSetupError> {
+        let wrong = |problem: String| TransportSetupError::Value {
+            key: "address".to_owned(),
+            problem,
+            expected: "a host and a port, or a path for the transport unix",
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let kind = match uri.scheme_str() {
+            Some("tcp") => Kind::Tcp,
+            Some("tls") => Kind::Tls(server_name(&host)?),
+            Some("udp") => Kind::Udp,
+            Some("unix") => Kind::Unix(PathBuf::from(uri.path())),
+            _ => return Err(wrong(format!("{uri} has no scheme of a socket"))),
+        };
+        let port = match (uri.port_u16(), &kind) {
+            (Some(port), _) => port,
+            (None, Kind::Unix(_)) => 0,
+            (None, _) => return Err(wrong(format!("{uri} has no port"))),
+        };
+        Ok(Self { host, port, kind })
+    }
+}
+
+/// Writes bodies to sockets; one per worker and exporter.
+pub struct SocketTransport {
+    destination: Arc<SocketDestination>,
+    /// Per endpoint, what is not in use.
+    idle: Vec<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    streams: RefCell<Vec<Stream>>,
+    datagrams: RefCell<Option<Rc<Datagrams>>>,
+}
+
+impl SocketTransport {
+    /// One worker's transport to a destination that several share.
+    #[must_use]
+    pub fn share(destination: &Arc<SocketDestination>) -> Self {
+        let idle = destination.endpoints.iter().map(|_| Idle::default()).collect();
+        Self { destination: Arc::clone(destination), idle }
+    }
+
+    async fn send_datagrams(
+        &self,
+        at: usize,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, TransportError> {
+        let known = self.idle[at].datagrams.borrow().clone();
+        let datagrams = match known {
+            Some(datagrams) => datagrams,
+            None => {
+                let endpoint = &self.destination.endpoints[at];
+                let opened = match &endpoint.kind {
+                    Kind::Unix(path) => Datagrams::unix(path)?,
+                    _ => Datagrams::udp(&resolve(&endpoint.host, endpoint.port).await?).await?,
+                };
+                Rc::new(opened)
+            }
+        };
+        let answer = datagrams.send(body, deadline).await;
+        // After an error the name is resolved again, and a local receiver has a new socket.
+        *self.idle[at].datagrams.borrow_mut() = answer.is_ok().then_some(datagrams);
+        answer
+    }
+
+    async fn send_stream(
+        &self,
+        at: usize,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<(), TransportError> {
+        let mut stream = self.stream(at).await?;
+        // A body without bytes asks whether there is a connection at all.
+        if !body.is_empty() {
+            stream.send(body, deadline).await?;
+        }
+        self.idle[at].streams.borrow_mut().push(stream);
+        Ok(())
+    }
+
+    /// A connection that is not in use and not ended, or a new one.
+    async fn stream(&self, at: usize) -> Result<Stream, TransportError> {
+        loop {
+            let kept = self.idle[at].streams.borrow_mut().pop();
+            let Some(mut kept) = kept else { return self.connect(at).await };
+            if kept.is_good(self.destination.connection.age_max).await {
+                return Ok(kept);
+            }
+        }
+    }
+
+    async fn connect(&self, at: usize) -> Result<Stream, TransportError> {
+        let SocketDestination { endpoints, connection, tls } = &*self.destination;
+        let endpoint = &endpoints[at];
+        let making = async {
+            let addresses = resolve(&endpoint.host, endpoint.port).await?;
+            let tcp = dial(&addresses, SILENCE_MAX.min(connection.timeout)).await?;
+            match (&endpoint.kind, tls) {
+                (Kind::Tls(name), Some(tls)) => tls.connect(name, tcp).await.map(Stream::tls),
+                _ => Ok(Stream::plain(tcp)),
+            }
+        };
+        let limit = connection.connect_timeout;
+        timeout(limit, making).await.unwrap_or_else(|_| {
+            Err(TransportError {
+                kind: TransportErrorKind::Connect,
+                applied: Applied::No,
+                detail: format!("no connection within {} ms", limit.as_millis()),
+            })
+        })
+    }
+}
+
+impl Transport for SocketTransport {
+    async fn send(&self, request: Request) -> Result<Answer, TransportError> {
+        let deadline = Instant::now() + request.timeout;
+        let at = request.endpoint;
+        match self.destination.endpoints[at].kind {
+            Kind::Udp | Kind::Unix(_) => self.send_datagrams(at, &request.body, deadline).await,
+            Kind::Tcp | Kind::Tls(_) => {
+                self.send_stream(at, &request.body, deadline).await?;
+                Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() })
+            }
+        }
+    }
+}
+
+/// How long sent bytes may stay unacknowledged before a connection counts as dead (`syslog.md`).
+const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(20);

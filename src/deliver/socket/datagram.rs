@@ -1,0 +1,157 @@
+//! Documents as datagrams: one each, and nothing comes back.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::super::tls::io_words;
+use super::super::{Answer, Applied, TransportError, TransportErrorKind};
+
+/// A socket that is connected to one receiver.
+pub(super) enum Datagrams {
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
+}
+
+impl Datagrams {
+    /// A UDP socket to the first address of a receiver; connecting sends nothing.
+    pub(super) async fn udp(addresses: &[SocketAddr]) -> Result<Self, TransportError> {
+        let Some(address) = addresses.first() else { return Err(unreached("no address")) };
+        let any = match address {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        let socket = UdpSocket::bind(any).await.map_err(|error| unreached(&io_words(&error)))?;
+        socket.connect(address).await.map_err(|error| unreached(&io_words(&error)))?;
+        Ok(Self::Udp(socket))
+    }
+
+    /// A socket to a receiver on this machine.
+    pub(super) fn unix(path: &Path) -> Result<Self, TransportError> {
+        let open = || {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(path)?;
+            Ok(socket)
+        };
+        open().map(Self::Unix).map_err(|error: io::Error| unreached(&io_words(&error)))
+    }
+
+    /// Sends each document of a body that is framed by octet counts.
+    ///
+    /// A document that is too large for the way is answered as HTTP does, with 413, so that the
+    /// batch is taken apart until it is found. An error that came back says that somebody refused
+    /// an earlier datagram; which ones arrived, nobody can tell.
+    pub(super) async fn send(
+        &self,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, TransportError> {
+        if let Some(error) = self.told()? {
+            return Err(unreached(&io_words(&error)));
+        }
+        let mut rest = &body[..];
+        let mut sent = 0_usize;
+        while !rest.is_empty() {
+            let (document, after) = counted(rest).ok_or_else(|| TransportError {
+                kind: TransportErrorKind::Protocol,
+                applied: Applied::Maybe,
+                detail: "the body is not framed by octet counts".to_owned(),
+            })?;
+            match timeout_at(deadline, self.send_one(document)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    return Ok(answer(413));
+                }
+                Ok(Err(error)) => return Err(refused(&error, sent)),
+                Err(_) => {
+                    return Err(TransportError {
+                        kind: TransportErrorKind::Timeout,
+                        applied: applied(sent),
+                        detail: "the system took no more datagrams in time".to_owned(),
+                    });
+                }
+            }
+            sent += 1;
+            rest = after;
+            if sent.is_multiple_of(BURST) && matches!(self, Self::Udp(_)) {
+                sleep(PAUSE).await;
+            }
+        }
+        match self.told()? {
+            Some(error) => Err(refused(&error, sent)),
+            None => Ok(answer(200)),
+        }
+    }
+
+    async fn send_one(&self, document: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Udp(socket) => socket.send(document).await.map(|_| ()),
+            Self::Unix(socket) => socket.send(document).await.map(|_| ()),
+        }
+    }
+
+    /// What came back for datagrams that were sent before: a port that nobody listens on.
+    fn told(&self) -> Result<Option<io::Error>, TransportError> {
+        let told = match self {
+            Self::Udp(socket) => socket.take_error(),
+            Self::Unix(socket) => socket.take_error(),
+        };
+        told.map_err(|error| refused(&error, 0))
+    }
+}
+
+/// The first document of a body framed by octet counts, and the rest (RFC 6587, 3.4.1).
+fn counted(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (digits, rest) = body.split_at(body.iter().take(8).position(|&byte| byte == b' ')?);
+    let length = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    rest[1..].split_at_checked(length)
+}
+
+fn answer(status: u16) -> Answer {
+    Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
+}
+
+fn applied(sent: usize) -> Applied {
+    if sent == 0 { Applied::No } else { Applied::Maybe }
+}
+
+fn refused(error: &io::Error, sent: usize) -> TransportError {
+    let kind = TransportErrorKind::Network;
+    TransportError { kind, applied: applied(sent), detail: io_words(error) }
+}
+
+fn unreached(detail: &str) -> TransportError {
+    let detail = detail.to_owned();
+    TransportError { kind: TransportErrorKind::Connect, applied: Applied::No, detail }
+}
+
+/// Datagrams at once, and the pause behind them: a receiver with the usual buffer of 208 KiB has
+/// room for about 90, drops the rest without a word, and reads on meanwhile.
+const BURST: usize = 32;
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_taken_apart_by_its_counts() {
+        let mut rest = &b"5 a b\nc3 xyz0 11 hello world"[..];
+        let mut found = Vec::new();
+        while let Some((document, after)) = counted(rest) {
+            found.push(document);
+            rest = after;
+        }
+        assert_eq!(found, [&b"a b\nc"[..], b"xyz", b"", b"hello world"]);
+        assert!(rest.is_empty());
+        for broken in ["", "5", "9 short", "x y", "123456789 ", "-1 x"] {
+            assert_eq!(counted(broken.as_bytes()), None, "{broken}");
+        }
+    }
+}

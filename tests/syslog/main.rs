@@ -1,0 +1,301 @@
+//! Syslog over real sockets: log, engine and receivers of every transport.
+
+mod receiver;
+#[path = "../support/rfc5424.rs"]
+mod rfc5424;
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use receiver::{Manner, Receiver};
+use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::log::{Log, Mark};
+use shrike::pipeline::{Ended, Engine, ExporterStatus, Status};
+use shrike::vendors;
+
+#[test]
+fn every_event_is_one_datagram() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::udp();
+    let keys = format!("address: '{}', transport: udp", receiver.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..300, 700);
+    assert_eq!(syslog(&status).counts.delivered, 300);
+    assert!(wait_for(|| receiver.messages().len() == 300));
+    let messages = receiver.messages();
+    for (number, message) in messages.iter().enumerate() {
+        assert!(message.len() <= 2048, "receivers should take that much");
+        let message = rfc5424::read(message);
+        assert_eq!((message.priority, message.msgid.as_str()), (83, "guard_block"));
+        assert_eq!(message.data["shrike@32473"]["eventId"], id(number));
+    }
+}
+
+#[test]
+fn every_event_is_one_local_datagram() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("log.sock");
+    let receiver = Receiver::unix(&socket);
+    let keys = format!("address: '{}', transport: unix, payload: cef", socket.display());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..200, 700);
+    assert_eq!(syslog(&status).counts.delivered, 200);
+    assert!(wait_for(|| receiver.messages().len() == 200));
+    let messages = receiver.messages();
+    assert!(messages.iter().all(|it| rfc5424::read(it).text.starts_with("CEF:0|Clawdstrike|")));
+}
+
+#[test]
+fn counted_messages_arrive_whole_over_tcp() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tcp(Manner::Counted);
+    let keys = format!("address: '{}'", receiver.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..5_000, 900);
+    assert_eq!(syslog(&status).counts.delivered, 5_000);
+    assert_once(&receiver, 5_000);
+    assert_eq!(syslog(&status).ambiguous, 0);
+}
+
+#[test]
+fn lines_arrive_whole_over_tcp() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tcp(Manner::Lines);
+    let keys = format!("address: '{}', framing: newline, payload: ocsf", receiver.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..3_000, 900);
+    assert_eq!(syslog(&status).counts.delivered, 3_000);
+    assert_once(&receiver, 3_000);
+}
+
+#[test]
+fn tls_shows_our_certificate_and_checks_theirs() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tls(dir.path());
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let keys = format!(
+        "address: 'localhost:{}', transport: tls, tls: {{ca_cert_path: '{}', \
+         client_cert_path: '{}', client_key_path: '{}'}}",
+        receiver.port(),
+        at("ca.pem"),
+        at("client.pem"),
+        at("client.key")
+    );
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..2_000, 900);
+    assert_eq!(syslog(&status).counts.delivered, 2_000);
+    assert_once(&receiver, 2_000);
+}
+
+#[test]
+fn without_our_certificate_nothing_counts_as_delivered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tls(dir.path());
+    let ca = dir.path().join("ca.pem");
+    let cases = [
+        format!(
+            "localhost:{}', transport: tls, tls: {{ca_cert_path: '{}'",
+            receiver.port(),
+            ca.display()
+        ),
+        // An authority that the receiver's certificate is not from: the system's.
+        format!("localhost:{}', transport: tls, tls: {{min_version: '1.2'", receiver.port()),
+    ];
+    for (at, keys) in cases.into_iter().enumerate() {
+        let place = dir.path().join(at.to_string());
+        let config = config(&place, &format!("address: '{keys}}}"));
+        let engine = start(&config, 0..100, 900);
+        let failed = || syslog(&engine.status()).last_error.is_some();
+        assert!(wait_for(failed), "case {at}");
+        let status = engine.end();
+        let found = syslog(&status);
+        assert_eq!((found.counts.total(), found.pending), (0, 100), "{found:?}");
+        let (_, error) = found.last_error.clone().expect("seen above");
+        assert!(error.contains("certificate"), "{error}");
+        assert_eq!(receiver.messages().len(), 0);
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_loses_nothing_and_says_what_is_unknown() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tcp(Manner::Breaks { after_bytes: 100_000 });
+    let keys = format!("address: '{}', {QUICK}", receiver.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..3_000, 900);
+    let found = syslog(&status);
+    assert_eq!((found.counts.delivered, found.counts.dead_lettered), (3_000, 0), "{found:?}");
+    assert!(found.ambiguous > 0, "somebody must be told of possible duplicates: {found:?}");
+    assert!(wait_for(|| receiver.ids().len() == 3_000), "{} arrived", receiver.ids().len());
+}
+
+#[test]
+fn what_the_receiver_has_not_taken_is_not_delivered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tcp(Manner::Sleeps);
+    let keys = format!("address: '{}'", receiver.address());
+    // Far more than the buffers of both systems hold.
+    let engine = start(&config(dir.path(), &keys), 0..20_000, 1_500);
+    assert!(wait_for(|| receiver.connections() > 0));
+    let status = engine.status();
+    assert!(syslog(&status).counts.delivered < 20_000, "{status:?}");
+    receiver.wake();
+    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!(syslog(&status).counts.delivered, 20_000);
+    assert!(wait_for(|| receiver.ids().len() == 20_000));
+}
+
+#[test]
+fn the_next_receiver_stands_in_for_the_first() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (first, second) = (Receiver::tcp(Manner::Counted), Receiver::tcp(Manner::Counted));
+    let dead = receiver::dead_address();
+    let keys =
+        format!("address: ['{dead}', '{}', '{}'], {QUICK}", first.address(), second.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..1_000, 900);
+    assert_eq!(syslog(&status).counts.delivered, 1_000);
+    assert!(wait_for(|| first.ids().len() == 1_000));
+    assert_eq!(second.ids().len(), 0, "the last is there for when the others are not");
+}
+
+#[test]
+fn nobody_listening_is_an_outage_and_no_failure_of_events() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for transport in ["tcp", "udp"] {
+        let address = receiver::dead_address();
+        let place = dir.path().join(transport);
+        let keys = format!("address: '{address}', transport: {transport}, {QUICK}");
+        let engine = start(&config(&place, &keys), 0..100, 900);
+        assert!(wait_for(|| syslog(&engine.status()).last_error.is_some()), "{transport}");
+        let status = engine.end();
+        let found = syslog(&status);
+        assert_eq!((found.counts.dead_lettered, found.in_range), (0, 100), "{found:?}");
+        assert_eq!(found.counts.delivered + found.pending, 100, "{found:?}");
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_shrunk_and_stays_json() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::udp();
+    let keys = format!("address: '{}', transport: udp", receiver.address());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..10, 9_000);
+    assert_eq!(syslog(&status).counts.delivered, 10, "{status:?}");
+    assert!(wait_for(|| receiver.messages().len() == 10));
+    for message in receiver.messages() {
+        assert!(message.len() <= 2048);
+        let said = rfc5424::read(&message).text;
+        let event: serde_json::Value = serde_json::from_str(&said).expect("JSON is never cut");
+        assert_eq!(event["metadata"]["shrike"]["truncated"], true);
+        assert!(event["decision"]["reason"].as_str().is_some_and(|text| text.starts_with("rrr")));
+    }
+}
+
+/// rsyslog where it is installed; elsewhere this says so and looks at nothing.
+#[test]
+fn rsyslog_takes_what_we_send() {
+    let Some(rsyslog) = receiver::rsyslogd() else {
+        println!("rsyslogd is not installed: no real receiver was asked");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (transport, framing) in [("tcp", "octet_counting"), ("tcp", "newline"), ("udp", "newline")]
+    {
+        let place = dir.path().join(format!("{transport}-{framing}"));
+        std::fs::create_dir_all(&place).expect("a directory");
+        let running = receiver::Rsyslog::start(&rsyslog, &place, transport);
+        let keys = format!(
+            "address: '{}', transport: {transport}, framing: {framing}, payload: cef",
+            running.address()
+        );
+        let status = run_to_the_end(&config(&place, &keys), 0..100, 700);
+        assert_eq!(syslog(&status).counts.delivered, 100);
+        assert!(wait_for(|| running.lines().len() == 100), "{:?}", running.lines().len());
+        for (number, line) in running.lines().iter().enumerate() {
+            let expected = format!("authpriv.err clawdstrike coder-01 guard_block {}", id(number));
+            assert!(line.contains(&expected), "{line}");
+            assert!(line.contains("CEF:0|Clawdstrike|hushd|"), "{line}");
+        }
+    }
+}
+
+/// Keys that make failures visible at once.
+const QUICK: &str = "retry: {initial_backoff_ms: 5, max_backoff_ms: 20}, \
+                     circuit_breaker: {failure_threshold: 1, open_ms: 50}";
+
+/// Every event once, in however many connections.
+fn assert_once(receiver: &Receiver, events: usize) {
+    assert!(wait_for(|| receiver.messages().len() >= events), "{}", receiver.messages().len());
+    let messages = receiver.messages();
+    assert_eq!(messages.len(), events);
+    messages.iter().for_each(|message| drop(rfc5424::read(message)));
+    assert_eq!(receiver.ids().len(), events);
+}
+
+fn config(dir: &Path, keys: &str) -> Config {
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: '{}'}}\nlog: {{segment_bytes: 16MiB}}\n\
+         pipeline: {{workers: 2}}\nexporters: {{syslog: {{from: earliest, {keys}}}}}\n",
+        dir.join("state").display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start(config: &Config, numbers: std::ops::Range<usize>, bytes: usize) -> Engine {
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    let appender = log.appender();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
+    for number in numbers {
+        let mark = Mark { received_ns, checked: true, ..Mark::default() };
+        appender.append(event(number, bytes).as_bytes(), mark).expect("there is room");
+    }
+    log.flush().expect("the disk takes it");
+    Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
+}
+
+fn run_to_the_end(config: &Config, numbers: std::ops::Range<usize>, bytes: usize) -> Status {
+    let engine = start(config, numbers, bytes);
+    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let found = syslog(&status);
+    assert_eq!(found.counts.total() + found.pending, found.in_range, "{found:?}");
+    status
+}
+
+fn syslog(status: &Status) -> &ExporterStatus {
+    status.exporters.iter().find(|exporter| exporter.name == "syslog").expect("it is configured")
+}
+
+fn id(number: usize) -> String {
+    format!("019c322d-fa80-7f99-8d84-0000{number:08x}")
+}
+
+/// A canonical event of about this many bytes.
+fn event(number: usize, bytes: usize) -> String {
+    let (id, reason) = (id(number), "r".repeat(bytes.saturating_sub(560)));
+    serde_json::json!({
+        "schema_version": "1.0.0", "event_id": id, "event_type": "guard_block",
+        "event_category": "network", "timestamp": "2026-02-06T09:00:00.125Z",
+        "agent": {"id": "coder-01", "name": "hushd", "version": "0.1.0", "type": "clawdstrike"},
+        "session": {"id": "s-1", "tenant_id": "acme", "environment": "test"},
+        "outcome": "failure", "action": "egress", "threat": {},
+        "decision": {
+            "allowed": false, "guard": "egress_allowlist", "severity": "high", "reason": reason,
+        },
+        "resource": {"type": "network", "name": "c2.example", "host": "c2.example", "port": 443},
+        "metadata": {"note": "n".repeat(bytes / 9)}, "labels": {},
+    })
+    .to_string()
+}
+
+/// Looks again and again until something holds, or half a minute is over.
+fn wait_for(holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    holds()
+}
