@@ -490,6 +490,19 @@ fn denied_fields_are_nowhere_in_a_document() {
 }
 
 #[test]
+fn a_member_spelled_with_escapes_yields_to_a_mapped_key() {
+    let record = include_str!("fixtures/security-events.jsonl").lines().next();
+    let mut record = parse(record.expect("the samples have 30 lines"));
+    record["metadata"] = json!({"key": 1, "other": 2});
+    let record = record.to_string().replace("\"key\"", "\"k\\u0065y\"");
+    let mappings = vec![(F::EventType, "metadata.key".to_owned())];
+    let plan = Plan::compile(&[&NATIVE], &Overrides { mappings, ..plain() });
+    let document = check(&opening(), &plan.expect("the schema compiles"), &record);
+    assert_unique(&document);
+    assert_eq!(parse(&document)["metadata"], json!({"key": "session_start", "other": 2}));
+}
+
+#[test]
 fn allowed_fields_and_required_targets_are_all_that_is_left() {
     let record = include_str!("fixtures/security-events.jsonl").lines().nth(3);
     let record = record.expect("the samples have 30 lines");

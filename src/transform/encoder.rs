@@ -265,8 +265,7 @@ impl<'a> Encoder<'a> {
 
     /// Appends the key of a member, each byte changed to another of ASCII or left as it is.
     pub fn key_with(&mut self, name: &[u8], change: impl Fn(u8) -> u8) -> bool {
-        let changed = || name.iter().map(|&byte| change(byte));
-        if self.taken.iter().any(|taken| taken.bytes().eq(changed())) {
+        if self.taken.iter().any(|taken| is_name(taken, name, &change)) {
             return false;
         }
         self.raw(self.codec.syntax.key.0.as_bytes());
@@ -367,6 +366,25 @@ impl<'a> Encoder<'a> {
             }
         }
     }
+}
+
+/// Whether escaped text is this name, once its ASCII characters are changed.
+///
+/// A name may be spelled with escapes that it does not need, and is the same name all the same.
+fn is_name(name: &str, escaped: &[u8], change: impl Fn(u8) -> u8) -> bool {
+    let mut rest = escaped;
+    for char in name.chars() {
+        let Some((found, len)) = json::character(rest) else { return false };
+        let found = match u8::try_from(found).ok().filter(u8::is_ascii) {
+            Some(byte) => char::from(change(byte)),
+            None => found,
+        };
+        if found != char {
+            return false;
+        }
+        rest = &rest[len..];
+    }
+    rest.is_empty()
 }
 
 fn plain_character(text: &[u8]) -> Option<(char, usize)> {
