@@ -7,7 +7,11 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use shrike::event::{Event, FieldId as F, Opened, Opening, OpeningOptions, Place, Severity};
+use shrike::event::{
+    Event, FieldId as F, Gap, GapReason, Offset, Opened, Opening, OpeningOptions, Place, Severity,
+    Span, Time,
+};
+use shrike::pipeline::gap_record;
 use shrike::schemas::{CEF, ECS, NATIVE, OCSF};
 use shrike::transform::{Overrides, Plan, Schema};
 use support::unique::assert_unique;
@@ -155,6 +159,32 @@ fn ecs_documents_of_the_samples_are_golden() {
 fn ecs_documents_of_every_kind_are_golden() {
     let documents = check("ecs/kinds.jsonl", &plan(&ECS, &Overrides::default()), &kinds());
     assert!(documents.iter().all(|document| is_ecs(document)));
+}
+
+/// One gap record of each reason.
+fn gaps() -> Vec<String> {
+    let span = Span { from: Offset::new(4096), to: Offset::new(1 << 20) };
+    let now = Time { secs: 1_770_368_400, nanos: 125_000_000 };
+    let gap = |reason| gap_record("siem", 3, &Gap { span, events: 17, reason }, now);
+    GapReason::ALL.map(gap).to_vec()
+}
+
+#[test]
+fn gap_records_are_golden_in_every_schema() {
+    let native = check("native/gaps.jsonl", &plan(&NATIVE, &Overrides::default()), &gaps());
+    for (document, record) in native.iter().zip(gaps()) {
+        assert_eq!(parse(document)["metadata"], parse(&record)["metadata"], "nothing is flagged");
+    }
+    assert!(native.iter().all(|it| parse(it)["metadata"]["export_gap"]["count"] == 17));
+    check("ecs/gaps.jsonl", &plan(&ECS, &facts()), &gaps()).iter().for_each(|it| {
+        assert!(is_ecs(it), "{it}");
+    });
+    for event in check("ocsf/gaps.jsonl", &plan(&OCSF, &facts()), &gaps()) {
+        ocsf::read(&event);
+    }
+    for line in check("cef/gaps.txt", &plan(&CEF, &facts()), &gaps()) {
+        cef::assert_known(&cef::read(&line));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
     AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, TransportError,
     Verdict,
 };
-use crate::event::Settle;
+use crate::event::{Offset, Settle};
 
 /// A request that has ended.
 struct Ended {
@@ -543,6 +543,19 @@ impl Sender {
                 return false;
             }
             true
+        });
+    }
+
+    /// Gives up the batches that lie wholly below an offset and are not with the destination:
+    /// retention needs their place.
+    pub fn give_up_below(&mut self, floor: Offset, outcomes: &mut Outcomes) {
+        self.entries.retain(|entry| {
+            let is_flying = matches!(entry.state, State::Flying(_));
+            let is_below = entry.batch.items().iter().all(|item| item.span.to <= floor);
+            if is_below && !is_flying {
+                settle(entry.batch.items(), Settle::Skipped, &mut outcomes.settled);
+            }
+            is_flying || !is_below
         });
     }
 

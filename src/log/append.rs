@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Offset;
 
+use super::cursors::is_full;
 use super::engine::Wake;
 use super::error::{AppendError, Refusal};
 use super::frame::Mark;
@@ -233,6 +234,13 @@ impl Intake {
     pub(crate) fn signal_settled(&self) {
         drop(self.waits.lock().unwrap_or_else(PoisonError::into_inner));
         self.settled.notify_all();
+    }
+
+    /// Whether the disk has no space for what is appended.
+    pub(crate) fn is_full(&self) -> bool {
+        let open = self.lock();
+        let refusals = [&open.refusal, &open.segment_refusal];
+        refusals.into_iter().flatten().any(|refusal| is_full(&refusal.source))
     }
 
     /// Asks for everything appended so far to become durable without delay; returns its end.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::event::{Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Span, Tally};
 
@@ -22,7 +23,15 @@ pub struct Cursors {
     /// The lease; none for reading only.
     lease: Option<File>,
     /// Two threads must not write the same draft.
-    saving: Mutex<()>,
+    saving: Mutex<Reserve>,
+}
+
+/// Space that is kept so that a full disk does not stop checkpoints: whoever cannot save one cannot
+/// let old segments go either, and the disk would stay full.
+#[derive(Debug, Default)]
+struct Reserve {
+    /// When it was last tried to keep some.
+    tried: Option<Instant>,
 }
 
 impl Cursors {
@@ -38,7 +47,7 @@ impl Cursors {
     #[must_use]
     pub fn look(log_dir: &Path) -> Self {
         let dir = log_dir.join(DIR);
-        Self { dir, io: Arc::new(Disk), log: None, lease: None, saving: Mutex::new(()) }
+        Self { dir, io: Arc::new(Disk), log: None, lease: None, saving: Mutex::default() }
     }
 
     pub(crate) fn lease(
@@ -55,7 +64,9 @@ impl Cursors {
         }
         io.sync_dir(log_dir).map_err(LogError::io("sync", log_dir))?;
         let lease = Some(lock_file(&dir.join("lease"))?);
-        Ok(Self { dir, io, log, lease, saving: Mutex::new(()) })
+        let this = Self { dir, io, log, lease, saving: Mutex::default() };
+        this.keep_reserve(&mut Reserve::default());
+        Ok(this)
     }
 
     /// The checkpoint saved under a name; `None` when there is none.
@@ -88,14 +99,28 @@ impl Cursors {
             let (name, durable) = (name.to_owned(), log.control.durable());
             return Err(LogError::PastDurable { name, base: top, durable });
         }
+        let mut reserve = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.save_file(&path, checkpoint) {
+            Err(LogError::Io { source, .. }) if is_full(&source) => {
+                self.remove_file(&self.dir.join(RESERVE))?;
+                reserve.tried = Some(Instant::now());
+                self.save_file(&path, checkpoint)
+            }
+            saved => {
+                self.keep_reserve(&mut reserve);
+                saved
+            }
+        }
+    }
+
+    fn save_file(&self, path: &Path, checkpoint: &Checkpoint) -> Result<(), LogError> {
         let draft = path.with_extension("draft");
-        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         self.remove_file(&draft)?;
         let file = self.io.create(&draft, 0).map_err(LogError::io("create", &draft))?;
         let bytes = encode(checkpoint);
         self.io.write(&file, 0, &bytes).map_err(LogError::io("write", &draft))?;
         self.io.sync(&file).map_err(LogError::io("sync", &draft))?;
-        self.io.rename(&draft, &path).map_err(LogError::io("rename", &draft))?;
+        self.io.rename(&draft, path).map_err(LogError::io("rename", &draft))?;
         self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
     }
 
@@ -131,6 +156,19 @@ impl Cursors {
         self.require_lease(&path)?;
         self.remove_file(&path)?;
         self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
+    }
+
+    /// Keeps space aside, unless that was tried a moment ago.
+    fn keep_reserve(&self, reserve: &mut Reserve) {
+        let was_now = reserve.tried.is_some_and(|tried| tried.elapsed() < RESERVE_INTERVAL);
+        let path = self.dir.join(RESERVE);
+        if was_now || path.exists() {
+            return;
+        }
+        reserve.tried = Some(Instant::now());
+        if let Err(error) = self.io.create(&path, RESERVE_BYTES) {
+            tracing::warn!(%error, "no space is kept for checkpoints on a full disk");
+        }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, LogError> {
@@ -276,7 +314,18 @@ fn unescape(stem: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// Whether there is no space left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 const DIR: &str = "cursors";
+/// The file that keeps space aside.
+const RESERVE: &str = "reserve";
+/// Drafts of a hundred exporters with long lists of spans.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// Between two tries to keep it.
+const RESERVE_INTERVAL: Duration = Duration::from_secs(10);
 const SUFFIX: &str = ".cursor";
 const NAME_BYTES_MAX: usize = 128;
 

@@ -254,6 +254,20 @@ impl Log {
         Ok(retained)
     }
 
+    /// Where the oldest segment ends, when there is no space left on the disk: what lies below has
+    /// to go before anything can be appended.
+    #[must_use]
+    pub fn full_until(&self) -> Option<Offset> {
+        if !self.held.intake.is_full() {
+            return None;
+        }
+        let written = self.written();
+        let segments = self.held.shared.segments();
+        let oldest = segments.first().filter(|oldest| oldest.capacity_end() <= written)?;
+        let after = self.held.shared.find(oldest.capacity_end());
+        Some(after.map_or(oldest.capacity_end(), |segment| segment.base))
+    }
+
     /// Waits until everything appended so far is durable; returns its end.
     ///
     /// # Errors
@@ -303,11 +317,13 @@ impl Held {
         let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let is_full = self.intake.is_full();
         let mut going = Vec::new();
         for segment in segments {
             let is_finished = segment.capacity_end() <= written;
             let is_old = now_ns.saturating_sub(newest_ns(&segment)) > self.keep.age.as_nanos();
-            let is_excess = bytes > self.keep.bytes || is_old;
+            // A full disk takes back what is kept beyond need, one segment at a time.
+            let is_excess = bytes > self.keep.bytes || is_old || (is_full && going.is_empty());
             let is_passed = segment.end() <= pinned;
             let goes = bytes > self.keep.bytes_max || (is_excess && is_passed);
             if !is_finished || !goes {

@@ -126,18 +126,22 @@ impl Keeper {
     /// Skips what exporters lag behind more than they may, counted exactly.
     fn give_up_laggards(&mut self) {
         let head = self.log.written();
+        // Without space nothing can be appended: the oldest segment goes, as at the log's bound.
+        let full_until = self.log.full_until().unwrap_or_default();
         for exporter in &self.exporters() {
             let bound = exporter.settings.lag_bytes_max.unwrap_or(self.log_bytes_max);
             let base = exporter.watermark().base();
             let lag = head.bytes().saturating_sub(base.bytes());
-            if exporter.settings.on_lag == OnLag::Block || lag <= bound {
+            let is_over = lag > bound || base < full_until;
+            if exporter.settings.on_lag == OnLag::Block || !is_over {
                 continue;
             }
-            let floor = Offset::new(head.bytes() - bound);
+            let floor = Offset::new(head.bytes().saturating_sub(bound)).max(full_until);
             let skipped = skip(exporter, &mut self.reader, floor);
             warn!(
                 exporter = exporter.name(),
                 events = skipped,
+                is_disk_full = full_until > Offset::ZERO,
                 "lag bound reached: events skipped"
             );
         }

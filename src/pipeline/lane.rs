@@ -129,6 +129,7 @@ impl Lane {
             }
             let now = Instant::now();
             self.look_at_the_clock();
+            self.give_up_below_floor(now);
             self.exchange(now);
             self.render_again(now);
             let turn = match self.is_aside() {
@@ -165,6 +166,15 @@ impl Lane {
         if self.exporter.routes.iter().any(Route::tells_ages) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.clock = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        }
+    }
+
+    /// Gives up what retention has given up, as far as it was not sent.
+    fn give_up_below_floor(&mut self, now: Instant) {
+        let floor = self.exporter.floor();
+        if floor > Offset::ZERO && !self.is_aside() {
+            self.sender.give_up_below(floor, &mut self.outcomes);
+            self.act(now);
         }
     }
 

@@ -42,6 +42,8 @@ struct State {
     /// How often each event was accepted, and in which order first.
     accepted: Mutex<BTreeMap<String, u32>>,
     order: Mutex<Vec<String>>,
+    /// Gap records, as they came.
+    gaps: Mutex<Vec<Value>>,
     /// Connections that are open.
     open: Mutex<usize>,
     closed: Condvar,
@@ -75,6 +77,7 @@ impl Destination {
         let state = Arc::new(State {
             manner: Mutex::new(manner),
             accepted: Mutex::default(),
+            gaps: Mutex::default(),
             order: Mutex::default(),
             open: Mutex::new(0),
             closed: Condvar::new(),
@@ -97,6 +100,11 @@ impl Destination {
     /// Answers otherwise from now on.
     pub(crate) fn turn(&self, manner: Manner) {
         *self.state.manner.lock().expect("no test panics while it holds it") = manner;
+    }
+
+    /// Gap records that were accepted, repeats included.
+    pub(crate) fn gaps(&self) -> Vec<Value> {
+        self.state.gaps.lock().expect("no test panics while it holds it").clone()
     }
 
     /// How often each event was accepted.
@@ -191,6 +199,11 @@ fn bulk(state: &State, body: &[u8], refused: Option<char>) -> Value {
             has_errors = true;
             let error = json!({"type": "document_parsing_exception", "reason": "not this one"});
             items.push(json!({"create": {"status": 400, "error": error}}));
+            continue;
+        }
+        if pair[1].contains("export_gap") {
+            state.gaps.lock().expect("no test panics while it holds it").push(document);
+            items.push(json!({"create": {"status": 201}}));
             continue;
         }
         let mut accepted = state.accepted.lock().expect("no test panics while it holds it");

@@ -1,6 +1,7 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
 mod destination;
+mod gaps;
 mod letters;
 mod meter;
 mod ordered;

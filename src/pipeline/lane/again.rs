@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::block::At;
 use super::Lane;
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, Settle, Settled, Span};
+use crate::event::{Event, GapReason, Settle, Settled, Span};
 
 /// What reading one event again found.
 enum Found {
@@ -116,7 +116,8 @@ impl Lane {
         let is_gone = matches!(found, Ok(At::Gone(_)));
         if is_gone || letter.reason.class == LOST {
             // Retention has it: there is nothing to keep.
-            self.exporter.settle(&[Settled { span, events: 1, fate: Settle::Skipped }]);
+            let skipped = Settled { span, events: 1, fate: Settle::Skipped };
+            self.exporter.watermark().settle_for(&[skipped], GapReason::Retention);
             return;
         }
         let event: Option<Event<'_>> = match &found {

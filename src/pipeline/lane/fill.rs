@@ -8,7 +8,7 @@ use super::super::stop::Stage;
 use super::fed::Fed;
 use super::{Lane, Open, Reading, Turn};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
-use crate::event::{Class, Event, Offset, Settle, Settled, Span};
+use crate::event::{Class, Event, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
 
 /// What became of one record.
@@ -305,7 +305,7 @@ impl Lane {
         let to = oldest.min(reading.claim.end);
         let span = Span { from: reading.position, to };
         reading.position = to;
-        self.lose(span, None, "removed by retention before it was read");
+        self.lose(span, None, GapReason::Retention);
     }
 
     /// A stripe cannot be read.
@@ -313,7 +313,7 @@ impl Lane {
         if let Some(reading) = &mut self.reading {
             reading.position = span.to;
         }
-        self.lose(span, events, "damaged: checksums do not match");
+        self.lose(span, events, GapReason::Damage);
     }
 
     /// The log cannot be read at all now, for want of descriptors or memory: tried again later.
@@ -324,13 +324,15 @@ impl Lane {
     }
 
     /// Settles what cannot be read as skipped, as far as earlier runs have not settled it.
-    fn lose(&mut self, span: Span, events: Option<u64>, why: &str) {
+    fn lose(&mut self, span: Span, events: Option<u64>, reason: GapReason) {
         for part in self.exporter.unsettled(span) {
             let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
             let name = self.exporter.name();
             let (from, to) = (part.from, part.to);
+            let why = reason.word();
             tracing::error!(exporter = name, %from, %to, events = counted, why, "skipped");
-            self.settled.push(Settled { span: part, events: counted, fate: Settle::Skipped });
+            let skipped = Settled { span: part, events: counted, fate: Settle::Skipped };
+            self.exporter.watermark().settle_for(&[skipped], reason);
         }
     }
 

@@ -1,0 +1,204 @@
+//! Lost events are counted exactly and told to their destination, whatever is lost and why.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use shrike::config::{Config, Host};
+use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
+use shrike::pipeline::{Ended, Engine};
+
+use crate::destination::{Destination, Manner};
+use crate::{append, config, event, exporter, filled, wait_for};
+
+/// The counts that gap records say, each gap once.
+fn told(destination: &Destination) -> (u64, Vec<String>) {
+    let mut gaps: Vec<Value> = destination.gaps();
+    gaps.sort_by_key(|gap| gap["event"]["id"].to_string());
+    gaps.dedup_by_key(|gap| gap["event"]["id"].to_string());
+    let metadata = |gap: &Value, key: &str| {
+        let text = gap.to_string();
+        let at = text.find("\"export_gap\":{").unwrap_or_else(|| panic!("no gap in {text}"));
+        let gap: Value = {
+            let rest = &text[at + "\"export_gap\":".len()..];
+            let end = rest.find('}').expect("objects end") + 1;
+            serde_json::from_str(&rest[..end]).expect("it is JSON")
+        };
+        gap[key].clone()
+    };
+    let count = gaps.iter().map(|gap| metadata(gap, "count").as_u64().expect("a number")).sum();
+    let reasons = gaps.iter().map(|gap| metadata(gap, "reason").to_string()).collect();
+    (count, reasons)
+}
+
+const LAGGING: &str = "
+    lag_max_bytes: 2MiB
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}";
+
+#[test]
+fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (ill, well) = (Destination::start(Manner::Busy), Destination::start(Manner::Accept));
+    let config = config(dir.path(), &[("ill", &ill, LAGGING), ("well", &well, "")]);
+    let log = filled(&config, 0..10_000, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let status = |engine: &Engine| exporter(&engine.status(), "ill").clone();
+    assert!(wait_for(Duration::from_secs(20), || status(&engine).counts.skipped > 0));
+    assert!(wait_for(Duration::from_secs(20), || status(&engine).gaps > 0));
+    // The gap survives a restart, and grows in the next run.
+    let before = exporter(&engine.end(), "ill").clone();
+    assert_eq!(before.counts.total(), before.counts.skipped);
+    append(&log, 10_000..20_000, 900);
+    log.close().expect("the disk takes it");
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let more = before.counts.skipped + 1_000;
+    assert!(wait_for(Duration::from_secs(20), || status(&engine).counts.skipped > more));
+    assert!(ill.gaps().is_empty());
+    ill.turn(Manner::Accept);
+    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let end = engine.end();
+    assert_eq!(ended, Ended::Settled, "{end:?}");
+    let one = exporter(&end, "ill");
+    assert_eq!((one.in_range, one.pending, one.gaps), (20_000, 0, 0), "{one:?}");
+    assert_eq!(one.counts.delivered as usize, ill.accepted().len());
+    let (count, reasons) = told(&ill);
+    assert_eq!(count, one.counts.skipped, "every lost event is told, once");
+    assert!(reasons.iter().all(|reason| reason == "\"lag\""), "{reasons:?}");
+    assert!(reasons.len() <= 3, "an outage makes few records: {reasons:?}");
+    assert!(well.gaps().is_empty(), "who lost nothing is told nothing");
+    assert_eq!(well.accepted().len(), 20_000);
+}
+
+#[test]
+fn a_damaged_stripe_is_told_as_such() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    filled(&config, 0..4_000, 900).close().expect("the disk takes it");
+    flip(&config.log.dir, (1 << 20) + 300_000);
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let one = exporter(&status, "one");
+    assert!(one.counts.skipped > 0, "{one:?}");
+    assert_eq!(told(&destination), (one.counts.skipped, vec!["\"corrupt\"".to_owned()]));
+}
+
+/// Changes one byte of the first segment.
+fn flip(dir: &Path, at: u64) {
+    use std::os::unix::fs::FileExt as _;
+    let path = dir.join(format!("{:020}.log", 0));
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is long enough");
+    file.write_all_at(&[byte[0] ^ 1], at).expect("the directory is ours");
+}
+
+/// A disk with so many bytes left; files give theirs back when they go.
+struct SmallDisk {
+    free: AtomicU64,
+}
+
+/// The least that a file takes.
+const BLOCK: u64 = 4096;
+
+fn bytes_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len().next_multiple_of(BLOCK).max(BLOCK))
+}
+
+impl LogIo for SmallDisk {
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
+        let bytes_needed = bytes.next_multiple_of(BLOCK).max(BLOCK);
+        self.free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(bytes_needed))
+            .map_err(|_| io::ErrorKind::StorageFull)?;
+        Disk.create(path, bytes)
+    }
+
+    fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+        Disk.write(file, at, bytes)
+    }
+
+    fn sync(&self, file: &LogFile) -> io::Result<()> {
+        Disk.sync(file)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let replaced = bytes_of(to);
+        Disk.rename(from, to)?;
+        self.free.fetch_add(replaced, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        let bytes = bytes_of(path);
+        Disk.unlink(path)?;
+        self.free.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        Disk.sync_dir(dir)
+    }
+
+    fn boot(&self) -> Option<[u8; 16]> {
+        Disk.boot()
+    }
+
+    fn allows_ring(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Busy);
+    let keys = "
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}";
+    let config: Config = config(dir.path(), &[("one", &destination, keys)]);
+    let disk = Arc::new(SmallDisk { free: AtomicU64::new(1 << 40) });
+    let io: Arc<dyn LogIo> = disk.clone();
+    let (log, _) = Log::open_on(config.log.clone(), io).expect("there is space");
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    append(&log, 0..15_000, 900);
+    disk.free.store(0, Ordering::Release);
+    // What is prepared already still fills; then the disk refuses, until a segment has gone.
+    let appender = log.appender();
+    let mut refused = 0;
+    let mut number = 15_000;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while number < 40_000 {
+        assert!(Instant::now() < deadline, "the log did not go on: {:?}", engine.status());
+        let mark = Mark { received_ns: u64::from(number) + 1, checked: true, ..Mark::default() };
+        match appender.append(event(number, 900).as_bytes(), mark) {
+            Ok(_) => number += 1,
+            Err(_) => {
+                refused += 1;
+                std::thread::yield_now();
+            }
+        }
+    }
+    log.flush().expect("there is space again");
+    assert!(refused > 0, "the disk was full for a while");
+    destination.turn(Manner::Accept);
+    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let one = exporter(&status, "one");
+    assert_eq!(one.in_range, 40_000, "{one:?}");
+    assert!(one.counts.skipped > 0 && one.counts.delivered > 0, "{one:?}");
+    assert_eq!(told(&destination).0, one.counts.skipped);
+    let checkpoint = shrike::log::Cursors::look(&config.log.dir).load("one").expect("it is whole");
+    assert_eq!(checkpoint.expect("it was saved").base, status.written);
+}
