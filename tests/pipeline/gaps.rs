@@ -118,7 +118,9 @@ impl LogIo for SmallDisk {
     fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
         let bytes_needed = bytes.next_multiple_of(BLOCK).max(BLOCK);
         self.free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(bytes_needed))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
+                free.checked_sub(bytes_needed)
+            })
             .map_err(|_| io::ErrorKind::StorageFull)?;
         Disk.create(path, bytes)
     }
