@@ -329,7 +329,10 @@ impl Lane {
             let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
             let name = self.exporter.name();
             let (from, to) = (part.from, part.to);
-            let why = reason.word();
+            let why = match reason {
+                GapReason::Lag | GapReason::Retention => "removed by retention before it was read",
+                GapReason::Damage => "damaged: checksums do not match",
+            };
             tracing::error!(exporter = name, %from, %to, events = counted, why, "skipped");
             let skipped = Settled { span: part, events: counted, fate: Settle::Skipped };
             self.exporter.watermark().settle_for(&[skipped], reason);
