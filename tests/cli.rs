@@ -240,6 +240,30 @@ fn rendering_shows_what_would_be_sent_and_sends_nothing() {
     assert!(!place.path("shrike-data").exists(), "no log is made");
 }
 
+#[test]
+fn rules_send_each_event_to_the_exporters_that_they_choose() {
+    let place = Place::new();
+    place.write(
+        "c.yaml",
+        "global: {state_dir: s}\nfiltering: {exclude_types: [session_start]}\nrouting:\n  rules:\n\
+         \x20   - {condition: severity >= 'high', exporters: [stdout_cef]}\n  default: [stdout]\n\
+         exporters: {stdout: {format: native}, stdout_cef: {format: cef}}\n",
+    );
+    let run = ["run", "--drain", "--config", "c.yaml", "--input", "-"];
+    let out = place.run_with(&run, &sample()).ended(0).out;
+    let (cef, native): (Vec<_>, Vec<_>) = out.lines().partition(|line| line.starts_with("CEF:0"));
+    let is_high = |line: &&str| {
+        line.contains(r#""severity":"high""#) || line.contains(r#""severity":"critical""#)
+    };
+    let events = String::from_utf8(sample()).expect("text");
+    let wanted: Vec<&str> =
+        events.lines().filter(|line| !line.contains(r#""event_type":"session_start""#)).collect();
+    let high = wanted.iter().filter(|line| is_high(line)).count();
+    assert!(high > 0 && high < wanted.len() && wanted.len() < lines(&sample()), "{high}");
+    assert_eq!((cef.len(), native.len()), (high, wanted.len() - high));
+    assert!(!native.iter().any(is_high));
+}
+
 /// A `run` that has come up, and its standard error.
 struct Running {
     child: Child,

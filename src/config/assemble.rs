@@ -4,12 +4,12 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Exporter, RouteSettings};
+use super::{Config, Exporter, RouteSettings, RoutingRule};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
 use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec, Work};
 use crate::schemas;
-use crate::transform::{Filter, Format, Overrides};
+use crate::transform::{Choice, ChoiceRule, Filter, Format, Overrides};
 
 /// Facts about this machine that documents carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,10 +67,24 @@ impl Config {
             document: schemas::by_format(format),
             native: &schemas::NATIVE,
             overrides: self.overrides(&exporter.settings, host),
-            filter: Filter::new(exporter.filter.clone()),
+            filter: self.filter(exporter),
             routes: exporter.routes.iter().map(route_spec).collect(),
             settings: exporter.settings.clone(),
         }
+    }
+
+    /// Which events it takes: those that pass the rules for all and its own, as far as the
+    /// top-level rules choose it.
+    fn filter(&self, exporter: &Exporter) -> Filter {
+        let filter = Filter::new(self.filtering.clone()).and(exporter.filter.clone());
+        let name = &exporter.settings.name;
+        let rule = |rule: &RoutingRule| ChoiceRule {
+            condition: rule.condition.clone(),
+            takes: rule.exporters.contains(name),
+            stops: rule.stops,
+        };
+        let otherwise = self.routing_default.is_empty() || self.routing_default.contains(name);
+        filter.chosen_by(Choice { rules: self.routing.iter().map(rule).collect(), otherwise })
     }
 
     /// What this configuration and this machine change about an exporter's schemas.

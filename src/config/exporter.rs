@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::expand::Names;
+use super::filtering::{self, FILTER};
 use super::mistake::nearest;
 use super::read::read;
-use super::shared::{FILTER, ROUTING, SHARED};
+use super::shared::{ROUTING, SHARED};
 use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
@@ -18,7 +19,7 @@ use crate::deliver::{
     TlsSettings, TlsVersion, Vendor,
 };
 use crate::event::Severity;
-use crate::transform::{Condition, FilterRules, Format};
+use crate::transform::{Condition, Format};
 
 /// What every exporter is read against.
 pub(super) struct Setting<'a> {
@@ -169,12 +170,13 @@ impl Build<'_, '_> {
             options,
         };
         let routes = self.routes(table);
+        let filter = filtering::rules(values, FILTER, &mut self.notes);
         // After another mistake the destination would complain about what is only misspelled.
         let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
         if values.is_on("enabled") && is_whole {
             self.vendor_rules(&settings.options);
         }
-        Exporter { settings, filter: self.filter(), routes }
+        Exporter { settings, filter, routes }
     }
 
     fn options(&mut self, table: &[Key]) -> Options {
@@ -456,30 +458,6 @@ impl Build<'_, '_> {
 
     fn severity(&self, key: &'static str) -> Option<Severity> {
         Severity::parse(self.values.text(key)?.as_bytes())
-    }
-
-    fn list(&self, key: &'static str) -> Vec<String> {
-        match self.values.value(key) {
-            Some(Value::List(texts)) => texts.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn filter(&self) -> FilterRules {
-        FilterRules {
-            min_severity: self.severity("filter.min_severity").unwrap_or_default(),
-            include_types: self.list("filter.include_types"),
-            exclude_types: self.list("filter.exclude_types"),
-            include_guards: self.list("filter.include_guards"),
-            exclude_guards: self.list("filter.exclude_guards"),
-            include_tenants: self.list("filter.include_tenants"),
-            exclude_tenants: self.list("filter.exclude_tenants"),
-            only_denied: self.values.is_on("filter.only_denied"),
-            min_sanitized_count: self.values.int("filter.min_sanitized_count").unwrap_or(0),
-            domains: self.list("filter.domains"),
-            exclude_paths: self.list("filter.exclude_paths"),
-            exclude_internal: self.values.is_on("filter.exclude_internal"),
-        }
     }
 
     /// The rules of `routing`: each a condition and some of the keys that routes may override.

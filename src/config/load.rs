@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::expand::{Lookup, Names, expand};
 use super::exporter::{Read, Setting, exporter};
+use super::filtering;
 use super::flags::{Flag, Flags};
 use super::read::read;
-use super::table::{INPUT, TOP};
+use super::table::{INPUT, TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
@@ -18,7 +19,7 @@ use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
 use crate::intake::Mode;
 use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
-use crate::transform::Format;
+use crate::transform::{FilterRules, Format};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug)]
@@ -99,10 +100,11 @@ impl Config {
         let state_dir = state_dir(&mut root, lookup, &mut mistakes);
         let names = Names { lookup, state_dir: Some(&state_dir) };
         expand(&mut root, &mut String::new(), &names, &mut mistakes);
-        let values = read(&root, "", TOP, &names, &mut mistakes);
+        let table = top();
+        let values = read(&root, "", &table, &names, &mut mistakes);
         let mut config =
             Resolve { values: &values, mistakes: &mut mistakes }.config(vendors, &names);
-        debug_assert_eq!(values.unasked(TOP), Vec::<&str>::new(), "keys without effect");
+        debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
         if !mistakes.is_empty() {
             return Err(mistakes.into_error());
         }
@@ -179,13 +181,18 @@ impl Resolve<'_, '_> {
             in_flight_bytes: values.int("memory.in_flight_bytes").unwrap_or(0),
             log: self.log(&global.state_dir),
             inputs,
+            filtering: FilterRules::default(),
+            routing: Vec::new(),
+            routing_default: Vec::new(),
             exporters: Vec::new(),
             disabled: Vec::new(),
             notes: Vec::new(),
             global: global.clone(),
             schema,
         };
+        config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
         self.exporters(&setting, &mut config);
+        self.routing(names, &mut config);
         config
     }
 
@@ -393,6 +400,17 @@ impl Resolve<'_, '_> {
             }
         }
         config.exporters.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    }
+
+    fn routing(&mut self, names: &Names<'_>, config: &mut Config) {
+        // Also those that could not be read: a second mistake about the same name helps nobody.
+        let known: Vec<String> = match self.values.node("exporters").map(|node| &node.body) {
+            Some(Body::Map(entries)) => entries.iter().map(|entry| entry.key.clone()).collect(),
+            _ => Vec::new(),
+        };
+        config.routing = filtering::routing(self.values, &known, names, self.mistakes);
+        config.routing_default =
+            filtering::exporter_names(self.values, "routing.default", &known, self.mistakes);
     }
 
     fn rule(&mut self, key: &str, text: String) {

@@ -10,6 +10,7 @@
 mod assemble;
 mod expand;
 mod exporter;
+mod filtering;
 mod flags;
 mod key;
 mod load;
@@ -27,6 +28,7 @@ mod value;
 pub use assemble::Host;
 pub use expand::{Lookup, System};
 pub use exporter::keys_of;
+pub use filtering::{FILTER, FILTERING, ROUTING_RULE};
 pub use flags::{Flag, Flags};
 pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
@@ -34,8 +36,8 @@ pub use mistake::{Error, Mistake, Mistakes, Wrong};
 pub use reference::reference;
 pub use resolved::{
     Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
-    RouteSettings, SchemaSettings,
+    RouteSettings, RoutingRule, SchemaSettings,
 };
-pub use shared::{FILTER, ROUTING, SHARED};
-pub use table::{INPUT, TOP};
+pub use shared::{ROUTING, SHARED};
+pub use table::{INPUT, TOP, top};
 pub use text::At;

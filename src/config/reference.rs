@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::key::size;
-use super::{Default, EMBEDDED, FILTER, INPUT, Key, Kind, ROUTING, SHARED, TOP, USUAL_PATH};
+use super::{
+    Default, EMBEDDED, FILTER, INPUT, Key, Kind, ROUTING, ROUTING_RULE, SHARED, USUAL_PATH, top,
+};
 use crate::deliver::{HOSTNAME, Vendor};
 
 /// The reference as Markdown: every key of every table, and those of these destinations.
@@ -11,7 +13,7 @@ use crate::deliver::{HOSTNAME, Vendor};
 pub fn reference(vendors: &[&'static Vendor]) -> String {
     let mut out = INTRODUCTION.replace("{usual}", USUAL_PATH).replace("{embedded}", EMBEDDED);
     let mut section = "";
-    for key in TOP {
+    for key in &top() {
         let step = key.path.split('.').next().unwrap_or(key.path);
         if step != section {
             section = step;
@@ -19,6 +21,8 @@ pub fn reference(vendors: &[&'static Vendor]) -> String {
         }
         row(key, &mut out);
     }
+    heading("## Each of `routing.rules`", &mut out);
+    ROUTING_RULE.iter().for_each(|key| row(key, &mut out));
     heading("## Each of `inputs`", &mut out);
     INPUT.iter().for_each(|key| row(key, &mut out));
     out.push_str(EXPORTERS);

@@ -28,6 +28,12 @@ pub struct Config {
     pub log: LogOptions,
     /// Where events come from.
     pub inputs: Vec<Input>,
+    /// Which events any exporter takes.
+    pub filtering: FilterRules,
+    /// Which exporters take an event.
+    pub routing: Vec<RoutingRule>,
+    /// The exporters of events that no rule is for; none is all of them.
+    pub routing_default: Vec<String>,
     /// Where events go, enabled ones only, sorted by name.
     pub exporters: Vec<Exporter>,
     /// Names of configured exporters that are switched off.
@@ -166,4 +172,15 @@ pub struct RouteSettings {
     pub condition: Condition,
     /// What it overrides.
     pub options: Vec<(&'static str, OptionValue)>,
+}
+
+/// One of the top-level rules.
+#[derive(Clone, Debug)]
+pub struct RoutingRule {
+    /// Which events it is for.
+    pub condition: Condition,
+    /// The exporters that take them.
+    pub exporters: Vec<String>,
+    /// Whether later rules are not asked about them.
+    pub stops: bool,
 }

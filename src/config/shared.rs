@@ -300,34 +300,6 @@ pub const SHARED: &[Key] = &[
     ),
 ];
 
-/// Keys that choose the events of an exporter.
-pub const FILTER: &[Key] = &[
-    key("filter.min_severity", Kind::Severity, Is("none"), "The least severity.")
-        .also(&["min_severity"]),
-    key("filter.include_types", Kind::List, Is("[]"), "Types of events to take."),
-    key("filter.exclude_types", Kind::List, Is("[]"), "Types of events to leave out."),
-    key("filter.include_guards", Kind::List, Is("[]"), "Guards to take.").also(&["include_guards"]),
-    key("filter.exclude_guards", Kind::List, Is("[]"), "Guards to leave out.")
-        .also(&["exclude_guards"]),
-    key("filter.include_tenants", Kind::List, Is("[]"), "Tenants to take."),
-    key("filter.exclude_tenants", Kind::List, Is("[]"), "Tenants to leave out."),
-    key("filter.only_denied", Kind::Bool, Is("false"), "Only events that were denied."),
-    key(
-        "filter.min_sanitized_count",
-        Kind::Int(0, u64::MAX),
-        Is("0"),
-        "The least `metadata.velar.sanitized_count`.",
-    ),
-    key("filter.domains", Kind::List, Is("[]"), "Resource hosts to take, with subdomains."),
-    key("filter.exclude_paths", Kind::List, Is("[]"), "Beginnings of resource paths to leave out."),
-    key(
-        "filter.exclude_internal",
-        Kind::Bool,
-        Is("false"),
-        "Leaves out loopback and health-check traffic.",
-    ),
-];
-
 /// The key of an exporter's own rules, for destinations that can route.
 pub const ROUTING: Key = key(
     "routing",

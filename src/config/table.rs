@@ -167,9 +167,27 @@ pub const TOP: &[Key] = &[
         Is("auto"),
         "How the log is written.",
     ),
+    key(
+        "routing.rules",
+        Kind::Routes,
+        Is("[]"),
+        "Rules that choose exporters; the first whose `condition` holds decides. Without rules \
+         every exporter takes every event that its filter lets through.",
+    ),
+    key(
+        "routing.default",
+        Kind::List,
+        Is("[]"),
+        "Exporters of events that no rule is for; empty is all.",
+    ),
     key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];
+
+/// All keys at the top of a file: [`TOP`] and those of [`super::FILTERING`].
+pub fn top() -> Vec<Key> {
+    TOP.iter().chain(super::FILTERING).copied().collect()
+}
 
 /// Keys of one input.
 pub const INPUT: &[Key] = &[

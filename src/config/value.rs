@@ -155,6 +155,14 @@ impl Values {
         }
     }
 
+    /// The place of a key for people: where it is written, and its spelling there.
+    pub(super) fn place_of(&self, key: &str) -> String {
+        match self.written.get(key) {
+            Some(found) => format!("{}: {}", found.at, join(&self.place, &found.spelling)),
+            None => join(&self.place, key),
+        }
+    }
+
     /// A mistake at a key: where it is written, else at the place of the table.
     pub(super) fn mistake(&self, key: &str, wrong: Wrong, mistakes: &mut Mistakes) {
         let (at, spelling) = match self.written.get(key) {

@@ -3,6 +3,8 @@
 //! ```text
 //! severity >= 'high' and (guard in ['secret_leak', "posture"] or labels.team matches 'red-*')
 //! ```
+//! The single word `default` is a condition too and holds for every event.
+//!
 //! A value that is absent compares false, also with `!=`; `not` turns that around. Texts compare
 //! byte by byte in their decoded form; in a glob `*` is any text and `?` one character.
 
@@ -87,6 +89,9 @@ impl Condition {
     /// # Errors
     /// When it does not parse or names what no event has.
     pub fn compile(text: &str) -> Result<Self, ConditionError> {
+        if text.trim() == "default" {
+            return Ok(Self { root: Node::All(Vec::new()) });
+        }
         let mut parser = Parser { text, at: 0, depth: 0 };
         let root = parser.any()?;
         match parser.peek()? {
@@ -533,6 +538,7 @@ mod tests {
             "reason == 'a \"quoted\" caf\u{e9}' and decision.reason matches 'a \"*\u{e9}'",
             "category != 'file'",
             "metadata.velar.list != 1",
+            " default ",
         ] {
             assert!(holds(text), "{text}");
         }

@@ -1,8 +1,11 @@
 //! Filters (`pipeline.md`, Filtering): which events an exporter takes, all conditions together.
+//!
+//! An exporter's filter has layers: the rules for all exporters, its own, and what the top-level
+//! routing chose for it. All are compiled once; asking them allocates nothing.
 
 use std::net::IpAddr;
 
-use super::{Name, json};
+use super::{Condition, Name, json};
 use crate::event::{Event, FieldId as F, Severity};
 
 /// The keys of `filtering` and `filter`; an empty list restricts nothing, and exclude wins.
@@ -34,21 +37,99 @@ pub struct FilterRules {
     pub exclude_internal: bool,
 }
 
+/// Everything that decides whether an exporter takes an event, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// All of them must let an event through; layers without a restriction are left out.
+    layers: Vec<Layer>,
+    choice: Option<Choice>,
+}
+
+/// What the top-level rules mean for one exporter.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// In order.
+    pub rules: Vec<ChoiceRule>,
+    /// Whether the exporter takes events that no rule is for.
+    pub otherwise: bool,
+}
+
+/// One top-level rule, as one exporter sees it.
+#[derive(Clone, Debug)]
+pub struct ChoiceRule {
+    /// Which events it is for.
+    pub condition: Condition,
+    /// Whether it names the exporter.
+    pub takes: bool,
+    /// Whether rules after it are not asked about these events.
+    pub stops: bool,
+}
+
 /// Compiled rules.
 #[derive(Clone, Debug)]
-pub struct Filter {
+struct Layer {
     rules: FilterRules,
     /// Lower case, without `*.` in front and a dot behind.
     domains: Vec<String>,
     sanitized_count: Name,
-    /// Whether the rules let every event through.
-    is_open: bool,
 }
 
 impl Filter {
     /// Prepares the rules.
     #[must_use]
     pub fn new(rules: FilterRules) -> Self {
+        Self::default().and(rules)
+    }
+
+    /// The same, with further rules that an event must pass too.
+    #[must_use]
+    pub fn and(mut self, rules: FilterRules) -> Self {
+        if rules != FilterRules::default() {
+            self.layers.push(Layer::new(rules));
+        }
+        self
+    }
+
+    /// The same, for an exporter that top-level rules choose.
+    #[must_use]
+    pub fn chosen_by(mut self, choice: Choice) -> Self {
+        let is_always = choice.otherwise && choice.rules.iter().all(|rule| rule.takes);
+        self.choice = (!is_always).then_some(choice);
+        self
+    }
+
+    /// Whether every event is let through.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.layers.is_empty() && self.choice.is_none()
+    }
+
+    /// Whether the event is let through.
+    #[must_use]
+    pub fn passes(&self, event: &Event<'_>) -> bool {
+        self.layers.iter().all(|layer| layer.passes_typed(event))
+            && self.layers.iter().all(|layer| layer.passes_texts(event))
+            && self.choice.as_ref().is_none_or(|choice| choice.takes(event))
+    }
+}
+
+impl Choice {
+    fn takes(&self, event: &Event<'_>) -> bool {
+        let mut is_for_others = false;
+        for rule in &self.rules {
+            if rule.condition.holds(event) {
+                if rule.takes || rule.stops {
+                    return rule.takes;
+                }
+                is_for_others = true;
+            }
+        }
+        self.otherwise && !is_for_others
+    }
+}
+
+impl Layer {
+    fn new(rules: FilterRules) -> Self {
         let domain = |domain: &String| {
             let name = domain.strip_prefix("*.").unwrap_or(domain);
             name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
@@ -57,21 +138,8 @@ impl Filter {
             domains: rules.domains.iter().map(domain).collect(),
             sanitized_count: Name::parse("metadata.velar.sanitized_count")
                 .expect("a path inside metadata is a name"),
-            is_open: rules == FilterRules::default(),
             rules,
         }
-    }
-
-    /// Whether every event is let through.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.is_open
-    }
-
-    /// Whether the event is let through.
-    #[must_use]
-    pub fn passes(&self, event: &Event<'_>) -> bool {
-        self.is_open || (self.passes_typed(event) && self.passes_texts(event))
     }
 
     fn passes_typed(&self, event: &Event<'_>) -> bool {
@@ -153,15 +221,63 @@ mod tests {
     );
 
     fn passes(change: impl FnOnce(&mut FilterRules), host: &str, path: &str) -> bool {
-        let record = RECORD.replace("API.Example.com.", host).replace("/v1/chat?x", path);
         let mut rules = FilterRules::default();
         change(&mut rules);
+        lets_through(&Filter::new(rules), host, path)
+    }
+
+    fn lets_through(filter: &Filter, host: &str, path: &str) -> bool {
+        let record = RECORD.replace("API.Example.com.", host).replace("/v1/chat?x", path);
         let opening = Opening::new(&OpeningOptions::default());
         let (frame, record) = (Frame::default(), record.as_bytes());
         let (mut arena, mut opened) = (Vec::new(), Opened::default());
         opening.begin(&mut arena);
         opening.open(&frame, record, &mut arena, &mut opened).expect("the record is an event");
-        Filter::new(rules).passes(&Event { opened: &opened, frame, record, arena: &arena })
+        filter.passes(&Event { opened: &opened, frame, record, arena: &arena })
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_chooses() {
+        // The event is a denied one of guard egress.
+        type Rule = (&'static str, bool, bool);
+        let rule = |(text, takes, stops): &Rule| {
+            let condition = Condition::compile(text).expect("it compiles");
+            ChoiceRule { condition, takes: *takes, stops: *stops }
+        };
+        let no = "guard == 'other'";
+        let yes = "guard == 'egress'";
+        let cases: &[(&[Rule], bool, bool)] = &[
+            (&[], true, true),
+            (&[], false, false),
+            (&[(yes, true, true)], false, true),
+            (&[(yes, false, true)], true, false),
+            (&[(no, true, true)], false, false),
+            (&[(no, false, true)], true, true),
+            (&[(yes, false, true), (yes, true, true)], false, false),
+            (&[(yes, false, false), (yes, true, true)], false, true),
+            (&[(yes, false, false), (no, true, true)], true, false),
+            (&[(no, true, true), ("default", true, true)], false, true),
+            (&[(no, false, true), ("default", false, true)], true, false),
+        ];
+        for (rules, otherwise, expected) in cases {
+            let choice = Choice { rules: rules.iter().map(rule).collect(), otherwise: *otherwise };
+            let filter = Filter::default().chosen_by(choice);
+            assert_eq!(lets_through(&filter, "x", "/"), *expected, "{rules:?} {otherwise}");
+            assert_eq!(filter.is_open(), rules.is_empty() && *otherwise, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn all_layers_must_let_an_event_through() {
+        let open = FilterRules::default();
+        let denied = FilterRules { only_denied: true, ..FilterRules::default() };
+        let other = FilterRules { exclude_paths: vec!["/v1".to_owned()], ..denied.clone() };
+        let passes = |a: &FilterRules, b: &FilterRules| {
+            lets_through(&Filter::new(a.clone()).and(b.clone()), "x", "/v1")
+        };
+        assert!(Filter::new(open.clone()).and(open.clone()).is_open());
+        assert!(passes(&denied, &open) && passes(&open, &denied) && passes(&denied, &denied));
+        assert!(!passes(&denied, &other) && !passes(&other, &denied));
     }
 
     type Change = fn(&mut FilterRules);

@@ -16,7 +16,7 @@ pub mod write;
 
 pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
-pub use filter::{Filter, FilterRules};
+pub use filter::{Choice, ChoiceRule, Filter, FilterRules};
 pub use name::Name;
 pub use plan::{Plan, PlanError};
 pub use schema::{

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod any;
+mod choosing;
 mod refused;
 mod tables;
 mod world;

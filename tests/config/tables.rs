@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use shrike::config::{
-    self, Config, FILTER, Flags, INPUT, Key, SHARED, TOP, Text, keys_of, reference,
+    self, Config, FILTER, Flags, INPUT, Key, ROUTING_RULE, SHARED, Text, keys_of, reference, top,
 };
 use shrike::vendors;
 
@@ -14,7 +14,8 @@ use crate::world::{Fixed, TOWER};
 /// Every table with its name.
 fn tables() -> Vec<(String, Vec<Key>)> {
     let mut tables = vec![
-        ("top".to_owned(), TOP.to_vec()),
+        ("top".to_owned(), top()),
+        ("routing rule".to_owned(), ROUTING_RULE.to_vec()),
         ("input".to_owned(), INPUT.to_vec()),
         ("shared".to_owned(), [SHARED, FILTER].concat()),
     ];
