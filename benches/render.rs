@@ -35,7 +35,7 @@ static ACTION: Schema = Schema {
 };
 
 static INDEX: Clean =
-    Clean { each: |char| char, not_first: "-_+", absent: "default", bytes_max: 255 };
+    Clean { each: |char| char, not_first: "-_+", absent: "default", bytes_max: 255, ..Clean::BASE };
 
 /// An envelope with the time in seconds and a few fields beside the event.
 static ENVELOPE: Schema = Schema {

@@ -194,6 +194,9 @@ impl Case {
                     self.acks = ids.collect();
                 }
                 ("use_ack", "true") => self.options.set("use_ack", OptionValue::Bool(true)),
+                ("health.mode", mode) => {
+                    self.options.set("health.mode", OptionValue::Text(mode.to_owned()));
+                }
                 ("metrics.distributions", "true") => {
                     self.options.set("metrics.distributions", OptionValue::Bool(true));
                 }

@@ -45,6 +45,7 @@ impl Desk {
                 encoding,
                 level: 1,
                 flush_on,
+                heads: http::HeaderMap::new(),
             }),
             buffers: Buffers::new(),
             allowance: Budget::new(64 << 20, 1).allowance(),

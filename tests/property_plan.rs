@@ -106,6 +106,7 @@ static INDEX: Clean = Clean {
     not_first: "-_+",
     absent: "none",
     bytes_max: 40,
+    ..Clean::BASE
 };
 
 /// A text, and one of the many ways in which JSON spells it.

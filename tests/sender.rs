@@ -74,6 +74,7 @@ impl Lane {
             encoding,
             level: 1,
             flush_on: None,
+            heads: http::HeaderMap::new(),
         };
         Self {
             sender: Sender::new(settings, Arc::clone(&gate), Arc::clone(&allowance)),

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
-use shrike::deliver::{OptionValue, Options, Prefix, Vendor};
+use shrike::deliver::{Derived, OptionValue, Options, Prefix, Vendor};
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
@@ -105,6 +105,22 @@ const BODIES: &[Body] = &[
     Body { resent: true, ..body("event_resent.txt", "splunk", Format::Native, SPLUNK) },
     body("event_cef.txt", "splunk", Format::Cef, SPLUNK),
     body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
+    body("json.txt", "sumo_logic", Format::Native, &[("format", "json")]),
+    body(
+        "json_chosen.txt",
+        "sumo_logic",
+        Format::Native,
+        &[
+            ("fields.exclude", "decision.policy_hash,metadata"),
+            ("fields.include", "agent.id,decision,metadata,session.tenant_id"),
+            ("fields.include_all", "false"),
+            ("format", "json"),
+            ("timestamp_field", "time"),
+        ],
+    ),
+    body("text.txt", "sumo_logic", Format::Native, &[("format", "text")]),
+    body("key_value.txt", "sumo_logic", Format::Native, &[("format", "key_value")]),
+    body("cef.txt", "sumo_logic", Format::Cef, &[("format", "cef")]),
 ];
 
 const DATADOG: &[(&str, &str)] =
@@ -140,7 +156,10 @@ fn option(key: &str, text: &str) -> OptionValue {
 }
 
 /// Options that are lists.
-const LISTS: &[&str] = &["logs.tags"];
+const LISTS: &[&str] = &["fields.exclude", "fields.include", "logs.tags"];
+
+/// The plans of all bodies, compiled once.
+static PLANS: LazyLock<Vec<Plans>> = LazyLock::new(|| BODIES.iter().map(Plans::compile).collect());
 
 /// A body's plans, as a route compiles them.
 struct Plans {
@@ -167,7 +186,8 @@ impl Plans {
             texts.push((name.to_owned(), text.to_owned()));
         }
         let omit = derived.omit.iter().map(|&key| key.to_owned()).collect();
-        let overrides = Overrides { texts, omit, ..Overrides::default() };
+        let Derived { allow, deny, mappings, .. } = derived;
+        let overrides = Overrides { texts, omit, allow, deny, mappings, ..Overrides::default() };
         let shape = vendor.shape(&options, body.format).expect("every format has a shape");
         let schema: &'static Schema = schemas::by_format(body.format);
         let chain = shape.chain(schema);
@@ -420,8 +440,6 @@ proptest! {
         record["resource"]["port"] = Value::from(port);
         record["labels"] = labels.into_iter().map(|(name, text)| (name, Value::from(text))).collect();
         let record = record.to_string();
-        static PLANS: LazyLock<Vec<Plans>> =
-            LazyLock::new(|| BODIES.iter().map(Plans::compile).collect());
         for (case, plans) in BODIES.iter().zip(&*PLANS) {
             let body = plans.body(&[record.as_bytes()]);
             if case.vendor == "syslog" {

@@ -18,6 +18,7 @@ impl Lookup for Environment {
             "ELASTIC_CLOUD_ID" => Some("label:ZXUuZXhhbXBsZSRhYmMkZGVm".to_owned()),
             // id:key
             "ELASTIC_API_KEY" => Some("aWQ6a2V5".to_owned()),
+            name if name.ends_with("_URL") => Some("https://c.example/receiver/x".to_owned()),
             _ => Some("secret".to_owned()),
         }
     }
@@ -47,7 +48,8 @@ fn configurations(page: &str) -> Vec<String> {
 
 #[test]
 fn every_configuration_of_the_guides_loads() {
-    for (vendor, least) in [("datadog", 3), ("elastic", 3), ("splunk", 3), ("syslog", 5)] {
+    let guides = [("datadog", 3), ("elastic", 3), ("splunk", 3), ("sumo_logic", 3), ("syslog", 5)];
+    for (vendor, least) in guides {
         let blocks = configurations(&format!("docs/vendors/{vendor}.md"));
         assert!(blocks.len() >= least, "{vendor}: {} configurations", blocks.len());
         for yaml in blocks {
@@ -106,6 +108,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
                 "datadog" => "api_key: k, ",
                 "elastic" => "auth: {type: none}, ",
                 "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
+                "sumo_logic" => "http_source_url: 'https://c.example/receiver/v1/http/x', ",
                 "syslog" => "address: h, ",
                 _ => "",
             };

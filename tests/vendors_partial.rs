@@ -169,6 +169,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         encoding: Encoding::Identity,
         level: 1,
         flush_on: None,
+        heads: http::HeaderMap::new(),
     };
     let mut batch = Batch::new(&Arc::new(packing), 0, &Buffers::new(), &allowance);
     for event in 0..events {

@@ -29,7 +29,7 @@ static QUOTED: Schema = Schema {
 };
 
 static INDEX: Clean =
-    Clean { each: |char| char.to_ascii_lowercase(), not_first: "-", absent: "x", bytes_max: 64 };
+    Clean { each: |char| char.to_ascii_lowercase(), not_first: "-", absent: "x", bytes_max: 64, ..Clean::BASE };
 
 type Input<'a> = (Vec<&'a str>, [u8; 8], &'a str, &'a str, Vec<(u8, &'a str)>, [u64; 2]);
 

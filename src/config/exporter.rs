@@ -188,8 +188,10 @@ impl Build<'_, '_> {
             }
         }
         let allow_http = self.values.is_on("allow_http");
-        for key in table.iter().filter(|key| matches!(key.kind, Kind::Url | Kind::Urls)) {
-            if !allow_http && options.list(key.path).into_iter().any(is_plain_and_far) {
+        let is_url = |key: &&Key| matches!(key.kind, Kind::Url | Kind::Urls | Kind::SecretUrl);
+        for key in table.iter().filter(is_url) {
+            let mut urls = options.list(key.path).into_iter().chain(options.url(key.path));
+            if !allow_http && urls.any(is_plain_and_far) {
                 let wrong = Wrong::Rule(
                     "plain http to another host carries events and credentials readably; use \
                      https, or set `allow_http: true`"

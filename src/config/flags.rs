@@ -112,7 +112,10 @@ fn to(root: &mut Node, text: &str, vendors: &[&'static Vendor], mistakes: &mut M
         })
         .max_by_key(|vendor| vendor.name.len());
     let key = vendor.and_then(|vendor| {
-        vendor.options.iter().find(|option| matches!(option.kind, Kind::Url | Kind::Urls))
+        vendor
+            .options
+            .iter()
+            .find(|option| matches!(option.kind, Kind::Url | Kind::Urls | Kind::SecretUrl))
     });
     match (vendor, key) {
         (_, Some(key)) => {

@@ -49,6 +49,8 @@ pub enum Kind {
     Url,
     /// One or more of them.
     Urls,
+    /// One absolute http or https URL that is never shown.
+    SecretUrl,
     /// true or false.
     Bool,
     /// A whole number within these bounds.
@@ -203,6 +205,7 @@ impl Kind {
             deliver::Kind::Secret => Self::Secret,
             deliver::Kind::Url => Self::Url,
             deliver::Kind::Urls => Self::Urls,
+            deliver::Kind::SecretUrl => Self::SecretUrl,
             deliver::Kind::Bool => Self::Bool,
             deliver::Kind::Int(min, max) => Self::Int(min, max),
             deliver::Kind::Choice(words) => Self::Choice(words),
@@ -220,7 +223,7 @@ impl Kind {
     /// Whether the value may never be shown.
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::Secrets | Self::Proxy)
+        matches!(self, Self::Secret | Self::SecretUrl | Self::Secrets | Self::Proxy)
     }
 
     /// What it takes under this spelling of the key, for errors and the reference.
@@ -230,6 +233,7 @@ impl Kind {
             Self::Text(max) => format!("a text of at most {max} bytes without control characters"),
             Self::Secret => "a secret text".to_owned(),
             Self::Url => "an http or https URL".to_owned(),
+            Self::SecretUrl => "an http or https URL, kept secret".to_owned(),
             Self::Urls => "an http or https URL, or a list of them".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Int(min, max) => format!("a whole number {}", between(min, max)),

@@ -47,6 +47,16 @@ impl Parse<'_, '_> {
         let text = scalar.text.as_str();
         let value = match kind {
             Kind::Secret => return self.secret(scalar, node, path).map(Value::Secret),
+            Kind::SecretUrl => {
+                let secret = self.secret(scalar, node, path)?;
+                return match url_problem(secret.expose(), true) {
+                    None => Some(Value::Secret(secret)),
+                    Some(problem) => {
+                        let (expected, found) = (kind.expected(path), problem.to_owned());
+                        self.wrong(node, path, Wrong::Kind { expected, found })
+                    }
+                };
+            }
             Kind::Proxy => match text {
                 "none" | "env" => Some(Value::Text(text.to_owned())),
                 url => url_problem(url, true)
@@ -255,6 +265,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
         && !matches!(
             kind,
             Kind::Secret
+                | Kind::SecretUrl
                 | Kind::Secrets
                 | Kind::Proxy
                 | Kind::Url

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::budget::{Allowance, Charge};
 use super::buffers::Buffers;
@@ -13,7 +14,7 @@ use super::{Encoding, Framing, Limits, Prefix};
 use crate::event::{Settle, Settled, Severity, Span};
 
 /// How the batches of one route are made; shared by its lanes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Packing {
     /// What stands around and between documents.
     pub framing: &'static Framing,
@@ -27,6 +28,8 @@ pub struct Packing {
     pub level: u32,
     /// Events this severe make a batch urgent.
     pub flush_on: Option<Severity>,
+    /// Headers of requests with events of this kind, beside those of the call.
+    pub heads: HeaderMap,
 }
 
 /// One event of a batch.
@@ -102,14 +105,12 @@ impl Batch {
         allowance: &Arc<Allowance>,
     ) -> Self {
         let mut raw = buffers.take();
-        let compressor = buffers.take_compressor(packing.encoding, packing.level);
-        if compressor.is_none() {
+        if packing.encoding == Encoding::Identity {
             // Room for the largest body at once: growing would copy it again and again, and what
             // is never written costs no memory.
             raw.reserve_exact(packing.limits.body_bytes.min(packing.body_bytes) as usize);
         }
         raw.extend_from_slice(packing.framing.head.as_bytes());
-        let out = compressor.as_ref().map(|_| buffers.take()).unwrap_or_default();
         Self {
             packing: Arc::clone(packing),
             buffers: buffers.clone(),
@@ -119,7 +120,7 @@ impl Batch {
             is_urgent: false,
             raw_bytes: raw.len(),
             count_digits: 3,
-            body: Body::Open(Open { raw, compressed: 0, compressor, out }),
+            body: Body::Open(Open { raw, compressed: 0, compressor: None, out: Vec::new() }),
             is_again: false,
             history: History::default(),
         }
@@ -211,6 +212,10 @@ impl Batch {
     /// Called between pushes with [`TURN_BYTES`], so that timers and other lanes are not stalled.
     pub fn turn(&mut self, bytes: usize) -> usize {
         let Body::Open(open) = &mut self.body else { return 0 };
+        if open.compressor.is_none() && open.raw.len() < COMPRESSED_MIN {
+            return 0;
+        }
+        open.begin(&self.packing, &self.buffers);
         open.turn(bytes)
     }
 
@@ -222,6 +227,7 @@ impl Batch {
         let tail = self.packing.framing.tail.as_bytes();
         open.raw.extend_from_slice(tail);
         self.raw_bytes += tail.len();
+        open.begin(&self.packing, &self.buffers);
         let body = open.finish(&self.buffers);
         debug_assert!(self.packing.encoding != Encoding::Identity || body.len() == self.raw_bytes);
         self.charge.set((body.len() + self.items.len() * size_of::<Item>()) as u64);
@@ -349,6 +355,17 @@ impl Batch {
         self.raw_bytes
     }
 
+    /// Headers of the request that carries it, beside those of the call.
+    #[must_use]
+    pub fn heads(&self) -> &HeaderMap {
+        &self.packing.heads
+    }
+
+    /// How it was made, for what is rendered again.
+    pub(super) fn packing(&self) -> &Arc<Packing> {
+        &self.packing
+    }
+
     /// The content encoding of the body.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
@@ -380,6 +397,16 @@ impl Batch {
 }
 
 impl Open {
+    /// Takes a compressor, where bodies are compressed and there is none yet.
+    fn begin(&mut self, packing: &Packing, buffers: &Buffers) {
+        if self.compressor.is_none() {
+            self.compressor = buffers.take_compressor(packing.encoding, packing.level);
+            if self.compressor.is_some() {
+                self.out = buffers.take();
+            }
+        }
+    }
+
     fn turn(&mut self, bytes: usize) -> usize {
         let Some(compressor) = &mut self.compressor else { return 0 };
         let end = self.raw.len().min(self.compressed + bytes);
@@ -471,6 +498,10 @@ fn counted(raw: &mut Vec<u8>, digits: &mut usize, render: impl FnOnce(&mut Vec<u
 
 /// Bytes compressed in one turn: about 150 microseconds of gzip.
 pub const TURN_BYTES: usize = 64 << 10;
+
+/// Smaller bodies are compressed when they close: a lane may have hundreds open, and a compressor
+/// takes more memory than they do.
+const COMPRESSED_MIN: usize = 16 << 10;
 
 /// Bytes that are in `out` already are let go at this size, if turns never catch up with pushes.
 const COMPRESSED_KEPT_MAX: usize = 256 << 10;

@@ -185,6 +185,22 @@ impl CompiledCall {
         Ok(Self { call, method, path, headers, channel_headers, body, timeout, aside })
     }
 
+    /// The same call at places that lie this far behind the endpoints.
+    #[must_use]
+    pub fn shifted(self, places: usize) -> Self {
+        Self { aside: self.aside + places, ..self }
+    }
+
+    /// The request that carries a batch with headers of its own.
+    #[must_use]
+    pub fn carrying_with(&self, via: Via, body: Bytes, heads: &HeaderMap) -> Request {
+        let mut request = self.carrying(via, body);
+        for (name, value) in heads {
+            request.headers.insert(name.clone(), value.clone());
+        }
+        request
+    }
+
     /// The request that carries a batch, or the counts of a window.
     #[must_use]
     pub fn carrying(&self, via: Via, body: Bytes) -> Request {

@@ -1,8 +1,9 @@
 //! What becomes of events on their way: history, outcomes, and the meaning of having no answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batch::Item;
+use super::batch::{Item, Packing};
 use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
 use crate::event::Settled;
 
@@ -41,6 +42,8 @@ pub struct Reshape {
     pub items: Vec<Item>,
     /// The route they belong to.
     pub route: u32,
+    /// How their batch was made: all of them fit batches of this kind.
+    pub packing: Arc<Packing>,
     /// The level to render at; `None` is the usual plan.
     pub level: Option<Level>,
     /// Carried on into the new batch.

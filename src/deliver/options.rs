@@ -31,6 +31,8 @@ pub enum Kind {
     Url,
     /// One or more of them.
     Urls,
+    /// One absolute http or https URL that is never shown, since it carries a key.
+    SecretUrl,
     /// true or false.
     Bool,
     /// A whole number within these bounds.
@@ -129,6 +131,16 @@ impl Options {
             Some(OptionValue::List(texts)) => !texts.is_empty(),
             Some(OptionValue::Secret(secret)) => !secret.expose().is_empty(),
             Some(OptionValue::Bool(true) | OptionValue::Int(_)) => true,
+        }
+    }
+
+    /// The text of a key that takes a URL, secret or not.
+    #[must_use]
+    pub fn url(&self, key: &str) -> Option<&str> {
+        match self.0.get(key)? {
+            OptionValue::Text(url) => Some(url),
+            OptionValue::Secret(url) => Some(url.expose()),
+            _ => None,
         }
     }
 

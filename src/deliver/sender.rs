@@ -538,7 +538,8 @@ impl Sender {
 pub(super) fn reshape(batch: Batch, level: Option<Level>) -> Reshape {
     let mut history = batch.history.clone();
     history.level = level;
-    Reshape { route: batch.route(), level, history, items: batch.into_items() }
+    let (route, packing) = (batch.route(), Arc::clone(batch.packing()));
+    Reshape { route, packing, level, history, items: batch.into_items() }
 }
 
 impl Drop for Sender {

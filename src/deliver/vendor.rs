@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use super::{AckId, Opt, Options, Problem, Secret, Verdict};
-use crate::event::{Severity, Time};
+use crate::event::{FieldId, Severity, Time};
 use crate::transform::{Format, Schema};
 
 /// A destination, described: one static per vendor, no IO, no clock, no state.
@@ -59,6 +59,10 @@ pub struct Vendor {
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
     pub order: Order,
+    /// Requests in flight where the configuration does not say; `None` is two per worker.
+    pub concurrency: Option<usize>,
+    /// The shortest time between two looks at how the destination is, where each costs something.
+    pub health_interval_min: Duration,
     /// How requests travel.
     pub wire: Wire,
     /// Whether cookies are kept per connection group, as sticky balancers need.
@@ -99,6 +103,8 @@ impl Vendor {
         route_keys: &[],
         resend: Resend::Ambiguous,
         order: Order::Any,
+        concurrency: None,
+        health_interval_min: Duration::ZERO,
         wire: Wire::Http,
         cookies: false,
         resend_mark: None,
@@ -161,13 +167,25 @@ pub struct Derived {
     /// Texts by name, beside the options in templates and `Source::Option` or `Source::Pattern`
     /// rows.
     pub texts: Vec<(&'static str, String)>,
-    /// Keys of the envelope (dotted) that are left out.
+    /// Keys of the outermost schema (dotted) that are left out.
     pub omit: Vec<&'static str>,
+    /// Where set, only these fields (and required targets) are written.
+    pub allow: Vec<FieldId>,
+    /// These fields are not written, except by required targets.
+    pub deny: Vec<FieldId>,
+    /// Other keys of the document for these fields.
+    pub mappings: Vec<(FieldId, String)>,
 }
 
 impl Derived {
     /// Nothing.
-    pub const NONE: Self = Self { texts: Vec::new(), omit: Vec::new() };
+    pub const NONE: Self = Self {
+        texts: Vec::new(),
+        omit: Vec::new(),
+        allow: Vec::new(),
+        deny: Vec::new(),
+        mappings: Vec::new(),
+    };
 }
 
 /// How documents are wrapped and framed.
@@ -177,6 +195,11 @@ pub struct Shape {
     pub envelope: Option<&'static Schema>,
     /// A document of the vendor's own, in place of the one that the format names.
     pub document: Option<&'static Schema>,
+    /// Headers that follow from the events, in the syntax [`HEADS`]: a request carries events alone
+    /// for which they are the same.
+    ///
+    /// [`HEADS`]: crate::transform::HEADS
+    pub heads: Option<&'static Schema>,
     /// What stands around and between documents.
     pub framing: Framing,
 }
@@ -186,6 +209,7 @@ impl Shape {
     pub const BASE: Self = Self {
         envelope: None,
         document: None,
+        heads: None,
         framing: Framing {
             head: "",
             prefix: Prefix::None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
-use super::exporter::{Exporter, ExporterSpec};
+use super::exporter::{Exporter, ExporterSpec, Places};
 use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
@@ -573,7 +573,9 @@ fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
     match (spec.settings.vendor.order, spec.settings.concurrency) {
         (Order::Strict, _) => 1,
         (Order::Any, Some(concurrency)) => concurrency.max(1),
-        (Order::Any, None) => CONCURRENCY_PER_WORKER * workers,
+        (Order::Any, None) => {
+            spec.settings.vendor.concurrency.unwrap_or(CONCURRENCY_PER_WORKER * workers)
+        }
     }
 }
 
@@ -629,12 +631,9 @@ fn way(spec: &ExporterSpec, connections: usize) -> Result<Way, EngineError> {
 fn destination(spec: &ExporterSpec) -> Result<(Arc<Destination>, Cookies), EngineError> {
     let settings = &spec.settings;
     let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
-    let mut places = endpoints(spec)?;
-    let aside = (settings.vendor.aside)(&settings.options).map_err(|problem| {
-        EngineError::Exporter { name: settings.name.clone(), problem: problem.to_string() }
-    })?;
-    places.extend(aside);
-    let destination = Destination::new(&places, &settings.tls, &settings.connection);
+    let places = Places::find(spec)
+        .map_err(|problem| EngineError::Exporter { name: settings.name.clone(), problem })?;
+    let destination = Destination::new(&places.all, &settings.tls, &settings.connection);
     let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
     Ok((Arc::new(destination.map_err(refuse)?), cookies))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, Uri};
 use tokio::sync::Notify;
 
 use super::EngineError;
@@ -101,6 +102,8 @@ pub(crate) struct Route {
     condition: Option<Condition>,
     pub(crate) packing: Arc<Packing>,
     pub(crate) prefix: Option<Plan>,
+    /// Headers that follow from the events.
+    pub(crate) heads: Option<Plan>,
     plans: Plans,
     /// The plans of events of these ages, which documents tell.
     aged: Vec<(Age, Plans)>,
@@ -158,6 +161,8 @@ pub struct ExporterCounters {
     pub counts_lost: Counter,
     /// Events of an age that the destination treats in its own way, as they were rendered.
     pub untimely: Counter,
+    /// Batches closed before their time, since too many were open at once.
+    pub closed_early: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.
     pub guards_other: Counter,
     /// Dead letters that were delivered after all.
@@ -186,8 +191,11 @@ impl Exporter {
         let mut routes = Vec::with_capacity(1 + spec.routes.len());
         let derived = derive(&spec.settings, &spec.settings.options).map_err(refuse)?;
         routes.push(Route::compile(&spec, None).map_err(refuse)?);
-        for route in &spec.routes {
-            routes.push(Route::compile(&spec, Some(route)).map_err(refuse)?);
+        let places = Places::find(&spec).map_err(refuse)?;
+        for (route, &shift) in spec.routes.iter().zip(&places.routes) {
+            let mut route = Route::compile(&spec, Some(route)).map_err(refuse)?;
+            route.send = route.send.shifted(shift);
+            routes.push(route);
         }
         let native = Plan::compile(&[spec.native], &without_facts(&spec.overrides))
             .map_err(|error| refuse(error.to_string()))?;
@@ -234,6 +242,12 @@ impl Exporter {
     /// What earlier runs settled in this pass.
     pub(crate) fn counts_before(&self) -> Counts {
         self.resumed.counts
+    }
+
+    /// How many batches with headers of their own a lane may have open at once.
+    pub(crate) fn partitions_max(&self) -> usize {
+        let most = self.settings.options.number("max_open_partitions");
+        most.and_then(|most| usize::try_from(most).ok()).unwrap_or(PARTITIONS_MAX)
     }
 
     /// Notes settled events.
@@ -545,14 +559,54 @@ impl Exporter {
     }
 }
 
+/// Where the requests of an exporter go.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// The endpoints, then the places beside them, then those of routes that have their own.
+    pub(crate) all: Vec<Uri>,
+    /// How far behind the endpoints those of each route lie; 0 where they are the same.
+    routes: Vec<usize>,
+}
+
+impl Places {
+    /// Asks the vendor, for the base settings and for each route.
+    pub(crate) fn find(spec: &ExporterSpec) -> Result<Self, String> {
+        let Settings { vendor, options, .. } = &spec.settings;
+        let ask = |options: &Options| (vendor.endpoints)(options).map_err(|it| it.to_string());
+        let base = ask(options)?;
+        let mut places = Self { all: base.clone(), routes: Vec::new() };
+        places.all.extend((vendor.aside)(options).map_err(|problem| problem.to_string())?);
+        for route in &spec.routes {
+            let own = ask(&overridden(options, route))?;
+            if own == base {
+                places.routes.push(0);
+                continue;
+            }
+            if own.len() != base.len() {
+                return Err("a route needs as many endpoints as the exporter".to_owned());
+            }
+            places.routes.push(places.all.len());
+            places.all.extend(own);
+        }
+        Ok(places)
+    }
+}
+
+/// The options of a route.
+fn overridden(options: &Options, route: &RouteSpec) -> Options {
+    let mut options = options.clone();
+    for (key, value) in &route.options {
+        options.set(key, value.clone());
+    }
+    options
+}
+
 impl Route {
     pub(crate) fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
         let settings = &spec.settings;
         let vendor = settings.vendor;
-        let mut options = settings.options.clone();
-        for (key, value) in route.iter().flat_map(|route| &route.options) {
-            options.set(key, value.clone());
-        }
+        let base = &settings.options;
+        let options = route.map_or_else(|| base.clone(), |route| overridden(base, route));
         let derived = derive(settings, &options)?;
         let shape = vendor
             .shape(&options, settings.format)
@@ -563,11 +617,10 @@ impl Route {
             Plan::compile(&chain, overrides).map_err(|error| error.to_string())
         };
         let prefix = match shape.framing.prefix {
-            Prefix::Document(schema) => {
-                Some(Plan::compile(&[schema], &overrides).map_err(|error| error.to_string())?)
-            }
+            Prefix::Document(schema) => Some(beside(schema, &overrides)?),
             Prefix::None | Prefix::OctetCount => None,
         };
+        let heads = shape.heads.map(|schema| beside(schema, &overrides)).transpose()?;
         let plans = |overrides: &Overrides| {
             let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
             let bytes_max = (vendor.narrow)(&options, vendor.limits).event_bytes;
@@ -593,6 +646,7 @@ impl Route {
             condition: route.map(|route| route.condition.clone()),
             packing: Arc::new(packing(settings, &options, shape)),
             prefix,
+            heads,
             aged: aged.collect::<Result<_, String>>()?,
             plans: plans(&overrides)?,
             send,
@@ -638,6 +692,14 @@ fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {
     (settings.vendor.derive)(options).map_err(|problem| problem.to_string())
 }
 
+/// The plan of what stands beside documents: what operators change about documents is not for it,
+/// but what they hide is hidden there too.
+fn beside(schema: &'static Schema, overrides: &Overrides) -> Result<Plan, String> {
+    let Overrides { texts, allow, deny, .. } = overrides.clone();
+    let overrides = Overrides { texts, allow, deny, ..Overrides::default() };
+    Plan::compile(&[schema], &overrides).map_err(|error| error.to_string())
+}
+
 /// The overrides with one more text.
 fn with(overrides: &Overrides, (name, text): (&str, &str)) -> Overrides {
     let mut with = overrides.clone();
@@ -651,6 +713,14 @@ fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overr
     let texts = options.texts().chain(derived.texts.iter().cloned());
     overrides.texts.extend(texts.map(|(name, text)| (name.to_owned(), text)));
     overrides.omit.extend(derived.omit.iter().map(|&key| key.to_owned()));
+    if overrides.allow.is_empty() {
+        overrides.allow.extend(&derived.allow);
+    } else if !derived.allow.is_empty() {
+        // Both hide what they do not name.
+        overrides.allow.retain(|field| derived.allow.contains(field));
+    }
+    overrides.deny.extend(&derived.deny);
+    overrides.mappings.extend(derived.mappings.iter().cloned());
     overrides
 }
 
@@ -688,10 +758,13 @@ fn packing(settings: &Settings, options: &Options, shape: &'static Shape) -> Pac
         encoding: settings.encoding,
         level: settings.encoding_level,
         flush_on: settings.batch.flush_on,
+        heads: HeaderMap::new(),
     }
 }
 
 /// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// Batches with headers of their own that a lane has open at once, where nothing else is written.
+const PARTITIONS_MAX: usize = 256;
 /// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
 const TRUNCATED: &str = "truncated";

@@ -188,7 +188,8 @@ pub(super) async fn watch(exporter: Arc<Exporter>, network: Network) {
     loop {
         let found = questions.ask(Look::Whole, &network).await;
         tell(&exporter, found);
-        tokio::time::sleep(jittered(settings.health_interval, rng.f64())).await;
+        let interval = settings.health_interval.max(settings.vendor.health_interval_min);
+        tokio::time::sleep(jittered(interval, rng.f64())).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod aside;
 mod exchange;
 mod fed;
 mod fill;
+mod opens;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -23,11 +24,12 @@ use super::meter::Noted;
 use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{Batch, Buffers, Outcomes, Reshape, Sender};
+use crate::deliver::{Buffers, Outcomes, Reshape, Sender};
 use crate::event::{Offset, Settled};
 use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
+use opens::{Open, Opens, Target};
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.
 pub(crate) struct Lane {
@@ -37,8 +39,10 @@ pub(crate) struct Lane {
     sender: Sender,
     outcomes: Outcomes,
     buffers: Buffers,
-    /// The batch under construction of each route.
-    open: Vec<Option<Open>>,
+    /// The batches under construction.
+    opens: Opens,
+    /// Which of them the event at hand goes into.
+    target: Target,
     reading: Option<Reading>,
     /// What it sends instead of what it reads, in the lane beside the log.
     aside: Option<Aside>,
@@ -61,12 +65,6 @@ pub(crate) struct Lane {
     stuck_since: Option<Instant>,
     /// Seconds since 1970, as of this turn; 0 where the age of events does not matter.
     clock: i64,
-}
-
-/// A batch under construction.
-struct Open {
-    batch: Batch,
-    since: Instant,
 }
 
 /// A claimed stripe, and how far it was read.
@@ -97,7 +95,8 @@ impl Lane {
         }
         Self {
             calls: Calls::new(&exporter, number),
-            open: exporter.routes.iter().map(|_| None).collect(),
+            opens: Opens::new(exporter.routes.len(), exporter.partitions_max()),
+            target: Target::default(),
             sender,
             outcomes: Outcomes::default(),
             buffers: Buffers::new(),
@@ -185,7 +184,7 @@ impl Lane {
             Some(reading) => (reading.position.bytes(), reading.claim.end.bytes()),
             None => (0, 0),
         };
-        let open: usize = self.open.iter().flatten().map(|open| open.batch.events()).sum();
+        let open: usize = self.opens.iter().map(|open| open.batch.events()).sum();
         state.unread_from.store(from, Ordering::Release);
         state.unread_to.store(to, Ordering::Release);
         // What goes out beside the log is settled, or outside the account.
@@ -198,7 +197,7 @@ impl Lane {
         let is_quiet = self.sender.is_empty()
             && self.again.is_empty()
             && !self.warming
-            && self.open.iter().all(Option::is_none);
+            && self.opens.is_empty();
         if let Some(aside) = &self.aside {
             // What is not under way is still in its store.
             return match stage {
@@ -225,25 +224,25 @@ impl Lane {
     /// request could go out and it has lingered. While all slots are busy, it grows.
     fn close_due(&mut self, stage: Stage, turn: Turn, now: Instant) {
         let settings = self.exporter.settings.batch;
-        for at in 0..self.open.len() {
-            let Some(open) = &self.open[at] else { continue };
-            let age = now.saturating_duration_since(open.since);
-            let is_hurried = stage >= Stage::Drain || open.batch.is_urgent();
-            // A severe event skips the linger, but never cuts a batch that is still growing.
-            let has_lingered = age >= settings.linger || (is_hurried && turn == Turn::Dry);
-            let is_overdue = settings.interval.is_some_and(|interval| age >= interval);
-            let is_due = has_lingered && self.sender.is_hungry(now)
-                || is_overdue && self.sender.room()
-                || stage == Stage::Flush;
-            if is_due {
-                self.close(at);
-            }
+        loop {
+            let (is_hungry, has_room) = (self.sender.is_hungry(now), self.sender.room());
+            let is_due = |open: &Open| {
+                let age = now.saturating_duration_since(open.since);
+                let is_hurried = stage >= Stage::Drain || open.batch.is_urgent();
+                // A severe event skips the linger, but never cuts a batch that is still growing.
+                let has_lingered = age >= settings.linger || (is_hurried && turn == Turn::Dry);
+                let is_overdue = settings.interval.is_some_and(|interval| age >= interval);
+                has_lingered && is_hungry || is_overdue && has_room || stage == Stage::Flush
+            };
+            // The oldest first: one that fills up again at once must not keep the others waiting.
+            let Some(slot) = self.opens.oldest(is_due) else { return };
+            self.close(slot);
         }
     }
 
-    /// Ends the batch of a route and hands it to the sender.
-    fn close(&mut self, route: usize) {
-        let Some(Open { mut batch, .. }) = self.open[route].take() else { return };
+    /// Ends a batch and hands it to the sender.
+    fn close(&mut self, slot: usize) {
+        let Some(mut batch) = self.opens.take(slot) else { return };
         batch.close();
         self.sender.enqueue(batch);
     }
@@ -296,7 +295,7 @@ impl Lane {
     /// The earliest time at which something is due by itself.
     fn next_deadline(&self, now: Instant) -> Instant {
         let settings = self.exporter.settings.batch;
-        let lingering = self.open.iter().flatten().flat_map(|open| {
+        let lingering = self.opens.iter().flat_map(|open| {
             let linger = self.sender.is_hungry(now).then_some(settings.linger);
             [linger, settings.interval].map(|wait| wait.map(|wait| open.since + wait))
         });

@@ -1,6 +1,6 @@
 //! What an exporter would send, without sending it: the dry run.
 
-use super::exporter::Route;
+use super::exporter::{Places, Route};
 
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Prefix};
@@ -30,6 +30,11 @@ impl Render {
                 problem,
             })
         });
+        // A route may have endpoints of its own, which are looked at too.
+        Places::find(spec).map_err(|problem| EngineError::Exporter {
+            name: spec.settings.name.clone(),
+            problem,
+        })?;
         Ok(Self {
             filter: spec.filter.clone(),
             routes: routes.collect::<Result<_, _>>()?,

@@ -557,6 +557,8 @@ impl<'c> Compiler<'c> {
                     let date = index(self.plan.dates.len() - 1);
                     self.ops.push(Op::Date { codec: stand.codec, date });
                 }
+                // Groups are for options; what is between them stands in any case.
+                Piece::Group => {}
                 Piece::Document => self.inner(&Planning::Doc, stand)?,
                 Piece::DocumentText => self.inner(&Planning::DocText, stand)?,
             }
@@ -579,6 +581,7 @@ impl<'c> Compiler<'c> {
                     Some(PatternPiece::Date(parts.clone()))
                 }
                 Piece::Value(name) => Some(PatternPiece::Value(name.clone())),
+                Piece::Group => Some(PatternPiece::Group),
                 Piece::Document | Piece::DocumentText => None,
             })
             .collect();

@@ -18,11 +18,12 @@ pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
 pub use filter::{Choice, ChoiceRule, Filter, FilterRules};
 pub use name::Name;
+pub use pattern::GROUP;
 pub use plan::{Plan, PlanError};
 pub use schema::{
     Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
 };
-pub use syntax::{JSON, Syntax, TEXT, escape_json};
+pub use syntax::{HEADS, JSON, Syntax, TEXT, escape_json};
 
 /// The known word nearest to a mistaken one, when one is near.
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -15,6 +15,8 @@ pub(super) enum Piece {
     DocumentText,
     /// The event's time.
     Date(Vec<DatePart>),
+    /// A group begins, which is left out where it has values and all of them are absent.
+    Group,
 }
 
 /// A piece of a date.
@@ -45,9 +47,27 @@ pub(super) struct PatternError {
     pub(super) problem: String,
 }
 
+/// Stands before each group of a pattern. Operators cannot write it: options have no control
+/// characters.
+pub const GROUP: char = '\u{1f}';
+
 /// Parses a text; `texts` are the names that stand for a text known at start-up.
 pub(super) fn parse(text: &str, texts: &[(String, String)]) -> Result<Vec<Piece>, PatternError> {
     let mut pieces = Vec::new();
+    for (at, group) in text.split(GROUP).enumerate() {
+        if at > 0 {
+            pieces.push(Piece::Group);
+        }
+        parse_group(group, texts, &mut pieces)?;
+    }
+    Ok(pieces)
+}
+
+fn parse_group(
+    text: &str,
+    texts: &[(String, String)],
+    pieces: &mut Vec<Piece>,
+) -> Result<(), PatternError> {
     let mut at = 0;
     // Elasticsearch writes date math between angle brackets, `<name-{now/d}>`.
     let (text, base) = match text.strip_prefix('<').and_then(|text| text.strip_suffix('>')) {
@@ -56,10 +76,10 @@ pub(super) fn parse(text: &str, texts: &[(String, String)]) -> Result<Vec<Piece>
     };
     while let Some(step) = text[at..].find(['{', '}']) {
         let brace = at + step;
-        push_text(&mut pieces, &text[at..brace]);
+        push_text(pieces, &text[at..brace]);
         let rest = &text[brace..];
         if rest.starts_with("{{") || rest.starts_with("}}") {
-            push_text(&mut pieces, &rest[..1]);
+            push_text(pieces, &rest[..1]);
             at = brace + 2;
             continue;
         }
@@ -68,13 +88,13 @@ pub(super) fn parse(text: &str, texts: &[(String, String)]) -> Result<Vec<Piece>
             error("a brace without its partner; write `{{` or `}}` for a brace".to_owned())
         })?;
         match placeholder(&rest[1..end], texts).map_err(error)? {
-            Piece::Text(text) => push_text(&mut pieces, &text),
+            Piece::Text(text) => push_text(pieces, &text),
             piece => pieces.push(piece),
         }
         at = brace + end + 1;
     }
-    push_text(&mut pieces, &text[at..]);
-    Ok(pieces)
+    push_text(pieces, &text[at..]);
+    Ok(())
 }
 
 /// Adds text, joined with text before it.

@@ -226,6 +226,8 @@ pub(super) enum PatternPiece {
     Text(Vec<u8>),
     Value(Name),
     Date(Vec<DatePart>),
+    /// A group begins.
+    Group,
 }
 
 /// Where an object began and where its first row stands.
@@ -507,20 +509,28 @@ impl Pattern {
         let mut left = self.values_max;
         let mut first = true;
         encoder.open_text();
-        for piece in &self.pieces {
-            match piece {
-                PatternPiece::Text(text) => {
-                    encoder.spelled(text);
-                    first = false;
-                }
-                PatternPiece::Date(parts) => {
-                    write::date(parts, event.opened.time, encoder);
-                    first = false;
-                }
-                PatternPiece::Value(name) => {
-                    let value = name.value(event).map_or(&b""[..], Value::text);
-                    let text = if value.is_empty() { self.clean.absent.as_bytes() } else { value };
-                    first &= !self.value(text, first, &mut left, encoder);
+        for group in self.pieces.split(|piece| matches!(piece, PatternPiece::Group)) {
+            if self.clean.absent.is_empty() && is_absent(group, event) {
+                continue;
+            }
+            for piece in group {
+                match piece {
+                    PatternPiece::Text(text) => {
+                        let text = if first { self.beginning(text) } else { text };
+                        encoder.spelled(text);
+                        first &= text.is_empty();
+                    }
+                    PatternPiece::Date(parts) => {
+                        write::date(parts, event.opened.time, encoder);
+                        first = false;
+                    }
+                    PatternPiece::Value(name) => {
+                        let value = name.value(event).map_or(&b""[..], Value::text);
+                        let absent = self.clean.absent.as_bytes();
+                        let text = if value.is_empty() { absent } else { value };
+                        first &= !self.value(text, first, &mut left, encoder);
+                    }
+                    PatternPiece::Group => {}
                 }
             }
         }
@@ -528,23 +538,47 @@ impl Pattern {
         !first
     }
 
+    /// The text without what nothing begins with.
+    fn beginning<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        let is_left_out = |byte: &u8| self.clean.not_first.as_bytes().contains(byte);
+        let start = text.iter().position(|byte| !is_left_out(byte)).unwrap_or(text.len());
+        &text[start..]
+    }
+
     /// Writes a value's characters; whether there were any.
     fn value(&self, text: &[u8], first: bool, left: &mut usize, encoder: &mut Encoder<'_>) -> bool {
-        let mut written = false;
+        let mut last = None;
         let mut rest = text;
+        let mut own = match self.clean.value_max {
+            0 => usize::MAX,
+            most => usize::from(most),
+        };
         while let Some((char, len)) = json::character(rest) {
             rest = &rest[len..];
             let char = (self.clean.each)(char);
-            if first && !written && self.clean.not_first.contains(char) {
+            if first && last.is_none() && self.clean.not_first.contains(char) {
                 continue;
             }
-            if char.len_utf8() > *left {
+            if last == Some(char) && self.clean.not_twice.contains(char) {
+                continue;
+            }
+            if char.len_utf8() > *left || own == 0 {
                 break;
             }
+            own -= 1;
             *left -= char.len_utf8();
             encoder.char(char);
-            written = true;
+            last = Some(char);
         }
-        written
+        last.is_some()
     }
+}
+
+/// Whether a group has values and all of them are absent.
+fn is_absent(group: &[PatternPiece], event: &Event<'_>) -> bool {
+    let mut values = group.iter().filter_map(|piece| match piece {
+        PatternPiece::Value(name) => Some(name.value(event).is_none_or(|it| it.text().is_empty())),
+        _ => None,
+    });
+    values.next().is_some_and(|first| first && values.all(|is_absent| is_absent))
 }

@@ -165,6 +165,22 @@ pub struct Clean {
     pub absent: &'static str,
     /// Bytes that the text has at most; values are cut at a character boundary.
     pub bytes_max: u16,
+    /// Characters that a value has at most, 0 for no limit.
+    pub value_max: u16,
+    /// Characters that a value does not have twice in a row.
+    pub not_twice: &'static str,
+}
+
+impl Clean {
+    /// Cleans nothing away; an absent value takes its group with it.
+    pub const BASE: Self = Self {
+        each: |char| char,
+        not_first: "",
+        absent: "",
+        bytes_max: u16::MAX,
+        value_max: 0,
+        not_twice: "",
+    };
 }
 
 /// The formats an operator chooses from.

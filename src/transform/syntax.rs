@@ -61,6 +61,22 @@ pub static TEXT: Syntax = Syntax {
     escape: escape_control,
 };
 
+/// Headers of a request, one a line (RFC 9110, 5.5): what no value may hold becomes a space.
+pub static HEADS: Syntax = Syntax {
+    name: "headers",
+    open: "",
+    close: "",
+    between: "\n",
+    key: ("", ":"),
+    names: true,
+    is_key: |key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+    keys: "a name of letters, digits and hyphens",
+    text: ("", ""),
+    nests: false,
+    verbatim: false,
+    escape: escape_control,
+};
+
 /// RFC 8259 section 7: quotation mark, reverse solidus and the control characters are escaped.
 #[must_use]
 pub fn escape_json(byte: u8) -> Option<&'static str> {

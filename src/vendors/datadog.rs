@@ -176,7 +176,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if is_native && options.text("logs.include_metadata").as_deref() == Some("false") {
         omit.extend(["metadata", "labels"]);
     }
-    Ok(Derived { texts: vec![("tags", text)], omit })
+    Ok(Derived { texts: vec![("tags", text)], omit, ..Derived::NONE })
 }
 
 fn problem(key: &str, problem: &str) -> Problem {

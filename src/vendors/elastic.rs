@@ -254,7 +254,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         }
         texts.push(("require_data_stream", "true".to_owned()));
     }
-    Ok(Derived { texts, omit: Vec::new() })
+    Ok(Derived { texts, omit: Vec::new(), ..Derived::NONE })
 }
 
 fn problem(key: &str, problem: &str) -> Problem {

@@ -4,18 +4,20 @@ mod datadog;
 mod elastic;
 mod splunk;
 mod stdout;
+mod sumo_logic;
 mod syslog;
 
 pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
+pub use sumo_logic::SUMO_LOGIC;
 pub use syslog::SYSLOG;
 
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT, &SYSLOG];
+pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG];
 
 /// The vendor with this name or alias.
 #[must_use]

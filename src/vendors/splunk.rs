@@ -216,7 +216,11 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         return Ok(Derived::NONE);
     }
     let left_out = envelope::FIELDS.iter().filter(|field| !chosen.contains(&field.name));
-    Ok(Derived { texts: Vec::new(), omit: left_out.map(|field| field.key).collect() })
+    Ok(Derived {
+        texts: Vec::new(),
+        omit: left_out.map(|field| field.key).collect(),
+        ..Derived::NONE
+    })
 }
 
 fn problem(key: &str, problem: &str) -> Problem {

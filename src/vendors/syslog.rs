@@ -70,7 +70,7 @@ const fn shape(
     document: Option<&'static Schema>,
     framing: Framing,
 ) -> Shape {
-    Shape { envelope: Some(envelope), document, framing }
+    Shape { envelope: Some(envelope), document, framing, ..Shape::BASE }
 }
 
 const SEND: Call = Call {

@@ -214,6 +214,7 @@ impl<'a> World<'a> {
             encoding: script.encoding,
             level: 1,
             flush_on: Some(Severity::Critical),
+            heads: http::HeaderMap::new(),
         };
         let allowance = Budget::new(script.budget, 1).allowance();
         let mut world = Self {

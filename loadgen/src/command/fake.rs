@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use loadgen::account::Book;
-use loadgen::fake::{self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, Vendor};
+use loadgen::fake::{
+    self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, SumoLogic, Vendor,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -88,7 +90,7 @@ pub(crate) struct Fake {
     /// Who may come in: `user:password` of HTTP Basic
     #[arg(long, value_name = "USER:PASSWORD")]
     basic: Option<String>,
-    /// Who may come in: splunk takes this token, datadog this API key; any when absent
+    /// Who may come in: token of splunk, key of datadog, end of a sumo-logic URL; any when absent
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Splunk: the token has indexer acknowledgement enabled
@@ -110,6 +112,8 @@ enum Kind {
     Elastic,
     /// Splunk's HTTP Event Collector
     Splunk,
+    /// Sumo Logic's HTTP sources
+    SumoLogic,
 }
 
 impl Fake {
@@ -118,6 +122,7 @@ impl Fake {
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
             Kind::Splunk => "splunk",
+            Kind::SumoLogic => "sumo-logic",
         };
         let book = Arc::new(Book::new(name));
         let vendor = match self.vendor {
@@ -130,6 +135,9 @@ impl Fake {
                     indexes: self.indexes.clone(),
                 };
                 Vendor::Splunk(Splunk::new(Arc::clone(&book), rules))
+            }
+            Kind::SumoLogic => {
+                Vendor::SumoLogic(SumoLogic::new(Arc::clone(&book), self.token.clone()))
             }
         };
         let options = Options {

@@ -12,6 +12,7 @@ mod json;
 mod script;
 mod server;
 mod splunk;
+mod sumo_logic;
 mod tls;
 mod vendor;
 
@@ -23,6 +24,7 @@ pub use elastic::{Auth, Elastic};
 pub use script::{Fault, Plan, Script, ScriptError, duration};
 pub use server::{Fake, FakeError, Options};
 pub use splunk::{Rules, Splunk};
+pub use sumo_logic::{Categories, SumoLogic};
 pub use tls::TlsError;
 pub use vendor::Vendor;
 

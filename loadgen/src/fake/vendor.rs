@@ -1,7 +1,7 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Reply, Splunk, Visit};
+use super::{Datadog, Elastic, Reply, Splunk, SumoLogic, Visit};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum Vendor {
     Elastic(Elastic),
     /// Splunk's HTTP Event Collector.
     Splunk(Splunk),
+    /// Sumo Logic's HTTP sources.
+    SumoLogic(SumoLogic),
 }
 
 impl Vendor {
@@ -21,6 +23,7 @@ impl Vendor {
             Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
+            Self::SumoLogic(sumo) => sumo.answer(visit),
         }
     }
 
@@ -30,6 +33,7 @@ impl Vendor {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
+            Self::SumoLogic(_) => SumoLogic::refuse(status),
         }
     }
 
@@ -37,7 +41,7 @@ impl Vendor {
     pub(super) fn restart(&self) {
         match self {
             // Everything it holds survives a restart.
-            Self::Datadog(_) | Self::Elastic(_) => {}
+            Self::Datadog(_) | Self::Elastic(_) | Self::SumoLogic(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
         }
     }
@@ -46,7 +50,9 @@ impl Vendor {
     pub(super) const fn encodings(&self) -> &'static [Encoding] {
         match self {
             // "Content-Encoding: deflate, gzip, zstd1" (Send logs, header parameters).
-            Self::Datadog(_) => &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd],
+            Self::Datadog(_) | Self::SumoLogic(_) => {
+                &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
+            }
             Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
         }
     }
@@ -60,6 +66,9 @@ impl Vendor {
             Self::Elastic(_) => 100 << 20,
             // limits.conf, [http_input] max_content_length: 838860800 since 8.1.
             Self::Splunk(_) => 838_860_800,
+            // Nothing is said but that a megabyte is the most that is recommended; the judge notes
+            // what is larger, and this bounds the memory.
+            Self::SumoLogic(_) => 16 << 20,
         }
     }
 }

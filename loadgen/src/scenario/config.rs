@@ -91,6 +91,11 @@ pub(super) fn write(
                 "    type: datadog\n    api_key: \"{TOKEN}\"\n    endpoint: \"{scheme}://{addr}\"\n    \
                  metrics_endpoint: \"{scheme}://{addr}\"\n    metrics: {{flush_interval_secs: 1}}\n"
             ),
+            Vendor::SumoLogic => write!(
+                text,
+                "    type: sumo_logic\n    http_source_url: \
+                 \"{scheme}://{addr}/receiver/v1/http/{TOKEN}\"\n"
+            ),
             Vendor::Splunk => write!(
                 text,
                 "    type: splunk\n    hec_url: \"{scheme}://{addr}\"\n    hec_token: \

@@ -67,6 +67,12 @@ pub(super) fn datadog(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     job(bench, "log -> Datadog, logs and counts, plaintext", &[role], false, 2.4)
 }
 
+/// JSON lines into Sumo Logic, by metadata fields.
+pub(super) fn sumo_logic(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "sumo", vendor: Vendor::SumoLogic, ..Role::default() };
+    job(bench, "log -> Sumo Logic, JSON, plaintext", &[role], false, 2.4)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };

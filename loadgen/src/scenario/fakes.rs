@@ -28,6 +28,7 @@ pub(super) enum Vendor {
     Elastic,
     Datadog,
     Splunk,
+    SumoLogic,
 }
 
 impl Vendor {
@@ -37,6 +38,7 @@ impl Vendor {
             Self::Datadog => "datadog",
             Self::Elastic => "elastic",
             Self::Splunk => "splunk",
+            Self::SumoLogic => "sumo-logic",
         }
     }
 }

@@ -61,6 +61,11 @@ pub const ALL: &[Scenario] = &[
         run: cost::datadog,
     },
     Scenario {
+        name: "sumo-logic",
+        about: "A written log into Sumo Logic, JSON lines, plaintext",
+        run: cost::sumo_logic,
+    },
+    Scenario {
         name: "four",
         about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
         run: cost::four,

@@ -2,6 +2,7 @@
 //! vendor's rules hold for every body.
 
 mod datadog;
+mod sumo_logic;
 
 use std::time::{Duration, Instant};
 

@@ -33,8 +33,8 @@ impl Lane {
 
     /// Renders as many of the events as fit one batch; returns the rest.
     fn render_one(&mut self, mut reshape: Reshape) -> Option<Reshape> {
-        let packing = self.exporter.routes[reshape.route as usize].packing.clone();
-        let mut batch = Batch::again(&packing, &reshape, &self.buffers, &self.exporter.allowance);
+        let allowance = &self.exporter.allowance;
+        let mut batch = Batch::again(&reshape.packing, &reshape, &self.buffers, allowance);
         let mut done = 0;
         for item in &reshape.items {
             match self.render_item(*item, &reshape, &mut batch) {

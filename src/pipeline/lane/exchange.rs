@@ -93,7 +93,8 @@ impl Lane {
         counters.requests.add(1);
         counters.sent_bytes.add(body.len() as u64);
         let route = &self.exporter.routes[batch.route() as usize];
-        let request = route.send.carrying(self.calls.via(endpoint, group), body);
+        let via = self.calls.via(endpoint, group);
+        let request = route.send.carrying_with(via, body, batch.heads());
         let network = Rc::clone(&self.network);
         self.tasks
             .spawn_local(async move { Ended::Sent { id, answer: network.send(request).await } });

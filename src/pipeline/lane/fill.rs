@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::super::block::{At, Block, Entry};
 use super::super::stop::Stage;
 use super::fed::Fed;
-use super::{Lane, Open, Reading, Turn};
+use super::opens::Open;
+use super::{Lane, Reading, Turn};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{Class, Event, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
@@ -55,8 +56,8 @@ impl Lane {
                 return Turn::Full;
             }
         }
-        for open in self.open.iter_mut().flatten() {
-            open.batch.turn(TURN_BYTES);
+        for batch in self.opens.batches() {
+            batch.turn(TURN_BYTES);
         }
         Turn::More
     }
@@ -113,42 +114,51 @@ impl Lane {
         now: Instant,
     ) -> Taken {
         let route = self.exporter.route_of(event);
-        match self.push(route, entry, event, None, now) {
+        let heads = self.exporter.routes[route].heads.as_ref();
+        self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));
+        if !self.make_room(now) {
+            return Taken::Full;
+        }
+        match self.push(entry, event, None, now) {
             Pushed::Fits => Taken::Done,
-            Pushed::Full => self.push_into_next(route, entry, event, now),
-            Pushed::TooLarge => self.push_shrunk(route, entry, event, now),
+            Pushed::Full => self.push_into_next(entry, event, now),
+            Pushed::TooLarge => self.push_shrunk(entry, event, now),
         }
     }
 
-    /// Closes the full batch of a route and begins the next with this event, if there is room.
-    fn push_into_next(
-        &mut self,
-        route: usize,
-        entry: &Entry<'_>,
-        event: &Event<'_>,
-        now: Instant,
-    ) -> Taken {
-        self.close(route);
+    /// Closes the batch that was pushed into longest ago, where too many are open for one more;
+    /// whether the event at hand may be pushed.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.opens.has_room(&self.target) {
+            return true;
+        }
+        self.exporter.counters.closed_early.add(1);
+        if let Some(slot) = self.opens.least_used() {
+            self.close(slot);
+        }
+        self.exchange(now);
+        self.sender.room()
+    }
+
+    /// Closes the full batch and begins the next with this event, if there is room.
+    fn push_into_next(&mut self, entry: &Entry<'_>, event: &Event<'_>, now: Instant) -> Taken {
+        if let Some(slot) = self.opens.find(&self.target) {
+            self.close(slot);
+        }
         self.exchange(now);
         if !self.sender.room() {
             return Taken::Full;
         }
-        match self.push(route, entry, event, None, now) {
+        match self.push(entry, event, None, now) {
             Pushed::Fits => Taken::Done,
             Pushed::Full => Taken::Full,
-            Pushed::TooLarge => self.push_shrunk(route, entry, event, now),
+            Pushed::TooLarge => self.push_shrunk(entry, event, now),
         }
     }
 
     /// Renders an event that is too large without what it can do without; else it is given up.
-    fn push_shrunk(
-        &mut self,
-        route: usize,
-        entry: &Entry<'_>,
-        event: &Event<'_>,
-        now: Instant,
-    ) -> Taken {
-        match self.push(route, entry, event, Some(Level::Shrink), now) {
+    fn push_shrunk(&mut self, entry: &Entry<'_>, event: &Event<'_>, now: Instant) -> Taken {
+        match self.push(entry, event, Some(Level::Shrink), now) {
             Pushed::Fits => Taken::Done,
             Pushed::Full => Taken::Full,
             Pushed::TooLarge => {
@@ -167,34 +177,34 @@ impl Lane {
         }
     }
 
-    /// Renders an event into the open batch of its route.
+    /// Renders an event into the batch that it is aimed at.
     fn push(
         &mut self,
-        route: usize,
         entry: &Entry<'_>,
         event: &Event<'_>,
         level: Option<Level>,
         now: Instant,
     ) -> Pushed {
+        let route = self.target.route;
         let how = &self.exporter.routes[route];
-        let open = self.open[route].get_or_insert_with(|| {
+        let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
-            let allowance = &self.exporter.allowance;
-            let batch = Batch::new(&how.packing, number, &self.buffers, allowance);
-            Open { batch, since: now }
+            let packing = self.target.packing(&how.packing);
+            let batch = Batch::new(&packing, number, &self.buffers, &self.exporter.allowance);
+            self.opens.insert(&self.target, batch, now)
         });
+        let batch = self.opens.batch(slot).expect("it was found or put there just now");
         let severity = event.opened.severity;
         let (plan, is_untimely) = how.plan(level, event, self.clock);
-        let pushed =
-            open.batch.push(entry.span, entry.received_ns, severity, |part, body| match part {
-                Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
-                Part::Document => plan.encode(event, body),
-            });
+        let pushed = batch.push(entry.span, entry.received_ns, severity, |part, body| match part {
+            Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
+            Part::Document => plan.encode(event, body),
+        });
         if is_untimely && pushed == Pushed::Fits {
             self.exporter.counters.untimely.add(1);
         }
-        if open.batch.is_empty() {
-            self.open[route] = None;
+        if batch.is_empty() {
+            drop(self.opens.take(slot));
         }
         if let (Some(noted), Pushed::Fits) = (&mut self.noted, pushed) {
             noted.note(event, &self.exporter);
@@ -267,11 +277,10 @@ impl Lane {
     /// Closes the batches that hold events from above this offset: a batch keeps the log's order,
     /// and a stripe that another lane gave back may lie below what was read last.
     fn close_above(&mut self, offset: Offset) {
-        for route in 0..self.open.len() {
-            let last = self.open[route].as_ref().and_then(|open| open.batch.items().last());
-            if last.is_some_and(|item| item.span.from > offset) {
-                self.close(route);
-            }
+        let is_above =
+            |open: &Open| open.batch.items().last().is_some_and(|item| item.span.from > offset);
+        while let Some(slot) = self.opens.oldest(is_above) {
+            self.close(slot);
         }
     }
 

@@ -141,7 +141,7 @@ pub(super) fn names(options: &Options) -> Result<Names, Problem> {
 /// "Cannot start with -, _, +; cannot be longer than 255 bytes" (Create index API). The name begins
 /// with a fixed text, see [`names`].
 pub(super) static CLEAN: Clean =
-    Clean { each: clean, not_first: "-_+", absent: "default", bytes_max: 255 };
+    Clean { each: clean, not_first: "-_+", absent: "default", bytes_max: 255, ..Clean::BASE };
 
 /// What a character of a value becomes in an index name.
 ///

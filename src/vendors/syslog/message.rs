@@ -162,9 +162,9 @@ const PARAMETER_MAX: u16 = 255;
 const fn clean(bytes_max: u16) -> Clean {
     Clean {
         each: |char| if char.is_ascii_graphic() { char } else { '_' },
-        not_first: "",
         absent: "-",
         bytes_max,
+        ..Clean::BASE
     }
 }
 
@@ -250,14 +250,14 @@ pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
     if has_data && !is_old {
         let number = options.number("enterprise_id").unwrap_or(32_473);
         texts.push(("syslog.sd", format!("[shrike@{number}")));
-        return Ok(Derived { texts, omit: Vec::new() });
+        return Ok(Derived { texts, ..Derived::NONE });
     }
     if options.text("payload").as_deref() == Some("none") {
         let problem = "`none` without structured data leaves nothing to say".to_owned();
         return Err(Problem { key: "payload".to_owned(), problem });
     }
     let omit = if is_old { Vec::new() } else { vec!["parameters"] };
-    Ok(Derived { texts, omit })
+    Ok(Derived { texts, omit, ..Derived::NONE })
 }
 
 fn facility(text: &str) -> Option<u64> {

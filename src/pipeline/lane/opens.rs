@@ -1,0 +1,251 @@
+//! Batches under construction: one per route, or one per set of headers where requests differ in
+//! them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::deliver::{Batch, Packing};
+
+/// The batches that a lane fills, by slot.
+///
+/// A route whose headers do not follow from events has the slot of its number; the others share the
+/// slots behind those.
+#[derive(Debug)]
+pub(super) struct Opens {
+    slots: Vec<Option<Open>>,
+    routes: usize,
+    places: HashMap<Box<[u8]>, usize>,
+    free: Vec<usize>,
+    partitions_max: usize,
+    uses: u64,
+}
+
+/// A batch under construction.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) batch: Batch,
+    pub(super) since: Instant,
+    /// Empty for a route without headers of its own.
+    key: Box<[u8]>,
+    used: u64,
+}
+
+/// Which batch an event goes into: its route, and the headers of its request.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub(super) route: usize,
+    /// The route's number and the headers as they were rendered; empty where none follow from
+    /// events.
+    key: Vec<u8>,
+}
+
+impl Target {
+    /// Points at a route; `render` appends the headers of an event where there are any.
+    pub(super) fn aim(&mut self, route: usize, render: Option<impl FnOnce(&mut Vec<u8>)>) {
+        self.route = route;
+        self.key.clear();
+        if let Some(render) = render {
+            let number = u32::try_from(route).expect("routes are counted in config lines");
+            self.key.extend_from_slice(&number.to_le_bytes());
+            render(&mut self.key);
+        }
+    }
+
+    /// How batches are made for it: as those of the route, with its own headers.
+    pub(super) fn packing(&self, packing: &Arc<Packing>) -> Arc<Packing> {
+        match self.key.get(ROUTE_BYTES..) {
+            None => Arc::clone(packing),
+            Some(heads) => Arc::new(Packing { heads: parse(heads), ..Packing::clone(packing) }),
+        }
+    }
+}
+
+impl Opens {
+    /// No batch for so many routes; at most so many with headers of their own at once.
+    pub(super) fn new(routes: usize, partitions_max: usize) -> Self {
+        Self {
+            slots: (0..routes).map(|_| None).collect(),
+            routes,
+            places: HashMap::new(),
+            free: Vec::new(),
+            partitions_max: partitions_max.max(1),
+            uses: 0,
+        }
+    }
+
+    /// The slot of the target's batch, if one is open.
+    pub(super) fn find(&self, target: &Target) -> Option<usize> {
+        match target.key.is_empty() {
+            true => self.slots[target.route].is_some().then_some(target.route),
+            false => self.places.get(target.key.as_slice()).copied(),
+        }
+    }
+
+    /// Whether a batch may be opened for the target, or is open.
+    pub(super) fn has_room(&self, target: &Target) -> bool {
+        target.key.is_empty()
+            || self.places.len() < self.partitions_max
+            || self.find(target).is_some()
+    }
+
+    /// Puts an empty batch where the target says; there is room.
+    pub(super) fn insert(&mut self, target: &Target, batch: Batch, now: Instant) -> usize {
+        let slot = match (target.key.is_empty(), self.free.pop()) {
+            (true, free) => {
+                self.free.extend(free);
+                target.route
+            }
+            (false, Some(slot)) => slot,
+            (false, None) => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        let key: Box<[u8]> = target.key.as_slice().into();
+        if !key.is_empty() {
+            self.places.insert(key.clone(), slot);
+        }
+        debug_assert!(self.slots[slot].is_none(), "a batch was forgotten");
+        self.slots[slot] = Some(Open { batch, since: now, key, used: self.uses });
+        slot
+    }
+
+    /// The batch in a slot, for pushing.
+    pub(super) fn batch(&mut self, slot: usize) -> Option<&mut Batch> {
+        self.uses += 1;
+        let open = self.slots.get_mut(slot)?.as_mut()?;
+        open.used = self.uses;
+        Some(&mut open.batch)
+    }
+
+    /// Takes a batch out.
+    pub(super) fn take(&mut self, slot: usize) -> Option<Batch> {
+        let open = self.slots.get_mut(slot)?.take()?;
+        if slot >= self.routes {
+            self.places.remove(&open.key);
+            self.free.push(slot);
+        }
+        Some(open.batch)
+    }
+
+    /// The slot with headers of its own that was pushed into longest ago.
+    pub(super) fn least_used(&self) -> Option<usize> {
+        let partitions = self.places.values().copied();
+        partitions.min_by_key(|&slot| self.slots[slot].as_ref().map_or(0, |open| open.used))
+    }
+
+    /// The slot of the oldest batch that fits.
+    pub(super) fn oldest(&self, fits: impl Fn(&Open) -> bool) -> Option<usize> {
+        let open =
+            self.slots.iter().enumerate().filter_map(|(at, open)| Some((at, open.as_ref()?)));
+        open.filter(|(_, open)| fits(open)).min_by_key(|(_, open)| open.since).map(|(at, _)| at)
+    }
+
+    /// Every batch.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Open> {
+        self.slots.iter().flatten()
+    }
+
+    /// Every batch, for compressing.
+    pub(super) fn batches(&mut self) -> impl Iterator<Item = &mut Batch> {
+        self.slots.iter_mut().flatten().map(|open| &mut open.batch)
+    }
+
+    /// Whether there is no batch.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none)
+    }
+}
+
+/// Headers as a plan rendered them, one a line.
+fn parse(heads: &[u8]) -> HeaderMap {
+    let lines = heads.split(|&byte| byte == b'\n');
+    let pairs = lines.filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        // The syntax leaves nothing in a value that no header may hold.
+        Some((name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?))
+    });
+    pairs.collect()
+}
+
+/// Bytes of the route's number before the headers.
+const ROUTE_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::{Allowance, Budget, Buffers, Encoding, Limits, Shape};
+
+    fn target(route: usize, heads: &[u8]) -> Target {
+        let mut target = Target::default();
+        let render = |out: &mut Vec<u8>| out.extend_from_slice(heads);
+        target.aim(route, (!heads.is_empty()).then_some(render));
+        target
+    }
+
+    struct Desk {
+        packing: Arc<Packing>,
+        allowance: Arc<Allowance>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let packing = Packing {
+                framing: &Shape::BASE.framing,
+                limits: Limits { events: 10, body_bytes: 1000, event_bytes: 100 },
+                body_bytes: 1000,
+                encoding: Encoding::Identity,
+                level: 1,
+                flush_on: None,
+                heads: HeaderMap::new(),
+            };
+            let allowance = Budget::new(1 << 20, 1).allowance();
+            Self { packing: Arc::new(packing), allowance }
+        }
+
+        fn open(&self, opens: &mut Opens, target: &Target) -> usize {
+            let packing = target.packing(&self.packing);
+            let batch = Batch::new(&packing, 0, &Buffers::new(), &self.allowance);
+            opens.insert(target, batch, Instant::now())
+        }
+    }
+
+    #[test]
+    fn events_of_other_headers_have_other_batches() {
+        let desk = Desk::new();
+        let mut opens = Opens::new(2, 3);
+        let plain = target(1, b"");
+        let acme = target(0, b"x-category:acme\nx-fields:a=b");
+        let other = target(0, b"x-category:other");
+        assert_eq!(desk.open(&mut opens, &plain), 1);
+        let slot = desk.open(&mut opens, &acme);
+        assert_ne!(desk.open(&mut opens, &other), slot);
+        assert_eq!(opens.find(&acme), Some(slot));
+        assert_eq!(opens.find(&target(1, b"x-category:acme\nx-fields:a=b")), None);
+        let batch = opens.take(slot).expect("it is open");
+        assert_eq!(batch.heads()["x-category"], "acme");
+        assert_eq!(batch.heads()["x-fields"], "a=b");
+        assert_eq!(opens.find(&acme), None);
+        assert!(opens.take(1).expect("it is open").heads().is_empty());
+        assert!(!opens.is_empty());
+    }
+
+    #[test]
+    fn the_least_used_is_the_one_to_close() {
+        let desk = Desk::new();
+        let mut opens = Opens::new(1, 2);
+        let (first, second, third) = (target(0, b"a:1"), target(0, b"a:2"), target(0, b"a:3"));
+        let slot = desk.open(&mut opens, &first);
+        assert!(opens.has_room(&second));
+        let other = desk.open(&mut opens, &second);
+        assert!(!opens.has_room(&third) && opens.has_room(&first));
+        assert!(opens.batch(slot).is_some());
+        assert_eq!(opens.least_used(), Some(other));
+        drop(opens.take(other));
+        assert_eq!(desk.open(&mut opens, &third), other, "its slot is used again");
+    }
+}

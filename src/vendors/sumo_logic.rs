@@ -1,0 +1,318 @@
+//! Sumo Logic: HTTP sources of hosted collectors, with metadata per request.
+
+mod line;
+mod place;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::deliver::{
+    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Kind, Limits,
+    Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret, Shape,
+    Vendor, Verdict, When,
+};
+use crate::event::FieldId;
+use crate::transform::Format;
+
+/// Sumo Logic (`sumo-logic.md`).
+pub static SUMO_LOGIC: Vendor = Vendor {
+    name: "sumo_logic",
+    aliases: &["sumologic", "sumo-logic", "sumo"],
+    about: "Sumo Logic: HTTP sources, partitions by category, metadata fields",
+    options: OPTIONS,
+    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    shapes: &[
+        (When::Is("format", "text"), Shape { document: Some(&line::TEXT_LINE), ..TEXT }),
+        (When::Is("format", "key_value"), Shape { document: Some(&line::KEY_VALUE), ..TEXT }),
+        (When::Format(Format::Cef), TEXT),
+        (When::Format(Format::Native), Shape { document: Some(&line::JSON_LINE), ..LINES }),
+        (When::Always, LINES),
+    ],
+    endpoints: place::source,
+    auth,
+    derive,
+    // "Recommended 100 KB to 1 MB before compression. One message above 64 KB is split."
+    limits: Limits { events: 10_000, body_bytes: 1_000_000, event_bytes: 65_536 },
+    encodings: &[Encoding::Gzip, Encoding::Zstd, Encoding::Deflate, Encoding::Identity],
+    calls: CALLS,
+    route_keys: &["source_category", "source_name", "http_source_url"],
+    // Nothing tells a source that it has a line already; `event_id` tells people.
+    resend: Resend::Ambiguous,
+    // "Few connections per source."
+    concurrency: Some(2),
+    // A look is a line that is ingested and billed.
+    health_interval_min: Duration::from_secs(300),
+    ..Vendor::BASE
+};
+
+/// "One message per line, LF; UTF-8."
+const LINES: Shape = Shape {
+    heads: Some(&place::HEADS),
+    framing: Framing { after: "\n", ..Shape::BASE.framing },
+    ..Shape::BASE
+};
+
+const TEXT: Shape = Shape {
+    framing: Framing {
+        after: "\n",
+        content_type: "text/plain; charset=utf-8",
+        ..Shape::BASE.framing
+    },
+    ..LINES
+};
+
+const CALLS: &[Call] = &[
+    SEND,
+    Call {
+        purpose: Purpose::Probe,
+        when: When::Is("health.mode", "probe"),
+        headers: &[
+            ("x-sumo-category", "{source_category}/healthcheck"),
+            ("x-sumo-name", "{source_name}"),
+            ("x-sumo-host", "{source_host}"),
+        ],
+        // Without a time of its own the line has that of its receipt.
+        body: CallBody::Text("application/json", |_, _| {
+            "{\"_type\":\"health_check\",\"source\":\"shrike\"}\n".to_owned()
+        }),
+        responses: Responses { rows: SEND_ROWS, read: None },
+        ..SEND
+    },
+];
+
+const SEND: Call = Call {
+    purpose: Purpose::Send,
+    when: When::Always,
+    method: "POST",
+    path: "",
+    query: &[],
+    headers: &[("x-sumo-name", "{source_name}"), ("x-sumo-host", "{source_host}")],
+    body: CallBody::Batch,
+    responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+};
+
+/// The usual rows hold for the rest; a redirect is reported with its host and not followed.
+const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
+    (400..=400, Verdict::new(Fate::Bisect, "rejected")),
+    // No source at this address, or it is switched off.
+    (404..=405, CONFIG),
+    (410..=410, CONFIG),
+    (415..=415, CONFIG),
+];
+
+const CONFIG: Verdict =
+    Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Exporter }, "config");
+
+/// "408: timed out, part may be stored: ambiguous retry with half the size."
+fn read_send(response: &Response<'_>) -> Option<Verdict> {
+    let is_cut = response.status == 408 && response.events > 1;
+    is_cut.then(|| Verdict::new(Fate::Split, "timeout").at(Pace::Ease))
+}
+
+/// "Newer sources: plain URL and x-sumo-token."
+fn auth(options: &Options) -> Result<Credentials, Problem> {
+    let Some(token) = options.secret("auth_token") else { return Ok(Vec::new()) };
+    match token.expose().trim() {
+        "" => Err(problem("auth_token", "is empty")),
+        token => Ok(vec![("x-sumo-token", Secret::new(token.to_owned()))]),
+    }
+}
+
+/// The category and the fields with places for values, and which fields documents have.
+fn derive(options: &Options) -> Result<Derived, Problem> {
+    let mut derived = Derived {
+        texts: vec![("category", place::category(options)), ("fields", place::fields(options)?)],
+        ..Derived::NONE
+    };
+    let format = options.text("format").unwrap_or_default();
+    let time = options.text("timestamp_field").filter(|time| time != "timestamp");
+    if let Some(time) = time.filter(|_| matches!(format.as_str(), "json" | "native")) {
+        if time.is_empty() || time.contains('.') {
+            return Err(problem("timestamp_field", "is a name without dots"));
+        }
+        derived.mappings.push((FieldId::Timestamp, time));
+    }
+    let takes_all = options.text("fields.include_all").as_deref() != Some("false");
+    let include = fields(options, "fields.include")?;
+    match (takes_all, include.is_empty()) {
+        (true, true) => {}
+        (true, false) => {
+            return Err(problem(
+                "fields.include",
+                "has no effect unless fields.include_all is false",
+            ));
+        }
+        (false, true) => {
+            return Err(problem("fields.include", "is needed where fields.include_all is false"));
+        }
+        (false, false) => {
+            // What Sumo reads the time from, and what tells one event from another.
+            derived.allow.extend([FieldId::Timestamp, FieldId::EventId]);
+            derived.allow.extend(include);
+        }
+    }
+    derived.deny = fields(options, "fields.exclude")?;
+    let needed = [FieldId::Timestamp, FieldId::EventId];
+    if let Some(field) = derived.deny.iter().find(|field| needed.contains(field)) {
+        return Err(problem("fields.exclude", &format!("cannot leave out {}", field.path())));
+    }
+    Ok(derived)
+}
+
+/// The fields at these paths; the path of an object is all inside it.
+fn fields(options: &Options, key: &str) -> Result<Vec<FieldId>, Problem> {
+    let mut found = Vec::new();
+    for path in options.list(key) {
+        let inside = |field: &&FieldId| {
+            field
+                .path()
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let fields: Vec<FieldId> = FieldId::ALL.iter().filter(inside).copied().collect();
+        if fields.is_empty() {
+            let text = match path.split('.').next() {
+                Some("metadata" | "labels") => {
+                    format!("{path:?} is inside what is copied whole: name metadata or labels")
+                }
+                _ => format!("knows no field {path:?}, such as decision.reason"),
+            };
+            return Err(problem(key, &text));
+        }
+        found.extend(fields);
+    }
+    Ok(found)
+}
+
+fn problem(key: &str, problem: &str) -> Problem {
+    Problem { key: key.to_owned(), problem: problem.to_owned() }
+}
+
+const OPTIONS: &[Opt] = &[
+    Opt {
+        key: "http_source_url",
+        aliases: &["url"],
+        kind: Kind::SecretUrl,
+        default: None,
+        about: "URL of the HTTP source; it carries the source's key and is kept secret.",
+    },
+    Opt {
+        key: "auth_token",
+        aliases: &[],
+        kind: Kind::Secret,
+        default: None,
+        about: "Token of sources whose URL carries none.",
+    },
+    Opt {
+        key: "source_category",
+        aliases: &[],
+        kind: Kind::Text(512),
+        default: Some("security/clawdstrike"),
+        about: "Source category; partitions and searches are made by it.",
+    },
+    Opt {
+        key: "source_name",
+        aliases: &[],
+        kind: Kind::Text(255),
+        default: Some("clawdstrike"),
+        about: "Source name.",
+    },
+    Opt {
+        key: "source_host",
+        aliases: &[],
+        kind: Kind::Text(255),
+        default: Some(HOSTNAME),
+        about: "Source host; the machine's name where none is written.",
+    },
+    Opt {
+        key: "format",
+        aliases: &[],
+        kind: Kind::Choice(&["json", "text", "key_value", "native", "ecs", "cef", "ocsf"]),
+        default: Some("json"),
+        about: "Lines: the event as JSON (native is the same), a sentence, pairs, or another schema.",
+    },
+    Opt {
+        key: "timestamp_field",
+        aliases: &[],
+        kind: Kind::Text(64),
+        default: Some("timestamp"),
+        about: "Key of the time, which JSON lines begin with.",
+    },
+    Opt {
+        key: "fields.include_all",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("true"),
+        about: "Whether lines have every field.",
+    },
+    Opt {
+        key: "fields.include",
+        aliases: &[],
+        kind: Kind::List,
+        default: Some("[]"),
+        about: "Paths of fields to write, where not all are.",
+    },
+    Opt {
+        key: "fields.exclude",
+        aliases: &[],
+        kind: Kind::List,
+        default: Some("[]"),
+        about: "Paths of fields to leave out.",
+    },
+    Opt {
+        key: "metadata_fields",
+        aliases: &[],
+        kind: Kind::List,
+        default: Some("[environment, tenant_id]"),
+        about: "Values sent as metadata; each distinct set of them is a request of its own.",
+    },
+    Opt {
+        key: "partitioning.enabled",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether the category has parts that follow from the event.",
+    },
+    Opt {
+        key: "partitioning.by_tenant",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether the tenant is one.",
+    },
+    Opt {
+        key: "partitioning.by_severity",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether the severity is one.",
+    },
+    Opt {
+        key: "partitioning.by_guard",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether the guard is one.",
+    },
+    Opt {
+        key: "max_open_partitions",
+        aliases: &[],
+        kind: Kind::Int(1, 4096),
+        default: Some("256"),
+        about: "Batches open at once per lane; beyond, the one used longest ago is sent early.",
+    },
+    Opt {
+        key: "cloud_siem.forward",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether events are forwarded to Cloud SIEM.",
+    },
+    Opt {
+        key: "health.mode",
+        aliases: &[],
+        kind: Kind::Choice(&["passive", "probe"]),
+        default: Some("passive"),
+        about: "Health from traffic alone, or from a line sent every five minutes, which is billed.",
+    },
+];
