@@ -30,14 +30,15 @@
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
 //! | `deliver` | framing, batches, calls, verdicts, retry, acknowledgements, transports |
 //! | `pipeline` | workers, lanes, blocks: cursor, filter, plan, batch, deliver, checkpoint |
+//! | `dialects` | one file per producer of foreign records |
 //! | `schemas` | native, ECS, CEF, OCSF |
 //! | `vendors` | one file per destination |
 //! | `config` | text, raw, resolved; errors with key path, line, column and hint |
 //! | `control` | the socket through which commands talk to a running process |
 //!
-//! The first seven are the engine, `schemas` and `vendors` the catalogue, the rest the shell.
-//! [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never imports the
-//! catalogue.
+//! The first seven are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
+//! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never imports
+//! the catalogue.
 //!
 //! # Three abstractions
 //! - **Schema to plan** ([`transform`]): rows of keys and sources, compiled at start-up to a flat
@@ -66,6 +67,7 @@
 pub mod config;
 pub mod control;
 pub mod deliver;
+pub mod dialects;
 pub mod event;
 pub mod intake;
 pub mod log;

@@ -15,11 +15,22 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transform", &["event"]),
     ("deliver", &["event", "transform"]),
     ("pipeline", &["event", "log", "intake", "transform", "deliver"]),
+    ("dialects", &["event", "intake"]),
     ("schemas", &["event", "transform"]),
     ("vendors", &["event", "transform", "deliver", "schemas"]),
     (
         "config",
-        &["event", "log", "intake", "transform", "deliver", "pipeline", "schemas", "vendors"],
+        &[
+            "event",
+            "log",
+            "intake",
+            "transform",
+            "deliver",
+            "pipeline",
+            "dialects",
+            "schemas",
+            "vendors",
+        ],
     ),
     (
         "control",

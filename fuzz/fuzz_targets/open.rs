@@ -50,6 +50,8 @@ fuzz_target!(|input: (bool, u32, &[u8])| {
         let (mut arena, mut opened) = (Vec::new(), Opened::default());
         opening.begin(&mut arena);
         let again = opening.open_exact(&frame, &record, &mut arena, &mut opened);
-        assert_eq!(again, Ok(()), "a renamed event is an event");
+        // Its remarks may lie one level deeper.
+        let class = again.err().map(|reject| reject.class);
+        assert!(matches!(class, None | Some(Class::DepthExceeded)), "renamed: {class:?}");
     }
 });

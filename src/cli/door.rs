@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shrike::config::Config;
+use shrike::config::{Config, Host};
 use shrike::control::{Appended, Rejected};
 use shrike::event::Opening;
 use shrike::intake::{
@@ -37,6 +37,8 @@ impl Door {
             check: CheckOptions {
                 line_bytes_max: bytes_max,
                 dedup_window: config.pipeline.dedup_window,
+                dialects: shrike::dialects::ALL,
+                host: Host::look().name,
                 ..CheckOptions::default()
             },
             appender: log.appender(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::Input;
 use shrike::control::InputStatus;
-use shrike::intake::{Account, Chunk, DoorError, Files, FilesOptions, Mode, Stream};
+use shrike::intake::{Account, Chunk, DoorError, Files, FilesOptions, Stream};
 use tracing::{error, info};
 
 use super::Failure;
@@ -34,7 +34,7 @@ struct Running {
 /// What an input's thread does.
 enum Work {
     /// Reads this to its end.
-    Finite(Box<dyn Read + Send>),
+    Finite(Box<dyn Read + Send>, Option<&'static str>),
     /// Follows files.
     Files(FilesOptions),
 }
@@ -48,16 +48,19 @@ impl Inputs {
         let mut opened: Vec<(Work, Arc<Running>)> = Vec::new();
         for input in inputs {
             let (work, name) = match input {
-                Input::Stdin => (Work::Finite(Box::new(io::stdin())), "stdin".to_owned()),
-                Input::File { path, follow: false, .. } => {
-                    (Work::Finite(open(path)?), path.display().to_string())
+                Input::Stdin { format } => {
+                    (Work::Finite(Box::new(io::stdin()), *format), "stdin".to_owned())
                 }
-                Input::File { path, mode, from_end, .. } => {
+                Input::File { path, follow: false, format, .. } => {
+                    (Work::Finite(open(path)?, *format), path.display().to_string())
+                }
+                Input::File { path, format, mode, from_end, .. } => {
                     let options = FilesOptions {
                         path: path.clone(),
                         mode: *mode,
                         from_end: *from_end,
-                        sniff: |_| Mode::Append,
+                        format: *format,
+                        sniff: shrike::dialects::mode,
                     };
                     (Work::Files(options), path.display().to_string())
                 }
@@ -129,7 +132,7 @@ impl Running {
 
     fn read(&self, work: Work, door: &Door) {
         let done = match work {
-            Work::Finite(mut source) => self.pump(&mut source, door),
+            Work::Finite(mut source, format) => self.pump(&mut source, format, door),
             Work::Files(options) => self.follow(options, door),
         };
         match done {
@@ -151,8 +154,13 @@ impl Running {
     }
 
     /// Moves chunks from the source to the door until the source ends.
-    fn pump(&self, source: &mut impl Read, door: &Door) -> Result<Account, DoorError> {
-        let mut stream = Stream::new(&self.name, 0);
+    fn pump(
+        &self,
+        source: &mut impl Read,
+        format: Option<&'static str>,
+        door: &Door,
+    ) -> Result<Account, DoorError> {
+        let mut stream = Stream::new(&self.name, 0).with_format(format);
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut filled = 0;
         while !self.is_stopped.load(Ordering::Acquire) {

@@ -330,6 +330,9 @@ impl Resolve<'_, '_> {
                 Some("per_run") => Some(Mode::PerRun),
                 _ => None,
             };
+            let format = values.text("format");
+            let format =
+                crate::dialects::NAMES.iter().copied().find(|it| Some(*it) == format.as_deref());
             let from_end = values.text("from").as_deref() == Some("end");
             let file_keys = ["path", "follow", "mode", "from"];
             match (kind.as_deref(), path) {
@@ -338,11 +341,11 @@ impl Resolve<'_, '_> {
                         let wrong = "belongs to inputs of type file".to_owned();
                         values.mistake(key, Wrong::Rule(wrong), self.mistakes);
                     }
-                    if inputs.contains(&Input::Stdin) {
+                    if inputs.iter().any(|input| matches!(input, Input::Stdin { .. })) {
                         let wrong = "standard input can be read only once".to_owned();
                         values.mistake("type", Wrong::Rule(wrong), self.mistakes);
                     }
-                    inputs.push(Input::Stdin);
+                    inputs.push(Input::Stdin { format });
                 }
                 (Some(_), Some(path)) => {
                     for key in ["mode", "from"].into_iter().filter(|key| values.is_written(key)) {
@@ -351,7 +354,7 @@ impl Resolve<'_, '_> {
                             values.mistake(key, Wrong::Rule(wrong), self.mistakes);
                         }
                     }
-                    inputs.push(Input::File { path, follow, mode, from_end });
+                    inputs.push(Input::File { path, follow, format, mode, from_end });
                 }
                 (Some(_), None) if !values.is_written("path") => {
                     let wrong = "an input of type file needs `path`".to_owned();

@@ -132,13 +132,18 @@ pub struct PipelineSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Standard input, to its end.
-    Stdin,
+    Stdin {
+        /// The dialect of all lines; `None` lets each line tell.
+        format: Option<&'static str>,
+    },
     /// A file.
     File {
         /// Its path.
         path: PathBuf,
         /// Whether to wait for more at its end.
         follow: bool,
+        /// The dialect of all lines; `None` lets each line tell.
+        format: Option<&'static str>,
         /// How it is written; `None` is told by its first line.
         mode: Option<Mode>,
         /// Whether what is in it at the first start is passed over.
@@ -150,7 +155,7 @@ impl Input {
     /// Whether the input comes to an end by itself.
     #[must_use]
     pub const fn is_finite(&self) -> bool {
-        matches!(self, Self::Stdin | Self::File { follow: false, .. })
+        matches!(self, Self::Stdin { .. } | Self::File { follow: false, .. })
     }
 }
 

@@ -212,6 +212,12 @@ pub const INPUT: &[Key] = &[
          once, from its start.",
     ),
     key(
+        "format",
+        Kind::Choice(FORMATS_IN),
+        Is("auto"),
+        "What the records are; auto tells by each line.",
+    ),
+    key(
         "mode",
         Kind::Choice(&["auto", "append", "rewrite", "per_run"]),
         Is("auto"),
@@ -226,3 +232,28 @@ pub const INPUT: &[Key] = &[
          read from their start.",
     ),
 ];
+
+/// What `format` of an input takes: each dialect, and to tell by the line.
+const FORMATS_IN: &[&str] = &[
+    "auto",
+    "security_event",
+    "clawdstrike.audit",
+    "clawdstrike.audit_v2",
+    "clawdstrike.openclaw",
+    "clawdstrike.policy_event",
+    "clawdstrike.adapter",
+    "clawdstrike.irm",
+    "clawdstrike.sse",
+    "clawdstrike.receipt",
+    "velar.audit",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::FORMATS_IN;
+
+    #[test]
+    fn every_dialect_can_be_configured() {
+        assert_eq!(FORMATS_IN[1..], *crate::dialects::NAMES);
+    }
+}

@@ -99,6 +99,8 @@ classes! {
     BadTimestamp = "bad_timestamp" => Reject,
     /// The frame or its payload is damaged.
     Corrupt = "corrupt" => Reject,
+    /// From a stream that tells neither id nor time.
+    Thin = "thin" => Flag,
 }
 
 const _: () = assert!(Class::ALL.len() <= 32, "class sets are 32-bit masks");

@@ -22,7 +22,8 @@ pub(super) fn is_uuid(text: &[u8]) -> bool {
 }
 
 /// The UUID that a source id stands for: itself in lower case, also behind `evt_`.
-pub(super) fn uuid_of(text: &[u8]) -> Option<[u8; 36]> {
+#[must_use]
+pub fn uuid_of(text: &[u8]) -> Option<[u8; 36]> {
     let text = text.strip_prefix(b"evt_").unwrap_or(text);
     let mut uuid = <[u8; 36]>::try_from(text).ok()?;
     uuid.make_ascii_lowercase();
@@ -43,7 +44,13 @@ pub fn derived_id(format: &str, source_id: &[u8], line: &[u8]) -> [u8; 36] {
     hash.update(line);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize()[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
+    uuid_text(bytes, 8)
+}
+
+/// A UUID of these bits with its version and the variant of RFC 9562 set.
+#[must_use]
+pub fn uuid_text(mut bytes: [u8; 16], version: u8) -> [u8; 36] {
+    bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = *PATTERN;
     let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);

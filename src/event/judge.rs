@@ -460,6 +460,9 @@ impl<'a> Judge<'a> {
     fn metadata(&mut self, found: &Found) {
         let odd = found.odd & F::Metadata.bit() != 0;
         if self.has(F::Metadata) && (odd || found.may_repeat || found.shrike.is_some()) {
+            if self.cut_metadata(found) {
+                return;
+            }
             self.rewrite_metadata(found);
         }
     }
@@ -479,6 +482,29 @@ impl<'a> Judge<'a> {
         self.replace(F::Metadata, start);
     }
 
+    /// Metadata that intake wrote: our member is the last one and is cut off. Whether it was so.
+    fn cut_metadata(&mut self, found: &Found) -> bool {
+        let (Some(shrike), false) = (found.shrike, found.may_repeat) else { return false };
+        if !self.frame.mapped || found.odd & F::Metadata.bit() != 0 {
+            return false;
+        }
+        let record = self.record;
+        let metadata = self.out.places[F::Metadata as usize].bytes(record, &[]);
+        let shrike = shrike.bytes(record, &[]);
+        let before = metadata.strip_suffix(b"}").and_then(|rest| rest.strip_suffix(shrike));
+        let before = before.and_then(|rest| rest.strip_suffix(b"\"shrike\":"));
+        let own = match before {
+            Some([b'{']) => &b"{"[..],
+            Some([own @ .., b',']) => own,
+            _ => return false,
+        };
+        let start = self.arena.len();
+        self.arena.extend_from_slice(own);
+        self.arena.push(b'}');
+        self.replace(F::Metadata, start);
+        true
+    }
+
     /// What is to be said of the event under `metadata.shrike`.
     #[inline]
     fn remark(&mut self, found: &Found) {
@@ -486,10 +512,34 @@ impl<'a> Judge<'a> {
             && self.defaulted == 0
             && self.kept == Kept::default()
             && found.shrike.is_none();
-        if !nothing || found.unknown {
+        if (!nothing || found.unknown) && !self.copy_remarks(found) {
             self.write_remarks(found);
         }
         self.out.flags = self.flags;
+    }
+
+    /// Takes over what intake wrote, where nothing is to be added; whether it was so.
+    fn copy_remarks(&mut self, found: &Found) -> bool {
+        let is_ours = self.frame.mapped
+            && self.flags.is_empty()
+            && self.defaulted == 0
+            && self.kept == Kept::default()
+            && !found.unknown
+            && !found.may_repeat;
+        let Some(place) = found.shrike.filter(|_| is_ours) else { return false };
+        let shrike = place.bytes(self.record, &[]);
+        // Flags are to be read, and what is no object of ours is nothing.
+        if shrike.len() <= 2
+            || shrike[0] != b'{'
+            || memchr::memmem::find(shrike, b"flags").is_some()
+        {
+            return false;
+        }
+        let escaped = memchr::memchr(b'\\', shrike).is_some();
+        self.out.places[F::Shrike as usize] = place;
+        self.out.escaped &= !F::Shrike.bit();
+        self.out.escaped |= u64::from(escaped) << F::Shrike as u8;
+        true
     }
 
     #[cold]

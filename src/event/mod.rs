@@ -23,13 +23,14 @@ pub use class::{Class, Classes, Treatment};
 pub use digest::{content_hash, text_hash};
 pub use enrich::Technique;
 pub use field::FieldId;
-pub use id::derived_id;
+pub use id::{derived_id, uuid_of, uuid_text};
 pub use offset::{
     Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
 };
 pub use open::{Opening, OpeningOptions, Reject};
 pub use rename::renamed;
 pub use repair::{Repaired, repair};
-pub use rewrite::{Entry, entries, values};
+pub use rewrite::{Entry, each_entry, elements, entries, is_blank_text, quote, unescape, values};
+pub use time::write_millis;
 pub use view::{Event, Frame, Opened, Place, Time, Value};
 pub use word::{Category, EventType, IndicatorType, Outcome, ResourceType, Severity};

@@ -138,6 +138,12 @@ impl Opening {
         }
     }
 
+    /// Whether events without a tenant get a configured one.
+    #[must_use]
+    pub fn has_tenant(&self) -> bool {
+        self.tenant_id.is_some()
+    }
+
     /// Begins a block's arena: the constant texts come first, so their places are the same in every
     /// block.
     pub fn begin(&self, arena: &mut Vec<u8>) {

@@ -34,7 +34,7 @@ impl Entry<'_> {
 }
 
 /// Calls with each member of an object, in the order of the text; returns early when it is none.
-pub(super) fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<()> {
+pub fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Option<()> {
     if object.first() != Some(&b'{') {
         return None;
     }
@@ -75,7 +75,8 @@ pub fn values(text: &[u8]) -> (Vec<Range<usize>>, bool) {
 }
 
 /// The elements of an array, in the order of the text.
-pub(super) fn elements(array: &[u8]) -> Vec<&[u8]> {
+#[must_use]
+pub fn elements(array: &[u8]) -> Vec<&[u8]> {
     fn read<'a>(array: &'a [u8], elements: &mut Vec<&'a [u8]>) -> Option<()> {
         if array.first() != Some(&b'[') {
             return None;
@@ -96,7 +97,8 @@ pub(super) fn elements(array: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The bytes that the text of a JSON string stands for; halves of surrogate pairs become U+FFFD.
-pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
@@ -134,7 +136,7 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// Appends a JSON string that stands for this text.
-pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
+pub fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for &byte in text {
         match byte {
@@ -389,6 +391,19 @@ pub(super) fn drop_repeated_members(members: &mut Vec<u8>) -> Classes {
     }
     members.extend_from_slice(inside(&object));
     classes
+}
+
+/// Whether a JSON value is a string of nothing but blanks.
+#[must_use]
+pub fn is_blank_text(json: &[u8]) -> bool {
+    match json {
+        [b'"', text @ .., b'"'] => match text.first() {
+            None => true,
+            Some(first) if *first > b' ' && *first < 0x80 && *first != b'\\' => false,
+            Some(_) => is_blank(text),
+        },
+        _ => false,
+    }
 }
 
 /// Whether a text, the inside of a JSON string, is nothing but blanks.

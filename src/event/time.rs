@@ -119,7 +119,7 @@ pub(super) fn write(time: Time, out: &mut Vec<u8>) {
 
 /// Appends the instant as a JSON string with exactly three fraction digits, the rest cut off.
 #[inline]
-pub(super) fn write_millis(time: Time, out: &mut Vec<u8>) {
+pub fn write_millis(time: Time, out: &mut Vec<u8>) {
     let text = text(time);
     let mut short = [0; 26];
     short[..24].copy_from_slice(&text[..24]);

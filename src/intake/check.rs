@@ -15,7 +15,7 @@ use crate::event::{
 use crate::log::Mark;
 
 /// What lines may be, and what is remembered of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CheckOptions {
     /// Bytes of a line without its ending, at most.
     pub line_bytes_max: usize,
@@ -25,6 +25,8 @@ pub struct CheckOptions {
     pub dedup_window: usize,
     /// The dialects beside the canonical event, in the order in which they are asked.
     pub dialects: &'static [&'static Dialect],
+    /// The name of this machine, for dialects that name none.
+    pub host: String,
 }
 
 impl Default for CheckOptions {
@@ -34,6 +36,7 @@ impl Default for CheckOptions {
             record_bytes_max: 16 << 20,
             dedup_window: 65_536,
             dialects: &[],
+            host: "unknown".to_owned(),
         }
     }
 }
@@ -50,6 +53,8 @@ pub struct Checker {
     arena: Vec<u8>,
     opened: Opened,
     mapped: Mapped,
+    /// The only dialect that is asked; none for all of them.
+    format: Option<&'static str>,
     /// Events and their bytes that are not counted yet: once for each chunk is enough.
     events: u64,
     bytes: u64,
@@ -63,6 +68,8 @@ struct Piece<'a> {
     /// Where the text begins in the chunk; `None` for a text of our own making.
     at: Option<usize>,
     frame: Frame,
+    /// Of a mapped text: its dialect, and the line that it was.
+    origin: Option<(&'static str, &'a [u8])>,
 }
 
 impl Checker {
@@ -75,11 +82,12 @@ impl Checker {
             opening,
             counts,
             window: Window::new(options.dedup_window),
-            seed: RandomState::new().hash_one("seed"),
             options,
+            seed: RandomState::new().hash_one("seed"),
             arena,
             opened: Opened::default(),
             mapped: Mapped::default(),
+            format: None,
             events: 0,
             bytes: 0,
         }
@@ -90,10 +98,15 @@ impl Checker {
         self.window.iter_mut().for_each(Window::forget);
     }
 
+    /// Takes the next lines for records of this dialect only; `None` for any.
+    pub(super) fn set_format(&mut self, format: Option<&'static str>) {
+        self.format = format;
+    }
+
     /// Remembers an event of the log as one that came in.
     pub(super) fn remember(&mut self, frame: Frame, record: &[u8]) {
         self.opening.rewind(&mut self.arena);
-        let piece = Piece { text: record, at: None, frame };
+        let piece = Piece { text: record, at: None, frame, origin: None };
         if self.window.is_none()
             || self.opening.open_exact(&frame, record, &mut self.arena, &mut self.opened).is_err()
         {
@@ -136,7 +149,7 @@ impl Checker {
     ) {
         let text = &chunk[range.clone()];
         let frame = Frame { received_ns, repaired: noted, ..Frame::default() };
-        let piece = Piece { text, at: Some(range.start), frame };
+        let piece = Piece { text, at: Some(range.start), frame, origin: None };
         let Err(reject) = self.open(&piece, out) else { return };
         if reject.class == Class::JsonSyntax && text.trim_ascii().is_empty() {
             self.counts.class(Class::Blank).add(1);
@@ -210,7 +223,8 @@ impl Checker {
     fn rename(&mut self, piece: &Piece<'_>, content: u64, out: &mut Batch) -> Result<(), Reject> {
         let event = self.event(piece);
         let own_id = event.text(F::EventId);
-        let id = derived_id("security_event", own_id, piece.text);
+        let (format, line) = piece.origin.unwrap_or(("security_event", piece.text));
+        let id = derived_id(format, own_id, line);
         let record = renamed(&event, &id);
         self.fits(&record)?;
         let mut frame = piece.frame;
@@ -224,7 +238,7 @@ impl Checker {
             self.counts.class(Class::Duplicate).add(1);
             return Ok(());
         }
-        self.add(&Piece { text: &record, at: None, frame }, out);
+        self.add(&Piece { text: &record, at: None, frame, origin: None }, out);
         Ok(())
     }
 
@@ -238,7 +252,7 @@ impl Checker {
                 let Some(repaired) = repair(piece.text, class) else { return Err(class) };
                 let mut frame = piece.frame;
                 frame.repaired = frame.repaired.union(repaired.classes);
-                let mended = Piece { text: &repaired.text, at: None, frame };
+                let mended = Piece { text: &repaired.text, at: None, frame, origin: None };
                 match self.open(&mended, out) {
                     Ok(()) => Ok(()),
                     // A repaired text needs no second repair, but may be several or foreign.
@@ -257,7 +271,7 @@ impl Checker {
         let mut result = if is_whole { Ok(()) } else { Err(Class::JsonSyntax) };
         for value in values {
             let at = piece.at.map(|at| at + value.start);
-            let one = Piece { text: &piece.text[value], at, frame };
+            let one = Piece { text: &piece.text[value], at, frame, origin: None };
             let opened = match self.open(&one, out) {
                 Ok(()) => Ok(()),
                 Err(reject) => self.again(one, reject, out),
@@ -270,17 +284,28 @@ impl Checker {
     /// A record of another dialect.
     fn map(&mut self, piece: Piece<'_>, out: &mut Batch) -> Result<(), Class> {
         let members = entries(piece.text.trim_ascii_start());
-        let dialect = self.options.dialects.iter().find(|dialect| dialect.matches(&members));
-        let dialect = dialect.ok_or(Class::UnknownFormat)?;
-        let source =
-            Source { line: piece.text, members: &members, received_ns: piece.frame.received_ns };
+        let is_asked = |dialect: &Dialect| self.format.is_none_or(|name| dialect.name == name);
+        let dialect = self
+            .options
+            .dialects
+            .iter()
+            .find(|dialect| is_asked(dialect) && dialect.matches(&members))
+            .ok_or(Class::UnknownFormat)?;
+        let source = Source {
+            line: piece.text,
+            members: &members,
+            received_ns: piece.frame.received_ns,
+            host: &self.options.host,
+            has_tenant: self.opening.has_tenant(),
+        };
         let mut mapped = std::mem::take(&mut self.mapped);
         mapped.clear();
         let mut result = (dialect.map)(&source, &mut mapped);
         if result.is_ok() {
             let frame = Frame { mapped: true, ..piece.frame };
             for event in mapped.events() {
-                let opened = self.open(&Piece { text: event, at: None, frame }, out);
+                let origin = Some((dialect.name, piece.text));
+                let opened = self.open(&Piece { text: event, at: None, frame, origin }, out);
                 result = result.and(opened.map_err(|reject| reject.class));
             }
         }

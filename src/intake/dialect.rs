@@ -1,5 +1,6 @@
 //! Dialects: how the records of other producers are told apart and become events.
 
+use super::tail::Mode;
 use crate::event::{Class, Entry};
 
 /// One kind of foreign record. Dialects are tables: a file names the keys and the mapping.
@@ -12,6 +13,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// The keys at the top that a record of this dialect has, and what they hold.
     pub keys: &'static [(&'static str, Kind)],
+    /// How its producers write their files.
+    pub mode: Mode,
     /// Writes the events of a record: canonical JSON with `metadata.shrike` as the last member of
     /// the metadata. It fails with the class of the refusal.
     pub map: fn(&Source<'_>, &mut Mapped) -> Result<(), Class>,
@@ -37,6 +40,10 @@ pub struct Source<'a> {
     pub members: &'a [Entry<'a>],
     /// When it was received, nanoseconds since 1970.
     pub received_ns: u64,
+    /// The name of this machine.
+    pub host: &'a str,
+    /// Whether a tenant is configured: it wins over one that only follows from the record.
+    pub has_tenant: bool,
 }
 
 /// The events that a record becomes; one record may hold many.
@@ -48,7 +55,8 @@ pub struct Mapped {
 
 impl Dialect {
     /// Whether a record with these members is of this dialect.
-    pub(super) fn matches(&self, members: &[Entry<'_>]) -> bool {
+    #[must_use]
+    pub fn matches(&self, members: &[Entry<'_>]) -> bool {
         self.keys.iter().all(|&(key, kind)| {
             let last = members.iter().rev().find(|member| member.is(key.as_bytes()));
             last.and_then(|member| member.value.first()).is_some_and(|first| match kind {
@@ -68,12 +76,13 @@ impl Mapped {
     }
 
     /// The events in order.
-    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn events(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything, keeping the room.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }

@@ -251,8 +251,9 @@ impl Door {
             .map_err(|error| DoorError::Quarantine { source_name: source_name.into(), error })
     }
 
-    fn begin(&self, stream: &mut Stream, now_ns: u64) -> u64 {
+    fn begin(&mut self, stream: &mut Stream, now_ns: u64) -> u64 {
         debug_assert_eq!(stream.appended, 0, "what was taken is appended first");
+        self.checker.set_format(stream.format);
         stream.batch.clear();
         stream.received_ns = now_ns;
         self.counts.class(crate::event::Class::Duplicate).load()

@@ -23,6 +23,8 @@ pub struct FilesOptions {
     pub path: PathBuf,
     /// How the files are written; `None` is told by their first line.
     pub mode: Option<Mode>,
+    /// The dialect of all lines; `None` lets each line tell.
+    pub format: Option<&'static str>,
     /// Whether what is in the files when they are first seen at start is passed over.
     pub from_end: bool,
     /// Tells from a file's first line how it is written.
@@ -222,7 +224,7 @@ impl Files {
             }
         };
         let known = self.positions.find(identity.device, identity.inode);
-        let mut tail = Tail::new(path, identity, mode, 0);
+        let mut tail = Tail::new(path, identity, mode, 0).with_format(self.options.format);
         if let Some(position) = known {
             let again = file.try_clone();
             match again.and_then(|again| tail.resume(again, &position)) {
@@ -242,7 +244,7 @@ impl Files {
         } else {
             if self.is_first_scan && self.options.from_end {
                 let end = last_line_end(&file).unwrap_or(0);
-                tail = Tail::new(path, identity, mode, end);
+                tail = Tail::new(path, identity, mode, end).with_format(self.options.format);
             }
             tail.attach(file);
         }
@@ -336,7 +338,8 @@ impl Files {
         for (_, other, identity) in skipped {
             let Some(file) = open_same(&other, identity) else { continue };
             info!(input = %path.display(), rotated = %other.display(), "found a rotated file");
-            let mut tail = Tail::new(path, identity, Mode::Append, 0);
+            let mut tail =
+                Tail::new(path, identity, Mode::Append, 0).with_format(self.options.format);
             tail.attach(file);
             self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
             self.drain(identity, around, now)?;
@@ -353,7 +356,8 @@ impl Files {
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
-        let mut tail = Tail::new(Path::new(&position.source), identity, Mode::Append, 0);
+        let mut tail = Tail::new(Path::new(&position.source), identity, Mode::Append, 0)
+            .with_format(self.options.format);
         if !tail.resume(file, position).unwrap_or(false) {
             return Ok(());
         }

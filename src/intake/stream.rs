@@ -10,6 +10,8 @@ use super::lines::Lines;
 #[derive(Debug)]
 pub struct Stream {
     pub(super) name: String,
+    /// The only dialect of its records; none where each line tells its own.
+    pub(super) format: Option<&'static str>,
     pub(super) lines: Lines,
     pub(super) batch: Batch,
     /// When the chunk was received, nanoseconds since 1970.
@@ -55,6 +57,7 @@ impl Stream {
     pub fn new(name: &str, position: u64) -> Self {
         Self {
             name: name.to_owned(),
+            format: None,
             lines: Lines::new(position),
             batch: Batch::default(),
             received_ns: 0,
@@ -63,6 +66,12 @@ impl Stream {
             appended: 0,
             account: Account::default(),
         }
+    }
+
+    /// The same source, all of whose records are of this dialect; `None` lets each line tell.
+    #[must_use]
+    pub fn with_format(self, format: Option<&'static str>) -> Self {
+        Self { format, ..self }
     }
 
     /// Its name, as quarantine and the log's notes write it.

@@ -46,6 +46,7 @@ pub(super) struct Tail {
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
     mode: Mode,
+    format: Option<&'static str>,
     offset: u64,
     last: Option<Print>,
     first: Option<Print>,
@@ -111,6 +112,7 @@ impl Tail {
             path: path.to_owned(),
             identity,
             mode,
+            format: None,
             offset,
             last: None,
             first: None,
@@ -119,6 +121,11 @@ impl Tail {
             seen: (mode == Mode::Rewrite).then(Box::default),
             account: Account::default(),
         }
+    }
+
+    /// The same, all of whose records are of this dialect.
+    pub(super) fn with_format(self, format: Option<&'static str>) -> Self {
+        Self { format, ..self }
     }
 
     /// Goes on where an earlier process stopped, if it is still the same file.
@@ -138,6 +145,7 @@ impl Tail {
     /// Reads from this open file from now on.
     pub(super) fn attach(&mut self, file: File) {
         let stream = Stream::new(&self.path.to_string_lossy(), self.offset);
+        let stream = stream.with_format(self.format);
         self.open = Some(Box::new(Open { file, stream }));
     }
 

@@ -43,7 +43,7 @@ fn nothing_written_is_the_defaults() {
 fn the_embedded_default_reads_standard_input_and_writes_standard_output() {
     let load = |list| Config::load(&Text::Embedded, &Flags { list }, vendors::ALL, &Fixed);
     let config = load(Vec::new()).expect("it is right");
-    assert_eq!(config.inputs, [Input::Stdin]);
+    assert_eq!(config.inputs, [Input::Stdin { format: None }]);
     assert_eq!(config.log.dir, Path::new("./shrike-data/log"));
     let names = |config: &Config| {
         config.exporters.iter().map(|it| it.settings.name.clone()).collect::<Vec<_>>()
@@ -260,7 +260,11 @@ fn flags_override_the_file_and_are_blamed_for_themselves() {
     assert_eq!(config.log.dir, Path::new("/somewhere"));
     let input = |path: &str| Flag::Input(path.into());
     let config = load_with(file, vec![input("a"), input("-")]).expect("right");
-    assert_eq!(config.inputs, [read_file("a", false), Input::Stdin], "instead of the file's");
+    assert_eq!(
+        config.inputs,
+        [read_file("a", false), Input::Stdin { format: None }],
+        "instead of the file's"
+    );
     let config = load_with(file, vec![Flag::To("tower=http://far".to_owned())]).expect("right");
     assert_eq!(config.exporters[0].settings.options.list("nodes"), ["http://far"]);
     assert_eq!(config.exporters[0].settings.batch.events_max, 5, "the rest stays");
@@ -319,5 +323,5 @@ fn insecure_tls_is_noted() {
 }
 
 fn read_file(path: &str, follow: bool) -> Input {
-    Input::File { path: path.into(), follow, mode: None, from_end: false }
+    Input::File { path: path.into(), follow, format: None, mode: None, from_end: false }
 }
