@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use loadgen::account::Book;
 use loadgen::fake::{
-    self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, SumoLogic, Vendor,
+    self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, SumoLogic, Vendor, syslog,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -99,6 +99,9 @@ pub(crate) struct Fake {
     /// Splunk: the token may write to this index only; repeatable
     #[arg(long = "index", value_name = "NAME")]
     indexes: Vec<String>,
+    /// Syslog: how messages come
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    transport: Transport,
     /// End also when standard input ends, so that no fake outlives who started it
     #[arg(long)]
     until_eof: bool,
@@ -114,11 +117,24 @@ enum Kind {
     Splunk,
     /// Sumo Logic's HTTP sources
     SumoLogic,
+    /// A syslog receiver: no faults, no control
+    Syslog,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Transport {
+    /// Datagrams
+    Udp,
+    /// A stream of counted messages; with --tls over TLS
+    Tcp,
+    /// A stream of lines
+    Lines,
 }
 
 impl Fake {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let name = match self.vendor {
+            Kind::Syslog => return self.receive(),
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
             Kind::Splunk => "splunk",
@@ -139,6 +155,7 @@ impl Fake {
             Kind::SumoLogic => {
                 Vendor::SumoLogic(SumoLogic::new(Arc::clone(&book), self.token.clone()))
             }
+            Kind::Syslog => unreachable!("it was started above"),
         };
         let options = Options {
             listen: self.listen,
@@ -155,14 +172,32 @@ impl Fake {
         if let (Some(path), Some(pem)) = (&self.ca, fake.authority_pem()) {
             std::fs::write(path, pem).map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        let control = fake.control().map(|addr| addr.to_string());
-        let listen = fake.addr().to_string();
-        let ready = serde_json::json!({"vendor": name, "listen": listen, "control": control});
-        println!("{ready}");
-        std::io::stdout().flush()?;
+        ready(name, fake.addr(), fake.control())?;
         wait(self.until_eof)?;
         fake.write_account()?;
         fake.stop();
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Plays the receiver of syslog.
+    fn receive(&self) -> Result<ExitCode, Box<dyn Error>> {
+        let book = Arc::new(Book::new("syslog"));
+        let transport = match (self.transport, self.tls) {
+            (Transport::Udp, _) => syslog::Transport::Udp,
+            (Transport::Lines, _) => syslog::Transport::Lines,
+            (Transport::Tcp, false) => syslog::Transport::Counted,
+            (Transport::Tcp, true) => syslog::Transport::Tls,
+        };
+        let fake = syslog::Syslog::start(book, self.listen, transport, self.judge_every)?;
+        if let (Some(path), Some(pem)) = (&self.ca, fake.authority_pem()) {
+            std::fs::write(path, pem).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        ready("syslog", fake.addr(), None)?;
+        wait(self.until_eof)?;
+        fake.settle();
+        if let Some(path) = &self.account {
+            fake::write_account(path, &fake.report())?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -173,6 +208,13 @@ impl Fake {
             (None, None) => Auth::Anybody,
         }
     }
+}
+
+/// Says where the fake listens.
+fn ready(name: &str, listen: SocketAddr, control: Option<SocketAddr>) -> std::io::Result<()> {
+    let (listen, control) = (listen.to_string(), control.map(|addr| addr.to_string()));
+    println!("{}", serde_json::json!({"vendor": name, "listen": listen, "control": control}));
+    std::io::stdout().flush()
 }
 
 /// A script is a file where one of that name exists, else it is the script itself.

@@ -13,6 +13,7 @@ mod script;
 mod server;
 mod splunk;
 mod sumo_logic;
+pub mod syslog;
 mod tls;
 mod vendor;
 
@@ -22,7 +23,7 @@ use http::HeaderMap;
 pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
 pub use script::{Fault, Plan, Script, ScriptError, duration};
-pub use server::{Fake, FakeError, Options};
+pub use server::{Fake, FakeError, Options, write_account};
 pub use splunk::{Rules, Splunk};
 pub use sumo_logic::{Categories, SumoLogic};
 pub use tls::TlsError;

@@ -1,7 +1,7 @@
 //! The server around a fake vendor: connections, faults, control.
 
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -517,13 +517,16 @@ impl Shared {
 
     fn write_account(&self) -> Result<(), FakeError> {
         let Some(path) = &self.account else { return Ok(()) };
-        let text = account_text(&self.book.report());
-        // Written beside and renamed, so that a reader never sees half an account.
-        let fresh = path.with_extension("part");
-        std::fs::write(&fresh, text)
-            .and_then(|()| std::fs::rename(&fresh, path))
-            .map_err(|source| FakeError::Account { path: path.clone(), source })
+        write_account(path, &self.book.report())
     }
+}
+
+/// Writes an account beside its file and renames it, so that a reader never sees half of it.
+pub fn write_account(path: &Path, report: &Report) -> Result<(), FakeError> {
+    let fresh = path.with_extension("part");
+    std::fs::write(&fresh, account_text(report))
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .map_err(|source| FakeError::Account { path: path.to_owned(), source })
 }
 
 fn failure(status: u16, error: &impl std::fmt::Display) -> Reply {

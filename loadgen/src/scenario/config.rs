@@ -96,6 +96,13 @@ pub(super) fn write(
                 "    type: sumo_logic\n    http_source_url: \
                  \"{scheme}://{addr}/receiver/v1/http/{TOKEN}\"\n"
             ),
+            Vendor::Syslog => {
+                let transport = if ca.is_some() { "tls" } else { "tcp" };
+                write!(
+                    text,
+                    "    type: syslog\n    address: \"{addr}\"\n    transport: {transport}\n"
+                )
+            }
             Vendor::Splunk => write!(
                 text,
                 "    type: splunk\n    hec_url: \"{scheme}://{addr}\"\n    hec_token: \

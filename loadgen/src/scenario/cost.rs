@@ -73,6 +73,12 @@ pub(super) fn sumo_logic(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     job(bench, "log -> Sumo Logic, JSON, plaintext", &[role], false, 2.4)
 }
 
+/// Messages over TCP, native documents and structured data.
+pub(super) fn syslog(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "syslog", vendor: Vendor::Syslog, ..Role::default() };
+    job(bench, "log -> syslog, RFC 5424, TCP", &[role], false, 2.4)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };

@@ -29,6 +29,7 @@ pub(super) enum Vendor {
     Datadog,
     Splunk,
     SumoLogic,
+    Syslog,
 }
 
 impl Vendor {
@@ -39,6 +40,7 @@ impl Vendor {
             Self::Elastic => "elastic",
             Self::Splunk => "splunk",
             Self::SumoLogic => "sumo-logic",
+            Self::Syslog => "syslog",
         }
     }
 }
@@ -94,7 +96,9 @@ impl FakeProcess {
             let addr = ready[name].as_str().and_then(|text| text.parse().ok());
             addr.ok_or_else(|| ScenarioError::Unreadable { what: what(), why: line.clone() })
         };
-        let (addr, control) = (field("listen")?, field("control")?);
+        let addr = field("listen")?;
+        // A receiver of syslog speaks no HTTP, so nothing can be asked of it while it runs.
+        let control = if role.vendor == Vendor::Syslog { addr } else { field("control")? };
         let ca = role.tls.then_some(ca);
         let (name, vendor, acks) = (role.name.to_owned(), role.vendor, role.acks);
         Ok(Self { name, vendor, addr, control, acks, ca, child, stdin, account })

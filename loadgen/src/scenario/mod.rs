@@ -66,6 +66,11 @@ pub const ALL: &[Scenario] = &[
         run: cost::sumo_logic,
     },
     Scenario {
+        name: "syslog",
+        about: "A written log into a syslog receiver, TCP, counted messages",
+        run: cost::syslog,
+    },
+    Scenario {
         name: "four",
         about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
         run: cost::four,

@@ -4,4 +4,5 @@ mod client;
 mod elastic;
 mod faults;
 mod splunk;
+mod syslog;
 mod transport;
