@@ -17,7 +17,7 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     }
     let mut out = io::stdout().lock();
     let mut print = |line: String| writeln!(out, "{line}").map_err(Failure::io("standard output"));
-    for note in &config.notes {
+    for note in config.notes.iter().chain(&config.conversions) {
         print(format!("note: {note}"))?;
     }
     for exporter in &config.exporters {

@@ -32,11 +32,13 @@ pub(super) struct Setting<'a> {
 }
 
 /// An exporter that was read.
-pub(super) enum Read {
-    /// It runs.
-    Enabled(Box<Exporter>, Vec<String>),
-    /// It is switched off.
-    Disabled,
+pub(super) struct Read {
+    /// None where it is switched off.
+    pub(super) exporter: Option<Box<Exporter>>,
+    /// What an operator should know.
+    pub(super) notes: Vec<String>,
+    /// What was read under another name.
+    pub(super) conversions: Vec<String>,
 }
 
 /// The keys that an exporter to this destination takes: the destination's own first, since they
@@ -79,10 +81,8 @@ pub(super) fn exporter(
     let exporter = build.exporter(name, &table);
     debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
     let notes = build.notes;
-    match values.is_on("enabled") {
-        true => Some(Read::Enabled(Box::new(exporter), notes)),
-        false => Some(Read::Disabled),
-    }
+    let exporter = values.is_on("enabled").then(|| Box::new(exporter));
+    Some(Read { exporter, notes, conversions: values.conversions() })
 }
 
 /// The destination: by `type`, else by the longest known type that the name starts with.

@@ -7,6 +7,7 @@ use super::expand::{Lookup, Names, expand};
 use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
+use super::forms;
 use super::read::read;
 use super::table::{INPUT, TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
@@ -92,6 +93,11 @@ impl Config {
         if is_embedded && names_exporters {
             remove(&mut root, "exporters");
         }
+        // Nothing below makes sense of a text that is no YAML.
+        if mistakes.iter().any(Mistake::is_of_text) {
+            return Err(mistakes.into_error());
+        }
+        let conversions = forms::convert(&mut root, vendors, &mut mistakes);
         flags.apply(&mut root, vendors, &mut mistakes);
         // Nothing below makes sense of a text that is no YAML.
         if mistakes.iter().any(Mistake::is_of_text) {
@@ -108,6 +114,7 @@ impl Config {
         if !mistakes.is_empty() {
             return Err(mistakes.into_error());
         }
+        config.conversions.splice(0..0, conversions);
         text.name().clone_into(&mut config.origin);
         Ok(config)
     }
@@ -187,6 +194,7 @@ impl Resolve<'_, '_> {
             exporters: Vec::new(),
             disabled: Vec::new(),
             notes: Vec::new(),
+            conversions: values.conversions(),
             global: global.clone(),
             schema,
         };
@@ -373,6 +381,7 @@ impl Resolve<'_, '_> {
     fn exporters(&mut self, setting: &Setting<'_>, config: &mut Config) {
         let Some(node) = self.values.node("exporters") else { return };
         let Body::Map(entries) = &node.body else {
+            // Only a flag can still bring one; lists in files were named by their types.
             let wrong = Wrong::Kind {
                 expected: "a map from names to exporters".to_owned(),
                 found: "a list; write each entry under a name of its own".to_owned(),
@@ -382,8 +391,11 @@ impl Resolve<'_, '_> {
         };
         let mut stores: Vec<(PathBuf, String)> = Vec::new();
         for entry in entries {
-            match exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes) {
-                Some(Read::Enabled(exporter, notes)) => {
+            let read = exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes);
+            let Some(Read { exporter, notes, conversions }) = read else { continue };
+            config.conversions.extend(conversions);
+            match exporter {
+                Some(exporter) => {
                     let dir = exporter.settings.dead_letters.dir.clone();
                     if let Some((_, other)) = stores.iter().find(|(taken, _)| *taken == dir) {
                         let wrong = format!("is the store of exporter `{other}` already");
@@ -398,8 +410,7 @@ impl Resolve<'_, '_> {
                     config.exporters.push(*exporter);
                     config.notes.extend(notes);
                 }
-                Some(Read::Disabled) => config.disabled.push(entry.key.clone()),
-                None => {}
+                None => config.disabled.push(entry.key.clone()),
             }
         }
         config.exporters.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));

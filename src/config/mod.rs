@@ -12,6 +12,7 @@ mod expand;
 mod exporter;
 mod filtering;
 mod flags;
+mod forms;
 mod key;
 mod load;
 mod mistake;

@@ -140,4 +140,17 @@ const EXPORTERS: &str = "
 The name is lower-case letters, digits, `_` and `-`. Its type is `type`, else the longest known \
 type that the name starts with: `splunk`, `splunk_eu`, `splunk-eu`. Two spellings of one key must \
 agree.
+
+Other documents write exporters in other forms, which are read too; `shrike check` says what \
+became of each.
+
+- A list, `exporters: [{type: splunk, ..}]`: each is named by its type, repeats are `splunk_2`.
+- Groups: `alerting: {pagerduty: .., opsgenie: ..}`, `webhooks: {slack: .., teams: .., webhooks: \
+[..]}`. Members inherit what the group says unless they say so themselves; a list of `webhooks` is \
+`webhook_0` and so on.
+- A wrapper, `siem:` or `export:`, around everything: `filters` is `filtering`, `environment`, \
+`tenant_id` and `labels` belong to `global`, and `enabled: false` switches every exporter off. \
+Beside `siem:`, keys of the program whose file it is are ignored with a note.
+- Keys that speak of a queue, its capacity or its spill: there is none, the log holds what waits. \
+`queue.max_bytes` is `lag_max_bytes`; `queue.on_full` is `on_lag`.
 ";

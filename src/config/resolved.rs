@@ -40,6 +40,8 @@ pub struct Config {
     pub disabled: Vec<String>,
     /// What an operator should know although it is permitted.
     pub notes: Vec<String>,
+    /// What was read in another form or under another name than the reference gives.
+    pub conversions: Vec<String>,
 }
 
 /// Who and where we are.

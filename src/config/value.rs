@@ -155,6 +155,18 @@ impl Values {
         }
     }
 
+    /// What is written in a file under another spelling, for people.
+    pub(super) fn conversions(&self) -> Vec<String> {
+        let other = |(key, found): (&&'static str, &Found)| match found.at {
+            At::Place { .. } if found.spelling != **key => {
+                let place = join(&self.place, &found.spelling);
+                Some(format!("{}: {place} is read as `{key}`", found.at))
+            }
+            _ => None,
+        };
+        self.written.iter().filter_map(other).collect()
+    }
+
     /// The place of a key for people: where it is written, and its spelling there.
     pub(super) fn place_of(&self, key: &str) -> String {
         match self.written.get(key) {

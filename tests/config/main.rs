@@ -3,6 +3,7 @@
 mod accepted;
 mod any;
 mod choosing;
+mod forms;
 mod refused;
 mod tables;
 mod world;

@@ -204,11 +204,6 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
             "1:26: inputs[1].type: standard input can be read only once",
         ),
         (
-            "exporters: [{type: tower}]",
-            "1:12: exporters: expected a map from names to exporters, found a list; write \
-             each entry under a name of its own",
-        ),
-        (
             "enrichment: {mitre: {egress: TA0010}}",
             "1:30: enrichment.mitre.egress: expected a map with tactic or technique, found a \
              single value",
