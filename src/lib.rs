@@ -37,8 +37,8 @@
 //! | `control` | the socket through which commands talk to a running process |
 //!
 //! The first seven are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
-//! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never imports
-//! the catalogue.
+//! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never
+//! imports the catalogue.
 //!
 //! # Three abstractions
 //! - **Schema to plan** ([`transform`]): rows of keys and sources, compiled at start-up to a flat
