@@ -52,3 +52,70 @@ impl Gauge {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// How often values fell below fixed bounds.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    /// One more than there are bounds.
+    counts: Box<[Counter]>,
+    /// Millionths of the unit.
+    sum: Counter,
+}
+
+/// A histogram at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// For each bound, how many values were at most that.
+    pub below: Vec<(f64, u64)>,
+    /// How many values there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// With these bounds, ascending.
+    #[must_use]
+    pub fn new(bounds: &'static [f64]) -> Self {
+        let counts = (0..=bounds.len()).map(|_| Counter::default()).collect();
+        Self { bounds, counts, sum: Counter::default() }
+    }
+
+    /// Notes a value, once per request or batch.
+    pub fn observe(&self, value: f64) {
+        let at = self.bounds.partition_point(|&bound| bound < value);
+        self.counts[at].add(1);
+        // Casting saturates, so that nonsense stays a number.
+        self.sum.add((value * 1e6) as u64);
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn load(&self) -> Observed {
+        let mut count = 0;
+        let mut below = Vec::with_capacity(self.bounds.len());
+        for (&bound, counter) in self.bounds.iter().zip(&self.counts) {
+            count += counter.load();
+            below.push((bound, count));
+        }
+        count += self.counts.last().map_or(0, Counter::load);
+        Observed { below, count, sum: self.sum.load() as f64 / 1e6 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_cumulatively() {
+        let histogram = Histogram::new(&[1.0, 2.0]);
+        for value in [0.5, 1.0, 1.5, 2.5, 100.0] {
+            histogram.observe(value);
+        }
+        let observed = histogram.load();
+        assert_eq!(observed.below, [(1.0, 2), (2.0, 3)]);
+        assert_eq!((observed.count, observed.sum), (5, 105.5));
+    }
+}

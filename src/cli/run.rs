@@ -6,16 +6,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host, Text};
-use shrike::control::Server;
+use shrike::control::{Admin, Server};
 use shrike::event::Counts;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::Inputs;
-use super::serve::{Commands, Running};
+use super::serve::{Commands, Pages, Running};
 use super::{Exit, Failure, configured, failed, position, settings};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
@@ -41,7 +41,9 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let door = Arc::new(Door::open(&config, &log)?);
     let inputs = Inputs::start(&config.inputs, &door)?;
     let control = control(&config, &running, &log, &door, &inputs);
+    let admin = admin(&config, &running, &log, &inputs);
     let ended = serve(&config, args, &running, &inputs, &signals);
+    drop(admin);
     let status = running.end();
     drop(control);
     log.close().map_err(failed)?;
@@ -81,6 +83,22 @@ fn control(
         }
         Err(error) => {
             warn!(%error, "commands cannot reach this process");
+            None
+        }
+    }
+}
+
+/// Shows the pages for monitoring, where an address is configured; one that is taken stops nothing.
+fn admin(config: &Config, running: &Running, log: &Log, inputs: &Inputs) -> Option<Admin> {
+    let address = config.admin?;
+    let pages = Pages { running: running.clone(), log: log.clone(), inputs: inputs.clone() };
+    match Admin::open(address, Arc::new(pages)) {
+        Ok(admin) => {
+            info!(address = %admin.address(), "metrics are shown");
+            Some(admin)
+        }
+        Err(problem) => {
+            error!(%address, %problem, "metrics are not shown: set `admin.listen` to a free address");
             None
         }
     }

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Serve, Status, Target,
+    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe, Serve,
+    Status, Target,
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
@@ -156,12 +157,40 @@ impl Serve for Commands {
     }
 }
 
-fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterStatus {
+/// Shows the pages for monitoring.
+pub(crate) struct Pages {
+    pub(crate) running: Running,
+    pub(crate) log: Log,
+    pub(crate) inputs: Inputs,
+}
+
+impl Observe for Pages {
+    fn numbers(&self) -> Option<Numbers> {
+        let status = self.running.status()?;
+        let now = position::now();
+        let lag = |it: &pipeline::ExporterStatus| (it.name.clone(), lag(it, &self.log, now));
+        let lag_seconds = status.exporters.iter().map(lag).collect();
+        Some(Numbers { status, inputs: self.inputs.status(), lag_seconds })
+    }
+
+    fn unready(&self) -> Vec<String> {
+        let Some(status) = self.running.status() else { return vec![STOPPING.to_owned()] };
+        let is_idle = |it: &&pipeline::ExporterStatus| it.state == "starting" || it.is_stopped();
+        let idle = status.exporters.iter().filter(is_idle);
+        idle.map(|it| format!("exporter {} is {}", it.name, it.state)).collect()
+    }
+}
+
+/// The age of the oldest unsettled event, in seconds.
+fn lag(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> f64 {
     let waiting = match exporter.pending {
         0 => None,
         _ => received(&mut log.reader(), exporter.base),
     };
-    let lag = waiting.map_or(0, |received| now.saturating_sub(received));
+    waiting.map_or(0, |received| now.saturating_sub(received)) as f64 / 1e9
+}
+
+fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterStatus {
     ExporterStatus {
         name: exporter.name.clone(),
         vendor: exporter.vendor.to_owned(),
@@ -169,7 +198,7 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         pass: exporter.pass,
         pending: exporter.pending,
         lag_bytes: exporter.lag_bytes,
-        lag_seconds: lag as f64 / 1e9,
+        lag_seconds: lag(exporter, log, now),
         delivered: exporter.counts.delivered,
         dead_lettered: exporter.counts.dead_lettered,
         filtered: exporter.counts.filtered,

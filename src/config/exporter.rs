@@ -167,6 +167,7 @@ impl Build<'_, '_> {
             from: self.from(),
             dead_letters: self.dead_letters(name),
             health_interval: values.span("health_interval_ms").unwrap_or_default(),
+            alert_after: values.span("alert_after_ms").unwrap_or_default(),
             options,
         };
         let routes = self.routes(table);

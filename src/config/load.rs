@@ -1,5 +1,6 @@
 //! From a file and flags to a configuration.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -187,6 +188,7 @@ impl Resolve<'_, '_> {
             pipeline: self.pipeline(&global.state_dir),
             in_flight_bytes: values.int("memory.in_flight_bytes").unwrap_or(0),
             log: self.log(&global.state_dir),
+            admin: self.admin(),
             inputs,
             filtering: FilterRules::default(),
             routing: Vec::new(),
@@ -202,6 +204,18 @@ impl Resolve<'_, '_> {
         self.exporters(&setting, &mut config);
         self.routing(names, &mut config);
         config
+    }
+
+    fn admin(&mut self) -> Option<SocketAddr> {
+        let text = self.values.text("admin.listen")?;
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            _ => {
+                let wrong = "expected a loopback address and a port, such as 127.0.0.1:9401";
+                self.rule("admin.listen", wrong.to_owned());
+                None
+            }
+        }
     }
 
     fn version(&mut self) {

@@ -1,5 +1,6 @@
 //! A whole configuration, every value of its final type.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub in_flight_bytes: u64,
     /// The event log.
     pub log: LogOptions,
+    /// Where the pages for monitoring are, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// Where events come from.
     pub inputs: Vec<Input>,
     /// Which events any exporter takes.

@@ -298,6 +298,12 @@ pub const SHARED: &[Key] = &[
         Is("30000"),
         "How often the destination is asked how it is.",
     ),
+    key(
+        "alert_after_ms",
+        Kind::Span(86_400_000),
+        Is("300000"),
+        "How long nothing may arrive although it is tried before that is logged as an error.",
+    ),
 ];
 
 /// The key of an exporter's own rules, for destinations that can route.

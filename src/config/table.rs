@@ -180,6 +180,12 @@ pub const TOP: &[Key] = &[
         Is("[]"),
         "Exporters of events that no rule is for; empty is all.",
     ),
+    key(
+        "admin.listen",
+        Kind::Text(64),
+        Unset("none"),
+        "Loopback address of `/metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9401`.",
+    ),
     key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];

@@ -4,11 +4,15 @@
 //! line of JSON, each answered by one line; [`Request::Append`] is followed by the records
 //! themselves. Every line names the protocol's version, and every length is bounded.
 
+mod admin;
 mod client;
+mod exposition;
 mod protocol;
 mod server;
 
+pub use admin::{Admin, Observe};
 pub use client::Client;
+pub use exposition::{Numbers, exposition};
 pub use protocol::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, Health, InputStatus,
     LastError, LogStatus, Rejected, Request, Status, Target, VERSION,

@@ -53,6 +53,8 @@ pub struct Settings {
     pub dead_letters: DeadLetterSettings,
     /// How often the vendor's health call runs.
     pub health_interval: Duration,
+    /// How long nothing may arrive before that is told as an error.
+    pub alert_after: Duration,
 }
 
 /// What becomes of events that are given up.

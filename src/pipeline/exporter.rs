@@ -13,6 +13,7 @@ use super::board::{Board, Unread};
 use super::dead_letters::{DeadLetters, Effect, Letter, Replayed};
 use super::feed::Feed;
 use super::health;
+use super::measure::{Measures, Trouble};
 use super::meter::Ledger;
 use super::replay::Replays;
 use super::stop::{Stage, Stop};
@@ -89,6 +90,10 @@ pub(crate) struct Exporter {
     pub(crate) aside: Notify,
     /// How the destination said it is.
     pub(crate) health: health::Found,
+    /// What is measured of its requests.
+    pub(crate) measures: Measures,
+    /// Since when nothing arrives.
+    pub(crate) trouble: Trouble,
     is_prepared: AtomicBool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
@@ -165,6 +170,8 @@ pub struct ExporterCounters {
     pub closed_early: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.
     pub guards_other: Counter,
+    /// Events that were given up.
+    pub buried: Counter,
     /// Dead letters that were delivered after all.
     pub replayed: Counter,
     /// Gap records that were delivered.
@@ -219,6 +226,8 @@ impl Exporter {
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),
+            measures: Measures::default(),
+            trouble: Trouble::new(Instant::now()),
             is_prepared: AtomicBool::new(false),
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
@@ -489,6 +498,7 @@ impl Exporter {
     pub(crate) fn bury(&self, dead: &DeadLetter, document: Option<Vec<u8>>) {
         let Item { span, received_ns, .. } = dead.item;
         let letter = self.letter(dead, document);
+        self.counters.buried.add(1);
         self.note_buried(self.dead_letters.bury(&letter, received_ns, span));
     }
 

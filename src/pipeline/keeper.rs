@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::engine::{Running, Stopped, running};
 use super::exporter::Exporter;
+use super::measure::News;
 use crate::deliver::OnLag;
 use crate::event::{Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -41,6 +42,7 @@ impl Keeper {
             self.save();
             if retained.elapsed() >= RETAIN_INTERVAL {
                 retained = Instant::now();
+                self.tell_trouble();
                 self.give_up_laggards();
                 self.retain();
             }
@@ -69,6 +71,23 @@ impl Keeper {
                 // The next save tries again; until then a crash sends more events twice.
                 error!(exporter = exporter.name(), %problem, "checkpoint not saved");
                 exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
+            }
+        }
+    }
+
+    /// Says which exporters have delivered nothing for long, and which do again.
+    fn tell_trouble(&self) {
+        let now = Instant::now();
+        for exporter in &self.exporters() {
+            let name = exporter.name();
+            match exporter.trouble.news(exporter.settings.alert_after, now) {
+                None => {}
+                Some(News::Failing(lasting)) => {
+                    let (seconds, last) = (lasting.as_secs(), exporter.last_error());
+                    let last_error = last.map(|error| error.text).unwrap_or_default();
+                    error!(exporter = name, seconds, last_error, "nothing arrives");
+                }
+                Some(News::Over) => info!(exporter = name, "events arrive again"),
             }
         }
     }

@@ -10,6 +10,7 @@ mod gap;
 mod health;
 mod keeper;
 mod lane;
+mod measure;
 mod meter;
 mod network;
 mod render;

@@ -7,6 +7,7 @@ use super::health::HealthStatus;
 use crate::deliver::Settings;
 use crate::event::{Counts, Offset, Span};
 use crate::log::Reader;
+use crate::metrics::Observed;
 
 /// A running engine at one moment.
 #[derive(Clone, Debug)]
@@ -87,6 +88,24 @@ pub struct ExporterStatus {
     pub replayed: u64,
     /// Gaps whose record is still to be delivered.
     pub gaps: u64,
+    /// Events that were given up by this run.
+    pub buried: u64,
+    /// Requests by the status of their answer; 0 is no answer.
+    pub statuses: Vec<(u16, u64)>,
+    /// Whether nothing is sent until a probe succeeds.
+    pub is_held: bool,
+    /// Requests a second at most; 0 is no limit.
+    pub rate_limit: f64,
+    /// How long nothing has arrived although it was tried.
+    pub failing: Option<Duration>,
+    /// From request to answer.
+    pub request_seconds: Observed,
+    /// From receipt of a batch's oldest event to the answer that takes it.
+    pub accept_seconds: Observed,
+    /// Events in a request.
+    pub batch_events: Observed,
+    /// Bytes of a body as sent.
+    pub batch_bytes: Observed,
     /// How the destination said it is; none before it was asked, or where there is nothing to ask.
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
@@ -121,6 +140,15 @@ impl ExporterStatus {
             letters_evicted: 0,
             replayed: 0,
             gaps: 0,
+            buried: 0,
+            statuses: Vec::new(),
+            is_held: false,
+            rate_limit: 0.0,
+            failing: None,
+            request_seconds: Observed::default(),
+            accept_seconds: Observed::default(),
+            batch_events: Observed::default(),
+            batch_bytes: Observed::default(),
             health: None,
             last_error: Some((ago, problem.to_owned())),
         }
@@ -174,6 +202,15 @@ impl ExporterStatus {
             letters_evicted: exporter.dead_letters.evicted.load(),
             replayed: counters.replayed.load(),
             gaps,
+            buried: counters.buried.load(),
+            statuses: exporter.measures.statuses(),
+            is_held: exporter.gate.held().is_some(),
+            rate_limit: exporter.gate.rate() as f64 / 1000.0,
+            failing: exporter.trouble.since(now),
+            request_seconds: exporter.measures.request_seconds.load(),
+            accept_seconds: exporter.measures.accept_seconds.load(),
+            batch_events: exporter.measures.batch_events.load(),
+            batch_bytes: exporter.measures.batch_bytes.load(),
             health: exporter.health.load(now),
             last_error,
         }

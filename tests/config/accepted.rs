@@ -107,7 +107,7 @@ fn exporter_keys_reach_their_settings() {
          circuit_breaker: {enabled: false}, rate_limit: {requests_per_second: 5}, \
          compression: {level: 6}, tls: {ca: ca.pem, min_version: '1.3', server_name: h}, \
          connection: {max_connections: 2, http2: 'off', max_age_ms: 1m}, proxy: env, \
-         headers: {x-a: b}, health_interval_ms: 5s, \
+         headers: {x-a: b}, health_interval_ms: 5s, alert_after_ms: 90s, \
          dlq: {path: letters/a.jsonl, max_bytes: 16MiB, max_age_days: 2, auto_replay: true}, \
          filter: {include_guards: [a, b], \
          only_denied: true}",
@@ -133,6 +133,7 @@ fn exporter_keys_reach_their_settings() {
     assert_eq!(settings.connection.proxy, Proxy::Env);
     assert_eq!(settings.headers[0].1.expose(), "b");
     assert_eq!(settings.health_interval, Duration::from_secs(5));
+    assert_eq!(settings.alert_after, Duration::from_secs(90));
     let letters = &settings.dead_letters;
     assert_eq!(letters.dir, PathBuf::from("/var/lib/shrike/letters/a"));
     assert_eq!((letters.bytes_max, letters.auto_replay), (16 << 20, true));

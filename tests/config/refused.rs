@@ -17,17 +17,17 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         ("a: b: c", "1:5: not YAML: mapping values are not allowed in this context"),
         (
             "- a\n b",
-            "1:1: expected a map with enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, routing, schema or version, found a list",
         ),
         (
             "[1, 2]",
-            "1:1: expected a map with enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, routing, schema or version, found a list",
         ),
         (
             "text",
-            "1:1: expected a map with enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, routing, schema or version, found a single value",
         ),
         ("log:\n  dir: /a\n  dir: /b\n", "3:3: log.dir: written twice, first at 2:3; remove one"),
@@ -59,9 +59,13 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
         ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
         (
+            "admin: {listen: '0.0.0.0:9401'}",
+            "1:9: admin.listen: expected a loopback address and a port, such as 127.0.0.1:9401",
+        ),
+        (
             "zebra: 1",
-            "1:1: zebra: unknown key; expected one of: enrichment, exporters, filtering, global, \
-             inputs, log, memory, pipeline, routing, schema, version",
+            "1:1: zebra: unknown key; expected one of: admin, enrichment, exporters, filtering, \
+             global, inputs, log, memory, pipeline, routing, schema, version",
         ),
         (
             "exporters:\n  tower:\n    nodez: https://a\n",

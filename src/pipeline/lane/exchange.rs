@@ -9,10 +9,10 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Channel, CompiledCall, OptionValue, Options, Purpose, Remedy,
-    Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
+    AckId, Action, Answer, BatchId, Channel, CompiledCall, Fate, OptionValue, Options, Purpose,
+    Remedy, Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
-use crate::event::Span;
+use crate::event::{Span, Time};
 use crate::log::Reader;
 
 /// The calls of a lane beside those that carry batches.
@@ -29,7 +29,7 @@ pub(super) struct Calls {
 /// Something that a lane waited for.
 pub(super) enum Ended {
     /// A batch was answered, or not.
-    Sent { id: BatchId, answer: Result<Answer, TransportError> },
+    Sent { id: BatchId, answer: Result<Answer, TransportError>, took: Duration },
     /// A question for confirmations was.
     Polled { endpoint: usize, group: u32, ids: Vec<AckId>, answer: Result<Answer, TransportError> },
     /// A probe was.
@@ -93,11 +93,17 @@ impl Lane {
         counters.requests.add(1);
         counters.sent_bytes.add(body.len() as u64);
         let route = &self.exporter.routes[batch.route() as usize];
+        let measures = &self.exporter.measures;
+        measures.batch_events.observe(batch.events() as f64);
+        measures.batch_bytes.observe(body.len() as f64);
         let via = self.calls.via(endpoint, group);
         let request = route.send.carrying_with(via, body, batch.heads());
         let network = Rc::clone(&self.network);
-        self.tasks
-            .spawn_local(async move { Ended::Sent { id, answer: network.send(request).await } });
+        let began = Instant::now();
+        self.tasks.spawn_local(async move {
+            let answer = network.send(request).await;
+            Ended::Sent { id, answer, took: began.elapsed() }
+        });
     }
 
     fn ask(&mut self, endpoint: usize, group: u32, ids: Vec<AckId>) {
@@ -129,7 +135,11 @@ impl Lane {
     pub(super) fn on_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         let now = Instant::now();
         match ended {
-            Ok(Ended::Sent { id, answer }) => self.on_sent(id, answer, now),
+            Ok(Ended::Sent { id, answer, took }) => {
+                self.exporter.measures.request_seconds.observe(took.as_secs_f64());
+                self.exporter.measures.note_status(answer.as_ref().map_or(0, |it| it.status));
+                self.on_sent(id, answer, now);
+            }
             Ok(Ended::Polled { endpoint, group, ids, answer }) => {
                 self.on_polled(endpoint, group, &ids, answer, now);
             }
@@ -150,6 +160,7 @@ impl Lane {
             Ok(answer) => answer,
             Err(error) => {
                 self.exporter.note_error(error.to_string(), now);
+                self.exporter.trouble.begin(now);
                 self.sender.on_transport_error(id, &error, now, &mut self.outcomes);
                 return;
             }
@@ -168,6 +179,13 @@ impl Lane {
             "batch answered"
         );
         self.note_failure(&verdict, now);
+        if matches!(verdict.fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_)) {
+            let oldest = batch.items().first().map_or(0, |item| item.received_ns);
+            let waited = Duration::from_nanos(Time::now().ns().saturating_sub(oldest));
+            self.exporter.measures.accept_seconds.observe(waited.as_secs_f64());
+        } else {
+            self.exporter.trouble.begin(now);
+        }
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }
 
@@ -223,6 +241,9 @@ impl Lane {
             return;
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
+        if !outcomes.settled.is_empty() {
+            self.exporter.trouble.end();
+        }
         match self.is_aside() {
             true => self.settle_aside(&outcomes.settled),
             false => self.exporter.settle(&outcomes.settled),

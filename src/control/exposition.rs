@@ -1,0 +1,241 @@
+//! The process's numbers as Prometheus reads them.
+//!
+//! The text format, version 0.0.4: a `HELP` and a `TYPE` line for each name, then its samples.
+
+use std::fmt::Write as _;
+
+use super::InputStatus;
+use crate::metrics::Observed;
+use crate::pipeline::{ExporterStatus, Status};
+
+/// What the numbers are made from.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// The engine.
+    pub status: Status,
+    /// The inputs.
+    pub inputs: Vec<InputStatus>,
+    /// By exporter, the age of its oldest unsettled event in seconds.
+    pub lag_seconds: Vec<(String, f64)>,
+}
+
+/// Writes all numbers.
+#[must_use]
+pub fn exposition(numbers: &Numbers) -> String {
+    let Numbers { status, inputs, lag_seconds } = numbers;
+    let mut text = Exposition::default();
+    process(&mut text, status, inputs);
+    for row in ROWS {
+        text.begin(row.name, row.kind, row.about);
+        for exporter in &status.exporters {
+            text.sample(row.name, &[("exporter", &exporter.name)], (row.value)(exporter));
+        }
+    }
+    account(&mut text, &status.exporters);
+    text.begin("shrike_exporter_lag_seconds", "gauge", "Age of the oldest unsettled event.");
+    for (exporter, seconds) in lag_seconds {
+        text.sample("shrike_exporter_lag_seconds", &[("exporter", exporter)], *seconds);
+    }
+    let name = "shrike_exporter_requests_total";
+    text.begin(name, "counter", "Requests by the status of their answer; 0 is no answer.");
+    for exporter in &status.exporters {
+        for (code, count) in &exporter.statuses {
+            let labels = [("exporter", exporter.name.as_str()), ("status", &code.to_string())];
+            text.sample(name, &labels, *count as f64);
+        }
+    }
+    for (name, about, observed) in HISTOGRAMS {
+        text.begin(name, "histogram", about);
+        for exporter in &status.exporters {
+            text.histogram(name, &exporter.name, observed(exporter));
+        }
+    }
+    text.0
+}
+
+/// One number of each exporter.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    about: &'static str,
+    value: fn(&ExporterStatus) -> f64,
+}
+
+const fn counter(
+    name: &'static str,
+    about: &'static str,
+    value: fn(&ExporterStatus) -> f64,
+) -> Row {
+    Row { name, kind: "counter", about, value }
+}
+
+const fn gauge(name: &'static str, about: &'static str, value: fn(&ExporterStatus) -> f64) -> Row {
+    Row { name, kind: "gauge", about, value }
+}
+
+const ROWS: &[Row] = &[
+    counter("shrike_events_filtered_total", "Events deliberately not sent.", |it| {
+        it.counts.filtered as f64
+    }),
+    counter("shrike_events_dropped_total", "Events that were lost before they were sent.", |it| {
+        it.counts.skipped as f64
+    }),
+    counter("shrike_exporter_events_delivered_total", "Events that arrived.", |it| {
+        it.counts.delivered as f64
+    }),
+    counter("shrike_exporter_events_retried_total", "Events sent again after a failure.", |it| {
+        it.retried as f64
+    }),
+    counter(
+        "shrike_exporter_events_failed_total",
+        "Events of attempts that did not deliver them.",
+        |it| (it.retried + it.buried) as f64,
+    ),
+    counter("shrike_exporter_events_dead_lettered_total", "Events that were given up.", |it| {
+        it.buried as f64
+    }),
+    counter("shrike_exporter_events_replayed_total", "Dead letters delivered after all.", |it| {
+        it.replayed as f64
+    }),
+    counter(
+        "shrike_exporter_events_ambiguous_total",
+        "Events in requests whose end nobody can tell.",
+        |it| it.ambiguous as f64,
+    ),
+    counter("shrike_exporter_events_duplicate_total", "Events that were there already.", |it| {
+        it.duplicates as f64
+    }),
+    counter("shrike_exporter_sent_bytes_total", "Bytes of bodies as sent.", |it| {
+        it.sent_bytes as f64
+    }),
+    gauge("shrike_exporter_lag_events", "Events that are not settled.", |it| it.pending as f64),
+    gauge("shrike_exporter_lag_bytes", "Bytes of the log that are not settled.", |it| {
+        it.lag_bytes as f64
+    }),
+    gauge("shrike_exporter_in_flight", "Requests under way.", |it| f64::from(it.in_flight)),
+    gauge("shrike_exporter_dlq_records", "Dead letters in the store.", |it| it.letters as f64),
+    counter(
+        "shrike_exporter_dlq_evicted_total",
+        "Dead letters lost to the store's bounds.",
+        |it| it.letters_evicted as f64,
+    ),
+    gauge("shrike_exporter_gaps", "Gaps whose record is still to be delivered.", |it| {
+        it.gaps as f64
+    }),
+    gauge(
+        "shrike_exporter_breaker_state",
+        "0 closed, 1 open: held until a probe succeeds.",
+        |it| f64::from(u8::from(it.is_held)),
+    ),
+    gauge("shrike_exporter_rate_limit_rps", "Requests a second at most; 0 is no limit.", |it| {
+        it.rate_limit
+    }),
+    gauge("shrike_exporter_healthy", "1 where state and health call say so.", |it| {
+        let is_well = it.health.as_ref().is_none_or(|health| health.is_healthy);
+        f64::from(u8::from(it.state == "healthy" && is_well))
+    }),
+    gauge(
+        "shrike_exporter_failing_seconds",
+        "How long nothing has arrived although tried.",
+        |it| it.failing.map_or(0.0, |failing| failing.as_secs_f64()),
+    ),
+];
+
+/// Reads one histogram of an exporter.
+type Read = fn(&ExporterStatus) -> &Observed;
+
+const HISTOGRAMS: &[(&str, &str, Read)] = &[
+    ("shrike_exporter_request_seconds", "From request to answer.", |it| &it.request_seconds),
+    (
+        "shrike_exporter_accept_latency_seconds",
+        "From receipt of a batch's oldest event to the answer that takes it.",
+        |it| &it.accept_seconds,
+    ),
+    ("shrike_exporter_batch_events", "Events in a request.", |it| &it.batch_events),
+    ("shrike_exporter_batch_bytes", "Bytes of a request's body as sent.", |it| &it.batch_bytes),
+];
+
+fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
+    type Count = fn(&InputStatus) -> u64;
+    let counts: [(&str, &str, Count); 3] = [
+        ("shrike_events_received_total", "Events that inputs appended.", |it| it.appended),
+        ("shrike_events_repeated_total", "Events that came again.", |it| it.duplicates),
+        ("shrike_events_rejected_total", "Lines that went to quarantine.", |it| it.rejected),
+    ];
+    for (name, about, count) in counts {
+        text.begin(name, "counter", about);
+        for input in inputs {
+            text.sample(name, &[("input", &input.name)], count(input) as f64);
+        }
+    }
+    let bytes = status.written.bytes() - status.oldest.bytes();
+    let one = [
+        ("shrike_events_invalid_total", "counter", "Records not readable.", status.invalid as f64),
+        ("shrike_uptime_seconds", "gauge", "Since the start.", status.uptime.as_secs_f64()),
+        ("shrike_log_bytes", "gauge", "Bytes of log between its ends.", bytes as f64),
+        ("shrike_log_written_bytes", "counter", "The log's end.", status.written.bytes() as f64),
+        ("shrike_log_durable_bytes", "counter", "Its durable end.", status.durable.bytes() as f64),
+        ("shrike_blocks_opened_total", "counter", "Blocks opened.", status.blocks_opened as f64),
+    ];
+    for (name, kind, about, value) in one {
+        text.begin(name, kind, about);
+        text.sample(name, &[], value);
+    }
+}
+
+/// The terms of the equation: `in_range` is the sum over all fates.
+fn account(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let name = "shrike_account_events";
+    text.begin(name, "gauge", "Events of the pass by fate; their sum is shrike_account_in_range.");
+    for exporter in exporters {
+        let counts = exporter.counts;
+        for (fate, events) in [
+            ("delivered", counts.delivered),
+            ("dead_lettered", counts.dead_lettered),
+            ("filtered", counts.filtered),
+            ("skipped", counts.skipped),
+            ("invalid", counts.invalid),
+            ("pending", exporter.pending),
+        ] {
+            let labels = [("exporter", exporter.name.as_str()), ("fate", fate)];
+            text.sample(name, &labels, events as f64);
+        }
+    }
+    let name = "shrike_account_in_range";
+    text.begin(name, "gauge", "Events from the start of the pass to the log's end.");
+    for exporter in exporters {
+        text.sample(name, &[("exporter", &exporter.name)], exporter.in_range as f64);
+    }
+}
+
+/// The text under construction. Writing to a text cannot fail.
+#[derive(Debug, Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn begin(&mut self, name: &str, kind: &str, about: &str) {
+        let _ = write!(self.0, "# HELP {name} {about}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if at == 0 { '{' } else { ',' });
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{label}=\"{text}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, exporter: &str, observed: &Observed) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in &observed.below {
+            let labels = [("exporter", exporter), ("le", &bound.to_string())];
+            self.sample(&bucket, &labels, *count as f64);
+        }
+        self.sample(&bucket, &[("exporter", exporter), ("le", "+Inf")], observed.count as f64);
+        self.sample(&format!("{name}_sum"), &[("exporter", exporter)], observed.sum);
+        self.sample(&format!("{name}_count"), &[("exporter", exporter)], observed.count as f64);
+    }
+}

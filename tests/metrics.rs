@@ -1,0 +1,166 @@
+//! The pages for monitoring, as Prometheus and an orchestrator read them.
+
+#[path = "pipeline/destination.rs"]
+mod destination;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use destination::{Destination, Manner};
+use prometheus_parse::{Sample, Scrape, Value};
+use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::control::{Admin, InputStatus, Numbers, Observe};
+use shrike::log::{Log, Mark};
+use shrike::pipeline::Engine;
+use shrike::vendors;
+
+/// A running engine and what its inputs would say.
+struct Process(Engine);
+
+impl Observe for Process {
+    fn numbers(&self) -> Option<Numbers> {
+        let input = InputStatus {
+            name: "a \"quoted\" \\ name\n".to_owned(),
+            appended: 300,
+            ..InputStatus::default()
+        };
+        let status = self.0.status();
+        let lag_seconds = vec![("siem".to_owned(), 1.5)];
+        Some(Numbers { status, inputs: vec![input], lag_seconds })
+    }
+
+    fn unready(&self) -> Vec<String> {
+        let is_idle = self.0.status().exporters.iter().any(|it| it.state == "starting");
+        if is_idle { vec!["exporter siem is starting".to_owned()] } else { Vec::new() }
+    }
+}
+
+/// One page: its status and its body.
+fn page(address: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head ends with an empty line");
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+fn scrape(address: SocketAddr) -> Vec<Sample> {
+    let (status, text) = page(address, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(status, 200);
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).expect("it parses");
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).count();
+    assert_eq!(scrape.docs.len(), names, "every name has its help");
+    scrape.samples
+}
+
+fn number(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
+    let fits = |sample: &&Sample| {
+        let has = |&(key, value): &(&str, &str)| sample.labels.get(key) == Some(value);
+        sample.metric == name && labels.iter().all(has)
+    };
+    let found = samples.iter().find(fits).unwrap_or_else(|| panic!("no {name} {labels:?}"));
+    match found.value {
+        Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => value,
+        ref other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn the_account_is_told_in_prometheus_words() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = format!(
+        "global: {{state_dir: {}}}\nlog: {{segment_bytes: 16MiB}}\npipeline: {{workers: 2}}\n\
+         exporters:\n  siem:\n    type: elastic\n    nodes: [\"http://{}\"]\n    \
+         auth: {{type: none}}\n    init: {{enabled: false}}\n    from: earliest\n    \
+         compression: none\n",
+        dir.path().join("state").display(),
+        destination.address
+    );
+    let text = Text::File { name: "test".to_owned(), text: config.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    for number in 0..300 {
+        let received_ns = u64::try_from(now).expect("until 2554");
+        let mark = Mark { received_ns, checked: true, ..Mark::default() };
+        log.appender().append(event(number).as_bytes(), mark).expect("there is room");
+    }
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let process = Arc::new(Process(engine));
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let admin = Admin::open(any, process.clone()).expect("an address is free");
+    let siem = [("exporter", "siem")];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let samples = loop {
+        let samples = scrape(admin.address());
+        if number(&samples, "shrike_exporter_lag_events", &siem) == 0.0 {
+            break samples;
+        }
+        assert!(Instant::now() < deadline, "it did not settle");
+    };
+    let fate = |fate| number(&samples, "shrike_account_events", &[siem[0], ("fate", fate)]);
+    assert_eq!((fate("delivered"), fate("dead_lettered"), fate("pending")), (281.0, 19.0, 0.0));
+    let fates = ["delivered", "dead_lettered", "filtered", "skipped", "invalid", "pending"];
+    let sum: f64 = fates.into_iter().map(fate).sum();
+    assert_eq!(sum, number(&samples, "shrike_account_in_range", &siem), "the equation");
+    assert_eq!(number(&samples, "shrike_exporter_dlq_records", &siem), 19.0);
+    assert_eq!(number(&samples, "shrike_events_received_total", &[]), 300.0);
+    let requests =
+        number(&samples, "shrike_exporter_requests_total", &[siem[0], ("status", "200")]);
+    assert!(requests >= 1.0);
+    let of = |name: &str| {
+        let found = samples.iter().find(|sample| sample.metric == name);
+        match &found.unwrap_or_else(|| panic!("no {name}")).value {
+            Value::Histogram(buckets) => buckets.clone(),
+            other => panic!("{name} is {other:?}"),
+        }
+    };
+    for name in ["request_seconds", "accept_latency_seconds", "batch_events", "batch_bytes"] {
+        let buckets = of(&format!("shrike_exporter_{name}"));
+        assert!(buckets.windows(2).all(|pair| pair[0].count <= pair[1].count), "{name}");
+        assert_eq!(buckets.last().map(|last| last.count), Some(requests), "{name}");
+    }
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    samples.iter().for_each(|sample| *kinds.entry(&sample.metric).or_default() += 1);
+    assert!(kinds.keys().all(|name| name.starts_with("shrike_")), "{kinds:?}");
+    let labels = ["exporter", "fate", "input", "status", "le"];
+    let is_known = |key: &&String| labels.contains(&key.as_str());
+    assert!(samples.iter().all(|it| it.labels.keys().all(|key| is_known(&key))), "never tenants");
+
+    for (request, expected) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", (200, "ok\n")),
+        ("GET /readyz?verbose HTTP/1.1\r\n\r\n", (200, "ready\n")),
+        ("HEAD /metrics HTTP/1.1\r\n\r\n", (200, "")),
+        ("GET / HTTP/1.1\r\n\r\n", (404, "there are /metrics, /healthz and /readyz\n")),
+        ("POST /metrics HTTP/1.1\r\n\r\n", (405, "only GET and HEAD\n")),
+        ("nonsense\r\n\r\n", (405, "only GET and HEAD\n")),
+    ] {
+        let (status, body) = page(admin.address(), request);
+        assert_eq!((status, body.as_str()), expected, "{request}");
+    }
+    let address = admin.address();
+    drop(admin);
+    assert!(TcpListener::bind(address).is_ok(), "the address is free again");
+    let process = Arc::into_inner(process).expect("nobody else holds it");
+    drop(process.0.end());
+}
+
+fn event(number: u32) -> String {
+    format!(
+        "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-0000{number:08x}\",\
+         \"event_type\":\"guard_block\",\"event_category\":\"network\",\
+         \"timestamp\":\"2026-02-06T09:00:00.125Z\",\"agent\":{{\"id\":\"coder-01\",\
+         \"name\":\"hushd\",\"version\":\"0.1.0\",\"type\":\"clawdstrike\"}},\
+         \"session\":{{\"id\":\"s-1\"}},\"outcome\":\"failure\",\"action\":\"egress\",\
+         \"threat\":{{}},\"decision\":{{\"allowed\":false,\"guard\":\"egress_allowlist\",\
+         \"severity\":\"high\",\"reason\":\"\"}},\"resource\":{{\"type\":\"network\",\
+         \"name\":\"exfil.example\"}},\"metadata\":{{}},\"labels\":{{}}}}"
+    )
+}
