@@ -100,7 +100,8 @@ fn the_account_is_told_in_prometheus_words() {
     let deadline = Instant::now() + Duration::from_secs(20);
     let samples = loop {
         let samples = scrape(admin.address());
-        if number(&samples, "shrike_exporter_lag_events", &siem) == 0.0 {
+        let of = |fate| number(&samples, "shrike_account_events", &[siem[0], ("fate", fate)]);
+        if of("delivered") + of("dead_lettered") == 300.0 {
             break samples;
         }
         assert!(Instant::now() < deadline, "it did not settle");
