@@ -68,6 +68,8 @@ const BODIES: &[Body] = &[
             ("sourcetype", "st"),
         ],
     ),
+    body("lines_cef.txt", "file", Format::Cef, &[("path", "/var/log/events.cef")]),
+    body("lines_ocsf.txt", "file", Format::Ocsf, &[("path", "/var/log/events.ndjson")]),
     body("json.txt", "syslog", Format::Native, SYSLOG),
     body(
         "cef_lines.txt",

@@ -48,7 +48,14 @@ fn configurations(page: &str) -> Vec<String> {
 
 #[test]
 fn every_configuration_of_the_guides_loads() {
-    let guides = [("datadog", 3), ("elastic", 3), ("splunk", 3), ("sumo_logic", 3), ("syslog", 5)];
+    let guides = [
+        ("datadog", 3),
+        ("elastic", 3),
+        ("file", 3),
+        ("splunk", 3),
+        ("sumo_logic", 3),
+        ("syslog", 5),
+    ];
     for (vendor, least) in guides {
         let blocks = configurations(&format!("docs/vendors/{vendor}.md"));
         assert!(blocks.len() >= least, "{vendor}: {} configurations", blocks.len());
@@ -107,6 +114,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
             let keys = match vendor.name {
                 "datadog" => "api_key: k, ",
                 "elastic" => "auth: {type: none}, ",
+                "file" => "path: /var/log/events, ",
                 "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
                 "sumo_logic" => "http_source_url: 'https://c.example/receiver/v1/http/x', ",
                 "syslog" => "address: h, ",

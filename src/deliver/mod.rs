@@ -12,6 +12,7 @@ mod call;
 mod compress;
 mod delivery;
 mod dial;
+mod files;
 mod gate;
 mod hold;
 mod http;
@@ -42,6 +43,7 @@ pub use delivery::{
     AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
     judge_transport,
 };
+pub use files::{FileSettings, Files};
 pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
 pub use lines::Lines;

@@ -339,6 +339,8 @@ pub enum Wire {
     Http,
     /// Bodies alone, on the standard output; there are no endpoints.
     Lines,
+    /// Bodies alone, at the end of the file that the option `path` names; there are no endpoints.
+    File,
     /// Bodies alone, over the kind of socket that the endpoint's scheme names.
     Socket,
 }

@@ -17,8 +17,8 @@ use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
-    self, Allowance, Budget, Cookies, Destination, Gate, GateSettings, Order, Settings,
-    SocketDestination, TransportLimits, TransportSetupError, Wire,
+    self, Allowance, Budget, Cookies, Destination, Encoding, FileSettings, Files, Gate,
+    GateSettings, Order, Settings, SocketDestination, TransportLimits, TransportSetupError, Wire,
 };
 use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -613,6 +613,10 @@ fn way(spec: &ExporterSpec, connections: usize) -> Result<Way, EngineError> {
     let settings = &spec.settings;
     match settings.vendor.wire {
         Wire::Lines => Ok(Way::Lines),
+        Wire::File => {
+            let is_plain = settings.encoding == Encoding::Identity;
+            Ok(Way::File(Files::new(FileSettings::of(&settings.options, is_plain))))
+        }
         Wire::Http => {
             let (destination, cookies) = destination(spec)?;
             let limits = TransportLimits { cookies, ..TransportLimits::new(connections) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::deliver::{
-    Answer, Destination, HttpTransport, Lines, Request, SocketDestination, SocketTransport,
+    Answer, Destination, Files, HttpTransport, Lines, Request, SocketDestination, SocketTransport,
     Transport, TransportError, TransportLimits,
 };
 
@@ -14,6 +14,8 @@ pub(crate) enum Way {
     Http(Arc<Destination>, TransportLimits),
     /// Bodies on the standard output.
     Lines,
+    /// Bodies in files.
+    File(Files),
     /// Bodies over sockets.
     Socket(Arc<SocketDestination>),
 }
@@ -24,6 +26,8 @@ pub(crate) enum Network {
     Http(Box<HttpTransport>),
     /// Bodies on the standard output.
     Lines(Lines),
+    /// Bodies in files.
+    File(Files),
     /// Bodies over sockets.
     Socket(SocketTransport),
 }
@@ -36,6 +40,7 @@ impl Way {
                 Network::Http(Box::new(HttpTransport::share(destination, *limits)))
             }
             Self::Lines => Network::Lines(Lines),
+            Self::File(files) => Network::File(files.clone()),
             Self::Socket(destination) => Network::Socket(SocketTransport::share(destination)),
         }
     }
@@ -47,7 +52,7 @@ impl Way {
                 let limits = TransportLimits { connections: 1, ..*limits };
                 Self::Http(Arc::clone(destination), limits)
             }
-            Self::Lines | Self::Socket(_) => self.clone(),
+            Self::Lines | Self::File(_) | Self::Socket(_) => self.clone(),
         }
     }
 }
@@ -57,6 +62,7 @@ impl Transport for Network {
         match self {
             Self::Http(http) => http.send(request).await,
             Self::Lines(lines) => lines.send(request).await,
+            Self::File(files) => files.send(request).await,
             Self::Socket(socket) => socket.send(request).await,
         }
     }

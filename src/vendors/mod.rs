@@ -2,6 +2,7 @@
 
 mod datadog;
 mod elastic;
+mod file;
 mod splunk;
 mod stdout;
 mod sumo_logic;
@@ -9,6 +10,7 @@ mod syslog;
 
 pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
+pub use file::FILE;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
 pub use sumo_logic::SUMO_LOGIC;
@@ -17,7 +19,7 @@ pub use syslog::SYSLOG;
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG];
+pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &FILE, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG];
 
 /// The vendor with this name or alias.
 #[must_use]

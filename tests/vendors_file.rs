@@ -1,0 +1,170 @@
+//! The file exporter on real files: the account holds, and what is on the disk can be read.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::log::{Log, Mark};
+use shrike::pipeline::{Ended, Engine, Status};
+use shrike::vendors;
+
+const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
+
+/// An engine that exports the samples this many times.
+fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: '{}'}}\nlog: {{segment_bytes: 16MiB}}\n\
+         pipeline: {{workers: 2}}\nexporters: {exporters}\n",
+        dir.join("state").display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    let appender = log.appender();
+    for record in SAMPLES.lines().cycle().take(times * 30) {
+        let mark = Mark { received_ns: 1_770_381_000_000_000_000, ..Mark::default() };
+        appender.append(record.as_bytes(), mark).expect("there is room");
+    }
+    log.flush().expect("the disk takes it");
+    Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
+}
+
+fn run(dir: &Path, exporters: &str, times: usize) -> Status {
+    let engine = start(dir, exporters, times);
+    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    status
+}
+
+/// Ended files and the one that grows, oldest first.
+fn files(dir: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(dir).expect("it is ours");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.is_file())
+        .collect();
+    paths.sort_by_key(|path| (path.ends_with("events.ndjson"), path.clone()));
+    paths.iter().map(|path| fs::read(path).expect("readable")).collect()
+}
+
+fn ids(text: &str) -> Vec<String> {
+    let id = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+        event["event_id"].as_str().expect("every event has an id").to_owned()
+    };
+    text.lines().map(id).collect()
+}
+
+#[test]
+fn every_event_is_on_the_disk_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let keys = format!(
+        "{{file: {{path: '{}', from: earliest, rotate: {{bytes: 300000}}, \
+         batch: {{max_bytes: 50000}}}}}}",
+        dir.path().join("events.ndjson").display()
+    );
+    let status = run(dir.path(), &keys, 40);
+    assert_eq!(status.exporters[0].counts.delivered, 1200);
+    let found = files(dir.path());
+    assert!(found.len() >= 3, "{} files", found.len());
+    assert!(found.iter().all(|file| file.len() <= 300_000));
+    let text = String::from_utf8(found.concat()).expect("UTF-8");
+    let expected: Vec<_> = ids(SAMPLES).into_iter().cycle().take(1200).collect();
+    assert_eq!(ids(&text), expected);
+    let mode = fs::metadata(dir.path().join("events.ndjson")).expect("it is there").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600, "events are not for everybody");
+}
+
+#[test]
+fn compressed_bodies_are_read_as_one_file() {
+    for (word, ends) in [("zstd", "zst"), ("gzip", "gz")] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(format!("events.ndjson.{ends}"));
+        let keys = format!(
+            "{{file: {{path: '{}', from: earliest, compression: {word}, \
+             batch: {{max_bytes: 50000}}, format: ocsf}}}}",
+            path.display()
+        );
+        run(dir.path(), &keys, 20);
+        let bytes = fs::read(&path).expect("it is there");
+        let mut text = String::new();
+        match word {
+            "zstd" => {
+                text = String::from_utf8(zstd::decode_all(&bytes[..]).expect("frames"))
+                    .expect("UTF-8");
+            }
+            _ => {
+                let mut reader = flate2::read::MultiGzDecoder::new(&bytes[..]);
+                reader.read_to_string(&mut text).expect("members");
+            }
+        }
+        assert_eq!(text.lines().count(), 600, "{word}");
+        assert!(text.len() > 4 * bytes.len(), "{word} makes it smaller");
+        assert!(text.lines().all(|line| line.contains("\"class_uid\":")));
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_outage() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("later/events.ndjson");
+    let keys = format!(
+        "{{file: {{path: '{}', from: earliest, \
+         retry: {{initial_backoff_ms: 5, max_backoff_ms: 20}}, \
+         circuit_breaker: {{failure_threshold: 1, open_ms: 20}}}}}}",
+        path.display()
+    );
+    let engine = start(dir.path(), &keys, 5);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while engine.status().exporters[0].last_error.is_none() {
+        assert!(Instant::now() < deadline, "it fails at once");
+        std::thread::yield_now();
+    }
+    let status = engine.status();
+    let found = &status.exporters[0];
+    assert_eq!((found.counts.total(), found.pending), (0, 150), "{found:?}");
+    fs::create_dir(dir.path().join("later")).expect("ours");
+    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!(fs::read_to_string(path).expect("it is there").lines().count(), 150);
+}
+
+#[test]
+fn two_exporters_do_not_write_one_file() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events.ndjson");
+    let one = format!("{{path: '{}', from: earliest}}", path.display());
+    let engine = start(dir.path(), &format!("{{file_a: {one}, file_b: {one}}}"), 5);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = engine.status();
+        let refused = status.exporters.iter().filter_map(|it| it.last_error.as_ref());
+        let said = refused.filter(|(_, text)| text.contains("another exporter")).count();
+        let delivered: u64 = status.exporters.iter().map(|it| it.counts.delivered).sum();
+        if said == 1 && delivered == 150 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status:?}");
+        std::thread::yield_now();
+    }
+    drop(engine.end());
+    let text = fs::read_to_string(path).expect("it is there");
+    assert_eq!(ids(&text).len(), 150, "one of them wrote, and the other waits");
+}
+
+#[test]
+fn a_path_that_is_none_is_refused() {
+    for keys in ["", "path: events.ndjson", "path: /"] {
+        let text = format!("exporters: {{file: {{{keys}}}}}");
+        let text = Text::File { name: "test".to_owned(), text: text.into() };
+        let error = Config::load(&text, &Flags::default(), vendors::ALL, &System).map(|_| ());
+        let error = error.expect_err(keys).to_string();
+        assert!(error.contains("expected the absolute path of a file"), "{keys}: {error}");
+    }
+}
