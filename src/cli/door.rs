@@ -89,6 +89,11 @@ impl Door {
         })
     }
 
+    /// What waits for the log itself.
+    pub(crate) fn appender(&self) -> Appender {
+        self.appender.clone()
+    }
+
     /// Writes down where inputs go on, so that opening needs few of the log's notes.
     pub(crate) fn save_positions(&self) {
         if let Err(error) = self.positions.save(&self.log) {

@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::Input;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use shrike::config::{Input, InputTls};
 use shrike::control::InputStatus;
-use shrike::intake::{Account, Chunk, DoorError, Files, FilesOptions, Stream};
+use shrike::intake::{Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, UnixInput};
 use tracing::{error, info};
 
 use super::Failure;
@@ -37,6 +39,10 @@ enum Work {
     Finite(Box<dyn Read + Send>, Option<&'static str>),
     /// Follows files.
     Files(FilesOptions),
+    /// Listens; the input has threads of its own.
+    Http(HttpInput),
+    /// The same.
+    Unix(UnixInput),
 }
 
 impl Inputs {
@@ -63,6 +69,27 @@ impl Inputs {
                         sniff: shrike::dialects::mode,
                     };
                     (Work::Files(options), path.display().to_string())
+                }
+                Input::Http { listen, token, body_bytes_max, tls, format } => {
+                    let tls = tls.as_ref().map(server_tls).transpose()?;
+                    let options = HttpOptions {
+                        listen: *listen,
+                        token: token.clone(),
+                        body_bytes_max: *body_bytes_max,
+                        tls,
+                        format: *format,
+                    };
+                    let input = HttpInput::start(options, door.shared.clone(), door.appender())
+                        .map_err(Failure::io(format!("listening on {listen}")))?;
+                    let name = format!("http {}", input.address());
+                    info!(input = name, "listening");
+                    (Work::Http(input), name)
+                }
+                Input::Unix { path, format } => {
+                    let name = path.display().to_string();
+                    let input = UnixInput::start(path, *format, door.shared.clone())
+                        .map_err(Failure::io(name.clone()))?;
+                    (Work::Unix(input), name)
                 }
             };
             opened.push((work, Arc::new(Running::new(name))));
@@ -111,6 +138,26 @@ impl Inputs {
     }
 }
 
+/// The certificate that an input shows.
+fn server_tls(tls: &InputTls) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    let wrong = |path: &Path, error: &dyn std::fmt::Display| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        Failure::io(path.display().to_string())(error)
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.cert_path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(&tls.cert_path, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_path)
+        .map_err(|error| wrong(&tls.key_path, &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| wrong(&tls.cert_path, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn open(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Failure::io(name))?;
@@ -132,7 +179,12 @@ impl Running {
 
     fn read(&self, work: Work, door: &Door) {
         let done = match work {
-            Work::Finite(mut source, format) => self.pump(&mut source, format, door),
+            Work::Finite(mut source, format) => {
+                let show = |account| self.show(account);
+                door.shared.read(&self.name, &mut source, format, &self.is_stopped, show)
+            }
+            Work::Http(input) => Ok(self.watch(|| input.account())),
+            Work::Unix(input) => Ok(self.watch(|| input.account())),
             Work::Files(options) => self.follow(options, door),
         };
         match done {
@@ -151,48 +203,6 @@ impl Running {
             }
         }
         self.has_ended.store(true, Ordering::Release);
-    }
-
-    /// Moves chunks from the source to the door until the source ends.
-    fn pump(
-        &self,
-        source: &mut impl Read,
-        format: Option<&'static str>,
-        door: &Door,
-    ) -> Result<Account, DoorError> {
-        let mut stream = Stream::new(&self.name, 0).with_format(format);
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut filled = 0;
-        while !self.is_stopped.load(Ordering::Acquire) {
-            let read = match source.read(&mut buffer[filled..]) {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let position = stream.position() + filled as u64;
-                    let source_name = self.name.clone();
-                    return Err(DoorError::Read { source_name, position, error });
-                }
-            };
-            if self.is_stopped.load(Ordering::Acquire) {
-                break;
-            }
-            filled += read;
-            let chunk = Chunk { bytes: &buffer[..filled], is_rest: read == 0 };
-            let brought = door.shared.bring(&mut stream, chunk, &self.is_stopped, |_, _| None)?;
-            let Some(taken) = brought else { break };
-            self.show(stream.account());
-            if read == 0 {
-                break;
-            }
-            buffer.copy_within(taken..filled, 0);
-            filled -= taken;
-            if filled == buffer.len() {
-                // Bounded: the door takes a rest that is longer than the longest line as too long.
-                buffer.resize(2 * filled, 0);
-            }
-        }
-        door.shared.settle(&stream, &self.is_stopped)?;
-        Ok(stream.account())
     }
 
     /// Follows files until it is stopped.
@@ -216,6 +226,15 @@ impl Running {
         Ok(files.account())
     }
 
+    /// Shows what an input with threads of its own took, until it is stopped.
+    fn watch(&self, account: impl Fn() -> Account) -> Account {
+        while !self.is_stopped.load(Ordering::Acquire) {
+            self.show(account());
+            thread::sleep(WATCH_INTERVAL);
+        }
+        account()
+    }
+
     fn show(&self, account: Account) {
         self.appended.store(account.events, Ordering::Release);
         self.duplicates.store(account.duplicates, Ordering::Release);
@@ -223,7 +242,7 @@ impl Running {
     }
 }
 
-/// Bytes that are read at once: a pipe holds 64 KiB, a file's pages come faster in larger pieces.
-const CHUNK_BYTES: usize = 256 << 10;
+/// How often the counts of an input that listens are taken over.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the positions are written down beside the log.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);

@@ -9,8 +9,9 @@ use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
 use super::forms;
+use super::inputs::inputs;
 use super::read::read;
-use super::table::{INPUT, TOP, top};
+use super::table::{TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
-use crate::intake::Mode;
 use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
 use crate::transform::{FilterRules, Format};
 
@@ -339,57 +339,7 @@ impl Resolve<'_, '_> {
         let Some(Body::List(nodes)) = self.values.node("inputs").map(|node| &node.body) else {
             return Vec::new();
         };
-        let mut inputs = Vec::with_capacity(nodes.len());
-        for (n, node) in nodes.iter().enumerate() {
-            let place = format!("inputs[{n}]");
-            let values = read(node, &place, INPUT, names, self.mistakes);
-            let kind = values.text("type");
-            let path = values.path("path");
-            let follow = values.is_on("follow");
-            let mode = match values.text("mode").as_deref() {
-                Some("append") => Some(Mode::Append),
-                Some("rewrite") => Some(Mode::Rewrite),
-                Some("per_run") => Some(Mode::PerRun),
-                _ => None,
-            };
-            let format = values.text("format");
-            let format =
-                crate::dialects::NAMES.iter().copied().find(|it| Some(*it) == format.as_deref());
-            let from_end = values.text("from").as_deref() == Some("end");
-            let file_keys = ["path", "follow", "mode", "from"];
-            match (kind.as_deref(), path) {
-                (Some("stdin"), _) => {
-                    for key in file_keys.into_iter().filter(|key| values.is_written(key)) {
-                        let wrong = "belongs to inputs of type file".to_owned();
-                        values.mistake(key, Wrong::Rule(wrong), self.mistakes);
-                    }
-                    if inputs.iter().any(|input| matches!(input, Input::Stdin { .. })) {
-                        let wrong = "standard input can be read only once".to_owned();
-                        values.mistake("type", Wrong::Rule(wrong), self.mistakes);
-                    }
-                    inputs.push(Input::Stdin { format });
-                }
-                (Some(_), Some(path)) => {
-                    for key in ["mode", "from"].into_iter().filter(|key| values.is_written(key)) {
-                        if !follow {
-                            let wrong = "belongs to files that are followed".to_owned();
-                            values.mistake(key, Wrong::Rule(wrong), self.mistakes);
-                        }
-                    }
-                    inputs.push(Input::File { path, follow, format, mode, from_end });
-                }
-                (Some(_), None) if !values.is_written("path") => {
-                    let wrong = "an input of type file needs `path`".to_owned();
-                    values.mistake("path", Wrong::Rule(wrong), self.mistakes);
-                }
-                (None, _) if !values.is_written("type") => {
-                    let wrong = "an input needs `type`: file or stdin".to_owned();
-                    values.mistake("type", Wrong::Rule(wrong), self.mistakes);
-                }
-                _ => {}
-            }
-        }
-        inputs
+        inputs(nodes, names, self.mistakes)
     }
 
     fn exporters(&mut self, setting: &Setting<'_>, config: &mut Config) {

@@ -13,6 +13,7 @@ mod exporter;
 mod filtering;
 mod flags;
 mod forms;
+mod inputs;
 mod key;
 mod load;
 mod mistake;
@@ -36,7 +37,7 @@ pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
 pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
+    Config, Enrichment, Exporter, Global, Input, InputTls, LogFormat, LogLevel, PipelineSettings,
     RouteSettings, RoutingRule, SchemaSettings,
 };
 pub use shared::{ROUTING, SHARED};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Technique};
-use crate::intake::Mode;
+use crate::intake::{Mode, Token};
 use crate::log::LogOptions;
 use crate::transform::{Condition, FilterRules, Format};
 
@@ -154,6 +154,35 @@ pub enum Input {
         /// Whether what is in it at the first start is passed over.
         from_end: bool,
     },
+    /// `POST /v1/events`.
+    Http {
+        /// Where to listen.
+        listen: SocketAddr,
+        /// What senders have to show.
+        token: Option<Token>,
+        /// Bytes of a body at most.
+        body_bytes_max: usize,
+        /// The certificate to show.
+        tls: Option<InputTls>,
+        /// The dialect of all records; `None` lets each one tell.
+        format: Option<&'static str>,
+    },
+    /// Lines over a Unix socket.
+    Unix {
+        /// The socket.
+        path: PathBuf,
+        /// The dialect of all lines; `None` lets each line tell.
+        format: Option<&'static str>,
+    },
+}
+
+/// The certificate of an input that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputTls {
+    /// PEM file of the certificate chain.
+    pub cert_path: PathBuf,
+    /// PEM file of its key.
+    pub key_path: PathBuf,
 }
 
 impl Input {

@@ -199,16 +199,17 @@ pub fn top() -> Vec<Key> {
 pub const INPUT: &[Key] = &[
     key(
         "type",
-        Kind::Choice(&["file", "stdin"]),
+        Kind::Choice(&["file", "http", "stdin", "unix"]),
         Unset("required"),
-        "`file`, or `stdin` for standard input.",
+        "`file`, `http` for `POST /v1/events`, `stdin` for standard input, or `unix` for lines over \
+         a socket.",
     ),
     key(
         "path",
         Kind::Path,
-        Unset("required for file"),
-        "The file, or a pattern such as `/var/log/*.jsonl` where it is followed. Relative to the \
-         working directory.",
+        Unset("required for file and unix"),
+        "The file, or a pattern such as `/var/log/*.jsonl` where it is followed; the socket. \
+         Relative to the working directory.",
     ),
     key(
         "follow",
@@ -237,6 +238,31 @@ pub const INPUT: &[Key] = &[
         "Where a followed file that is there at the first start is read from; later ones are \
          read from their start.",
     ),
+    key(
+        "listen",
+        Kind::Text(64),
+        Is("127.0.0.1:9400"),
+        "Address and port of an `http` input; beyond this host it needs a token.",
+    ),
+    key(
+        "token",
+        Kind::Secret,
+        Unset("none"),
+        "What senders to an `http` input show: `Authorization: Bearer TOKEN`.",
+    ),
+    key(
+        "max_body_bytes",
+        Kind::Size(1 << 10, 64 << 20),
+        Is("8MiB"),
+        "Body of a request to an `http` input at most, before and after decompression.",
+    ),
+    key(
+        "tls.cert_path",
+        Kind::Path,
+        Unset("plain HTTP"),
+        "PEM file of the certificate chain that an `http` input shows.",
+    ),
+    key("tls.key_path", Kind::Path, Unset("none"), "PEM file of its key."),
 ];
 
 /// What `format` of an input takes: each dialect, and to tell by the line.

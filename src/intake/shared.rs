@@ -1,6 +1,7 @@
 //! One door for all sources of a process, so that an event which comes twice is recognised
 //! wherever it comes from.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -10,7 +11,7 @@ use tracing::{info, warn};
 
 use super::door::{Door, DoorError};
 use super::position::Position;
-use super::stream::Stream;
+use super::stream::{Account, Stream};
 
 /// A door that many threads go through, one chunk at a time.
 #[derive(Clone, Debug)]
@@ -81,6 +82,53 @@ impl SharedDoor {
         Ok(Some(taken))
     }
 
+    /// Reads a source to its end, or until `is_stopped`; `show` is told how far it is.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or what it brings cannot be taken.
+    pub fn read(
+        &self,
+        name: &str,
+        source: &mut impl Read,
+        format: Option<&'static str>,
+        is_stopped: &AtomicBool,
+        mut show: impl FnMut(Account),
+    ) -> Result<Account, DoorError> {
+        let mut stream = Stream::new(name, 0).with_format(format);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut filled = 0;
+        while !is_stopped.load(Ordering::Acquire) {
+            let read = match source.read(&mut buffer[filled..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let position = stream.position() + filled as u64;
+                    return Err(DoorError::Read { source_name: name.to_owned(), position, error });
+                }
+            };
+            if is_stopped.load(Ordering::Acquire) {
+                break;
+            }
+            filled += read;
+            let chunk = Chunk { bytes: &buffer[..filled], is_rest: read == 0 };
+            let Some(taken) = self.bring(&mut stream, chunk, is_stopped, |_, _| None)? else {
+                break;
+            };
+            show(stream.account());
+            if read == 0 {
+                break;
+            }
+            buffer.copy_within(taken..filled, 0);
+            filled -= taken;
+            if filled == buffer.len() {
+                // Bounded: the door takes a rest that is longer than the longest line as too long.
+                buffer.resize(2 * filled, 0);
+            }
+        }
+        self.settle(&stream, is_stopped)?;
+        Ok(stream.account())
+    }
+
     /// Waits until everything that came through is durable, also while the disk refuses.
     ///
     /// # Errors
@@ -103,5 +151,7 @@ pub(super) fn now_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Bytes that are read at once: a pipe holds 64 KiB, a file's pages come faster in larger pieces.
+const BUFFER_BYTES: usize = 256 << 10;
 /// How often a disk that refuses is asked: the log itself tries no more often.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);

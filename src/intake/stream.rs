@@ -51,6 +51,19 @@ impl Account {
     }
 }
 
+impl Account {
+    /// The part that came after `before`.
+    #[must_use]
+    pub fn minus(self, before: Self) -> Self {
+        Self {
+            bytes: self.bytes - before.bytes,
+            events: self.events - before.events,
+            rejected: self.rejected - before.rejected,
+            duplicates: self.duplicates - before.duplicates,
+        }
+    }
+}
+
 impl Stream {
     /// A source of this name from this byte on, which must begin a line.
     #[must_use]

@@ -197,8 +197,29 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
              `io_uring`?",
         ),
         ("inputs: {}", "1:9: inputs: expected a list of inputs, found a map"),
-        ("inputs: [{}]", "1:10: inputs[0].type: an input needs `type`: file or stdin"),
+        ("inputs: [{}]", "1:10: inputs[0].type: an input needs `type`: file, http, stdin or unix"),
         ("inputs: [{type: file}]", "1:10: inputs[0].path: an input of type file needs `path`"),
+        (
+            "inputs: [{type: http, listen: '0.0.0.0:9400'}]",
+            "1:23: inputs[0].listen: is reachable from other hosts: set `token`, or listen on a \
+             loopback address",
+        ),
+        (
+            "inputs: [{type: http, listen: here}]",
+            "1:23: inputs[0].listen: expected an address and a port, such as 127.0.0.1:9400",
+        ),
+        (
+            "inputs: [{type: http, tls: {cert_path: a.pem}}]",
+            "1:29: inputs[0].tls.cert_path: needs `tls.key_path` beside it",
+        ),
+        (
+            "inputs: [{type: unix, path: a, token: x}]",
+            "1:32: inputs[0].token: belongs to inputs of type http",
+        ),
+        (
+            "inputs: [{type: file, path: a, follow: false, mode: append}]",
+            "1:47: inputs[0].mode: belongs to files that are followed",
+        ),
         (
             "inputs: [{type: stdin, follow: true}]",
             "1:24: inputs[0].follow: belongs to inputs of type file",

@@ -1,0 +1,132 @@
+//! The inputs: which keys each kind takes, and what they come to.
+
+use std::net::SocketAddr;
+
+use super::expand::Names;
+use super::key::one_of;
+use super::read::read;
+use super::table::INPUT;
+use super::text::Node;
+use super::value::{Value, Values};
+use super::{Input, InputTls, Mistakes, Wrong};
+use crate::dialects;
+use crate::intake::{Mode, Token};
+
+/// Which kinds of input take a key; `type` and `format` are of all.
+const BELONGS: &[(&str, &[&str])] = &[
+    ("path", &["file", "unix"]),
+    ("follow", &["file"]),
+    ("mode", &["file"]),
+    ("from", &["file"]),
+    ("listen", &["http"]),
+    ("token", &["http"]),
+    ("max_body_bytes", &["http"]),
+    ("tls.cert_path", &["http"]),
+    ("tls.key_path", &["http"]),
+];
+
+/// Reads the list of inputs.
+pub(super) fn inputs(nodes: &[Node], names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Input> {
+    let mut inputs: Vec<Input> = Vec::with_capacity(nodes.len());
+    for (n, node) in nodes.iter().enumerate() {
+        let values = read(node, &format!("inputs[{n}]"), INPUT, names, mistakes);
+        let is_stdin = |input: &Input| matches!(input, Input::Stdin { .. });
+        match one(&values, mistakes) {
+            Some(input) if is_stdin(&input) && inputs.iter().any(is_stdin) => {
+                rule(&values, "type", "standard input can be read only once", mistakes);
+            }
+            Some(input) => inputs.push(input),
+            None => {}
+        }
+    }
+    inputs
+}
+
+fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
+    let Some(kind) = values.text("type") else {
+        if !values.is_written("type") {
+            let wrong = "an input needs `type`: file, http, stdin or unix";
+            rule(values, "type", wrong, mistakes);
+        }
+        return None;
+    };
+    for &(key, kinds) in BELONGS {
+        if values.is_written(key) && !kinds.contains(&kind.as_str()) {
+            let wrong = format!("belongs to inputs of type {}", one_of(kinds));
+            rule(values, key, &wrong, mistakes);
+        }
+    }
+    let format = values.text("format");
+    let format = dialects::NAMES.iter().copied().find(|name| Some(*name) == format.as_deref());
+    match kind.as_str() {
+        "stdin" => Some(Input::Stdin { format }),
+        "file" => file(values, format, mistakes),
+        "unix" => {
+            let path = path(values, "unix", mistakes)?;
+            Some(Input::Unix { path, format })
+        }
+        "http" => http(values, format, mistakes),
+        _ => None,
+    }
+}
+
+fn file(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) -> Option<Input> {
+    let path = path(values, "file", mistakes)?;
+    let follow = values.is_on("follow");
+    for key in ["mode", "from"].into_iter().filter(|key| values.is_written(key)) {
+        if !follow {
+            rule(values, key, "belongs to files that are followed", mistakes);
+        }
+    }
+    let mode = match values.text("mode").as_deref() {
+        Some("append") => Some(Mode::Append),
+        Some("rewrite") => Some(Mode::Rewrite),
+        Some("per_run") => Some(Mode::PerRun),
+        _ => None,
+    };
+    let from_end = values.text("from").as_deref() == Some("end");
+    Some(Input::File { path, follow, format, mode, from_end })
+}
+
+fn path(values: &Values, kind: &str, mistakes: &mut Mistakes) -> Option<std::path::PathBuf> {
+    let path = values.path("path");
+    if path.is_none() && !values.is_written("path") {
+        rule(values, "path", &format!("an input of type {kind} needs `path`"), mistakes);
+    }
+    path
+}
+
+fn http(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) -> Option<Input> {
+    let text = values.text("listen")?;
+    let Ok(listen) = text.parse::<SocketAddr>() else {
+        let wrong = "expected an address and a port, such as 127.0.0.1:9400";
+        rule(values, "listen", wrong, mistakes);
+        return None;
+    };
+    let token = match values.value("token") {
+        Some(Value::Secret(secret)) => Some(Token::new(secret.expose().trim())),
+        _ => None,
+    };
+    let tls = match (values.path("tls.cert_path"), values.path("tls.key_path")) {
+        (Some(cert_path), Some(key_path)) => Some(InputTls { cert_path, key_path }),
+        (None, None) => None,
+        (cert, _) => {
+            let (key, other) = match cert {
+                Some(_) => ("tls.cert_path", "tls.key_path"),
+                None => ("tls.key_path", "tls.cert_path"),
+            };
+            rule(values, key, &format!("needs `{other}` beside it"), mistakes);
+            None
+        }
+    };
+    if !listen.ip().is_loopback() && token.is_none() && !values.is_written("token") {
+        let wrong = "is reachable from other hosts: set `token`, or listen on a loopback address";
+        rule(values, "listen", wrong, mistakes);
+    }
+    let body_bytes_max = values.number("max_body_bytes").unwrap_or(0);
+    Some(Input::Http { listen, token, body_bytes_max, tls, format })
+}
+
+fn rule(values: &Values, key: &'static str, wrong: &str, mistakes: &mut Mistakes) {
+    values.mistake(key, Wrong::Rule(wrong.to_owned()), mistakes);
+}

@@ -1,0 +1,329 @@
+//! Inputs that listen: what senders are told, and what is in the log by then.
+
+#[path = "log_disk/refuse.rs"]
+mod refuse;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use refuse::{Call, Refusing};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::{Value, json};
+use shrike::dialects;
+use shrike::event::{Opening, OpeningOptions};
+use shrike::intake::{
+    CheckOptions, Door, DoorOptions, HttpInput, HttpOptions, SharedDoor, Token, UnixInput,
+};
+use shrike::log::{IoChoice, Log, LogIo, LogOptions, Read as Found};
+
+const EVENTS: &str = include_str!("fixtures/security-events.jsonl");
+const AUDIT: &str = include_str!("fixtures/clawdstrike-audit.jsonl");
+
+/// A log and the door into it.
+struct Place {
+    log: Log,
+    door: SharedDoor,
+    _dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(disk: Option<&Arc<Refusing>>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = options(dir.path());
+        let opened = match disk {
+            Some(disk) => Log::open_on(options, Arc::clone(disk) as Arc<dyn LogIo>),
+            None => Log::open(options),
+        };
+        let (log, _) = opened.expect("a log opens");
+        let door = Door::new(DoorOptions {
+            opening: Arc::new(Opening::new(&OpeningOptions::default())),
+            check: CheckOptions { dialects: dialects::ALL, ..CheckOptions::default() },
+            appender: log.appender(),
+            quarantine: None,
+        });
+        Self { log, door: SharedDoor::new(door), _dir: dir }
+    }
+
+    fn http(&self, change: impl FnOnce(&mut HttpOptions)) -> HttpInput {
+        let mut options = HttpOptions {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            token: None,
+            body_bytes_max: 1 << 20,
+            tls: None,
+            format: None,
+        };
+        change(&mut options);
+        HttpInput::start(options, self.door.clone(), self.log.appender()).expect("it listens")
+    }
+
+    /// Records that are durable.
+    fn records(&self) -> Vec<Vec<u8>> {
+        let mut reader = self.log.reader();
+        let (mut all, mut at) = (Vec::new(), self.log.oldest());
+        loop {
+            match reader.read(at, self.log.durable(), 1 << 20).expect("a log reads") {
+                Found::Block(block) => {
+                    all.extend(block.records().iter().map(|it| block.record(it).to_vec()));
+                    at = block.span().to;
+                }
+                Found::Cold(span) => reader.warm(span).expect("the disk reads"),
+                Found::End => return all,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn options(dir: &Path) -> LogOptions {
+    LogOptions {
+        dir: dir.join("log"),
+        segment_bytes: 4 << 20,
+        sync_interval: Duration::from_millis(2),
+        io: IoChoice::Syscalls,
+        ..LogOptions::default()
+    }
+}
+
+/// An answer: status, headers, body.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Value,
+}
+
+/// Sends one request over a connection and reads the answer to its end.
+fn send(mut connection: impl Read + Write, head: &str, body: &[u8]) -> Answer {
+    let length = body.len();
+    let head = format!("{head}host: x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    connection.write_all(head.as_bytes()).expect("it takes a head");
+    // A body that is refused early may not be read to its end.
+    let _refused = connection.write_all(body);
+    let mut answer = Vec::new();
+    match connection.read_to_end(&mut answer) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof && answer.is_empty() => {
+            panic!("no answer: {error}")
+        }
+        _ => {}
+    }
+    let answer = String::from_utf8(answer).expect("answers are text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    Answer {
+        status: head[9..12].parse().expect("a status"),
+        head: head.to_lowercase(),
+        body: serde_json::from_str(body).unwrap_or(Value::Null),
+    }
+}
+
+fn post(address: SocketAddr, headers: &str, body: &[u8]) -> Answer {
+    let connection = TcpStream::connect(address).expect("it listens");
+    send(connection, &format!("POST /v1/events HTTP/1.1\r\n{headers}"), body)
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body).expect("a vector takes all");
+    encoder.finish().expect("a vector takes all")
+}
+
+#[test]
+fn an_object_an_array_and_lines_are_taken_in_every_encoding() {
+    let pretty = |line: &str| {
+        let event: Value = serde_json::from_str(line).expect("the sample is JSON");
+        serde_json::to_string_pretty(&event).expect("a value is JSON")
+    };
+    let lines: Vec<&str> = EVENTS.lines().collect();
+    let object = pretty(lines[0]);
+    let array = format!("[{}, {}]", lines[1], pretty(lines[2]));
+    let text = lines[3..].join("\n");
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    for (headers, body, events) in [
+        ("", object.into_bytes(), 1),
+        ("content-encoding: gzip\r\n", gzip(array.as_bytes()), 2),
+        ("content-encoding: zstd\r\n", zstd::encode_all(text.as_bytes(), 1).expect("it does"), 27),
+        ("", AUDIT.as_bytes().to_vec(), 34),
+    ] {
+        let before = place.records().len();
+        let answer = post(input.address(), headers, &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.body["accepted"], json!(events), "{answer:?}");
+        assert_eq!(answer.body["items"].as_array().map(Vec::len), Some(events));
+        assert_eq!(place.records().len(), before + events, "durable when the sender is told");
+    }
+    let again = post(input.address(), "", text.as_bytes());
+    assert_eq!((again.status, &again.body["duplicates"]), (200, &json!(27)), "{again:?}");
+    assert_eq!(input.account().events, 64);
+}
+
+#[test]
+fn each_item_is_answered() {
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    let event = EVENTS.lines().next().expect("a sample");
+    let body = format!("{event}\n\nno json\n{{\"x\":1}}\n{event}\n");
+    let answer = post(input.address(), "", body.as_bytes());
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.body,
+        json!({"accepted": 1, "duplicates": 1, "rejected": 2, "items": [
+            {"status": "accepted"},
+            {"status": "rejected", "class": "json_syntax"},
+            {"status": "rejected", "class": "unknown_format"},
+            {"status": "duplicate"},
+        ]})
+    );
+    let answer = post(input.address(), "", b"[1, {\"y\":2}]");
+    assert_eq!(answer.status, 400, "nothing of it is an event: {answer:?}");
+    assert_eq!(answer.body["items"][0]["class"], json!("not_object"));
+    let answer = post(input.address(), "", b"");
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(0)));
+}
+
+#[test]
+fn what_is_no_request_of_ours_is_refused() {
+    let place = Place::new(None);
+    let input = place.http(|options| {
+        options.token = Some(Token::new("s3cret"));
+        options.body_bytes_max = 4096;
+    });
+    let address = input.address();
+    let event = EVENTS.lines().next().expect("a sample").as_bytes();
+    let right = "authorization: Bearer s3cret\r\n";
+    let bomb = gzip(&vec![b' '; 1 << 20]);
+    for (headers, body, status) in [
+        (String::new(), event, 401),
+        ("authorization: Bearer other\r\n".to_owned(), event, 401),
+        ("authorization: Basic s3cret\r\n".to_owned(), event, 401),
+        (right.to_owned(), event, 200),
+        (right.to_owned(), &[b' '; 5000][..], 413),
+        (format!("{right}content-encoding: gzip\r\n"), &bomb[..], 413),
+        (format!("{right}content-encoding: gzip\r\n"), event, 400),
+        (format!("{right}content-encoding: br\r\n"), event, 415),
+    ] {
+        let answer = post(address, &headers, body);
+        assert_eq!(answer.status, status, "{headers}: {answer:?}");
+        assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401);
+        assert_eq!(answer.body.get("error").is_some(), status != 200, "{answer:?}");
+    }
+    for (line, status) in [("POST /v1/other HTTP/1.1", 404), ("GET /v1/events HTTP/1.1", 405)] {
+        let connection = TcpStream::connect(address).expect("it listens");
+        let answer = send(connection, &format!("{line}\r\n{right}"), b"");
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(place.records().len(), 1);
+    assert_eq!(format!("{:?}", Token::new("s3cret")), "***");
+}
+
+#[test]
+fn a_disk_that_refuses_is_no_2xx_and_passes() {
+    let disk = Refusing::new();
+    let place = Place::new(Some(&disk));
+    let input = place.http(|_| {});
+    let lines: Vec<&str> = EVENTS.lines().collect();
+    place.log.flush().expect("the head is written");
+    disk.allow(Call::Write);
+    disk.refuse(Call::Write, libc::ENOSPC);
+    assert_eq!(post(input.address(), "", lines[0].as_bytes()).status, 200);
+    let answer = post(input.address(), "", lines[1].as_bytes());
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert!(answer.head.contains("retry-after: 5"), "{answer:?}");
+    assert_eq!(place.records().len(), 1);
+    disk.wait();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let healed = loop {
+        let answer = post(input.address(), "", lines[2].as_bytes());
+        if answer.status == 200 || Instant::now() > deadline {
+            break answer;
+        }
+    };
+    assert_eq!(healed.status, 200, "{healed:?}");
+    assert!(place.records().iter().any(|record| record == lines[2].as_bytes()));
+}
+
+#[test]
+fn events_come_over_tls() {
+    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a key");
+    let cert: CertificateDer<'static> = key.cert.der().clone();
+    let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("usual versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.clone()], private)
+        .expect("a pair");
+    let place = Place::new(None);
+    let input = place.http(|options| options.tls = Some(Arc::new(server)));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert).expect("a certificate");
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("usual versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let session = rustls::ClientConnection::new(Arc::new(client), name).expect("a session");
+    let tcp = TcpStream::connect(input.address()).expect("it listens");
+    let connection = rustls::StreamOwned::new(session, tcp);
+    let answer = send(connection, "POST /v1/events HTTP/1.1\r\n", EVENTS.as_bytes());
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(30)), "{answer:?}");
+    // Plain HTTP is no handshake: the connection ends without an answer.
+    let mut plain = TcpStream::connect(input.address()).expect("it listens");
+    plain.write_all(b"POST /v1/events HTTP/1.1\r\n\r\n").expect("it takes some");
+    let mut rest = Vec::new();
+    let _reset = plain.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"HTTP"));
+}
+
+#[test]
+fn many_senders_share_the_group_commit() {
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    let address = input.address();
+    std::thread::scope(|scope| {
+        for line in EVENTS.lines() {
+            scope.spawn(move || {
+                assert_eq!(post(address, "", line.as_bytes()).status, 200);
+            });
+        }
+    });
+    assert_eq!(place.records().len(), 30);
+    drop(input);
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn lines_come_over_a_unix_socket() {
+    let place = Place::new(None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("events.sock");
+    let input = UnixInput::start(&path, None, place.door.clone()).expect("it listens");
+    let taken = UnixInput::start(&path, None, place.door.clone());
+    assert_eq!(taken.map(drop).map_err(|it| it.kind()), Err(io::ErrorKind::AddrInUse));
+    let (first, second) = EVENTS.split_at(EVENTS.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = UnixStream::connect(&path).expect("it listens");
+            stream.write_all(first.as_bytes()).expect("it reads");
+            stream.write_all(second.trim_end().as_bytes()).expect("it reads");
+        });
+        scope.spawn(|| {
+            let mut stream = UnixStream::connect(&path).expect("it listens");
+            stream.write_all(AUDIT.as_bytes()).expect("it reads");
+        });
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while place.records().len() < 64 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(place.records().len(), 64, "the last line needs no ending");
+    drop(input);
+    assert!(!path.exists());
+    let again = UnixInput::start(&path, None, place.door.clone()).expect("the place is free");
+    drop(again);
+}
