@@ -194,6 +194,17 @@ impl Case {
                     self.acks = ids.collect();
                 }
                 ("use_ack", "true") => self.options.set("use_ack", OptionValue::Bool(true)),
+                ("success_status" | "retry_status" | "permanent_status", _) => {
+                    let key = ["success_status", "retry_status", "permanent_status"]
+                        .into_iter()
+                        .find(|known| *known == key)
+                        .expect("matched just now");
+                    let statuses = value.split(',').map(str::to_owned).collect();
+                    self.options.set(key, OptionValue::List(statuses));
+                }
+                ("health.url", url) => {
+                    self.options.set("health.url", OptionValue::Text(url.to_owned()));
+                }
                 ("health.mode", mode) => {
                     self.options.set("health.mode", OptionValue::Text(mode.to_owned()));
                 }

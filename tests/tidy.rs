@@ -150,7 +150,8 @@ fn unsafe_stays_in_its_files() {
         let inside = file.strip_prefix(root()).expect("sources lie below the root");
         let allowed = UNSAFE_FILES.iter().any(|(name, _)| inside == Path::new(name));
         for (number, line) in code_lines(&file) {
-            let uses = ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| line.contains(word));
+            let uses =
+                ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| line.contains(word));
             if uses && !allowed {
                 wrong.push(format!("{}:{number}", inside.display()));
             }

@@ -123,6 +123,14 @@ const BODIES: &[Body] = &[
     body("text.txt", "sumo_logic", Format::Native, &[("format", "text")]),
     body("key_value.txt", "sumo_logic", Format::Native, &[("format", "key_value")]),
     body("cef.txt", "sumo_logic", Format::Cef, &[("format", "cef")]),
+    body("array.txt", "webhook", Format::Native, &[("method", "POST"), ("mode", "array")]),
+    body(
+        "enveloped.txt",
+        "webhook",
+        Format::Ecs,
+        &[("envelope", "true"), ("method", "POST"), ("mode", "array")],
+    ),
+    body("ndjson.txt", "webhook", Format::Ocsf, &[("method", "POST"), ("mode", "ndjson")]),
 ];
 
 const DATADOG: &[(&str, &str)] =
@@ -455,6 +463,8 @@ proptest! {
                 let action: Value = serde_json::from_str(lines[0]).expect("JSON");
                 check_index(action["create"]["_index"].as_str().expect("a name"));
                 prop_assert!(serde_json::from_str::<Value>(lines[1]).is_ok());
+            } else if case.vendor == "webhook" && case.file != "ndjson.txt" {
+                prop_assert!(serde_json::from_slice::<Value>(&body).is_ok());
             } else if case.vendor == "datadog" {
                 let logs: Vec<Value> = serde_json::from_slice(&body).expect("JSON");
                 logs.iter().for_each(check_log);

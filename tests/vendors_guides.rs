@@ -55,6 +55,7 @@ fn every_configuration_of_the_guides_loads() {
         ("splunk", 3),
         ("sumo_logic", 3),
         ("syslog", 5),
+        ("webhook", 4),
     ];
     for (vendor, least) in guides {
         let blocks = configurations(&format!("docs/vendors/{vendor}.md"));
@@ -117,6 +118,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
                 "file" => "path: /var/log/events, ",
                 "splunk" => "hec_url: 'https://hec.example', hec_token: t, ",
                 "sumo_logic" => "http_source_url: 'https://c.example/receiver/v1/http/x', ",
+                "webhook" => "url: 'https://hook.example/x', ",
                 "syslog" => "address: h, ",
                 _ => "",
             };

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, Lookup, Text};
 use shrike::deliver::{
-    Binding, Channel, CompiledCall, Encoding, OptionValue, Options, Purpose, Secret, Via,
+    Binding, Channel, CompiledCall, Encoding, OptionValue, Options, Parcel, Purpose, Secret, Via,
 };
 use shrike::transform::{Format, Overrides, Plan};
 use shrike::vendors::{self, SUMO_LOGIC};
@@ -161,7 +161,8 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
     };
     let mut heads = HeaderMap::new();
     heads.insert("x-sumo-category", HeaderValue::from_static("sec/acme"));
-    let request = compile(Purpose::Send).carrying_with(VIA, Bytes::from_static(b"x"), &heads);
+    let parcel = Parcel { heads: &heads, attempt: 1, sent: 0 };
+    let request = compile(Purpose::Send).carrying_with(VIA, Bytes::from_static(b"x"), &parcel);
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", ""));
     for (name, value) in [
         ("x-sumo-category", "sec/acme"),

@@ -209,8 +209,10 @@ impl Build<'_, '_> {
         let endpoints = (self.vendor.endpoints)(options).err();
         let auth = (self.vendor.auth)(options).err();
         let derived = (self.vendor.derive)(options).err();
+        let headers = (self.vendor.headers)(options).err();
+        let sign = (self.vendor.sign)(options).err();
         let mut problems: Vec<Problem> = Vec::new();
-        for problem in [endpoints, auth, derived].into_iter().flatten() {
+        for problem in [endpoints, auth, headers, sign, derived].into_iter().flatten() {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -422,6 +424,13 @@ impl Build<'_, '_> {
         for (name, value) in &headers {
             let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
                 && http::HeaderValue::from_str(value.expose()).is_ok();
+            let is_ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+            if is_ours {
+                self.rule(
+                    "headers",
+                    format!("{name} follows from the request and is not settable"),
+                );
+            }
             if !is_header {
                 self.rule("headers", "a name or a value cannot stand in a header".to_owned());
             }
@@ -537,6 +546,8 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
 }
 
+/// Headers that follow from the URL and the body (RFC 9112, 3.2 and 6).
+const OWN_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding"];
 /// The key of a rule's condition.
 const CONDITION: Key = super::key::key(
     "condition",

@@ -43,6 +43,8 @@ pub enum Default {
 pub enum Kind {
     /// Text of at most this many bytes, without control characters.
     Text(usize),
+    /// The same with line ends and tabs.
+    LongText(usize),
     /// A secret text.
     Secret,
     /// One absolute http or https URL without credentials.
@@ -202,6 +204,7 @@ impl Kind {
     pub fn of(kind: deliver::Kind) -> Self {
         match kind {
             deliver::Kind::Text(max) => Self::Text(max),
+            deliver::Kind::LongText(max) => Self::LongText(max),
             deliver::Kind::Secret => Self::Secret,
             deliver::Kind::Url => Self::Url,
             deliver::Kind::Urls => Self::Urls,
@@ -231,6 +234,7 @@ impl Kind {
     pub fn expected(self, spelling: &str) -> String {
         match self {
             Self::Text(max) => format!("a text of at most {max} bytes without control characters"),
+            Self::LongText(max) => format!("a text of at most {max} bytes, of several lines"),
             Self::Secret => "a secret text".to_owned(),
             Self::Url => "an http or https URL".to_owned(),
             Self::SecretUrl => "an http or https URL, kept secret".to_owned(),

@@ -71,6 +71,11 @@ impl Parse<'_, '_> {
                     return self.wrong(node, path, wrong);
                 }
             },
+            Kind::LongText(max) => {
+                let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+                let fits = text.len() <= max && text.chars().all(is_plain);
+                fits.then(|| Value::Text(text.to_owned()))
+            }
             Kind::Text(max) => is_text(text, max).then(|| Value::Text(text.to_owned())),
             Kind::Path => {
                 let fits = !text.is_empty() && is_text(text, PATH_BYTES_MAX);
@@ -271,6 +276,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Url
                 | Kind::Urls
                 | Kind::Text(_)
+                | Kind::LongText(_)
                 | Kind::Texts
                 | Kind::Path
                 | Kind::Mitre

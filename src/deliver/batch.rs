@@ -331,6 +331,12 @@ impl Batch {
         self.items.push(Item { start: place(start), end: place(self.raw_bytes), ..item });
     }
 
+    /// Whether it has as many events as a request may carry.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= self.packing.limits.events as usize
+    }
+
     /// The events, in the order of the body.
     #[must_use]
     pub fn items(&self) -> &[Item] {

@@ -1,11 +1,13 @@
 //! Calls, compiled: everything that is the same for each request is spelled once.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use hmac::{Hmac, Mac as _};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     AckId, Call, CallBody, Credentials, Derived, Encoding, Options, Problem, Request, Secret,
@@ -57,18 +59,60 @@ pub struct CompiledCall {
     method: Method,
     path: Template,
     headers: HeaderMap,
-    channel_headers: Vec<(HeaderName, Template)>,
+    own_headers: Vec<(HeaderName, Template)>,
+    signature: Option<(HeaderName, Secret)>,
     body: Bytes,
     timeout: Duration,
     /// What is added to an endpoint's position: where calls without events go elsewhere.
     aside: usize,
 }
 
-/// Text with the channel's places left open.
+/// Text with places left open that each request fills in for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Template {
     /// Text before each place, then the text after the last.
     pieces: Vec<String>,
+    /// What stands between two pieces.
+    blanks: Vec<Blank>,
+}
+
+/// What a request fills in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blank {
+    /// The channel of its connection group.
+    Channel,
+    /// The how manieth request with these events.
+    Attempt,
+    /// SHA-256 of its body as sent: the same bytes have the same digest, whenever they are sent.
+    Digest,
+}
+
+/// What a request with events has beside its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Parcel<'a> {
+    /// Headers that follow from the events.
+    pub heads: &'a HeaderMap,
+    /// The how manieth request with these events, from 1.
+    pub attempt: u32,
+    /// When it is sent, in seconds since 1970.
+    pub sent: u64,
+}
+
+/// What fills the places of one request.
+struct Filling<'a> {
+    channel: Channel,
+    attempt: u32,
+    body: &'a [u8],
+}
+
+impl Filling<'_> {
+    fn text(&self, blank: Blank) -> String {
+        match blank {
+            Blank::Channel => self.channel.to_string(),
+            Blank::Attempt => self.attempt.to_string(),
+            Blank::Digest => hex(&Sha256::digest(self.body)),
+        }
+    }
 }
 
 impl<'a> Binding<'a> {
@@ -167,22 +211,32 @@ impl CompiledCall {
         for (name, secret) in binding.headers {
             insert_secret(&mut headers, name, secret)?;
         }
-        let mut channel_headers = Vec::new();
+        let mut own_headers = Vec::new();
         for &(name, template) in call.headers {
             let Some(template) = Template::parse(template, binding, as_is) else { continue };
             // Fixed parts are checked here, so that filling in a channel cannot fail.
-            insert(&mut headers, name, &template.fill(Channel([0; 16])))?;
-            if template.pieces.len() > 1 {
-                channel_headers.push((header_name(name)?, template));
+            let filling = Filling { channel: Channel([0; 16]), attempt: 1, body: &[] };
+            insert(&mut headers, name, &template.fill(&filling))?;
+            if !template.blanks.is_empty() {
+                own_headers.push((header_name(name)?, template));
             }
         }
         for (name, secret) in binding.credentials {
             insert_secret(&mut headers, name, secret)?;
         }
+        for (name, secret) in (binding.vendor.headers)(binding.options)? {
+            insert_secret(&mut headers, &name, &secret)?;
+        }
         let path = path(call, binding)?;
         let timeout = binding.timeout;
         let aside = aside(call, binding)?;
-        Ok(Self { call, method, path, headers, channel_headers, body, timeout, aside })
+        let signature = match call.body {
+            CallBody::Batch => (binding.vendor.sign)(binding.options)?,
+            _ => None,
+        };
+        let signature =
+            signature.map(|it| Ok((header_name(&it.header)?, it.secret))).transpose()?;
+        Ok(Self { call, method, path, headers, own_headers, signature, body, timeout, aside })
     }
 
     /// The same call at places that lie this far behind the endpoints.
@@ -191,12 +245,20 @@ impl CompiledCall {
         Self { aside: self.aside + places, ..self }
     }
 
-    /// The request that carries a batch with headers of its own.
+    /// The request that carries a batch with what belongs to it.
     #[must_use]
-    pub fn carrying_with(&self, via: Via, body: Bytes, heads: &HeaderMap) -> Request {
-        let mut request = self.carrying(via, body);
-        for (name, value) in heads {
+    pub fn carrying_with(&self, via: Via, body: Bytes, parcel: &Parcel<'_>) -> Request {
+        let mut request = self.request(via, body, parcel.attempt);
+        for (name, value) in parcel.heads {
             request.headers.insert(name.clone(), value.clone());
+        }
+        if let Some((name, secret)) = &self.signature {
+            let value = signed(secret, parcel.sent, &request.body);
+            let value = HeaderValue::from_str(&value).expect("digits, letters and signs");
+            request.headers.insert(name.clone(), value);
+            let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(parcel.sent));
+            let date = HeaderValue::from_str(&date).expect("a date is ASCII");
+            request.headers.insert(DATE, date);
         }
         request
     }
@@ -205,7 +267,7 @@ impl CompiledCall {
     #[must_use]
     pub fn carrying(&self, via: Via, body: Bytes) -> Request {
         debug_assert!(matches!(self.call.body, CallBody::Batch | CallBody::Counts));
-        self.request(via, body)
+        self.request(via, body, 1)
     }
 
     /// The request that asks for these acknowledgements.
@@ -215,26 +277,27 @@ impl CompiledCall {
         if let CallBody::Acks(_, write) = self.call.body {
             write(acks, &mut body);
         }
-        self.request(via, body.into())
+        self.request(via, body.into(), 1)
     }
 
     /// The request of a call that brings its own body, or none.
     #[must_use]
     pub fn plain(&self, via: Via) -> Request {
-        self.request(via, self.body.clone())
+        self.request(via, self.body.clone(), 1)
     }
 
-    fn request(&self, via: Via, body: Bytes) -> Request {
+    fn request(&self, via: Via, body: Bytes, attempt: u32) -> Request {
         let mut headers = self.headers.clone();
-        for (name, template) in &self.channel_headers {
-            let value = HeaderValue::from_str(&template.fill(via.channel));
-            headers.insert(name, value.expect("compiling filled in a channel and it was fine"));
+        let filling = Filling { channel: via.channel, attempt, body: &body };
+        for (name, template) in &self.own_headers {
+            let value = HeaderValue::from_str(&template.fill(&filling));
+            headers.insert(name, value.expect("compiling filled one in and it was fine"));
         }
         Request {
             endpoint: via.endpoint + self.aside,
             group: via.group,
             method: self.method.clone(),
-            path: self.path.fill(via.channel),
+            path: self.path.fill(&filling),
             headers,
             body,
             timeout: self.timeout,
@@ -243,33 +306,37 @@ impl CompiledCall {
 }
 
 impl Template {
-    /// Fills in all but the channel; `None` when a text is absent.
+    /// Fills in all but what requests fill in; `None` when a text is absent.
     fn parse(template: &str, binding: &Binding<'_>, spell: fn(&str) -> String) -> Option<Self> {
-        let mut pieces = vec![String::new()];
+        let mut parsed = Self { pieces: vec![String::new()], blanks: Vec::new() };
         let mut rest = template;
         while let Some((before, name, after)) = placeholder(rest) {
-            let piece = pieces.last_mut().expect("it starts with one piece and only grows");
-            piece.push_str(before);
-            if name == CHANNEL {
-                pieces.push(String::new());
-            } else {
-                piece.push_str(&spell(&binding.text(name)?));
+            parsed.append(before);
+            match BLANKS.iter().find(|(known, _)| *known == name) {
+                Some(&(_, blank)) => {
+                    parsed.blanks.push(blank);
+                    parsed.pieces.push(String::new());
+                }
+                None => parsed.append(&spell(&binding.text(name)?)),
             }
             rest = after;
         }
-        pieces.last_mut().expect("it starts with one piece and only grows").push_str(rest);
-        Some(Self { pieces })
+        parsed.append(rest);
+        Some(parsed)
     }
 
-    fn fill(&self, channel: Channel) -> String {
-        match self.pieces.as_slice() {
-            [only] => only.clone(),
-            pieces => pieces.join(&channel.to_string()),
+    fn fill(&self, filling: &Filling<'_>) -> String {
+        let mut pieces = self.pieces.iter();
+        let mut filled = pieces.next().cloned().unwrap_or_default();
+        for (blank, piece) in self.blanks.iter().zip(pieces) {
+            filled.push_str(&filling.text(*blank));
+            filled.push_str(piece);
         }
+        filled
     }
 
     fn append(&mut self, text: &str) {
-        self.splice(Self { pieces: vec![text.to_owned()] });
+        self.pieces.last_mut().expect("it starts with one piece and only grows").push_str(text);
     }
 
     fn splice(&mut self, other: Self) {
@@ -278,6 +345,7 @@ impl Template {
             last.push_str(&first);
         }
         self.pieces.extend(others);
+        self.blanks.extend(other.blanks);
     }
 }
 
@@ -392,8 +460,23 @@ fn problem(key: &str, problem: &str) -> Problem {
     Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
-/// The placeholder that each request fills in for itself.
-const CHANNEL: &str = "channel";
+/// The signature of a body, sent at this second.
+fn signed(secret: &Secret, sent: u64, body: &[u8]) -> String {
+    let key = secret.expose().as_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is taken");
+    mac.update(sent.to_string().as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    format!("t={sent},v1={}", hex(&mac.finalize().into_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The placeholders that each request fills in for itself.
+const BLANKS: &[(&str, Blank)] =
+    &[("channel", Blank::Channel), ("attempt", Blank::Attempt), ("digest", Blank::Digest)];
 
 /// What every request says of its sender.
 const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));

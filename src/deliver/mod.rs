@@ -38,7 +38,7 @@ pub use backoff::Backoff;
 pub use batch::{Batch, Item, Packing, Part, Pushed, TURN_BYTES};
 pub use budget::{Allowance, Budget, Charge};
 pub use buffers::Buffers;
-pub use call::{Binding, Channel, CompiledCall, Via, percent_encoded};
+pub use call::{Binding, Channel, CompiledCall, Parcel, Via, percent_encoded};
 pub use delivery::{
     AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
     judge_transport,
@@ -59,8 +59,8 @@ pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vendor::{
     Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Limits,
-    Meter, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape, Step, Tally, Vendor,
-    When, Window, Wire, WriteWindow,
+    Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape,
+    Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::Watermark;

@@ -25,6 +25,8 @@ pub struct Opt {
 pub enum Kind {
     /// Text of at most this many bytes, without control characters.
     Text(usize),
+    /// The same with line ends and tabs, such as a template.
+    LongText(usize),
     /// A secret text.
     Secret,
     /// One absolute http or https URL.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 
 use super::{AckId, Opt, Options, Problem, Secret, Verdict};
 use crate::event::{FieldId, Severity, Time};
-use crate::transform::{Format, Schema};
+use crate::transform::{Format, Schema, TemplateText};
 
 /// A destination, described: one static per vendor, no IO, no clock, no state.
 ///
@@ -40,6 +40,10 @@ pub struct Vendor {
     pub aside: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Headers that carry credentials, from the options; asked again after a refresh.
     pub auth: Auth,
+    /// Headers that carry credentials under names of the operator's.
+    pub headers: NamedHeaders,
+    /// How requests with events are signed, if they are.
+    pub sign: fn(&Options) -> Result<Option<Signature>, Problem>,
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
     /// keys.
     pub derive: fn(&Options) -> Result<Derived, Problem>,
@@ -94,6 +98,8 @@ impl Vendor {
         choice: Choice::Around,
         aside: |_| Ok(Vec::new()),
         auth: |_| Ok(Vec::new()),
+        headers: |_| Ok(Vec::new()),
+        sign: |_| Ok(None),
         derive: |_| Ok(Derived::NONE),
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
         narrow: |_, limits| limits,
@@ -175,6 +181,8 @@ pub struct Derived {
     pub deny: Vec<FieldId>,
     /// Other keys of the document for these fields.
     pub mappings: Vec<(FieldId, String)>,
+    /// What documents are rendered through, one by one, before they go into a body.
+    pub template: Option<TemplateText>,
 }
 
 impl Derived {
@@ -185,6 +193,7 @@ impl Derived {
         allow: Vec::new(),
         deny: Vec::new(),
         mappings: Vec::new(),
+        template: None,
     };
 }
 
@@ -200,6 +209,8 @@ pub struct Shape {
     ///
     /// [`HEADS`]: crate::transform::HEADS
     pub heads: Option<&'static Schema>,
+    /// Events of one request, where they are fewer than the vendor's limit.
+    pub events: Option<u32>,
     /// What stands around and between documents.
     pub framing: Framing,
 }
@@ -210,6 +221,7 @@ impl Shape {
         envelope: None,
         document: None,
         heads: None,
+        events: None,
         framing: Framing {
             head: "",
             prefix: Prefix::None,
@@ -541,8 +553,21 @@ pub struct Tally<'a> {
     pub denied: u64,
 }
 
+/// How a request with events is signed: HMAC with SHA-256 (RFC 2104) of the time of sending, a dot
+/// and the body as sent, as `t=SECONDS,v1=HEX` in a header; a `Date` says the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The header.
+    pub header: String,
+    /// The key.
+    pub secret: Secret,
+}
+
 /// Headers that carry credentials: name and value.
 pub type Credentials = Vec<(&'static str, Secret)>;
+
+/// Makes headers with names of the operator's from the options.
+pub type NamedHeaders = fn(&Options) -> Result<Vec<(String, Secret)>, Problem>;
 
 /// Makes credentials from the options.
 pub type Auth = fn(&Options) -> Result<Credentials, Problem>;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
-use super::exporter::{Exporter, ExporterSpec, Places};
+use super::exporter::{Exporter, ExporterSpec};
 use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
+use super::places::Places;
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;

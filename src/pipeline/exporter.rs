@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use tokio::sync::Notify;
 
 use super::EngineError;
@@ -15,6 +15,7 @@ use super::feed::Feed;
 use super::health;
 use super::measure::{Measures, Trouble};
 use super::meter::Ledger;
+use super::places::{Places, overridden};
 use super::replay::Replays;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
@@ -26,7 +27,7 @@ use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
 use crate::log::STRIPE_BYTES;
 use crate::log::{AppendError, Reader};
 use crate::metrics::Counter;
-use crate::transform::{Condition, Filter, Overrides, Plan, Schema};
+use crate::transform::{Condition, Filter, Overrides, Plan, Schema, Template, TemplateError};
 
 /// One exporter as it is configured, with the schemas that its format names.
 #[derive(Clone, Debug)]
@@ -109,6 +110,8 @@ pub(crate) struct Route {
     pub(crate) prefix: Option<Plan>,
     /// Headers that follow from the events.
     pub(crate) heads: Option<Plan>,
+    /// What documents are rendered through.
+    pub(crate) template: Option<Template>,
     plans: Plans,
     /// The plans of events of these ages, which documents tell.
     aged: Vec<(Age, Plans)>,
@@ -569,48 +572,6 @@ impl Exporter {
     }
 }
 
-/// Where the requests of an exporter go.
-#[derive(Debug, Default)]
-pub(crate) struct Places {
-    /// The endpoints, then the places beside them, then those of routes that have their own.
-    pub(crate) all: Vec<Uri>,
-    /// How far behind the endpoints those of each route lie; 0 where they are the same.
-    routes: Vec<usize>,
-}
-
-impl Places {
-    /// Asks the vendor, for the base settings and for each route.
-    pub(crate) fn find(spec: &ExporterSpec) -> Result<Self, String> {
-        let Settings { vendor, options, .. } = &spec.settings;
-        let ask = |options: &Options| (vendor.endpoints)(options).map_err(|it| it.to_string());
-        let base = ask(options)?;
-        let mut places = Self { all: base.clone(), routes: Vec::new() };
-        places.all.extend((vendor.aside)(options).map_err(|problem| problem.to_string())?);
-        for route in &spec.routes {
-            let own = ask(&overridden(options, route))?;
-            if own == base {
-                places.routes.push(0);
-                continue;
-            }
-            if own.len() != base.len() {
-                return Err("a route needs as many endpoints as the exporter".to_owned());
-            }
-            places.routes.push(places.all.len());
-            places.all.extend(own);
-        }
-        Ok(places)
-    }
-}
-
-/// The options of a route.
-fn overridden(options: &Options, route: &RouteSpec) -> Options {
-    let mut options = options.clone();
-    for (key, value) in &route.options {
-        options.set(key, value.clone());
-    }
-    options
-}
-
 impl Route {
     pub(crate) fn compile(spec: &ExporterSpec, route: Option<&RouteSpec>) -> Result<Self, String> {
         let settings = &spec.settings;
@@ -630,6 +591,10 @@ impl Route {
             Prefix::Document(schema) => Some(beside(schema, &overrides)?),
             Prefix::None | Prefix::OctetCount => None,
         };
+        let template = derived
+            .template
+            .as_ref()
+            .map(|text| Template::compile(text).map_err(|problem| format!("template: {problem}")));
         let heads = shape.heads.map(|schema| beside(schema, &overrides)).transpose()?;
         let plans = |overrides: &Overrides| {
             let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
@@ -657,6 +622,7 @@ impl Route {
             packing: Arc::new(packing(settings, &options, shape)),
             prefix,
             heads,
+            template: template.transpose()?,
             aged: aged.collect::<Result<_, String>>()?,
             plans: plans(&overrides)?,
             send,
@@ -680,6 +646,21 @@ impl Route {
             Some(Level::Resend) => plans.marked.as_ref().unwrap_or(&plans.usual),
         };
         (plan, aged.is_some())
+    }
+
+    /// Renders an event through the template, where there is one; `document` is room for its data.
+    pub(crate) fn fill_template(
+        &self,
+        event: &Event<'_>,
+        now: i64,
+        document: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TemplateError> {
+        let Some(template) = &self.template else { return Ok(()) };
+        document.clear();
+        out.clear();
+        self.plan(None, event, now).0.encode(event, document);
+        template.render(document, out)
     }
 
     /// Whether the age of events matters.
@@ -761,6 +742,7 @@ fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
 fn packing(settings: &Settings, options: &Options, shape: &'static Shape) -> Packing {
     let mut limits = (settings.vendor.narrow)(options, settings.vendor.limits);
     limits.events = limits.events.min(settings.batch.events_max);
+    limits.events = shape.events.map_or(limits.events, |events| limits.events.min(events));
     Packing {
         framing: &shape.framing,
         limits,

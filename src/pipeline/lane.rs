@@ -63,8 +63,17 @@ pub(crate) struct Lane {
     warming: bool,
     /// Since when nothing can be sent although something was read.
     stuck_since: Option<Instant>,
+    /// What a template was given and made of the event at hand.
+    templated: Templated,
     /// Seconds since 1970, as of this turn; 0 where the age of events does not matter.
     clock: i64,
+}
+
+/// Room for templates.
+#[derive(Default)]
+struct Templated {
+    document: Vec<u8>,
+    text: Vec<u8>,
 }
 
 /// A claimed stripe, and how far it was read.
@@ -111,6 +120,7 @@ impl Lane {
             beside,
             warming: false,
             stuck_since: None,
+            templated: Templated::default(),
             clock: 0,
             exporter,
             number,

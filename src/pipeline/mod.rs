@@ -13,6 +13,7 @@ mod lane;
 mod measure;
 mod meter;
 mod network;
+mod places;
 mod render;
 mod replay;
 mod status;

@@ -1,6 +1,7 @@
 //! What an exporter would send, without sending it: the dry run.
 
-use super::exporter::{Places, Route};
+use super::exporter::Route;
+use super::places::Places;
 
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Prefix};
@@ -62,6 +63,14 @@ impl Render {
         }
         self.document.clear();
         route.plan(None, event, now).0.encode(event, &mut self.document);
+        if let Some(template) = &route.template {
+            // What cannot be rendered is shown as the words that its dead letter would have.
+            let mut text = Vec::new();
+            if let Err(problem) = template.render(&self.document, &mut text) {
+                text = format!("{}: {problem}", problem.class()).into_bytes();
+            }
+            self.document = text;
+        }
         if let Prefix::OctetCount = framing.prefix {
             out.extend_from_slice(format!("{} ", self.document.len()).as_bytes());
         }

@@ -12,6 +12,7 @@ mod rows;
 mod schema;
 mod syntax;
 mod tail;
+mod template;
 pub mod write;
 
 pub use condition::{Condition, ConditionError};
@@ -24,6 +25,7 @@ pub use schema::{
     Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
 };
 pub use syntax::{HEADS, JSON, Syntax, TEXT, escape_json};
+pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};
 
 /// The known word nearest to a mistaken one, when one is near.
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -7,6 +7,7 @@ mod splunk;
 mod stdout;
 mod sumo_logic;
 mod syslog;
+mod webhook;
 
 pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
@@ -15,11 +16,13 @@ pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
 pub use sumo_logic::SUMO_LOGIC;
 pub use syslog::SYSLOG;
+pub use webhook::WEBHOOK;
 
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] = &[&DATADOG, &ELASTIC, &FILE, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG];
+pub static ALL: &[&Vendor] =
+    &[&DATADOG, &ELASTIC, &FILE, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
 
 /// The vendor with this name or alias.
 #[must_use]

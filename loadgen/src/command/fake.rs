@@ -119,6 +119,8 @@ enum Kind {
     SumoLogic,
     /// A syslog receiver: no faults, no control
     Syslog,
+    /// Any endpoint that takes JSON
+    Webhook,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,6 +141,7 @@ impl Fake {
             Kind::Elastic => "elastic",
             Kind::Splunk => "splunk",
             Kind::SumoLogic => "sumo-logic",
+            Kind::Webhook => "webhook",
         };
         let book = Arc::new(Book::new(name));
         let vendor = match self.vendor {
@@ -156,6 +159,10 @@ impl Fake {
                 Vendor::SumoLogic(SumoLogic::new(Arc::clone(&book), self.token.clone()))
             }
             Kind::Syslog => unreachable!("it was started above"),
+            Kind::Webhook => {
+                let manners = fake::Manners { bearer: self.token.clone(), ..Default::default() };
+                Vendor::Webhook(fake::Webhook::new(Arc::clone(&book), manners))
+            }
         };
         let options = Options {
             listen: self.listen,

@@ -16,6 +16,7 @@ mod sumo_logic;
 pub mod syslog;
 mod tls;
 mod vendor;
+mod webhook;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -28,6 +29,7 @@ pub use splunk::{Rules, Splunk};
 pub use sumo_logic::{Categories, SumoLogic};
 pub use tls::TlsError;
 pub use vendor::Vendor;
+pub use webhook::{Manners, Webhook};
 
 /// A request as a vendor judges it: read whole, decompressed, faults aside.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Reply, Splunk, SumoLogic, Visit};
+use super::{Datadog, Elastic, Reply, Splunk, SumoLogic, Visit, Webhook};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Vendor {
     Splunk(Splunk),
     /// Sumo Logic's HTTP sources.
     SumoLogic(SumoLogic),
+    /// Any endpoint.
+    Webhook(Webhook),
 }
 
 impl Vendor {
@@ -24,6 +26,7 @@ impl Vendor {
             Self::Elastic(elastic) => elastic.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
+            Self::Webhook(webhook) => webhook.answer(visit),
         }
     }
 
@@ -34,6 +37,7 @@ impl Vendor {
             Self::Elastic(_) => Elastic::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
+            Self::Webhook(_) => Webhook::refuse(status),
         }
     }
 
@@ -41,7 +45,7 @@ impl Vendor {
     pub(super) fn restart(&self) {
         match self {
             // Everything it holds survives a restart.
-            Self::Datadog(_) | Self::Elastic(_) | Self::SumoLogic(_) => {}
+            Self::Datadog(_) | Self::Elastic(_) | Self::SumoLogic(_) | Self::Webhook(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
         }
     }
@@ -50,7 +54,7 @@ impl Vendor {
     pub(super) const fn encodings(&self) -> &'static [Encoding] {
         match self {
             // "Content-Encoding: deflate, gzip, zstd1" (Send logs, header parameters).
-            Self::Datadog(_) | Self::SumoLogic(_) => {
+            Self::Datadog(_) | Self::SumoLogic(_) | Self::Webhook(_) => {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
             Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
@@ -68,7 +72,7 @@ impl Vendor {
             Self::Splunk(_) => 838_860_800,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes
             // what is larger, and this bounds the memory.
-            Self::SumoLogic(_) => 16 << 20,
+            Self::SumoLogic(_) | Self::Webhook(_) => 16 << 20,
         }
     }
 }

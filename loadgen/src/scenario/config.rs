@@ -103,6 +103,11 @@ pub(super) fn write(
                     "    type: syslog\n    address: \"{addr}\"\n    transport: {transport}\n"
                 )
             }
+            Vendor::Webhook => write!(
+                text,
+                "    type: webhook\n    url: \"{scheme}://{addr}/events\"\n    mode: ndjson\n    \
+                 auth: {{token: \"{TOKEN}\"}}\n"
+            ),
             Vendor::Splunk => write!(
                 text,
                 "    type: splunk\n    hec_url: \"{scheme}://{addr}\"\n    hec_token: \

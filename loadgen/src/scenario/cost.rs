@@ -79,6 +79,12 @@ pub(super) fn syslog(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     job(bench, "log -> syslog, RFC 5424, TCP", &[role], false, 2.4)
 }
 
+/// Lines to any endpoint.
+pub(super) fn webhook(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "webhook", vendor: Vendor::Webhook, ..Role::default() };
+    job(bench, "log -> webhook, lines of JSON, plaintext", &[role], false, 2.4)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };

@@ -30,6 +30,7 @@ pub(super) enum Vendor {
     Splunk,
     SumoLogic,
     Syslog,
+    Webhook,
 }
 
 impl Vendor {
@@ -41,6 +42,7 @@ impl Vendor {
             Self::Splunk => "splunk",
             Self::SumoLogic => "sumo-logic",
             Self::Syslog => "syslog",
+            Self::Webhook => "webhook",
         }
     }
 }

@@ -71,6 +71,11 @@ pub const ALL: &[Scenario] = &[
         run: cost::syslog,
     },
     Scenario {
+        name: "webhook",
+        about: "A written log into a webhook, lines of JSON, plaintext",
+        run: cost::webhook,
+    },
+    Scenario {
         name: "four",
         about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
         run: cost::four,

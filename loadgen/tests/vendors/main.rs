@@ -3,6 +3,7 @@
 
 mod datadog;
 mod sumo_logic;
+mod webhook;
 
 use std::time::{Duration, Instant};
 

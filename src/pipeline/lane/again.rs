@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::block::At;
-use super::Lane;
+use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
 use crate::event::{Event, GapReason, Settle, Settled, Span};
 
@@ -84,7 +84,7 @@ impl Lane {
 
     /// Renders an event as it is asked for.
     fn push_again(
-        &self,
+        &mut self,
         span: Span,
         received_ns: u64,
         event: &Event<'_>,
@@ -94,8 +94,14 @@ impl Lane {
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
         let (plan, _) = route.plan(reshape.level, event, self.clock);
+        let Templated { document, text } = &mut self.templated;
+        if let Err(problem) = route.fill_template(event, self.clock, document, text) {
+            let (class, detail) = (problem.class(), problem.to_string());
+            return Found::Lost(Reason { class, detail, ..Reason::default() });
+        }
         let pushed = batch.push(span, received_ns, severity, |part, body| match part {
             Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
+            Part::Document if route.template.is_some() => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
         });
         match pushed {

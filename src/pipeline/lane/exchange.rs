@@ -1,7 +1,7 @@
 //! Requests: what the sender asks for goes out, what comes back is judged.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
 
@@ -9,8 +9,9 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Channel, CompiledCall, Fate, OptionValue, Options, Purpose,
-    Remedy, Response, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
+    AckId, Action, Answer, BatchId, Channel, CompiledCall, Fate, OptionValue, Options, Parcel,
+    Purpose, Remedy, Response, Setup, Transport, TransportError, Verdict, Via, judge,
+    judge_transport,
 };
 use crate::event::{Span, Time};
 use crate::log::Reader;
@@ -67,7 +68,9 @@ impl Lane {
             let action = self.sender.poll(now, &mut self.outcomes);
             self.act(now);
             match action {
-                Action::Send { id, endpoint, group, .. } => self.send(id, endpoint, group),
+                Action::Send { id, endpoint, group, attempt, .. } => {
+                    self.send(id, self.calls.via(endpoint, group), attempt);
+                }
                 Action::PollAcks { endpoint, group, ids } => self.ask(endpoint, group, ids),
                 Action::Probe { endpoint } => self.probe(endpoint),
                 Action::Wait(at) => {
@@ -82,7 +85,7 @@ impl Lane {
         }
     }
 
-    fn send(&mut self, id: BatchId, endpoint: usize, group: u32) {
+    fn send(&mut self, id: BatchId, via: Via, attempt: u32) {
         let Some((batch, body)) =
             self.sender.batch(id).and_then(|batch| Some((batch, batch.body()?)))
         else {
@@ -96,8 +99,9 @@ impl Lane {
         let measures = &self.exporter.measures;
         measures.batch_events.observe(batch.events() as f64);
         measures.batch_bytes.observe(body.len() as f64);
-        let via = self.calls.via(endpoint, group);
-        let request = route.send.carrying_with(via, body, batch.heads());
+        let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let parcel = Parcel { heads: batch.heads(), attempt, sent };
+        let request = route.send.carrying_with(via, body, &parcel);
         let network = Rc::clone(&self.network);
         let began = Instant::now();
         self.tasks.spawn_local(async move {

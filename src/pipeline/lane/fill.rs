@@ -7,7 +7,7 @@ use super::super::block::{At, Block, Entry};
 use super::super::stop::Stage;
 use super::fed::Fed;
 use super::opens::Open;
-use super::{Lane, Reading, Turn};
+use super::{Lane, Reading, Templated, Turn};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{Class, Event, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
@@ -119,11 +119,35 @@ impl Lane {
         if !self.make_room(now) {
             return Taken::Full;
         }
+        if let Err(reason) = self.fill_template(route, event) {
+            self.give_up(entry, reason);
+            return Taken::Done;
+        }
         match self.push(entry, event, None, now) {
-            Pushed::Fits => Taken::Done,
+            Pushed::Fits => {
+                self.close_full();
+                Taken::Done
+            }
             Pushed::Full => self.push_into_next(entry, event, now),
             Pushed::TooLarge => self.push_shrunk(entry, event, now),
         }
+    }
+
+    /// Renders an event through its route's template, for the push that follows.
+    pub(super) fn fill_template(&mut self, route: usize, event: &Event<'_>) -> Result<(), Reason> {
+        let Templated { document, text } = &mut self.templated;
+        let filled = self.exporter.routes[route].fill_template(event, self.clock, document, text);
+        filled.map_err(|problem| Reason {
+            class: problem.class(),
+            detail: problem.to_string(),
+            ..Reason::default()
+        })
+    }
+
+    /// Puts an event that cannot be rendered into the dead letters.
+    fn give_up(&mut self, entry: &Entry<'_>, reason: Reason) {
+        let item = Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
+        self.bury(DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None });
     }
 
     /// Closes the batch that was pushed into longest ago, where too many are open for one more;
@@ -138,6 +162,16 @@ impl Lane {
         }
         self.exchange(now);
         self.sender.room()
+    }
+
+    /// Closes the batch that was pushed into, where no more events may go into it: one that holds a
+    /// single event would never be pushed into again.
+    fn close_full(&mut self) {
+        let Some(slot) = self.opens.find(&self.target) else { return };
+        let is_full = self.opens.batch(slot).is_some_and(|batch| batch.is_full());
+        if is_full && self.sender.room() {
+            self.close(slot);
+        }
     }
 
     /// Closes the full batch and begins the next with this event, if there is room.
@@ -164,14 +198,7 @@ impl Lane {
             Pushed::TooLarge => {
                 let detail = "larger than the destination takes, even without metadata".to_owned();
                 let reason = Reason { class: "too_large", detail, ..Reason::default() };
-                let item =
-                    Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
-                let dead =
-                    DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None };
-                match self.is_aside() {
-                    true => self.bury_aside(&dead),
-                    false => self.bury(dead),
-                }
+                self.give_up(entry, reason);
                 Taken::Done
             }
         }
@@ -196,8 +223,10 @@ impl Lane {
         let batch = self.opens.batch(slot).expect("it was found or put there just now");
         let severity = event.opened.severity;
         let (plan, is_untimely) = how.plan(level, event, self.clock);
+        let (has_template, text) = (how.template.is_some(), &self.templated.text);
         let pushed = batch.push(entry.span, entry.received_ns, severity, |part, body| match part {
             Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
+            Part::Document if has_template => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
         });
         if is_untimely && pushed == Pushed::Fits {

@@ -1,0 +1,149 @@
+//! A fake endpoint for webhooks, as strict as a careful receiver: method, credentials, signature,
+//! content type and body, and one effect per `Idempotency-Key`.
+//!
+//! Written from the contract that shrike states for webhooks, and from draft-ietf-httpapi-
+//! idempotency-key-header: "the first request with a key is executed, a retry is not again".
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use super::ids::{self, Taken};
+use super::{Fault, Reply, Visit};
+use crate::account::Book;
+use crate::clock;
+
+/// A fake endpoint.
+#[derive(Debug)]
+pub struct Webhook {
+    book: Arc<Book>,
+    manners: Manners,
+    /// Bytes of the body that came with each key.
+    keys: Mutex<HashMap<String, usize>>,
+}
+
+/// What the endpoint asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manners {
+    /// The method; any of POST, PUT and PATCH when there is none.
+    pub method: Option<&'static str>,
+    /// The bearer token; none is asked for when there is none.
+    pub bearer: Option<String>,
+    /// The key of signatures; none is asked for when there is none.
+    pub signed: Option<String>,
+}
+
+impl Webhook {
+    /// An endpoint that has nothing yet.
+    #[must_use]
+    pub fn new(book: Arc<Book>, manners: Manners) -> Self {
+        Self { book, manners, keys: Mutex::default() }
+    }
+
+    /// Answers one request.
+    #[must_use]
+    pub fn answer(&self, visit: &Visit<'_>) -> Reply {
+        if visit.method == http::Method::GET {
+            return Reply { status: 204, ..Reply::default() };
+        }
+        let methods: &[&str] = &["POST", "PUT", "PATCH"];
+        let method = visit.method.as_str();
+        if !methods.contains(&method) || self.manners.method.is_some_and(|it| it != method) {
+            self.book.note_problem("another method", method.as_bytes());
+            return Self::refuse(405);
+        }
+        let bearer = visit.header("authorization").strip_prefix("Bearer ");
+        if self.manners.bearer.as_deref().is_some_and(|good| bearer != Some(good)) {
+            return Self::refuse(401);
+        }
+        if let Err(problem) = self.verify(visit) {
+            self.book.note_problem(problem, visit.header("x-shrike-signature").as_bytes());
+            return Self::refuse(401);
+        }
+        if visit.plan.fault == Some(Fault::Forget) {
+            return Reply { status: 200, ..Reply::default() };
+        }
+        if !visit.header("x-shrike-attempt").parse::<u32>().is_ok_and(|attempt| attempt > 0) {
+            self.book.note_problem("X-Shrike-Attempt counts from 1", b"");
+        }
+        if !visit.header("user-agent").starts_with("shrike/") {
+            self.book.note_problem("the sender has no name", b"");
+        }
+        let key = visit.header("idempotency-key");
+        if key.is_empty() {
+            self.book.note_problem("no Idempotency-Key", visit.body);
+            return Self::refuse(400);
+        }
+        if let Err(problem) = well_formed(visit) {
+            self.book.note_problem(&problem, visit.body);
+            return Self::refuse(400);
+        }
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match keys.insert(key.to_owned(), visit.body.len()) {
+            Some(bytes) if bytes != visit.body.len() => {
+                self.book.note_problem("one key for two bodies", key.as_bytes());
+                return Self::refuse(422);
+            }
+            Some(_) => return Reply { status: 200, ..Reply::default() },
+            None => drop(keys),
+        }
+        let mut taken = Taken::default();
+        match ids::skim(&self.book, visit.body) {
+            Some(ids) => ids.into_iter().for_each(|id| taken.store(&self.book, id)),
+            None => taken.store_text(&self.book, visit.body, "webhook", key),
+        }
+        taken.note(&self.book);
+        Reply { status: 200, accepted: taken.due, ..Reply::default() }
+    }
+
+    /// What the endpoint says with a failing status.
+    pub(super) fn refuse(status: u16) -> Reply {
+        Reply::json(status, format!("{{\"error\":\"status {status}\"}}"))
+    }
+
+    /// `t=SECONDS,v1=HEX`: HMAC-SHA-256 of the time, a dot and the body, at most five minutes old.
+    fn verify(&self, visit: &Visit<'_>) -> Result<(), &'static str> {
+        let Some(secret) = &self.manners.signed else { return Ok(()) };
+        let header = visit.header("x-shrike-signature");
+        let (time, digest) = header.split_once(",v1=").ok_or("no signature")?;
+        let time = time.strip_prefix("t=").ok_or("no time in the signature")?;
+        let seconds: u64 = time.parse().map_err(|_| "no time in the signature")?;
+        let now = clock::now_ns() / clock::NS_PER_SECOND;
+        if now.abs_diff(seconds) > 300 {
+            return Err("an old signature");
+        }
+        if visit.header("date").is_empty() {
+            return Err("a signed request without a date");
+        }
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+        mac.update(format!("{time}.").as_bytes());
+        mac.update(visit.body);
+        let found: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        if found == digest { Ok(()) } else { Err("a signature of another body") }
+    }
+}
+
+/// Whether the body is what its type says.
+fn well_formed(visit: &Visit<'_>) -> Result<(), String> {
+    let media = visit.header("content-type");
+    let is_json = |text: &[u8]| {
+        serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())
+    };
+    if media.starts_with("application/json") {
+        is_json(visit.body).map(drop).map_err(|error| format!("the body is no JSON: {error}"))
+    } else if media.starts_with("application/x-ndjson") {
+        if !visit.body.ends_with(b"\n") {
+            return Err("the last line has no end".to_owned());
+        }
+        let mut lines = visit.body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let bad = lines.find_map(|line| is_json(line).err());
+        bad.map_or(Ok(()), |error| Err(format!("a line is no JSON: {error}")))
+    } else if media.is_empty() {
+        Err("no content type".to_owned())
+    } else {
+        Ok(())
+    }
+}

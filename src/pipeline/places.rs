@@ -1,0 +1,48 @@
+//! Where the requests of an exporter and of its routes go.
+
+use http::Uri;
+
+use super::exporter::{ExporterSpec, RouteSpec};
+use crate::deliver::{Options, Settings};
+
+/// Where the requests of an exporter go.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// The endpoints, then the places beside them, then those of routes that have their own.
+    pub(crate) all: Vec<Uri>,
+    /// How far behind the endpoints those of each route lie; 0 where they are the same.
+    pub(crate) routes: Vec<usize>,
+}
+
+impl Places {
+    /// Asks the vendor, for the base settings and for each route.
+    pub(crate) fn find(spec: &ExporterSpec) -> Result<Self, String> {
+        let Settings { vendor, options, .. } = &spec.settings;
+        let ask = |options: &Options| (vendor.endpoints)(options).map_err(|it| it.to_string());
+        let base = ask(options)?;
+        let mut places = Self { all: base.clone(), routes: Vec::new() };
+        places.all.extend((vendor.aside)(options).map_err(|problem| problem.to_string())?);
+        for route in &spec.routes {
+            let own = ask(&overridden(options, route))?;
+            if own == base {
+                places.routes.push(0);
+                continue;
+            }
+            if own.len() != base.len() {
+                return Err("a route needs as many endpoints as the exporter".to_owned());
+            }
+            places.routes.push(places.all.len());
+            places.all.extend(own);
+        }
+        Ok(places)
+    }
+}
+
+/// The options of a route.
+pub(super) fn overridden(options: &Options, route: &RouteSpec) -> Options {
+    let mut options = options.clone();
+    for (key, value) in &route.options {
+        options.set(key, value.clone());
+    }
+    options
+}
