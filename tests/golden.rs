@@ -222,6 +222,18 @@ fn changed_ocsf_events_of_the_samples_are_golden() {
 }
 
 #[test]
+fn what_is_asked_of_a_sample_holds_for_every_kind() {
+    for schema in [&NATIVE, &ECS, &CEF, &OCSF] {
+        let (plan, check) = (plan(schema, &facts()), schema.check.expect("each has one"));
+        for record in kinds().into_iter().chain(samples()) {
+            let document = document(&opening(), &plan, record.as_bytes());
+            let document = document.expect("samples are events");
+            assert!(check(&document), "{}: {}", schema.name, String::from_utf8_lossy(&document));
+        }
+    }
+}
+
+#[test]
 fn cef_lines_of_the_samples_are_golden() {
     for line in check("cef/samples.txt", &plan(&CEF, &facts()), &samples()) {
         cef::assert_known(&cef::read(&line));

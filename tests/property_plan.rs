@@ -285,6 +285,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
                 indicators_all,
                 alert_min: alert.then_some(Severity::Medium),
                 raw: raw.then_some(&NATIVE),
+                checked_every: 0,
             }
         },
     )
@@ -341,6 +342,9 @@ proptest! {
             // serde_json has no number for 1e400, which is valid JSON.
             let document = check(&opening, &compile(chain), &record.json.replace("1e400", "1e40"));
             assert_unique(&document);
+            if let Some(check) = chain[0].check {
+                assert!(check(document.as_bytes()), "{document}");
+            }
             if chain[0].name == "ocsf" {
                 ocsf::read(&document);
             }
@@ -361,8 +365,11 @@ proptest! {
     #[test]
     fn hostile_events_give_one_valid_line(record in record(), overrides in overrides()) {
         let opening = opening();
-        let line = cef::read(&check(&opening, &compile(&[&CEF]), &record.json));
+        let text = check(&opening, &compile(&[&CEF]), &record.json);
+        let line = cef::read(&text);
         cef::assert_known(&line);
+        let holds = CEF.check.expect("it has one");
+        prop_assert!(holds(text.as_bytes()), "{text}");
         let shown: String = record.reason.chars().take(1023).collect();
         let shown = shown.replace(|char: char| char.is_ascii_control() && !"\t\n\r".contains(char), " ");
         let read = line.pairs.get("reason").map_or("", String::as_str);

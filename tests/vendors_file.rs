@@ -7,14 +7,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::event::FieldId;
 use shrike::log::{Log, Mark};
-use shrike::pipeline::{Ended, Engine, Status};
+use shrike::pipeline::{Ended, Engine, EngineOptions, Status};
+use shrike::transform::Source::Event;
+use shrike::transform::write::value;
+use shrike::transform::{Layout, Schema, row};
 use shrike::vendors;
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
-/// An engine that exports the samples this many times.
-fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
+/// A log that holds the samples this many times, and how an engine exports them.
+fn prepare(dir: &Path, exporters: &str, times: usize) -> (Log, EngineOptions) {
     let text = format!(
         "version: 1.0.0\nglobal: {{state_dir: '{}'}}\nlog: {{segment_bytes: 16MiB}}\n\
          pipeline: {{workers: 2}}\nexporters: {exporters}\n",
@@ -30,7 +34,12 @@ fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
         appender.append(record.as_bytes(), mark).expect("there is room");
     }
     log.flush().expect("the disk takes it");
-    Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
+    (log, config.engine_options(&Host::default()))
+}
+
+fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
+    let (log, options) = prepare(dir, exporters, times);
+    Engine::start(log, options).expect("it starts")
 }
 
 fn run(dir: &Path, exporters: &str, times: usize) -> Status {
@@ -156,6 +165,43 @@ fn two_exporters_do_not_write_one_file() {
     drop(engine.end());
     let text = fs::read_to_string(path).expect("it is there");
     assert_eq!(ids(&text).len(), 150, "one of them wrote, and the other waits");
+}
+
+#[test]
+fn documents_that_lack_what_their_schema_asks_for_are_counted() {
+    /// A schema whose documents never have what it asks for.
+    static LACKING: Schema = Schema {
+        name: "lacking",
+        layout: Layout::Table(&[row("id", Event(FieldId::EventId, value))]),
+        check: Some(|document| !document.starts_with(b"{\"id\":")),
+        ..Schema::BASE
+    };
+    for (validate, lacks, looked_at) in [
+        ("all", false, 3000..=3000),
+        ("all", true, 3000..=3000),
+        ("off", true, 0..=0),
+        // One of a hundred, by offset.
+        ("sample", true, 10..=90),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("events.ndjson");
+        let keys = format!(
+            "{{file: {{path: '{}', from: earliest, format: ocsf}}}}\n\
+             schema: {{validate: {validate}}}",
+            path.display()
+        );
+        let (log, mut options) = prepare(dir.path(), &keys, 100);
+        if lacks {
+            options.exporters[0].document = &LACKING;
+        }
+        let engine = Engine::start(log, options).expect("it starts");
+        assert_eq!(engine.drain(Instant::now() + Duration::from_secs(60)), Ended::Settled);
+        let status = engine.end();
+        let found = &status.exporters[0];
+        assert!(looked_at.contains(&found.schema_checked), "{validate}: {found:?}");
+        assert_eq!(found.schema_invalid, if lacks { found.schema_checked } else { 0 });
+        assert_eq!(found.counts.delivered, 3000, "looking changes nothing");
+    }
 }
 
 #[test]

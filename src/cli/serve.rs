@@ -208,6 +208,8 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         requests: exporter.requests,
         counts_lost: exporter.counts_lost,
         untimely: exporter.untimely,
+        schema_checked: exporter.schema_checked,
+        schema_invalid: exporter.schema_invalid,
         letters: exporter.letters,
         gaps: exporter.gaps,
         health: exporter.health.as_ref().map(|health| Health {

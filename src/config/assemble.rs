@@ -114,6 +114,7 @@ impl Config {
                 _ => self.schema.field_mappings.clone(),
             },
             indicators_all: self.schema.indicators_all,
+            checked_every: self.schema.checked_every,
             alert_min: alert_min.and_then(|word| Severity::parse(word.as_bytes())),
             raw: has_raw.then_some(&schemas::NATIVE),
             ..Overrides::default()

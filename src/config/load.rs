@@ -270,6 +270,11 @@ impl Resolve<'_, '_> {
                 .filter_map(|(from, to)| FieldId::parse(&from).map(|field| (field, to)))
                 .collect(),
             ecs_version: values.text("schema.ecs.version").unwrap_or_default(),
+            checked_every: match values.text("schema.validate").as_deref() {
+                Some("all") => 1,
+                Some("off") => 0,
+                _ => 100,
+            },
             ocsf_version: values.text("schema.ocsf.version").unwrap_or_default(),
         }
     }

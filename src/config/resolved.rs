@@ -103,6 +103,8 @@ pub struct SchemaSettings {
     pub field_mappings: Vec<(FieldId, String)>,
     /// The version that ECS documents name.
     pub ecs_version: String,
+    /// One of so many documents is looked at while they are sent; 0 is none.
+    pub checked_every: u32,
     /// The version that OCSF documents name.
     pub ocsf_version: String,
 }

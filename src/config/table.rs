@@ -76,6 +76,13 @@ pub const TOP: &[Key] = &[
         "Whether threat indicators are written for denied events only, or for all.",
     ),
     key(
+        "schema.validate",
+        Kind::Choice(&["off", "sample", "all"]),
+        Is("sample"),
+        "How many documents are looked at while they are sent, one of a hundred or all; those that \
+         lack what their schema asks for are counted.",
+    ),
+    key(
         "schema.field_mappings",
         Kind::Mappings,
         Is("{}"),

@@ -80,6 +80,12 @@ const ROWS: &[Row] = &[
     counter("shrike_events_dropped_total", "Events that were lost before they were sent.", |it| {
         it.counts.skipped as f64
     }),
+    counter("shrike_schema_checked_total", "Documents that were looked at.", |it| {
+        it.schema_checked as f64
+    }),
+    counter("shrike_schema_invalid_total", "Those that lack what their schema asks for.", |it| {
+        it.schema_invalid as f64
+    }),
     counter("shrike_exporter_events_delivered_total", "Events that arrived.", |it| {
         it.counts.delivered as f64
     }),

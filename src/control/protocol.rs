@@ -194,6 +194,12 @@ pub struct ExporterStatus {
     /// Events of an age that the destination treats in its own way.
     #[serde(default)]
     pub untimely: u64,
+    /// Documents that were looked at (`schema.validate`).
+    #[serde(default)]
+    pub schema_checked: u64,
+    /// Those of them that lack what their schema asks for.
+    #[serde(default)]
+    pub schema_invalid: u64,
     /// Dead letters in the store, earlier passes included.
     #[serde(default)]
     pub letters: u64,

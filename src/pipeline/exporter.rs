@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::EngineError;
 use super::board::{Board, Unread};
+use super::check::Check;
 use super::dead_letters::{DeadLetters, Effect, Letter, Replayed};
 use super::feed::Feed;
 use super::health;
@@ -70,6 +71,8 @@ pub(crate) struct Exporter {
     pub(crate) counters: ExporterCounters,
     /// Wakes each lane: a slot is free, work was given back, or it is time to stop.
     pub(crate) wakes: Vec<Notify>,
+    /// How documents are looked at, where they are.
+    pub(super) check: Option<Check>,
     /// How dead letters are written.
     pub(crate) native: Plan,
     pub(crate) dead_letters: Arc<DeadLetters>,
@@ -169,6 +172,10 @@ pub struct ExporterCounters {
     pub counts_lost: Counter,
     /// Events of an age that the destination treats in its own way, as they were rendered.
     pub untimely: Counter,
+    /// Documents that were looked at (`schema.validate`).
+    pub schema_checked: Counter,
+    /// Those of them that lack what their schema asks for.
+    pub schema_invalid: Counter,
     /// Batches closed before their time, since too many were open at once.
     pub closed_early: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.
@@ -210,6 +217,7 @@ impl Exporter {
         let native = Plan::compile(&[spec.native], &without_facts(&spec.overrides))
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
+            check: Check::compile(&spec).map_err(refuse)?,
             native,
             dead_letters,
             filter: spec.filter,

@@ -2,6 +2,7 @@
 
 mod block;
 mod board;
+mod check;
 mod dead_letters;
 mod engine;
 mod exporter;

@@ -80,6 +80,10 @@ pub struct ExporterStatus {
     pub counts_lost: u64,
     /// Events of an age that the destination treats in its own way.
     pub untimely: u64,
+    /// Documents that were looked at (`schema.validate`).
+    pub schema_checked: u64,
+    /// Those of them that lack what their schema asks for.
+    pub schema_invalid: u64,
     /// Dead letters in the store, earlier passes included.
     pub letters: u64,
     /// Dead letters that made room for newer ones, or grew too old.
@@ -136,6 +140,8 @@ impl ExporterStatus {
             resent: 0,
             counts_lost: 0,
             untimely: 0,
+            schema_checked: 0,
+            schema_invalid: 0,
             letters: 0,
             letters_evicted: 0,
             replayed: 0,
@@ -198,6 +204,8 @@ impl ExporterStatus {
             resent: counters.resent.load(),
             counts_lost: counters.counts_lost.load(),
             untimely: counters.untimely.load(),
+            schema_checked: counters.schema_checked.load(),
+            schema_invalid: counters.schema_invalid.load(),
             letters: exporter.dead_letters.live(),
             letters_evicted: exporter.dead_letters.evicted.load(),
             replayed: counters.replayed.load(),

@@ -3,6 +3,7 @@
 //! Header and extension escape different characters, so each is a schema of its own syntax. Keys
 //! are those of the format's dictionary; what has none there is left out.
 
+use super::check;
 use super::derive::{self, Path};
 use crate::event::{Event as E, FieldId as F, IndicatorType, ResourceType, Value};
 use crate::transform::Source::{Constant, Derived, Doc, Event, OneOf, Option as Text, Part, With};
@@ -17,6 +18,7 @@ pub static CEF: Schema = Schema {
     // A slot that is left out would move all behind it.
     required: &["vendor", "product", "version", "class", "name", "severity", "extension"],
     next: Some(&EXTENSION),
+    check: Some(check::cef),
     ..Schema::BASE
 };
 

@@ -3,6 +3,7 @@
 //! Every name is valid in ECS 8.17 and in 9.x. Arrays are always arrays, no text is empty, and
 //! `event.category` and `event.type` hold only values and pairs that ECS allows.
 
+use super::check;
 use super::derive::{self, Path};
 use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, ResourceType};
 use crate::transform::Source::{Event, OneOf, Option as Text, OptionOr, Part, When};
@@ -26,6 +27,7 @@ pub static ECS: Schema = Schema {
     required: &["@timestamp", "event.id", "ecs.version"],
     raw: Some("event.original"),
     empty: Empty::Drop,
+    check: Some(check::ecs),
     ..Schema::BASE
 };
 

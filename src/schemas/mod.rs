@@ -1,6 +1,7 @@
 //! The documents that several vendors take: native, ECS, CEF, OCSF.
 
 mod cef;
+mod check;
 mod derive;
 mod ecs;
 mod native;

@@ -2,6 +2,7 @@
 //!
 //! A clean record that nothing was added to or taken from comes out byte for byte as it went in.
 
+use super::check;
 use crate::event::FieldId as F;
 use crate::transform::Source::{Constant, Event, Option, When};
 use crate::transform::write::value;
@@ -12,6 +13,7 @@ pub static NATIVE: Schema = Schema {
     name: "native",
     layout: Layout::Table(ROWS),
     required: &["event_id", "timestamp"],
+    check: Some(check::native),
     ..Schema::BASE
 };
 

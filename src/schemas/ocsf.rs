@@ -5,7 +5,7 @@
 
 mod objects;
 
-use super::derive;
+use super::{check, derive};
 use crate::event::{Event as E, EventType, FieldId as F, Outcome, ResourceType, Severity};
 use crate::transform::Source::{
     Constant, Derived, Event, OneOf, Option as Text, OptionOr, Part, When, With,
@@ -34,6 +34,7 @@ pub static OCSF: Schema = Schema {
     ],
     raw: Some("raw_data"),
     empty: Empty::Drop,
+    check: Some(check::ocsf),
     ..Schema::BASE
 };
 

@@ -25,6 +25,8 @@ pub struct Schema {
     /// What always follows it in a chain, for the document it asks for: a document in two syntaxes,
     /// such as a header and pairs behind it, is two schemas.
     pub next: Option<&'static Schema>,
+    /// Whether a document of it has what every one must have, for looking at a sample of them.
+    pub check: Option<fn(&[u8]) -> bool>,
 }
 
 impl Schema {
@@ -37,6 +39,7 @@ impl Schema {
         raw: None,
         empty: Empty::Keep,
         next: None,
+        check: None,
     };
 }
 
@@ -241,4 +244,6 @@ pub struct Overrides {
     pub alert_min: Option<Severity>,
     /// The schema whose document is added as text (`schema.include_raw`).
     pub raw: Option<&'static Schema>,
+    /// One of so many documents is looked at (`schema.validate`); 0 is none.
+    pub checked_every: u32,
 }

@@ -229,6 +229,9 @@ impl Lane {
             Part::Document if has_template => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
         });
+        if pushed == Pushed::Fits {
+            self.exporter.check(entry.span.from, event, &self.buffers);
+        }
         if is_untimely && pushed == Pushed::Fits {
             self.exporter.counters.untimely.add(1);
         }
