@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// See dead letters, send them again, or remove them
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Prove the account, or tell one event's fate
+    #[command(subcommand)]
+    Audit(Audit),
     /// List the kinds of destinations, or the keys of one
     Vendors {
         /// Name of the kind
@@ -163,6 +166,22 @@ pub(crate) enum Cursor {
         /// Where it begins: a time (RFC 3339), a time ago (`1h`), an offset, `earliest` or `latest`
         #[arg(long, value_name = "TIME|OFFSET")]
         to: String,
+    },
+}
+
+/// What to do with receipts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check the chain of receipts, its sums, and the log's own counts
+    ///
+    /// Finds any line that was changed, removed or moved, and an end that was cut off. Ends with 1
+    /// where something is wrong.
+    Verify,
+    /// Print what became of one event at every exporter
+    Show {
+        /// Id of the event
+        #[arg(long, value_name = "ID")]
+        event: String,
     },
 }
 

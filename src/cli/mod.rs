@@ -2,6 +2,7 @@
 
 mod append;
 mod args;
+mod audit;
 mod check;
 mod cursor;
 mod dlq;
@@ -42,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Append { file } => append::append(&args.shared, file.as_deref()),
         Command::Log(command) => log::log(&args.shared, command),
         Command::Cursor(command) => cursor::cursor(&args.shared, command),
+        Command::Audit(command) => audit::audit(&args.shared, command),
         Command::Dlq(command) => dlq::dlq(&args.shared, command),
         Command::Status { json } => status::status(&args.shared, *json),
         Command::Vendors { name } => vendors::vendors(name.as_deref()),

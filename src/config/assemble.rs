@@ -56,6 +56,7 @@ impl Config {
             // `from` is resolved already.
             from_the_start: false,
             work: Work::All,
+            receipts: self.receipts.clone(),
         }
     }
 

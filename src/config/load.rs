@@ -21,6 +21,7 @@ use super::{
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
 use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
+use crate::pipeline::ReceiptOptions;
 use crate::transform::{FilterRules, Format};
 
 /// Where a configuration comes from.
@@ -188,6 +189,10 @@ impl Resolve<'_, '_> {
             pipeline: self.pipeline(&global.state_dir),
             in_flight_bytes: values.int("memory.in_flight_bytes").unwrap_or(0),
             log: self.log(&global.state_dir),
+            receipts: values.is_on("audit.enabled").then(|| ReceiptOptions {
+                path: self.path("audit.path", &global.state_dir),
+                bytes_max: values.int("audit.max_bytes").unwrap_or(0),
+            }),
             admin: self.admin(),
             inputs,
             filtering: FilterRules::default(),

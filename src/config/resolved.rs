@@ -8,6 +8,7 @@ use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Technique};
 use crate::intake::{Mode, Token};
 use crate::log::LogOptions;
+use crate::pipeline::ReceiptOptions;
 use crate::transform::{Condition, FilterRules, Format};
 
 /// A configuration without mistakes, defaults filled in.
@@ -27,6 +28,8 @@ pub struct Config {
     pub in_flight_bytes: u64,
     /// The event log.
     pub log: LogOptions,
+    /// Where receipts are kept, if anywhere.
+    pub receipts: Option<ReceiptOptions>,
     /// Where the pages for monitoring are, if anywhere.
     pub admin: Option<SocketAddr>,
     /// Where events come from.

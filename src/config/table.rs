@@ -193,6 +193,24 @@ pub const TOP: &[Key] = &[
         Unset("none"),
         "Loopback address of `/metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9401`.",
     ),
+    key(
+        "audit.enabled",
+        Kind::Bool,
+        Is("true"),
+        "Writes a receipt for each settled batch, for `shrike audit`.",
+    ),
+    key(
+        "audit.path",
+        Kind::Path,
+        Is("${state_dir}/audit.jsonl"),
+        "File of the receipts; older ones lie beside it.",
+    ),
+    key(
+        "audit.max_bytes",
+        Kind::Size(1 << 20, 1 << 40),
+        Is("100MiB"),
+        "Bytes of receipts that are kept.",
+    ),
     key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];

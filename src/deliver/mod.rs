@@ -63,4 +63,4 @@ pub use vendor::{
     Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
-pub use watermark::Watermark;
+pub use watermark::{Entry, Sent, Watermark};

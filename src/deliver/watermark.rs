@@ -32,9 +32,35 @@ pub struct Watermark {
     durable: Counts,
     /// Events of everything that settled.
     counts: Counts,
+    /// What settled since it was taken last, where receipts are written.
+    journal: Option<Vec<Entry>>,
     conflicts: u64,
     ahead_peak: usize,
     moved: bool,
+}
+
+/// What settled, for the receipts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The request that did it, where one did.
+    pub sent: Option<Sent>,
+    /// What settled.
+    pub settled: Vec<Settled>,
+    /// Dead letters that were delivered after all.
+    pub replayed: u64,
+}
+
+/// A request as it is told in receipts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Requests that carried the batch, this one included.
+    pub attempts: u32,
+    /// The status of the answer.
+    pub status: u16,
+    /// Bytes of the body as sent.
+    pub bytes: u64,
+    /// BLAKE3 of these bytes.
+    pub digest: [u8; 32],
 }
 
 /// Adjacent settled spans, counted together.
@@ -76,6 +102,7 @@ impl Watermark {
             removals: VecDeque::new(),
             durable: checkpoint.counts,
             counts: checkpoint.counts,
+            journal: None,
             conflicts: 0,
             ahead_peak: checkpoint.ahead.len(),
             moved: false,
@@ -99,6 +126,37 @@ impl Watermark {
 
     /// The same, where skipped events are lost for this reason.
     pub fn settle_for(&mut self, settled: &[Settled], reason: GapReason) {
+        if let Some(journal) = &mut self.journal {
+            match journal.last_mut() {
+                Some(last) if last.sent.is_none() && last.replayed == 0 => {
+                    join(settled, &mut last.settled);
+                }
+                _ => journal.push(Entry { settled: settled.to_vec(), ..Entry::default() }),
+            }
+        }
+        self.take_in(settled, reason);
+    }
+
+    /// Takes in what a request settled.
+    pub fn settle_sent(&mut self, sent: Sent, settled: &[Settled]) {
+        if let Some(journal) = &mut self.journal {
+            let settled = settled.to_vec();
+            journal.push(Entry { sent: Some(sent), settled, replayed: 0 });
+        }
+        self.take_in(settled, GapReason::Lag);
+    }
+
+    /// Keeps a journal from now on.
+    pub fn keep_journal(&mut self) {
+        self.journal.get_or_insert_default();
+    }
+
+    /// What settled since the last call.
+    pub fn take_journal(&mut self) -> Vec<Entry> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn take_in(&mut self, settled: &[Settled], reason: GapReason) {
         for &Settled { span, events, fate } in settled {
             debug_assert!(span.from < span.to, "an empty span settles nothing: {span:?}");
             self.counts.add(fate, events);
@@ -129,6 +187,9 @@ impl Watermark {
         let events = events.min(self.counts.dead_lettered);
         self.counts.dead_lettered -= events;
         self.counts.delivered += events;
+        if let Some(journal) = &mut self.journal {
+            journal.push(Entry { replayed: events, ..Entry::default() });
+        }
         self.removals.push_back(Removal { events, number });
         self.moved = true;
     }
@@ -325,6 +386,19 @@ impl Watermark {
             self.removed = number;
             self.moved = true;
             self.removals.pop_front();
+        }
+    }
+}
+
+/// Adds spans behind others; neighbours of the same fate become one.
+fn join(settled: &[Settled], to: &mut Vec<Settled>) {
+    for it in settled {
+        match to.last_mut() {
+            Some(last) if last.fate == it.fate && last.span.to == it.span.from => {
+                last.span.to = it.span.to;
+                last.events += it.events;
+            }
+            _ => to.push(*it),
         }
     }
 }

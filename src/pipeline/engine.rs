@@ -1,6 +1,7 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -13,6 +14,7 @@ use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
 use super::places::Places;
+use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
@@ -43,6 +45,8 @@ pub struct EngineOptions {
     pub from_the_start: bool,
     /// What the exporters do.
     pub work: Work,
+    /// Where receipts are kept; none are written without.
+    pub receipts: Option<ReceiptOptions>,
 }
 
 /// What the exporters of an engine do.
@@ -77,6 +81,14 @@ pub enum EngineError {
     /// The log, a checkpoint or a dead-letter store cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The receipts cannot be opened.
+    #[error("receipts in {path}: {source}; `audit.path` names another place", path = .path.display())]
+    Receipts {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The kernel gives no thread.
     #[error("no thread could be started: {0}; allow the process more threads")]
     Thread(io::Error),
@@ -114,6 +126,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
     feeds: Arc<Feeds>,
+    has_receipts: bool,
     started: Instant,
 }
 
@@ -190,11 +203,13 @@ impl Engine {
                 (allowance, dead_letters),
                 &ways,
                 count,
-                options.work,
+                (options.work, options.receipts.is_some()),
             )?;
             running.push(Running { exporter, spec, number });
             lanes.push(ways);
         }
+        let receipts = receipts(options.receipts, &running)?;
+        let has_receipts = receipts.is_some();
         let shared = Arc::new(Shared::default());
         let opening = Arc::new(Opening::new(&options.opening));
         let blocks = Arc::new(BlockCounters::default());
@@ -223,6 +238,7 @@ impl Engine {
             exporters: Arc::clone(&exporters),
             stopped: Arc::clone(&stopped),
             log_bytes_max: options.log_bytes_max,
+            receipts,
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();
@@ -236,6 +252,7 @@ impl Engine {
             shared,
             blocks,
             feeds,
+            has_receipts,
             started,
         })
     }
@@ -299,7 +316,14 @@ impl Engine {
         let ways = ways(&old.spec, self.workers.len())?;
         let shared = (Arc::clone(&old.exporter.allowance), Arc::clone(&old.exporter.dead_letters));
         let workers = self.workers.len();
-        let exporter = build(old.spec.clone(), checkpoint, shared, &ways, workers, Work::All)?;
+        let exporter = build(
+            old.spec.clone(),
+            checkpoint,
+            shared,
+            &ways,
+            workers,
+            (Work::All, self.has_receipts),
+        )?;
         // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
         let new = Running { exporter, ..old };
@@ -324,7 +348,14 @@ impl Engine {
         let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint)?);
         let ways = ways(spec, self.workers.len())?;
         let workers = self.workers.len();
-        let exporter = build(spec.clone(), checkpoint, shared, &ways, workers, Work::All)?;
+        let exporter = build(
+            spec.clone(),
+            checkpoint,
+            shared,
+            &ways,
+            workers,
+            (Work::All, self.has_receipts),
+        )?;
         exporter.watermark().touch();
         let new = Running { exporter, spec: spec.clone(), number: *number };
         stopped.remove(at);
@@ -492,7 +523,7 @@ fn build(
     (allowance, dead_letters): (Arc<Allowance>, Arc<DeadLetters>),
     ways: &[Way],
     workers: usize,
-    work: Work,
+    (work, has_receipts): (Work, bool),
 ) -> Result<Arc<Exporter>, EngineError> {
     let endpoints = endpoints(&spec)?.len().max(1);
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
@@ -504,6 +535,9 @@ fn build(
     let mut exporter =
         Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
     exporter.feed = feed;
+    if has_receipts {
+        exporter.keep_receipts();
+    }
     if work == Work::Aside {
         exporter.read_nothing();
     }
@@ -531,6 +565,26 @@ fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
         let exporter = Arc::clone(&running.exporter);
         workers[home % workers.len()].add(LaneSpec { exporter, number, way });
     }
+}
+
+/// Opens the receipts, and notes where every exporter goes on.
+fn receipts(
+    options: Option<ReceiptOptions>,
+    running: &[Running],
+) -> Result<Option<Receipts>, EngineError> {
+    let Some(options) = options else { return Ok(None) };
+    let path = options.path.clone();
+    let receipts = Receipts::open(options);
+    let mut receipts = receipts.map_err(|source| EngineError::Receipts { path, source })?;
+    for Running { exporter, .. } in running {
+        let (name, anchor) = (exporter.name(), exporter.anchor());
+        if anchor.line > receipts.head().line {
+            let (expected, found) = (anchor.line, receipts.head().line);
+            tracing::error!(exporter = name, expected, found, "receipts are missing at the end");
+        }
+        receipts.resume(name, exporter.pass(), exporter.counts_before());
+    }
+    Ok(Some(receipts))
 }
 
 /// Where an exporter goes on, or begins.

@@ -22,9 +22,9 @@ use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, DeadLetter, Derived, Gate,
     Incidents, Item, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose,
-    Sender, SenderSettings, Settings, Setup, Shape, Watermark,
+    Sender, SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
+use crate::event::{Anchor, Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
 use crate::log::STRIPE_BYTES;
 use crate::log::{AppendError, Reader};
 use crate::metrics::Counter;
@@ -99,6 +99,10 @@ pub(crate) struct Exporter {
     /// Since when nothing arrives.
     pub(crate) trouble: Trouble,
     is_prepared: AtomicBool,
+    /// Whether receipts wait for the disk.
+    pub(crate) is_halted: AtomicBool,
+    /// Whether receipts are written.
+    pub(crate) has_receipts: bool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
     /// What was settled before this run, so that resuming lanes leave it out.
@@ -240,6 +244,8 @@ impl Exporter {
             measures: Measures::default(),
             trouble: Trouble::new(Instant::now()),
             is_prepared: AtomicBool::new(false),
+            is_halted: AtomicBool::new(false),
+            has_receipts: false,
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
             resumed: checkpoint,
@@ -275,6 +281,16 @@ impl Exporter {
         if !settled.is_empty() {
             self.watermark().settle(settled);
         }
+    }
+
+    /// Notes what a request settled.
+    pub(crate) fn settle_sent(&self, sent: Sent, settled: &[Settled]) {
+        self.watermark().settle_sent(sent, settled);
+    }
+
+    /// Whether nothing more should be read: what is settled cannot be written down.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck()
     }
 
     /// The next offset at or after this one that earlier runs have not settled.
@@ -412,6 +428,17 @@ impl Exporter {
         self.is_aside_only = true;
         let (_, readers) = self.lanes.split_last().expect("there is the lane beside the log");
         readers.iter().for_each(|lane| lane.has_ended.store(true, Ordering::Release));
+    }
+
+    /// Keeps a journal for receipts.
+    pub(crate) fn keep_receipts(&mut self) {
+        self.has_receipts = true;
+        self.watermark().keep_journal();
+    }
+
+    /// The receipts' chain as of the checkpoint that this run began with.
+    pub(crate) fn anchor(&self) -> Anchor {
+        self.resumed.anchor
     }
 
     /// Which pass over the log this is.

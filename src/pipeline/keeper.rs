@@ -1,6 +1,7 @@
 //! Saves checkpoints, enforces retention, and gives up what lags too far: one thread, off the path.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,8 +12,9 @@ use tracing::{error, info, warn};
 use super::engine::{Running, Stopped, running};
 use super::exporter::Exporter;
 use super::measure::News;
+use super::receipts::{Account, Receipts};
 use crate::deliver::OnLag;
-use crate::event::{Offset, Settle, Settled, Span, Tally};
+use crate::event::{Anchor, Checkpoint, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
 
 /// Looks after checkpoints and retention until it is told to stop.
@@ -25,6 +27,8 @@ pub(crate) struct Keeper {
     pub(crate) stopped: Arc<Mutex<Vec<Stopped>>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: u64,
+    /// What has settled, provably.
+    pub(crate) receipts: Option<Receipts>,
 }
 
 impl Keeper {
@@ -55,24 +59,60 @@ impl Keeper {
         running(&self.exporters).iter().map(|running| Arc::clone(&running.exporter)).collect()
     }
 
-    /// Saves the checkpoint of every exporter whose watermark moved.
+    /// Saves the checkpoint of every exporter whose watermark moved, after the receipts of what it
+    /// covers.
     fn save(&mut self) {
         let durable = self.log.durable();
-        for exporter in &self.exporters() {
+        let exporters = self.exporters();
+        let mut checkpoints = Vec::new();
+        for exporter in &exporters {
             if let Err(problem) = exporter.dead_letters.try_again() {
                 exporter.note_error(format!("dead letter not written: {problem}"), Instant::now());
             }
             exporter.apply_effects();
-            let Some(checkpoint) = exporter.watermark().checkpoint(durable) else { continue };
+            // Taken under one lock, so that receipts and counts say the same.
+            let (checkpoint, account) = {
+                let mut watermark = exporter.watermark();
+                let checkpoint = watermark.checkpoint(durable);
+                let (journal, counts) = (watermark.take_journal(), watermark.counts());
+                let (name, pass) = (exporter.name(), watermark.pass());
+                (checkpoint, Account { exporter: name, pass, journal, counts })
+            };
+            self.receipts.iter_mut().for_each(|receipts| receipts.add(&account));
             if exporter.watermark().has_free_gap() {
                 exporter.wake_aside();
             }
+            checkpoints.extend(checkpoint.map(|checkpoint| (Arc::clone(exporter), checkpoint)));
+        }
+        let anchor = match self.write_receipts(&exporters) {
+            Ok(anchor) => anchor,
+            Err(problem) => {
+                // What has no receipt is not settled: the next save tries again.
+                error!(%problem, "receipts not written; no checkpoint is saved");
+                for (exporter, _) in &checkpoints {
+                    exporter.note_error(format!("receipts not written: {problem}"), Instant::now());
+                    exporter.watermark().touch();
+                }
+                return;
+            }
+        };
+        for (exporter, checkpoint) in checkpoints {
+            let checkpoint = Checkpoint { anchor, ..checkpoint };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
                 // The next save tries again; until then a crash sends more events twice.
                 error!(exporter = exporter.name(), %problem, "checkpoint not saved");
                 exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
             }
         }
+    }
+
+    /// Writes what waits; lanes read nothing more while too much does.
+    fn write_receipts(&mut self, exporters: &[Arc<Exporter>]) -> io::Result<Anchor> {
+        let Some(receipts) = &mut self.receipts else { return Ok(Anchor::default()) };
+        let written = receipts.flush();
+        let is_halted = receipts.waiting() > RECEIPTS_WAITING_MAX;
+        exporters.iter().for_each(|it| it.is_halted.store(is_halted, Ordering::Relaxed));
+        written.map(|()| receipts.head())
     }
 
     /// Says which exporters have delivered nothing for long, and which do again.
@@ -181,6 +221,8 @@ fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
     settled.iter().map(|settled| settled.events).sum()
 }
 
+/// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more.
+const RECEIPTS_WAITING_MAX: usize = 4 << 20;
 /// Between two saves: what a crash sends twice is at most this much and the unsettled window.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two looks at retention: segments fill in seconds at the highest rates.

@@ -24,7 +24,7 @@ use super::meter::Noted;
 use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{Buffers, Outcomes, Reshape, Sender};
+use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
 use crate::event::{Offset, Settled};
 use aside::Aside;
 use exchange::{Calls, Ended};
@@ -61,6 +61,8 @@ pub(crate) struct Lane {
     beside: JoinSet<()>,
     /// Whether cold bytes are being fetched; nothing is read meanwhile.
     warming: bool,
+    /// The request that was answered just now, for its receipt.
+    answered: Option<Sent>,
     /// Since when nothing can be sent although something was read.
     stuck_since: Option<Instant>,
     /// What a template was given and made of the event at hand.
@@ -119,6 +121,7 @@ impl Lane {
             noted: exporter.ledger.as_ref().map(|_| Noted::default()),
             beside,
             warming: false,
+            answered: None,
             stuck_since: None,
             templated: Templated::default(),
             clock: 0,

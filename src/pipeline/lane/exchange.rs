@@ -10,7 +10,7 @@ use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
     AckId, Action, Answer, BatchId, Channel, CompiledCall, Fate, OptionValue, Options, Parcel,
-    Purpose, Remedy, Response, Setup, Transport, TransportError, Verdict, Via, judge,
+    Purpose, Remedy, Response, Sent, Setup, Transport, TransportError, Verdict, Via, judge,
     judge_transport,
 };
 use crate::event::{Span, Time};
@@ -157,6 +157,7 @@ impl Lane {
             }
         }
         self.act(now);
+        self.answered = None;
     }
 
     fn on_sent(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
@@ -190,6 +191,15 @@ impl Lane {
         } else {
             self.exporter.trouble.begin(now);
         }
+        self.answered = match batch.body() {
+            Some(body) if self.exporter.has_receipts => Some(Sent {
+                attempts: batch.history().attempts,
+                status: answer.status,
+                bytes: body.len() as u64,
+                digest: *blake3::hash(&body).as_bytes(),
+            }),
+            _ => None,
+        };
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }
 
@@ -250,7 +260,12 @@ impl Lane {
         }
         match self.is_aside() {
             true => self.settle_aside(&outcomes.settled),
-            false => self.exporter.settle(&outcomes.settled),
+            false => match self.answered.take() {
+                Some(sent) if !outcomes.settled.is_empty() => {
+                    self.exporter.settle_sent(sent, &outcomes.settled);
+                }
+                _ => self.exporter.settle(&outcomes.settled),
+            },
         }
         self.exporter.count(&outcomes.tally);
         if let (Some(noted), Some(ledger)) = (&mut self.noted, &self.exporter.ledger) {

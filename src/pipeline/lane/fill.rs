@@ -26,7 +26,7 @@ impl Lane {
         if stage >= Stage::Flush {
             return Turn::Dry;
         }
-        let is_stuck = self.exporter.dead_letters.is_stuck();
+        let is_stuck = self.exporter.is_stuck();
         if self.warming || !self.again.is_empty() || is_stuck || !self.sender.room() {
             self.stuck_since.get_or_insert(now);
             return Turn::Full;

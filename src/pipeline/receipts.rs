@@ -1,0 +1,450 @@
+//! Receipts: a hash-chained line for each settled batch, so that the account can be proven later.
+//!
+//! A file of JSON lines. Each line ends with the BLAKE3 of the hash before it and its own text, so
+//! that no line can be changed, removed or moved without all later ones telling. The chain's head
+//! is anchored in every checkpoint, which tells when the end was cut off.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::deliver::{Entry, Sent};
+use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
+
+/// Where receipts are kept and how long they grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptOptions {
+    /// The file; older ones lie beside it, with the number of their first line.
+    pub path: PathBuf,
+    /// Bytes of all of them at most; the oldest file goes first.
+    pub bytes_max: u64,
+}
+
+/// One line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Receipt {
+    /// Its number, from 1.
+    pub n: u64,
+    /// When it was written.
+    pub at: String,
+    /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`,
+    /// or `sum`.
+    pub kind: String,
+    /// Which exporter.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub exporter: String,
+    /// Which of its passes over the log.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub pass: u32,
+    /// Requests that carried the batch.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// The status of the answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub status: u16,
+    /// Bytes of the body as sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// BLAKE3 of these bytes, as hexadecimal digits.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Which events, by fate: pieces of the log as differences (see [`spans`]).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub delivered_at: String,
+    /// As above.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dead_lettered_at: String,
+    /// As above.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub filtered_at: String,
+    /// As above.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub skipped_at: String,
+    /// As above.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub invalid_at: String,
+    /// Events by fate: of this line, or of the whole pass in `resume` and `sum`.
+    pub delivered: u64,
+    /// As above.
+    pub dead_lettered: u64,
+    /// As above.
+    pub filtered: u64,
+    /// As above.
+    pub skipped: u64,
+    /// As above.
+    pub invalid: u64,
+    /// Events that moved from `dead_lettered` to `delivered`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub replayed: u64,
+}
+
+impl Receipt {
+    /// The events by fate.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let &Self { delivered, dead_lettered, filtered, skipped, invalid, .. } = self;
+        Counts { delivered, dead_lettered, filtered, skipped, invalid }
+    }
+
+    /// The fate that this line gives to the event at an offset.
+    #[must_use]
+    pub fn fate_of(&self, at: Offset) -> Option<&'static str> {
+        let lists = [
+            ("delivered", &self.delivered_at),
+            ("dead_lettered", &self.dead_lettered_at),
+            ("filtered", &self.filtered_at),
+            ("skipped", &self.skipped_at),
+            ("invalid", &self.invalid_at),
+        ];
+        let has = |list: &str| spans(list).iter().any(|it| it.from <= at && at < it.to);
+        lists.iter().find(|(_, list)| has(list)).map(|(fate, _)| *fate)
+    }
+
+    fn with(mut self, counts: Counts) -> Self {
+        let Counts { delivered, dead_lettered, filtered, skipped, invalid } = counts;
+        (self.delivered, self.dead_lettered, self.filtered) = (delivered, dead_lettered, filtered);
+        (self.skipped, self.invalid) = (skipped, invalid);
+        self
+    }
+
+    /// What an entry of an exporter's journal says.
+    fn of(exporter: &str, pass: u32, entry: &Entry) -> Self {
+        let mut counts = Counts::default();
+        entry.settled.iter().for_each(|it| counts.add(it.fate, it.events));
+        let list = |fate| {
+            let pieces = entry.settled.iter().filter(|it| it.fate == fate && it.events > 0);
+            list(pieces)
+        };
+        let kind = match (&entry.sent, entry.replayed) {
+            (Some(_), _) => "batch",
+            (None, 0) => "settled",
+            (None, _) => "replay",
+        };
+        let sent = entry.sent.unwrap_or(Sent::default());
+        Self {
+            kind: kind.to_owned(),
+            exporter: exporter.to_owned(),
+            pass,
+            attempts: sent.attempts,
+            status: sent.status,
+            bytes: sent.bytes,
+            body: entry.sent.map(|sent| hex(&sent.digest)).unwrap_or_default(),
+            delivered_at: list(Settle::Delivered),
+            dead_lettered_at: list(Settle::DeadLettered),
+            filtered_at: list(Settle::Filtered),
+            skipped_at: list(Settle::Skipped),
+            invalid_at: list(Settle::Invalid),
+            replayed: entry.replayed,
+            ..Self::default()
+        }
+        .with(counts)
+    }
+}
+
+/// What the keeper has to write for one exporter.
+#[derive(Debug)]
+pub(crate) struct Account<'a> {
+    pub(crate) exporter: &'a str,
+    pub(crate) pass: u32,
+    pub(crate) journal: Vec<Entry>,
+    /// Everything that is settled, those of the journal included.
+    pub(crate) counts: Counts,
+}
+
+/// The writer of the chain.
+#[derive(Debug)]
+pub(crate) struct Receipts {
+    options: ReceiptOptions,
+    file: File,
+    /// Bytes of the file that are whole lines of the chain.
+    written: u64,
+    head: Anchor,
+    /// Lines that are not on disk yet.
+    waiting: Vec<u8>,
+    /// Bytes of the older files, oldest first.
+    older: VecDeque<(PathBuf, u64)>,
+}
+
+impl Receipts {
+    /// Opens the chain, and cuts off what a crash left of a line.
+    ///
+    /// # Errors
+    /// When the files cannot be made, read or written.
+    pub(crate) fn open(options: ReceiptOptions) -> io::Result<Self> {
+        if let Some(parent) = options.path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = open(&options.path)?;
+        let older = older_files(&options.path)?;
+        let (head, written) = match end_of(&mut file)? {
+            (Some(head), written) => (head, written),
+            // A new file after the last one that was put aside.
+            (None, written) => {
+                let last = older.back().map(|(path, _)| File::open(path)).transpose()?;
+                let head = last.map(|mut last| end_of(&mut last)).transpose()?;
+                (head.and_then(|(head, _)| head).unwrap_or_default(), written)
+            }
+        };
+        file.set_len(written)?;
+        file.seek(SeekFrom::End(0))?;
+        let mut this = Self { options, file, written, head, waiting: Vec::new(), older };
+        this.push(Receipt { kind: "begin".to_owned(), ..Receipt::default() });
+        Ok(this)
+    }
+
+    /// The last line.
+    pub(crate) fn head(&self) -> Anchor {
+        self.head
+    }
+
+    /// Notes where an exporter goes on: what it has settled, as its checkpoint says.
+    pub(crate) fn resume(&mut self, exporter: &str, pass: u32, counts: Counts) {
+        let (kind, exporter) = ("resume".to_owned(), exporter.to_owned());
+        self.push(Receipt { kind, exporter, pass, ..Receipt::default() }.with(counts));
+    }
+
+    /// Adds what an exporter has settled since the last time.
+    pub(crate) fn add(&mut self, account: &Account<'_>) {
+        let Account { exporter, pass, journal, counts } = account;
+        if journal.is_empty() {
+            return;
+        }
+        for entry in journal {
+            self.push(Receipt::of(exporter, *pass, entry));
+        }
+        let (kind, exporter) = ("sum".to_owned(), (*exporter).to_owned());
+        self.push(Receipt { kind, exporter, pass: *pass, ..Receipt::default() }.with(*counts));
+    }
+
+    /// Bytes that the disk has not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Writes and syncs all lines.
+    ///
+    /// # Errors
+    /// When the disk refuses: the lines wait, and nothing of them may be taken for written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        // A part that was written before an error is written over.
+        self.file.set_len(self.written)?;
+        self.file.seek(SeekFrom::Start(self.written))?;
+        self.file.write_all(&self.waiting)?;
+        self.file.sync_data()?;
+        self.written += self.waiting.len() as u64;
+        self.waiting.clear();
+        if self.written >= self.options.bytes_max / FILES {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, receipt: Receipt) {
+        let receipt = Receipt { n: self.head.line + 1, at: Time::now().text(), ..receipt };
+        let text = serde_json::to_string(&receipt).expect("it is plain");
+        let text = text.strip_suffix('}').expect("an object ends so");
+        let hash = chained(&self.head.hash, text.as_bytes());
+        self.waiting.extend_from_slice(text.as_bytes());
+        self.waiting.extend_from_slice(format!("{HASH}{}\"}}\n", hex(&hash)).as_bytes());
+        self.head = Anchor { line: receipt.n, hash };
+    }
+
+    /// Puts the file aside and begins another; the oldest go beyond the bound.
+    fn rotate(&mut self) -> io::Result<()> {
+        let aside = aside(&self.options.path, self.head.line);
+        fs::rename(&self.options.path, &aside)?;
+        self.older.push_back((aside, self.written));
+        self.file = open(&self.options.path)?;
+        self.written = 0;
+        let most = self.options.bytes_max - self.options.bytes_max / FILES;
+        while self.older.iter().map(|(_, bytes)| bytes).sum::<u64>() > most {
+            let Some((path, _)) = self.older.pop_front() else { break };
+            fs::remove_file(path)?;
+        }
+        let dir = self.options.path.parent().unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The file.
+    pub path: PathBuf,
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// What was found.
+    pub problem: String,
+}
+
+/// Reads the chain from its oldest line on; returns where it ends, and what is wrong with it.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn read_receipts(
+    path: &Path,
+    mut visit: impl FnMut(&Receipt, &Anchor),
+) -> io::Result<(Anchor, Vec<Flaw>)> {
+    let mut flaws = Vec::new();
+    let mut head: Option<Anchor> = None;
+    let older = older_files(path)?.into_iter().map(|(path, _)| path);
+    for path in older.chain([path.to_path_buf()]) {
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            reader.read_until(b'\n', &mut line)?;
+            // A line without its end is being written just now, or was cut off by a crash.
+            let Some(text) = line.strip_suffix(b"\n") else { break };
+            let mut wrong = |problem: String| {
+                flaws.push(Flaw { path: path.clone(), line: number, problem });
+            };
+            let Some((receipt, said, text)) = parse(text) else {
+                wrong("no receipt".to_owned());
+                continue;
+            };
+            if let Some(before) = &head {
+                if receipt.n != before.line + 1 {
+                    let expected = before.line + 1;
+                    wrong(format!("receipt {} where {expected} belongs", receipt.n));
+                }
+                if chained(&before.hash, text) != said {
+                    wrong(format!("receipt {} does not follow from the one before", receipt.n));
+                }
+            }
+            let here = Anchor { line: receipt.n, hash: said };
+            visit(&receipt, &here);
+            head = Some(here);
+        }
+    }
+    Ok((head.unwrap_or_default(), flaws))
+}
+
+/// A line, its hash, and the text that the hash is of.
+fn parse(line: &[u8]) -> Option<(Receipt, [u8; 32], &[u8])> {
+    let receipt: Receipt = serde_json::from_slice(line).ok()?;
+    let at = line.len().checked_sub(HASH.len() + 64 + 2)?;
+    let (text, rest) = line.split_at(at);
+    let digits = rest.strip_prefix(HASH.as_bytes())?.strip_suffix(b"\"}")?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(0..32) {
+        *byte = u8::from_str_radix(digits.get(pair * 2..pair * 2 + 2)?, 16).ok()?;
+    }
+    Some((receipt, hash, text))
+}
+
+/// The last whole line of a file, and where it ends.
+fn end_of(file: &mut File) -> io::Result<(Option<Anchor>, u64)> {
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let Some(end) = tail.iter().rposition(|&byte| byte == b'\n') else { return Ok((None, 0)) };
+    let begin = tail[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let found = parse(&tail[begin..end]).map(|(receipt, hash, _)| Anchor { line: receipt.n, hash });
+    Ok((found, from + end as u64 + 1))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn aside(path: &Path, line: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    // Padded, so that names sort as numbers do.
+    name.push(format!(".{line:020}"));
+    PathBuf::from(name)
+}
+
+/// The files that were put aside, oldest first, with their lengths.
+fn older_files(path: &Path) -> io::Result<VecDeque<(PathBuf, u64)>> {
+    let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name());
+    let name = name.unwrap_or_default().to_string_lossy().into_owned() + ".";
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let number = file.strip_prefix(&name).filter(|rest| rest.len() == 20);
+        if number.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())) {
+            found.push((entry.path(), entry.metadata()?.len()));
+        }
+    }
+    found.sort();
+    Ok(found.into())
+}
+
+fn chained(before: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before);
+    hasher.update(text);
+    *hasher.finalize().as_bytes()
+}
+
+/// Pieces of the log as text: each the distance from the end of the one before, and its length, in
+/// hexadecimal digits: `1000+3e8,0+200`.
+fn list<'a>(settled: impl Iterator<Item = &'a Settled>) -> String {
+    use std::fmt::Write as _;
+    let mut spans: Vec<Span> = settled.map(|it| it.span).collect();
+    spans.sort_unstable();
+    let (mut text, mut before) = (String::new(), 0);
+    for span in spans {
+        let comma = if text.is_empty() { "" } else { "," };
+        let distance = span.from.bytes().saturating_sub(before);
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{comma}{distance:x}+{:x}", span.bytes());
+        before = span.to.bytes();
+    }
+    text
+}
+
+/// The pieces that such a text names; those that make no sense are left out.
+#[must_use]
+pub fn spans(list: &str) -> Vec<Span> {
+    let mut at = 0_u64;
+    let pair = |piece: &str| {
+        let (distance, length) = piece.split_once('+')?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        Some((number(distance)?, number(length)?))
+    };
+    let pieces = list.split(',').filter_map(pair);
+    pieces
+        .map(|(distance, length)| {
+            let from = at.saturating_add(distance);
+            at = from.saturating_add(length);
+            Span { from: Offset::new(from), to: Offset::new(at) }
+        })
+        .collect()
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+/// What stands before a line's hash.
+const HASH: &str = ",\"h\":\"";
+/// Files among which the bytes are shared.
+const FILES: u64 = 4;
+/// The last line is looked for in so many bytes at the end: it is always short, a `sum`.
+const TAIL_BYTES: u64 = 64 << 10;
