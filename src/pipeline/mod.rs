@@ -8,6 +8,7 @@ mod engine;
 mod exporter;
 mod feed;
 mod gap;
+mod give_up;
 mod health;
 mod keeper;
 mod lane;

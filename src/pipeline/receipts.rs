@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::deliver::{Entry, Sent};
+use crate::deliver::Entry;
 use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
 
 /// Where receipts are kept and how long they grow.
@@ -125,7 +125,7 @@ impl Receipt {
             (None, 0) => "settled",
             (None, _) => "replay",
         };
-        let sent = entry.sent.unwrap_or(Sent::default());
+        let sent = entry.sent.unwrap_or_default();
         Self {
             kind: kind.to_owned(),
             exporter: exporter.to_owned(),

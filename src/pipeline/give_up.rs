@@ -1,0 +1,65 @@
+//! Giving events up: an exporter's side of its dead-letter store.
+
+use std::time::Instant;
+
+use super::dead_letters::{Effect, Letter, Replayed};
+use super::exporter::Exporter;
+use crate::deliver::{DeadLetter, Item};
+use crate::log::AppendError;
+
+impl Exporter {
+    /// Writes a dead letter; where that fails the event stays pending and the keeper tries again.
+    pub(crate) fn bury(&self, dead: &DeadLetter, document: Option<Vec<u8>>) {
+        let Item { span, received_ns, .. } = dead.item;
+        let letter = self.letter(dead, document);
+        self.counters.buried.add(1);
+        self.note_buried(self.dead_letters.bury(&letter, received_ns, span));
+    }
+
+    /// Writes a dead letter again that was replayed in vain.
+    pub(crate) fn bury_again(
+        &self,
+        dead: &DeadLetter,
+        replayed: &Replayed,
+        document: Option<Vec<u8>>,
+    ) {
+        let old = &replayed.letter;
+        let letter = Letter {
+            pass: old.pass,
+            event_id: old.event_id.clone(),
+            offset: old.offset,
+            first_failed_at: old.first_failed_at.clone(),
+            attempts: old.attempts.saturating_add(dead.attempts),
+            replays: old.replays.saturating_add(1),
+            replaces: Some(replayed.span.from.bytes()),
+            ..self.letter(dead, document)
+        };
+        let buried = self.dead_letters.bury_again(&letter, replayed.received_ns, replayed.span);
+        self.note_buried(buried);
+    }
+
+    fn letter(&self, dead: &DeadLetter, document: Option<Vec<u8>>) -> Letter {
+        self.dead_letters.letter(dead, self.pass(), &self.settings.options, document)
+    }
+
+    /// Notes in the account what the dead-letter store has made durable.
+    pub(crate) fn apply_effects(&self) {
+        for effect in self.dead_letters.take_effects() {
+            match effect {
+                Effect::Settle(settled) => self.settle(&[settled]),
+                Effect::Deliver { pass, events, number } if pass == self.pass() => {
+                    self.watermark().deliver_letters(events, number);
+                }
+                Effect::Deliver { .. } | Effect::Keep => {}
+            }
+        }
+    }
+
+    fn note_buried(&self, buried: Result<(), AppendError>) {
+        if let Err(problem) = buried {
+            let name = self.name();
+            tracing::error!(exporter = name, %problem, "dead letter not written; tried again");
+            self.note_error(format!("dead letter not written: {problem}"), Instant::now());
+        }
+    }
+}
