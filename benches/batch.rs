@@ -54,6 +54,7 @@ fn push(criterion: &mut Criterion<CpuTime>, bulks: &[Bulk]) {
         level: 1,
         flush_on: None,
         heads: http::HeaderMap::new(),
+        head: None,
     });
     let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
 

@@ -94,6 +94,7 @@ fn shrike(group: &mut Group<'_>, raw: &[u8]) {
             level: 1,
             flush_on: None,
             heads: http::HeaderMap::new(),
+            head: None,
         });
         let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
         let name = format!("shrike {encoding:?} 1{name}");

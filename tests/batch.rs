@@ -46,6 +46,7 @@ impl Desk {
                 level: 1,
                 flush_on,
                 heads: http::HeaderMap::new(),
+                head: None,
             }),
             buffers: Buffers::new(),
             allowance: Budget::new(64 << 20, 1).allowance(),

@@ -75,6 +75,7 @@ impl Lane {
             level: 1,
             flush_on: None,
             heads: http::HeaderMap::new(),
+            head: None,
         };
         Self {
             sender: Sender::new(settings, Arc::clone(&gate), Arc::clone(&allowance)),

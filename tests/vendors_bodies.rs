@@ -55,6 +55,8 @@ const BODIES: &[Body] = &[
     body("logs_cef.txt", "datadog", Format::Cef, DATADOG),
     body("logs_ecs.txt", "datadog", Format::Ecs, DATADOG),
     body("logs_ocsf.txt", "datadog", Format::Ocsf, DATADOG),
+    body("records.txt", "otlp", Format::Native, OTLP),
+    body("records_ocsf.txt", "otlp", Format::Ocsf, OTLP),
     body("event_minimal.txt", "splunk", Format::Native, SPLUNK),
     body(
         "event_full_ecs.txt",
@@ -138,6 +140,12 @@ const DATADOG: &[(&str, &str)] =
 
 const SYSLOG: &[(&str, &str)] = &[("hostname", "edge-7")];
 
+const OTLP: &[(&str, &str)] = &[
+    ("host_name", "edge-7"),
+    ("resource_attributes", "deployment.environment.name=prod"),
+    ("service_name", "clawdstrike"),
+];
+
 const SPLUNK: &[(&str, &str)] = &[
     ("host", "edge-7"),
     ("index", "main"),
@@ -166,7 +174,7 @@ fn option(key: &str, text: &str) -> OptionValue {
 }
 
 /// Options that are lists.
-const LISTS: &[&str] = &["fields.exclude", "fields.include", "logs.tags"];
+const LISTS: &[&str] = &["fields.exclude", "fields.include", "logs.tags", "resource_attributes"];
 
 /// The plans of all bodies, compiled once.
 static PLANS: LazyLock<Vec<Plans>> = LazyLock::new(|| BODIES.iter().map(Plans::compile).collect());
@@ -215,7 +223,9 @@ impl Plans {
     fn body(&self, records: &[&[u8]]) -> Vec<u8> {
         let shape = self.vendor.shape(&self.options, self.format).expect("it has one");
         let framing = &shape.framing;
-        let mut out = framing.head.as_bytes().to_vec();
+        let derived = (self.vendor.derive)(&self.options).expect("the options are right");
+        let head = derived.head.as_deref().unwrap_or(framing.head);
+        let mut out = head.as_bytes().to_vec();
         let opening = opening();
         let mut is_first = true;
         for record in records {
@@ -463,6 +473,10 @@ proptest! {
                 let action: Value = serde_json::from_str(lines[0]).expect("JSON");
                 check_index(action["create"]["_index"].as_str().expect("a name"));
                 prop_assert!(serde_json::from_str::<Value>(lines[1]).is_ok());
+            } else if case.vendor == "otlp" {
+                let body: Value = serde_json::from_slice(&body).expect("JSON");
+                let records = &body["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
+                prop_assert_eq!(records.as_array().map(Vec::len), Some(1));
             } else if case.vendor == "webhook" && case.file != "ndjson.txt" {
                 prop_assert!(serde_json::from_slice::<Value>(&body).is_ok());
             } else if case.vendor == "datadog" {

@@ -170,6 +170,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         level: 1,
         flush_on: None,
         heads: http::HeaderMap::new(),
+        head: None,
     };
     let mut batch = Batch::new(&Arc::new(packing), 0, &Buffers::new(), &allowance);
     for event in 0..events {

@@ -30,6 +30,16 @@ pub struct Packing {
     pub flush_on: Option<Severity>,
     /// Headers of requests with events of this kind, beside those of the call.
     pub heads: HeaderMap,
+    /// What stands before the first document, in place of the framing's head.
+    pub head: Option<Box<str>>,
+}
+
+impl Packing {
+    /// What stands before the first document.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        self.head.as_deref().unwrap_or(self.framing.head)
+    }
 }
 
 /// One event of a batch.
@@ -110,7 +120,7 @@ impl Batch {
             // is never written costs no memory.
             raw.reserve_exact(packing.limits.body_bytes.min(packing.body_bytes) as usize);
         }
-        raw.extend_from_slice(packing.framing.head.as_bytes());
+        raw.extend_from_slice(packing.head().as_bytes());
         Self {
             packing: Arc::clone(packing),
             buffers: buffers.clone(),
@@ -181,7 +191,7 @@ impl Batch {
         open.raw.extend_from_slice(framing.after.as_bytes());
 
         let end = open.raw.len();
-        let around = framing.head.len() + framing.tail.len();
+        let around = self.packing.head().len() + framing.tail.len();
         let body_bytes_max = limits.body_bytes as usize;
         let alone = around + (end - start);
         if document_bytes > limits.event_bytes as usize || alone > body_bytes_max {

@@ -181,6 +181,8 @@ pub struct Derived {
     pub deny: Vec<FieldId>,
     /// Other keys of the document for these fields.
     pub mappings: Vec<(FieldId, String)>,
+    /// What stands before the first document, in place of the framing's head.
+    pub head: Option<String>,
     /// What documents are rendered through, one by one, before they go into a body.
     pub template: Option<TemplateText>,
 }
@@ -193,6 +195,7 @@ impl Derived {
         allow: Vec::new(),
         deny: Vec::new(),
         mappings: Vec::new(),
+        head: None,
         template: None,
     };
 }

@@ -599,7 +599,7 @@ impl Route {
         let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
-            packing: Arc::new(packing(settings, &options, shape)),
+            packing: Arc::new(packing(settings, &options, shape, &derived)),
             prefix,
             heads,
             template: template.transpose()?,
@@ -719,7 +719,12 @@ fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
     shrunk
 }
 
-fn packing(settings: &Settings, options: &Options, shape: &'static Shape) -> Packing {
+fn packing(
+    settings: &Settings,
+    options: &Options,
+    shape: &'static Shape,
+    derived: &Derived,
+) -> Packing {
     let mut limits = (settings.vendor.narrow)(options, settings.vendor.limits);
     limits.events = limits.events.min(settings.batch.events_max);
     limits.events = shape.events.map_or(limits.events, |events| limits.events.min(events));
@@ -731,6 +736,7 @@ fn packing(settings: &Settings, options: &Options, shape: &'static Shape) -> Pac
         level: settings.encoding_level,
         flush_on: settings.batch.flush_on,
         heads: HeaderMap::new(),
+        head: derived.head.as_deref().map(Box::from),
     }
 }
 

@@ -55,7 +55,7 @@ impl Render {
         let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);
         let route = &self.routes[route];
         let framing: &Framing = route.packing.framing;
-        let before = if self.events == 0 { framing.head } else { framing.between };
+        let before = if self.events == 0 { route.packing.head() } else { framing.between };
         out.extend_from_slice(before.as_bytes());
         if let Some(prefix) = &route.prefix {
             prefix.encode(event, out);

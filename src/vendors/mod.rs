@@ -3,6 +3,7 @@
 mod datadog;
 mod elastic;
 mod file;
+mod otlp;
 mod splunk;
 mod stdout;
 mod sumo_logic;
@@ -12,6 +13,7 @@ mod webhook;
 pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
 pub use file::FILE;
+pub use otlp::OTLP;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
 pub use sumo_logic::SUMO_LOGIC;
@@ -22,7 +24,7 @@ use crate::deliver::Vendor;
 
 /// Every vendor, by name.
 pub static ALL: &[&Vendor] =
-    &[&DATADOG, &ELASTIC, &FILE, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
+    &[&DATADOG, &ELASTIC, &FILE, &OTLP, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
 
 /// The vendor with this name or alias.
 #[must_use]

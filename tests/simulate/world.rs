@@ -215,6 +215,7 @@ impl<'a> World<'a> {
             level: 1,
             flush_on: Some(Severity::Critical),
             heads: http::HeaderMap::new(),
+            head: None,
         };
         let allowance = Budget::new(script.budget, 1).allowance();
         let mut world = Self {

@@ -113,6 +113,8 @@ enum Kind {
     Datadog,
     /// Elasticsearch's bulk API
     Elastic,
+    /// An OpenTelemetry collector's OTLP/HTTP receiver
+    Otlp,
     /// Splunk's HTTP Event Collector
     Splunk,
     /// Sumo Logic's HTTP sources
@@ -139,6 +141,7 @@ impl Fake {
             Kind::Syslog => return self.receive(),
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
+            Kind::Otlp => "otlp",
             Kind::Splunk => "splunk",
             Kind::SumoLogic => "sumo-logic",
             Kind::Webhook => "webhook",
@@ -147,6 +150,7 @@ impl Fake {
         let vendor = match self.vendor {
             Kind::Datadog => Vendor::Datadog(Datadog::new(Arc::clone(&book), self.token.clone())),
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
+            Kind::Otlp => Vendor::Otlp(fake::Otlp::new(Arc::clone(&book))),
             Kind::Splunk => {
                 let rules = Rules {
                     token: self.token.clone(),

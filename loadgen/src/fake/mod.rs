@@ -9,6 +9,7 @@ mod datadog;
 mod elastic;
 mod ids;
 mod json;
+mod otlp;
 mod script;
 mod server;
 mod splunk;
@@ -23,6 +24,7 @@ use http::HeaderMap;
 
 pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
+pub use otlp::Otlp;
 pub use script::{Fault, Plan, Script, ScriptError, duration};
 pub use server::{Fake, FakeError, Options, write_account};
 pub use splunk::{Rules, Splunk};

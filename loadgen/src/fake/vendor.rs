@@ -1,7 +1,7 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Reply, Splunk, SumoLogic, Visit, Webhook};
+use super::{Datadog, Elastic, Otlp, Reply, Splunk, SumoLogic, Visit, Webhook};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub enum Vendor {
     Datadog(Datadog),
     /// Elasticsearch.
     Elastic(Elastic),
+    /// An OTLP/HTTP receiver.
+    Otlp(Otlp),
     /// Splunk's HTTP Event Collector.
     Splunk(Splunk),
     /// Sumo Logic's HTTP sources.
@@ -24,6 +26,7 @@ impl Vendor {
         match self {
             Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
+            Self::Otlp(otlp) => otlp.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
             Self::Webhook(webhook) => webhook.answer(visit),
@@ -35,6 +38,7 @@ impl Vendor {
         match self {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
+            Self::Otlp(_) => Otlp::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
             Self::Webhook(_) => Webhook::refuse(status),
@@ -45,7 +49,11 @@ impl Vendor {
     pub(super) fn restart(&self) {
         match self {
             // Everything it holds survives a restart.
-            Self::Datadog(_) | Self::Elastic(_) | Self::SumoLogic(_) | Self::Webhook(_) => {}
+            Self::Datadog(_)
+            | Self::Elastic(_)
+            | Self::Otlp(_)
+            | Self::SumoLogic(_)
+            | Self::Webhook(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
         }
     }
@@ -57,7 +65,7 @@ impl Vendor {
             Self::Datadog(_) | Self::SumoLogic(_) | Self::Webhook(_) => {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
-            Self::Elastic(_) | Self::Splunk(_) => &[Encoding::Gzip],
+            Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
         }
     }
 
@@ -70,6 +78,8 @@ impl Vendor {
             Self::Elastic(_) => 100 << 20,
             // limits.conf, [http_input] max_content_length: 838860800 since 8.1.
             Self::Splunk(_) => 838_860_800,
+            // The collector's receiver: max_request_body_size, 20 MiB.
+            Self::Otlp(_) => 20 << 20,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes
             // what is larger, and this bounds the memory.
             Self::SumoLogic(_) | Self::Webhook(_) => 16 << 20,

@@ -103,6 +103,9 @@ pub(super) fn write(
                     "    type: syslog\n    address: \"{addr}\"\n    transport: {transport}\n"
                 )
             }
+            Vendor::Otlp => {
+                write!(text, "    type: otlp\n    endpoint: \"{scheme}://{addr}\"\n")
+            }
             Vendor::Webhook => write!(
                 text,
                 "    type: webhook\n    url: \"{scheme}://{addr}/events\"\n    mode: ndjson\n    \

@@ -85,6 +85,12 @@ pub(super) fn webhook(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     job(bench, "log -> webhook, lines of JSON, plaintext", &[role], false, 2.4)
 }
 
+/// Records to an OTLP receiver.
+pub(super) fn otlp(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "otlp", vendor: Vendor::Otlp, ..Role::default() };
+    job(bench, "log -> OTLP/HTTP, JSON, plaintext", &[role], false, 2.4)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };

@@ -27,6 +27,7 @@ pub(super) enum Vendor {
     #[default]
     Elastic,
     Datadog,
+    Otlp,
     Splunk,
     SumoLogic,
     Syslog,
@@ -39,6 +40,7 @@ impl Vendor {
         match self {
             Self::Datadog => "datadog",
             Self::Elastic => "elastic",
+            Self::Otlp => "otlp",
             Self::Splunk => "splunk",
             Self::SumoLogic => "sumo-logic",
             Self::Syslog => "syslog",

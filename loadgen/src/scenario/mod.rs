@@ -76,6 +76,11 @@ pub const ALL: &[Scenario] = &[
         run: cost::webhook,
     },
     Scenario {
+        name: "otlp",
+        about: "A written log into an OTLP/HTTP receiver, JSON, plaintext",
+        run: cost::otlp,
+    },
+    Scenario {
         name: "four",
         about: "A written log into two Elasticsearch and two Splunk at once, plaintext",
         run: cost::four,

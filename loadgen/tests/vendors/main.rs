@@ -2,6 +2,7 @@
 //! vendor's rules hold for every body.
 
 mod datadog;
+mod otlp;
 mod sumo_logic;
 mod webhook;
 

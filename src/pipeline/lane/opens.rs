@@ -202,6 +202,7 @@ mod tests {
                 level: 1,
                 flush_on: None,
                 heads: HeaderMap::new(),
+                head: None,
             };
             let allowance = Budget::new(1 << 20, 1).allowance();
             Self { packing: Arc::new(packing), allowance }

@@ -1,0 +1,32 @@
+//! OTLP/HTTP: every record as the protocol wants it, a busy receiver, a document as the body.
+
+use std::sync::Arc;
+
+use loadgen::account::Book;
+use loadgen::fake::{Fake, Otlp, Vendor};
+
+use crate::{assert_complete, deliver, fake};
+
+fn receiver(script: &str) -> Fake {
+    let book = Arc::new(Book::new("otlp"));
+    fake(Vendor::Otlp(Otlp::new(Arc::clone(&book))), book, script)
+}
+
+#[test]
+fn records_arrive_as_the_protocol_wants_them() {
+    for more in ["", "    compression: none\n    format: ecs\n", "    format: cef\n"] {
+        let fake = receiver("");
+        let keys = format!("    type: otlp\n    endpoint: http://{}/v1/logs\n{more}", fake.addr());
+        let status = deliver(2_000, &keys);
+        assert_eq!(status.exporters[0].counts.delivered, 2_000, "{more}");
+        assert_complete(2_000, &fake.report());
+    }
+}
+
+#[test]
+fn a_busy_receiver_gets_everything_later() {
+    let fake = receiver("requests 0..3 status 503");
+    let keys = format!("    type: otlp\n    endpoint: http://{}\n", fake.addr());
+    deliver(1_000, &keys);
+    assert_complete(1_000, &fake.report());
+}

@@ -1,0 +1,169 @@
+//! OpenTelemetry: logs over OTLP/HTTP, encoded as JSON.
+
+mod record;
+
+use std::ops::RangeInclusive;
+
+use http::Uri;
+use serde_json::json;
+
+use crate::deliver::{
+    Call, CallBody, Cause, Derived, Encoding, Fate, Framing, HOSTNAME, ItemFate, Kind, Limits, Opt,
+    Options, Problem, Purpose, Resend, Response, Responses, Scope, Shape, Vendor, Verdict, When,
+};
+use crate::transform::Format;
+
+/// Collectors and backends that take OTLP/HTTP (OTLP Specification 1.x, OTLP/HTTP).
+pub static OTLP: Vendor = Vendor {
+    name: "otlp",
+    aliases: &["otlp_http", "opentelemetry"],
+    about: "OpenTelemetry collectors and backends: logs over OTLP/HTTP, JSON",
+    options: OPTIONS,
+    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    shapes: &[
+        (When::Format(Format::Native), RECORDS),
+        (When::Always, Shape { envelope: Some(&record::AROUND), document: None, ..RECORDS }),
+    ],
+    endpoints,
+    derive,
+    // The collector's receiver takes 20 MiB.
+    limits: Limits { events: 10_000, body_bytes: 4 << 20, event_bytes: 1 << 20 },
+    encodings: &[Encoding::Gzip, Encoding::Identity],
+    calls: CALLS,
+    resend: Resend::Ambiguous,
+    ..Vendor::BASE
+};
+
+/// One resource, one scope, and its records; the head is made from the options.
+const RECORDS: Shape = Shape {
+    document: Some(&record::RECORD),
+    framing: Framing { between: ",", tail: "]}]}]}", ..Shape::BASE.framing },
+    ..Shape::BASE
+};
+
+const CALLS: &[Call] = &[
+    SEND,
+    // "An empty request is a success."
+    Call {
+        purpose: Purpose::Probe,
+        body: CallBody::Text("application/json", |_, _| "{\"resourceLogs\":[]}".to_owned()),
+        responses: Responses { rows: SEND_ROWS, read: None },
+        ..SEND
+    },
+];
+
+const SEND: Call = Call {
+    purpose: Purpose::Send,
+    when: When::Always,
+    method: "POST",
+    path: "/v1/logs",
+    query: &[],
+    headers: &[],
+    body: CallBody::Batch,
+    responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+};
+
+/// "429, 502, 503, 504 are retryable"; the usual rows hold for them.
+const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
+    (400..=400, Verdict::new(Fate::Bisect, "rejected")),
+    (404..=405, CONFIG),
+    (415..=415, CONFIG),
+];
+
+const CONFIG: Verdict =
+    Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Exporter }, "config");
+
+/// "If the request is only partially accepted: `partial_success` with the number of rejected
+/// records. The client MUST NOT retry." Nobody says which ones, so all of them are put in doubt.
+fn read_send(response: &Response<'_>) -> Option<Verdict> {
+    if response.status != 200 {
+        return None;
+    }
+    let answer: serde_json::Value = serde_json::from_slice(response.body).ok()?;
+    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
+    // 64-bit numbers are texts in this encoding; some send numbers all the same.
+    let rejected = rejected.as_str().and_then(|it| it.parse().ok()).or_else(|| rejected.as_u64());
+    if rejected.unwrap_or(0) == 0 {
+        return None;
+    }
+    Some(Verdict::new(Fate::Items(vec![ItemFate::Degraded; response.events]), "accepted"))
+}
+
+fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {
+    let key = "endpoint";
+    let urls = options.list(key);
+    if urls.is_empty() {
+        return Err(problem(key, "is required, such as http://localhost:4318"));
+    }
+    let parse = |url: &str| {
+        let base = url.trim_end_matches('/').strip_suffix("/v1/logs").unwrap_or(url);
+        let uri: Option<Uri> = base.trim_end_matches('/').parse().ok();
+        uri.filter(|uri| uri.host().is_some())
+            .ok_or_else(|| problem(key, "needs URLs like http://localhost:4318"))
+    };
+    urls.into_iter().map(parse).collect()
+}
+
+/// The resource, which stands before the records.
+fn derive(options: &Options) -> Result<Derived, Problem> {
+    let mut attributes = Vec::new();
+    for (name, key) in [("service.name", "service_name"), ("host.name", "host_name")] {
+        let text = options.text(key).filter(|text| !text.is_empty());
+        attributes.extend(text.map(|text| (name.to_owned(), text)));
+    }
+    for pair in options.list("resource_attributes") {
+        let parts = pair.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, text) = parts
+            .ok_or_else(|| problem("resource_attributes", &format!("{pair:?} is no name=value")))?;
+        if attributes.iter().any(|(known, _)| known == name) {
+            return Err(problem("resource_attributes", &format!("has {name:?} twice")));
+        }
+        attributes.push((name.to_owned(), text.to_owned()));
+    }
+    let attributes: Vec<_> = attributes
+        .into_iter()
+        .map(|(key, text)| json!({"key": key, "value": {"stringValue": text}}))
+        .collect();
+    let resource = json!({ "attributes": attributes });
+    let scope = json!({"name": "shrike", "version": env!("CARGO_PKG_VERSION")});
+    let head = format!(
+        "{{\"resourceLogs\":[{{\"resource\":{resource},\"scopeLogs\":[{{\"scope\":{scope},\
+         \"logRecords\":["
+    );
+    Ok(Derived { head: Some(head), ..Derived::NONE })
+}
+
+fn problem(key: &str, problem: &str) -> Problem {
+    Problem { key: key.to_owned(), problem: problem.to_owned() }
+}
+
+const OPTIONS: &[Opt] = &[
+    Opt {
+        key: "endpoint",
+        aliases: &["url"],
+        kind: Kind::Urls,
+        default: None,
+        about: "Collectors, used in turn, such as http://localhost:4318; /v1/logs is added.",
+    },
+    Opt {
+        key: "service_name",
+        aliases: &[],
+        kind: Kind::Text(255),
+        default: Some("clawdstrike"),
+        about: "Name of the service (service.name).",
+    },
+    Opt {
+        key: "host_name",
+        aliases: &[],
+        kind: Kind::Text(255),
+        default: Some(HOSTNAME),
+        about: "Name of the host (host.name); the machine's where none is written.",
+    },
+    Opt {
+        key: "resource_attributes",
+        aliases: &[],
+        kind: Kind::List,
+        default: Some("[]"),
+        about: "Further attributes of the resource, as name=value.",
+    },
+];
