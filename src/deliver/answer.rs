@@ -235,3 +235,117 @@ const HIDDEN: &str = "***";
 
 /// Authorization schemes whose credentials are not the option itself but made from it.
 const SCHEMES: &[&str] = &["ApiKey", "Basic", "Bearer"];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::deliver::judge_transport;
+    use crate::deliver::{Applied, TransportError, TransportErrorKind};
+
+    /// What `pipeline.md`, Retry, says of an answer without a body.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Row {
+        Delivered,
+        /// Tried again, after a pause; no event is at fault.
+        Retry,
+        /// Held until credentials work.
+        Auth,
+        /// Held until the operator has seen to it.
+        Config,
+        /// In halves; a single event smaller.
+        Split,
+        Permanent,
+    }
+
+    fn response<'a>(status: u16, headers: &'a HeaderMap, options: &'a Options) -> Response<'a> {
+        Response { status, headers, body: b"", events: 3, body_bytes: 9, acks: &[], options }
+    }
+
+    fn row_of(verdict: &Verdict) -> Row {
+        let hold = |it| Fate::Hold { cause: it, scope: Scope::Exporter };
+        match &verdict.fate {
+            Fate::Delivered => Row::Delivered,
+            Fate::Retry => {
+                assert!(matches!(verdict.pace, Pace::Pause(_)), "{verdict:?}");
+                Row::Retry
+            }
+            Fate::Split => Row::Split,
+            Fate::Reject => Row::Permanent,
+            fate if *fate == hold(Cause::Auth) => Row::Auth,
+            fate if *fate == hold(Cause::Config) => Row::Config,
+            other => panic!("no row has {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_row_of_the_retry_table() {
+        let (headers, options) = (HeaderMap::new(), Options::default());
+        for status in 200..600 {
+            let expected = match status {
+                200..=299 => Row::Delivered,
+                300..=399 => Row::Config,
+                401 | 403 => Row::Auth,
+                413 => Row::Split,
+                408 | 425 | 429 | 500..=599 => Row::Retry,
+                _ => Row::Permanent,
+            };
+            let found = row_of(&usual(&response(status, &headers, &options)));
+            assert_eq!(found, expected, "{status}");
+        }
+        // Those that the table names one by one.
+        for status in
+            [408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524, 525, 526, 527]
+        {
+            assert_eq!(row_of(&usual(&response(status, &headers, &options))), Row::Retry);
+        }
+    }
+
+    #[test]
+    fn no_answer_is_an_outage_and_a_refused_certificate_is_a_matter_of_configuration() {
+        use TransportErrorKind as Kind;
+        for kind in [
+            Kind::Dns,
+            Kind::Connect,
+            Kind::TlsIo,
+            Kind::Network,
+            Kind::Refused,
+            Kind::Protocol,
+            Kind::Timeout,
+            Kind::TlsRejected,
+        ] {
+            let error = TransportError { kind, applied: Applied::No, detail: String::new() };
+            let fate = judge_transport(&error).fate;
+            match kind {
+                Kind::TlsRejected => {
+                    let held = Fate::Hold { cause: Cause::Config, scope: Scope::Endpoint };
+                    assert_eq!(fate, held);
+                }
+                _ => assert_eq!(fate, Fate::Retry, "{kind:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let date = "Fri, 06 Feb 2026 09:00:00 GMT";
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("0", Some(0)),
+            ("99999999999999999999", Some(86_400)),
+            ("Fri, 06 Feb 2026 09:01:30 GMT", Some(90)),
+            ("Fri, 06 Feb 2026 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-5", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+            headers.insert(DATE, HeaderValue::from_static(date));
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}
