@@ -24,7 +24,7 @@
 //! | Room | Does |
 //! |---|---|
 //! | `metrics` | counters and gauges, fixed at start-up |
-//! | `event` | field ids, values, opening a record into the borrowed view, enrichment, offsets |
+//! | `event` | field ids, values, opening a record, enrichment, privacy, offsets |
 //! | `log` | segments, stripes, append, group commit, reading, cursors, index, retention |
 //! | `intake` | doors into the log: files, stdin; checking, repairing, positions, quarantine |
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
@@ -48,7 +48,7 @@
 //!
 //! # Invariants
 //! 1. Engine rooms name no vendor. Vendor files hold no IO, no clock, no state, and count nothing.
-//! 2. What changes an event happens where it is opened; nothing downstream can reach an original.
+//! 2. Privacy is applied where an event is opened; nothing downstream can reach an original.
 //! 3. `transform` and the deciding half of `deliver` do no IO; time and randomness are arguments.
 //! 4. A checkpoint never passes an unsettled event, nor what is not durable. Every event settles
 //!    once: delivered, dead-lettered, filtered, invalid or (by retention) skipped.

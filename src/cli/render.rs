@@ -46,7 +46,7 @@ pub(crate) fn render(
             eprintln!("line {}: {}", number + 1, reject.class.name());
             continue;
         }
-        let event = Event { opened: &opened, frame, record, arena: &arena };
+        let event = Event::new(&opened, frame, record, &arena);
         filtered += u64::from(!render.event(&event, now, &mut body));
         out.write_all(&body).map_err(Failure::io("standard output"))?;
         body.clear();

@@ -39,6 +39,7 @@ impl Config {
             tenant_id: self.global.tenant_id.clone(),
             labels: self.global.labels.clone(),
             mitre: self.enrichment.mitre.clone(),
+            privacy: self.privacy.clone(),
             ..OpeningOptions::default()
         }
     }
@@ -69,6 +70,7 @@ impl Config {
             native: &schemas::NATIVE,
             overrides: self.overrides(&exporter.settings, host),
             filter: self.filter(exporter),
+            privacy: exporter.privacy.clone(),
             routes: exporter.routes.iter().map(route_spec).collect(),
             settings: exporter.settings.clone(),
         }

@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::expand::Names;
 use super::filtering::{self, FILTER};
 use super::mistake::nearest;
+use super::privacy::{self, PRIVACY_OWN};
 use super::read::read;
 use super::shared::{ROUTING, SHARED};
 use super::text::{Body, Node};
@@ -29,6 +30,8 @@ pub(super) struct Setting<'a> {
     /// Where a new exporter starts when it does not say.
     pub(super) from: From,
     pub(super) state_dir: &'a std::path::Path,
+    /// What stands where privacy removed something.
+    pub(super) replacement: &'a str,
 }
 
 /// An exporter that was read.
@@ -48,7 +51,7 @@ pub fn keys_of(vendor: &'static Vendor) -> Vec<Key> {
     let own = vendor.options.iter().map(Key::of);
     let mut keys: Vec<Key> = own.collect();
     let routing = (!vendor.route_keys.is_empty()).then_some(ROUTING);
-    for key in SHARED.iter().chain(FILTER).copied().chain(routing) {
+    for key in SHARED.iter().chain(FILTER).chain(PRIVACY_OWN).copied().chain(routing) {
         if keys.iter().all(|own| own.path != key.path) {
             keys.push(key);
         }
@@ -177,7 +180,8 @@ impl Build<'_, '_> {
         if values.is_on("enabled") && is_whole {
             self.vendor_rules(&settings.options);
         }
-        Exporter { settings, filter, routes }
+        let privacy = privacy::narrower(values, self.setting.replacement, self.mistakes);
+        Exporter { settings, filter, privacy, routes }
     }
 
     fn options(&mut self, table: &[Key]) -> Options {

@@ -102,6 +102,8 @@ pub enum Kind {
     Exporters,
     /// A list of rules: `condition` and what it changes.
     Routes,
+    /// A list of patterns: `name`, `regex` and `replacement`.
+    Patterns,
 }
 
 /// A unit of time.
@@ -274,6 +276,7 @@ impl Kind {
             Self::Inputs => "a list of inputs".to_owned(),
             Self::Exporters => "a map from names to exporters".to_owned(),
             Self::Routes => "a list of {condition, ...} maps".to_owned(),
+            Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::filtering;
 use super::flags::{Flag, Flags};
 use super::forms;
 use super::inputs::inputs;
+use super::privacy;
 use super::read::read;
 use super::table::{TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
@@ -175,9 +176,11 @@ impl Resolve<'_, '_> {
             default_format: schema.default_format,
             from: if is_finite { From::Earliest } else { From::Latest },
             state_dir: &global.state_dir,
+            replacement: &values.text("privacy.redaction_replacement").unwrap_or_default(),
         };
         let mut config = Config {
             origin: String::new(),
+            privacy: None,
             enrichment: Enrichment {
                 host: values.is_on("enrichment.host"),
                 product_version: values.is_on("enrichment.product_version"),
@@ -205,6 +208,7 @@ impl Resolve<'_, '_> {
             global: global.clone(),
             schema,
         };
+        config.privacy = privacy::privacy(values, names, &mut config.notes, self.mistakes);
         config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
         self.exporters(&setting, &mut config);
         self.routing(names, &mut config);

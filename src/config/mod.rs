@@ -18,6 +18,8 @@ mod key;
 mod load;
 mod mistake;
 mod parse;
+mod patterns;
+mod privacy;
 mod read;
 mod reference;
 mod resolved;
@@ -35,6 +37,7 @@ pub use flags::{Flag, Flags};
 pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
+pub use privacy::{PATTERN, PRIVACY, PRIVACY_OWN};
 pub use reference::reference;
 pub use resolved::{
     Config, Enrichment, Exporter, Global, Input, InputTls, LogFormat, LogLevel, PipelineSettings,

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::key::size;
 use super::{
-    Default, EMBEDDED, FILTER, INPUT, Key, Kind, ROUTING, ROUTING_RULE, SHARED, USUAL_PATH, top,
+    Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING, ROUTING_RULE,
+    SHARED, USUAL_PATH, top,
 };
 use crate::deliver::{HOSTNAME, Vendor};
 
@@ -23,11 +24,15 @@ pub fn reference(vendors: &[&'static Vendor]) -> String {
     }
     heading("## Each of `routing.rules`", &mut out);
     ROUTING_RULE.iter().for_each(|key| row(key, &mut out));
+    heading("## Each of `privacy.patterns`", &mut out);
+    PATTERN.iter().for_each(|key| row(key, &mut out));
     heading("## Each of `inputs`", &mut out);
     INPUT.iter().for_each(|key| row(key, &mut out));
     out.push_str(EXPORTERS);
     heading("### Every exporter", &mut out);
     SHARED.iter().for_each(|key| row(key, &mut out));
+    heading("### What an exporter sees less than others", &mut out);
+    PRIVACY_OWN.iter().for_each(|key| row(key, &mut out));
     heading("### Which events an exporter takes", &mut out);
     FILTER.iter().for_each(|key| row(key, &mut out));
     for vendor in vendors {

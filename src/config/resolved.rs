@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deliver::{OptionValue, Settings};
-use crate::event::{FieldId, Technique};
+use crate::event::{FieldId, Privacy, Technique};
 use crate::intake::{Mode, Token};
 use crate::log::LogOptions;
 use crate::pipeline::ReceiptOptions;
@@ -18,6 +19,8 @@ pub struct Config {
     pub origin: String,
     /// Who and where we are.
     pub global: Global,
+    /// What nobody downstream may see.
+    pub privacy: Option<Arc<Privacy>>,
     /// What documents look like.
     pub schema: SchemaSettings,
     /// What is added to events.
@@ -205,6 +208,8 @@ pub struct Exporter {
     pub settings: Settings,
     /// Which events go there.
     pub filter: FilterRules,
+    /// What it sees less than the others.
+    pub privacy: Option<Arc<Privacy>>,
     /// What a matching event overrides; the first match holds.
     pub routes: Vec<RouteSettings>,
 }

@@ -215,9 +215,10 @@ pub const TOP: &[Key] = &[
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];
 
-/// All keys at the top of a file: [`TOP`] and those of [`super::FILTERING`].
+/// All keys at the top of a file: [`TOP`] and those of [`super::FILTERING`] and
+/// [`super::PRIVACY`].
 pub fn top() -> Vec<Key> {
-    TOP.iter().chain(super::FILTERING).copied().collect()
+    TOP.iter().chain(super::FILTERING).chain(super::PRIVACY).copied().collect()
 }
 
 /// Keys of one input.

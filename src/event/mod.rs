@@ -10,6 +10,7 @@ mod json;
 mod judge;
 mod offset;
 mod open;
+mod privacy;
 mod rename;
 mod repair;
 mod rewrite;
@@ -28,6 +29,10 @@ pub use offset::{
     Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
 };
 pub use open::{Opening, OpeningOptions, Reject};
+pub use privacy::{
+    Narrowed, Needs, PathProblem, PatternRule, Privacy, PrivacyError, PrivacyList, PrivacyRules,
+    Salt, privacy_paths,
+};
 pub use rename::renamed;
 pub use repair::{Repaired, repair};
 pub use rewrite::{Entry, each_entry, elements, entries, is_blank_text, quote, unescape, values};

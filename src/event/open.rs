@@ -1,11 +1,15 @@
-//! Opens a record into the borrowed view: one pass, the judgements, what is added.
+//! Opens a record into the borrowed view: one pass, the judgements, what is added, privacy.
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::enrich::{Constant, Constants, Technique, Techniques};
 use super::judge::Judge;
+use super::privacy::Concern;
 use super::rewrite::{LABELS_MAX, Label};
 use super::scan::Specials;
 use super::walk::walk;
-use super::{Class, FieldId, Frame, Opened, Severity, repair, rewrite};
+use super::{Class, Event, FieldId, Frame, Opened, Privacy, Severity, repair, rewrite};
 
 /// How events are opened; the same for every exporter.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct OpeningOptions {
     pub max_past_age_secs: u32,
     /// Objects and arrays inside each other, at most; above 128 counts as 128.
     pub depth_max: usize,
+    /// What nobody downstream may see; none of it concerns [`Opening::open_exact`].
+    pub privacy: Option<Arc<Privacy>>,
 }
 
 impl Default for OpeningOptions {
@@ -45,6 +51,7 @@ impl Default for OpeningOptions {
             max_future_skew_secs: 86_400,
             max_past_age_secs: 31_536_000,
             depth_max: DEPTH_MAX,
+            privacy: None,
         }
     }
 }
@@ -156,13 +163,44 @@ impl Opening {
         arena.truncate(self.constants.bytes.len());
     }
 
-    /// Opens a record, repairing what can be repaired: places in `out` lie in `record`, or in
-    /// `arena`, which this opening must have begun.
+    /// Opens a record for those downstream: repairs what can be repaired, and conceals what they
+    /// may not see. Places in `out` lie in `record`, or in `arena`, which this opening must have
+    /// begun.
     ///
     /// # Errors
     /// When the record is no event; `out` then holds nothing of use.
     #[inline]
     pub fn open(
+        &self,
+        frame: &Frame,
+        record: &[u8],
+        arena: &mut Vec<u8>,
+        out: &mut Opened,
+    ) -> Result<(), Reject> {
+        let start = arena.len();
+        let exact = self.open_exact(frame, record, arena, out);
+        if let Err(reject) = exact {
+            self.open_repaired(frame, record, reject, arena, out)?;
+        }
+        if let Some(privacy) = &self.options.privacy {
+            let concern = match exact {
+                Ok(()) => privacy.concern(&Event::new(out, *frame, record, arena)),
+                // The values are not from the record: no search in it says anything of them.
+                Err(_) => Some(Concern::Patterns),
+            };
+            if let Some(concern) = concern {
+                conceal(privacy, (frame, record, concern), start, arena, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a record that was opened before it was kept: it is not concealed again.
+    ///
+    /// # Errors
+    /// When the record is no event; `out` then holds nothing of use.
+    #[inline]
+    pub fn open_prepared(
         &self,
         frame: &Frame,
         record: &[u8],
@@ -175,7 +213,8 @@ impl Opening {
         }
     }
 
-    /// Opens a record as it is; one that needs a repair is refused with the class of the repair.
+    /// Opens a record as it is, nothing concealed; one that needs a repair is refused with the
+    /// class of the repair.
     ///
     /// # Errors
     /// When the record is no event or no clean text; `out` then holds nothing of use.
@@ -188,6 +227,7 @@ impl Opening {
         out: &mut Opened,
     ) -> Result<(), Reject> {
         debug_assert!(arena.starts_with(&self.constants.bytes), "an arena begins with `begin`");
+        out.concealed = false;
         let refused = |class, at| Reject { class, at, field: None };
         if record.len() > RECORD_BYTES_MAX {
             return Err(refused(Class::Oversize, RECORD_BYTES_MAX));
@@ -229,3 +269,31 @@ impl Opening {
         Ok(())
     }
 }
+
+/// Writes an event anew as the rules let it be seen; what opening added to the arena since `start`
+/// goes, since originals may be in it.
+#[cold]
+fn conceal(
+    privacy: &Privacy,
+    (frame, record, concern): (&Frame, &[u8], Concern),
+    start: usize,
+    arena: &mut Vec<u8>,
+    out: &mut Opened,
+) {
+    thread_local! {
+        /// An event on its way into an arena that it is partly read from.
+        static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    ROOM.with_borrow_mut(|room| {
+        room.clear();
+        let event = Event::new(out, *frame, record, arena);
+        let Some(opened) = privacy.changed(&event, concern, room) else { return };
+        arena.truncate(start);
+        arena.extend_from_slice(room);
+        *out = opened.moved_to_arena(start as u32);
+        room.shrink_to(ROOM_BYTES_MAX);
+    });
+}
+
+/// Bytes of room that a thread keeps: most events are far smaller.
+const ROOM_BYTES_MAX: usize = 256 << 10;

@@ -103,6 +103,11 @@ impl Place {
         (&bytes[start..], self.len as usize)
     }
 
+    /// The first byte in its buffer.
+    pub(super) const fn start(self) -> u32 {
+        self.start & !Self::ARENA
+    }
+
     /// The same value after the record was copied to the arena, from byte `base`.
     #[must_use]
     pub const fn moved_to_arena(self, base: u32) -> Self {
@@ -141,6 +146,9 @@ pub struct Opened {
     pub allowed: bool,
     /// Whether threat intelligence matched.
     pub intel: bool,
+    /// Whether privacy changed the event: every place lies in the arena then, and the record is
+    /// out of reach.
+    pub concealed: bool,
     /// What was not clean about it.
     pub flags: Classes,
 }
@@ -159,8 +167,20 @@ impl Default for Opened {
             indicator_type: IndicatorType::Other,
             allowed: false,
             intel: false,
+            concealed: false,
             flags: Classes::NONE,
         }
+    }
+}
+
+impl Opened {
+    /// The same after what its places are relative to was copied to the arena, from byte `base`.
+    #[must_use]
+    pub(super) fn moved_to_arena(mut self, base: u32) -> Self {
+        for place in &mut self.places {
+            *place = place.moved_to_arena(base);
+        }
+        self
     }
 }
 
@@ -187,13 +207,22 @@ pub struct Event<'a> {
     pub opened: &'a Opened,
     /// What the frame says.
     pub frame: Frame,
-    /// The record's bytes.
+    /// The record's bytes; none where privacy changed the event.
     pub record: &'a [u8],
     /// The bytes that opening added.
     pub arena: &'a [u8],
 }
 
 impl<'a> Event<'a> {
+    /// Joins what was opened with what it was opened from: a record that privacy put out of reach
+    /// is not part of it.
+    #[inline]
+    #[must_use]
+    pub fn new(opened: &'a Opened, frame: Frame, record: &'a [u8], arena: &'a [u8]) -> Self {
+        let record = if opened.concealed { &[] } else { record };
+        Self { opened, frame, record, arena }
+    }
+
     /// Whether the field is there.
     #[inline]
     #[must_use]

@@ -59,7 +59,7 @@ impl Block {
             received_ns: frame.received_ns,
             event: match slot.reject {
                 Some(class) => Err(class),
-                None => Ok(Event { opened: &slot.opened, frame, record, arena: &self.arena }),
+                None => Ok(Event::new(&slot.opened, frame, record, &self.arena)),
             },
         }
     }

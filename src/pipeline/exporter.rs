@@ -24,7 +24,9 @@ use crate::deliver::{
     LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Anchor, Checkpoint, Counts, Event, FieldId, Offset, Settled, Span};
+use crate::event::{
+    Anchor, Checkpoint, Counts, Event, FieldId, Narrowed, Offset, Privacy, Settled, Span,
+};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::metrics::Counter;
@@ -43,6 +45,8 @@ pub struct ExporterSpec {
     pub overrides: Overrides,
     /// Which events it takes.
     pub filter: Filter,
+    /// What it sees less than the others.
+    pub privacy: Option<Arc<Privacy>>,
     /// Where single events go instead of the base settings; the first that holds.
     pub routes: Vec<RouteSpec>,
 }
@@ -63,6 +67,8 @@ pub(crate) struct Exporter {
     pub(crate) settings: Settings,
     pub(crate) derived: Derived,
     pub(crate) filter: Filter,
+    /// What it sees less than the others.
+    pub(crate) privacy: Option<Arc<Privacy>>,
     /// The base settings first, then the routes in order.
     pub(crate) routes: Vec<Route>,
     pub(crate) gate: Arc<Gate>,
@@ -225,6 +231,7 @@ impl Exporter {
             native,
             dead_letters,
             filter: spec.filter,
+            privacy: spec.privacy,
             routes,
             gate,
             board: Board::new(checkpoint.base, lanes, STRIPE_BYTES),
@@ -257,6 +264,14 @@ impl Exporter {
     /// The name: config key and metric label.
     pub(crate) fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// An event of the log as this exporter may see it.
+    pub(crate) fn sees<'a>(&self, event: Event<'a>, room: &'a mut Narrowed) -> Event<'a> {
+        match &self.privacy {
+            Some(privacy) => privacy.narrowed(event, room),
+            None => event,
+        }
     }
 
     /// The route of an event, by position.

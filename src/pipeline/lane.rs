@@ -25,7 +25,7 @@ use super::network::{Network, Way};
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
-use crate::event::{Offset, Settled};
+use crate::event::{Narrowed, Offset, Privacy, Settled};
 use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
@@ -50,6 +50,8 @@ pub(crate) struct Lane {
     patience: Patience,
     /// Events to be rendered again, oldest first.
     again: VecDeque<Reshape>,
+    /// Where events are made narrower, where the exporter sees less than others; gone while one is.
+    view: Option<Box<View>>,
     /// What was read and not sent, until it is told to the watermark.
     settled: Vec<Settled>,
     calls: Calls,
@@ -76,6 +78,12 @@ pub(crate) struct Lane {
 struct Templated {
     document: Vec<u8>,
     text: Vec<u8>,
+}
+
+/// How an exporter sees events that it may not see whole.
+struct View {
+    privacy: Arc<Privacy>,
+    room: Narrowed,
 }
 
 /// A claimed stripe, and how far it was read.
@@ -114,6 +122,11 @@ impl Lane {
             reading: None,
             aside: exporter.is_aside(number).then(|| Aside::new(exporter.dead_letters.reader())),
             patience: Patience::default(),
+            view: exporter
+                .privacy
+                .clone()
+                .filter(|_| !exporter.is_aside(number))
+                .map(|privacy| Box::new(View { privacy, room: Narrowed::default() })),
             again: VecDeque::new(),
             settled: Vec::new(),
             network: Rc::new(way.open()),

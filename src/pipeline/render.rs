@@ -1,17 +1,20 @@
 //! What an exporter would send, without sending it: the dry run.
 
+use std::sync::Arc;
+
 use super::exporter::Route;
 use super::places::Places;
-
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Prefix};
-use crate::event::Event;
+use crate::event::{Event, Narrowed, Privacy};
 use crate::transform::Filter;
 
 /// The filter, routes and plans of one exporter, compiled as the engine compiles them.
 #[derive(Debug)]
 pub struct Render {
     filter: Filter,
+    privacy: Option<Arc<Privacy>>,
+    room: Narrowed,
     routes: Vec<Route>,
     /// Events rendered so far.
     events: u64,
@@ -38,6 +41,8 @@ impl Render {
         })?;
         Ok(Self {
             filter: spec.filter.clone(),
+            privacy: spec.privacy.clone(),
+            room: Narrowed::default(),
             routes: routes.collect::<Result<_, _>>()?,
             events: 0,
             document: Vec::new(),
@@ -52,6 +57,10 @@ impl Render {
         if !self.filter.passes(event) {
             return false;
         }
+        let event = &match &self.privacy {
+            Some(privacy) => privacy.narrowed(*event, &mut self.room),
+            None => *event,
+        };
         let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);
         let route = &self.routes[route];
         let framing: &Framing = route.packing.framing;

@@ -4,6 +4,7 @@ mod accepted;
 mod any;
 mod choosing;
 mod forms;
+mod privacy;
 mod refused;
 mod tables;
 mod world;

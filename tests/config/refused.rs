@@ -18,17 +18,17 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         (
             "- a\n b",
             "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, routing, schema or version, found a list",
+             log, memory, pipeline, privacy, routing, schema or version, found a list",
         ),
         (
             "[1, 2]",
             "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, routing, schema or version, found a list",
+             log, memory, pipeline, privacy, routing, schema or version, found a list",
         ),
         (
             "text",
             "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, routing, schema or version, found a single value",
+             log, memory, pipeline, privacy, routing, schema or version, found a single value",
         ),
         ("log:\n  dir: /a\n  dir: /b\n", "3:3: log.dir: written twice, first at 2:3; remove one"),
         ("log: {dir: !secret x}", "1:12: log.dir: tags are not used here; remove it"),
@@ -65,7 +65,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         (
             "zebra: 1",
             "1:1: zebra: unknown key; expected one of: admin, audit, enrichment, exporters, filtering, \
-             global, inputs, log, memory, pipeline, routing, schema, version",
+             global, inputs, log, memory, pipeline, privacy, routing, schema, version",
         ),
         (
             "exporters:\n  tower:\n    nodez: https://a\n",

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use shrike::config::{
-    self, Config, FILTER, Flags, INPUT, Key, ROUTING_RULE, SHARED, Text, keys_of, reference, top,
+    self, Config, FILTER, Flags, INPUT, Key, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, Text,
+    keys_of, reference, top,
 };
 use shrike::vendors;
 
@@ -16,8 +17,9 @@ fn tables() -> Vec<(String, Vec<Key>)> {
     let mut tables = vec![
         ("top".to_owned(), top()),
         ("routing rule".to_owned(), ROUTING_RULE.to_vec()),
+        ("pattern".to_owned(), PATTERN.to_vec()),
         ("input".to_owned(), INPUT.to_vec()),
-        ("shared".to_owned(), [SHARED, FILTER].concat()),
+        ("shared".to_owned(), [SHARED, FILTER, PRIVACY_OWN].concat()),
     ];
     let vendors = vendors::ALL.iter().copied().chain([&TOWER]);
     tables.extend(vendors.map(|vendor| (vendor.name.to_owned(), keys_of(vendor))));

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::block::At;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, GapReason, Settle, Settled, Span};
+use crate::event::{Event, GapReason, Narrowed, Settle, Settled, Span};
 
 /// What reading one event again found.
 enum Found {
@@ -79,7 +79,9 @@ impl Lane {
         };
         let entry = block.entry(0);
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
-        self.push_again(item.span, item.received_ns, event, reshape, batch)
+        let mut room = Narrowed::default();
+        let event = self.exporter.sees(*event, &mut room);
+        self.push_again(item.span, item.received_ns, &event, reshape, batch)
     }
 
     /// Renders an event as it is asked for.
@@ -130,8 +132,10 @@ impl Lane {
             Ok(At::Block(block)) => block.entry(0).event.ok(),
             _ => None,
         };
+        let mut room = Narrowed::default();
         let document = event.map(|event| {
             let mut document = Vec::new();
+            let event = self.exporter.sees(event, &mut room);
             self.exporter.native.encode(&event, &mut document);
             document
         });

@@ -263,11 +263,14 @@ impl Lane {
         let span = ticket_span(number);
         let frame = Frame { offset: span.from, received_ns, checked: true, ..Frame::default() };
         opening.begin(&mut arena);
-        let is_open = opening.open(&frame, text.as_bytes(), &mut arena, &mut opened).is_ok();
+        // Letters were concealed before they were kept; a second hash would hide them from those
+        // who look for the first.
+        let is_open =
+            opening.open_prepared(&frame, text.as_bytes(), &mut arena, &mut opened).is_ok();
         let result = match is_open {
             true => {
                 let record = text.as_bytes();
-                let event = Event { opened: &opened, frame, record, arena: &arena };
+                let event = Event::new(&opened, frame, record, &arena);
                 let entry = Entry { span, received_ns, event: Ok(event) };
                 Ok(act(self, &entry, &event))
             }

@@ -7,7 +7,7 @@ use super::super::block::{At, Block, Entry};
 use super::super::stop::Stage;
 use super::fed::Fed;
 use super::opens::Open;
-use super::{Lane, Reading, Templated, Turn};
+use super::{Lane, Reading, Templated, Turn, View};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{Class, Event, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
@@ -106,13 +106,22 @@ impl Lane {
         self.take_event(entry, &event, now)
     }
 
-    /// Routes and renders an event that the exporter takes.
+    /// Routes and renders an event that the exporter takes, as far as it may see it.
     pub(super) fn take_event(
         &mut self,
         entry: &Entry<'_>,
         event: &Event<'_>,
         now: Instant,
     ) -> Taken {
+        let Some(mut view) = self.view.take() else { return self.take_seen(entry, event, now) };
+        let View { privacy, room } = &mut *view;
+        let taken = self.take_seen(entry, &privacy.narrowed(*event, room), now);
+        self.view = Some(view);
+        taken
+    }
+
+    /// Routes and renders an event as it is.
+    fn take_seen(&mut self, entry: &Entry<'_>, event: &Event<'_>, now: Instant) -> Taken {
         let route = self.exporter.route_of(event);
         let heads = self.exporter.routes[route].heads.as_ref();
         self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));

@@ -1,0 +1,366 @@
+//! Patterns over texts: a search for literals first, regular expressions only where it finds one.
+
+use aho_corasick::{AhoCorasick, packed};
+use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::Extractor;
+
+use super::super::{Event, FieldId as F};
+use super::path::{DERIVED, ESSENTIAL};
+
+/// A pattern: what of a text is replaced.
+#[derive(Clone, Debug)]
+pub struct PatternRule {
+    /// Its name, for errors.
+    pub name: String,
+    /// What it finds, in linear time; a group named `secret` narrows what is replaced.
+    pub regex: String,
+    /// What comes instead; `None` is the replacement of all rules.
+    pub replacement: Option<String>,
+    /// What a text has if it matches, where the expression begins with no literal.
+    pub needs: Needs,
+    /// Whether what was found is meant, where the expression cannot tell.
+    pub check: Option<fn(&[u8]) -> bool>,
+}
+
+/// What a text must have before an expression is tried on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// The literals with which the expression begins; any text where there are none.
+    Beginning,
+    /// This byte.
+    Byte(u8),
+    /// Nine digits, or four with three dots, with nothing but blanks and signs between them.
+    Digits,
+}
+
+/// The patterns of one set of rules, and the searches that go before them.
+#[derive(Debug, Default)]
+pub(super) struct Patterns {
+    list: Vec<Pattern>,
+    /// Finds in a record what any of the expressions or other rules need.
+    record: Option<Search>,
+    /// Finds in a text how one of the expressions begins.
+    text: Option<Search>,
+    bytes: Vec<u8>,
+    has_digits: bool,
+    /// Whether an expression may match any text.
+    is_always: bool,
+}
+
+/// A search for any of some literals.
+#[derive(Debug)]
+enum Search {
+    /// On vector instructions, where the processor has them and the literals are few.
+    Packed(packed::Searcher),
+    /// By an automaton.
+    Any(AhoCorasick),
+}
+
+impl Search {
+    fn new(literals: &[Vec<u8>]) -> Option<Self> {
+        if literals.is_empty() {
+            return None;
+        }
+        let mut few = packed::Config::new().builder();
+        if let Some(search) = few.extend(literals).build() {
+            return Some(Self::Packed(search));
+        }
+        let built = AhoCorasick::new(literals);
+        Some(Self::Any(built.expect("texts of a configuration fit the search")))
+    }
+
+    #[inline]
+    fn finds(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Packed(search) => search.find(text).is_some(),
+            Self::Any(search) => search.is_match(text),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pattern {
+    regex: Regex,
+    has_secret: bool,
+    replacement: Vec<u8>,
+    gate: Gate,
+    check: Option<fn(&[u8]) -> bool>,
+}
+
+/// When an expression is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Literals,
+    Byte(u8),
+    Digits,
+    Always,
+}
+
+impl Patterns {
+    /// Compiles patterns; `keys` are texts whose record has to be looked into as well.
+    ///
+    /// # Errors
+    /// The name of each wrong pattern, and what is wrong with it.
+    pub(super) fn compile(
+        rules: &[PatternRule],
+        usual: &str,
+        keys: &[&str],
+    ) -> Result<Self, Vec<(String, String)>> {
+        let mut found = Self::default();
+        let mut wrong = Vec::new();
+        let mut literals: Vec<Vec<u8>> = Vec::new();
+        for rule in rules {
+            let regex = match expression(&rule.regex) {
+                Ok(regex) => regex,
+                Err(problem) => {
+                    wrong.push((rule.name.clone(), problem));
+                    continue;
+                }
+            };
+            let gate = match rule.needs {
+                Needs::Byte(byte) => Gate::Byte(byte),
+                Needs::Digits => Gate::Digits,
+                Needs::Beginning => match beginnings(&rule.regex) {
+                    Some(more) => {
+                        literals.extend(more);
+                        Gate::Literals
+                    }
+                    None => Gate::Always,
+                },
+            };
+            found.note(gate);
+            let replacement = rule.replacement.as_deref().unwrap_or(usual);
+            found.list.push(Pattern {
+                has_secret: regex.capture_names().flatten().any(|name| name == SECRET),
+                regex,
+                replacement: replacement.as_bytes().to_vec(),
+                gate,
+                check: rule.check,
+            });
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        found.text = Search::new(&literals);
+        literals.extend(keys.iter().map(|key| key.as_bytes().to_vec()));
+        if !literals.is_empty() || !found.list.is_empty() {
+            literals.push(ESCAPED_ASCII.to_vec());
+        }
+        found.record = Search::new(&literals);
+        Ok(found)
+    }
+
+    fn note(&mut self, gate: Gate) {
+        match gate {
+            Gate::Literals => {}
+            Gate::Byte(byte) => self.bytes.push(byte),
+            Gate::Digits => self.has_digits = true,
+            Gate::Always => self.is_always = true,
+        }
+    }
+
+    /// Whether something in an event may be concerned; most records are left after one search.
+    #[inline]
+    pub(super) fn concern(&self, event: &Event<'_>) -> bool {
+        if self.is_always {
+            return true;
+        }
+        let Some(record) = &self.record else { return false };
+        // The record of a concealed event is out of reach.
+        event.opened.concealed
+            || record.finds(event.record)
+            || self.bytes.iter().any(|&byte| memchr::memchr(byte, event.record).is_some())
+            || self.has_digits && has_suspect_field(event)
+    }
+
+    /// The text without what the patterns find; `None` where they find nothing.
+    pub(super) fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let begins = self.text.as_ref().is_some_and(|search| search.finds(text));
+        let has_digits = self.has_digits && is_suspect(text);
+        let mut changed: Option<Vec<u8>> = None;
+        for pattern in &self.list {
+            // What is left can only have fewer of the bytes and digits, but for replacements.
+            let is_wanted = match pattern.gate {
+                Gate::Literals => begins,
+                Gate::Byte(byte) => memchr::memchr(byte, text).is_some(),
+                Gate::Digits => has_digits,
+                Gate::Always => true,
+            };
+            if is_wanted && let Some(text) = pattern.apply(changed.as_deref().unwrap_or(text)) {
+                changed = Some(text);
+            }
+        }
+        changed
+    }
+}
+
+impl Pattern {
+    fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut copied = 0;
+        let mut replace = |start: usize, end: usize| {
+            if start < end && self.check.is_none_or(|check| check(&text[start..end])) {
+                out.extend_from_slice(&text[copied..start]);
+                out.extend_from_slice(&self.replacement);
+                copied = end;
+            }
+        };
+        if self.has_secret {
+            for captures in self.regex.captures_iter(text) {
+                let found = captures.name(SECRET).or_else(|| captures.get(0));
+                found.into_iter().for_each(|it| replace(it.start(), it.end()));
+            }
+        } else {
+            self.regex.find_iter(text).for_each(|it| replace(it.start(), it.end()));
+        }
+        if copied == 0 {
+            return None;
+        }
+        out.extend_from_slice(&text[copied..]);
+        Some(out)
+    }
+}
+
+fn expression(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).size_limit(PROGRAM_BYTES_MAX).build();
+    let regex = built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            format!("it compiles to more than {PROGRAM_BYTES_MAX} bytes; shorten it")
+        }
+        // The message shows the expression and a mark below it, over several lines.
+        error => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+    })?;
+    if regex.is_match(b"") {
+        return Err("it matches an empty text".to_owned());
+    }
+    Ok(regex)
+}
+
+/// Literals of which one begins each match, in a spelling that JSON does not change; `None` where
+/// there are none that are worth a search.
+fn beginnings(regex: &str) -> Option<Vec<Vec<u8>>> {
+    let hir = ParserBuilder::new().utf8(false).build().parse(regex).ok()?;
+    let mut sequence = Extractor::new().extract(&hir);
+    sequence.minimize_by_preference();
+    let literals = sequence.literals()?;
+    let plain = |&&byte: &&u8| (b' '..0x7f).contains(&byte) && !b"\"\\/".contains(&byte);
+    let cut = literals.iter().map(|literal| literal.as_bytes().iter().take_while(plain));
+    let mut cut: Vec<Vec<u8>> = cut.map(|bytes| bytes.copied().collect()).collect();
+    cut.sort();
+    cut.dedup();
+    let is_worth = !cut.is_empty()
+        && cut.len() <= LITERALS_MAX
+        && cut.iter().all(|literal| literal.len() >= LITERAL_BYTES_MIN);
+    is_worth.then_some(cut)
+}
+
+/// Whether a text in one of the fields, or somewhere in metadata or labels, may be a number of
+/// people.
+fn has_suspect_field(event: &Event<'_>) -> bool {
+    let places = event.opened.places.iter().zip(F::ALL);
+    let texts = places.filter(|(place, id)| place.is_present() && id.bit() & NO_NUMBERS == 0);
+    texts.into_iter().any(|(place, _)| is_suspect(place.bytes(event.record, event.arena)))
+}
+
+/// Whether a text has as many digits as [`Needs::Digits`] says.
+fn is_suspect(text: &[u8]) -> bool {
+    let (mut digits, mut dots) = (0_u32, 0_u32);
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' => dots += 1,
+            b' ' | b'-' | b'(' | b')' | b'+' => continue,
+            _ => (digits, dots) = (0, 0),
+        }
+        if digits >= 9 || digits >= 4 && dots >= 3 {
+            return true;
+        }
+    }
+    false
+}
+
+/// The group of an expression that is replaced alone.
+const SECRET: &str = "secret";
+/// An ASCII character that a record writes as an escape: its text has to be looked at.
+const ESCAPED_ASCII: &[u8] = b"\\u00";
+/// Literals of one expression that are searched for; more would slow down the search of all.
+const LITERALS_MAX: usize = 64;
+/// Shorter literals are found everywhere.
+const LITERAL_BYTES_MIN: usize = 3;
+/// A compiled expression, in bytes.
+const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Fields with digits that are nobody's number, and those that are looked at in the metadata.
+const NO_NUMBERS: u64 = ESSENTIAL | DERIVED | F::IngestedAt.bit() | F::ResourcePort.bit();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(regex: &str) -> PatternRule {
+        PatternRule {
+            name: "it".to_owned(),
+            regex: regex.to_owned(),
+            replacement: None,
+            needs: Needs::Beginning,
+            check: None,
+        }
+    }
+
+    #[test]
+    fn beginnings_are_literals_that_json_leaves_alone() {
+        let literals = |regex: &str| {
+            let found = beginnings(regex)?.into_iter();
+            Some(found.map(|it| String::from_utf8(it).expect("it is ASCII")).collect::<Vec<_>>())
+        };
+        let some = |words: &[&str]| Some(words.iter().map(ToString::to_string).collect());
+        assert_eq!(literals(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), some(&["AKIA", "ASIA"]));
+        assert_eq!(literals("gh[op]_[a-z]{3,}"), some(&["gho_", "ghp_"]));
+        assert_eq!(literals(r"https://key"), some(&["https:"]), "a slash may be escaped");
+        assert_eq!(literals(r"[0-9]{4}-"), None);
+        assert_eq!(literals("ab"), None, "too short");
+        assert_eq!(literals(r#"a"bcde"#), None);
+        assert_eq!(literals("x|secret"), None);
+    }
+
+    #[test]
+    fn each_match_is_replaced() {
+        let compiled = |rules: &[PatternRule]| {
+            Patterns::compile(rules, "[R]", &[]).expect("the patterns are right")
+        };
+        let apply = |rules: &[PatternRule], text: &str| {
+            let changed = compiled(rules).apply(text.as_bytes());
+            changed.map(|it| String::from_utf8(it).expect("it is text"))
+        };
+        assert_eq!(apply(&[rule("key-[0-9]+")], "a key-1, key-22."), Some("a [R], [R].".into()));
+        assert_eq!(apply(&[rule("key-[0-9]+")], "a key-x"), None);
+        assert_eq!(apply(&[rule("key=(?P<secret>[a-z]+)")], "key=abc d"), Some("key=[R] d".into()));
+        let own = PatternRule { replacement: Some("*".to_owned()), ..rule("[0-9]{3}") };
+        assert_eq!(apply(&[own, rule("abc")], "abc 123"), Some("[R] *".into()));
+        let even = |text: &[u8]| text.last().is_some_and(|it| it.is_multiple_of(2));
+        let checked = PatternRule { check: Some(even), ..rule("[0-9]+") };
+        assert_eq!(apply(&[checked], "12 13"), Some("[R] 13".into()));
+    }
+
+    #[test]
+    fn wrong_patterns_are_told_by_name() {
+        let told = |regex: &str| {
+            let wrong = Patterns::compile(&[rule(regex)], "", &[]).expect_err("it is wrong");
+            wrong.into_iter().map(|(name, problem)| format!("{name}: {problem}")).next()
+        };
+        assert_eq!(told("a*"), Some("it: it matches an empty text".into()));
+        assert!(told("(").is_some_and(|text| text.contains("unclosed group")));
+        assert!(told("(a{1000}){1000}").is_some_and(|text| text.contains("shorten it")));
+        assert!(told(r"(a)\1").is_some_and(|text| text.contains("backreferences")));
+    }
+
+    #[test]
+    fn suspect_texts_have_enough_digits() {
+        for text in ["123-45-6789", "+49 (89) 123 456 78", "1.2.3.4", "4111 1111 1111 1111"] {
+            assert!(is_suspect(text.as_bytes()), "{text}");
+        }
+        for text in ["2026-02-06", "1.2.3", "port 8443, 12 times", "", "12345678x9"] {
+            assert!(!is_suspect(text.as_bytes()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! One pass over an object whose members have rules of their own.
+
+use super::super::home::is_same_key;
+use super::super::json::{After, Json, Keys, Step as Read};
+use super::super::open::DEPTH_MAX;
+use super::super::scan::Specials;
+use super::Open;
+use super::change::{Change, Op};
+use super::path::Step;
+
+/// Which object is walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// The source's metadata.
+    Metadata,
+    /// What we say of the event: `metadata.shrike`.
+    Shrike,
+    /// The labels.
+    Labels,
+}
+
+/// The object on its way into new bytes: pieces between changes are copied as they are.
+pub(super) struct Walk<'w, 'c, 'a> {
+    text: &'w [u8],
+    root: Root,
+    change: &'w mut Change<'c>,
+    open: &'a Open,
+    /// Everything before was written or left out.
+    copied: usize,
+}
+
+/// Rules that fit the way to the current place.
+#[derive(Clone, Copy)]
+struct Alive {
+    /// By position.
+    rules: u128,
+    /// Steps taken.
+    level: usize,
+    /// Whether a rule, or the lack of any, lets everything from here on stay.
+    is_allowed: bool,
+}
+
+/// What happens to one value.
+enum Fate {
+    Drop,
+    Op(Op),
+    Into(Alive),
+}
+
+impl<'w, 'c, 'a> Walk<'w, 'c, 'a>
+where
+    'c: 'w,
+{
+    pub(super) fn new(text: &'w [u8], root: Root, change: &'w mut Change<'c>) -> Self
+    where
+        'c: 'a,
+    {
+        let privacy = change.privacy;
+        let open = match root {
+            Root::Labels => &privacy.labels,
+            Root::Metadata | Root::Shrike => &privacy.metadata,
+        };
+        Self { text, root, change, open, copied: 0 }
+    }
+
+    /// Writes the object; `None` when it is none.
+    pub(super) fn run(mut self) -> Option<()> {
+        if self.text.first() != Some(&b'{') {
+            return None;
+        }
+        let all = match self.open.rules.len() {
+            0 => 0,
+            rules => u128::MAX >> (u128::BITS as usize - rules),
+        };
+        let mut alive = Alive { rules: all, level: 0, is_allowed: !self.open.is_restricted };
+        if self.root == Root::Shrike {
+            if self.change.privacy.touched & super::F::Metadata.bit() != 0 {
+                alive.is_allowed = false;
+            }
+            match self.fate(|step| is_step(step, b"shrike", false), alive) {
+                Fate::Into(inside) => alive = inside,
+                Fate::Op(_) | Fate::Drop => {
+                    alive = Alive { rules: 0, level: 1, is_allowed: false };
+                }
+            }
+        }
+        let specials = Specials::new(self.text);
+        let mut json = Json::new(&specials, DEPTH_MAX);
+        let end = self.object(&mut json, 0, 1, alive).ok()?;
+        self.copy_to(end);
+        Some(())
+    }
+
+    fn copy_to(&mut self, to: usize) {
+        self.change.out.extend_from_slice(&self.text[self.copied..to]);
+        self.copied = to;
+    }
+
+    fn object(
+        &mut self,
+        json: &mut Json<'_, 'w>,
+        at: usize,
+        depth: usize,
+        alive: Alive,
+    ) -> Read<usize> {
+        let mut after = json.open(at, depth)?;
+        loop {
+            let start = match after {
+                After::Next(at) => at,
+                After::End(end) => return Ok(end),
+            };
+            let (key, escaped, value) = json.key(start)?;
+            let fate = self.member_fate(key, escaped, alive, depth);
+            let (end, is_dropped) = self.value(json, (start, value), depth, fate)?;
+            after = json.after_member(end)?;
+            if is_dropped {
+                self.close_gap(&after);
+            }
+        }
+    }
+
+    fn array(
+        &mut self,
+        json: &mut Json<'_, 'w>,
+        at: usize,
+        depth: usize,
+        alive: Alive,
+    ) -> Read<usize> {
+        let mut after = json.open(at, depth)?;
+        loop {
+            let start = match after {
+                After::Next(at) => at,
+                After::End(end) => return Ok(end),
+            };
+            let fate = self.fate(|step| *step == Step::Elements, alive);
+            let (end, is_dropped) = self.value(json, (start, start), depth, fate)?;
+            after = json.after_element(end)?;
+            if is_dropped {
+                self.close_gap(&after);
+            }
+        }
+    }
+
+    /// Writes a member or an element, which starts at the first place, its value at the second;
+    /// says where it ends, and whether it was left out.
+    fn value(
+        &mut self,
+        json: &mut Json<'_, 'w>,
+        (start, value): (usize, usize),
+        depth: usize,
+        fate: Fate,
+    ) -> Read<(usize, bool)> {
+        let alive = match fate {
+            Fate::Into(alive) => alive,
+            Fate::Op(op) => {
+                let end = json.value(value, depth, Keys::NONE)?;
+                self.copy_to(value);
+                self.change.op(op, &self.text[value..end]);
+                self.copied = end;
+                return Ok((end, false));
+            }
+            Fate::Drop => return self.drop(json, (start, value), depth),
+        };
+        match json.byte(value) {
+            b'{' => self.object(json, value, depth + 1, alive).map(|end| (end, false)),
+            b'[' => self.array(json, value, depth + 1, alive).map(|end| (end, false)),
+            // A path goes on where the value ends: only what it leads to may stay.
+            _ if !alive.is_allowed => self.drop(json, (start, value), depth),
+            _ => {
+                let end = json.value(value, depth, Keys::NONE)?;
+                let repeats = self.change.has_copies();
+                if let Some(text) = self.change.text(&self.text[value..end], repeats) {
+                    self.copy_to(value);
+                    self.change.quoted(&text);
+                    self.copied = end;
+                }
+                Ok((end, false))
+            }
+        }
+    }
+
+    fn drop(
+        &mut self,
+        json: &mut Json<'_, 'w>,
+        (start, value): (usize, usize),
+        depth: usize,
+    ) -> Read<(usize, bool)> {
+        let end = json.value(value, depth, Keys::NONE)?;
+        self.copy_to(start);
+        self.copied = end;
+        self.change.is_changed = true;
+        Ok((end, true))
+    }
+
+    /// Goes on after something that was left out, without a comma too many.
+    fn close_gap(&mut self, after: &After) {
+        match *after {
+            After::Next(next) => self.copied = next,
+            After::End(end) => {
+                let out = &mut self.change.out;
+                while out.last().is_some_and(u8::is_ascii_whitespace) {
+                    out.pop();
+                }
+                if out.last() == Some(&b',') {
+                    out.pop();
+                }
+                self.copied = end - 1;
+            }
+        }
+    }
+
+    fn member_fate(&self, key: &[u8], escaped: bool, alive: Alive, depth: usize) -> Fate {
+        let is = |name: &str| match escaped {
+            false => key == name.as_bytes(),
+            true => is_same_key(key, name.as_bytes()),
+        };
+        let is_ours = self.root == Root::Shrike && depth == 1 && OURS.iter().any(|name| is(name));
+        if is_ours {
+            return Fate::Into(Alive { rules: 0, is_allowed: true, ..alive });
+        }
+        let has_previews = self.change.privacy.drops_previews && self.root != Root::Labels;
+        if has_previews && PREVIEWS.iter().any(|name| is(name)) {
+            return Fate::Drop;
+        }
+        self.fate(|step| is_step(step, key, escaped), alive)
+    }
+
+    /// What the rules that fit so far say of the next step.
+    fn fate(&self, fits: impl Fn(&Step) -> bool, alive: Alive) -> Fate {
+        let mut next = Alive { rules: 0, level: alive.level + 1, ..alive };
+        let mut op: Option<Op> = None;
+        let mut rest = alive.rules;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let rule = &self.open.rules[at];
+            if !rule.steps.get(alive.level).is_some_and(&fits) {
+                continue;
+            }
+            match (rule.steps.len() == next.level, rule.op) {
+                (false, _) => next.rules |= 1 << at,
+                (true, Some(found)) => op = op.max(Some(found)),
+                (true, None) => next.is_allowed = true,
+            }
+        }
+        let leads_on = || {
+            let mut rules = self.open.rules.iter().enumerate();
+            rules.any(|(at, rule)| next.rules & 1 << at != 0 && rule.op.is_none())
+        };
+        match op {
+            Some(Op::Remove) => Fate::Drop,
+            _ if !next.is_allowed && !leads_on() => Fate::Drop,
+            Some(op) => Fate::Op(op),
+            None => Fate::Into(next),
+        }
+    }
+}
+
+fn is_step(step: &Step, key: &[u8], escaped: bool) -> bool {
+    match step {
+        Step::Any => true,
+        Step::Key(name) if escaped => is_same_key(key, name),
+        Step::Key(name) => key == name.as_slice(),
+        Step::Elements => false,
+    }
+}
+
+/// Members of our remarks that hold words of ours, never those of an event.
+const OURS: &[&str] = &["format", "defaulted", "flags", "truncated"];
+
+/// Members that hold what was read, written or said: bulky, and nobody's business
+/// (`inputs.md`, sections 7.3 and 7.4).
+const PREVIEWS: &[&str] = &[
+    "request_body_preview",
+    "response_body_preview",
+    "body_preview",
+    "patchContent",
+    "patch_content",
+    "content",
+    "contentBase64",
+    "content_base64",
+    "parameters",
+    "output",
+];
+
+/// What a record has that has one of these members.
+pub(super) const PREVIEW_LITERALS: &[&str] = &[
+    "body_preview\"",
+    "\"patchContent\"",
+    "\"patch_content\"",
+    "\"content\"",
+    "\"contentBase64\"",
+    "\"content_base64\"",
+    "\"parameters\"",
+    "\"output\"",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_finds_each_preview() {
+        for name in PREVIEWS {
+            let member = format!("\"{name}\":1");
+            assert!(PREVIEW_LITERALS.iter().any(|literal| member.contains(literal)), "{name}");
+        }
+    }
+}

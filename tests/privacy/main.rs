@@ -1,0 +1,6 @@
+//! What nobody downstream may see: every rule, alone and together, on any event.
+
+mod any;
+mod paths;
+mod patterns;
+mod world;
