@@ -400,10 +400,13 @@ fn aside(call: &Call, binding: &Binding<'_>) -> Result<usize, Problem> {
     if call.purpose == super::Purpose::Send {
         return Ok(0);
     }
-    let endpoints = (binding.vendor.endpoints)(binding.options)?.len();
     let aside = (binding.vendor.aside)(binding.options)?.len();
-    assert!(aside == 0 || aside == endpoints, "there is one place beside each endpoint");
-    Ok(if aside == 0 { 0 } else { endpoints })
+    if aside == 0 {
+        return Ok(0);
+    }
+    let endpoints = (binding.vendor.endpoints)(binding.options)?.len();
+    assert!(aside == endpoints, "there is one place beside each endpoint");
+    Ok(endpoints)
 }
 
 /// Path and query; a parameter whose text is absent or empty is left out.

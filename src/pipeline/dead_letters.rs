@@ -68,8 +68,8 @@ struct Refused {
 /// What a record does once it is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// An event is a dead letter.
-    Settle(Settled),
+    /// An event is a dead letter, in the pass that gave it up.
+    Settle { pass: u32, settled: Settled },
     /// Events that were given up in a pass are delivered after all.
     Deliver { pass: u32, events: u64, number: u64 },
     /// None that the account knows.
@@ -174,7 +174,7 @@ impl DeadLetters {
                 }
                 Record::Removal(Removal { number, pass, delivered, .. }) => {
                     let (number, pass, events) = (*number, *pass, *delivered);
-                    if number > checkpoint.removals && events > 0 {
+                    if number > state.number && events > 0 {
                         let effect = Effect::Deliver { pass, events, number };
                         state.written.push((span.from, effect));
                     }
@@ -202,7 +202,7 @@ impl DeadLetters {
     ) -> Result<(), AppendError> {
         let settled = Settled { span, events: 1, fate: Settle::DeadLettered };
         self.live.add(u64::from(self.store.is_some()));
-        self.keep(letter, received_ns, Effect::Settle(settled))
+        self.keep(letter, received_ns, Effect::Settle { pass: letter.pass, settled })
     }
 
     /// Writes a letter again that was replayed in vain; it takes the place of the old one.
@@ -324,7 +324,7 @@ impl DeadLetters {
         let state = self.lock();
         let effects = state.written.iter().map(|(_, effect)| effect);
         let effects = effects.chain(state.refused.iter().map(|refused| &refused.effect));
-        effects.filter(|effect| matches!(effect, Effect::Settle(_))).count() as u64
+        effects.filter(|effect| matches!(effect, Effect::Settle { .. })).count() as u64
     }
 
     /// Letters that are there.

@@ -239,6 +239,7 @@ impl Engine {
             stopped: Arc::clone(&stopped),
             log_bytes_max: options.log_bytes_max,
             receipts,
+            work: options.work,
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();
@@ -302,8 +303,15 @@ impl Engine {
         wait_until(deadline, || old.exporter.has_ended());
         old.exporter.raise(Stage::Abort);
         wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
-        // Gaps are still to be told, and what was removed stays removed.
-        let last = old.exporter.watermark().resume();
+        // Gaps are still to be told, also those of the last moment, and what was removed stays
+        // removed.
+        old.exporter.apply_effects();
+        let durable = self.log.durable();
+        let last = {
+            let mut watermark = old.exporter.watermark();
+            drop(watermark.checkpoint(durable));
+            watermark.resume()
+        };
         let pass = last.pass + 1;
         let checkpoint = Checkpoint {
             pass,

@@ -46,11 +46,14 @@ impl Exporter {
     pub(crate) fn apply_effects(&self) {
         for effect in self.dead_letters.take_effects() {
             match effect {
-                Effect::Settle(settled) => self.settle(&[settled]),
+                Effect::Settle { pass, settled } if pass == self.pass() => {
+                    self.settle(&[settled]);
+                }
                 Effect::Deliver { pass, events, number } if pass == self.pass() => {
                     self.watermark().deliver_letters(events, number);
                 }
-                Effect::Deliver { .. } | Effect::Keep => {}
+                // A pass that was rewound reads its events again.
+                Effect::Settle { .. } | Effect::Deliver { .. } | Effect::Keep => {}
             }
         }
     }

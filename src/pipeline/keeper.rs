@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::engine::{Running, Stopped, running};
+use super::engine::{Running, Stopped, Work, running};
 use super::exporter::Exporter;
 use super::measure::News;
 use super::receipts::{Account, Receipts};
@@ -29,6 +29,9 @@ pub(crate) struct Keeper {
     pub(crate) log_bytes_max: u64,
     /// What has settled, provably.
     pub(crate) receipts: Option<Receipts>,
+    /// What the engine does: one that only looks after letters knows too few exporters to tell
+    /// what of the log is still needed.
+    pub(crate) work: Work,
 }
 
 impl Keeper {
@@ -47,8 +50,11 @@ impl Keeper {
             if retained.elapsed() >= RETAIN_INTERVAL {
                 retained = Instant::now();
                 self.tell_trouble();
-                self.give_up_laggards();
-                self.retain();
+                if self.work == Work::All {
+                    self.give_up_laggards();
+                    self.retain();
+                }
+                self.retain_letters();
             }
         }
         self.save();
@@ -60,8 +66,8 @@ impl Keeper {
     }
 
     /// Saves the checkpoint of every exporter whose watermark moved, after the receipts of what it
-    /// covers.
-    fn save(&mut self) {
+    /// covers; whether all that had to be saved was.
+    fn save(&mut self) -> bool {
         let durable = self.log.durable();
         let exporters = self.exporters();
         let mut checkpoints = Vec::new();
@@ -93,17 +99,21 @@ impl Keeper {
                     exporter.note_error(format!("receipts not written: {problem}"), Instant::now());
                     exporter.watermark().touch();
                 }
-                return;
+                return false;
             }
         };
+        let mut is_saved = true;
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
                 // The next save tries again; until then a crash sends more events twice.
                 error!(exporter = exporter.name(), %problem, "checkpoint not saved");
                 exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
+                exporter.watermark().touch();
+                is_saved = false;
             }
         }
+        is_saved
     }
 
     /// Writes what waits; lanes read nothing more while too much does.
@@ -144,6 +154,10 @@ impl Keeper {
         if let Err(problem) = self.retain_below(pinned) {
             error!(%problem, "retention failed");
         }
+    }
+
+    /// Removes the oldest letters of stores that are beyond their bounds.
+    fn retain_letters(&self) {
         for exporter in &self.exporters() {
             let name = exporter.name();
             match exporter.dead_letters.retain() {
@@ -178,7 +192,10 @@ impl Keeper {
                 exporter.watermark().note_tally(Tally { to, events });
             }
         }
-        self.save();
+        // What the checkpoints do not say yet would be gone without a count after a crash.
+        if !self.save() {
+            return Ok(());
+        }
         self.log.retain(pinned.min(to)).map(drop)
     }
 
