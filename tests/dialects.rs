@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use shrike::dialects;
-use shrike::event::{Event, FieldId as F, Frame, Opened, Opening, OpeningOptions};
+use shrike::event::{Class, Event, FieldId as F, Frame, Opened, Opening, OpeningOptions};
 use shrike::intake::{Batch, CheckOptions, Checker, IntakeCounts, Lines, Mode};
 use shrike::log::Mark;
 
@@ -551,6 +551,31 @@ fn the_other_dialects_say_what_their_table_says() {
         if record.get("exporter").is_some() {
             assert_eq!(fields["metadata.shrike"]["dlq"]["attempts"], json!(4));
         }
+    }
+}
+
+#[test]
+fn a_time_with_an_exponent_is_none() {
+    for time in ["1.770382803111e12", "1770382803E3"] {
+        let line = format!(
+            "{{\"id\":\"e\",\"type\":\"file_read\",\"timestamp\":{time},\"decision\":\"allowed\",\
+             \"resource\":\"/a\"}}\n"
+        );
+        let (_, mut checker) = checker(OpeningOptions::default());
+        let mut batch = Batch::default();
+        Lines::new(0).take(&mut checker, line.as_bytes(), NOW_NS, &mut batch);
+        let classes: Vec<Class> = batch.rejected.iter().map(|rejected| rejected.class).collect();
+        assert_eq!(classes, [Class::BadTimestamp], "{line}");
+    }
+}
+
+#[test]
+fn a_destination_without_a_host_is_kept() {
+    for target in [":443", "[]:80"] {
+        let line = json!({"id": "e", "type": "network_egress", "timestamp": 1_770_382_803_111_u64,
+            "decision": "denied", "resource": target});
+        let all = mapped(&line.to_string());
+        assert!(String::from_utf8_lossy(&all[0].0).contains(target), "{target}");
     }
 }
 

@@ -106,7 +106,11 @@ fn time(draft: &mut Draft<'_>, json: &[u8]) -> Result<(), Class> {
     if !json.first().is_some_and(|first| first.is_ascii_digit() || *first == b'-') {
         return Err(Class::WrongType);
     }
-    // A fraction of a millisecond is kept in the source; exponents are no times that anybody wrote.
+    // Exponents are no times that anybody wrote; what is before the point would be another time.
+    if json.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+        return Err(Class::BadTimestamp);
+    }
+    // A fraction of a millisecond is kept in the source.
     let whole = text.split('.').next().unwrap_or(text);
     let value: i128 = whole.parse().map_err(|_| Class::BadTimestamp)?;
     let per_second: i128 = match value {

@@ -231,6 +231,9 @@ fn network<'a>(draft: &mut Draft<'a>, key: &str, json: &'a [u8]) {
     let destination = Destination::parse(text);
     draft.text(F::ResourceName, destination.host);
     if destination.host.is_empty() {
+        if !text.trim_ascii().is_empty() {
+            draft.keep(key, json);
+        }
         return;
     }
     draft.text(F::ResourceHost, destination.host);

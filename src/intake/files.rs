@@ -449,14 +449,16 @@ impl Files {
 
     /// Ends files that were rotated and grow no more.
     fn end_rotated(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
-        let rotated: Vec<Identity> = self
+        let mut rotated: Vec<(Instant, Identity)> = self
             .tails
             .iter()
             .filter(|(_, followed)| followed.is_rotated)
-            .map(|(identity, _)| *identity)
+            .map(|(identity, followed)| (followed.active, *identity))
             .collect();
+        // Where there are too many, those end that were silent for longest.
+        rotated.sort_unstable();
         let excess = rotated.len().saturating_sub(ROTATED_MAX);
-        for (n, identity) in rotated.into_iter().enumerate() {
+        for (n, (_, identity)) in rotated.into_iter().enumerate() {
             let Some(followed) = self.tails.get_mut(&identity) else { continue };
             let idle = now.saturating_duration_since(followed.active);
             // Its writer may hold it open and go on for as long as it runs.
@@ -464,15 +466,23 @@ impl Files {
             if idle < patience && n >= excess {
                 continue;
             }
-            let position = match followed.tail.finish(around)? {
-                Polled::Stopped => return Ok(()),
-                Polled::Read(position) => position,
-                Polled::Idle | Polled::Unsettled => followed.tail.position(),
+            let path = followed.tail.path.clone();
+            let (position, failed) = match followed.tail.finish(around) {
+                Ok(Polled::Stopped) => return Ok(()),
+                Ok(Polled::Read(position)) => (position, None),
+                Ok(Polled::Idle | Polled::Unsettled) => (followed.tail.position(), None),
+                // One file that cannot be read is not the end of the others.
+                Err(DoorError::Read { error, .. }) => (followed.tail.position(), Some(error)),
+                Err(error) => return Err(error),
             };
+            info!(input = %path.display(), offset = position.offset, "a rotated file is ended");
             self.positions.set(position);
             self.account = self.account.plus(followed.tail.account);
             self.tails.remove(&identity);
             self.at.retain(|_, other| *other != identity);
+            if let Some(error) = failed {
+                self.tell(&path, &error);
+            }
         }
         Ok(())
     }

@@ -408,8 +408,16 @@ impl Tail {
 
     /// Notes how far a chunk was taken, and what identifies the place.
     fn note(&mut self, line_start: u64, taken: &[u8], is_inside_line: bool) {
+        let has_moved = self.offset != line_start;
         self.offset = line_start;
-        let Some(text) = taken.strip_suffix(b"\n") else { return };
+        // Behind the complete lines may be the start of one that is too long.
+        let Some(end) = memchr::memrchr(b'\n', taken) else {
+            if has_moved {
+                self.last = None;
+            }
+            return;
+        };
+        let (taken, text) = (&taken[..=end], &taken[..end]);
         let start = memchr::memrchr(b'\n', text).map(|end| end + 1);
         self.last = match start {
             Some(start) => Some(Print::of(&taken[start..])),
@@ -543,3 +551,36 @@ const BUFFER_BYTES: usize = 256 << 10;
 const REST_BYTES: usize = 64 << 10;
 /// Lines of a rewritten file that are remembered: its writer holds all of them in memory as well.
 const SEEN_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail() -> Tail {
+        let identity = Identity { device: 1, inode: 2 };
+        Tail::new(Path::new("events.jsonl"), identity, Mode::Append, 0)
+    }
+
+    #[test]
+    fn the_last_line_before_one_too_long_is_noted() {
+        let mut tail = tail();
+        tail.note(4, b"one\n", false);
+        tail.note(14, b"two\nthree\nfour, which is too lo", false);
+        assert_eq!((tail.offset, tail.last), (14, Some(Print::of(b"three\n"))));
+        assert_eq!(tail.first, Some(Print::of_start(b"one\n")));
+        // More of the long line moves nothing.
+        tail.note(14, b"ng, and on it goes", true);
+        assert_eq!((tail.offset, tail.last), (14, Some(Print::of(b"three\n"))));
+        // Its end is no line that could be looked at as a whole.
+        tail.note(60, b" to here\n", true);
+        assert_eq!((tail.offset, tail.last), (60, None));
+    }
+
+    #[test]
+    fn the_first_line_is_noted_before_one_too_long() {
+        let mut tail = tail();
+        tail.note(4, b"one\ntwo, which is too lo", false);
+        assert_eq!((tail.offset, tail.last), (4, Some(Print::of(b"one\n"))));
+        assert_eq!(tail.first, Some(Print::of_start(b"one\n")));
+    }
+}
