@@ -53,6 +53,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME[=URL]")]
         to: Vec<String>,
     },
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Print what would be sent for events from a file or standard input
     Render {
         /// Name of the exporter
@@ -121,6 +124,17 @@ pub(crate) struct Run {
     /// Add an exporter, or point a configured one elsewhere: `elastic=https://host:9200`, `stdout`
     #[arg(long, value_name = "NAME[=URL]")]
     pub(crate) to: Vec<String>,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print what is in effect as YAML: defaults filled in, secrets masked
+    Show {
+        /// Add an exporter, as for `run`
+        #[arg(long, value_name = "NAME[=URL]")]
+        to: Vec<String>,
+    },
 }
 
 /// What to do with the log.

@@ -39,6 +39,14 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     Ok(Exit::Done)
 }
 
+/// Prints the configuration that is in effect.
+pub(crate) fn show(shared: &Shared, to: &[String]) -> Result<Exit, Failure> {
+    let config = settings::load(shared, to.iter().cloned().map(Flag::To).collect())?;
+    let mut out = io::stdout().lock();
+    out.write_all(config.shown.yaml().as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
 /// Asks every destination, and prints a line for each.
 fn connect(
     config: &Config,

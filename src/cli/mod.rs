@@ -13,6 +13,7 @@ mod log;
 mod logging;
 mod position;
 mod progress;
+mod reload;
 mod render;
 mod run;
 mod serve;
@@ -37,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match &args.command {
         Command::Run(run) => run::run(&args.shared, run),
         Command::Check { connect, to } => check::check(&args.shared, to, *connect),
+        Command::Config(args::Config::Show { to }) => check::show(&args.shared, to),
         Command::Render { exporter, file, to } => {
             render::render(&args.shared, exporter, to, file.as_ref())
         }

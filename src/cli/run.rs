@@ -1,7 +1,7 @@
 //! `shrike run`: inputs, log and exporters until the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,14 @@ use tracing::{error, info, warn};
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::Inputs;
+use super::reload::Reload;
 use super::serve::{Commands, Pages, Running};
-use super::{Exit, Failure, configured, failed, position, settings};
+use super::{Exit, Failure, configured, failed, position};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
-    let config = settings::load(shared, settings::flags(args))?;
+    let mut reload = Reload::start(shared, args)?;
+    let config = reload.config().clone();
     super::logging::start(&config);
     let signals = Signals::listen()?;
     let (log, recovery) = Log::open(config.log.clone()).map_err(failed)?;
@@ -42,7 +44,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let inputs = Inputs::start(&config.inputs, &door)?;
     let control = control(&config, &running, &log, &door, &inputs);
     let admin = admin(&config, &running, &log, &inputs);
-    let ended = serve(&config, args, &running, &inputs, &signals);
+    let ended = serve(&mut reload, args, &running, &inputs, &signals);
     drop(admin);
     let status = running.end();
     drop(control);
@@ -106,14 +108,14 @@ fn admin(config: &Config, running: &Running, log: &Log, inputs: &Inputs) -> Opti
 
 /// Waits for the end of the inputs or a signal, then for the exporters.
 fn serve(
-    config: &Config,
+    reload: &mut Reload,
     args: &Run,
     engine: &Running,
     inputs: &Inputs,
     signals: &Signals,
 ) -> Ended {
     // A service waits for a signal; a pipeline ends with its input.
-    let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
+    let is_pipeline = !args.input.is_empty() || reload.config().origin == Text::Embedded.name();
     let ends_by_itself = args.drain || is_pipeline;
     while signals.count() == 0 {
         if ends_by_itself && inputs.have_ended() {
@@ -123,11 +125,15 @@ fn serve(
             }
             break;
         }
+        if signals.wants_reload() {
+            reload.reload(engine);
+        }
+        reload.look(engine);
         thread::sleep(LOOK_INTERVAL);
     }
     info!("stopping");
     inputs.stop();
-    let deadline = Instant::now() + config.global.shutdown_timeout;
+    let deadline = Instant::now() + reload.config().global.shutdown_timeout;
     until_signal(
         signals,
         1,
@@ -185,13 +191,17 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
     }
 }
 
-/// How often the process was asked to stop.
-struct Signals(Arc<AtomicU8>);
+/// How often the process was asked to stop, and whether to read its configuration again.
+struct Signals {
+    stops: Arc<AtomicU8>,
+    reload: Arc<AtomicBool>,
+}
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
-        let count = Arc::new(AtomicU8::new(0));
-        let counting = Arc::clone(&count);
+        let stops = Arc::new(AtomicU8::new(0));
+        let reload = Arc::new(AtomicBool::new(false));
+        let (counting, noting) = (Arc::clone(&stops), Arc::clone(&reload));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -199,15 +209,21 @@ impl Signals {
         let listen = move || {
             runtime.block_on(async {
                 use tokio::signal::unix::{SignalKind, signal};
-                let (Ok(mut term), Ok(mut interrupt)) =
-                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-                else {
+                let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) = (
+                    signal(SignalKind::terminate()),
+                    signal(SignalKind::interrupt()),
+                    signal(SignalKind::hangup()),
+                ) else {
                     return;
                 };
                 loop {
                     tokio::select! {
                         _ = term.recv() => {}
                         _ = interrupt.recv() => {}
+                        _ = hangup.recv() => {
+                            noting.store(true, Ordering::Release);
+                            continue;
+                        }
                     }
                     counting.fetch_add(1, Ordering::AcqRel);
                 }
@@ -217,11 +233,16 @@ impl Signals {
             .name("shrike-signals".to_owned())
             .spawn(listen)
             .map_err(Failure::io("signals"))?;
-        Ok(Self(count))
+        Ok(Self { stops, reload })
     }
 
     fn count(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        self.stops.load(Ordering::Acquire)
+    }
+
+    /// Whether to read the configuration again; asked once, it is answered.
+    fn wants_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::AcqRel)
     }
 }
 /// How often inputs and signals are looked at.

@@ -9,7 +9,7 @@ use shrike::control::{
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
-use shrike::pipeline::{self, Ended, Engine, Progress, Wanted};
+use shrike::pipeline::{self, Ended, Engine, EngineOptions, Progress, Reloaded, Wanted};
 
 use super::door::Door;
 use super::inputs::Inputs;
@@ -61,6 +61,23 @@ impl Running {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let engine = engine.as_ref().ok_or_else(|| STOPPING.to_owned())?;
         question(engine).map_err(|error| error.to_string())
+    }
+
+    /// As [`Engine::reload`], waiting so long for what changed exporters have under way.
+    pub(crate) fn reload(
+        &self,
+        options: EngineOptions,
+        patience: Duration,
+    ) -> Result<Reloaded, String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = engine.as_ref().ok_or_else(|| STOPPING.to_owned())?;
+        engine.reload(options, Instant::now() + patience).map_err(|error| error.to_string())
+    }
+
+    /// As [`Engine::refused`].
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(Vec::new, Engine::refused)
     }
 
     /// As [`Engine::end`]; commands find nothing any more.

@@ -8,12 +8,16 @@ use super::args::{Run, Shared};
 
 /// The configuration that the arguments name, with their flags.
 pub(crate) fn load(shared: &Shared, further: Vec<Flag>) -> Result<Config, Failure> {
+    let text = Text::open(shared.config.as_deref())?;
+    Ok(Config::load(&text, &all_flags(shared, further), vendors::ALL, &System)?)
+}
+
+/// Every flag that changes the configuration, in the order in which they are applied.
+pub(crate) fn all_flags(shared: &Shared, further: Vec<Flag>) -> Flags {
     let set = shared.set.iter().map(|text| Flag::Set(text.clone()));
     let log = shared.log.iter().map(|dir| Flag::Log(dir.clone()));
     // `--set` comes last: it is the most exact.
-    let list = further.into_iter().chain(log).chain(set).collect();
-    let text = Text::open(shared.config.as_deref())?;
-    Ok(Config::load(&text, &Flags { list }, vendors::ALL, &System)?)
+    Flags { list: further.into_iter().chain(log).chain(set).collect() }
 }
 
 /// The flags of `run` that change the configuration.

@@ -3,12 +3,13 @@
 //! References are replaced in values after the YAML is read, in a single pass, so a value can never
 //! become configuration and is never looked at again.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::text::{Body, Node};
-use super::{Mistake, Mistakes, Wrong};
+use super::{Mistake, Mistakes, Shown, Wrong};
 use crate::deliver::HOSTNAME;
 
 /// Where references look: the environment and files, or a test's stand-ins.
@@ -99,12 +100,28 @@ pub(super) fn expand(
     }
 }
 
+/// Where secrets are found by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Provider {
+    /// In the environment.
+    #[default]
+    Env,
+    /// In the files of a directory, which may be replaced under way: a mounted secret.
+    Mounted(PathBuf),
+}
+
 /// What names stand for.
 pub(super) struct Names<'a> {
     /// Environment and files.
     pub(super) lookup: &'a dyn Lookup,
     /// The text of `${state_dir}`, once it is known.
     pub(super) state_dir: Option<&'a str>,
+    /// Where `${secret:NAME}` looks.
+    pub(super) provider: Provider,
+    /// Where `${k8s:name/key}` looks.
+    pub(super) mount: PathBuf,
+    /// What was read in the end, for people.
+    pub(super) shown: &'a RefCell<Shown>,
 }
 
 impl Names<'_> {
@@ -149,6 +166,8 @@ impl Names<'_> {
         if let Some((provider, rest)) = name.split_once(':') {
             return match provider {
                 "file" => self.file(Path::new(rest)),
+                "secret" => self.secret(rest),
+                "k8s" => self.mounted(&self.mount, rest),
                 _ => Err(unknown_provider(provider)),
             };
         }
@@ -168,6 +187,29 @@ impl Names<'_> {
             ));
         }
         Ok(self.lookup.variable(name).map(Zeroizing::new))
+    }
+
+    /// A secret by name, from the provider of the credentials.
+    fn secret(&self, name: &str) -> Result<Zeroizing<String>, Wrong> {
+        match &self.provider {
+            Provider::Env => self.variable(name)?.ok_or_else(|| {
+                Wrong::Reference(format!(
+                    "the environment has no variable {name}, where `credentials.provider: env` \
+                     looks for the secret of this name"
+                ))
+            }),
+            Provider::Mounted(dir) => self.mounted(dir, name),
+        }
+    }
+
+    /// A secret in a directory; names do not lead out of it.
+    fn mounted(&self, dir: &Path, name: &str) -> Result<Zeroizing<String>, Wrong> {
+        let is_step = |step: &str| !matches!(step, "" | "." | "..");
+        if name.is_empty() || !name.split('/').all(is_step) {
+            let wrong = "expected the name of a secret, without `..` and without `/` in front";
+            return Err(Wrong::Reference(wrong.to_owned()));
+        }
+        self.file(&dir.join(name))
     }
 
     /// The content of a file without its last line end.
@@ -193,10 +235,12 @@ impl Names<'_> {
 fn unknown_provider(provider: &str) -> Wrong {
     let provider: String = provider.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     Wrong::Reference(format!(
-        "unknown provider `{provider}`; expected ${{VAR}}, ${{VAR:-text}}, ${{file:/path}} or \
-         ${{state_dir}}"
+        "unknown provider `{provider}`; expected ${{VAR}}, ${{VAR:-text}}, ${{file:/path}}, \
+         ${{secret:name}}, ${{k8s:name/key}} or ${{state_dir}}"
     ))
 }
 
 /// Bytes of a file that a reference may name; secrets and certificates are smaller.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Where a cluster mounts secrets unless `credentials.k8s_secret.mount` says otherwise.
+pub(super) const K8S_MOUNT: &str = "/var/run/secrets/shrike";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::credentials;
 use super::expand::Names;
 use super::filtering::{self, FILTER};
 use super::mistake::nearest;
@@ -51,7 +52,8 @@ pub fn keys_of(vendor: &'static Vendor) -> Vec<Key> {
     let own = vendor.options.iter().map(Key::of);
     let mut keys: Vec<Key> = own.collect();
     let routing = (!vendor.route_keys.is_empty()).then_some(ROUTING);
-    for key in SHARED.iter().chain(FILTER).chain(PRIVACY_OWN).copied().chain(routing) {
+    let shared = SHARED.iter().chain(credentials::OF_EXPORTER).chain(FILTER).chain(PRIVACY_OWN);
+    for key in shared.copied().chain(routing) {
         if keys.iter().all(|own| own.path != key.path) {
             keys.push(key);
         }
@@ -145,6 +147,10 @@ impl Build<'_, '_> {
         let values = self.values;
         let options = self.options(table);
         let _type_is_known = values.value("type");
+        // Asked before, when references were replaced.
+        for key in credentials::OF_EXPORTER {
+            let _asked = values.value(key.path);
+        }
         let (encoding, encoding_level) = self.encoding();
         let settings = Settings {
             name: name.to_owned(),

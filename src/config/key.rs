@@ -149,6 +149,7 @@ impl Unit {
     /// The unit in the name of a key.
     pub(super) fn of_key(path: &str) -> Option<Self> {
         const ENDS: &[(&str, Unit)] = &[
+            ("refresh_interval", Unit::Second),
             ("_ms", Unit::Millisecond),
             ("_secs", Unit::Second),
             ("_seconds", Unit::Second),

@@ -1,10 +1,13 @@
 //! From a file and flags to a configuration.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::expand::{Lookup, Names, expand};
+use super::credentials;
+use super::expand::{Lookup, Names, Provider, expand};
 use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
@@ -17,7 +20,7 @@ use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
     Config, Enrichment, Error, Global, Input, LogFormat, LogLevel, Mistake, Mistakes,
-    PipelineSettings, SchemaSettings, Wrong,
+    PipelineSettings, SchemaSettings, Shown, Wrong,
 };
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
@@ -107,8 +110,15 @@ impl Config {
             return Err(mistakes.into_error());
         }
         let state_dir = state_dir(&mut root, lookup, &mut mistakes);
-        let names = Names { lookup, state_dir: Some(&state_dir) };
-        expand(&mut root, &mut String::new(), &names, &mut mistakes);
+        let shown = RefCell::default();
+        let mut names = Names {
+            lookup,
+            state_dir: Some(&state_dir),
+            provider: Provider::Env,
+            mount: PathBuf::new(),
+            shown: &shown,
+        };
+        credentials::expand_all(&mut root, &mut names, &mut mistakes);
         let table = top();
         let values = read(&root, "", &table, &names, &mut mistakes);
         let mut config =
@@ -117,6 +127,7 @@ impl Config {
         if !mistakes.is_empty() {
             return Err(mistakes.into_error());
         }
+        config.shown = shown.take();
         config.conversions.splice(0..0, conversions);
         text.name().clone_into(&mut config.origin);
         Ok(config)
@@ -132,7 +143,14 @@ fn state_dir(root: &mut Node, lookup: &dyn Lookup, mistakes: &mut Mistakes) -> S
         _ => String::new(),
     };
     let Some(node) = below_mut(root, PATH) else { return fallback };
-    let names = Names { lookup, state_dir: None };
+    let shown = RefCell::default();
+    let names = Names {
+        lookup,
+        state_dir: None,
+        provider: Provider::Env,
+        mount: PathBuf::new(),
+        shown: &shown,
+    };
     expand(node, &mut PATH.to_owned(), &names, mistakes);
     match &node.body {
         Body::Scalar(scalar) => scalar.text.to_string(),
@@ -203,6 +221,8 @@ impl Resolve<'_, '_> {
             routing_default: Vec::new(),
             exporters: Vec::new(),
             disabled: Vec::new(),
+            credentials_interval: self.credentials_interval(),
+            shown: Shown::default(),
             notes: Vec::new(),
             conversions: values.conversions(),
             global: global.clone(),
@@ -225,6 +245,14 @@ impl Resolve<'_, '_> {
                 None
             }
         }
+    }
+
+    /// The providers were asked before, when references were replaced.
+    fn credentials_interval(&self) -> Duration {
+        for key in credentials::KEYS {
+            let _asked = self.values.value(key.path);
+        }
+        self.values.span("credentials.refresh_interval").unwrap_or_default()
     }
 
     fn version(&mut self) {

@@ -8,6 +8,7 @@
 //! mistakes are reported at once, each with its place, and none repeats a secret.
 
 mod assemble;
+mod credentials;
 mod expand;
 mod exporter;
 mod filtering;
@@ -24,6 +25,7 @@ mod read;
 mod reference;
 mod resolved;
 mod shared;
+mod shown;
 mod table;
 mod text;
 pub mod time;
@@ -44,5 +46,6 @@ pub use resolved::{
     RouteSettings, RoutingRule, SchemaSettings,
 };
 pub use shared::{ROUTING, SHARED};
+pub use shown::Shown;
 pub use table::{INPUT, TOP, top};
 pub use text::At;

@@ -28,6 +28,7 @@ pub(super) fn read(
             values.defaults.insert(key.path, default(key, text, names));
         }
     }
+    names.shown.borrow_mut().add(table, &values);
     values
 }
 

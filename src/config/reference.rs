@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::credentials;
 use super::key::size;
 use super::{
     Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING, ROUTING_RULE,
@@ -30,7 +31,7 @@ pub fn reference(vendors: &[&'static Vendor]) -> String {
     INPUT.iter().for_each(|key| row(key, &mut out));
     out.push_str(EXPORTERS);
     heading("### Every exporter", &mut out);
-    SHARED.iter().for_each(|key| row(key, &mut out));
+    SHARED.iter().chain(credentials::OF_EXPORTER).for_each(|key| row(key, &mut out));
     heading("### What an exporter sees less than others", &mut out);
     PRIVACY_OWN.iter().for_each(|key| row(key, &mut out));
     heading("### Which events an exporter takes", &mut out);
@@ -132,11 +133,18 @@ References are replaced in values, once, after the YAML is read:
 | `${VAR}` | the environment variable; an error where it is not set |
 | `${VAR:-text}` | the same, or the text where it is not set or empty |
 | `${file:/path}` | the file's content without its last line end |
+| `${secret:name}` | the secret of this name, from `credentials.provider` |
+| `${k8s:name/key}` | the file `name/key` below `credentials.k8s_secret.mount` |
 | `${state_dir}` | `global.state_dir` |
 | `$${` | `${` itself |
 
 A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
 are never printed: not in errors, logs or `shrike status`.
+
+`SIGHUP` makes a running process read its file again: it is checked as a whole, a wrong one \
+changes nothing, and exporters that did not change keep their connections. What a value refers \
+to is read again every `credentials.refresh_interval`, as soon as a file changes, and when a \
+destination refuses the credentials. `shrike config show` prints what is in effect, secrets masked.
 ";
 
 const EXPORTERS: &str = "

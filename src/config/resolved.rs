@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Shown;
+
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
 use crate::intake::{Mode, Token};
@@ -47,6 +49,10 @@ pub struct Config {
     pub exporters: Vec<Exporter>,
     /// Names of configured exporters that are switched off.
     pub disabled: Vec<String>,
+    /// How often credentials are read again.
+    pub credentials_interval: Duration,
+    /// Every key as it is in effect, secrets masked.
+    pub shown: Shown,
     /// What an operator should know although it is permitted.
     pub notes: Vec<String>,
     /// What was read in another form or under another name than the reference gives.

@@ -215,10 +215,11 @@ pub const TOP: &[Key] = &[
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];
 
-/// All keys at the top of a file: [`TOP`] and those of [`super::FILTERING`] and
-/// [`super::PRIVACY`].
+/// All keys at the top of a file: [`TOP`], those of [`super::FILTERING`] and [`super::PRIVACY`],
+/// and credentials.
 pub fn top() -> Vec<Key> {
-    TOP.iter().chain(super::FILTERING).chain(super::PRIVACY).copied().collect()
+    let more = super::FILTERING.iter().chain(super::PRIVACY).chain(super::credentials::KEYS);
+    TOP.iter().chain(more).copied().collect()
 }
 
 /// Keys of one input.

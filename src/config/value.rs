@@ -97,6 +97,16 @@ impl Values {
         }
     }
 
+    /// The same, without asking for it: for people.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.written.get(key).map(|found| &found.value).or_else(|| self.defaults.get(key))
+    }
+
+    /// Whether a key was written, for people.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.written.contains_key(key)
+    }
+
     /// Whether a key was written, even if wrongly.
     pub(super) fn is_written(&self, key: &'static str) -> bool {
         self.asked.borrow_mut().insert(key);

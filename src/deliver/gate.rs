@@ -172,6 +172,12 @@ impl Gate {
         }
     }
 
+    /// Whether it is held since its credentials do not work.
+    #[must_use]
+    pub fn has_bad_credentials(&self) -> bool {
+        matches!(self.held(), Some((Cause::Auth, ..)))
+    }
+
     /// Requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> u32 {

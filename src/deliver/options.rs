@@ -77,6 +77,16 @@ impl Options {
         self.0.insert(key, value);
     }
 
+    /// Lets two keys change their values; false where one has none.
+    pub fn swap(&mut self, a: &'static str, b: &'static str) -> bool {
+        let (Some(first), Some(second)) = (self.0.get(a).cloned(), self.0.get(b).cloned()) else {
+            return false;
+        };
+        self.0.insert(a, second);
+        self.0.insert(b, first);
+        true
+    }
+
     /// The value of a key.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&OptionValue> {

@@ -7,7 +7,7 @@ use crate::event::Severity;
 use crate::transform::Format;
 
 /// One configured exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The instance's name: config key and metric label.
     pub name: String,
@@ -72,8 +72,16 @@ pub struct DeadLetterSettings {
     pub auto_replay: bool,
 }
 
+impl Settings {
+    /// Puts the standby credentials in the place of the others; false where there are none.
+    pub fn swap_standby(&mut self) -> bool {
+        let Some((first, second)) = self.vendor.standby else { return false };
+        self.options.swap(first, second)
+    }
+}
+
 /// When batches close.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchSettings {
     /// Events at most.
     pub events_max: u32,
@@ -88,7 +96,7 @@ pub struct BatchSettings {
 }
 
 /// How failures are tried again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetrySettings {
     /// Attempts after the first.
     pub retries_max: u32,
@@ -107,7 +115,7 @@ pub struct RetrySettings {
 }
 
 /// When attempts stop for a while.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BreakerSettings {
     /// Consecutive failed requests that open it; 0 switches it off.
     pub failures: u32,
@@ -116,7 +124,7 @@ pub struct BreakerSettings {
 }
 
 /// How many requests a second at most.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateSettings {
     /// Requests a second; `None` is no limit.
     pub per_second: Option<u32>,
@@ -129,7 +137,7 @@ pub struct RateSettings {
 }
 
 /// TLS of an exporter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TlsSettings {
     /// Accept any certificate; warned about at start and shown in status.
     pub insecure_skip_verify: bool,
@@ -156,7 +164,7 @@ pub enum TlsVersion {
 }
 
 /// Connections of an exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConnectionSettings {
     /// How long a connection may take to be made, TLS included.
     pub connect_timeout: Duration,

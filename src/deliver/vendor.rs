@@ -44,6 +44,8 @@ pub struct Vendor {
     pub headers: NamedHeaders,
     /// How requests with events are signed, if they are.
     pub sign: fn(&Options) -> Result<Option<Signature>, Problem>,
+    /// Two secrets of which the second takes the place of the first when that is refused.
+    pub standby: Option<(&'static str, &'static str)>,
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
     /// keys.
     pub derive: fn(&Options) -> Result<Derived, Problem>,
@@ -83,6 +85,13 @@ pub struct Vendor {
     pub meter: Option<&'static Meter>,
 }
 
+impl PartialEq for Vendor {
+    /// Each is one static.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
 impl Vendor {
     /// A vendor that has nothing; statics name what they have and take the rest from here.
     pub const BASE: Self = Self {
@@ -100,6 +109,7 @@ impl Vendor {
         auth: |_| Ok(Vec::new()),
         headers: |_| Ok(Vec::new()),
         sign: |_| Ok(None),
+        standby: None,
         derive: |_| Ok(Derived::NONE),
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
         narrow: |_, limits| limits,

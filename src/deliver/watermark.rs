@@ -146,6 +146,12 @@ impl Watermark {
         self.take_in(settled, GapReason::Lag);
     }
 
+    /// Whether something is in the journal that nobody took.
+    #[must_use]
+    pub fn has_journal(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| !journal.is_empty())
+    }
+
     /// Keeps a journal from now on.
     pub fn keep_journal(&mut self) {
         self.journal.get_or_insert_default();
@@ -197,6 +203,13 @@ impl Watermark {
     /// The checkpoint over everything settled below `durable`; `None` when it has not moved.
     #[must_use]
     pub fn checkpoint(&mut self, durable: Offset) -> Option<Checkpoint> {
+        let last = self.last(durable);
+        std::mem::take(&mut self.moved).then_some(last)
+    }
+
+    /// The same whether it moved or not, for whoever goes on from here.
+    #[must_use]
+    pub fn last(&mut self, durable: Offset) -> Checkpoint {
         self.recent.sort_unstable_by_key(|group| group.span.from);
         let mut recent = std::mem::take(&mut self.recent);
         recent.retain(|group| {
@@ -209,7 +222,7 @@ impl Watermark {
         self.recent = recent;
         self.ahead_peak = self.ahead_peak.max(self.ahead.len());
         self.absorb_removals();
-        std::mem::take(&mut self.moved).then(|| Checkpoint {
+        Checkpoint {
             pass: self.pass,
             start: self.start,
             base: self.base,
@@ -219,7 +232,7 @@ impl Watermark {
             counts: self.durable,
             removals: self.removed,
             anchor: Anchor::default(),
-        })
+        }
     }
 
     /// Notes that events are lost.

@@ -24,7 +24,7 @@ pub use path::{PathProblem, privacy_paths};
 pub use pattern::{Needs, PatternRule};
 
 /// What an operator writes about privacy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PrivacyRules {
     /// If there are any, optional fields that are not listed go.
     pub allow: Vec<String>,
@@ -69,7 +69,7 @@ impl Default for PrivacyRules {
 }
 
 /// The key of hashes; never shown, and wiped when dropped.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Salt(Zeroizing<Vec<u8>>);
 
 impl Salt {
@@ -161,6 +161,15 @@ pub struct Privacy {
     replacement_json: Vec<u8>,
     /// The key of hashes, taken in already.
     key: Option<Hmac<Sha256>>,
+    /// What it was compiled from.
+    rules: PrivacyRules,
+}
+
+impl PartialEq for Privacy {
+    /// The same rules do the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
 }
 
 /// Rules about what is inside an object.
@@ -214,6 +223,7 @@ impl Privacy {
             replacement: rules.replacement.as_bytes().to_vec(),
             replacement_json,
             key,
+            rules: rules.clone(),
         };
         for (list, paths, op) in [
             (PrivacyList::Mask, &rules.mask, Op::Mask),

@@ -34,6 +34,12 @@ struct Reserve {
     tried: Option<Instant>,
 }
 
+impl std::fmt::Debug for Cursors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursors").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
 impl Cursors {
     /// Takes the lease over the cursors below a log's directory, without opening the log.
     ///

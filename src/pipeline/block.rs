@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::exporter::Exporter;
 use super::feed::Feeds;
+use super::openings::Openings;
 use crate::event::{Class, Event, Offset, Opened, Opening, Span};
 use crate::log::{LogError, RawBlock, RawRecord, Read, Reader, STRIPE_BYTES};
 use crate::metrics::Counter;
@@ -87,7 +88,10 @@ type Room = (Vec<Slot>, Vec<u8>);
 #[derive(Debug)]
 pub(crate) struct Blocks {
     reader: Reader,
+    openings: Arc<Openings>,
     opening: Arc<Opening>,
+    /// The number of `opening`.
+    number: u64,
     recent: VecDeque<Rc<Block>>,
     /// Room of blocks that nobody holds any more, to be used again.
     spare: Vec<Room>,
@@ -112,12 +116,13 @@ impl Blocks {
     /// No blocks yet.
     pub(crate) fn new(
         reader: Reader,
-        opening: Arc<Opening>,
+        openings: Arc<Openings>,
         counters: Arc<BlockCounters>,
         feeds: Arc<Feeds>,
     ) -> Self {
         let recent = VecDeque::with_capacity(RECENT_MAX + 1);
-        Self { reader, opening, recent, spare: Vec::new(), counters, feeds }
+        let (number, opening) = (openings.number(), openings.load());
+        Self { reader, openings, opening, number, recent, spare: Vec::new(), counters, feeds }
     }
 
     /// Whether the block that begins at `from` is opened here already.
@@ -142,6 +147,7 @@ impl Blocks {
         until: Offset,
         opener: &Exporter,
     ) -> Result<At, LogError> {
+        self.look_at_opening();
         if let Some(block) = self.known(from, until) {
             self.counters.shared.add(1);
             return Ok(At::Block(Rc::clone(block)));
@@ -160,6 +166,7 @@ impl Blocks {
     /// # Errors
     /// When the log cannot be read at all.
     pub(crate) fn once(&mut self, from: Offset, until: Offset) -> Result<At, LogError> {
+        self.look_at_opening();
         let known = self.recent.iter().find(|block| {
             let span = block.span();
             span.from == from && block.len() == 1
@@ -174,6 +181,16 @@ impl Blocks {
             Read::End => Ok(At::End),
             Read::Gone { oldest } => Ok(At::Gone(oldest)),
             Read::Damaged { span, events } => Ok(At::Damaged(span, events)),
+        }
+    }
+
+    /// Forgets blocks that were opened in another way than is wanted now.
+    fn look_at_opening(&mut self) {
+        let number = self.openings.number();
+        if number != self.number {
+            self.number = number;
+            self.opening = self.openings.load();
+            self.recent.clear();
         }
     }
 

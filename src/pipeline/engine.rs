@@ -13,6 +13,7 @@ use super::exporter::{Exporter, ExporterSpec};
 use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
+use super::openings::Openings;
 use super::places::Places;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
@@ -117,16 +118,24 @@ impl Shared {
 /// A running engine. Dropping it without [`Engine::end`] leaves its threads to the process.
 #[derive(Debug)]
 pub struct Engine {
-    log: Log,
-    reader: Reader,
-    exporters: Arc<Mutex<Vec<Running>>>,
+    pub(super) log: Log,
+    pub(super) reader: Reader,
+    pub(super) cursors: Arc<Cursors>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) exporters: Arc<Mutex<Vec<Running>>>,
     stopped: Arc<Mutex<Vec<Stopped>>>,
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
-    feeds: Arc<Feeds>,
-    has_receipts: bool,
+    pub(super) has_receipts: bool,
+    pub(super) feeds: Arc<Feeds>,
+    pub(super) openings: Arc<Openings>,
+    pub(super) work: Work,
+    /// Held by whoever stops and starts exporters.
+    pub(super) operating: Mutex<()>,
+    /// Held while exporters are swapped, so that nobody saves one that is no more.
+    pub(super) swapping: Arc<Mutex<()>>,
     started: Instant,
 }
 
@@ -134,9 +143,9 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) exporter: Arc<Exporter>,
-    spec: ExporterSpec,
+    pub(super) spec: ExporterSpec,
     /// Its number, which says where a single lane lives.
-    number: usize,
+    pub(super) number: usize,
 }
 
 /// An exporter that did not start, since what it kept on disk cannot be used.
@@ -173,7 +182,7 @@ impl Engine {
             workers => workers,
         };
         let reader = log.reader();
-        let cursors = log.cursors()?;
+        let cursors = Arc::new(log.cursors()?);
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
         let mut running = Vec::new();
         let mut stopped = Vec::new();
@@ -211,7 +220,7 @@ impl Engine {
         let receipts = receipts(options.receipts, &running)?;
         let has_receipts = receipts.is_some();
         let shared = Arc::new(Shared::default());
-        let opening = Arc::new(Opening::new(&options.opening));
+        let openings = Arc::new(Openings::new(Opening::new(&options.opening)));
         let blocks = Arc::new(BlockCounters::default());
         let feeds = Arc::new(Feeds::default());
         feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
@@ -219,7 +228,7 @@ impl Engine {
             Worker::start(WorkerSpec {
                 index,
                 reader: reader.clone(),
-                opening: Arc::clone(&opening),
+                openings: Arc::clone(&openings),
                 counters: Arc::clone(&blocks),
                 shared: Arc::clone(&shared),
                 feeds: Arc::clone(&feeds),
@@ -231,10 +240,12 @@ impl Engine {
         }
         let exporters = Arc::new(Mutex::new(running));
         let stopped = Arc::new(Mutex::new(stopped));
+        let swapping = Arc::new(Mutex::new(()));
         let keeper = Keeper {
             log: log.clone(),
             reader: reader.clone(),
-            cursors,
+            cursors: Arc::clone(&cursors),
+            swapping: Arc::clone(&swapping),
             exporters: Arc::clone(&exporters),
             stopped: Arc::clone(&stopped),
             log_bytes_max: options.log_bytes_max,
@@ -246,6 +257,12 @@ impl Engine {
         Ok(Self {
             log,
             reader,
+            cursors,
+            budget,
+            openings,
+            work: options.work,
+            operating: Mutex::new(()),
+            swapping,
             exporters,
             stopped,
             workers,
@@ -290,6 +307,7 @@ impl Engine {
     /// # Errors
     /// When there is no such exporter, or it cannot be compiled again.
     pub fn rewind(&self, name: &str, start: Offset, deadline: Instant) -> Result<(), EngineError> {
+        let _one_at_a_time = self.operate();
         if self.start_stopped(name, start)? {
             return Ok(());
         }
@@ -303,6 +321,7 @@ impl Engine {
         wait_until(deadline, || old.exporter.has_ended());
         old.exporter.raise(Stage::Abort);
         wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
+        let _swapping = self.swap();
         // Gaps are still to be told, also those of the last moment, and what was removed stays
         // removed.
         old.exporter.apply_effects();
@@ -374,7 +393,7 @@ impl Engine {
         Ok(true)
     }
 
-    fn lock_stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
+    pub(super) fn lock_stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -508,6 +527,16 @@ impl Stopped {
         Self { spec, number, allowance, problem, since }
     }
 
+    /// The exporter's name.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.settings.name
+    }
+
+    /// How it is started once its state is set anew.
+    pub(super) fn set_spec(&mut self, spec: ExporterSpec) {
+        self.spec = spec;
+    }
+
     fn status(&self, now: Instant) -> ExporterStatus {
         let ago = now.saturating_duration_since(self.since);
         ExporterStatus::stopped(&self.spec.settings, ago, &self.problem)
@@ -519,13 +548,13 @@ pub(crate) fn running(exporters: &Mutex<Vec<Running>>) -> MutexGuard<'_, Vec<Run
     exporters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
+pub(super) fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
     while !is_done() && Instant::now() < deadline {
         thread::sleep(LOOK_INTERVAL);
     }
 }
 
-fn build(
+pub(super) fn build(
     spec: ExporterSpec,
     checkpoint: Checkpoint,
     (allowance, dead_letters): (Arc<Allowance>, Arc<DeadLetters>),
@@ -552,7 +581,7 @@ fn build(
     Ok(Arc::new(exporter))
 }
 
-fn open_letters(
+pub(super) fn open_letters(
     spec: &ExporterSpec,
     checkpoint: &Checkpoint,
 ) -> Result<Arc<DeadLetters>, EngineError> {
@@ -561,7 +590,7 @@ fn open_letters(
 }
 
 /// Hands the lanes of an exporter to the workers, the one beside the log last.
-fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
+pub(super) fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
     let is_single = ways.len() == 1;
     ways.extend(ways.first().map(Way::beside));
     for (number, way) in ways.into_iter().enumerate() {
@@ -596,7 +625,7 @@ fn receipts(
 }
 
 /// Where an exporter goes on, or begins.
-fn checkpoint(
+pub(super) fn checkpoint(
     cursors: &Cursors,
     reader: &Reader,
     spec: &ExporterSpec,
@@ -651,7 +680,7 @@ pub(super) fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineErr
 
 /// One way per lane: `min(workers, concurrency, connections)` of them where order does not
 /// matter.
-fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
+pub(super) fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
     let settings = &spec.settings;
     let connections = settings.connection.connections_max.max(1);
     let lanes = match settings.vendor.order {
@@ -710,4 +739,4 @@ const CONCURRENCY_PER_WORKER: usize = 2;
 /// How often ending is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// Lanes that were told to end at once do so within a turn.
-const ABORT_WAIT: Duration = Duration::from_secs(5);
+pub(super) const ABORT_WAIT: Duration = Duration::from_secs(5);

@@ -33,7 +33,7 @@ use crate::metrics::Counter;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema, Template, TemplateError};
 
 /// One exporter as it is configured, with the schemas that its format names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExporterSpec {
     /// The keys.
     pub settings: Settings,
@@ -52,7 +52,7 @@ pub struct ExporterSpec {
 }
 
 /// Where events go for which a condition holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouteSpec {
     /// Which events.
     pub condition: Condition,

@@ -21,10 +21,12 @@ use crate::log::{Cursors, Log, LogError, Reader};
 pub(crate) struct Keeper {
     pub(crate) log: Log,
     pub(crate) reader: Reader,
-    pub(crate) cursors: Cursors,
+    pub(crate) cursors: Arc<Cursors>,
     pub(crate) exporters: Arc<Mutex<Vec<Running>>>,
     /// Exporters whose position nobody knows.
     pub(crate) stopped: Arc<Mutex<Vec<Stopped>>>,
+    /// Held while exporters are swapped, and while this looks at them.
+    pub(crate) swapping: Arc<Mutex<()>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: u64,
     /// What has settled, provably.
@@ -45,7 +47,9 @@ impl Keeper {
     /// Runs until the other end of `stop` goes away, then saves everything once more.
     fn run(mut self, stop: &mpsc::Receiver<()>) {
         let mut retained = Instant::now();
+        let swapping = Arc::clone(&self.swapping);
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(SAVE_INTERVAL) {
+            let _looking = swapping.lock().unwrap_or_else(PoisonError::into_inner);
             self.save();
             if retained.elapsed() >= RETAIN_INTERVAL {
                 retained = Instant::now();

@@ -18,9 +18,9 @@ use super::feed::Feeds;
 use super::lane::Lane;
 use super::meter;
 use super::network::Way;
+use super::openings::Openings;
 use super::tide::Tide;
 use super::{EngineError, Shared};
-use crate::event::Opening;
 use crate::log::Reader;
 
 /// What a worker is started with.
@@ -28,7 +28,7 @@ pub(crate) struct WorkerSpec {
     /// Its number; it prefers the core of the same number.
     pub(crate) index: usize,
     pub(crate) reader: Reader,
-    pub(crate) opening: Arc<Opening>,
+    pub(crate) openings: Arc<Openings>,
     pub(crate) counters: Arc<BlockCounters>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feeds: Arc<Feeds>,
@@ -89,7 +89,7 @@ pub(crate) struct Bench {
     pub(crate) reader: Reader,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feeds: Arc<Feeds>,
-    pub(crate) opening: Arc<Opening>,
+    pub(crate) openings: Arc<Openings>,
 }
 
 fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
@@ -102,14 +102,14 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
             tide: Tide::new(spec.reader.clone(), waker)?,
             blocks: RefCell::new(Blocks::new(
                 spec.reader.clone(),
-                Arc::clone(&spec.opening),
+                Arc::clone(&spec.openings),
                 spec.counters,
                 Arc::clone(&spec.feeds),
             )),
             reader: spec.reader,
             shared: spec.shared,
             feeds: spec.feeds,
-            opening: spec.opening,
+            openings: spec.openings,
         });
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });

@@ -15,7 +15,7 @@ use super::{Name, json};
 use crate::event::{Event, FieldId as F, Severity, Value};
 
 /// A compiled condition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     root: Node,
 }
@@ -43,7 +43,7 @@ impl fmt::Display for ConditionError {
 
 impl std::error::Error for ConditionError {}
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
@@ -54,7 +54,7 @@ enum Node {
 }
 
 /// What is asked of a value that is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Test {
     Compare(Compare, Literal),
     In(Vec<Literal>),

@@ -38,7 +38,7 @@ pub struct FilterRules {
 }
 
 /// Everything that decides whether an exporter takes an event, compiled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// All of them must let an event through; layers without a restriction are left out.
     layers: Vec<Layer>,
@@ -46,7 +46,7 @@ pub struct Filter {
 }
 
 /// What the top-level rules mean for one exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// In order.
     pub rules: Vec<ChoiceRule>,
@@ -55,7 +55,7 @@ pub struct Choice {
 }
 
 /// One top-level rule, as one exporter sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChoiceRule {
     /// Which events it is for.
     pub condition: Condition,
@@ -66,7 +66,7 @@ pub struct ChoiceRule {
 }
 
 /// Compiled rules.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Layer {
     rules: FilterRules,
     /// Lower case, without `*.` in front and a dot behind.

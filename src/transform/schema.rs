@@ -29,6 +29,13 @@ pub struct Schema {
     pub check: Option<fn(&[u8]) -> bool>,
 }
 
+impl PartialEq for Schema {
+    /// Each is one static.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
 impl Schema {
     /// A schema that says nothing; statics name what they have and take the rest from here.
     pub const BASE: Self = Self {
@@ -219,7 +226,7 @@ impl Format {
 ///
 /// Allow and deny reach every schema of a chain; omitted keys are those of the outermost; mapped
 /// and added ones belong to the innermost, which is the document.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// Texts by name for `Source::Option` and `Source::Pattern`: options, derived texts, host
     /// facts.

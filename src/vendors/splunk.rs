@@ -18,6 +18,7 @@ use crate::transform::Format;
 /// Splunk Enterprise and Splunk Cloud (`splunk.md`).
 pub static SPLUNK: Vendor = Vendor {
     name: "splunk",
+    standby: Some(("hec_token", "token_rotation.standby_token")),
     about: "Splunk Enterprise and Cloud: HTTP Event Collector with indexer acknowledgement",
     options: OPTIONS,
     formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
@@ -243,6 +244,13 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Secret,
         default: None,
         about: "Token of the collector.",
+    },
+    Opt {
+        key: "token_rotation.standby_token",
+        aliases: &[],
+        kind: Kind::Secret,
+        default: None,
+        about: "Token that is used instead when hec_token is refused, and the other way round.",
     },
     Opt {
         key: "endpoint",

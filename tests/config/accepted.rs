@@ -326,3 +326,83 @@ fn insecure_tls_is_noted() {
 fn read_file(path: &str, follow: bool) -> Input {
     Input::File { path: path.into(), follow, format: None, mode: None, from_end: false }
 }
+
+#[test]
+fn secrets_come_from_their_provider() {
+    let token = |text: &str| {
+        let config = whole(text);
+        let options = &config.exporters[0].settings.options;
+        options.secret("auth.token").expect("it is set").expose().to_owned()
+    };
+    let tower = "exporters: {tower: {nodes: 'https://a', token: '${secret:token}'";
+    let env = tower.replace("secret:token", "secret:TOKEN");
+    assert_eq!(token(&format!("{env}}}}}")), "s3cr3t-from-the-environment");
+    for text in [
+        format!("credentials: {{provider: file, file: {{dir: /run}}}}\n{tower}}}}}"),
+        format!("credentials: {{provider: k8s_secret, k8s_secret: {{mount: /run}}}}\n{tower}}}}}"),
+        format!(
+            "credentials: {{file: {{dir: /run}}}}\n{tower}, credentials: {{provider: file}}}}}}"
+        ),
+        format!("{tower}, credentials: {{provider: file, file: {{dir: /run}}}}}}}}"),
+        format!(
+            "credentials: {{k8s_secret: {{mount: /}}}}\n{}}}}}",
+            tower.replace("secret:token", "k8s:run/token")
+        ),
+    ] {
+        assert_eq!(token(&text), "s3cr3t-from-a-file", "{text}");
+    }
+    let config = whole("credentials: {refresh_interval: 7}");
+    assert_eq!(config.credentials_interval, Duration::from_secs(7));
+    for (text, expected) in [
+        (
+            format!("{tower}}}}}"),
+            "1:48: exporters.tower.token: the environment has no variable token, where \
+             `credentials.provider: env` looks for the secret of this name",
+        ),
+        (
+            format!("{}}}}}", tower.replace("secret:token", "k8s:../token")),
+            "1:48: exporters.tower.token: expected the name of a secret, without `..` and \
+             without `/` in front",
+        ),
+        (
+            "credentials: {provider: fil}".to_owned(),
+            "1:25: credentials.provider: expected env, file or k8s_secret, found `fil`; did you \
+             mean `file`?",
+        ),
+    ] {
+        assert_eq!(refusal(&text), expected);
+    }
+}
+
+#[test]
+fn what_is_in_effect_is_shown_without_secrets() {
+    let text = "exporters:\n  tower:\n    nodes: https://a/?sig=s3cr3t\n    token: '${TOKEN}'\n    \
+                headers: {x: s3cr3t-header}\n    proxy: http://u:s3cr3t-proxy@p:1\n    batch_size: \
+                7\n    routing: [{condition: allowed, index: b}]\ninputs: [{type: stdin}]\nlog: \
+                {keep: {age: 2d}}\n";
+    let config = whole(text);
+    let yaml = config.shown.yaml();
+    assert!(!yaml.contains("s3cr3t"), "{yaml}");
+    for line in [
+        "    nodes: \"https://a/\"\n",
+        "      token: \"***\"\n",
+        "    headers: {\"x\": \"***\"}\n",
+        "      size: 7\n",
+        "    age: 2d\n",
+        "    type: \"stdin\"\n",
+        "        condition: \"allowed\"\n",
+    ] {
+        assert!(yaml.contains(line), "{line}\n{yaml}");
+    }
+    // What is shown can be read again and is the same, secrets aside.
+    let again = whole(&yaml.replace("proxy: \"***\"", "proxy: none"));
+    let changes = config.shown.changes(&again.shown);
+    assert_eq!(
+        changes,
+        [
+            "exporters.tower.auth.token: another secret",
+            "exporters.tower.headers: another secret",
+            "exporters.tower.proxy: \"***\" -> \"none\"",
+        ]
+    );
+}

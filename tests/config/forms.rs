@@ -139,7 +139,7 @@ fn the_sample_of_velar_loads_unchanged() {
 }
 
 /// Keys of the samples whose features are not there yet: the list shrinks as they come.
-const MISSING: &[&str] = &["credentials", "threat_intel"];
+const MISSING: &[&str] = &["credentials.vault", "threat_intel"];
 
 #[test]
 fn the_overview_lacks_what_its_stubs_leave_out_and_nothing_else() {
@@ -169,7 +169,8 @@ fn the_overview_lacks_what_its_stubs_leave_out_and_nothing_else() {
     let mut is_kept = true;
     for line in text.lines() {
         if !line.is_empty() && !line.starts_with([' ', '#']) {
-            is_kept = !MISSING.iter().any(|key| line.starts_with(key)) && line != "exporters:";
+            is_kept = !MISSING.iter().any(|key| key.starts_with(line.trim_end_matches(':')))
+                && line != "exporters:";
         }
         if is_kept {
             kept.push_str(line);

@@ -17,17 +17,17 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         ("a: b: c", "1:5: not YAML: mapping values are not allowed in this context"),
         (
             "- a\n b",
-            "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, privacy, routing, schema or version, found a list",
         ),
         (
             "[1, 2]",
-            "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, privacy, routing, schema or version, found a list",
         ),
         (
             "text",
-            "1:1: expected a map with admin, audit, enrichment, exporters, filtering, global, inputs, \
+            "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
              log, memory, pipeline, privacy, routing, schema or version, found a single value",
         ),
         ("log:\n  dir: /a\n  dir: /b\n", "3:3: log.dir: written twice, first at 2:3; remove one"),
@@ -64,7 +64,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ),
         (
             "zebra: 1",
-            "1:1: zebra: unknown key; expected one of: admin, audit, enrichment, exporters, filtering, \
+            "1:1: zebra: unknown key; expected one of: admin, audit, credentials, enrichment, exporters, filtering, \
              global, inputs, log, memory, pipeline, privacy, routing, schema, version",
         ),
         (
@@ -427,7 +427,7 @@ fn references_that_do_not_hold_are_refused() {
         (
             "global: {environment: '${vault:secret/a#b}'}",
             "1:23: global.environment: unknown provider `vault`; expected ${VAR}, \
-             ${VAR:-text}, ${file:/path} or ${state_dir}",
+             ${VAR:-text}, ${file:/path}, ${secret:name}, ${k8s:name/key} or ${state_dir}",
         ),
         (
             "global: {environment: '${file:relative}'}",

@@ -5,6 +5,7 @@ mod gaps;
 mod letters;
 mod meter;
 mod ordered;
+mod reload;
 mod trust;
 
 use std::path::Path;

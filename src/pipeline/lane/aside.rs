@@ -259,7 +259,7 @@ impl Lane {
         };
         let (mut arena, mut opened) =
             (std::mem::take(&mut aside.arena), std::mem::take(&mut aside.opened));
-        let opening = self.bench.opening.clone();
+        let opening = self.bench.openings.load();
         let span = ticket_span(number);
         let frame = Frame { offset: span.from, received_ns, checked: true, ..Frame::default() };
         opening.begin(&mut arena);

@@ -1,0 +1,241 @@
+//! Changes a running engine to other exporters: what did not change is not touched.
+//!
+//! An exporter that changed ends like one that stops, and a new one goes on where it ended, counts
+//! included: the account holds across the change.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::engine::{
+    ABORT_WAIT, EngineOptions, Running, build, checkpoint, open_letters, place, running,
+    wait_until, ways,
+};
+use super::exporter::{Exporter, ExporterSpec};
+use super::network::Way;
+use super::stop::Stage;
+use super::{Engine, EngineError, Render};
+use crate::event::{Checkpoint, Opening};
+
+/// What a reload changed, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Exporters that did not run before.
+    pub added: Vec<String>,
+    /// Exporters that go on with other settings.
+    pub changed: Vec<String>,
+    /// Exporters that run no more; their cursors stay.
+    pub removed: Vec<String>,
+}
+
+impl Reloaded {
+    /// Whether every exporter runs on as it was.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One exporter as it is to run, and its connections.
+struct Wanted {
+    spec: ExporterSpec,
+    ways: Vec<Way>,
+}
+
+impl Engine {
+    /// Runs these exporters from now on. Of the options, exporters and opening are taken; the
+    /// others belong to the start.
+    ///
+    /// Exporters that did not change keep their lanes and connections. What others have under way
+    /// is waited for until `deadline`, then left: it is sent again.
+    ///
+    /// # Errors
+    /// When an exporter cannot be compiled; nothing has changed then. When a new exporter's store
+    /// cannot be opened; the others have changed then.
+    pub fn reload(
+        &self,
+        options: EngineOptions,
+        deadline: Instant,
+    ) -> Result<Reloaded, EngineError> {
+        let _one_at_a_time = self.operate();
+        let workers = self.workers.len();
+        let mut wanted = Vec::with_capacity(options.exporters.len());
+        for spec in options.exporters {
+            Render::new(&spec)?;
+            let ways = ways(&spec, workers)?;
+            wanted.push(Wanted { spec, ways });
+        }
+        let runs = running(&self.exporters).clone();
+        let is_of = |it: &Running, wanted: &Wanted| it.exporter.name() == wanted.spec.settings.name;
+        let is_same =
+            |it: &&Running| wanted.iter().any(|wanted| is_of(it, wanted) && it.spec == wanted.spec);
+        let ending: Vec<Running> = runs.iter().filter(|it| !is_same(it)).cloned().collect();
+        self.openings.set(Opening::new(&options.opening));
+        self.stop_all(&ending, deadline);
+        let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
+        self.lock_stopped().retain(|it| is_wanted(it.name()));
+        let mut reloaded = Reloaded::default();
+        for old in &ending {
+            let name = old.exporter.name().to_owned();
+            match wanted.iter().position(|wanted| is_of(old, wanted)) {
+                Some(at) => {
+                    self.exchange(old, wanted.swap_remove(at))?;
+                    reloaded.changed.push(name);
+                }
+                None => {
+                    self.remove(old)?;
+                    reloaded.removed.push(name);
+                }
+            }
+        }
+        for new in wanted {
+            let name = new.spec.settings.name.clone();
+            let has_run = runs.iter().any(|it| it.exporter.name() == name);
+            if !has_run && self.add(new)? {
+                reloaded.added.push(name);
+            }
+        }
+        Ok(reloaded)
+    }
+
+    /// The exporters whose credentials were refused and that wait for others.
+    #[must_use]
+    pub fn refused(&self) -> Vec<String> {
+        let running = running(&self.exporters);
+        let refused = running.iter().filter(|it| it.exporter.gate.has_bad_credentials());
+        refused.map(|it| it.exporter.name().to_owned()).collect()
+    }
+
+    /// One operation that swaps exporters at a time.
+    pub(super) fn operate(&self) -> MutexGuard<'_, ()> {
+        self.operating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the keeper from looking at an exporter while it is swapped.
+    pub(super) fn swap(&self) -> MutexGuard<'_, ()> {
+        self.swapping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends exporters and waits until all that they settled is durable.
+    fn stop_all(&self, ending: &[Running], deadline: Instant) {
+        if ending.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let raise = |stage| ending.iter().for_each(|it| it.exporter.raise(stage));
+        let is_waiting = |it: &Running| {
+            // Nothing is answered while it is held, but for one probe.
+            let is_stuck = it.exporter.gate.held().is_some() && now.elapsed() > HELD_WAIT;
+            !it.exporter.has_ended() && !is_stuck
+        };
+        raise(Stage::Flush);
+        wait_until(deadline, || !ending.iter().any(is_waiting));
+        raise(Stage::Abort);
+        let patience = Instant::now() + ABORT_WAIT;
+        wait_until(patience, || ending.iter().all(|it| it.exporter.has_ended()));
+        let head = self.log.written();
+        wait_until(patience, || {
+            let are_told = ending.iter().all(|it| {
+                it.exporter.apply_effects();
+                // The keeper writes receipts of what was settled last.
+                it.exporter.dead_letters.waiting() == 0 && !it.exporter.watermark().has_journal()
+            });
+            are_told && self.log.durable() >= head
+        });
+    }
+
+    /// Puts a new exporter where an old one has ended.
+    fn exchange(&self, old: &Running, new: Wanted) -> Result<(), EngineError> {
+        let workers = self.workers.len();
+        let _swapping = self.swap();
+        let checkpoint = self.last_of(&old.exporter);
+        let shared = (Arc::clone(&old.exporter.allowance), Arc::clone(&old.exporter.dead_letters));
+        let Wanted { spec, ways: mut lanes } = new;
+        let mut running_spec = spec.clone();
+        let made = build(
+            spec,
+            checkpoint.clone(),
+            shared.clone(),
+            &lanes,
+            workers,
+            (self.work, self.has_receipts),
+        );
+        let exporter = match made {
+            Ok(exporter) => exporter,
+            Err(problem) => {
+                // It compiled a moment ago; whatever it is, the old one must not stay stopped.
+                tracing::error!(%problem, "exporter not changed");
+                running_spec = old.spec.clone();
+                lanes = ways(&old.spec, workers)?;
+                build(
+                    old.spec.clone(),
+                    checkpoint,
+                    shared,
+                    &lanes,
+                    workers,
+                    (self.work, self.has_receipts),
+                )?
+            }
+        };
+        exporter.watermark().touch();
+        let new = Running { exporter, spec: running_spec, number: old.number };
+        place(&self.workers, &new, lanes);
+        let mut running = running(&self.exporters);
+        if let Some(slot) = running.iter_mut().find(|it| it.exporter.name() == new.exporter.name())
+        {
+            *slot = new;
+        }
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+        Ok(())
+    }
+
+    /// Takes out an exporter that has ended; its checkpoint is saved for the day when it is back.
+    fn remove(&self, old: &Running) -> Result<(), EngineError> {
+        let _swapping = self.swap();
+        let name = old.exporter.name();
+        // Receipts only grow: what was anchored stands.
+        let anchor = self.cursors.load(name)?.map(|saved| saved.anchor).unwrap_or_default();
+        let checkpoint = Checkpoint { anchor, ..self.last_of(&old.exporter) };
+        let mut running = running(&self.exporters);
+        running.retain(|it| it.exporter.name() != name);
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+        drop(running);
+        Ok(self.cursors.save(name, &checkpoint)?)
+    }
+
+    /// Starts an exporter that did not run; false where it was stopped for its damaged state.
+    fn add(&self, new: Wanted) -> Result<bool, EngineError> {
+        let Wanted { spec, ways } = new;
+        let name = &spec.settings.name;
+        if let Some(stopped) = self.lock_stopped().iter_mut().find(|it| it.name() == name) {
+            stopped.set_spec(spec);
+            return Ok(false);
+        }
+        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, false)?;
+        let shared = (self.budget.allowance(), open_letters(&spec, &checkpoint)?);
+        let exporter = build(
+            spec.clone(),
+            checkpoint,
+            shared,
+            &ways,
+            self.workers.len(),
+            (self.work, self.has_receipts),
+        )?;
+        let _swapping = self.swap();
+        let mut running = running(&self.exporters);
+        let number = running.iter().map(|it| it.number + 1).max().unwrap_or(0);
+        let new = Running { exporter, spec, number };
+        place(&self.workers, &new, ways);
+        running.push(new);
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+        Ok(true)
+    }
+
+    /// Where an exporter that has ended is to go on.
+    fn last_of(&self, exporter: &Exporter) -> Checkpoint {
+        exporter.apply_effects();
+        exporter.watermark().last(self.log.durable())
+    }
+}
+
+/// A held exporter is not waited for longer: what it has under way is one probe.
+const HELD_WAIT: Duration = Duration::from_millis(250);

@@ -1,0 +1,314 @@
+//! A running `shrike` whose configuration, files and tokens change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A collector that takes events with one token and refuses all others.
+struct Collector {
+    address: SocketAddr,
+    state: Arc<Mutex<Seen>>,
+}
+
+struct Seen {
+    token: &'static str,
+    /// Requests by token and answer.
+    answers: BTreeMap<(String, u16), usize>,
+    /// Events that were taken.
+    events: usize,
+}
+
+impl Collector {
+    fn start(token: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let seen = Seen { token, answers: BTreeMap::new(), events: 0 };
+        let state = Arc::new(Mutex::new(seen));
+        let serving = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&serving);
+                thread::spawn(move || serve(&state, stream));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn takes(&self, token: &'static str) {
+        self.seen().token = token;
+    }
+
+    fn events(&self) -> usize {
+        self.seen().events
+    }
+
+    fn answered(&self, token: &str, status: u16) -> usize {
+        self.seen().answers.get(&(token.to_owned(), status)).copied().unwrap_or(0)
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.state.lock().expect("no test panics while it holds it")
+    }
+
+    #[track_caller]
+    fn wait_for(&self, events: usize) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.events() < events {
+            assert!(std::time::Instant::now() < deadline, "{} of {events}", self.events());
+            thread::yield_now();
+        }
+    }
+}
+
+fn serve(state: &Mutex<Seen>, stream: TcpStream) {
+    let Ok(mut answers) = stream.try_clone() else { return };
+    let mut requests = BufReader::new(stream);
+    loop {
+        let (mut length, mut token, mut target) = (0, String::new(), None);
+        loop {
+            let mut line = String::new();
+            if requests.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim();
+            if line.is_empty() {
+                break;
+            }
+            target.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or("").to_owned());
+            let Some((name, value)) = line.split_once(": ") else { continue };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse().unwrap_or(0),
+                "authorization" => value.trim_start_matches("Splunk ").clone_into(&mut token),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        if requests.read_exact(&mut body).is_err() {
+            return;
+        }
+        let mut seen = state.lock().expect("no test panics while it holds it");
+        let is_known = token == seen.token;
+        let is_event = target.is_some_and(|target| target.contains("/event"));
+        let (status, text) = match (is_event, is_known) {
+            (false, _) => (200, r#"{"text":"HEC is healthy","code":17}"#),
+            (true, false) => (403, r#"{"text":"Invalid token","code":4}"#),
+            (true, true) if body.is_empty() => (400, r#"{"text":"No data","code":5}"#),
+            (true, true) => (200, r#"{"text":"Success","code":0}"#),
+        };
+        if is_event {
+            *seen.answers.entry((token, status)).or_insert(0) += 1;
+        }
+        if status == 200 && is_event {
+            let text = String::from_utf8(body).expect("bodies are text");
+            seen.events += text.matches(r#""schema_version""#).count();
+        }
+        drop(seen);
+        let length = text.len();
+        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{text}");
+        if answers.write_all(head.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A directory with a configuration and a file that is followed.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a directory"));
+        place.write("events.jsonl", "");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the directory is ours");
+    }
+
+    fn configure(&self, collector: &Collector, keys: &str) {
+        self.write("c.yaml", &self.text(collector, keys));
+    }
+
+    fn text(&self, collector: &Collector, keys: &str) -> String {
+        let dir = self.0.path().display();
+        format!(
+            "global: {{state_dir: {dir}/state}}\npipeline: {{dedup_window: 0}}\ninputs: [{{type: file, path: \
+             {dir}/events.jsonl}}]\nexporters:\n  splunk:\n    hec_url: http://{}\n    use_ack: \
+             false\n    compression: none\n    from: earliest\n{keys}",
+            collector.address
+        )
+    }
+
+    /// Appends the sample's events; says how many.
+    fn append(&self) -> usize {
+        let sample =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/security-events.jsonl");
+        let sample = fs::read(sample).expect("the sample is in the repository");
+        let file = fs::OpenOptions::new().append(true).open(self.path("events.jsonl"));
+        file.and_then(|mut file| file.write_all(&sample)).expect("the directory is ours");
+        sample.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn run(&self) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["run", "--config", "c.yaml", "--set", "global.log.format=json"])
+            .current_dir(&self.0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let err = BufReader::new(child.stderr.take().expect("piped"));
+        let mut running = Running { child, err, seen: String::new() };
+        running.wait_for("commands are answered");
+        running
+    }
+}
+
+struct Running {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Reads the process's log up to a line with these words.
+    #[track_caller]
+    fn wait_for(&mut self, words: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.err.read_line(&mut line).expect("text");
+            assert!(read > 0, "ended without `{words}`:\n{}", self.seen);
+            self.seen.push_str(&line);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    /// Ends it; returns all that it logged.
+    #[track_caller]
+    fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        self.err.read_to_string(&mut self.seen).expect("text");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{}", self.seen);
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that fails leaves nothing behind; what has ended is not there any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_hangup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n");
+    let mut running = place.run();
+    let first = place.append();
+    collector.wait_for(first);
+    // Wrong: refused with its place, and the old one runs on.
+    place.configure(&collector, "    hec_token: s3cr3t-two\n    batch: {sise: 5}\n");
+    running.signal(Signal::HUP);
+    running.wait_for("configuration refused; the running one stays");
+    let second = place.append();
+    collector.wait_for(first + second);
+    // Right: another token and a smaller batch, and a key that only a start looks at.
+    collector.takes("s3cr3t-two");
+    let keys =
+        "    hec_token: s3cr3t-two\n    batch: {size: 5}\nmemory: {in_flight_bytes: 32MiB}\n";
+    place.configure(&collector, keys);
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    let third = place.append();
+    collector.wait_for(first + second + third);
+    let log = running.stop();
+    assert!(log.contains("unknown key; did you mean `size`?"), "{log}");
+    assert!(log.contains("+ exporters.splunk.batch.size: 5"), "{log}");
+    assert!(log.contains("exporters.splunk.hec_token: another secret"), "{log}");
+    assert!(log.contains(r#""change":"memory.in_flight_bytes: 48MiB -> 32MiB""#), "{log}");
+    assert!(log.contains("takes effect after a restart"), "{log}");
+    assert!(!log.contains("s3cr3t"), "{log}");
+    assert_eq!(collector.events(), first + second + third, "nothing twice");
+    assert_eq!(collector.answered("s3cr3t-two", 403) + collector.answered("s3cr3t-one", 403), 0);
+    let account = format!(r#""in_range":{0},"delivered":{0}"#, first + second + third);
+    assert!(log.contains(&account), "{log}");
+}
+
+#[test]
+fn a_mounted_secret_that_is_replaced_is_read_again() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    // As a cluster mounts it: the name is a link into `..data`, which is a link that is replaced.
+    let mount = place.path("mount");
+    let put = |version: &str, token: &str| {
+        fs::create_dir_all(mount.join(version)).expect("the directory is ours");
+        fs::write(mount.join(version).join("hec"), token).expect("the directory is ours");
+        std::os::unix::fs::symlink(version, mount.join("..new")).expect("the directory is ours");
+        fs::rename(mount.join("..new"), mount.join("..data")).expect("the directory is ours");
+    };
+    put("..1", "s3cr3t-one\n");
+    std::os::unix::fs::symlink("..data/hec", mount.join("hec")).expect("the directory is ours");
+    let keys = format!(
+        "    hec_token: '${{secret:hec}}'\ncredentials: {{provider: k8s_secret, k8s_secret: \
+         {{mount: {}}}}}\n",
+        mount.display()
+    );
+    place.configure(&collector, &keys);
+    let mut running = place.run();
+    let first = place.append();
+    collector.wait_for(first);
+    collector.takes("s3cr3t-two");
+    put("..2", "s3cr3t-two\n");
+    running.wait_for("configuration reloaded");
+    let second = place.append();
+    collector.wait_for(first + second);
+    // Gone for a while: the last value stays in use.
+    fs::remove_file(mount.join("..data")).expect("the directory is ours");
+    running.wait_for("not read again; its last content stays");
+    let third = place.append();
+    collector.wait_for(first + second + third);
+    let log = running.stop();
+    assert!(!log.contains("s3cr3t"), "{log}");
+    assert_eq!(collector.events(), first + second + third);
+}
+
+#[test]
+fn the_standby_token_is_used_when_the_other_is_refused() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-standby");
+    let keys = "    hec_token: s3cr3t-first\n    token_rotation: {standby_token: s3cr3t-standby}\n";
+    place.configure(&collector, keys);
+    let mut running = place.run();
+    let first = place.append();
+    running.wait_for("credentials refused: others are used now");
+    collector.wait_for(first);
+    assert!(collector.answered("s3cr3t-first", 403) > 0);
+    // And back, once the standby one is refused.
+    collector.takes("s3cr3t-first");
+    let second = place.append();
+    collector.wait_for(first + second);
+    let log = running.stop();
+    assert!(!log.contains("s3cr3t"), "{log}");
+    assert_eq!(collector.events(), first + second, "nothing twice, nothing lost");
+}
