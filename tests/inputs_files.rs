@@ -1,0 +1,383 @@
+//! Files of other programs, however they are written, rotated and replaced: each line once.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use shrike::dialects;
+use shrike::event::{Opening, OpeningOptions};
+use shrike::intake::{
+    CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Positions, SharedDoor,
+};
+use shrike::log::{IoChoice, Log, LogOptions, Read as Found};
+
+/// A host: a log, files, and the process that reads them, which may start anew.
+struct Host {
+    dir: tempfile::TempDir,
+    log: Log,
+    running: Option<Running>,
+    now: Instant,
+}
+
+struct Running {
+    door: SharedDoor,
+    positions: Arc<Positions>,
+    files: Files,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (log, _) = Log::open(LogOptions {
+            dir: dir.path().join("log"),
+            segment_bytes: 4 << 20,
+            sync_interval: Duration::from_millis(1),
+            io: IoChoice::Syscalls,
+            ..LogOptions::default()
+        })
+        .expect("a log opens");
+        Self { dir, log, running: None, now: Instant::now() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn start(&mut self, pattern: &str, mode: Option<Mode>) {
+        self.start_with(pattern, mode, false);
+    }
+
+    /// Starts a process that reads these files; one that ran is gone as after a crash.
+    fn start_with(&mut self, pattern: &str, mode: Option<Mode>, from_end: bool) {
+        self.running = None;
+        self.log.flush().expect("the disk takes it");
+        let reader = self.log.reader();
+        let (positions, torn) = Positions::open(self.path("inputs.json"), &reader).expect("opens");
+        assert_eq!(torn, None);
+        let positions = Arc::new(positions);
+        let door = SharedDoor::new(Door::new(DoorOptions {
+            opening: Arc::new(Opening::new(&OpeningOptions::default())),
+            // Nothing is recognised by its id: what is read twice is in the log twice.
+            check: CheckOptions {
+                dialects: dialects::ALL,
+                dedup_window: 0,
+                ..CheckOptions::default()
+            },
+            appender: self.log.appender(),
+            quarantine: None,
+        }));
+        let options = FilesOptions {
+            path: self.path(pattern),
+            mode,
+            format: None,
+            from_end,
+            sniff: dialects::mode,
+        };
+        let files = Files::new(options, Arc::clone(&positions), self.now);
+        self.running = Some(Running { door, positions, files });
+    }
+
+    fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// One look at the files.
+    fn step(&mut self) -> Duration {
+        let running = self.running.as_mut().expect("it runs");
+        let rest = running.files.step(&running.door, &AtomicBool::new(false), self.now);
+        rest.expect("the log takes everything")
+    }
+
+    /// Looks until nothing is new, paths included.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            self.now += Duration::from_millis(300);
+            while self.step().is_zero() {}
+        }
+    }
+
+    /// The numbers of the events in the log.
+    fn numbers(&mut self) -> Vec<u32> {
+        if self.running.is_some() {
+            self.settle();
+        }
+        self.log.flush().expect("the disk takes it");
+        let mut reader = self.log.reader();
+        let (mut all, mut at) = (Vec::new(), self.log.oldest());
+        loop {
+            match reader.read(at, self.log.durable(), 1 << 20).expect("a log reads") {
+                Found::Block(block) => {
+                    all.extend(block.records().iter().map(|it| number(block.record(it))));
+                    at = block.span().to;
+                }
+                Found::Cold(span) => reader.warm(span).expect("the disk reads"),
+                Found::End => return all,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// The number in an event's reason.
+fn number(record: &[u8]) -> u32 {
+    let record = std::str::from_utf8(record).expect("events are text");
+    let (_, rest) = record.split_once("\"reason\":\"n").expect("ours have a number");
+    rest.split('"').next().and_then(|text| text.parse().ok()).expect("a number")
+}
+
+/// Lines of Velar's log.
+fn lines(numbers: impl IntoIterator<Item = u32>) -> String {
+    let line = |n| {
+        format!(
+            "{{\"timestamp\":\"2026-02-06T10:00:00Z\",\"method\":\"GET\",\"host\":\"h\",\
+             \"decision\":\"allow\",\"reason\":\"n{n}\"}}\n"
+        )
+    };
+    numbers.into_iter().map(line).collect()
+}
+
+/// Lines of the OpenClaw plugin.
+fn claws(numbers: impl IntoIterator<Item = u32>) -> String {
+    let line = |n| {
+        format!(
+            "{{\"type\":\"command\",\"resource\":\"ls\",\"decision\":\"denied\",\"guard\":\"g\",\
+             \"reason\":\"n{n}\",\"id\":\"evt-{n}\",\"timestamp\":1770382800000}}\n"
+        )
+    };
+    numbers.into_iter().map(line).collect()
+}
+
+/// Lines of `hush run`.
+fn runs(run: &str, numbers: impl IntoIterator<Item = u32>) -> String {
+    let line = |n| {
+        format!(
+            "{{\"eventId\":\"evt-{run}-{n}\",\"eventType\":\"custom\",\"sessionId\":\"{run}\",\
+             \"timestamp\":\"2026-02-06T10:00:00Z\",\"data\":{{\"type\":\"custom\"}},\
+             \"metadata\":{{\"decision\":{{\"allowed\":true,\"message\":\"n{n}\"}}}}}}\n"
+        )
+    };
+    numbers.into_iter().map(line).collect()
+}
+
+fn append(path: &Path, text: &str) {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the directory is ours");
+}
+
+/// Truncates a file and writes it again, as programs do that keep everything in memory.
+fn rewrite(path: &Path, text: &str) {
+    fs::write(path, text).expect("the directory is ours");
+}
+
+fn upto(n: u32) -> Vec<u32> {
+    (0..n).collect()
+}
+
+#[test]
+fn only_complete_lines_are_taken() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(0), "there is no file yet");
+    let text = lines(0..3);
+    let cut = text.len() - 20;
+    append(&path, &text[..cut]);
+    assert_eq!(host.numbers(), [0, 1]);
+    append(&path, &text[cut..]);
+    assert_eq!(host.numbers(), [0, 1, 2]);
+    // Two objects on one line, and a long file.
+    append(&path, &lines(3..5).replace("}\n{", "}{"));
+    append(&path, &lines(5..5_000));
+    assert_eq!(host.numbers(), upto(5_000));
+    host.start("a.log", None);
+    append(&path, &lines(5_000..5_001));
+    assert_eq!(host.numbers(), upto(5_001), "goes on after a restart");
+}
+
+#[test]
+fn a_file_is_read_from_its_end_only_when_it_was_there_at_the_first_start() {
+    let mut host = Host::new();
+    let half = lines(3..4);
+    append(&host.path("a.log"), &(lines(0..3) + &half[..30]));
+    host.start_with("*.log", None, true);
+    assert_eq!(host.numbers(), upto(0));
+    append(&host.path("a.log"), &half[30..]);
+    append(&host.path("b.log"), &lines(4..6));
+    assert_eq!(host.numbers(), [3, 4, 5], "a line that was half there is whole");
+    host.stop();
+    append(&host.path("a.log"), &lines(6..7));
+    host.start_with("*.log", None, true);
+    assert_eq!(host.numbers(), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_renamed_file_is_drained_before_the_new_one_is_read() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..2));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(2));
+    // The writer holds the old file and never lets go.
+    let mut held = OpenOptions::new().append(true).open(&path).expect("it is there");
+    held.write_all(lines(2..3).as_bytes()).expect("ours");
+    fs::rename(&path, host.path("a.log.1")).expect("ours");
+    append(&path, &lines(3..5));
+    assert_eq!(host.numbers(), upto(5));
+    held.write_all(lines(5..6).as_bytes()).expect("ours");
+    assert_eq!(host.numbers(), upto(6), "it may still grow");
+    append(&path, &lines(6..7));
+    fs::remove_file(host.path("a.log.1")).expect("ours");
+    held.write_all(lines(7..8).trim_end().as_bytes()).expect("ours");
+    drop(held);
+    assert_eq!(host.numbers(), upto(7));
+    host.now += Duration::from_secs(11);
+    assert_eq!(host.numbers(), upto(8), "its last line needs no ending once it is gone");
+}
+
+#[test]
+fn rotation_storms_lose_nothing() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..1));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(1));
+    let mut next = 1;
+    for round in 0..10 {
+        // Several rotations between two looks, also while nobody runs.
+        for turn in 0..3 {
+            append(&path, &lines(next..next + 3));
+            fs::rename(&path, host.path(&format!("a.log.{round}-{turn}"))).expect("ours");
+            append(&path, &lines(next + 3..next + 4));
+            next += 4;
+        }
+        if round % 2 == 0 {
+            host.stop();
+            host.start("a.log", None);
+        }
+        let mut numbers = host.numbers();
+        numbers.sort_unstable();
+        assert_eq!(numbers, upto(next), "round {round}");
+    }
+}
+
+#[test]
+fn a_copied_and_truncated_file_starts_again() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    fs::copy(&path, host.path("a.log.1")).expect("ours");
+    rewrite(&path, &lines(3..4));
+    assert_eq!(host.numbers(), upto(4), "shorter than before");
+    // Longer than before by the time of the next look.
+    rewrite(&path, &lines(4..9));
+    assert_eq!(host.numbers(), upto(9));
+    // While nobody looks: the rest is in the copy.
+    host.stop();
+    append(&path, &lines(9..11));
+    fs::copy(&path, host.path("a.log.2")).expect("ours");
+    rewrite(&path, &lines(11..12));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(12));
+}
+
+#[test]
+fn a_file_that_is_rewritten_for_each_event_repeats_nothing() {
+    let mut host = Host::new();
+    let path = host.path("audit.jsonl");
+    rewrite(&path, &claws(0..1));
+    host.start("audit.jsonl", None);
+    assert_eq!(host.numbers(), [0], "its first line tells the mode");
+    for n in 1..30 {
+        // A look may fall at any moment of the writing.
+        let text = claws(0..=n);
+        let mut file = File::create(&path).expect("ours");
+        host.step();
+        for piece in text.as_bytes().chunks(700) {
+            file.write_all(piece).expect("ours");
+            host.step();
+        }
+        assert_eq!(host.numbers(), upto(n + 1));
+    }
+    // Two processes overwrote each other: a line vanished, another one came.
+    rewrite(&path, &(claws(0..20) + &claws(21..31)));
+    assert_eq!(host.numbers(), upto(31));
+    host.start("audit.jsonl", None);
+    rewrite(&path, &(claws(0..20) + &claws(21..32)));
+    assert_eq!(host.numbers(), upto(32), "nor after a restart");
+    rewrite(&path, "");
+    assert_eq!(host.numbers(), upto(32), "cleared");
+    rewrite(&path, &claws(32..34));
+    assert_eq!(host.numbers(), upto(34));
+}
+
+#[test]
+fn each_run_is_read_from_its_start() {
+    let mut host = Host::new();
+    let path = host.path("hush.events.jsonl");
+    let first = runs("one", 0..40);
+    rewrite(&path, &first[..first.len() - 10]);
+    host.start("hush.events.jsonl", None);
+    assert_eq!(host.numbers(), upto(39), "the rest waits for the whole run");
+    append(&path, &first[first.len() - 10..]);
+    assert_eq!(host.numbers(), upto(40));
+    // The next run is longer than the last one when it is seen first.
+    rewrite(&path, &runs("two", 40..90));
+    assert_eq!(host.numbers(), upto(90));
+    host.stop();
+    rewrite(&path, &runs("three", 90..93));
+    host.start("hush.events.jsonl", None);
+    assert_eq!(host.numbers(), upto(93));
+}
+
+#[test]
+fn many_small_files_are_each_read_once() {
+    let mut host = Host::new();
+    for n in 0..1_500 {
+        append(&host.path(&format!("f{n:04}.log")), &lines([n]));
+    }
+    host.start("*.log", None);
+    let mut numbers = host.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, upto(1_500));
+    let held = fs::read_dir("/proc/self/fd").expect("Linux").count();
+    host.now += Duration::from_secs(5);
+    host.settle();
+    let kept = fs::read_dir("/proc/self/fd").expect("Linux").count();
+    assert!(kept < held, "descriptors are given back: {held}, then {kept}");
+    // One that was closed meanwhile grows, one goes, one comes.
+    append(&host.path("f0000.log"), &lines([1_500]));
+    fs::remove_file(host.path("f0001.log")).expect("ours");
+    append(&host.path("g.log"), &lines([1_501]));
+    let mut numbers = host.numbers();
+    numbers.sort_unstable();
+    assert_eq!(numbers, upto(1_502));
+    host.start("*.log", None);
+    assert_eq!(host.numbers().len(), 1_502, "nothing comes again");
+}
+
+#[test]
+fn positions_survive_without_the_log_and_with_an_old_file() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    let running = host.running.as_ref().expect("it runs");
+    running.positions.save(&host.log).expect("the disk takes it");
+    let saved = fs::read(host.path("inputs.json")).expect("it was saved");
+    append(&path, &lines(3..5));
+    assert_eq!(host.numbers(), upto(5));
+    // The file is older than the notes of the log.
+    rewrite(&host.path("inputs.json"), std::str::from_utf8(&saved).expect("text"));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(5));
+    // It cannot be read: the notes alone are enough.
+    rewrite(&host.path("inputs.json"), "garbage");
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(5));
+}
