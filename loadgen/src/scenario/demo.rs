@@ -30,8 +30,10 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let mut process = Process::shrike(bench, &config, &["--drain"], Stdio::piped())?;
     let mut stdin = process.stdin().expect("standard input is a pipe");
     let feed = "write events to shrike";
-    stdin.write_all(SAMPLES.as_bytes()).map_err(ScenarioError::io(feed))?;
-    println!("{SAMPLE_COUNT} shipped samples, as ECS (the first {LINES_SHOWN}):");
+    for (_, text) in SAMPLES {
+        stdin.write_all(text.as_bytes()).map_err(ScenarioError::io(feed))?;
+    }
+    println!("{SAMPLE_COUNT} shipped samples, as ECS (the first of each kind):");
     show_lines(bench, &process)?;
     // Ages count from here on: what came before waited for the start.
     for fake in [&elastic, &splunk] {
@@ -64,7 +66,7 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     Ok(rows)
 }
 
-/// Shows the first ECS lines as soon as they are there.
+/// Shows the first ECS line of each kind of samples as soon as all are there.
 fn show_lines(bench: &Bench, process: &Process) -> Result<(), ScenarioError> {
     let path = bench.path("shrike.out");
     let what = format!("read {}", path.display());
@@ -73,14 +75,17 @@ fn show_lines(bench: &Bench, process: &Process) -> Result<(), ScenarioError> {
         let file = std::fs::File::open(&path).map_err(ScenarioError::io(what.clone()))?;
         let lines: Vec<String> = BufReader::new(file)
             .lines()
-            .take(LINES_SHOWN)
             .collect::<Result<_, _>>()
             .map_err(ScenarioError::io(what.clone()))?;
         let is_late = begin.elapsed() > LINES_LIMIT || process.has_ended();
-        if lines.len() == LINES_SHOWN || is_late {
-            for line in lines {
+        if lines.len() as u64 >= SAMPLE_COUNT || is_late {
+            let mut first = 0;
+            for (name, text) in SAMPLES {
+                // They are printed in the order of the log.
+                let Some(line) = lines.get(first) else { break };
                 let cut: String = line.chars().take(COLUMNS).collect();
-                println!("  {cut}{}", if cut.len() < line.len() { "..." } else { "" });
+                println!("  {name}: {cut}{}", if cut.len() < line.len() { "..." } else { "" });
+                first += text.lines().count();
             }
             println!();
             return Ok(());
@@ -136,11 +141,13 @@ fn watch(
 }
 
 /// The samples of `inputs.md` 9.
-const SAMPLES: &str = include_str!("../../samples/security-events.jsonl");
-/// Lines in it.
-const SAMPLE_COUNT: u64 = 30;
-/// Lines shown.
-const LINES_SHOWN: usize = 3;
+const SAMPLES: &[(&str, &str)] = &[
+    ("canonical events", include_str!("../../samples/security-events.jsonl")),
+    ("Clawdstrike's audit", include_str!("../../samples/clawdstrike-audit.jsonl")),
+    ("Velar's audit", include_str!("../../samples/velar-audit.jsonl")),
+];
+/// Lines in them.
+const SAMPLE_COUNT: u64 = 96;
 /// Characters shown of each.
 const COLUMNS: usize = 150;
 /// How long to wait for them; the table says the rest.
@@ -154,6 +161,7 @@ mod tests {
 
     #[test]
     fn the_samples_are_as_many_as_the_account_expects() {
-        assert_eq!(SAMPLES.lines().count() as u64, SAMPLE_COUNT);
+        let lines = SAMPLES.iter().map(|(_, text)| text.lines().count() as u64).sum::<u64>();
+        assert_eq!(lines, SAMPLE_COUNT);
     }
 }
