@@ -317,7 +317,7 @@ fn replay(
         }
         bar.end();
         println!("{name}: {} of {} delivered, {} stay", last.delivered, last.wanted, last.kept);
-        if last.kept > 0 {
+        if last.kept > 0 || last.delivered < begun.wanted {
             exit = Exit::Failed;
         }
     }

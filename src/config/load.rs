@@ -365,6 +365,7 @@ impl Resolve<'_, '_> {
                 Some("syscalls") => IoChoice::Syscalls,
                 _ => IoChoice::Auto,
             },
+            ..LogOptions::default()
         }
     }
 

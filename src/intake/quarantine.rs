@@ -42,6 +42,7 @@ impl Quarantine {
             keep_bytes: options.bytes_max,
             keep_age: KEEP_AGE,
             bytes_max: options.bytes_max,
+            yields_when_full: false,
             ..LogOptions::default()
         })?;
         let appender = log.appender();

@@ -44,6 +44,9 @@ pub struct LogOptions {
     pub keep_age: Duration,
     /// The log is never longer, whoever has not passed.
     pub bytes_max: u64,
+    /// Whether a full disk takes back what everybody has passed: not where nothing is passed
+    /// before somebody looked at it, as in a store of dead letters.
+    pub yields_when_full: bool,
 }
 
 impl Default for LogOptions {
@@ -57,6 +60,7 @@ impl Default for LogOptions {
             keep_bytes: 10 << 30,
             keep_age: Duration::from_secs(7 * 24 * 3600),
             bytes_max: 50 << 30,
+            yields_when_full: true,
         }
     }
 }
@@ -172,8 +176,12 @@ impl Log {
             .spawn(move || writer.run())
             .map_err(thread_error())?;
         let writer = Mutex::new(Some(thread));
-        let keep =
-            Keep { bytes: options.keep_bytes, age: options.keep_age, bytes_max: options.bytes_max };
+        let keep = Keep {
+            bytes: options.keep_bytes,
+            age: options.keep_age,
+            bytes_max: options.bytes_max,
+            yields_when_full: options.yields_when_full,
+        };
         let held = Held { shared, intake, io, kind, keep, writer, retaining: Mutex::new(lock) };
         Ok((Self { held: Arc::new(held) }, recovery))
     }
@@ -304,6 +312,7 @@ struct Keep {
     bytes: u64,
     age: Duration,
     bytes_max: u64,
+    yields_when_full: bool,
 }
 
 impl Held {
@@ -317,7 +326,7 @@ impl Held {
         let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-        let is_full = self.intake.is_full();
+        let is_full = self.keep.yields_when_full && self.intake.is_full();
         let mut going = Vec::new();
         for segment in segments {
             let is_finished = segment.capacity_end() <= written;

@@ -142,6 +142,7 @@ impl DeadLetters {
             keep_bytes: settings.bytes_max,
             keep_age: settings.age_max,
             bytes_max: settings.bytes_max,
+            yields_when_full: false,
             ..LogOptions::default()
         })?;
         let appender = log.appender();

@@ -449,7 +449,7 @@ impl Engine {
         let letters = exporter.dead_letters.count(wanted)?;
         let place = exporter.dead_letters.place();
         let progress = Progress { is_running: letters > 0, wanted: letters, ..Progress::default() };
-        let job = Job { wanted: wanted.clone(), rate, place, progress };
+        let job = Job { number: 0, wanted: wanted.clone(), rate, place, progress };
         let begun = exporter.replays.begin(job).map_err(|running| EngineError::Exporter {
             name: name.to_owned(),
             problem: format!(

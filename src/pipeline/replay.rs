@@ -33,6 +33,9 @@ impl Progress {
 /// A replay that was asked for.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// Which one it is, so that letters of one before it are not counted for it; given by
+    /// [`Replays::begin`].
+    pub(crate) number: u64,
     pub(crate) wanted: Wanted,
     /// Events a second at most; `None` is as fast as the destination takes them.
     pub(crate) rate: Option<u32>,
@@ -60,8 +63,9 @@ impl Replays {
     ///
     /// # Errors
     /// How far that one is.
-    pub(crate) fn begin(&self, job: Job) -> Result<Progress, Progress> {
+    pub(crate) fn begin(&self, mut job: Job) -> Result<Progress, Progress> {
         let mut slot = self.lock();
+        job.number = slot.as_ref().map_or(0, |last| last.number) + 1;
         match slot.as_ref().map(|job| job.progress) {
             Some(running) if running.is_running && !running.is_automatic => Err(running),
             _ => {

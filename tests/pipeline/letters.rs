@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host};
 use shrike::event::Offset;
-use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted};
+use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
 use crate::{config, exporter, filled, run_to_the_end, wait_for};
@@ -176,4 +176,34 @@ fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_w
     assert!(began.elapsed() < Duration::from_secs(20));
     let status = engine.end();
     assert_eq!(exporter(&status, "one").letters, 0);
+}
+
+#[test]
+fn who_looks_after_letters_only_removes_nothing_that_others_need() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (well, ill) = (Destination::start(Manner::Accept), Destination::start(Manner::Busy));
+    let mut config = config(dir.path(), &[("one", &well, ""), ("two", &ill, "")]);
+    config.log.segment_bytes = 2 << 20;
+    config.log.keep_bytes = 0;
+    let log = filled(&config, 0..10_000, 900);
+    let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let engine = engine.expect("it starts");
+    assert!(wait_for(Duration::from_secs(20), || well.accepted().len() == 10_000));
+    drop(engine.end());
+    assert_eq!(log.oldest(), Offset::ZERO, "the other exporter needs all of it");
+
+    let alone = |work| {
+        let mut options = config.engine_options(&Host::default());
+        options.work = work;
+        options.exporters.retain(|spec| spec.settings.name == "one");
+        Engine::start(log.clone(), options).expect("it starts")
+    };
+    // Retention is looked at once a second.
+    let engine = alone(Work::Aside);
+    assert!(!wait_for(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
+    drop(engine.end());
+    // An engine that reads the log for this one alone would have removed it.
+    let engine = alone(Work::All);
+    assert!(wait_for(Duration::from_secs(20), || log.oldest() > Offset::ZERO));
+    drop(engine.end());
 }

@@ -4,7 +4,7 @@
 //! others, and reads no stripes: each of its events has a ticket, whose number stands where the
 //! others have an offset.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::block::Entry;
@@ -40,7 +40,8 @@ pub(super) struct Aside {
 #[derive(Debug)]
 enum Ticket {
     Gap(Gap),
-    Letter(Box<Replayed>),
+    /// A letter, and the number of the job that took it.
+    Letter(Box<Replayed>, u64),
 }
 
 /// What a ticket's event is.
@@ -95,6 +96,16 @@ impl Aside {
     }
 }
 
+impl Ticket {
+    /// Where the letter lies, if it is one.
+    fn letter(&self) -> Option<Offset> {
+        match self {
+            Self::Letter(replayed, _) => Some(replayed.span.from),
+            Self::Gap(_) => None,
+        }
+    }
+}
+
 impl Lane {
     /// Whether this is the lane beside the log.
     pub(super) fn is_aside(&self) -> bool {
@@ -145,12 +156,12 @@ impl Lane {
         if !aside.wants_replay || exporter.dead_letters.live() == 0 {
             return;
         }
-        aside.wants_replay = false;
         let wanted = Wanted { replays_below: Some(AUTO_REPLAYS_MAX), ..Wanted::default() };
         let progress = Progress { is_running: true, is_automatic: true, ..Progress::default() };
         let place = exporter.dead_letters.place();
-        // Where one that somebody asked for is running, that one does it.
-        let _ = exporter.replays.begin(Job { wanted, rate: None, place, progress });
+        // While one that somebody asked for is running, it waits: that one may want other letters.
+        let job = Job { number: 0, wanted, rate: None, place, progress };
+        aside.wants_replay = exporter.replays.begin(job).is_err();
     }
 
     /// Takes letters from the store, as many as the pace allows.
@@ -169,10 +180,17 @@ impl Lane {
         };
         let mut cold = None;
         let mut found = Vec::new();
-        while found.len() < LETTERS_AT_ONCE {
+        // A job that replaced another meets letters which that one has sent and nobody answered.
+        let under_way: BTreeSet<Offset> =
+            aside.tickets.values().filter_map(Ticket::letter).collect();
+        let at_once =
+            job.rate.map_or(LETTERS_AT_ONCE, |rate| LETTERS_AT_ONCE.min(rate.max(1) as usize));
+        while found.len() < at_once {
             match exporter.dead_letters.next(reader, place, &job.wanted) {
+                Ok(Found::Letter(replayed)) if under_way.contains(&replayed.span.from) => {}
                 Ok(Found::Letter(replayed)) => found.push(replayed),
-                Ok(Found::Nothing) => {}
+                // One block a turn: others want this thread too.
+                Ok(Found::Nothing) => break,
                 Ok(Found::Cold(span)) => {
                     cold = Some((reader.clone(), span));
                     break;
@@ -189,12 +207,13 @@ impl Lane {
             }
         }
         let taken = found.len() as u64;
-        found.into_iter().for_each(|replayed| aside.ticket(Ticket::Letter(replayed)));
+        let number = job.number;
+        found.into_iter().for_each(|replayed| aside.ticket(Ticket::Letter(replayed, number)));
         job.progress.sent += taken;
         job.progress.wanted = job.progress.wanted.max(job.progress.sent);
         job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
         let wait = wait_for(job, taken, &aside.pace, exporter.settings.rate.per_second);
-        aside.due = wait.map(|wait| now + wait);
+        aside.due = wait.filter(|_| taken > 0).map(|wait| now + wait);
         drop(slot);
         if let Some((reader, span)) = cold {
             self.warm_from(reader, span);
@@ -244,7 +263,7 @@ impl Lane {
                 let record = gap_record(self.exporter.name(), pass, gap, now);
                 (Text::Event(record), now.ns())
             }
-            Ticket::Letter(replayed) => {
+            Ticket::Letter(replayed, _) => {
                 (letter_event(aside.letters.as_mut(), replayed.span), replayed.received_ns)
             }
         };
@@ -287,6 +306,7 @@ impl Lane {
         let exporter = self.exporter.clone();
         let Some(aside) = &mut self.aside else { return };
         let mut letters: Vec<(u32, Span)> = Vec::new();
+        let mut jobs: Vec<u64> = Vec::new();
         for Settled { span, .. } in settled {
             for number in span.from.bytes()..span.to.bytes() {
                 match aside.tickets.remove(&number) {
@@ -294,8 +314,9 @@ impl Lane {
                         exporter.watermark().close_gap(gap);
                         exporter.counters.gap_records.add(1);
                     }
-                    Some(Ticket::Letter(replayed)) => {
+                    Some(Ticket::Letter(replayed, job)) => {
                         letters.push((replayed.letter.pass, replayed.span));
+                        jobs.push(job);
                     }
                     None => debug_assert!(false, "a ticket settled twice"),
                 }
@@ -309,9 +330,10 @@ impl Lane {
             let spans: Vec<Span> = run.iter().map(|(_, span)| *span).collect();
             exporter.dead_letters.remove(&spans, "replayed", run[0].0, spans.len() as u64);
         }
-        let arrived = letters.len() as u64;
-        exporter.counters.replayed.add(arrived);
-        self.note_replayed(arrived, 0);
+        exporter.counters.replayed.add(letters.len() as u64);
+        for run in jobs.chunk_by(|a, b| a == b) {
+            self.note_replayed(run[0], run.len() as u64, 0);
+        }
     }
 
     /// Takes back a ticket whose event was refused: a letter is written again with what happened,
@@ -333,13 +355,13 @@ impl Lane {
                 exporter.counters.gap_records_refused.add(1);
                 exporter.watermark().close_gap(gap);
             }
-            Some(Ticket::Letter(replayed)) => {
+            Some(Ticket::Letter(replayed, job)) => {
                 exporter.bury_again(
                     dead,
                     &replayed,
                     letter_text_of(aside.letters.as_mut(), &replayed),
                 );
-                self.note_replayed(0, 1);
+                self.note_replayed(job, 0, 1);
             }
             None => debug_assert!(false, "a ticket settled twice"),
         }
@@ -348,16 +370,18 @@ impl Lane {
     /// Takes back a ticket without an event: its letter stays as it is.
     fn keep_ticket(&mut self, number: u64) {
         let Some(aside) = &mut self.aside else { return };
-        if let Some(Ticket::Letter(replayed)) = aside.tickets.remove(&number) {
+        if let Some(Ticket::Letter(replayed, job)) = aside.tickets.remove(&number) {
             let offset = replayed.letter.offset;
             let name = self.exporter.name();
             tracing::warn!(exporter = name, offset, "dead letter without its event stays");
-            self.note_replayed(0, 1);
+            self.note_replayed(job, 0, 1);
         }
     }
 
-    fn note_replayed(&self, delivered: u64, kept: u64) {
-        if let Some(job) = self.exporter.replays.lock().as_mut() {
+    /// Counts letters for the job that took them, unless another has replaced it.
+    fn note_replayed(&self, number: u64, delivered: u64, kept: u64) {
+        let mut slot = self.exporter.replays.lock();
+        if let Some(job) = slot.as_mut().filter(|job| job.number == number) {
             job.progress.delivered += delivered;
             job.progress.kept += kept;
             job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
