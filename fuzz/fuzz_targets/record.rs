@@ -42,7 +42,7 @@ fn walk(base: Offset, bytes: &[u8]) {
     let mut at = base;
     while at.bytes() < end {
         let next = match Parsed::parse(window, at) {
-            Parsed::Record { start, len, next, .. } => {
+            Parsed::Record { start, len, next, .. } | Parsed::Note { start, len, next } => {
                 assert!(start + len <= bytes.len());
                 next
             }
