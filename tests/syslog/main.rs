@@ -99,13 +99,16 @@ fn without_our_certificate_nothing_counts_as_delivered() {
         let place = dir.path().join(at.to_string());
         let config = config(&place, &format!("address: '{keys}}}"));
         let engine = start(&config, 0..100, 900);
-        let failed = || syslog(&engine.status()).last_error.is_some();
-        assert!(wait_for(failed), "case {at}");
+        // With TLS 1.3 the receiver judges our certificate after we may write: now and then the
+        // connection is gone before its reason is read, and the next attempt tells it.
+        let is_told = || {
+            let last = syslog(&engine.status()).last_error.clone();
+            last.is_some_and(|(_, error)| error.contains("certificate"))
+        };
+        assert!(wait_for(is_told), "case {at}: {:?}", syslog(&engine.status()).last_error);
         let status = engine.end();
         let found = syslog(&status);
         assert_eq!((found.counts.total(), found.pending), (0, 100), "{found:?}");
-        let (_, error) = found.last_error.clone().expect("seen above");
-        assert!(error.contains("certificate"), "{error}");
         assert_eq!(receiver.messages().len(), 0);
     }
 }
