@@ -184,6 +184,34 @@ fn no_space_for_a_segment_is_told_and_passes() {
 }
 
 #[test]
+fn who_must_not_wait_is_told_that_no_segment_is_ready() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let held = disk.hold();
+    let append = |number| {
+        log.appender().try_append(&record(number), Mark::default()).expect("the disk is well")
+    };
+    let (mut taken, mut refused) = (0, 0);
+    let end = (log.written().bytes() + 1).next_multiple_of(4 * STRIPE_BYTES);
+    // The segment that is open takes some; then the answer comes, and comes at once.
+    while refused < 1000 {
+        match append(taken) {
+            Some(at) => {
+                assert!(at.bytes() < end, "{at} is in a segment that is not made");
+                (taken, refused) = (taken + 1, 0);
+            }
+            None => refused += 1,
+        }
+    }
+    drop(held);
+    eventually(|| append(taken));
+    log.flush().expect("flushed");
+    let expected = Found { numbers: (0..=taken).collect(), damaged: vec![] };
+    assert_eq!(read_all(&mut log.reader()), expected);
+}
+
+#[test]
 fn a_write_error_moves_everything_to_a_new_segment() {
     // In the middle of a segment, and when a group reaches into the next one.
     for (before, writes) in [(10, 0), (2_400, 0), (2_400, 1)] {

@@ -189,3 +189,11 @@ pub struct Checkpoint {
     /// The receipts' chain when this was saved.
     pub anchor: Anchor,
 }
+
+impl Checkpoint {
+    /// Whether the event at this offset is settled.
+    #[must_use]
+    pub fn covers(&self, at: Offset) -> bool {
+        at < self.base || self.ahead.iter().any(|it| it.from <= at && at < it.to)
+    }
+}

@@ -37,6 +37,17 @@ impl Appender {
         self.group().append(record, mark)
     }
 
+    /// Appends one record where there is room for it at once; `None` where the disk is slower than
+    /// the senders, or the next segment is not ready.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub fn try_append(&self, record: &[u8], mark: Mark) -> Result<Option<Offset>, AppendError> {
+        let mut group = self.group();
+        group.fits(record)?;
+        group.try_lay(|layout| layout.push(record, mark))
+    }
+
     /// Starts a group of appends that take the lock once.
     ///
     /// Nobody else appends meanwhile, so do only this.
@@ -73,10 +84,7 @@ impl Group<'_> {
     /// # Errors
     /// As [`Appender::append`]; earlier records of the group stay appended.
     pub fn append(&mut self, record: &[u8], mark: Mark) -> Result<Offset, AppendError> {
-        let bytes_max = self.intake.record_bytes_max;
-        if record.len() > bytes_max {
-            return Err(AppendError::TooLarge { bytes: record.len(), bytes_max });
-        }
+        self.fits(record)?;
         self.lay(|layout| layout.push(record, mark))
     }
 
@@ -93,38 +101,56 @@ impl Group<'_> {
         self.lay(|layout| layout.push_note(note))
     }
 
+    fn fits(&self, record: &[u8]) -> Result<(), AppendError> {
+        let (bytes, bytes_max) = (record.len(), self.intake.record_bytes_max);
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        Ok(())
+    }
+
     /// Lays one frame, waiting for room where there is none.
     #[inline]
     fn lay(&mut self, push: impl Fn(&mut Layout) -> Option<Offset>) -> Result<Offset, AppendError> {
         loop {
-            let open = self.open.as_mut().expect("put back after each wait");
-            if open.closed {
-                return Err(AppendError::Closed);
-            }
-            if let Some(refusal) = &open.refusal {
-                return Err(AppendError::Disk(Arc::clone(refusal)));
-            }
-            if open.layout.bytes.len() >= GROUP_BYTES_MAX {
-                self.wait_for_room();
-                continue;
-            }
-            if let Some(offset) = push(&mut open.layout) {
+            if let Some(offset) = self.try_lay(&push)? {
                 return Ok(offset);
-            }
-            if let Some(refusal) = &open.segment_refusal {
-                return Err(AppendError::Disk(Arc::clone(refusal)));
             }
             self.wait_for_room();
         }
     }
 
-    fn wait_for_room(&mut self) {
-        let mut open = self.open.take().expect("put back after each wait");
-        open.waiting += 1;
+    /// Lays one frame where there is room; wakes the writer where there is none.
+    #[inline]
+    fn try_lay(
+        &mut self,
+        push: impl Fn(&mut Layout) -> Option<Offset>,
+    ) -> Result<Option<Offset>, AppendError> {
+        let open = self.open.as_mut().expect("put back after each wait");
+        if open.closed {
+            return Err(AppendError::Closed);
+        }
+        if let Some(refusal) = &open.refusal {
+            return Err(AppendError::Disk(Arc::clone(refusal)));
+        }
+        if open.layout.bytes.len() < GROUP_BYTES_MAX {
+            if let Some(offset) = push(&mut open.layout) {
+                return Ok(Some(offset));
+            }
+            if let Some(refusal) = &open.segment_refusal {
+                return Err(AppendError::Disk(Arc::clone(refusal)));
+            }
+        }
         if open.writer != WriterState::Busy {
             open.writer = WriterState::Busy;
             self.intake.wake.wake();
         }
+        Ok(None)
+    }
+
+    fn wait_for_room(&mut self) {
+        let mut open = self.open.take().expect("put back after each wait");
+        open.waiting += 1;
         let mut open = self.intake.room.wait(open).unwrap_or_else(PoisonError::into_inner);
         open.waiting -= 1;
         self.open = Some(open);

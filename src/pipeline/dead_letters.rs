@@ -55,6 +55,8 @@ struct State {
     removed: Removed,
     /// The number of the last removal.
     number: u64,
+    /// What is settled whatever happens: the checkpoint on disk, without its gaps.
+    saved: Checkpoint,
 }
 
 /// A record that the store did not take yet.
@@ -91,6 +93,8 @@ pub(crate) struct Replayed {
 pub(crate) enum Found {
     /// A letter.
     Letter(Box<Replayed>),
+    /// A letter whose event would be read again after a crash: not before its checkpoint is saved.
+    Unsaved,
     /// Bytes that have to be fetched first.
     Cold(Span),
     /// Nothing up to here; there may be more.
@@ -159,20 +163,11 @@ impl DeadLetters {
     fn recover(&mut self, store: &Store, checkpoint: &Checkpoint) -> Result<Vec<Span>, LogError> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.number = checkpoint.removals;
-        let is_settled = |at: u64| {
-            let at = Offset::new(at);
-            at < checkpoint.base || checkpoint.ahead.iter().any(|it| it.from <= at && at < it.to)
-        };
+        state.saved = kept(checkpoint);
         let mut letters = Vec::new();
         walk(&mut store.log.reader(), |span, record| {
             match &record {
-                Record::Letter(letter) => {
-                    // A letter that replaced another is of an event that was settled before.
-                    let is_open = letter.pass == checkpoint.pass
-                        && letter.replaces.is_none()
-                        && !is_settled(letter.offset);
-                    letters.push((span, is_open));
-                }
+                Record::Letter(letter) => letters.push((span, is_open(letter, checkpoint))),
                 Record::Removal(Removal { number, pass, delivered, .. }) => {
                     let (number, pass, events) = (*number, *pass, *delivered);
                     if number > state.number && events > 0 {
@@ -272,33 +267,38 @@ impl DeadLetters {
 
     /// Writes a record, behind those that wait already.
     fn write_or_wait(&self, record: Refused, state: &mut State) -> Result<(), AppendError> {
-        let written = match state.refused.is_empty() {
-            true => self.write(&record, state),
-            false => Ok(false),
-        };
-        if !matches!(written, Ok(true)) {
-            state.refused_bytes += record.record.len();
-            state.refused.push_back(record);
-            self.tell_stuck(state);
-        }
-        written.map(drop)
+        state.refused_bytes += record.record.len();
+        state.refused.push_back(record);
+        self.write_refused(state)
     }
 
-    /// Writes the records that the store refused before, as far as it takes them now.
+    /// Writes the records that the store did not take before, as far as it takes them now.
     ///
     /// # Errors
     /// When it still refuses; the rest waits for the next try.
     pub(crate) fn try_again(&self) -> Result<(), AppendError> {
-        let mut state = self.lock();
+        self.write_refused(&mut self.lock())
+    }
+
+    fn write_refused(&self, state: &mut State) -> Result<(), AppendError> {
+        let mut written = Ok(true);
         while let Some(record) = state.refused.pop_front() {
-            if let Err(error) = self.write(&record, &mut state) {
+            written = self.write(&record, state);
+            if !matches!(written, Ok(true)) {
                 state.refused.push_front(record);
-                return Err(error);
+                break;
             }
             state.refused_bytes -= record.record.len();
-            self.tell_stuck(&state);
         }
-        Ok(())
+        self.tell_stuck(state);
+        written.map(drop)
+    }
+
+    /// Notes what is settled whatever happens: a checkpoint that was saved.
+    pub(crate) fn note_saved(&self, checkpoint: &Checkpoint) {
+        if self.store.is_some() {
+            self.lock().saved = kept(checkpoint);
+        }
     }
 
     /// Whether so many letters wait for the store that lanes should read nothing more.
@@ -375,6 +375,10 @@ impl DeadLetters {
             if let Record::Letter(letter) = Record::parse(block.record(record))
                 && wanted.fits(&letter)
             {
+                if is_open(&letter, &self.lock().saved) {
+                    *at -= 1;
+                    return Ok(Found::Unsaved);
+                }
                 let letter = Letter { event: None, ..*letter };
                 return Ok(Found::Letter(Box::new(Replayed { span, letter, received_ns })));
             }
@@ -447,14 +451,16 @@ impl DeadLetters {
         Ok(lost)
     }
 
-    /// Writes a record; without a store it takes effect at once.
+    /// Writes a record, unless the store has no room just now; without a store it takes effect at
+    /// once.
     fn write(&self, record: &Refused, state: &mut State) -> Result<bool, AppendError> {
         let offset = match &self.store {
-            Some(store) => store.appender.append(record.record.as_bytes(), record.mark)?,
-            None => Offset::ZERO,
+            Some(store) => store.appender.try_append(record.record.as_bytes(), record.mark)?,
+            None => Some(Offset::ZERO),
         };
-        state.written.push((offset, record.effect));
-        Ok(true)
+        let effect = record.effect;
+        state.written.extend(offset.map(|offset| (offset, effect)));
+        Ok(offset.is_some())
     }
 
     fn tell_stuck(&self, state: &State) {
@@ -502,6 +508,20 @@ impl DeadLetters {
             event,
         }
     }
+}
+
+/// Whether a letter is of an event that is read again where this is the checkpoint.
+fn is_open(letter: &Letter, checkpoint: &Checkpoint) -> bool {
+    // A letter that replaced another is of an event that was settled before.
+    letter.pass == checkpoint.pass
+        && letter.replaces.is_none()
+        && !checkpoint.covers(Offset::new(letter.offset))
+}
+
+/// What of a checkpoint tells which events are settled.
+fn kept(checkpoint: &Checkpoint) -> Checkpoint {
+    let &Checkpoint { pass, base, ref ahead, .. } = checkpoint;
+    Checkpoint { pass, base, ahead: ahead.clone(), ..Checkpoint::default() }
 }
 
 /// The id that an event says.

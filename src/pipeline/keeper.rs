@@ -115,6 +115,8 @@ impl Keeper {
                 exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
                 exporter.watermark().touch();
                 is_saved = false;
+            } else {
+                exporter.dead_letters.note_saved(&checkpoint);
             }
         }
         is_saved

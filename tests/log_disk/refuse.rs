@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use shrike::log::{Disk, LogFile, LogIo};
 
@@ -20,6 +20,7 @@ pub(crate) enum Call {
 pub(crate) struct Refusing {
     next: Mutex<VecDeque<(Call, i32)>>,
     refused: Condvar,
+    creating: Mutex<()>,
 }
 
 impl Refusing {
@@ -43,6 +44,12 @@ impl Refusing {
         self.refuse(call, 0);
     }
 
+    /// While this is held no segment is made: the disk takes its time.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.creating.lock().expect("no panic")
+    }
+
     fn check(&self, call: Call, path: &Path) -> io::Result<()> {
         if path.extension().is_none_or(|extension| extension != "log") {
             return Ok(());
@@ -62,6 +69,7 @@ impl Refusing {
 
 impl LogIo for Refusing {
     fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
+        drop(self.creating.lock().expect("no panic"));
         self.check(Call::Create, path)?;
         Disk.create(path, bytes)
     }

@@ -9,7 +9,7 @@ use shrike::event::Offset;
 use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
-use crate::{config, exporter, filled, run_to_the_end, wait_for};
+use crate::{append, config, exporter, filled, run_to_the_end, wait_for};
 
 /// The letters of the exporter `one`, oldest first.
 fn letters(config: &Config) -> Vec<Letter> {
@@ -115,6 +115,37 @@ fn a_removal_whose_checkpoint_was_lost_is_counted_once() {
         let one = exporter(&status, "one");
         assert_eq!((one.counts.dead_lettered, one.letters), (0, 0), "{one:?}");
     }
+}
+
+#[test]
+fn a_letter_is_not_sent_before_the_checkpoint_of_its_event_is_saved() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let engine = engine.expect("it starts");
+    // A file in the place of the directory lets no checkpoint be saved.
+    let (cursors, aside) = (config.log.dir.join("cursors"), config.log.dir.join("aside"));
+    fs::rename(&cursors, &aside).expect("the directory is ours");
+    fs::write(&cursors, b"").expect("the directory is ours");
+    append(&log, 0..1_000, 900);
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(Duration::from_secs(20), || one().counts.dead_lettered == 63), "{:?}", one());
+    destination.turn(Manner::Accept);
+    // After a crash now the log would be read again, and each of these would be sent by both.
+    engine.replay("one", &Wanted::default(), None).expect("nothing else is replayed");
+    assert!(!wait_for(Duration::from_millis(500), || destination.accepted().len() > 937));
+    let progress = engine.replayed("one").expect("it runs");
+    assert!(progress.is_running && progress.sent == 0, "{progress:?}");
+
+    fs::remove_file(&cursors).expect("the directory is ours");
+    fs::rename(&aside, &cursors).expect("the directory is ours");
+    let is_over = || !engine.replayed("one").expect("it runs").is_running;
+    assert!(wait_for(Duration::from_secs(20), is_over), "{:?}", engine.replayed("one"));
+    assert!(wait_for(Duration::from_secs(20), || one().counts.delivered == 1_000), "{:?}", one());
+    drop(engine.end());
+    assert!(destination.accepted().values().all(|&times| times == 1));
 }
 
 #[test]

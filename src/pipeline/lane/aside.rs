@@ -179,6 +179,7 @@ impl Lane {
             return Ok(());
         };
         let mut cold = None;
+        let mut is_unsaved = false;
         let mut found = Vec::new();
         // A job that replaced another meets letters which that one has sent and nobody answered.
         let under_way: BTreeSet<Offset> =
@@ -189,6 +190,10 @@ impl Lane {
             match exporter.dead_letters.next(reader, place, &job.wanted) {
                 Ok(Found::Letter(replayed)) if under_way.contains(&replayed.span.from) => {}
                 Ok(Found::Letter(replayed)) => found.push(replayed),
+                Ok(Found::Unsaved) => {
+                    is_unsaved = true;
+                    break;
+                }
                 // One block a turn: others want this thread too.
                 Ok(Found::Nothing) => break,
                 Ok(Found::Cold(span)) => {
@@ -213,7 +218,8 @@ impl Lane {
         job.progress.wanted = job.progress.wanted.max(job.progress.sent);
         job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
         let wait = wait_for(job, taken, &aside.pace, exporter.settings.rate.per_second);
-        aside.due = wait.filter(|_| taken > 0).map(|wait| now + wait);
+        let wait = wait.filter(|_| taken > 0).max(is_unsaved.then_some(SAVE_WAIT));
+        aside.due = wait.map(|wait| now + wait);
         drop(slot);
         if let Some((reader, span)) = cold {
             self.warm_from(reader, span);
@@ -439,5 +445,7 @@ const AUTO_SHARE: f64 = 10.0;
 const AUTO_RATE_MIN: f64 = 10.0;
 /// A letter is replayed this often without anybody asking for it.
 const AUTO_REPLAYS_MAX: u32 = 3;
+/// A letter whose checkpoint is not saved yet is looked at again after this: about when it is.
+const SAVE_WAIT: Duration = Duration::from_millis(100);
 /// Between two looks at the exporter's rate.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
