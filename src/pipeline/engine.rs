@@ -1,5 +1,6 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -251,6 +252,7 @@ impl Engine {
             log_bytes_max: options.log_bytes_max,
             receipts,
             work: options.work,
+            told: BTreeMap::new(),
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         let started = Instant::now();

@@ -1,5 +1,6 @@
 //! Saves checkpoints, enforces retention, and gives up what lags too far: one thread, off the path.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,7 +14,7 @@ use super::engine::{Running, Stopped, Work, running};
 use super::exporter::Exporter;
 use super::measure::News;
 use super::receipts::{Account, Receipts};
-use crate::deliver::OnLag;
+use crate::deliver::{Health, OnLag};
 use crate::event::{Anchor, Checkpoint, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
 
@@ -34,6 +35,8 @@ pub(crate) struct Keeper {
     /// What the engine does: one that only looks after letters knows too few exporters to tell
     /// what of the log is still needed.
     pub(crate) work: Work,
+    /// States that were told, by exporter; one that is not here is healthy.
+    pub(crate) told: BTreeMap<String, Health>,
 }
 
 impl Keeper {
@@ -53,6 +56,7 @@ impl Keeper {
             self.save();
             if retained.elapsed() >= RETAIN_INTERVAL {
                 retained = Instant::now();
+                self.tell_states();
                 self.tell_trouble();
                 if self.work == Work::All {
                     self.give_up_laggards();
@@ -129,6 +133,31 @@ impl Keeper {
         let is_halted = receipts.waiting() > RECEIPTS_WAITING_MAX;
         exporters.iter().for_each(|it| it.is_halted.store(is_halted, Ordering::Relaxed));
         written.map(|()| receipts.head())
+    }
+
+    /// Says which exporters are in another state than when it was told last.
+    fn tell_states(&mut self) {
+        let now = Instant::now();
+        for exporter in &self.exporters() {
+            let (name, health) = (exporter.name(), exporter.gate.health(now));
+            let before = self.told.insert(name.to_owned(), health).unwrap_or(Health::Healthy);
+            if before == health {
+                continue;
+            }
+            let (from, to) = (before.word(), health.word());
+            match health {
+                Health::Healthy => info!(exporter = name, from, to, "state changed"),
+                // A human is needed, or may be soon; the others pass by themselves.
+                Health::AuthFailed | Health::ConfigFailed | Health::CircuitOpen => {
+                    let last = exporter.last_error().map(|error| error.text).unwrap_or_default();
+                    warn!(exporter = name, from, to, last_error = last, "state changed");
+                }
+                Health::Degraded | Health::Throttled => {
+                    let last = exporter.last_error().map(|error| error.text).unwrap_or_default();
+                    info!(exporter = name, from, to, last_error = last, "state changed");
+                }
+            }
+        }
     }
 
     /// Says which exporters have delivered nothing for long, and which do again.

@@ -28,6 +28,19 @@ fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
 }
 
 #[test]
+fn an_exporter_that_is_held_is_told_with_the_reason() {
+    let one = Destination::start(Manner::Lock);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 100");
+    place.fill(0..100);
+    let shrike = place.run(&[]);
+    shrike.wait_for("\"to\":\"auth_failed\"");
+    shrike.terminate();
+    let words = ["WARN", "state changed", "\"one\"", "auth_failed", "401"];
+    let account = shrike.ended(PATIENCE).with(0).saying(&words).account("one");
+    assert_eq!((account.pending, account.counts.dead_lettered), (100, 0));
+}
+
+#[test]
 fn a_stop_waits_for_answers_only_so_long_and_the_next_start_sends_the_rest() {
     let one = Destination::start(Manner::Swallow);
     let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 1000");
