@@ -284,6 +284,25 @@ fn cef_escapes_what_its_two_syntaxes_ask_for() {
 }
 
 #[test]
+fn an_ipv6_destination_is_no_dst_of_cef() {
+    let plan = plan(&CEF, &Overrides::default());
+    let cases = [
+        ("192.0.2.7", " dst=192.0.2.7 "),
+        ("2001:db8::17", " c6a3=2001:db8::17 c6a3Label=Destination IPv6 Address "),
+        ("[2001:db8::17]", " c6a3=2001:db8::17 c6a3Label=Destination IPv6 Address "),
+        ("c2.example", " dhost=c2.example "),
+    ];
+    for (host, expected) in cases {
+        let resource = json!({"type": "network", "name": host, "host": host, "port": 443});
+        let event = record("egress_blocked", &resource, false, 0, 0).to_string();
+        let line = document(&opening(), &plan, event.as_bytes()).expect("the record is an event");
+        let line = String::from_utf8(line).expect("UTF-8");
+        cef::assert_known(&cef::read(&line));
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
 fn native_documents_of_every_kind_are_golden() {
     let documents = check("native/kinds.jsonl", &plan(&NATIVE, &Overrides::default()), &kinds());
     documents.iter().for_each(|document| assert_unique(document));

@@ -3,6 +3,8 @@
 //! Header and extension escape different characters, so each is a schema of its own syntax. Keys
 //! are those of the format's dictionary; what has none there is left out.
 
+use std::net::IpAddr;
+
 use super::check;
 use super::derive::{self, Path};
 use crate::event::{Event as E, FieldId as F, IndicatorType, ResourceType, Value};
@@ -161,7 +163,8 @@ const FILE: &[Field] = &[
 ];
 
 const NETWORK: &[Field] = &[
-    row("dst", Part(&[F::ResourceHost, F::ResourceName], derive::ip)),
+    row("dst", Part(&[F::ResourceHost, F::ResourceName], ipv4)),
+    row("c6a3", Part(&[F::ResourceHost, F::ResourceName], ipv6)),
     row(
         "dhost",
         Part(&[F::ResourceHost, F::ResourceName], |encoder, event| {
@@ -203,6 +206,24 @@ fn url(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     event.opened.indicator_type == IndicatorType::Url
         && derive::shows_indicator(encoder, event)
         && filled(encoder, event, F::IndicatorValue)
+}
+
+/// The destination when it is an IPv4 address, the only kind that `dst` has in version 0.
+fn ipv4(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+    match derive::address(derive::host_text(event)) {
+        Some((IpAddr::V4(_), text)) => derive::some(encoder, text),
+        _ => false,
+    }
+}
+
+/// The destination when it is an IPv6 address, with the label that the dictionary gives it.
+fn ipv6(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+    let Some((IpAddr::V6(_), text)) = derive::address(derive::host_text(event)) else {
+        return false;
+    };
+    encoder.text(text);
+    encoder.raw(b" c6a3Label=Destination IPv6 Address");
+    true
 }
 
 /// When the event was received, with its label.

@@ -104,6 +104,7 @@ fn unescaped(text: &str) -> String {
 /// The keys of the dictionary that our events may have, and their characters at most.
 const DICTIONARY: &[(&str, usize)] = &[
     ("act", 63),
+    ("c6a3", 39),
     ("cat", 1023),
     ("cn1", 20),
     ("cs1", 4000),
@@ -118,7 +119,7 @@ const DICTIONARY: &[(&str, usize)] = &[
     ("dhost", 1023),
     ("dproc", 1023),
     ("dpt", 5),
-    ("dst", 39),
+    ("dst", 15),
     ("dvchost", 100),
     ("externalId", 40),
     ("filePath", 1023),
@@ -139,7 +140,8 @@ fn check(key: &str, value: &str, pairs: &BTreeMap<String, String>) {
         assert!(pairs.contains_key(labelled), "a label without `{labelled}`: {pairs:?}");
         return;
     }
-    let needs_label = ["cn", "cs", "deviceCustom", "flex"].iter().any(|kind| key.starts_with(kind));
+    let labelled = ["c6a", "cn", "cs", "deviceCustom", "flex"];
+    let needs_label = labelled.iter().any(|kind| key.starts_with(kind));
     if needs_label {
         assert!(pairs.contains_key(&format!("{key}Label")), "`{key}` without a label: {pairs:?}");
     }
@@ -147,7 +149,8 @@ fn check(key: &str, value: &str, pairs: &BTreeMap<String, String>) {
         assert!(value.chars().count() <= *most, "`{key}` is too long: {value}");
     }
     match key {
-        "dst" => assert!(value.parse::<std::net::IpAddr>().is_ok(), "no address: {value}"),
+        "dst" => assert!(value.parse::<std::net::Ipv4Addr>().is_ok(), "no IPv4 address: {value}"),
+        "c6a3" => assert!(value.parse::<std::net::Ipv6Addr>().is_ok(), "no IPv6 address: {value}"),
         "rt" | "deviceCustomDate1" | "cn1" => {
             assert!(value.parse::<i64>().is_ok(), "`{key}` is no number: {value}");
         }

@@ -1,0 +1,7 @@
+//! Judges that others wrote: published definitions, parsers, receivers (docs/judges.md).
+//!
+//! `.ci/judges` installs them below the target directory. A test whose judge is missing says so and
+//! looks at nothing; CI names what it installed, and there a missing one fails.
+
+mod documents;
+mod tools;

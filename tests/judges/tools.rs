@@ -1,0 +1,73 @@
+//! Finds the judges that `.ci/judges` installs, and runs them.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// The target directory's place for them.
+fn place() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    // target/debug/deps/judges-HASH
+    test.ancestors().nth(3).expect("tests lie three levels deep").join("judges")
+}
+
+/// The tests' own files of this target.
+pub(crate) fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judges").join(name)
+}
+
+/// The program of a judge; `None` when it is not installed, which is said, and which fails where
+/// `SHRIKE_JUDGES` names it as installed.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let inside = ["debian/usr/bin", "debian/usr/sbin", "python/bin"].map(|it| place().join(it));
+    let found = inside.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        let promised = std::env::var("SHRIKE_JUDGES").unwrap_or_default();
+        let is_promised = promised.split_whitespace().any(|it| it == name);
+        assert!(!is_promised, "{name} should be below {}", place().display());
+        // Past the harness, which keeps what passing tests print.
+        let said = format!("not judged: {name} is missing, `.ci/judges` installs it\n");
+        let _ = std::io::stderr().write_all(said.as_bytes());
+    }
+    found
+}
+
+/// A judge written in Python.
+pub(crate) fn script(python: &Path, name: &str) -> Command {
+    let mut command = Command::new(python);
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(here(name));
+    command
+}
+
+/// The built `shrike`.
+pub(crate) fn shrike() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
+    command.env_remove("COLUMNS").stdin(Stdio::null());
+    command
+}
+
+/// What a judge said, and whether it approved.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) approves: bool,
+    pub(crate) text: String,
+}
+
+/// Runs a judge on bytes.
+pub(crate) fn judge(mut judge: Command, bytes: &[u8]) -> Verdict {
+    let mut child = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    thread::scope(|scope| {
+        // A judge that ends early closes the pipe; what it said tells why.
+        scope.spawn(move || drop(stdin.write_all(bytes)));
+        said(child)
+    })
+}
+
+/// What a judge says whose standard output is piped.
+pub(crate) fn said(child: Child) -> Verdict {
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Verdict { approves: output.status.success(), text }
+}
