@@ -53,7 +53,7 @@ fn push(criterion: &mut Criterion<CpuTime>, bulks: &[Bulk]) {
         encoding,
         level: 1,
         flush_on: None,
-        heads: http::HeaderMap::new(),
+        heads: shrike::deliver::Heads::default(),
         head: None,
     });
     let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());

@@ -93,7 +93,7 @@ fn shrike(group: &mut Group<'_>, raw: &[u8]) {
             encoding,
             level: 1,
             flush_on: None,
-            heads: http::HeaderMap::new(),
+            heads: shrike::deliver::Heads::default(),
             head: None,
         });
         let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());

@@ -45,7 +45,7 @@ impl Desk {
                 encoding,
                 level: 1,
                 flush_on,
-                heads: http::HeaderMap::new(),
+                heads: shrike::deliver::Heads::default(),
                 head: None,
             }),
             buffers: Buffers::new(),

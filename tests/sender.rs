@@ -74,7 +74,7 @@ impl Lane {
             encoding,
             level: 1,
             flush_on: None,
-            heads: http::HeaderMap::new(),
+            heads: shrike::deliver::Heads::default(),
             head: None,
         };
         Self {

@@ -72,6 +72,7 @@ const BODIES: &[Body] = &[
     ),
     body("lines_cef.txt", "file", Format::Cef, &[("path", "/var/log/events.cef")]),
     body("lines_ocsf.txt", "file", Format::Ocsf, &[("path", "/var/log/events.ndjson")]),
+    body("objects.txt", "s3", Format::Ocsf, &[("bucket", "sec-events")]),
     body("json.txt", "syslog", Format::Native, SYSLOG),
     body(
         "cef_lines.txt",

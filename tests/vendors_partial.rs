@@ -169,7 +169,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         encoding: Encoding::Identity,
         level: 1,
         flush_on: None,
-        heads: http::HeaderMap::new(),
+        heads: shrike::deliver::Heads::default(),
         head: None,
     };
     let mut batch = Batch::new(&Arc::new(packing), 0, &Buffers::new(), &allowance);

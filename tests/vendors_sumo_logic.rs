@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, Lookup, Text};
 use shrike::deliver::{
-    Binding, Channel, CompiledCall, Encoding, OptionValue, Options, Parcel, Purpose, Secret, Via,
+    Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose, Secret,
+    Via,
 };
 use shrike::transform::{Format, Overrides, Plan};
 use shrike::vendors::{self, SUMO_LOGIC};
@@ -159,8 +160,8 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
         };
         CompiledCall::compile(call, &binding).expect("it compiles")
     };
-    let mut heads = HeaderMap::new();
-    heads.insert("x-sumo-category", HeaderValue::from_static("sec/acme"));
+    let mut heads = Heads::default();
+    heads.headers.insert("x-sumo-category", HeaderValue::from_static("sec/acme"));
     let parcel = Parcel { heads: &heads, attempt: 1, sent: 0 };
     let request = compile(Purpose::Send).carrying_with(VIA, Bytes::from_static(b"x"), &parcel);
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", ""));

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use shrike::config::{Config, Flags, Lookup, Text};
 use shrike::deliver::{
-    Binding, Channel, CompiledCall, Encoding, OptionValue, Options, Parcel, Purpose, Request,
-    Secret, Via,
+    Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose,
+    Request, Secret, Via,
 };
 use shrike::transform::{Escape, Format};
 use shrike::vendors::{self, WEBHOOK};
@@ -57,7 +56,7 @@ fn compile(purpose: Purpose, options: &Options) -> CompiledCall {
 }
 
 fn send(options: &Options, body: &'static [u8], attempt: u32) -> Request {
-    let heads = HeaderMap::new();
+    let heads = Heads::default();
     let parcel = Parcel { heads: &heads, attempt, sent: 1_770_368_403 };
     compile(Purpose::Send, options).carrying_with(VIA, Bytes::from_static(body), &parcel)
 }

@@ -265,8 +265,13 @@ impl Build<'_, '_> {
         let values = self.values;
         let limits = self.vendor.limits;
         let events_max = values.number("batch.size").unwrap_or(limits.events);
-        let bytes_max =
-            values.number("batch.max_bytes").unwrap_or(limits.body_bytes.min(BODY_BYTES));
+        let bytes_max = values
+            .number("batch.max_bytes")
+            .unwrap_or(self.vendor.body_bytes.unwrap_or(BODY_BYTES));
+        let bytes_max = match values.is_written("batch.max_bytes") {
+            true => bytes_max,
+            false => bytes_max.min(limits.body_bytes),
+        };
         if events_max > limits.events {
             let limit = limits.events;
             self.rule("batch.size", format!("{} takes at most {limit} events", self.vendor.name));
@@ -276,7 +281,8 @@ impl Build<'_, '_> {
             self.rule("batch.max_bytes", format!("{} takes at most {limit}", self.vendor.name));
         }
         let target = values.span("latency_target_ms").unwrap_or_default();
-        let linger = values.span("batch.linger_ms").unwrap_or((target / 10).min(LINGER_MAX));
+        let usual = self.vendor.linger.unwrap_or((target / 10).min(LINGER_MAX));
+        let linger = values.span("batch.linger_ms").unwrap_or(usual);
         BatchSettings {
             events_max,
             bytes_max,

@@ -43,13 +43,13 @@ pub const SHARED: &[Key] = &[
     key(
         "batch.max_bytes",
         Kind::Size(1 << 10, 1 << 30),
-        Unset("1 MB, or the destination's limit where that is less"),
+        Unset("1 MB, or the destination's limit where that is less; s3 16 MiB"),
         "Bytes of a request's body at most, before compression.",
     ),
     key(
         "batch.linger_ms",
         Kind::Span(3_600_000),
-        Unset("a tenth of latency_target_ms, at most 10"),
+        Unset("a tenth of latency_target_ms, at most 10; s3 60000"),
         "How long a batch waits for more events once it could be sent.",
     ),
     key(

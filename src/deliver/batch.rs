@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::budget::{Allowance, Charge};
 use super::buffers::Buffers;
@@ -28,8 +28,8 @@ pub struct Packing {
     pub level: u32,
     /// Events this severe make a batch urgent.
     pub flush_on: Option<Severity>,
-    /// Headers of requests with events of this kind, beside those of the call.
-    pub heads: HeaderMap,
+    /// What requests have that follows from their events.
+    pub heads: Heads,
     /// What stands before the first document, in place of the framing's head.
     pub head: Option<Box<str>>,
 }
@@ -39,6 +39,39 @@ impl Packing {
     #[must_use]
     pub fn head(&self) -> &str {
         self.head.as_deref().unwrap_or(self.framing.head)
+    }
+}
+
+/// What a request has that follows from its events, beside what the call says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// What stands between the endpoint's own path and that of the call.
+    pub path: String,
+    /// Further headers.
+    pub headers: HeaderMap,
+}
+
+impl Heads {
+    /// Reads lines of name, colon and value, as a plan in the syntax [`HEADS`] renders them.
+    ///
+    /// [`HEADS`]: crate::transform::HEADS
+    #[must_use]
+    pub fn parse(lines: &[u8]) -> Self {
+        let mut heads = Self::default();
+        for line in lines.split(|&byte| byte == b'\n') {
+            if let Some(path) = line.strip_prefix(PATH_HEAD) {
+                heads.path = String::from_utf8_lossy(path).into_owned();
+                continue;
+            }
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            // The syntax leaves nothing in a value that no header may hold.
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(&line[colon + 1..]);
+            if let (Ok(name), Ok(value)) = (name, value) {
+                heads.headers.insert(name, value);
+            }
+        }
+        heads
     }
 }
 
@@ -371,9 +404,9 @@ impl Batch {
         self.raw_bytes
     }
 
-    /// Headers of the request that carries it, beside those of the call.
+    /// What the request that carries it has, beside what the call says.
     #[must_use]
-    pub fn heads(&self) -> &HeaderMap {
+    pub fn heads(&self) -> &Heads {
         &self.packing.heads
     }
 
@@ -511,6 +544,11 @@ fn counted(raw: &mut Vec<u8>, digits: &mut usize, render: impl FnOnce(&mut Vec<u
     }
     bytes
 }
+
+/// What a line with a path begins with ([`PATH_NAME`]).
+///
+/// [`PATH_NAME`]: crate::transform::PATH_NAME
+const PATH_HEAD: &[u8] = b":path:";
 
 /// Bytes compressed in one turn: about 150 microseconds of gzip.
 pub const TURN_BYTES: usize = 64 << 10;

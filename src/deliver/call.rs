@@ -1,17 +1,18 @@
 //! Calls, compiled: everything that is the same for each request is spelled once.
 
+use std::cell::OnceCell;
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hmac::{Hmac, Mac as _};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 
+use super::sign::Signer;
 use super::{
-    AckId, Call, CallBody, Credentials, Derived, Encoding, Options, Problem, Request, Secret,
-    Settings, Vendor,
+    AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Request,
+    Secret, Settings, Vendor,
 };
 use crate::transform::Format;
 
@@ -60,7 +61,7 @@ pub struct CompiledCall {
     path: Template,
     headers: HeaderMap,
     own_headers: Vec<(HeaderName, Template)>,
-    signature: Option<(HeaderName, Secret)>,
+    signer: Option<Signer>,
     body: Bytes,
     timeout: Duration,
     /// What is added to an endpoint's position: where calls without events go elsewhere.
@@ -90,8 +91,8 @@ enum Blank {
 /// What a request with events has beside its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Parcel<'a> {
-    /// Headers that follow from the events.
-    pub heads: &'a HeaderMap,
+    /// What follows from the events.
+    pub heads: &'a Heads,
     /// The how manieth request with these events, from 1.
     pub attempt: u32,
     /// When it is sent, in seconds since 1970.
@@ -103,15 +104,25 @@ struct Filling<'a> {
     channel: Channel,
     attempt: u32,
     body: &'a [u8],
+    digest: OnceCell<String>,
 }
 
-impl Filling<'_> {
+impl<'a> Filling<'a> {
+    fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
+        Self { channel, attempt, body, digest: OnceCell::new() }
+    }
+
     fn text(&self, blank: Blank) -> String {
         match blank {
             Blank::Channel => self.channel.to_string(),
             Blank::Attempt => self.attempt.to_string(),
-            Blank::Digest => hex(&Sha256::digest(self.body)),
+            Blank::Digest => self.digest().to_owned(),
         }
+    }
+
+    /// Computed once for all places that want it.
+    fn digest(&self) -> &str {
+        self.digest.get_or_init(|| hex(&Sha256::digest(self.body)))
     }
 }
 
@@ -133,6 +144,9 @@ impl<'a> Binding<'a> {
 
     /// The text that a placeholder stands for.
     fn text(&self, name: &str) -> Option<String> {
+        if name == SUFFIX {
+            return Some(self.encoding.suffix().to_owned());
+        }
         let derived = self.derived.texts.iter().find(|(key, _)| *key == name);
         derived.map(|(_, text)| text.clone()).or_else(|| self.options.text(name))
     }
@@ -215,7 +229,7 @@ impl CompiledCall {
         for &(name, template) in call.headers {
             let Some(template) = Template::parse(template, binding, as_is) else { continue };
             // Fixed parts are checked here, so that filling in a channel cannot fail.
-            let filling = Filling { channel: Channel([0; 16]), attempt: 1, body: &[] };
+            let filling = Filling::new(Channel([0; 16]), 1, &[]);
             insert(&mut headers, name, &template.fill(&filling))?;
             if !template.blanks.is_empty() {
                 own_headers.push((header_name(name)?, template));
@@ -234,9 +248,13 @@ impl CompiledCall {
             CallBody::Batch => (binding.vendor.sign)(binding.options)?,
             _ => None,
         };
-        let signature =
-            signature.map(|it| Ok((header_name(&it.header)?, it.secret))).transpose()?;
-        Ok(Self { call, method, path, headers, own_headers, signature, body, timeout, aside })
+        let signer = match signature {
+            Some(signature) => {
+                Some(Signer::new(signature, &(binding.vendor.endpoints)(binding.options)?)?)
+            }
+            None => None,
+        };
+        Ok(Self { call, method, path, headers, own_headers, signer, body, timeout, aside })
     }
 
     /// The same call at places that lie this far behind the endpoints.
@@ -248,17 +266,16 @@ impl CompiledCall {
     /// The request that carries a batch with what belongs to it.
     #[must_use]
     pub fn carrying_with(&self, via: Via, body: Bytes, parcel: &Parcel<'_>) -> Request {
-        let mut request = self.request(via, body, parcel.attempt);
-        for (name, value) in parcel.heads {
+        let filling = Filling::new(via.channel, parcel.attempt, &body);
+        let mut request = self.request(via, body.clone(), &filling);
+        if !parcel.heads.path.is_empty() {
+            request.path.insert_str(0, &parcel.heads.path);
+        }
+        for (name, value) in &parcel.heads.headers {
             request.headers.insert(name.clone(), value.clone());
         }
-        if let Some((name, secret)) = &self.signature {
-            let value = signed(secret, parcel.sent, &request.body);
-            let value = HeaderValue::from_str(&value).expect("digits, letters and signs");
-            request.headers.insert(name.clone(), value);
-            let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(parcel.sent));
-            let date = HeaderValue::from_str(&date).expect("a date is ASCII");
-            request.headers.insert(DATE, date);
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request, via.endpoint, || filling.digest().to_owned(), parcel.sent);
         }
         request
     }
@@ -267,7 +284,7 @@ impl CompiledCall {
     #[must_use]
     pub fn carrying(&self, via: Via, body: Bytes) -> Request {
         debug_assert!(matches!(self.call.body, CallBody::Batch | CallBody::Counts));
-        self.request(via, body, 1)
+        self.first(via, body)
     }
 
     /// The request that asks for these acknowledgements.
@@ -277,27 +294,32 @@ impl CompiledCall {
         if let CallBody::Acks(_, write) = self.call.body {
             write(acks, &mut body);
         }
-        self.request(via, body.into(), 1)
+        self.first(via, body.into())
     }
 
     /// The request of a call that brings its own body, or none.
     #[must_use]
     pub fn plain(&self, via: Via) -> Request {
-        self.request(via, self.body.clone(), 1)
+        self.first(via, self.body.clone())
     }
 
-    fn request(&self, via: Via, body: Bytes, attempt: u32) -> Request {
+    /// A request that is no attempt with events.
+    fn first(&self, via: Via, body: Bytes) -> Request {
+        let filling = Filling::new(via.channel, 1, &body);
+        self.request(via, body.clone(), &filling)
+    }
+
+    fn request(&self, via: Via, body: Bytes, filling: &Filling<'_>) -> Request {
         let mut headers = self.headers.clone();
-        let filling = Filling { channel: via.channel, attempt, body: &body };
         for (name, template) in &self.own_headers {
-            let value = HeaderValue::from_str(&template.fill(&filling));
+            let value = HeaderValue::from_str(&template.fill(filling));
             headers.insert(name, value.expect("compiling filled one in and it was fine"));
         }
         Request {
             endpoint: via.endpoint + self.aside,
             group: via.group,
             method: self.method.clone(),
-            path: self.path.fill(&filling),
+            path: self.path.fill(filling),
             headers,
             body,
             timeout: self.timeout,
@@ -360,13 +382,29 @@ impl Encoding {
             Self::Zstd => Some("zstd"),
         }
     }
+
+    /// What the name of a file with such bytes ends in.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Identity => "",
+            Self::Gzip => ".gz",
+            Self::Deflate => ".zz",
+            Self::Zstd => ".zst",
+        }
+    }
 }
 
 /// Spells a text for a URL: everything but unreserved characters as `%XX` (RFC 3986, 2.1).
 #[must_use]
 pub fn percent_encoded(text: &str) -> String {
+    percent_bytes(text.as_bytes())
+}
+
+/// The same for bytes that need not be text.
+pub(super) fn percent_bytes(text: &[u8]) -> String {
     let mut spelled = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    for &byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             spelled.push(char::from(byte));
         } else {
@@ -463,19 +501,13 @@ fn problem(key: &str, problem: &str) -> Problem {
     Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
-/// The signature of a body, sent at this second.
-fn signed(secret: &Secret, sent: u64, body: &[u8]) -> String {
-    let key = secret.expose().as_bytes();
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is taken");
-    mac.update(sent.to_string().as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    format!("t={sent},v1={}", hex(&mac.finalize().into_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The placeholder for what a file name with the body's encoding ends in.
+const SUFFIX: &str = "suffix";
 
 /// The placeholders that each request fills in for itself.
 const BLANKS: &[(&str, Blank)] =

@@ -26,6 +26,7 @@ mod proxy;
 mod sender;
 mod settings;
 mod setup;
+mod sign;
 mod socket;
 mod tls;
 mod transport;
@@ -35,10 +36,11 @@ mod watermark;
 
 pub use answer::{DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, quote, retry_after, scrub};
 pub use backoff::Backoff;
-pub use batch::{Batch, Item, Packing, Part, Pushed, TURN_BYTES};
+pub use batch::{Batch, Heads, Item, Packing, Part, Pushed, TURN_BYTES};
 pub use budget::{Allowance, Budget, Charge};
 pub use buffers::Buffers;
 pub use call::{Binding, Channel, CompiledCall, Parcel, Via, percent_encoded};
+use call::{hex, percent_bytes};
 pub use delivery::{
     AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
     judge_transport,

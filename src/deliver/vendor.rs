@@ -51,6 +51,11 @@ pub struct Vendor {
     pub derive: fn(&Options) -> Result<Derived, Problem>,
     /// How much one request may carry.
     pub limits: Limits,
+    /// Bytes of a body where nothing is written; `None` is what costs the least.
+    pub body_bytes: Option<u32>,
+    /// How long a batch waits for more where nothing is written; `None` follows from
+    /// `latency_target_ms`.
+    pub linger: Option<Duration>,
     /// The same under these options, never more.
     pub narrow: fn(&Options, Limits) -> Limits,
     /// Content encodings it takes; the first is the default.
@@ -112,6 +117,8 @@ impl Vendor {
         standby: None,
         derive: |_| Ok(Derived::NONE),
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
+        body_bytes: None,
+        linger: None,
         narrow: |_, limits| limits,
         encodings: &[Encoding::Identity],
         calls: &[],
@@ -217,10 +224,11 @@ pub struct Shape {
     pub envelope: Option<&'static Schema>,
     /// A document of the vendor's own, in place of the one that the format names.
     pub document: Option<&'static Schema>,
-    /// Headers that follow from the events, in the syntax [`HEADS`]: a request carries events alone
-    /// for which they are the same.
+    /// Headers that follow from the events, in the syntax [`HEADS`], and a part of the path under
+    /// the name [`PATH_NAME`]: a request carries events alone for which they are the same.
     ///
     /// [`HEADS`]: crate::transform::HEADS
+    /// [`PATH_NAME`]: crate::transform::PATH_NAME
     pub heads: Option<&'static Schema>,
     /// Events of one request, where they are fewer than the vendor's limit.
     pub events: Option<u32>,
@@ -388,8 +396,8 @@ pub struct Call {
     pub when: When,
     /// The HTTP method.
     pub method: &'static str,
-    /// The path below the endpoint; `{name}` is an option, a derived text or `channel`,
-    /// percent-encoded.
+    /// The path below the endpoint; `{name}` is an option, a derived text, `channel`, `digest` of
+    /// the body, or `suffix` of a file name for its encoding, percent-encoded.
     pub path: &'static str,
     /// Query parameters; one whose template names an absent text is left out.
     pub query: &'static [(&'static str, &'static str)],
@@ -566,14 +574,30 @@ pub struct Tally<'a> {
     pub denied: u64,
 }
 
-/// How a request with events is signed: HMAC with SHA-256 (RFC 2104) of the time of sending, a dot
-/// and the body as sent, as `t=SECONDS,v1=HEX` in a header; a `Date` says the same time.
+/// How requests with events are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// The header.
-    pub header: String,
-    /// The key.
-    pub secret: Secret,
+pub enum Signature {
+    /// HMAC with SHA-256 (RFC 2104) of the time of sending, a dot and the body as sent, as
+    /// `t=SECONDS,v1=HEX` in a header; a `Date` says the same time.
+    Hmac {
+        /// The header.
+        header: String,
+        /// The key.
+        secret: Secret,
+    },
+    /// AWS Signature Version 4 in the `Authorization` header, with the whole body signed.
+    V4 {
+        /// Which key.
+        key_id: String,
+        /// The key.
+        secret: Secret,
+        /// The token that goes with a temporary key.
+        session: Option<Secret>,
+        /// The region that the signature is good for.
+        region: String,
+        /// The service that it is good for.
+        service: String,
+    },
 }
 
 /// Headers that carry credentials: name and value.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use tokio::sync::Notify;
 
 use super::EngineError;
@@ -20,8 +19,8 @@ use super::places::{Places, overridden};
 use super::replay::Replays;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
-    AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Incidents,
-    LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
+    AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Heads,
+    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
 use crate::event::{
@@ -750,7 +749,7 @@ fn packing(
         encoding: settings.encoding,
         level: settings.encoding_level,
         flush_on: settings.batch.flush_on,
-        heads: HeaderMap::new(),
+        heads: Heads::default(),
         head: derived.head.as_deref().map(Box::from),
     }
 }

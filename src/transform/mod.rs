@@ -24,7 +24,7 @@ pub use plan::{Plan, PlanError};
 pub use schema::{
     Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
 };
-pub use syntax::{HEADS, JSON, Syntax, TEXT, escape_json};
+pub use syntax::{HEADS, JSON, PATH, PATH_NAME, Syntax, TEXT, escape_json};
 pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};
 
 /// The known word nearest to a mistaken one, when one is near.

@@ -528,7 +528,11 @@ impl Pattern {
                         let value = name.value(event).map_or(&b""[..], Value::text);
                         let absent = self.clean.absent.as_bytes();
                         let text = if value.is_empty() { absent } else { value };
-                        first &= !self.value(text, first, &mut left, encoder);
+                        let mut is_written = self.value(text, first, &mut left, encoder);
+                        if !is_written && !value.is_empty() {
+                            is_written = self.value(absent, first, &mut left, encoder);
+                        }
+                        first &= !is_written;
                     }
                     PatternPiece::Group => {}
                 }
@@ -557,6 +561,9 @@ impl Pattern {
             rest = &rest[len..];
             let char = (self.clean.each)(char);
             if first && last.is_none() && self.clean.not_first.contains(char) {
+                continue;
+            }
+            if last.is_none() && self.clean.value_not_first.contains(char) {
                 continue;
             }
             if last == Some(char) && self.clean.not_twice.contains(char) {

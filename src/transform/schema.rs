@@ -179,6 +179,8 @@ pub struct Clean {
     pub value_max: u16,
     /// Characters that a value does not have twice in a row.
     pub not_twice: &'static str,
+    /// Characters that no value begins with; they are left out there.
+    pub value_not_first: &'static str,
 }
 
 impl Clean {
@@ -190,6 +192,7 @@ impl Clean {
         bytes_max: u16::MAX,
         value_max: 0,
         not_twice: "",
+        value_not_first: "",
     };
 }
 

@@ -69,12 +69,30 @@ pub static HEADS: Syntax = Syntax {
     between: "\n",
     key: ("", ":"),
     names: true,
-    is_key: |key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+    is_key: |key| {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        key == PATH_NAME || !key.is_empty() && key.bytes().all(is_name)
+    },
     keys: "a name of letters, digits and hyphens",
     text: ("", ""),
     nests: false,
     verbatim: false,
     escape: escape_control,
+};
+
+/// What stands for the request's path among its headers, as in HTTP/2 (RFC 9113, 8.3.1): the part
+/// behind the endpoint's own path.
+pub const PATH_NAME: &str = ":path";
+
+/// A path (RFC 3986, 3.3): all but unreserved characters and the slash as `%XX`.
+pub static PATH: Syntax = Syntax {
+    name: "path",
+    between: "",
+    names: false,
+    is_key: |_| true,
+    keys: "a piece",
+    escape: escape_path,
+    ..HEADS
 };
 
 /// RFC 8259 section 7: quotation mark, reverse solidus and the control characters are escaped.
@@ -92,6 +110,22 @@ pub fn escape_json(byte: u8) -> Option<&'static str> {
         0..=31 => Some(CONTROL[usize::from(byte)]),
         _ => None,
     }
+}
+
+fn escape_path(byte: u8) -> Option<&'static str> {
+    static CODES: [[u8; 3]; 256] = {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut codes = [[b'%'; 3]; 256];
+        let mut at = 0;
+        while at < 256 {
+            codes[at] = [b'%', DIGITS[at >> 4], DIGITS[at & 15]];
+            at += 1;
+        }
+        codes
+    };
+    let is_plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let code = std::str::from_utf8(&CODES[usize::from(byte)]).expect("ASCII");
+    (!is_plain).then_some(code)
 }
 
 fn escape_control(byte: u8) -> Option<&'static str> {

@@ -4,6 +4,7 @@ mod datadog;
 mod elastic;
 mod file;
 mod otlp;
+mod s3;
 mod splunk;
 mod stdout;
 mod sumo_logic;
@@ -14,6 +15,7 @@ pub use datadog::DATADOG;
 pub use elastic::ELASTIC;
 pub use file::FILE;
 pub use otlp::OTLP;
+pub use s3::S3;
 pub use splunk::SPLUNK;
 pub use stdout::STDOUT;
 pub use sumo_logic::SUMO_LOGIC;
@@ -24,7 +26,7 @@ use crate::deliver::Vendor;
 
 /// Every vendor, by name.
 pub static ALL: &[&Vendor] =
-    &[&DATADOG, &ELASTIC, &FILE, &OTLP, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
+    &[&DATADOG, &ELASTIC, &FILE, &OTLP, &S3, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
 
 /// The vendor with this name or alias.
 #[must_use]

@@ -227,7 +227,8 @@ fn sign(options: &Options) -> Result<Option<Signature>, Problem> {
     }
     let key = Secret::new(secret(options, "auth.secret")?.to_owned());
     let header = options.text("auth.header_name").filter(|name| !name.is_empty());
-    Ok(Some(Signature { header: header.unwrap_or_else(|| SIGNATURE.to_owned()), secret: key }))
+    let header = header.unwrap_or_else(|| SIGNATURE.to_owned());
+    Ok(Some(Signature::Hmac { header, secret: key }))
 }
 
 fn secret<'o>(options: &'o Options, key: &str) -> Result<&'o str, Problem> {

@@ -214,7 +214,7 @@ impl<'a> World<'a> {
             encoding: script.encoding,
             level: 1,
             flush_on: Some(Severity::Critical),
-            heads: http::HeaderMap::new(),
+            heads: shrike::deliver::Heads::default(),
             head: None,
         };
         let allowance = Budget::new(script.budget, 1).allowance();

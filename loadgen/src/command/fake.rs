@@ -115,6 +115,8 @@ enum Kind {
     Elastic,
     /// An OpenTelemetry collector's OTLP/HTTP receiver
     Otlp,
+    /// An object store: bucket `events`, key `fake`, secret of --token or `fake`
+    S3,
     /// Splunk's HTTP Event Collector
     Splunk,
     /// Sumo Logic's HTTP sources
@@ -142,6 +144,7 @@ impl Fake {
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
             Kind::Otlp => "otlp",
+            Kind::S3 => "s3",
             Kind::Splunk => "splunk",
             Kind::SumoLogic => "sumo-logic",
             Kind::Webhook => "webhook",
@@ -151,6 +154,16 @@ impl Fake {
             Kind::Datadog => Vendor::Datadog(Datadog::new(Arc::clone(&book), self.token.clone())),
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
             Kind::Otlp => Vendor::Otlp(fake::Otlp::new(Arc::clone(&book))),
+            Kind::S3 => {
+                let account = fake::Account {
+                    bucket: "events".to_owned(),
+                    region: "us-east-1".to_owned(),
+                    key_id: "fake".to_owned(),
+                    secret: self.token.clone().unwrap_or_else(|| "fake".to_owned()),
+                    token: None,
+                };
+                Vendor::S3(fake::S3::new(Arc::clone(&book), account))
+            }
             Kind::Splunk => {
                 let rules = Rules {
                     token: self.token.clone(),

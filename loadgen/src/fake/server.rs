@@ -394,6 +394,7 @@ async fn receive(
     let bytes_max = plan.body_bytes_max.unwrap_or_else(|| shared.vendor.body_bytes_max());
     let header = parts.headers.get(http::header::CONTENT_ENCODING);
     let word = header.and_then(|value| value.to_str().ok()).unwrap_or("identity");
+    let word = if shared.vendor.keeps_encodings() { "identity" } else { word };
     let encoding = Encoding::parse(word);
     let known = encoding.is_some_and(|encoding| shared.vendor.encodings().contains(&encoding));
     let received = async {

@@ -1,7 +1,7 @@
 //! The vendors that can be played.
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Otlp, Reply, Splunk, SumoLogic, Visit, Webhook};
+use super::{Datadog, Elastic, Otlp, Reply, S3, Splunk, SumoLogic, Visit, Webhook};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum Vendor {
     Elastic(Elastic),
     /// An OTLP/HTTP receiver.
     Otlp(Otlp),
+    /// Amazon S3's object store.
+    S3(S3),
     /// Splunk's HTTP Event Collector.
     Splunk(Splunk),
     /// Sumo Logic's HTTP sources.
@@ -27,6 +29,7 @@ impl Vendor {
             Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
             Self::Otlp(otlp) => otlp.answer(visit),
+            Self::S3(s3) => s3.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
             Self::Webhook(webhook) => webhook.answer(visit),
@@ -39,6 +42,7 @@ impl Vendor {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
             Self::Otlp(_) => Otlp::refuse(status),
+            Self::S3(_) => S3::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
             Self::Webhook(_) => Webhook::refuse(status),
@@ -52,6 +56,7 @@ impl Vendor {
             Self::Datadog(_)
             | Self::Elastic(_)
             | Self::Otlp(_)
+            | Self::S3(_)
             | Self::SumoLogic(_)
             | Self::Webhook(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
@@ -66,7 +71,14 @@ impl Vendor {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
             Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
+            // It stores what it gets.
+            Self::S3(_) => &[],
         }
+    }
+
+    /// Whether bodies stay as they come, whatever their encoding.
+    pub(super) const fn keeps_encodings(&self) -> bool {
+        matches!(self, Self::S3(_))
     }
 
     /// Bytes of the largest body.
@@ -80,6 +92,8 @@ impl Vendor {
             Self::Splunk(_) => 838_860_800,
             // The collector's receiver: max_request_body_size, 20 MiB.
             Self::Otlp(_) => 20 << 20,
+            // PutObject takes 5 GB; this bounds the memory.
+            Self::S3(_) => 128 << 20,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes
             // what is larger, and this bounds the memory.
             Self::SumoLogic(_) | Self::Webhook(_) => 16 << 20,

@@ -3,6 +3,7 @@
 
 mod datadog;
 mod otlp;
+mod s3;
 mod sumo_logic;
 mod webhook;
 

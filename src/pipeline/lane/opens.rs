@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::deliver::{Batch, Packing};
+use crate::deliver::{Batch, Heads, Packing};
 
 /// The batches that a lane fills, by slot.
 ///
@@ -58,7 +56,9 @@ impl Target {
     pub(super) fn packing(&self, packing: &Arc<Packing>) -> Arc<Packing> {
         match self.key.get(ROUTE_BYTES..) {
             None => Arc::clone(packing),
-            Some(heads) => Arc::new(Packing { heads: parse(heads), ..Packing::clone(packing) }),
+            Some(heads) => {
+                Arc::new(Packing { heads: Heads::parse(heads), ..Packing::clone(packing) })
+            }
         }
     }
 }
@@ -160,18 +160,6 @@ impl Opens {
     }
 }
 
-/// Headers as a plan rendered them, one a line.
-fn parse(heads: &[u8]) -> HeaderMap {
-    let lines = heads.split(|&byte| byte == b'\n');
-    let pairs = lines.filter_map(|line| {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        // The syntax leaves nothing in a value that no header may hold.
-        Some((name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?))
-    });
-    pairs.collect()
-}
-
 /// Bytes of the route's number before the headers.
 const ROUTE_BYTES: usize = 4;
 
@@ -201,7 +189,7 @@ mod tests {
                 encoding: Encoding::Identity,
                 level: 1,
                 flush_on: None,
-                heads: HeaderMap::new(),
+                heads: Heads::default(),
                 head: None,
             };
             let allowance = Budget::new(1 << 20, 1).allowance();
@@ -228,10 +216,10 @@ mod tests {
         assert_eq!(opens.find(&acme), Some(slot));
         assert_eq!(opens.find(&target(1, b"x-category:acme\nx-fields:a=b")), None);
         let batch = opens.take(slot).expect("it is open");
-        assert_eq!(batch.heads()["x-category"], "acme");
-        assert_eq!(batch.heads()["x-fields"], "a=b");
+        assert_eq!(batch.heads().headers["x-category"], "acme");
+        assert_eq!(batch.heads().headers["x-fields"], "a=b");
         assert_eq!(opens.find(&acme), None);
-        assert!(opens.take(1).expect("it is open").heads().is_empty());
+        assert!(opens.take(1).expect("it is open").heads().headers.is_empty());
         assert!(!opens.is_empty());
     }
 
