@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::HeaderMap;
-use shrike::deliver::{Call, Options, Purpose, Response, judge};
+use shrike::deliver::{Call, Documents, Options, Purpose, Response, judge};
 use shrike::transform::Format;
 use shrike::vendors::{ELASTIC, SPLUNK};
 
@@ -36,7 +36,16 @@ fn response<'a>(
     options: &'a Options,
 ) -> Response<'a> {
     let body = body.as_bytes();
-    Response { status: 200, headers, body, events, body_bytes: 5_000_000, acks: &[], options }
+    Response {
+        status: 200,
+        headers,
+        body,
+        events,
+        body_bytes: 5_000_000,
+        documents: Documents::NONE,
+        acks: &[],
+        options,
+    }
 }
 
 fn send(vendor: &'static shrike::deliver::Vendor) -> &'static Call {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use shrike::deliver::{
-    AckId, Cause, Fate, ItemFate, OptionValue, Options, Pace, Purpose, Reason, Response, Scope,
-    Secret, Vendor, Verdict, Wire, judge,
+    AckId, Cause, Documents, Fate, ItemFate, OptionValue, Options, Pace, Purpose, Reason, Response,
+    Scope, Secret, Vendor, Verdict, Wire, judge,
 };
 use shrike::transform::Format;
 use shrike::vendors;
@@ -202,6 +202,9 @@ impl Case {
                     let statuses = value.split(',').map(str::to_owned).collect();
                     self.options.set(key, OptionValue::List(statuses));
                 }
+                ("partial_path", path) => {
+                    self.options.set("partial_path", OptionValue::Text(path.to_owned()));
+                }
                 ("health.url", url) => {
                     self.options.set("health.url", OptionValue::Text(url.to_owned()));
                 }
@@ -235,6 +238,7 @@ impl Case {
             body: self.body.as_bytes(),
             events: self.events,
             body_bytes: self.body_bytes,
+            documents: Documents::NONE,
             acks: &self.acks,
             options: &self.options,
         }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use shrike::deliver::{
-    AckSettings, Action, Batch, BreakerSettings, Budget, Buffers, Choice, Encoding, Gate,
-    GateSettings, Limits, Options, Order, Outcomes, Packing, Part, Purpose, Pushed, RateSettings,
-    Resend, Response, RetrySettings, Sender, SenderSettings, Vendor, judge,
+    AckSettings, Action, Batch, BreakerSettings, Budget, Buffers, Choice, Documents, Encoding,
+    Gate, GateSettings, Limits, Options, Order, Outcomes, Packing, Part, Purpose, Pushed,
+    RateSettings, Resend, Response, RetrySettings, Sender, SenderSettings, Vendor, judge,
 };
 use shrike::event::{Offset, Severity, Span};
 use shrike::transform::Format;
@@ -99,6 +99,7 @@ fn check(vendor: &'static Vendor, answering: Answering, bad: &[u64], number: usi
                     body: body.as_bytes(),
                     events: events.len(),
                     body_bytes: 1000,
+                    documents: Documents::NONE,
                     acks: &[],
                     options: &options,
                 };

@@ -167,6 +167,11 @@ fn a_template_is_escaped_for_its_content_type() {
 fn mistakes_are_named() {
     let cases: &[(Pairs, &str)] = &[
         (&[("template", "{{#if a}}")], "template"),
+        (&[("path_template", "events/{tenant_id}")], "path_template"),
+        (&[("path_template", "/a/../{tenant_id}")], "path_template"),
+        (&[("path_template", "/a?b={tenant_id}")], "path_template"),
+        (&[("partial_path", "failed"), ("mode", "array")], "partial_path"),
+        (&[("partial_path", "/failed"), ("mode", "event")], "partial_path"),
         (&[("template", "{{> partial}}")], "template"),
         (&[("template", "{{nohelper a}}")], "template"),
         (&[("strict_template", "true")], "strict_template"),

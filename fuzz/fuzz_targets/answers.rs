@@ -5,10 +5,7 @@
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use shrike::deliver::{
-    AckId, DETAIL_BYTES_MAX, Fate, OptionValue, Options, Pace, RETRY_AFTER_MAX, Response, Secret,
-    judge,
-};
+use shrike::deliver::{AckId, DETAIL_BYTES_MAX, Documents, Fate, OptionValue, Options, Pace, RETRY_AFTER_MAX, Response, Secret, judge};
 use shrike::vendors;
 
 const SECRET: &str = "s3cret-t0ken";
@@ -33,6 +30,7 @@ fuzz_target!(|input: (u16, u8, u16, &str, &str, &[u8])| {
         body,
         events: usize::from(events),
         body_bytes: usize::from(body_kib) * 1024,
+        documents: Documents::NONE,
         acks: &acks,
         options: &options,
     };

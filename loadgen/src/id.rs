@@ -62,7 +62,8 @@ impl EventId {
         let fraction = (value >> 64) as u64 & 0x0fff;
         Some(Self {
             sequence: value as u64 & (SEQUENCE_LIMIT - 1),
-            scheduled_ns: ms.checked_mul(NS_PER_MS)? + fraction * NS_PER_MS / 4096,
+            // Rounded up, so that the id writes back as it was.
+            scheduled_ns: ms.checked_mul(NS_PER_MS)? + (fraction * NS_PER_MS).div_ceil(4096),
             run: (value >> 40) as u8,
         })
     }
@@ -116,6 +117,7 @@ mod tests {
             let id = EventId { sequence, scheduled_ns, run: 7 };
             let read = EventId::parse(id.text().as_bytes()).expect("our own id");
             assert_eq!((read.sequence, read.run), (sequence, 7));
+            assert_eq!(read.text(), id.text(), "it writes back as it was");
             assert!(scheduled_ns - read.scheduled_ns <= 245, "{scheduled_ns} {read:?}");
         }
     }

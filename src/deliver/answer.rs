@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::deliver::judge_transport;
-    use crate::deliver::{Applied, TransportError, TransportErrorKind};
+    use crate::deliver::{Applied, Documents, TransportError, TransportErrorKind};
 
     /// What `pipeline.md`, Retry, says of an answer without a body.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +260,16 @@ mod tests {
     }
 
     fn response<'a>(status: u16, headers: &'a HeaderMap, options: &'a Options) -> Response<'a> {
-        Response { status, headers, body: b"", events: 3, body_bytes: 9, acks: &[], options }
+        Response {
+            status,
+            headers,
+            body: b"",
+            events: 3,
+            body_bytes: 9,
+            documents: Documents::NONE,
+            acks: &[],
+            options,
+        }
     }
 
     fn row_of(verdict: &Verdict) -> Row {

@@ -1,5 +1,6 @@
 //! A batch: the framed body of one request, and which events of the log lie in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -284,6 +285,19 @@ impl Batch {
             Body::Closed(body) => Some(body.clone()),
             Body::Open(_) | Body::Dropped => None,
         }
+    }
+
+    /// The body before compression; none while the batch is open or after it was dropped.
+    pub(super) fn plain(&self) -> Option<Cow<'_, [u8]>> {
+        let Body::Closed(body) = &self.body else { return None };
+        Some(match self.packing.encoding {
+            Encoding::Identity => Cow::Borrowed(body),
+            encoding => {
+                let mut opened = Vec::new();
+                decompress(encoding, body, self.raw_bytes, &mut opened);
+                Cow::Owned(opened)
+            }
+        })
     }
 
     /// Whether it has a closed body to send.

@@ -12,6 +12,7 @@ mod call;
 mod compress;
 mod delivery;
 mod dial;
+mod documents;
 mod files;
 mod gate;
 mod hold;
@@ -45,6 +46,7 @@ pub use delivery::{
     AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
     judge_transport,
 };
+pub use documents::Documents;
 pub use files::{FileSettings, Files};
 pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Encoding, Options, Secret, Vendor};
+use super::{Encoding, Options, Order, Secret, Vendor};
 use crate::event::Severity;
 use crate::transform::Format;
 
@@ -73,6 +73,13 @@ pub struct DeadLetterSettings {
 }
 
 impl Settings {
+    /// Whether the order of events matters.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        let is_asked = self.vendor.ordered_by.iter().any(|key| self.options.is_on(key));
+        if is_asked { Order::Strict } else { self.vendor.order }
+    }
+
     /// Puts the standby credentials in the place of the others; false where there are none.
     pub fn swap_standby(&mut self) -> bool {
         let Some((first, second)) = self.vendor.standby else { return false };

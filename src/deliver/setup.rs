@@ -6,8 +6,8 @@
 //! [`Vendor::setup`]: super::Vendor::setup
 
 use super::{
-    Answer, Binding, Call, Cause, CompiledCall, Fate, Need, Options, Problem, Request, Response,
-    Step, TransportError, Verdict, Via, judge, judge_transport,
+    Answer, Binding, Call, Cause, CompiledCall, Documents, Fate, Need, Options, Problem, Request,
+    Response, Step, TransportError, Verdict, Via, judge, judge_transport,
 };
 
 /// The steps of one exporter, and how far they are.
@@ -100,6 +100,7 @@ impl Setup {
             body: &answer.body,
             events: 0,
             body_bytes: 0,
+            documents: Documents::NONE,
             acks: &[],
             options,
         };

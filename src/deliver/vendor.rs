@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 
-use super::{AckId, Opt, Options, Problem, Secret, Verdict};
+use super::{AckId, Documents, Opt, Options, Problem, Secret, Verdict};
 use crate::event::{FieldId, Severity, Time};
 use crate::transform::{Format, Schema, TemplateText};
 
@@ -70,6 +70,8 @@ pub struct Vendor {
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
     pub order: Order,
+    /// Options that ask for order where the destination does not.
+    pub ordered_by: &'static [&'static str],
     /// Requests in flight where the configuration does not say; `None` is two per worker.
     pub concurrency: Option<usize>,
     /// The shortest time between two looks at how the destination is, where each costs something.
@@ -126,6 +128,7 @@ impl Vendor {
         route_keys: &[],
         resend: Resend::Ambiguous,
         order: Order::Any,
+        ordered_by: &[],
         concurrency: None,
         health_interval_min: Duration::ZERO,
         wire: Wire::Http,
@@ -472,6 +475,8 @@ pub struct Response<'a> {
     pub events: usize,
     /// Bytes of the request's body before compression.
     pub body_bytes: usize,
+    /// The documents of the request, for answers that name some.
+    pub documents: Documents<'a>,
     /// The ids that a poll asked for.
     pub acks: &'a [AckId],
     /// The options of the exporter.

@@ -518,7 +518,7 @@ impl Exporter {
         let sender = SenderSettings {
             lane: u8::try_from(lane).unwrap_or(LANES_MAX - 1),
             retry: settings.retry,
-            order: vendor.order,
+            order: settings.order(),
             resend: vendor.resend,
             ambiguous_max: None,
             acks,

@@ -77,7 +77,7 @@ impl Feeds {
     pub(crate) fn will_be_opened(&self, at: Offset) -> bool {
         let exporters = self.0.read().unwrap_or_else(PoisonError::into_inner);
         exporters.iter().any(|exporter| {
-            exporter.settings.vendor.order == Order::Any && exporter.is_about_to_read(at)
+            exporter.settings.order() == Order::Any && exporter.is_about_to_read(at)
         })
     }
 }

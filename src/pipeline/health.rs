@@ -12,8 +12,8 @@ use super::exporter::{Exporter, seed};
 use super::network::Network;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{
-    Binding, Channel, CompiledCall, Derived, Fate, Options, Problem, Purpose, Request, Response,
-    Settings, Transport, Verdict, Via, judge, judge_transport,
+    Binding, Channel, CompiledCall, Derived, Documents, Fate, Options, Problem, Purpose, Request,
+    Response, Settings, Transport, Verdict, Via, judge, judge_transport,
 };
 
 /// How a destination said it is when it was last asked.
@@ -161,6 +161,7 @@ impl Questions {
                     body: &answer.body,
                     events: 0,
                     body_bytes: 0,
+                    documents: Documents::NONE,
                     acks: &[],
                     options: &self.options,
                 };

@@ -13,8 +13,9 @@ use super::exporter::{Exporter, seed};
 use super::network::Network;
 use super::stop::Stage;
 use crate::deliver::{
-    Binding, Channel, CompiledCall, DeadLetter, Derived, Fate, Meter, Options, Purpose, Request,
-    Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge, judge_transport,
+    Binding, Channel, CompiledCall, DeadLetter, Derived, Documents, Fate, Meter, Options, Purpose,
+    Request, Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge,
+    judge_transport,
 };
 use crate::event::{Event, EventType, FieldId, Offset, Settle, Settled, Severity, Time};
 use crate::log::Reader;
@@ -250,6 +251,7 @@ impl Ledger {
                         body: &answer.body,
                         events: 0,
                         body_bytes: body.len(),
+                        documents: Documents::NONE,
                         acks: &[],
                         options: &self.options,
                     },

@@ -15,7 +15,8 @@ use crate::deliver::{
 };
 use crate::event::FieldId as F;
 use crate::transform::{
-    Escape, Format, HEADS, Layout, RENDERED_MAX, Schema, Source, Template, TemplateText, row, write,
+    Clean, Escape, Format, HEADS, Layout, PATH, PATH_NAME, RENDERED_MAX, Schema, Source, Template,
+    TemplateText, row, write,
 };
 
 /// A webhook (`webhook.md`).
@@ -38,6 +39,7 @@ pub static WEBHOOK: Vendor = Vendor {
     calls: CALLS,
     // Receivers may know `Idempotency-Key`, or not.
     resend: Resend::Ambiguous,
+    ordered_by: &["ordered"],
     concurrency: Some(4),
     ..Vendor::BASE
 };
@@ -51,11 +53,18 @@ const SHAPES: &[(When, Shape)] = &[
         },
     ),
     (When::Is("mode", "event"), EVENT),
+    (When::All(&[PLACED, When::Is("mode", "ndjson")]), Shape { heads: Some(&PLACE), ..LINES }),
     (When::Is("mode", "ndjson"), LINES),
+    (When::All(&[PLACED, ENVELOPED, When::Format(Format::Native)]), PLACED_ENVELOPE),
+    (When::All(&[PLACED, ENVELOPED, When::Format(Format::Ecs)]), PLACED_ENVELOPE),
+    (When::All(&[PLACED, ENVELOPED, When::Format(Format::Ocsf)]), PLACED_ENVELOPE),
+    (When::All(&[PLACED, When::Format(Format::Native)]), PLACED_ARRAY),
+    (When::All(&[PLACED, When::Format(Format::Ecs)]), PLACED_ARRAY),
+    (When::All(&[PLACED, When::Format(Format::Ocsf)]), PLACED_ARRAY),
     // A line of CEF is no element of an array.
-    (When::All(&[When::Set("envelope"), When::Format(Format::Native)]), ENVELOPE),
-    (When::All(&[When::Set("envelope"), When::Format(Format::Ecs)]), ENVELOPE),
-    (When::All(&[When::Set("envelope"), When::Format(Format::Ocsf)]), ENVELOPE),
+    (When::All(&[ENVELOPED, When::Format(Format::Native)]), ENVELOPE),
+    (When::All(&[ENVELOPED, When::Format(Format::Ecs)]), ENVELOPE),
+    (When::All(&[ENVELOPED, When::Format(Format::Ocsf)]), ENVELOPE),
     (When::Format(Format::Native), ARRAY),
     (When::Format(Format::Ecs), ARRAY),
     (When::Format(Format::Ocsf), ARRAY),
@@ -84,12 +93,46 @@ const LINES: Shape = Shape {
     ..Shape::BASE
 };
 
+/// Arrays whose path follows from the events: each path has requests of its own.
+const PLACED_ARRAY: Shape = Shape { heads: Some(&PLACE), ..ARRAY };
+const PLACED_ENVELOPE: Shape = Shape { heads: Some(&PLACE), ..ENVELOPE };
+
+const PLACED: When = When::Set("path_template");
+const ENVELOPED: When = When::Set("envelope");
+
 static KEY: Schema = Schema {
     name: "webhook headers",
     syntax: &HEADS,
-    layout: Layout::Table(&[row("idempotency-key", Source::Event(F::EventId, write::text))]),
+    layout: Layout::Table(&[
+        row(PATH_NAME, Source::Also(&PIECES)),
+        row("idempotency-key", Source::Event(F::EventId, write::text)),
+    ]),
     required: &["idempotency-key"],
     ..Schema::BASE
+};
+
+static PLACE: Schema = Schema {
+    name: "webhook path",
+    syntax: &HEADS,
+    layout: Layout::Table(&[row(PATH_NAME, Source::Also(&PIECES))]),
+    ..Schema::BASE
+};
+
+static PIECES: Schema = Schema {
+    name: "pieces of the path",
+    syntax: &PATH,
+    layout: Layout::Table(&[row("path", Source::Pattern("webhook.path", &SEGMENT))]),
+    ..Schema::BASE
+};
+
+/// Values stay within one segment: nobody chooses another place by what an event says.
+static SEGMENT: Clean = Clean {
+    each: |char| if char == '/' || char == '\\' || char.is_control() { '_' } else { char },
+    absent: "-",
+    bytes_max: 2048,
+    value_max: 255,
+    value_not_first: ".",
+    ..Clean::BASE
 };
 
 const CALLS: &[Call] = &[
@@ -244,7 +287,12 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if options.is_on("envelope") && options.text("mode").as_deref() != Some("array") {
         return Err(problem("envelope", "stands around arrays: set mode: array"));
     }
+    if options.is_set(status::PARTIAL) && options.text("mode").as_deref() == Some("event") {
+        return Err(problem(status::PARTIAL, "is for several events a request: set mode: array"));
+    }
+    status::check_pointer(options)?;
     let mut derived = Derived::NONE;
+    derived.texts.extend(path(options)?.map(|path| ("webhook.path", path)));
     let media = options.text("content_type").filter(|media| !media.is_empty());
     if let Some(text) = options.text("template").filter(|text| !text.is_empty()) {
         let escape = match media.as_deref() {
@@ -261,6 +309,31 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     }
     derived.texts.extend(media.map(|media| ("content_type", media)));
     Ok(derived)
+}
+
+/// The path with places for what follows from the event.
+fn path(options: &Options) -> Result<Option<String>, Problem> {
+    let key = "path_template";
+    let Some(path) = options.text(key).filter(|path| !path.is_empty()) else { return Ok(None) };
+    if !path.starts_with('/') || path.contains("//") {
+        return Err(problem(key, "expected folders behind slashes, such as /events/{tenant_id}"));
+    }
+    if path.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(problem(key, "has a folder that is none, `.` or `..`"));
+    }
+    let mut is_name = false;
+    for char in path.chars() {
+        match char {
+            '{' | '}' => is_name = char == '{',
+            // The rest would be spelled anew; the URL keeps what is written there.
+            _ if is_name || char.is_ascii_alphanumeric() || "/-._~".contains(char) => {}
+            _ => {
+                let text = format!("{char:?} has no place here; put what is fixed into url");
+                return Err(problem(key, &text));
+            }
+        }
+    }
+    Ok(Some(path))
 }
 
 fn problem(key: &str, problem: &str) -> Problem {
@@ -282,6 +355,18 @@ const fn opt(
 
 const OPTIONS: &[Opt] = &[
     opt("url", Kind::SecretUrl, None, "Where events go; kept secret, since it may carry a key."),
+    opt(
+        "path_template",
+        Kind::Text(1024),
+        None,
+        "What follows the URL's path, from the event, such as /events/{tenant_id}/{severity}.",
+    ),
+    opt(
+        "ordered",
+        Kind::Bool,
+        Some("false"),
+        "Whether requests go one after the other, in the log's order.",
+    ),
     opt("method", Kind::Choice(&["POST", "PUT", "PATCH"]), Some("POST"), "HTTP method."),
     opt(
         "mode",
@@ -351,6 +436,12 @@ const OPTIONS: &[Opt] = &[
         Kind::List,
         Some("[]"),
         "Further statuses after which events become dead letters.",
+    ),
+    opt(
+        status::PARTIAL,
+        Kind::Text(1024),
+        None,
+        "JSON pointer into a success, to the list of ids of events that failed, such as /failed.",
     ),
     opt("health.url", Kind::SecretUrl, None, "Where to ask how the destination is."),
     opt("health.method", Kind::Choice(&["GET", "HEAD", "POST"]), Some("GET"), "With this method."),

@@ -25,6 +25,12 @@ pub struct SumoLogic {
 pub struct Categories(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Categories {
+    /// Adds to a count.
+    pub(super) fn add(&self, name: &str, events: u64) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(name.to_owned()).or_default() += events;
+    }
+
     /// The counts as they stand.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {

@@ -11,9 +11,10 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use super::ids::{self, Taken};
-use super::{Fault, Reply, Visit};
+use super::{Categories, Fault, Reply, Visit};
 use crate::account::Book;
 use crate::clock;
+use crate::seed::Random;
 
 /// A fake endpoint.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Webhook {
     manners: Manners,
     /// Bytes of the body that came with each key.
     keys: Mutex<HashMap<String, usize>>,
+    paths: Categories,
 }
 
 /// What the endpoint asks for.
@@ -39,7 +41,13 @@ impl Webhook {
     /// An endpoint that has nothing yet.
     #[must_use]
     pub fn new(book: Arc<Book>, manners: Manners) -> Self {
-        Self { book, manners, keys: Mutex::default() }
+        Self { book, manners, keys: Mutex::default(), paths: Categories::default() }
+    }
+
+    /// How many events came to each path, as it goes on.
+    #[must_use]
+    pub fn paths(&self) -> Categories {
+        self.paths.clone()
     }
 
     /// Answers one request.
@@ -90,12 +98,26 @@ impl Webhook {
             None => drop(keys),
         }
         let mut taken = Taken::default();
+        let mut failed = Vec::new();
+        let mut random = Random::new(visit.seed);
         match ids::skim(&self.book, visit.body) {
-            Some(ids) => ids.into_iter().for_each(|id| taken.store(&self.book, id)),
+            Some(ids) => {
+                self.paths.add(visit.path, ids.len() as u64);
+                for id in ids {
+                    match visit.plan.items {
+                        Some((_, share)) if random.chance(share) => failed.push(id.text()),
+                        _ => taken.store(&self.book, id),
+                    }
+                }
+            }
             None => taken.store_text(&self.book, visit.body, "webhook", key),
         }
         taken.note(&self.book);
-        Reply { status: 200, accepted: taken.due, ..Reply::default() }
+        let body = match visit.plan.items {
+            Some(_) => serde_json::json!({"result": {"failed": failed}}).to_string(),
+            None => String::new(),
+        };
+        Reply { accepted: taken.due, ..Reply::json(200, body) }
     }
 
     /// What the endpoint says with a failing status.

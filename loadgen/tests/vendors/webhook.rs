@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use loadgen::account::Book;
-use loadgen::fake::{Fake, Manners, Vendor, Webhook};
+use loadgen::fake::{Categories, Fake, Manners, Vendor, Webhook};
 
 use crate::{assert_complete, deliver, fake};
 
 fn endpoint(manners: Manners, script: &str) -> Fake {
+    endpoint_with_paths(manners, script).0
+}
+
+fn endpoint_with_paths(manners: Manners, script: &str) -> (Fake, Categories) {
     let book = Arc::new(Book::new("webhook"));
     let endpoint = Webhook::new(Arc::clone(&book), manners);
-    fake(Vendor::Webhook(endpoint), book, script)
+    let paths = endpoint.paths();
+    (fake(Vendor::Webhook(endpoint), book, script), paths)
 }
 
 fn keys(fake: &Fake, more: &str) -> String {
@@ -89,4 +94,48 @@ fn statuses_mean_what_the_operator_says() {
     let fake = endpoint(Manners::default(), "requests 0..2 status 409");
     deliver(300, &keys(&fake, "    mode: array\n    retry_status: [409]\n"));
     assert_complete(300, &fake.report());
+}
+
+#[test]
+fn each_path_has_requests_of_its_own() {
+    for more in ["    mode: array\n", "    mode: ndjson\n", "    mode: array\n    envelope: true\n"]
+    {
+        let (fake, paths) = endpoint_with_paths(Manners::default(), "");
+        let more =
+            format!("{more}    format: native\n    path_template: '/{{severity}}/{{tenant_id}}'\n");
+        deliver(2_000, &keys(&fake, &more));
+        assert_complete(2_000, &fake.report());
+        let counts = paths.counts();
+        assert_eq!(counts.values().sum::<u64>(), 2_000);
+        assert!(counts.len() > 4, "{counts:?}");
+        let mut severities: Vec<&str> = counts
+            .keys()
+            .filter_map(|path| path.strip_prefix("/hook/")?.split('/').next())
+            .collect();
+        severities.dedup();
+        assert_eq!(severities, ["critical", "high", "info", "low", "medium"], "{counts:?}");
+    }
+}
+
+#[test]
+fn events_that_the_answer_lists_are_sent_again_and_no_other() {
+    let fake = endpoint(Manners::default(), "requests 0..2 items 500 0.2");
+    let more = "    mode: array\n    format: ocsf\n    compression: gzip\n    \
+                batch: {size: 500}\n    partial_path: /result/failed\n";
+    let status = deliver(2_000, &keys(&fake, more));
+    assert_eq!(status.exporters[0].counts.delivered, 2_000);
+    assert!(status.exporters[0].retried > 0, "{status:?}");
+    assert_complete(2_000, &fake.report());
+    let comparison = loadgen::account::compare(2_000, &fake.report());
+    assert_eq!(comparison.totals.more, 0, "{comparison:?}");
+}
+
+#[test]
+fn an_ordered_webhook_keeps_the_logs_order_whatever_fails() {
+    let fake = endpoint(Manners::default(), "requests 1..3 status 503\nrequests 5..7 lost");
+    let more = "    mode: array\n    format: native\n    ordered: true\n    batch: {size: 50}\n";
+    deliver(2_000, &keys(&fake, more));
+    let report = fake.report();
+    assert_complete(2_000, &report);
+    assert_eq!(report.order.descents_across, 0, "{:?}", report.order);
 }

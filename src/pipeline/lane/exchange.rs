@@ -9,8 +9,8 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Channel, CompiledCall, Fate, OptionValue, Options, Parcel,
-    Purpose, Remedy, Response, Sent, Setup, Transport, TransportError, Verdict, Via, judge,
+    AckId, Action, Answer, BatchId, Channel, CompiledCall, Documents, Fate, OptionValue, Options,
+    Parcel, Purpose, Remedy, Response, Sent, Setup, Transport, TransportError, Verdict, Via, judge,
     judge_transport,
 };
 use crate::event::{Span, Time};
@@ -173,7 +173,8 @@ impl Lane {
         let Some(batch) = self.sender.batch(id) else { return };
         let route = &self.exporter.routes[batch.route() as usize];
         let (events, body_bytes) = (batch.events(), batch.raw_bytes());
-        let response = response(&answer, events, body_bytes, &[], &self.calls.options);
+        let sent = response(&answer, &[], &self.calls.options);
+        let response = Response { events, body_bytes, documents: Documents::of(batch), ..sent };
         let verdict = judge(route.send.call, &response);
         debug!(
             exporter = self.exporter.name(),
@@ -214,7 +215,7 @@ impl Lane {
         let Some(call) = &self.calls.poll else { return };
         match answer {
             Ok(answer) => {
-                let verdict = judge(call.call, &response(&answer, 0, 0, ids, &self.calls.options));
+                let verdict = judge(call.call, &response(&answer, ids, &self.calls.options));
                 self.note_failure(&verdict, now);
                 self.sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
             }
@@ -228,9 +229,7 @@ impl Lane {
     fn on_probed(&mut self, endpoint: usize, answer: Result<Answer, TransportError>, now: Instant) {
         let Some(call) = &self.calls.probe else { return };
         let verdict = match answer {
-            Ok(answer) => {
-                Some(judge(call.call, &response(&answer, 0, 0, &[], &self.calls.options)))
-            }
+            Ok(answer) => Some(judge(call.call, &response(&answer, &[], &self.calls.options))),
             Err(error) => {
                 self.exporter.note_error(error.to_string(), now);
                 None
@@ -406,15 +405,10 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
     }
 }
 
-fn response<'a>(
-    answer: &'a Answer,
-    events: usize,
-    body_bytes: usize,
-    acks: &'a [AckId],
-    options: &'a Options,
-) -> Response<'a> {
+fn response<'a>(answer: &'a Answer, acks: &'a [AckId], options: &'a Options) -> Response<'a> {
     let Answer { status, headers, body } = answer;
-    Response { status: *status, headers, body, events, body_bytes, acks, options }
+    let documents = Documents::NONE;
+    Response { status: *status, headers, body, events: 0, body_bytes: 0, documents, acks, options }
 }
 
 /// The first wait before preparing a destination again that did not answer.

@@ -1,26 +1,87 @@
 //! What statuses mean to the operator.
 
 use super::problem;
-use crate::deliver::{Cause, Fate, Options, Pace, Problem, Response, Scope, Verdict};
+use serde_json::Value;
+
+use crate::deliver::{
+    Cause, Fate, ItemFate, Options, Pace, Problem, Reason, Response, Scope, Verdict, ambiguous,
+};
 
 /// Options with statuses.
 pub(super) const SUCCESS: &str = "success_status";
 pub(super) const RETRY: &str = "retry_status";
 pub(super) const PERMANENT: &str = "permanent_status";
+/// Option with the place of ids that failed.
+pub(super) const PARTIAL: &str = "partial_path";
 
 /// Reads the answer to events: what the operator says of a status wins.
 pub(super) fn read_send(response: &Response<'_>) -> Option<Verdict> {
     let is = |key| is_listed(response.options, key, response.status);
     let is_success = (200..300).contains(&response.status);
     match () {
-        () if is(SUCCESS) => Some(Verdict::new(Fate::Delivered, "accepted")),
+        () if is(SUCCESS) => Some(accepted(response)),
         () if is(PERMANENT) => Some(Verdict::new(Fate::Reject, "rejected")),
         () if is(RETRY) => Some(Verdict::new(Fate::Retry, "unavailable").at(Pace::Pause(None))),
         () if is_success && !response.options.list(SUCCESS).is_empty() => {
             Some(Verdict::new(Fate::Reject, "rejected"))
         }
+        () if is_success => Some(accepted(response)),
         () => None,
     }
+}
+
+/// A success, of all events but those that the answer lists.
+fn accepted(response: &Response<'_>) -> Verdict {
+    let all = || Verdict::new(Fate::Delivered, "accepted");
+    let Some(pointer) = response.options.text(PARTIAL).filter(|it| !it.is_empty()) else {
+        return all();
+    };
+    if response.body.is_empty() {
+        return all();
+    }
+    let Ok(answer) = serde_json::from_slice::<Value>(response.body) else {
+        return ambiguous(format!(
+            "the answer is no JSON, so that nobody knows what is at {pointer}"
+        ));
+    };
+    let failed = match answer.pointer(&pointer) {
+        None | Some(Value::Null) => return all(),
+        Some(Value::Array(failed)) => failed,
+        Some(_) => return ambiguous(format!("what is at {pointer} is no list")),
+    };
+    let ids: Option<Vec<&str>> = failed.iter().map(id).collect();
+    let Some(ids) = ids else {
+        return ambiguous(format!("the list at {pointer} has an element without an id"));
+    };
+    if ids.is_empty() {
+        return all();
+    }
+    let Some(places) = response.documents.find(&ids) else {
+        return ambiguous(format!("the list at {pointer} has an id that was not sent"));
+    };
+    let reason = Reason::new("partial", response.status, "listed as failed".to_owned());
+    let mut items = vec![ItemFate::Delivered; response.events];
+    for place in places {
+        if let Some(item) = items.get_mut(place) {
+            *item = ItemFate::Retry(reason.clone());
+        }
+    }
+    Verdict::new(Fate::Items(items), "partial")
+}
+
+/// An id alone, or an object that has one.
+fn id(element: &Value) -> Option<&str> {
+    let named = || ["id", "event_id"].iter().find_map(|key| element.get(key)?.as_str());
+    element.as_str().or_else(named).filter(|id| !id.is_empty())
+}
+
+/// Looks at the pointer (RFC 6901, 3): each step begins with a slash.
+pub(super) fn check_pointer(options: &Options) -> Result<(), Problem> {
+    let pointer = options.text(PARTIAL).unwrap_or_default();
+    if pointer.is_empty() || pointer.starts_with('/') {
+        return Ok(());
+    }
+    Err(problem(PARTIAL, "is no JSON pointer, such as /failed or /result/errors"))
 }
 
 /// Reads the answer to a look at the destination.
