@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use shrike::control::{
-    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, Serve, Server, Status,
-    Target, socket,
+    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, ReloadReport, Serve,
+    Server, Status, Target, socket,
 };
 use shrike::pipeline::{Progress, Wanted};
 
@@ -70,6 +70,10 @@ impl Serve for Kept {
         Ok(wanted.since.unwrap_or(0))
     }
 
+    fn reload(&self, actor: &str) -> Result<ReloadReport, String> {
+        Ok(ReloadReport { changes: vec![actor.to_owned()], ..ReloadReport::default() })
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.appended.lock().expect("no test panics in here").extend_from_slice(lines);
         let appended = u64::try_from(lines.iter().filter(|&&b| b == b'\n').count()).expect("few");
@@ -107,6 +111,9 @@ fn every_request_is_answered_on_one_connection() {
     assert_eq!(client.cursors(None).expect("cursors")[0].exporter, "tower");
     let to = Target::Time(1_700_000_000_000_000_000);
     assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);
+    let uid = rustix::process::getuid().as_raw();
+    let report = client.reload().expect("a report");
+    assert_eq!(report.changes, [format!("command of uid {uid}")], "who asks is known");
     assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
     let wanted = Wanted { class: Some("four".to_owned()), since: Some(9), ..Wanted::default() };
     let begun = client.replay("tower", &wanted, Some(5)).expect("it begins");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use destination::{Destination, Manner};
 use prometheus_parse::{Sample, Scrape, Value};
 use shrike::config::{Config, Flags, Host, System, Text};
-use shrike::control::{Admin, InputStatus, Numbers, Observe};
+use shrike::control::{Admin, InputStatus, Numbers, Observe, ReloadNumbers};
 use shrike::log::{Log, Mark};
 use shrike::pipeline::Engine;
 use shrike::vendors;
@@ -29,7 +29,12 @@ impl Observe for Process {
         };
         let status = self.0.status();
         let lag_seconds = vec![("siem".to_owned(), 1.5)];
-        Some(Numbers { status, inputs: vec![input], lag_seconds })
+        Some(Numbers {
+            status,
+            inputs: vec![input],
+            lag_seconds,
+            reloads: ReloadNumbers::default(),
+        })
     }
 
     fn unready(&self) -> Vec<String> {
@@ -131,7 +136,7 @@ fn the_account_is_told_in_prometheus_words() {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     samples.iter().for_each(|sample| *kinds.entry(&sample.metric).or_default() += 1);
     assert!(kinds.keys().all(|name| name.starts_with("shrike_")), "{kinds:?}");
-    let labels = ["exporter", "fate", "input", "status", "le"];
+    let labels = ["exporter", "fate", "input", "status", "le", "result"];
     let is_known = |key: &&String| labels.contains(&key.as_str());
     assert!(samples.iter().all(|it| it.labels.keys().all(|key| is_known(&key))), "never tenants");
 

@@ -90,6 +90,16 @@ pub(crate) enum Command {
         /// Name of the kind
         name: Option<String>,
     },
+    /// Have the running process read its configuration again
+    ///
+    /// It is checked as a whole; a wrong one changes nothing and ends with 2. Exporters that did
+    /// not change keep their connections, changed ones go on where they were. Prints what changed,
+    /// secrets masked.
+    Reload {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the exporters of the running process
     Status {
         /// Print JSON

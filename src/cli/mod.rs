@@ -2,6 +2,7 @@
 
 mod append;
 mod args;
+mod ask;
 mod audit;
 mod check;
 mod cursor;
@@ -47,6 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Cursor(command) => cursor::cursor(&args.shared, command),
         Command::Audit(command) => audit::audit(&args.shared, command),
         Command::Dlq(command) => dlq::dlq(&args.shared, command),
+        Command::Reload { json } => ask::reload(&args.shared, *json),
         Command::Status { json } => status::status(&args.shared, *json),
         Command::Vendors { name } => vendors::vendors(name.as_deref()),
         Command::Completions { shell } => shell::completions(*shell),

@@ -1,15 +1,18 @@
 //! Changing the configuration of a running process: reloads, other credentials, standby tokens.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{Config, Flags, Host, Lookup, System, Text};
+use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
+use shrike::control::{ReloadCounts, ReloadReport};
+use shrike::pipeline::Reloaded;
 use shrike::vendors;
 use tracing::{error, info, warn};
-use zeroize::Zeroizing;
 
 use super::Failure;
 use super::args::{Run, Shared};
@@ -23,9 +26,13 @@ pub(crate) struct Reload {
     text: Text,
     config: Config,
     host: Host,
-    files: Files,
+    sources: Sources,
+    counts: Arc<ReloadCounts>,
     /// The files that values came from, as they were then.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// The file itself as it was read, and as it was seen last.
+    own: Option<Stamp>,
+    own_seen: Option<Stamp>,
     /// Exporters whose standby credentials are in use.
     on_standby: BTreeSet<String>,
     /// When each refused exporter was last helped.
@@ -45,17 +52,23 @@ impl Reload {
     pub(crate) fn start(shared: &Shared, args: &Run) -> Result<Self, Failure> {
         let flags = settings::all_flags(shared, settings::flags(args));
         let text = Text::open(shared.config.as_deref())?;
-        let files = Files::default();
-        let config = Config::load(&text, &flags, vendors::ALL, &files)?;
+        let sources = Sources::default();
+        sources.begin(Keep::Nothing);
+        let file = shared.config.clone();
+        let own = stamp(file.as_deref().unwrap_or(Path::new(USUAL_PATH)));
+        let config = Config::load(&text, &flags, vendors::ALL, &sources)?;
         let now = Instant::now();
         let mut reload = Self {
-            file: shared.config.clone(),
+            file,
             flags,
             text,
             config,
             host: Host::look(),
-            files,
+            sources,
+            counts: Arc::default(),
             stamps: Vec::new(),
+            own,
+            own_seen: own,
             on_standby: BTreeSet::new(),
             helped: BTreeMap::new(),
             refreshed: now,
@@ -70,51 +83,76 @@ impl Reload {
         &self.config
     }
 
-    /// Reads the file again and runs what it says; a wrong one changes nothing.
-    pub(crate) fn reload(&mut self, running: &Running) {
-        self.files.keeps_last.replace(false);
-        let read = Text::open(self.file.as_deref()).and_then(|text| {
-            let config = Config::load(&text, &self.flags, vendors::ALL, &self.files)?;
-            Ok((text, config))
-        });
-        match read {
-            Ok((text, config)) => {
-                if self.apply(config, running) {
-                    self.text = text;
-                }
-            }
-            Err(problem) => {
-                error!(%problem, "configuration refused; the running one stays");
-            }
-        }
-        self.stamp();
+    /// What is counted about it.
+    pub(crate) fn counts(&self) -> Arc<ReloadCounts> {
+        Arc::clone(&self.counts)
     }
 
-    /// Looks after credentials: those whose time has come or whose files changed are read again,
-    /// and refused ones are replaced where there are others.
-    pub(crate) fn look(&mut self, running: &Running) {
-        if self.looked.elapsed() < LOOK_INTERVAL {
-            return;
+    /// Reads the file again and runs what it says; a wrong one changes nothing.
+    fn reload(&mut self, actor: &str, gate: &Gate) -> Result<ReloadReport, String> {
+        let own = self.look_at_own();
+        self.sources.begin(Keep::Nothing);
+        let read = Text::open(self.file.as_deref()).and_then(|text| {
+            let config = Config::load(&text, &self.flags, vendors::ALL, &self.sources)?;
+            Ok((text, config))
+        });
+        self.own = own;
+        self.own_seen = own;
+        let applied = match read {
+            Ok((text, config)) => self.apply(config, actor, gate).inspect(|_| self.text = text),
+            Err(problem) => Err(problem.to_string()),
+        };
+        self.stamp();
+        match &applied {
+            Ok(_) => self.counts.reloaded.add(1),
+            Err(problem) => {
+                self.counts.refused.add(1);
+                error!(actor, problem, "configuration refused; the running one stays");
+            }
         }
+        applied
+    }
+
+    /// Looks whether the file changed, and after credentials: those whose time has come or whose
+    /// files changed are read again, and refused ones are replaced where there are others.
+    fn look(&mut self, gate: &Gate) {
         self.looked = Instant::now();
+        if self.config.global.watches_config && self.has_new_text() {
+            // Told and counted there.
+            let _ = self.reload("file change", gate);
+        }
+        self.sources.renew(self.looked);
         let is_due = self.refreshed.elapsed() >= self.config.credentials_interval;
         let has_changed = self.stamps.iter().any(|(path, old)| stamp(path) != *old);
         if is_due || has_changed {
-            self.refresh(running);
+            self.refresh(gate);
         }
-        for name in running.refused() {
-            self.help(&name, running);
+        for name in gate.running.refused() {
+            self.help(&name, gate);
         }
     }
 
+    /// Whether the file is another than the one that was read, and is not just being written: two
+    /// looks in a row found the same.
+    fn has_new_text(&mut self) -> bool {
+        let now = self.look_at_own();
+        let is_still = now == self.own_seen;
+        self.own_seen = now;
+        is_still && now.is_some() && now != self.own && !matches!(self.text, Text::Embedded)
+    }
+
+    fn look_at_own(&self) -> Option<Stamp> {
+        stamp(self.file.as_deref().unwrap_or(Path::new(USUAL_PATH)))
+    }
+
     /// An exporter's credentials were refused: reads them again, else uses its standby ones.
-    fn help(&mut self, name: &str, running: &Running) {
+    fn help(&mut self, name: &str, gate: &Gate) {
         let helped = self.helped.get(name);
         if helped.is_some_and(|at| at.elapsed() < HELP_INTERVAL) {
             return;
         }
         self.helped.insert(name.to_owned(), Instant::now());
-        if self.refresh(running) && !running.refused().iter().any(|refused| refused == name) {
+        if self.refresh(gate) && !gate.running.refused().iter().any(|refused| refused == name) {
             return;
         }
         let exporters = &mut self.config.exporters;
@@ -128,7 +166,7 @@ impl Reload {
         if !is_standby {
             self.on_standby.remove(name);
         }
-        match running.reload(self.config.engine_options(&self.host), SWAP_WAIT) {
+        match gate.reload(&self.config, &self.host) {
             Ok(_) => warn!(exporter = name, is_standby, "credentials refused: others are used now"),
             Err(problem) => error!(exporter = name, problem, "standby credentials not used"),
         }
@@ -136,14 +174,26 @@ impl Reload {
 
     /// Reads what the configuration refers to again; says whether something changed. What cannot
     /// be read keeps its last value.
-    fn refresh(&mut self, running: &Running) -> bool {
+    fn refresh(&mut self, gate: &Gate) -> bool {
         self.refreshed = Instant::now();
-        self.files.keeps_last.replace(true);
-        let read = Config::load(&self.text, &self.flags, vendors::ALL, &self.files);
+        self.sources.begin(Keep::Last);
+        let kept = self.sources.kept();
+        let read = Config::load(&self.text, &self.flags, vendors::ALL, &self.sources);
         self.stamp();
+        let is_whole = read.is_ok() && self.sources.kept() == kept;
+        match is_whole {
+            true => self.counts.refreshed.add(1),
+            false => self.counts.refresh_failed.add(1),
+        }
         match read {
             Ok(config) if self.config.shown.changes(&config.shown).is_empty() => false,
-            Ok(config) => self.apply(config, running),
+            Ok(config) => match self.apply(config, "credentials", gate) {
+                Ok(_) => true,
+                Err(problem) => {
+                    error!(problem, "other credentials refused; the last ones stay");
+                    false
+                }
+            },
             Err(problem) => {
                 warn!(%problem, "credentials not read again; the last ones stay");
                 false
@@ -151,74 +201,115 @@ impl Reload {
         }
     }
 
-    /// Runs another configuration; false where the engine refuses it.
-    fn apply(&mut self, mut config: Config, running: &Running) -> bool {
-        let changes = self.config.shown.changes(&config.shown);
+    /// Runs another configuration, unless the engine refuses it.
+    fn apply(
+        &mut self,
+        mut config: Config,
+        actor: &str,
+        gate: &Gate,
+    ) -> Result<ReloadReport, String> {
         for exporter in &mut config.exporters {
             if self.on_standby.contains(&exporter.settings.name) {
                 exporter.settings.swap_standby();
             }
         }
-        let reloaded = match running.reload(config.engine_options(&self.host), SWAP_WAIT) {
-            Ok(reloaded) => reloaded,
-            Err(problem) => {
-                error!(problem, "configuration refused; the running one stays");
-                return false;
-            }
-        };
-        for change in &changes {
-            match needs_restart(change) {
-                true => warn!(change, "takes effect after a restart"),
-                false => info!(change, "configuration changed"),
-            }
-        }
+        let reloaded = gate.reload(&config, &self.host)?;
+        let changes = self.config.shown.changes(&config.shown);
+        let (restart, changes): (Vec<String>, Vec<String>) =
+            changes.into_iter().partition(|change| needs_restart(change));
+        restart.iter().for_each(|change| warn!(actor, change, "takes effect after a restart"));
+        changes.iter().for_each(|change| info!(actor, change, "configuration changed"));
         let (added, changed, removed) =
             (reloaded.added.join(","), reloaded.changed.join(","), reloaded.removed.join(","));
-        info!(changes = changes.len(), added, changed, removed, "configuration reloaded");
+        let count = changes.len() + restart.len();
+        info!(actor, changes = count, added, changed, removed, "configuration reloaded");
         self.config = config;
-        true
+        let (added, changed, removed) = (reloaded.added, reloaded.changed, reloaded.removed);
+        Ok(ReloadReport { changes, restart, added, changed, removed })
     }
 
-    /// Notes how the files are whose content is in use.
+    /// Notes how the files are whose content is in use, and forgets what is not asked any more.
     fn stamp(&mut self) {
-        let paths = self.files.last.borrow();
-        self.stamps = paths.keys().map(|path| (path.clone(), stamp(path))).collect();
+        self.sources.end();
+        let stamps = self.sources.files().into_iter().map(|path| (stamp(&path), path));
+        self.stamps = stamps.map(|(stamp, path)| (path, stamp)).collect();
     }
 }
 
-/// Files and environment, with the last content of every file that was read.
-#[derive(Default)]
-struct Files {
-    last: RefCell<BTreeMap<PathBuf, Zeroizing<String>>>,
-    /// Whether a file that cannot be read has its last content.
-    keeps_last: RefCell<bool>,
+/// The engine as long as its configuration may change.
+struct Gate {
+    running: Running,
+    is_open: Arc<Mutex<bool>>,
 }
 
-impl Lookup for Files {
-    fn variable(&self, name: &str) -> Option<String> {
-        System.variable(name)
-    }
-
-    fn file(&self, path: &Path) -> std::io::Result<String> {
-        let mut last = self.last.borrow_mut();
-        match System.file(path) {
-            Ok(text) => {
-                last.insert(path.to_owned(), Zeroizing::new(text.clone()));
-                Ok(text)
-            }
-            Err(problem) => match last.get(path).filter(|_| *self.keeps_last.borrow()) {
-                Some(text) => {
-                    let file = path.display();
-                    warn!(%file, %problem, "not read again; its last content stays");
-                    Ok(text.to_string())
-                }
-                None => Err(problem),
-            },
+impl Gate {
+    fn reload(&self, config: &Config, host: &Host) -> Result<Reloaded, String> {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        match *is_open {
+            true => self.running.reload(config.engine_options(host), SWAP_WAIT),
+            false => Err("shrike is stopping".to_owned()),
         }
     }
+}
 
-    fn hostname(&self) -> String {
-        System.hostname()
+/// Who wants the configuration to be read again, and where the outcome goes.
+struct Ask {
+    actor: String,
+    answer: Option<Sender<Result<ReloadReport, String>>>,
+}
+
+/// Asks the thread that reads the configuration again.
+#[derive(Clone)]
+pub(crate) struct Reloader {
+    asks: Sender<Ask>,
+    is_open: Arc<Mutex<bool>>,
+}
+
+impl Reloader {
+    /// Starts the thread: a Vault that does not answer holds up nothing else.
+    pub(crate) fn start(reload: Reload, running: &Running) -> Result<Self, Failure> {
+        let (asks, asked) = mpsc::channel();
+        let is_open = Arc::new(Mutex::new(true));
+        let gate = Gate { running: running.clone(), is_open: Arc::clone(&is_open) };
+        thread::Builder::new()
+            .name("shrike-config".to_owned())
+            .spawn(move || serve(reload, &gate, &asked))
+            .map_err(Failure::io("configuration"))?;
+        Ok(Self { asks, is_open })
+    }
+
+    /// Has the file read again, without waiting.
+    pub(crate) fn ask(&self, actor: &str) {
+        // A thread that has ended is told of at its end.
+        let _ = self.asks.send(Ask { actor: actor.to_owned(), answer: None });
+    }
+
+    /// Has the file read again, and waits for the outcome.
+    pub(crate) fn reload(&self, actor: &str) -> Result<ReloadReport, String> {
+        let (answer, answered) = mpsc::channel();
+        let ask = Ask { actor: actor.to_owned(), answer: Some(answer) };
+        let stopping = || "shrike is stopping".to_owned();
+        self.asks.send(ask).map_err(|_| stopping())?;
+        answered.recv().map_err(|_| stopping())?
+    }
+
+    /// From here on nothing changes; waits for a change that is under way.
+    pub(crate) fn close(&self) {
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+}
+
+fn serve(mut reload: Reload, gate: &Gate, asked: &Receiver<Ask>) {
+    loop {
+        match asked.recv_timeout(LOOK_INTERVAL.saturating_sub(reload.looked.elapsed())) {
+            Ok(ask) => {
+                let outcome = reload.reload(&ask.actor, gate);
+                // Whoever went away has it in the process's log.
+                let _ = ask.answer.map(|answer| answer.send(outcome));
+            }
+            Err(RecvTimeoutError::Timeout) => reload.look(gate),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -246,7 +337,7 @@ const RESTART: &[&str] = &[
     "memory.",
     "pipeline.",
 ];
-/// How often files and refused exporters are looked at.
+/// How often files, tokens and refused exporters are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a refused exporter is helped: each time its credentials are read again.
 const HELP_INTERVAL: Duration = Duration::from_secs(5);

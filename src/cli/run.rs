@@ -15,13 +15,13 @@ use tracing::{error, info, warn};
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::Inputs;
-use super::reload::Reload;
+use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Running};
 use super::{Exit, Failure, configured, failed, position};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
-    let mut reload = Reload::start(shared, args)?;
+    let reload = Reload::start(shared, args)?;
     let config = reload.config().clone();
     super::logging::start(&config);
     let signals = Signals::listen()?;
@@ -42,9 +42,23 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
     let door = Arc::new(Door::open(&config, &log)?);
     let inputs = Inputs::start(&config.inputs, &door)?;
-    let control = control(&config, &running, &log, &door, &inputs);
-    let admin = admin(&config, &running, &log, &inputs);
-    let ended = serve(&mut reload, args, &running, &inputs, &signals);
+    let counts = reload.counts();
+    let reloader = Reloader::start(reload, &running)?;
+    let commands = Commands {
+        running: running.clone(),
+        log: log.clone(),
+        log_dir: config.log.dir.display().to_string(),
+        door: Arc::clone(&door),
+        started: position::now(),
+        inputs: inputs.clone(),
+        notes: config.notes.clone(),
+        reloader: reloader.clone(),
+    };
+    let control = control(&config, commands);
+    let pages =
+        Pages { running: running.clone(), log: log.clone(), inputs: inputs.clone(), counts };
+    let admin = admin(&config, pages);
+    let ended = serve(&config, args, &running, &inputs, (&signals, &reloader));
     drop(admin);
     let status = running.end();
     drop(control);
@@ -62,22 +76,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
 }
 
 /// Listens for commands; a socket that cannot be made stops nothing else.
-fn control(
-    config: &Config,
-    running: &Running,
-    log: &Log,
-    door: &Arc<Door>,
-    inputs: &Inputs,
-) -> Option<Server> {
-    let commands = Commands {
-        running: running.clone(),
-        log: log.clone(),
-        log_dir: config.log.dir.display().to_string(),
-        door: Arc::clone(door),
-        started: position::now(),
-        inputs: inputs.clone(),
-        notes: config.notes.clone(),
-    };
+fn control(config: &Config, commands: Commands) -> Option<Server> {
     match Server::open(&config.global.state_dir, Arc::new(commands)) {
         Ok(server) => {
             info!(socket = %server.path().display(), "commands are answered");
@@ -91,9 +90,8 @@ fn control(
 }
 
 /// Shows the pages for monitoring, where an address is configured; one that is taken stops nothing.
-fn admin(config: &Config, running: &Running, log: &Log, inputs: &Inputs) -> Option<Admin> {
+fn admin(config: &Config, pages: Pages) -> Option<Admin> {
     let address = config.admin?;
-    let pages = Pages { running: running.clone(), log: log.clone(), inputs: inputs.clone() };
     match Admin::open(address, Arc::new(pages)) {
         Ok(admin) => {
             info!(address = %admin.address(), "metrics are shown");
@@ -108,17 +106,18 @@ fn admin(config: &Config, running: &Running, log: &Log, inputs: &Inputs) -> Opti
 
 /// Waits for the end of the inputs or a signal, then for the exporters.
 fn serve(
-    reload: &mut Reload,
+    config: &Config,
     args: &Run,
     engine: &Running,
     inputs: &Inputs,
-    signals: &Signals,
+    (signals, reloader): (&Signals, &Reloader),
 ) -> Ended {
     // A service waits for a signal; a pipeline ends with its input.
-    let is_pipeline = !args.input.is_empty() || reload.config().origin == Text::Embedded.name();
+    let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
     let ends_by_itself = args.drain || is_pipeline;
     while signals.count() == 0 {
         if ends_by_itself && inputs.have_ended() {
+            reloader.close();
             let ended = finish(args, engine, signals);
             if signals.count() == 0 {
                 return ended;
@@ -126,14 +125,14 @@ fn serve(
             break;
         }
         if signals.wants_reload() {
-            reload.reload(engine);
+            reloader.ask("SIGHUP");
         }
-        reload.look(engine);
         thread::sleep(LOOK_INTERVAL);
     }
     info!("stopping");
+    reloader.close();
     inputs.stop();
-    let deadline = Instant::now() + reload.config().global.shutdown_timeout;
+    let deadline = Instant::now() + config.global.shutdown_timeout;
     until_signal(
         signals,
         1,

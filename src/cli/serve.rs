@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe, Serve,
-    Status, Target,
+    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe,
+    ReloadCounts, ReloadNumbers, ReloadReport, Serve, Status, Target,
 };
 use shrike::event::Offset;
 use shrike::log::{Log, Read, Reader};
@@ -14,6 +14,7 @@ use shrike::pipeline::{self, Ended, Engine, EngineOptions, Progress, Reloaded, W
 use super::door::Door;
 use super::inputs::Inputs;
 use super::position;
+use super::reload::Reloader;
 
 /// The engine, shared with commands until it ends.
 #[derive(Clone)]
@@ -97,6 +98,7 @@ pub(crate) struct Commands {
     pub(crate) started: u64,
     pub(crate) inputs: Inputs,
     pub(crate) notes: Vec<String>,
+    pub(crate) reloader: Reloader,
 }
 
 impl Serve for Commands {
@@ -169,6 +171,10 @@ impl Serve for Commands {
         self.running.ask(|engine| engine.purge(exporter, wanted))
     }
 
+    fn reload(&self, actor: &str) -> Result<ReloadReport, String> {
+        self.reloader.reload(actor)
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.door.append(lines)
     }
@@ -179,6 +185,7 @@ pub(crate) struct Pages {
     pub(crate) running: Running,
     pub(crate) log: Log,
     pub(crate) inputs: Inputs,
+    pub(crate) counts: Arc<ReloadCounts>,
 }
 
 impl Observe for Pages {
@@ -187,7 +194,8 @@ impl Observe for Pages {
         let now = position::now();
         let lag = |it: &pipeline::ExporterStatus| (it.name.clone(), lag(it, &self.log, now));
         let lag_seconds = status.exporters.iter().map(lag).collect();
-        Some(Numbers { status, inputs: self.inputs.status(), lag_seconds })
+        let reloads = ReloadNumbers::of(&self.counts);
+        Some(Numbers { status, inputs: self.inputs.status(), lag_seconds, reloads })
     }
 
     fn unready(&self) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! From arguments to the configuration.
 
-use shrike::config::{Config, Flag, Flags, System, Text};
+use std::path::PathBuf;
+
+use shrike::config::{Config, Flag, Flags, Sources, Text};
 use shrike::vendors;
 
 use super::Failure;
@@ -9,7 +11,14 @@ use super::args::{Run, Shared};
 /// The configuration that the arguments name, with their flags.
 pub(crate) fn load(shared: &Shared, further: Vec<Flag>) -> Result<Config, Failure> {
     let text = Text::open(shared.config.as_deref())?;
-    Ok(Config::load(&text, &all_flags(shared, further), vendors::ALL, &System)?)
+    Ok(Config::load(&text, &all_flags(shared, further), vendors::ALL, &Sources::default())?)
+}
+
+/// The directory of the process that runs; no secret is looked up for it.
+pub(crate) fn state_dir(shared: &Shared) -> Result<PathBuf, Failure> {
+    let text = Text::open(shared.config.as_deref())?;
+    let flags = all_flags(shared, Vec::new());
+    Ok(Config::state_dir(&text, &flags, vendors::ALL, &Sources::default())?)
 }
 
 /// Every flag that changes the configuration, in the order in which they are applied.

@@ -2,23 +2,15 @@
 
 use std::io::{self, Write as _};
 
-use shrike::control::{Client, ExporterStatus, Status};
+use shrike::control::{ExporterStatus, Status};
 
 use super::args::Shared;
 use super::table::Table;
-use super::{Exit, Failure, failed, position, settings};
+use super::{Exit, Failure, failed, position};
 
 /// Asks the running process and prints what it says.
 pub(crate) fn status(shared: &Shared, as_json: bool) -> Result<Exit, Failure> {
-    let config = settings::load(shared, Vec::new())?;
-    let dir = &config.global.state_dir;
-    let Some(mut client) = Client::connect(dir).map_err(failed)? else {
-        let dir = dir.display();
-        return Err(Failure::Engine(format!(
-            "no shrike runs in {dir}; `shrike run` starts one, `--config` names another"
-        )));
-    };
-    let status = client.status().map_err(failed)?;
+    let status = super::ask::running(shared)?.status().map_err(failed)?;
     let text = match as_json {
         true => serde_json::to_string(&status).map_err(failed)? + "\n",
         false => shown(&status),

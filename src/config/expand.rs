@@ -1,4 +1,4 @@
-//! References in texts: `${VAR}`, `${VAR:-text}`, `${file:/path}`, `${state_dir}`, `$${`.
+//! References in texts: `${VAR}`, `${VAR:-text}`, `${file:/path}`, `${secret:name}` and so on.
 //!
 //! References are replaced in values after the YAML is read, in a single pass, so a value can never
 //! become configuration and is never looked at again.
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::text::{Body, Node};
 use super::{Mistake, Mistakes, Shown, Wrong};
-use crate::deliver::HOSTNAME;
+use crate::deliver::{HOSTNAME, Secret, Vault, VaultError, VaultFields, VaultSettings};
 
 /// Where references look: the environment and files, or a test's stand-ins.
 pub trait Lookup {
@@ -23,6 +23,14 @@ pub trait Lookup {
     fn file(&self, path: &Path) -> std::io::Result<String>;
     /// The machine's name, for defaults that name it.
     fn hostname(&self) -> String;
+    /// The fields of a secret in a Vault; where nothing leads to one, that is said.
+    ///
+    /// # Errors
+    /// When the Vault does not give it.
+    fn vault(&self, settings: &VaultSettings, path: &str) -> Result<VaultFields, VaultError> {
+        let problem = format!("nothing leads from here to {}", settings.address);
+        Err(VaultError::Away { what: path.to_owned(), problem })
+    }
 }
 
 /// The process's own environment and file system.
@@ -47,6 +55,11 @@ impl Lookup for System {
 
     fn hostname(&self) -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    /// A session for each secret; [`super::Sources`] keeps one for all.
+    fn vault(&self, settings: &VaultSettings, path: &str) -> Result<VaultFields, VaultError> {
+        Vault::open(settings)?.read(path)
     }
 }
 
@@ -108,6 +121,8 @@ pub(super) enum Provider {
     Env,
     /// In the files of a directory, which may be replaced under way: a mounted secret.
     Mounted(PathBuf),
+    /// In the fields of this secret of the Vault.
+    Vault(String),
 }
 
 /// What names stand for.
@@ -120,6 +135,8 @@ pub(super) struct Names<'a> {
     pub(super) provider: Provider,
     /// Where `${k8s:name/key}` looks.
     pub(super) mount: PathBuf,
+    /// The Vault where `${vault:path#field}` looks, or why there is none.
+    pub(super) vault: Result<VaultSettings, String>,
     /// What was read in the end, for people.
     pub(super) shown: &'a RefCell<Shown>,
 }
@@ -168,6 +185,13 @@ impl Names<'_> {
                 "file" => self.file(Path::new(rest)),
                 "secret" => self.secret(rest),
                 "k8s" => self.mounted(&self.mount, rest),
+                "vault" => match rest.split_once('#') {
+                    Some((path, field)) => self.vault(path, field),
+                    None => {
+                        let wrong = "expected a path and a field: `${vault:secret/data/x#field}`";
+                        Err(Wrong::Reference(wrong.to_owned()))
+                    }
+                },
                 _ => Err(unknown_provider(provider)),
             };
         }
@@ -199,12 +223,32 @@ impl Names<'_> {
                 ))
             }),
             Provider::Mounted(dir) => self.mounted(dir, name),
+            Provider::Vault(path) => self.vault(path, name),
         }
+    }
+
+    /// A field of a secret in the Vault.
+    fn vault(&self, path: &str, field: &str) -> Result<Zeroizing<String>, Wrong> {
+        let settings = self.vault.as_ref().map_err(|why| Wrong::Reference(why.clone()))?;
+        let path = path.trim_matches('/');
+        let is_path = path.contains('/') && path.split('/').all(is_step);
+        if !is_path || field.is_empty() || path.chars().any(char::is_control) {
+            let wrong = "expected MOUNT/data/NAME of a secret in the Vault and one of its fields";
+            return Err(Wrong::Reference(wrong.to_owned()));
+        }
+        let fields = self.lookup.vault(settings, path);
+        let fields = fields.map_err(|error| Wrong::Reference(error.to_string()))?;
+        let found = fields.get(field).map(Secret::expose);
+        found.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(|| {
+            let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            names.truncate(FIELDS_NAMED_MAX);
+            let names = names.join(", ");
+            Wrong::Reference(format!("vault: {path} has no field `{field}`; it has: {names}"))
+        })
     }
 
     /// A secret in a directory; names do not lead out of it.
     fn mounted(&self, dir: &Path, name: &str) -> Result<Zeroizing<String>, Wrong> {
-        let is_step = |step: &str| !matches!(step, "" | "." | "..");
         if name.is_empty() || !name.split('/').all(is_step) {
             let wrong = "expected the name of a secret, without `..` and without `/` in front";
             return Err(Wrong::Reference(wrong.to_owned()));
@@ -232,14 +276,21 @@ impl Names<'_> {
     }
 }
 
+/// Whether a part of a path leads downwards.
+fn is_step(step: &str) -> bool {
+    !matches!(step, "" | "." | "..")
+}
+
 fn unknown_provider(provider: &str) -> Wrong {
     let provider: String = provider.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     Wrong::Reference(format!(
         "unknown provider `{provider}`; expected ${{VAR}}, ${{VAR:-text}}, ${{file:/path}}, \
-         ${{secret:name}}, ${{k8s:name/key}} or ${{state_dir}}"
+         ${{secret:name}}, ${{vault:path#field}}, ${{k8s:name/key}} or ${{state_dir}}"
     ))
 }
 
+/// Fields that an error names.
+const FIELDS_NAMED_MAX: usize = 16;
 /// Bytes of a file that a reference may name; secrets and certificates are smaller.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Where a cluster mounts secrets unless `credentials.k8s_secret.mount` says otherwise.

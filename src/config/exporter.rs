@@ -548,7 +548,7 @@ fn word_of(encoding: Encoding) -> &'static str {
 }
 
 /// Whether a URL sends in the clear to another host.
-fn is_plain_and_far(url: &str) -> bool {
+pub(super) fn is_plain_and_far(url: &str) -> bool {
     let Ok(url) = url.parse::<http::Uri>() else { return false };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     let is_name_near = host == "localhost" || host.ends_with(".localhost");

@@ -89,26 +89,7 @@ impl Config {
         lookup: &dyn Lookup,
     ) -> Result<Self, Error> {
         let mut mistakes = Mistakes::default();
-        let source = Source::File(Arc::from(text.name()));
-        let mut root = match text {
-            Text::File { text, .. } => text::parse(text, &source, &mut mistakes),
-            Text::Embedded => text::parse(EMBEDDED, &source, &mut mistakes),
-        };
-        let is_embedded = matches!(text, Text::Embedded);
-        let names_exporters = flags.list.iter().any(Flag::names_exporter);
-        if is_embedded && names_exporters {
-            remove(&mut root, "exporters");
-        }
-        // Nothing below makes sense of a text that is no YAML.
-        if mistakes.iter().any(Mistake::is_of_text) {
-            return Err(mistakes.into_error());
-        }
-        let conversions = forms::convert(&mut root, vendors, &mut mistakes);
-        flags.apply(&mut root, vendors, &mut mistakes);
-        // Nothing below makes sense of a text that is no YAML.
-        if mistakes.iter().any(Mistake::is_of_text) {
-            return Err(mistakes.into_error());
-        }
+        let (mut root, conversions) = tree(text, flags, vendors, &mut mistakes)?;
         let state_dir = state_dir(&mut root, lookup, &mut mistakes);
         let shown = RefCell::default();
         let mut names = Names {
@@ -116,6 +97,7 @@ impl Config {
             state_dir: Some(&state_dir),
             provider: Provider::Env,
             mount: PathBuf::new(),
+            vault: Err(String::new()),
             shown: &shown,
         };
         credentials::expand_all(&mut root, &mut names, &mut mistakes);
@@ -132,6 +114,54 @@ impl Config {
         text.name().clone_into(&mut config.origin);
         Ok(config)
     }
+
+    /// The state directory alone: the rest may be wrong, and what it refers to is not read.
+    ///
+    /// # Errors
+    /// When the text cannot be read so far.
+    pub fn state_dir(
+        text: &Text,
+        flags: &Flags,
+        vendors: &[&'static Vendor],
+        lookup: &dyn Lookup,
+    ) -> Result<PathBuf, Error> {
+        let (mut root, _) = tree(text, flags, vendors, &mut Mistakes::default())?;
+        let mut mistakes = Mistakes::default();
+        let state_dir = state_dir(&mut root, lookup, &mut mistakes);
+        match mistakes.is_empty() {
+            true => Ok(PathBuf::from(state_dir)),
+            false => Err(mistakes.into_error()),
+        }
+    }
+}
+
+/// The tree of a text and its flags in the usual form, and what was in another.
+fn tree(
+    text: &Text,
+    flags: &Flags,
+    vendors: &[&'static Vendor],
+    mistakes: &mut Mistakes,
+) -> Result<(Node, Vec<String>), Error> {
+    let source = Source::File(Arc::from(text.name()));
+    let mut root = match text {
+        Text::File { text, .. } => text::parse(text, &source, mistakes),
+        Text::Embedded => text::parse(EMBEDDED, &source, mistakes),
+    };
+    let is_embedded = matches!(text, Text::Embedded);
+    let names_exporters = flags.list.iter().any(Flag::names_exporter);
+    if is_embedded && names_exporters {
+        remove(&mut root, "exporters");
+    }
+    // Nothing below makes sense of a text that is no YAML.
+    if mistakes.iter().any(Mistake::is_of_text) {
+        return Err(std::mem::take(mistakes).into_error());
+    }
+    let conversions = forms::convert(&mut root, vendors, mistakes);
+    flags.apply(&mut root, vendors, mistakes);
+    if mistakes.iter().any(Mistake::is_of_text) {
+        return Err(std::mem::take(mistakes).into_error());
+    }
+    Ok((root, conversions))
 }
 
 /// The text of `global.state_dir`, expanded, before anything can refer to it.
@@ -149,6 +179,7 @@ fn state_dir(root: &mut Node, lookup: &dyn Lookup, mistakes: &mut Mistakes) -> S
         state_dir: None,
         provider: Provider::Env,
         mount: PathBuf::new(),
+        vault: Err("`global.state_dir` is read before any Vault".to_owned()),
         shown: &shown,
     };
     expand(node, &mut PATH.to_owned(), &names, mistakes);
@@ -248,7 +279,8 @@ impl Resolve<'_, '_> {
     }
 
     /// The providers were asked before, when references were replaced.
-    fn credentials_interval(&self) -> Duration {
+    fn credentials_interval(&mut self) -> Duration {
+        credentials::rules(self.values, self.mistakes);
         for key in credentials::KEYS {
             let _asked = self.values.value(key.path);
         }
@@ -289,6 +321,7 @@ impl Resolve<'_, '_> {
                 Some("text") => Some(LogFormat::Text),
                 _ => None,
             },
+            watches_config: values.is_on("global.watch_config"),
             state_dir: values.path("global.state_dir").unwrap_or_default(),
             shutdown_timeout: values.span("global.shutdown_timeout_ms").unwrap_or_default(),
         }

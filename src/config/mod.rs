@@ -26,6 +26,7 @@ mod reference;
 mod resolved;
 mod shared;
 mod shown;
+mod sources;
 mod table;
 mod text;
 pub mod time;
@@ -47,5 +48,6 @@ pub use resolved::{
 };
 pub use shared::{ROUTING, SHARED};
 pub use shown::Shown;
+pub use sources::{Keep, Sources};
 pub use table::{INPUT, TOP, top};
 pub use text::At;

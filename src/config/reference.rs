@@ -134,6 +134,8 @@ References are replaced in values, once, after the YAML is read:
 | `${VAR:-text}` | the same, or the text where it is not set or empty |
 | `${file:/path}` | the file's content without its last line end |
 | `${secret:name}` | the secret of this name, from `credentials.provider` |
+| `${vault:path#field}` | a field of a secret in the Vault of `credentials.vault`, KV version 2; \
+the path is the API's, `secret/data/name` |
 | `${k8s:name/key}` | the file `name/key` below `credentials.k8s_secret.mount` |
 | `${state_dir}` | `global.state_dir` |
 | `$${` | `${` itself |
@@ -141,10 +143,12 @@ References are replaced in values, once, after the YAML is read:
 A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
 are never printed: not in errors, logs or `shrike status`.
 
-`SIGHUP` makes a running process read its file again: it is checked as a whole, a wrong one \
-changes nothing, and exporters that did not change keep their connections. What a value refers \
-to is read again every `credentials.refresh_interval`, as soon as a file changes, and when a \
-destination refuses the credentials. `shrike config show` prints what is in effect, secrets masked.
+A running process reads its file again when it changes (`global.watch_config`), on `SIGHUP` and on \
+`shrike reload`: it is checked as a whole, a wrong one changes nothing, and exporters that did not \
+change keep their connections. What a value refers to is read again every \
+`credentials.refresh_interval`, as soon as a file changes, and when a destination refuses the \
+credentials ([credentials.md](credentials.md)). `shrike config show` prints what is in effect, \
+secrets masked.
 ";
 
 const EXPORTERS: &str = "

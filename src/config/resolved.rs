@@ -72,6 +72,8 @@ pub struct Global {
     pub log_level: LogLevel,
     /// How it logs; `None` is text on a terminal, else JSON.
     pub log_format: Option<LogFormat>,
+    /// Whether a configuration file that changes is read again by itself.
+    pub watches_config: bool,
     /// Directory for everything that outlives the process.
     pub state_dir: PathBuf,
     /// How long a stopping process flushes.

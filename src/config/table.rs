@@ -51,6 +51,13 @@ pub const TOP: &[Key] = &[
          values. Relative to the working directory.",
     ),
     key(
+        "global.watch_config",
+        Kind::Bool,
+        Is("true"),
+        "Reads the configuration file again as soon as it changes, as SIGHUP and `shrike reload` \
+         do; a wrong one changes nothing.",
+    ),
+    key(
         "global.shutdown_timeout_ms",
         Kind::Span(3_600_000),
         Is("30000"),

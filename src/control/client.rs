@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::protocol::{ANSWER_BYTES_MAX, Answered, Asked, Outcome};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
-    socket,
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
+    VERSION, socket,
 };
 use crate::pipeline::{Progress, Wanted};
 
@@ -113,6 +113,17 @@ impl Client {
         let (exporter, wanted) = (exporter.to_owned(), wanted.clone());
         match self.ask(Request::Purge { exporter, wanted }, &[])? {
             Answer::Purged(letters) => Ok(letters),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Has the configuration read again.
+    ///
+    /// # Errors
+    /// When it is wrong, and nothing has changed; when the process does not answer.
+    pub fn reload(&mut self) -> Result<ReloadReport, Error> {
+        match self.ask(Request::Reload, &[])? {
+            Answer::Reloaded(report) => Ok(report),
             _ => Err(self.unexpected()),
         }
     }

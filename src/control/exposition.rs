@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::InputStatus;
+use super::{InputStatus, ReloadNumbers};
 use crate::metrics::Observed;
 use crate::pipeline::{ExporterStatus, Status};
 
@@ -17,14 +17,17 @@ pub struct Numbers {
     pub inputs: Vec<InputStatus>,
     /// By exporter, the age of its oldest unsettled event in seconds.
     pub lag_seconds: Vec<(String, f64)>,
+    /// Reloads and readings of credentials.
+    pub reloads: ReloadNumbers,
 }
 
 /// Writes all numbers.
 #[must_use]
 pub fn exposition(numbers: &Numbers) -> String {
-    let Numbers { status, inputs, lag_seconds } = numbers;
+    let Numbers { status, inputs, lag_seconds, reloads } = numbers;
     let mut text = Exposition::default();
     process(&mut text, status, inputs);
+    configuration(&mut text, *reloads);
     for row in ROWS {
         text.begin(row.name, row.kind, row.about);
         for exporter in &status.exporters {
@@ -187,6 +190,18 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
         text.begin(name, kind, about);
         text.sample(name, &[], value);
     }
+}
+
+fn configuration(text: &mut Exposition, reloads: ReloadNumbers) {
+    let ReloadNumbers { reloaded, refused, refreshed, refresh_failed } = reloads;
+    let name = "shrike_config_reload_total";
+    text.begin(name, "counter", "Configurations read again, by what became of them.");
+    text.sample(name, &[("result", "applied")], reloaded as f64);
+    text.sample(name, &[("result", "refused")], refused as f64);
+    let name = "shrike_credential_refresh_total";
+    text.begin(name, "counter", "Readings of all secrets; failed where one kept its last value.");
+    text.sample(name, &[("result", "ok")], refreshed as f64);
+    text.sample(name, &[("result", "failed")], refresh_failed as f64);
 }
 
 /// The terms of the equation: `in_range` is the sum over all fates.

@@ -8,6 +8,7 @@ mod admin;
 mod client;
 mod exposition;
 mod protocol;
+mod reload;
 mod server;
 
 pub use admin::{Admin, Observe};
@@ -15,8 +16,9 @@ pub use client::Client;
 pub use exposition::{Numbers, exposition};
 pub use protocol::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, Health, InputStatus,
-    LastError, LogStatus, Rejected, Request, Status, Target, VERSION,
+    LastError, LogStatus, Rejected, ReloadReport, Request, Status, Target, VERSION,
 };
+pub use reload::{ReloadCounts, ReloadNumbers};
 pub use server::{Serve, Server};
 
 use std::io;

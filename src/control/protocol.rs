@@ -68,6 +68,8 @@ pub enum Request {
         /// Which ones.
         wanted: Wanted,
     },
+    /// Read the configuration again.
+    Reload,
     /// Append the lines that follow; answered when they are durable.
     Append {
         /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
@@ -101,6 +103,8 @@ pub enum Answer {
     Replay(Progress),
     /// To [`Request::Purge`]: how many.
     Purged(u64),
+    /// To [`Request::Reload`].
+    Reloaded(ReloadReport),
     /// To [`Request::Append`].
     Appended(Appended),
 }
@@ -250,6 +254,21 @@ pub struct CursorStatus {
     pub ahead: usize,
     /// The log's end.
     pub head: u64,
+}
+
+/// What a reload changed; secrets are masked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Keys that are in effect, one line each.
+    pub changes: Vec<String>,
+    /// Keys that take effect after a restart.
+    pub restart: Vec<String>,
+    /// Exporters that did not run before.
+    pub added: Vec<String>,
+    /// Exporters that go on with other settings.
+    pub changed: Vec<String>,
+    /// Exporters that run no more; their cursors stay.
+    pub removed: Vec<String>,
 }
 
 /// What became of appended lines.

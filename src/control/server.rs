@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, Request, Status, Target, VERSION,
-    socket,
+    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
+    VERSION, socket,
 };
 use crate::pipeline::{Progress, Wanted};
 
@@ -59,6 +59,12 @@ pub trait Serve: Send + Sync + 'static {
     /// # Errors
     /// When there is no such exporter, or its store cannot be written.
     fn purge(&self, exporter: &str, wanted: &Wanted) -> Result<u64, String>;
+
+    /// Reads the configuration again and runs what it says; `actor` is who asked.
+    ///
+    /// # Errors
+    /// When it is wrong: nothing has changed then.
+    fn reload(&self, actor: &str) -> Result<ReloadReport, String>;
 
     /// Appends lines and returns once they are durable.
     ///
@@ -185,7 +191,7 @@ fn converse(stream: &UnixStream, serve: &dyn Serve) -> io::Result<()> {
             records.resize(length, 0);
             reader.read_exact(&mut records)?;
         }
-        let outcome = match act(request, &records, serve) {
+        let outcome = match act(request, &records, stream, serve) {
             Ok(done) => Outcome::Ok(done),
             Err(problem) => Outcome::Error(problem),
         };
@@ -217,7 +223,12 @@ fn parse(line: &[u8]) -> Result<Request, String> {
     }
 }
 
-fn act(request: Request, records: &[u8], serve: &dyn Serve) -> Result<Answer, String> {
+fn act(
+    request: Request,
+    records: &[u8],
+    stream: &UnixStream,
+    serve: &dyn Serve,
+) -> Result<Answer, String> {
     match request {
         Request::Status => serve.status().map(Answer::Status),
         Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
@@ -229,7 +240,16 @@ fn act(request: Request, records: &[u8], serve: &dyn Serve) -> Result<Answer, St
         }
         Request::Replayed { exporter } => serve.replayed(&exporter).map(Answer::Replay),
         Request::Purge { exporter, wanted } => serve.purge(&exporter, &wanted).map(Answer::Purged),
+        Request::Reload => serve.reload(&peer(stream)).map(Answer::Reloaded),
         Request::Append { .. } => serve.append(records).map(Answer::Appended),
+    }
+}
+
+/// Who asks, as the kernel says.
+fn peer(stream: &UnixStream) -> String {
+    match rustix::net::sockopt::socket_peercred(stream) {
+        Ok(peer) => format!("command of uid {}", peer.uid.as_raw()),
+        Err(_) => "command".to_owned(),
     }
 }
 

@@ -31,6 +31,7 @@ mod sign;
 mod socket;
 mod tls;
 mod transport;
+mod vault;
 mod vendor;
 mod verdict;
 mod watermark;
@@ -61,6 +62,7 @@ pub use setup::{Prepared, Setup};
 pub use socket::{SocketDestination, SocketTransport};
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
+pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
     Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Limits,
     Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape,

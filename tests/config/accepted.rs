@@ -366,8 +366,8 @@ fn secrets_come_from_their_provider() {
         ),
         (
             "credentials: {provider: fil}".to_owned(),
-            "1:25: credentials.provider: expected env, file or k8s_secret, found `fil`; did you \
-             mean `file`?",
+            "1:25: credentials.provider: expected env, file, k8s_secret or vault, found \
+             `fil`; did you mean `file`?",
         ),
     ] {
         assert_eq!(refusal(&text), expected);

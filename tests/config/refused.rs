@@ -132,7 +132,7 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
         (
             "global: 3",
             "1:9: global: expected a map with debug, environment, labels, log, \
-             shutdown_timeout_ms, state_dir or tenant_id, found a single value",
+             shutdown_timeout_ms, state_dir, tenant_id or watch_config, found a single value",
         ),
         (
             "global: {log: {level: verbose}}",
@@ -425,9 +425,22 @@ fn references_that_do_not_hold_are_refused() {
              `${` and `}`",
         ),
         (
-            "global: {environment: '${vault:secret/a#b}'}",
-            "1:23: global.environment: unknown provider `vault`; expected ${VAR}, \
-             ${VAR:-text}, ${file:/path}, ${secret:name}, ${k8s:name/key} or ${state_dir}",
+            "global: {environment: '${safe:secret/a#b}'}",
+            "1:23: global.environment: unknown provider `safe`; expected ${VAR}, \
+             ${VAR:-text}, ${file:/path}, ${secret:name}, ${vault:path#field}, ${k8s:name/key} or \
+             ${state_dir}",
+        ),
+        (
+            "global: {environment: '${vault:secret/data/a#b}'}",
+            "1:23: global.environment: no Vault is known; set `credentials.vault.address`",
+        ),
+        (
+            "credentials: {provider: vault}",
+            "1:1: credentials.vault.address: no Vault is known; set `credentials.vault.address`",
+        ),
+        (
+            "credentials: {provider: vault, vault: {address: 'https://v', auth_method: token}}",
+            "1:1: credentials.vault.token: `auth_method: token` needs `credentials.vault.token`",
         ),
         (
             "global: {environment: '${file:relative}'}",

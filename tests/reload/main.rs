@@ -1,5 +1,8 @@
 //! A running `shrike` whose configuration, files and tokens change.
 
+mod secrets;
+mod vault;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,7 +15,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A collector that takes events with one token and refuses all others.
-struct Collector {
+pub(crate) struct Collector {
     address: SocketAddr,
     state: Arc<Mutex<Seen>>,
 }
@@ -26,7 +29,7 @@ struct Seen {
 }
 
 impl Collector {
-    fn start(token: &'static str) -> Self {
+    pub(crate) fn start(token: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let seen = Seen { token, answers: BTreeMap::new(), events: 0 };
@@ -41,11 +44,11 @@ impl Collector {
         Self { address, state }
     }
 
-    fn takes(&self, token: &'static str) {
+    pub(crate) fn takes(&self, token: &'static str) {
         self.seen().token = token;
     }
 
-    fn events(&self) -> usize {
+    pub(crate) fn events(&self) -> usize {
         self.seen().events
     }
 
@@ -58,12 +61,18 @@ impl Collector {
     }
 
     #[track_caller]
-    fn wait_for(&self, events: usize) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while self.events() < events {
-            assert!(std::time::Instant::now() < deadline, "{} of {events}", self.events());
-            thread::yield_now();
-        }
+    pub(crate) fn wait_for(&self, events: usize) {
+        wait_until(&format!("{events} events"), || self.events() >= events);
+    }
+}
+
+/// Waits for a fact.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "waited for {what}");
+        thread::yield_now();
     }
 }
 
@@ -119,24 +128,24 @@ fn serve(state: &Mutex<Seen>, stream: TcpStream) {
 }
 
 /// A directory with a configuration and a file that is followed.
-struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a directory"));
         place.write("events.jsonl", "");
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("the directory is ours");
     }
 
-    fn configure(&self, collector: &Collector, keys: &str) {
+    pub(crate) fn configure(&self, collector: &Collector, keys: &str) {
         self.write("c.yaml", &self.text(collector, keys));
     }
 
@@ -151,7 +160,7 @@ impl Place {
     }
 
     /// Appends the sample's events; says how many.
-    fn append(&self) -> usize {
+    pub(crate) fn append(&self) -> usize {
         let sample =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/security-events.jsonl");
         let sample = fs::read(sample).expect("the sample is in the repository");
@@ -160,7 +169,7 @@ impl Place {
         sample.iter().filter(|&&byte| byte == b'\n').count()
     }
 
-    fn run(&self) -> Running {
+    pub(crate) fn run(&self) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
             .args(["run", "--config", "c.yaml", "--set", "global.log.format=json"])
             .current_dir(&self.0)
@@ -175,20 +184,32 @@ impl Place {
     }
 }
 
-struct Running {
+pub(crate) struct Running {
     child: Child,
     err: BufReader<ChildStderr>,
     seen: String,
 }
 
 impl Running {
+    /// The page for monitoring.
+    pub(crate) fn metrics(&self) -> String {
+        let lines = self.seen.lines().filter(|line| line.contains("metrics are shown"));
+        let address = lines.last().and_then(|line| line.split("\"address\":\"").nth(1));
+        let address = address.and_then(|rest| rest.split('"').next()).expect("it is shown");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        text
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Reads the process's log up to a line with these words.
     #[track_caller]
-    fn wait_for(&mut self, words: &str) {
+    pub(crate) fn wait_for(&mut self, words: &str) {
         loop {
             let mut line = String::new();
             let read = self.err.read_line(&mut line).expect("text");
@@ -202,7 +223,7 @@ impl Running {
 
     /// Ends it; returns all that it logged.
     #[track_caller]
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         self.err.read_to_string(&mut self.seen).expect("text");
         let status = self.child.wait().expect("it ends");
@@ -311,4 +332,80 @@ fn the_standby_token_is_used_when_the_other_is_refused() {
     let log = running.stop();
     assert!(!log.contains("s3cr3t"), "{log}");
     assert_eq!(collector.events(), first + second, "nothing twice, nothing lost");
+}
+
+#[test]
+fn a_file_that_changes_is_read_again_by_itself() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n");
+    let mut running = place.run();
+    place.configure(&collector, "    hec_token: s3cr3t-one\n    batch: {size: 5}\n");
+    running.wait_for("configuration reloaded");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n    batch: {sise: 6}\n");
+    running.wait_for("configuration refused; the running one stays");
+    // Once by itself; asked, it is refused again, with the reason.
+    let (code, text) = place.shrike(&["reload"]);
+    assert_eq!(code, Some(2), "{text}");
+    let expected = "refused, the running configuration stays:\nc.yaml:11:13: \
+                    exporters.splunk.batch.sise: unknown key; did you mean `size`?";
+    assert!(text.contains(expected), "{text}");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n    batch: {size: 6}\n");
+    let (code, text) = place.shrike(&["reload"]);
+    assert_eq!(code, Some(0), "{text}");
+    let uid = rustix::process::getuid().as_raw();
+    running.wait_for(&format!("\"actor\":\"command of uid {uid}\""));
+    let log = running.stop();
+    assert!(log.contains("\"actor\":\"file change\""), "{log}");
+    assert_eq!(log.matches("configuration refused").count(), 2, "{log}");
+}
+
+#[test]
+fn the_account_is_exact_after_many_reloads_under_load() {
+    // By hand: SHRIKE_RELOADS=1000.
+    let reloads = std::env::var("SHRIKE_RELOADS").ok().and_then(|it| it.parse().ok());
+    let reloads: usize = reloads.unwrap_or(12);
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let keys = |n: usize| {
+        let lines = place.path("lines.jsonl");
+        // In turn: nothing, another batch, a further exporter, a wrong text.
+        let more = match n % 4 {
+            0 | 1 => "  lines: {type: file, enabled: false, path: PATH}\n",
+            2 => "  lines: {type: file, from: earliest, path: PATH}\n",
+            _ => "  lines: {type: file, path: PATH, nonsense: 1}\n",
+        };
+        let more = more.replace("PATH", &lines.display().to_string());
+        let size = 5 + n % 4;
+        format!(
+            "    hec_token: s3cr3t-one\n    batch: {{size: {size}}}\n{more}global: {{state_dir: \
+             {}, watch_config: false}}\n",
+            place.path("state").display()
+        )
+    };
+    let configure = |n: usize| {
+        let text = place.text(&collector, &keys(n));
+        let (_, text) = text.split_once('\n').expect("the first line names the directory");
+        place.write("c.yaml", text);
+    };
+    configure(0);
+    let running = place.run();
+    let mut client = shrike::control::Client::connect(&place.path("state"))
+        .expect("the socket is ours")
+        .expect("it runs");
+    let mut events = 0;
+    let mut refused = 0;
+    for n in 1..=reloads {
+        events += place.append();
+        configure(n);
+        refused += usize::from(client.reload().is_err());
+    }
+    assert_eq!(refused, (reloads + 1) / 4, "every fourth");
+    configure(0);
+    client.reload().expect("it is right");
+    collector.wait_for(events);
+    let log = running.stop();
+    let account = format!(r#""exporter":"splunk","in_range":{events},"delivered":{events},"#);
+    assert!(log.contains(&account), "{account}: {log}");
+    assert_eq!(collector.events(), events, "nothing twice, nothing lost");
 }
