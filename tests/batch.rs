@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use shrike::deliver::{
     Allowance, Batch, Budget, Buffers, Encoding, Framing, Limits, Packing, Part, Prefix, Pushed,
+    TURN_BYTES,
 };
 use shrike::event::{Offset, Severity, Span};
 use shrike::transform::Schema;
@@ -208,6 +209,30 @@ fn a_body_is_the_same_however_its_compression_was_cut_into_turns() {
         turned.close();
         assert_eq!(opened(&whole), opened(&turned));
         assert_eq!(whole.items(), turned.items());
+    }
+}
+
+#[test]
+fn the_digest_is_that_of_the_body_as_sent_however_it_was_built() {
+    let document = "0123456789".repeat(100);
+    for encoding in ENCODINGS {
+        for (events, asked) in [(0, true), (1, true), (300, true), (300, false)] {
+            let desk = Desk::new(&BULK, ROOMY, encoding);
+            let mut batch = desk.batch();
+            if asked {
+                batch.keep_digest();
+            }
+            for at in 0..events {
+                push(&mut batch, at, &document);
+                batch.turn(TURN_BYTES);
+            }
+            assert_eq!(batch.digest(), None, "there is no body yet");
+            batch.close();
+            let body = batch.body().expect("it is closed");
+            assert_eq!(batch.digest(), Some(*blake3::hash(&body).as_bytes()), "{encoding:?}");
+            batch.drop_body();
+            assert_eq!(batch.digest(), None);
+        }
     }
 }
 

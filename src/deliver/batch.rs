@@ -119,10 +119,22 @@ pub struct Batch {
     is_urgent: bool,
     raw_bytes: usize,
     count_digits: usize,
+    digest: Digest,
     body: Body,
     /// Whether its events were asked for with a [`Reshape`].
     pub(super) is_again: bool,
     pub(super) history: History,
+}
+
+/// BLAKE3 of the body as sent: taken while its bytes are still in the core's own cache, which
+/// takes half of the time that an answer would wait for it.
+enum Digest {
+    /// Nobody asked for it.
+    Unasked,
+    /// That of so many bytes of an open body.
+    Begun(Box<blake3::Hasher>, usize),
+    /// That of the closed body.
+    Done([u8; 32]),
 }
 
 enum Body {
@@ -164,6 +176,7 @@ impl Batch {
             is_urgent: false,
             raw_bytes: raw.len(),
             count_digits: 3,
+            digest: Digest::Unasked,
             body: Body::Open(Open { raw, compressed: 0, compressor: None, out: Vec::new() }),
             is_again: false,
             history: History::default(),
@@ -256,6 +269,10 @@ impl Batch {
     /// Called between pushes with [`TURN_BYTES`], so that timers and other lanes are not stalled.
     pub fn turn(&mut self, bytes: usize) -> usize {
         let Body::Open(open) = &mut self.body else { return 0 };
+        if self.packing.encoding == Encoding::Identity {
+            self.digest.turn(&open.raw);
+            return 0;
+        }
         if open.compressor.is_none() && open.raw.len() < COMPRESSED_MIN {
             return 0;
         }
@@ -274,6 +291,7 @@ impl Batch {
         open.begin(&self.packing, &self.buffers);
         let body = open.finish(&self.buffers);
         debug_assert!(self.packing.encoding != Encoding::Identity || body.len() == self.raw_bytes);
+        self.digest.finish(&body);
         self.charge.set((body.len() + self.items.len() * size_of::<Item>()) as u64);
         self.body = Body::Closed(self.buffers.lend(body));
     }
@@ -298,6 +316,23 @@ impl Batch {
                 Cow::Owned(opened)
             }
         })
+    }
+
+    /// Takes the digest of the body while it is built, for [`Self::digest`].
+    pub fn keep_digest(&mut self) {
+        if matches!(self.body, Body::Open(_)) {
+            self.digest = Digest::Begun(Box::default(), 0);
+        }
+    }
+
+    /// BLAKE3 of the body as it goes over the wire; none while there is no such body.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        match (&self.digest, &self.body) {
+            (_, Body::Open(_) | Body::Dropped) => None,
+            (Digest::Done(digest), _) => Some(*digest),
+            (_, Body::Closed(body)) => Some(*blake3::hash(body).as_bytes()),
+        }
     }
 
     /// Whether it has a closed body to send.
@@ -366,6 +401,7 @@ impl Batch {
             is_urgent: self.is_urgent,
             raw_bytes: self.raw_bytes,
             count_digits: self.count_digits,
+            digest: Digest::Unasked,
             body: Body::Dropped,
             is_again: false,
             history: self.history.clone(),
@@ -490,6 +526,25 @@ impl Open {
         buffers.give_compressor(compressor.finish(&mut self.out));
         buffers.give(raw);
         std::mem::take(&mut self.out)
+    }
+}
+
+impl Digest {
+    /// Takes in what an open body has, in whole turns.
+    fn turn(&mut self, body: &[u8]) {
+        if let Self::Begun(hasher, taken) = self {
+            let end = body.len() / TURN_BYTES * TURN_BYTES;
+            hasher.update(body.get(*taken..end).unwrap_or_default());
+            *taken = end.max(*taken);
+        }
+    }
+
+    /// Takes in the rest of a body that is closed.
+    fn finish(&mut self, body: &[u8]) {
+        if let Self::Begun(hasher, taken) = self {
+            hasher.update(body.get(*taken..).unwrap_or_default());
+            *self = Self::Done(*hasher.finalize().as_bytes());
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Json<'s, 'a> {
     pub any_escape: bool,
     /// Whether a key may have come twice in an object: to be looked at exactly.
     pub suspect: bool,
+    /// Whether a key may be one of [`PREVIEWS`]: to be looked at exactly.
+    pub previews: bool,
     /// Fingerprints of the keys of the objects around the current place.
     prints: [u32; KEYS_MAX],
 }
@@ -73,6 +75,7 @@ impl<'s, 'a> Json<'s, 'a> {
             lone: false,
             any_escape: false,
             suspect: false,
+            previews: false,
             prints: [0; KEYS_MAX],
         }
     }
@@ -316,13 +319,17 @@ impl<'s, 'a> Json<'s, 'a> {
     ///
     /// Equal keys have equal fingerprints, unequal ones nearly never; keys with escapes and those
     /// beyond the room are suspected without a look.
+    ///
+    /// The fingerprint also tells, at the cost of a load, which records privacy has to look into.
     #[inline(always)]
     pub(super) fn note_key(&mut self, keys: &mut Keys, key: &[u8], escaped: bool) {
         if escaped || keys.len >= KEYS_MAX {
             self.suspect = true;
+            self.previews = true;
             return;
         }
         let print = fingerprint(key);
+        self.previews |= PREVIEW_PRINTS.has(print);
         let ending = 1 << (print % 64);
         if keys.endings & ending != 0 {
             let seen = self.prints.get(keys.base..keys.len).unwrap_or_default();
@@ -350,16 +357,71 @@ pub(super) fn unit_after(text: &[u8], at: usize) -> Option<u16> {
 
 /// A number that equal keys share.
 #[inline(always)]
-fn fingerprint(key: &[u8]) -> u32 {
+const fn fingerprint(key: &[u8]) -> u32 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-    let mixed = match (key.first_chunk(), key.last_chunk()) {
-        (Some(first), Some(last)) => word(first) ^ word(last).rotate_left(29),
-        _ => match (key.first_chunk(), key.last_chunk()) {
-            (Some(first), Some(last)) => half(first) | half(last) << 32,
-            _ => key.iter().fold(0, |mixed, &byte| mixed << 8 | u64::from(byte)),
+    let mixed = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)
+        }
+        _ => match (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+            }
+            _ => {
+                let (mut mixed, mut rest) = (0, key);
+                while let Some((&byte, after)) = rest.split_first() {
+                    mixed = mixed << 8 | byte as u64;
+                    rest = after;
+                }
+                mixed
+            }
         },
     };
     ((mixed ^ key.len() as u64).wrapping_mul(SPREAD) >> 32) as u32
+}
+
+/// Members that hold what was read, written or said: bulky, and nobody's business
+/// (`inputs.md`, sections 7.3 and 7.4).
+pub(super) const PREVIEWS: &[&str] = &[
+    "request_body_preview",
+    "response_body_preview",
+    "body_preview",
+    "patchContent",
+    "patch_content",
+    "content",
+    "contentBase64",
+    "content_base64",
+    "parameters",
+    "output",
+];
+
+/// A set of fingerprints: it may hold one that was not put in, never the other way round.
+struct Prints([u64; 1 << (PRINT_BITS - 6)]);
+
+/// So many bits that of a hundred records with ten other keys two or three are suspected.
+const PRINT_BITS: u32 = 12;
+
+static PREVIEW_PRINTS: Prints = Prints::of(PREVIEWS);
+
+impl Prints {
+    const fn of(keys: &[&str]) -> Self {
+        let (mut prints, mut i) = (Self([0; 1 << (PRINT_BITS - 6)]), 0);
+        while i < keys.len() {
+            let place = Self::place(fingerprint(keys[i].as_bytes()));
+            prints.0[place / 64] |= 1 << (place % 64);
+            i += 1;
+        }
+        prints
+    }
+
+    #[inline(always)]
+    fn has(&self, print: u32) -> bool {
+        let place = Self::place(print);
+        self.0[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    #[inline(always)]
+    const fn place(print: u32) -> usize {
+        (print >> (32 - PRINT_BITS)) as usize
+    }
 }

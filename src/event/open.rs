@@ -243,6 +243,7 @@ impl Opening {
         if found.lone {
             return Err(refused(Class::LoneSurrogate, 0));
         }
+        out.may_preview = found.previews;
         Judge::new(self, frame, record, arena, out).judge(&found)
     }
 

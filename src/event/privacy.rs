@@ -199,8 +199,7 @@ impl Privacy {
         let mut wrong = Vec::new();
         let mut replacement_json = Vec::new();
         super::rewrite::quote(rules.replacement.as_bytes(), &mut replacement_json);
-        let keys = if rules.drop_previews { walk::PREVIEW_LITERALS } else { &[] };
-        let patterns = Patterns::compile(&rules.patterns, &rules.replacement, keys);
+        let patterns = Patterns::compile(&rules.patterns, &rules.replacement);
         let patterns = patterns.unwrap_or_else(|bad| {
             let told = |(name, problem)| PrivacyError::Pattern { name, problem };
             wrong.extend(bad.into_iter().map(told));
@@ -337,7 +336,8 @@ impl Privacy {
     /// Which rules may concern an event: for most events none, after one search.
     #[inline]
     pub(super) fn concern(&self, event: &Event<'_>) -> Option<Concern> {
-        if self.patterns.concern(event) {
+        let may_preview = self.drops_previews && event.opened.may_preview;
+        if may_preview || self.patterns.concern(event) {
             return Some(Concern::Patterns);
         }
         self.has_paths_in(event).then_some(Concern::Paths)

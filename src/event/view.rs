@@ -149,6 +149,8 @@ pub struct Opened {
     /// Whether privacy changed the event: every place lies in the arena then, and the record is
     /// out of reach.
     pub concealed: bool,
+    /// Whether members that hold previews of content may be in its metadata.
+    pub may_preview: bool,
     /// What was not clean about it.
     pub flags: Classes,
 }
@@ -168,6 +170,7 @@ impl Default for Opened {
             allowed: false,
             intel: false,
             concealed: false,
+            may_preview: false,
             flags: Classes::NONE,
         }
     }

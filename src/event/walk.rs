@@ -35,6 +35,8 @@ pub(super) struct Found {
     pub odd_label: bool,
     /// Whether half of a surrogate pair stands alone somewhere.
     pub lone: bool,
+    /// Whether a key beside the canonical ones may be one of `json::PREVIEWS`.
+    pub previews: bool,
     /// The member `shrike` of the metadata.
     pub shrike: Option<Place>,
 }
@@ -55,7 +57,8 @@ pub(super) fn walk(
     match walk.record() {
         Ok(()) => {
             let Walk { json, found, .. } = walk;
-            Ok(Found { may_repeat: json.suspect, lone: json.lone, ..found })
+            let Json { suspect: may_repeat, lone, previews, .. } = json;
+            Ok(Found { may_repeat, lone, previews, ..found })
         }
         Err(class) => Err((class, walk.json.stopped_at)),
     }

@@ -212,6 +212,23 @@ fn whole_groups_are_dropped() {
 }
 
 #[test]
+fn previews_go_wherever_they_lie_and_however_they_are_spelled() {
+    let rules = PrivacyRules { drop_previews: true, ..PrivacyRules::default() };
+    let names = "request_body_preview response_body_preview body_preview patchContent \
+                 patch_content content contentBase64 content_base64 parameters output";
+    for name in names.split_ascii_whitespace() {
+        let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
+        for key in [name, &escaped] {
+            let mut event = event();
+            event["metadata"] = json!({"first": [{"it": {"KEY": "bulk", "kept": 1}}]});
+            let record = event.to_string().replace("KEY", key);
+            let seen = seen_record(record.as_bytes(), &rules).expect("something goes");
+            assert_eq!(seen["metadata"], json!({"first": [{"it": {"kept": 1}}]}), "{key}");
+        }
+    }
+}
+
+#[test]
 fn one_destination_may_see_less_than_the_others() {
     let compiled = |paths: &[&str]| {
         let compiled = Privacy::compile(&rules(paths)).expect("the rules are right");

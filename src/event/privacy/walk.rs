@@ -1,7 +1,7 @@
 //! One pass over an object whose members have rules of their own.
 
 use super::super::home::is_same_key;
-use super::super::json::{After, Json, Keys, Step as Read};
+use super::super::json::{After, Json, Keys, PREVIEWS, Step as Read};
 use super::super::open::DEPTH_MAX;
 use super::super::scan::Specials;
 use super::Open;
@@ -267,43 +267,3 @@ fn is_step(step: &Step, key: &[u8], escaped: bool) -> bool {
 
 /// Members of our remarks that hold words of ours, never those of an event.
 const OURS: &[&str] = &["format", "defaulted", "flags", "truncated"];
-
-/// Members that hold what was read, written or said: bulky, and nobody's business
-/// (`inputs.md`, sections 7.3 and 7.4).
-const PREVIEWS: &[&str] = &[
-    "request_body_preview",
-    "response_body_preview",
-    "body_preview",
-    "patchContent",
-    "patch_content",
-    "content",
-    "contentBase64",
-    "content_base64",
-    "parameters",
-    "output",
-];
-
-/// What a record has that has one of these members.
-pub(super) const PREVIEW_LITERALS: &[&str] = &[
-    "body_preview\"",
-    "\"patchContent\"",
-    "\"patch_content\"",
-    "\"content\"",
-    "\"contentBase64\"",
-    "\"content_base64\"",
-    "\"parameters\"",
-    "\"output\"",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_search_finds_each_preview() {
-        for name in PREVIEWS {
-            let member = format!("\"{name}\":1");
-            assert!(PREVIEW_LITERALS.iter().any(|literal| member.contains(literal)), "{name}");
-        }
-    }
-}

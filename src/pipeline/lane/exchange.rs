@@ -192,15 +192,14 @@ impl Lane {
         } else {
             self.exporter.trouble.begin(now);
         }
-        self.answered = match batch.body() {
-            Some(body) if self.exporter.has_receipts => Some(Sent {
-                attempts: batch.history().attempts,
-                status: answer.status,
-                bytes: body.len() as u64,
-                digest: *blake3::hash(&body).as_bytes(),
-            }),
-            _ => None,
-        };
+        let wants_digest = self.exporter.has_receipts;
+        let body = batch.body().zip(wants_digest.then(|| batch.digest()).flatten());
+        self.answered = body.map(|(body, digest)| Sent {
+            attempts: batch.history().attempts,
+            status: answer.status,
+            bytes: body.len() as u64,
+            digest,
+        });
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }
 

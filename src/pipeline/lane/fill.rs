@@ -226,7 +226,11 @@ impl Lane {
         let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
             let packing = self.target.packing(&how.packing);
-            let batch = Batch::new(&packing, number, &self.buffers, &self.exporter.allowance);
+            let allowance = &self.exporter.allowance;
+            let mut batch = Batch::new(&packing, number, &self.buffers, allowance);
+            if self.exporter.has_receipts {
+                batch.keep_digest();
+            }
             self.opens.insert(&self.target, batch, now)
         });
         let batch = self.opens.batch(slot).expect("it was found or put there just now");
