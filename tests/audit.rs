@@ -4,9 +4,11 @@
 mod destination;
 
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use destination::{Destination, Manner};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A working directory with a configuration.
@@ -98,11 +100,162 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
     assert!(arrived.contains("siem: delivered at ") && arrived.contains("status 200"), "{arrived}");
     let refused = place.run(&["audit", "show", "--event", &id(7)], 0);
     assert!(refused.contains("siem: dead_lettered at "), "{refused}");
+    assert!(refused.contains("siem: its dead letter is gone"), "{refused}");
     place.run(&["audit", "show", "--event", &id(9_999)], 1);
     place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
     place.run(&["run", "--drain"], 0);
     let again = place.run(&["audit", "verify"], 0);
     assert!(again.contains("siem, pass 1: 700 settled = 700 delivered"), "{again}");
+    // Both passes are compared with the log; only what was settled twice by one would be wrong.
+    assert!(again.contains("1400 events compared with the log"), "{again}");
+
+    let done = place.run(&["audit", "log"], 0);
+    let by = format!("by user {}, process ", rustix::process::getuid().as_raw());
+    let has = |what: &str| done.lines().any(|line| line.contains(what) && line.contains(&by));
+    assert!(has("rewind siem") && has("dlq_replay siem"), "{done}");
+    assert_eq!(done.matches("start  by shrike").count(), 4, "{done}");
+    assert_eq!(done.matches("stop  by shrike").count(), 4, "{done}");
+    let json = place.run(&["audit", "log", "--json", "--from", "1h"], 0);
+    assert_eq!(json.lines().count(), done.lines().count());
+    assert!(json.lines().any(|line| line.contains("\"action\":\"rewind\"")), "{json}");
+    assert!(place.run(&["audit", "log", "--to", "1h"], 0).is_empty());
+    place.run(&["audit", "verify", "--from", "1h", "--to", "2h"], 2);
+}
+
+#[test]
+fn what_people_ask_of_a_running_process_is_in_the_chain() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..10), 0);
+    let mut command = place.command(&["run"]);
+    let running = Running(command.stderr(Stdio::null()).spawn().expect("it starts"));
+    let socket = place.0.path().join("state/control.sock");
+    wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
+    place.run(&["cursor", "rewind", "sien", "--to", "earliest"], 1);
+    place.run(&["dlq", "purge", "--all"], 0);
+    let path = place.0.path().join("shrike.yaml");
+    let text = std::fs::read_to_string(&path).expect("it is ours");
+    let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
+    std::fs::write(&path, &text).expect("the directory is ours");
+    running.signal(Signal::HUP);
+    let chain = place.0.path().join("state/audit.jsonl");
+    let says = |what: &str| std::fs::read_to_string(&chain).expect("it is there").contains(what);
+    // Whoever is first finds the change: the signal, or the look at the file.
+    wait_for(|| says("\"action\":\"reload\",\"actor\":\"SIGHUP\""));
+    wait_for(|| says("+ exporters.siem.concurrency: 3"));
+    std::fs::write(&path, text + "nonsense: 1\n").expect("the directory is ours");
+    running.signal(Signal::HUP);
+    wait_for(|| says("refused: shrike.yaml:"));
+    drop(running);
+    for what in ["pass 1 begins at ", "refused: ", "\"action\":\"dlq_purge\"", "\"stop\""] {
+        assert!(says(what), "{what}");
+    }
+}
+
+#[test]
+fn a_period_is_proven_by_itself() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    for from in [0, 100, 200] {
+        place.run_with(&["append"], &events(from..from + 100), 0);
+        place.run(&["run", "--drain"], 1);
+    }
+    let path = place.0.path().join("state/audit.jsonl");
+    let whole = std::fs::read_to_string(&path).expect("it was written");
+    let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
+    let begins = |line: &&String| line.contains("\"kind\":\"begin\"");
+    let at = |line: &String| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a receipt");
+        line["at"].as_str().expect("a time").to_owned()
+    };
+    let runs: Vec<String> = lines.iter().filter(begins).map(at).collect();
+    let last = place.run(&["audit", "verify", "--from", &runs[2]], 0);
+    assert!(last.contains("siem, pass 0: 100 settled in this time = "), "{last}");
+    assert!(last.contains("100 events compared with the log"), "{last}");
+    let middle = ["audit", "verify", "--from", &runs[1], "--to", &runs[2]];
+    assert!(place.run(&middle, 0).contains("100 settled in this time"));
+
+    // A line of the middle: what came before and after is as it was.
+    let is_batch = |line: &String| line.contains("\"kind\":\"batch\"");
+    let batches: Vec<usize> = (0..lines.len()).filter(|&at| is_batch(&lines[at])).collect();
+    let wanted = |&&n: &&usize| at(&lines[n]) >= runs[1] && at(&lines[n]) < runs[2];
+    let batch = *batches.iter().find(wanted).expect("the middle sent something");
+    let mut removed = lines.clone();
+    removed.remove(batch);
+    let mut altered = lines.clone();
+    altered[batch] = altered[batch].replacen("\"status\":200", "\"status\":201", 1);
+    let mut garbled = lines.clone();
+    garbled[batch].insert(0, 'x');
+    for changed in [removed, altered, garbled] {
+        assert_ne!(changed, lines);
+        std::fs::write(&path, changed.join("\n") + "\n").expect("the directory is ours");
+        assert!(place.run(&middle, 1).contains("WRONG"));
+        place.run(&["audit", "verify", "--to", &runs[1]], 0);
+        place.run(&["audit", "verify", "--from", &runs[2]], 0);
+        place.run(&["audit", "verify"], 1);
+    }
+
+    // A chain whose hashes are right and that tells a lie: the log knows better.
+    let mut doubled = lines.clone();
+    doubled.insert(batch + 1, lines[batch].clone());
+    std::fs::write(&path, forged(&doubled)).expect("the directory is ours");
+    let twice = place.run(&middle, 1);
+    assert!(twice.contains("siem settles some events twice"), "{twice}");
+    assert!(!twice.contains("does not follow"), "{twice}");
+    let mut fewer = lines.clone();
+    let counted = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a receipt");
+        line["delivered"].as_u64().expect("a count")
+    };
+    let delivered = counted(&fewer[batch]);
+    let less = format!("\"delivered\":{}", delivered - 1);
+    fewer[batch] = fewer[batch].replacen(&format!("\"delivered\":{delivered}"), &less, 1);
+    std::fs::write(&path, forged(&fewer)).expect("the directory is ours");
+    let counted = place.run(&middle, 1);
+    assert!(counted.contains("settles 99 events where the log has 100"), "{counted}");
+    std::fs::write(&path, whole).expect("the directory is ours");
+    place.run(&["audit", "verify"], 0);
+}
+
+/// A running process; it is told to stop when dropped.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+        self.0.wait().expect("it ends");
+    }
+}
+
+/// The lines with numbers and hashes as if they had been written so.
+fn forged(lines: &[String]) -> String {
+    let (mut hash, mut text) = ([0; 32], String::new());
+    for (n, line) in lines.iter().enumerate() {
+        let (_, rest) = line.split_once(',').expect("a number comes first");
+        let rest = &rest[..rest.len() - ",\"h\":\"".len() - 64 - 2];
+        let line = format!("{{\"n\":{},{rest}", n + 1);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&hash).update(line.as_bytes());
+        hash = *hasher.finalize().as_bytes();
+        text += &format!("{line},\"h\":\"{}\"}}\n", hasher.finalize().to_hex());
+    }
+    text
+}
+
+#[track_caller]
+fn wait_for(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come to pass");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use shrike::control::{
-    APPEND_BYTES_MAX, Appended, Client, CursorStatus, Error, ExporterStatus, ReloadReport, Serve,
-    Server, Status, Target, socket,
+    APPEND_BYTES_MAX, Answer, Appended, Client, CursorStatus, Error, ExporterStatus, ReloadReport,
+    Request, Serve, Server, Status, Target, socket,
 };
+use shrike::intake::{Retried, WantedLines};
 use shrike::pipeline::{Progress, Wanted};
 
 /// Keeps what it is given.
@@ -17,6 +18,7 @@ use shrike::pipeline::{Progress, Wanted};
 struct Kept {
     appended: Mutex<Vec<u8>>,
     rewound: Mutex<Vec<(String, Target)>>,
+    noted: Mutex<Vec<(String, Result<Answer, String>)>>,
 }
 
 impl Serve for Kept {
@@ -74,6 +76,17 @@ impl Serve for Kept {
         Ok(ReloadReport { changes: vec![actor.to_owned()], ..ReloadReport::default() })
     }
 
+    fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
+        Ok(Retried { wanted: wanted.id.unwrap_or(0), ..Retried::default() })
+    }
+
+    fn note(&self, by: &str, request: &Request, outcome: &Result<Answer, String>) {
+        let mut noted = self.noted.lock().expect("no test panics in here");
+        if matches!(request, Request::Purge { .. }) {
+            noted.push((by.to_owned(), outcome.clone()));
+        }
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.appended.lock().expect("no test panics in here").extend_from_slice(lines);
         let appended = u64::try_from(lines.iter().filter(|&&b| b == b'\n').count()).expect("few");
@@ -113,13 +126,17 @@ fn every_request_is_answered_on_one_connection() {
     assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);
     let uid = rustix::process::getuid().as_raw();
     let report = client.reload().expect("a report");
-    assert_eq!(report.changes, [format!("command of uid {uid}")], "who asks is known");
+    let by = format!("user {uid}, process {}", std::process::id());
+    assert_eq!(report.changes, [by.clone()], "who asks is known");
     assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
     let wanted = Wanted { class: Some("four".to_owned()), since: Some(9), ..Wanted::default() };
     let begun = client.replay("tower", &wanted, Some(5)).expect("it begins");
     assert_eq!((begun.is_running, begun.wanted, begun.sent), (true, 4, 5));
     assert_eq!(client.replayed("tower").expect("it says").delivered, 3);
     assert_eq!(client.purge("tower", &wanted).expect("it does"), 9);
+    assert_eq!(*kept.noted.lock().expect("no panics"), [(by, Ok(Answer::Purged(9)))]);
+    let lines = WantedLines { id: Some(7), ..WantedLines::default() };
+    assert_eq!(client.retry(&lines).expect("it does").wanted, 7);
     assert!(client.replay("towr", &wanted, None).is_err());
     for lines in [&b"{}\n{}\n"[..], b"{}\n", b""] {
         let count = lines.iter().filter(|&&b| b == b'\n').count();

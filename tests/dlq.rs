@@ -1,4 +1,4 @@
-//! `shrike dlq` and `shrike log quarantine`, as operators run them.
+//! `shrike dlq`, `shrike log quarantine` and `shrike test`, as operators run them.
 
 #[path = "pipeline/destination.rs"]
 mod destination;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use destination::{Destination, Manner};
 use serde_json::Value;
+use shrike::log::{Log, LogOptions, Mark};
 use tempfile::TempDir;
 
 /// A working directory with a configuration.
@@ -170,4 +171,107 @@ fn a_running_process_replays_and_the_others_only_look() {
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 0 removed\n");
     drop(running);
     assert!(destination.accepted().values().all(|&times| times == 1));
+}
+
+/// The refused lines, as JSON.
+fn refused(place: &Place, args: &[&str]) -> Vec<Value> {
+    let text = place.run(&[&["log", "quarantine", "list", "--json"], args].concat(), 0);
+    text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+}
+
+#[test]
+fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    assert!(refused(&place, &[]).is_empty(), "there is no quarantine yet");
+    let text = events(0..1) + "{\"nope\":1}\nnot json\n";
+    place.run_with(&["append"], &text, 1);
+    let lines = refused(&place, &[]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!((&lines[1]["text"], &lines[1]["source"]), (&"not json".into(), &"append".into()));
+    assert_eq!(lines[1]["offset"], u64::try_from(text.len() - 9).expect("small"));
+    let class = lines[0]["class"].as_str().expect("a class").to_owned();
+    assert_eq!(refused(&place, &["--class", &class, "--since", "1h"]).len(), 1);
+    assert!(refused(&place, &["--source", "elsewhere"]).is_empty());
+    assert_eq!(refused(&place, &["-n", "1"]).len(), 1);
+    let id = lines[1]["id"].to_string();
+    let shown = place.run(&["log", "quarantine", "show", &id], 0);
+    assert!(shown.starts_with("not json\n") && shown.contains("8 bytes of append"), "{shown}");
+    place.run(&["log", "quarantine", "show", "12345678"], 1);
+    let table = place.run(&["log", "quarantine", "list"], 0);
+    assert!(table.lines().count() == 3 && table.contains("not json"), "{table}");
+
+    let retried = place.run(&["log", "quarantine", "retry"], 1);
+    assert!(retried.starts_with("0 of 2 lines are events now"), "{retried}");
+    assert_eq!(refused(&place, &[]), lines, "they are not kept twice");
+}
+
+#[test]
+fn records_that_no_exporter_can_open_are_kept_once_and_retried() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..8), 0);
+    // A program that embeds the library appends what it likes: here a record of another dialect.
+    let foreign = include_str!("fixtures/clawdstrike-audit.jsonl");
+    let foreign = foreign.lines().next().expect("it has lines");
+    let dir = place.0.path().join("state/log");
+    let options = LogOptions { dir, segment_bytes: 8 << 20, ..LogOptions::default() };
+    let (log, _) = Log::open(options).expect("nobody else has it");
+    for record in [foreign, "no event"] {
+        log.appender().append(record.as_bytes(), Mark::default()).expect("there is room");
+    }
+    log.close().expect("the disk takes it");
+
+    place.run(&["run", "--drain"], 1);
+    let kept = refused(&place, &["--source", "log"]);
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert_eq!((&kept[0]["text"], &kept[1]["text"]), (&foreign.into(), &"no event".into()));
+    place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
+    place.run(&["run", "--drain"], 1);
+    assert_eq!(refused(&place, &["--source", "log"]), kept, "another pass finds no others");
+
+    let running = place.start();
+    let retried = place.run(&["log", "quarantine", "retry", "--source", "log"], 1);
+    assert!(retried.starts_with("1 of 2 lines are events now: 1 appended"), "{retried}");
+    assert_eq!(refused(&place, &[]), kept[1..], "the event is out of quarantine");
+    wait_for(|| destination.accepted().len() == 9);
+    let done = place.run(&["audit", "log"], 0);
+    assert!(done.contains("quarantine_retry  by user "), "{done}");
+    drop(running);
+}
+
+#[test]
+fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..64), 0);
+    place.run(&["run", "--drain"], 1);
+    let before = (place.run(&["cursor", "show"], 0), place.letters(&[]));
+    let running = place.start();
+
+    let dry = place.run(&["test", "siem", "--from", "1h"], 0);
+    assert_eq!(dry.lines().filter(|line| line.contains("\"create\"")).count(), 64, "{dry}");
+    assert!(dry.contains("siem: 64 events would be sent in "), "{dry}");
+    let some = place.run(&["test", "siem", "--from", "earliest", "-n", "5", "--quiet"], 0);
+    assert!(some.starts_with("siem: 5 events would be sent") && some.lines().count() == 1);
+    let none = place.run(&["test", "siem", "--from", "2500-01-01T00:00:00Z"], 0);
+    assert!(none.contains("siem: 0 events would be sent"), "{none}");
+    place.run(&["test", "sien", "--from", "1h"], 2);
+
+    let shadow = Destination::start(Manner::Refuse('3'));
+    let url = format!("http://{}", shadow.address);
+    let sent = place.run(&["test", "siem", "--from", "1h", "--to", &url], 1);
+    let account = "siem: 64 events = 60 delivered + 4 dead-lettered + 0 filtered";
+    assert!(sent.starts_with(account) && sent.contains("not this one"), "{sent}");
+    assert_eq!(shadow.accepted().len(), 60);
+    shadow.turn(Manner::Busy);
+    let args = ["test", "siem", "--from", "1h", "--to", &url, "--timeout", "300ms"];
+    assert!(place.run(&args, 3).contains("64 pending"), "an endpoint that is down is said");
+
+    drop(running);
+    assert!(destination.accepted().values().all(|&times| times == 1), "nothing was sent there");
+    assert_eq!((place.run(&["cursor", "show"], 0), place.letters(&[])), before);
+    let left = std::fs::read_dir(place.0.path().join("state")).expect("it is ours");
+    let names = left.map(|entry| entry.expect("an entry").file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("test-")));
 }

@@ -67,6 +67,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME[=URL]")]
         to: Vec<String>,
     },
+    /// Print what an exporter would send of the log's own history, or send it elsewhere
+    Test(Test),
     /// Append events to the log, and wait until they are durable
     Append {
         /// File of events, one JSON object a line; else standard input
@@ -136,6 +138,31 @@ pub(crate) struct Run {
     pub(crate) to: Vec<String>,
 }
 
+/// Arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// Name of the exporter
+    pub(crate) exporter: String,
+    /// Begin at this time (RFC 3339), time ago (`1h`) or offset
+    #[arg(long, value_name = "TIME|OFFSET")]
+    pub(crate) from: String,
+    /// Stop at this time, time ago or offset
+    #[arg(long, value_name = "TIME|OFFSET")]
+    pub(crate) until: Option<String>,
+    /// Take this many events at most
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10_000)]
+    pub(crate) limit: u64,
+    /// Send them to this endpoint, with the exporter's own settings; else nothing is sent
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Give up sending after this long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span)]
+    pub(crate) timeout: Duration,
+    /// Print counts only, not what would be sent
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -170,6 +197,58 @@ pub(crate) enum Log {
     },
     /// Read the whole log and check every record
     Verify,
+    /// See lines and records that are no events, and look at them again
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+}
+
+/// What to do with refused lines.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// Print refused lines, oldest first
+    List {
+        #[command(flatten)]
+        lines: Lines,
+        /// Print this many at most
+        #[arg(long, short = 'n', value_name = "COUNT")]
+        limit: Option<u64>,
+        /// Print JSON, one line each, with all bytes that are kept
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one refused line as it came
+    Show {
+        /// Its id, as `list` says
+        id: u64,
+    },
+    /// Look at refused lines again, append those that are events, and remove them here
+    ///
+    /// For lines that an older version or another configuration did not understand. Ends with 1
+    /// where lines stay.
+    Retry {
+        #[command(flatten)]
+        lines: Lines,
+        /// Only the line with this id
+        #[arg(long, value_name = "ID")]
+        id: Option<u64>,
+        /// Print what would be looked at, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Which refused lines.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Lines {
+    /// Only those that came since this time (RFC 3339), or time ago (`1h`)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only those of this class, such as `truncated`
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// Only those of this source: the path of a file, `append`, or `log` for records of the log
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
 }
 
 /// What to do with a cursor.
@@ -199,14 +278,37 @@ pub(crate) enum Audit {
     /// Check the chain of receipts, its sums, and the log's own counts
     ///
     /// Finds any line that was changed, removed or moved, and an end that was cut off. Ends with 1
-    /// where something is wrong.
-    Verify,
+    /// where something is wrong. What receipts say was settled is compared with the events that
+    /// the log still has there.
+    Verify {
+        #[command(flatten)]
+        within: Within,
+    },
+    /// Print what was done: starts, rewinds, replays, reloads, and by whom
+    Log {
+        #[command(flatten)]
+        within: Within,
+        /// Print JSON, one line each
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what became of one event at every exporter
     Show {
         /// Id of the event
         #[arg(long, value_name = "ID")]
         event: String,
     },
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Within {
+    /// Only what was written since this time (RFC 3339), or time ago (`1h`)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only what was written before this time, or time ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
 }
 
 /// What to do with dead letters.

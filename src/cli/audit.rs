@@ -1,24 +1,46 @@
 //! `shrike audit`: prove the account, and tell one event's fate.
 
+mod settled;
+
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 
-use shrike::config::Config;
+use shrike::config::{Config, time};
 use shrike::event::{Anchor, Checkpoint, Counts, Offset, Span};
 use shrike::log::{Cursors, Reader};
-use shrike::pipeline::{LetterStore, Receipt, Wanted, read_receipts};
+use shrike::pipeline::{Letter, LetterStore, Period, Receipt, Wanted, read_receipts};
 
-use super::args::{Audit, Shared};
+use self::settled::Settlements;
+use super::args::{Audit, Shared, Within};
 use super::walk::{Met, Then, walk};
-use super::{Exit, Failure, failed, log, settings};
+use super::{Exit, Failure, failed, log, position, settings};
 
 /// Runs a command about receipts; they are read beside whatever process writes them.
 pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
     let config = settings::load(shared, Vec::new())?;
     match command {
-        Audit::Verify => verify(&config),
+        Audit::Verify { within } => verify(&config, period(within)?),
         Audit::Show { event } => show(&config, event),
+        Audit::Log { within, json } => done(&config, period(within)?, *json),
+    }
+}
+
+fn period(within: &Within) -> Result<Period, Failure> {
+    let edge = |text: &Option<String>, usual| match text {
+        None => Ok(usual),
+        Some(text) => time::parse_or_ago(text, position::now()).ok_or_else(|| {
+            Failure::Usage(format!(
+                "`{text}` is no time; expected 2026-01-31T12:00:00Z, or a span before now such \
+                 as 1h"
+            ))
+        }),
+    };
+    let Period { from, to } = Period::ALWAYS;
+    let period = Period { from: edge(&within.from, from)?, to: edge(&within.to, to)? };
+    match period.from < period.to {
+        true => Ok(period),
+        false => Err(Failure::Usage("`--from` must lie before `--to`".to_owned())),
     }
 }
 
@@ -30,6 +52,8 @@ struct Pass {
     /// Whether everything from the beginning of the pass is there.
     is_whole: bool,
     lines: u64,
+    /// Of the period that was asked for.
+    within: Counts,
 }
 
 fn path(config: &Config) -> Result<&std::path::Path, Failure> {
@@ -39,64 +63,102 @@ fn path(config: &Config) -> Result<&std::path::Path, Failure> {
     Ok(&receipts.path)
 }
 
-/// Checks the chain, the sums inside it, its anchors, and the log's own counts.
-fn verify(config: &Config) -> Result<Exit, Failure> {
+/// What was read of the chain.
+#[derive(Default)]
+struct Chain {
+    passes: BTreeMap<String, Pass>,
+    wrong: Vec<String>,
+    /// Hashes of lines that checkpoints know, and whether they are of the period.
+    found: BTreeMap<u64, ([u8; 32], bool)>,
+    /// The number of the oldest line.
+    first: Option<u64>,
+    /// Lines of the period.
+    lines: u64,
+    /// When the last line was written.
+    last_at: u64,
+}
+
+/// Checks the chain, the sums inside it, its anchors, and all of it against the log: for the lines
+/// of a period.
+fn verify(config: &Config, period: Period) -> Result<Exit, Failure> {
     let path = path(config)?;
     // First the checkpoints: what they say was written before, so the chain must have it.
     let checkpoints = checkpoints(config)?;
-    let mut passes: BTreeMap<String, Pass> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    let mut found: BTreeMap<u64, [u8; 32]> = BTreeMap::new();
-    let anchored =
-        |line| checkpoints.iter().any(|(_, it): &(String, Checkpoint)| it.anchor.line == line);
-    let mut first = None;
-    let mut lines = 0;
-    let (head, flaws) = read_receipts(path, |receipt, anchor| {
-        first.get_or_insert(anchor.line);
-        lines += 1;
-        if anchored(anchor.line) {
-            found.insert(anchor.line, anchor.hash);
+    let reader = config.log.dir.exists().then(|| log::open(&config.log.dir)).transpose()?;
+    let mut chain = Chain::default();
+    let mut settlements = reader.map(Settlements::new);
+    let is_anchor = |line| checkpoints.iter().any(|(_, it)| it.anchor.line == line);
+    let (head, flaws) = read_receipts(path, period, |receipt, anchor| {
+        let at = time::parse(&receipt.at).unwrap_or_default();
+        let is_within = period.has(at);
+        chain.last_at = chain.last_at.max(at);
+        chain.first.get_or_insert(anchor.line);
+        chain.lines += u64::from(is_within);
+        if is_anchor(anchor.line) {
+            chain.found.insert(anchor.line, (anchor.hash, is_within));
         }
-        wrong.extend(take(&mut passes, receipt));
+        if receipt.exporter.is_empty() || receipt.kind == "done" {
+            return;
+        }
+        let wrong = take(&mut chain.passes, receipt, is_within);
+        chain.wrong.extend(wrong.filter(|_| is_within));
+        if is_within {
+            settlements.iter_mut().for_each(|it| it.take(receipt));
+        }
     })
     .map_err(Failure::io(path.display().to_string()))?;
     for flaw in &flaws {
-        wrong.push(format!("{}:{}: {}", flaw.path.display(), flaw.line, flaw.problem));
+        chain.wrong.push(format!("{}:{}: {}", flaw.path.display(), flaw.line, flaw.problem));
     }
+    let has_end = period.to > chain.last_at;
     for (name, checkpoint) in &checkpoints {
-        wrong.extend(check_anchor(name, checkpoint.anchor, head, first, &found));
+        chain.wrong.extend(check_anchor(name, checkpoint.anchor, head, &chain, has_end));
     }
-    let reader = config.log.dir.exists().then(|| log::open(&config.log.dir)).transpose()?;
-    for (name, checkpoint) in &checkpoints {
-        wrong.extend(reader.iter().filter_map(|reader| check_log(name, checkpoint, reader)));
+    let mut compared = 0;
+    if let Some(settlements) = settlements {
+        let reader = settlements.reader().clone();
+        for (name, checkpoint) in checkpoints.iter().filter(|_| has_end) {
+            chain.wrong.extend(check_log(name, checkpoint, &reader));
+        }
+        let (events, wrong) = settlements.end();
+        compared = events;
+        chain.wrong.extend(wrong);
     }
+    let text = told(&chain, head, compared, period);
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(if chain.wrong.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// What was found, in words.
+fn told(chain: &Chain, head: Anchor, compared: u64, period: Period) -> String {
     let mut text = String::new();
-    for (name, pass) in &passes {
-        let Counts { delivered, dead_lettered, filtered, skipped, invalid } = pass.counts;
-        let total = pass.counts.total();
-        let (number, receipts) = (pass.pass, pass.lines);
+    let is_always = period == Period::ALWAYS;
+    for (name, pass) in &chain.passes {
+        let counts = if is_always { pass.counts } else { pass.within };
+        let Counts { delivered, dead_lettered, filtered, skipped, invalid } = counts;
+        let (number, receipts, total) = (pass.pass, pass.lines, counts.total());
+        let when = if is_always { "" } else { " in this time" };
         text += &format!(
-            "{name}, pass {number}: {total} settled = {delivered} delivered + {dead_lettered} \
-             dead-lettered + {filtered} filtered + {skipped} skipped + {invalid} invalid; \
-             {receipts} receipts\n"
+            "{name}, pass {number}: {total} settled{when} = {delivered} delivered + \
+             {dead_lettered} dead-lettered + {filtered} filtered + {skipped} skipped + {invalid} \
+             invalid; {receipts} receipts\n"
         );
     }
-    for problem in &wrong {
+    for problem in &chain.wrong {
         text += &format!("WRONG {problem}\n");
     }
-    text += &match wrong.len() {
-        0 => format!("{lines} receipts, up to {}: chain, sums and anchors are right\n", head.line),
-        count => format!("{lines} receipts, up to {}: {count} things are wrong\n", head.line),
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
-    Ok(if wrong.is_empty() { Exit::Done } else { Exit::Failed })
+    let (lines, line) = (chain.lines, head.line);
+    text + &match chain.wrong.len() {
+        0 => format!(
+            "{lines} receipts, up to {line}: chain, sums and anchors are right; {compared} events \
+             compared with the log\n"
+        ),
+        count => format!("{lines} receipts, up to {line}: {count} things are wrong\n"),
+    }
 }
 
 /// Adds a receipt to its exporter's sums, and compares where it says them.
-fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt) -> Option<String> {
-    if receipt.exporter.is_empty() {
-        return None;
-    }
+fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt, is_within: bool) -> Option<String> {
     let name = &receipt.exporter;
     let is_known = passes.contains_key(name);
     let pass = passes.entry(name.clone()).or_default();
@@ -105,7 +167,8 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt) -> Option<String
         let counts = if receipt.kind == "resume" { receipt.counts() } else { Counts::default() };
         // Of a pass whose beginning was put aside long ago only differences can be checked.
         let is_whole = receipt.kind == "resume" || is_known;
-        *pass = Pass { pass: receipt.pass, counts, is_whole, lines: 0 };
+        let within = if receipt.pass == pass.pass { pass.within } else { Counts::default() };
+        *pass = Pass { pass: receipt.pass, counts, is_whole, lines: 0, within };
         if receipt.kind == "resume" {
             return None;
         }
@@ -118,7 +181,14 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt) -> Option<String
         return (!is_right)
             .then(|| format!("receipt {}: {name} sums to {summed:?}, not {said:?}", receipt.n));
     }
-    let counts = &mut pass.counts;
+    add(&mut pass.counts, receipt);
+    if is_within {
+        add(&mut pass.within, receipt);
+    }
+    None
+}
+
+fn add(counts: &mut Counts, receipt: &Receipt) {
     let more = receipt.counts();
     counts.delivered += more.delivered + receipt.replayed;
     counts.dead_lettered =
@@ -126,29 +196,29 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt) -> Option<String
     counts.filtered += more.filtered;
     counts.skipped += more.skipped;
     counts.invalid += more.invalid;
-    None
 }
 
+/// Compares what a checkpoint knows of the chain with the chain.
 fn check_anchor(
     name: &str,
     anchor: Anchor,
     head: Anchor,
-    first: Option<u64>,
-    found: &BTreeMap<u64, [u8; 32]>,
+    chain: &Chain,
+    has_end: bool,
 ) -> Option<String> {
     let line = anchor.line;
-    if line == 0 || first.is_some_and(|first| line < first) {
+    if line == 0 || chain.first.is_some_and(|first| line < first) {
         return None;
     }
-    match found.get(&line) {
-        None => Some(format!(
+    match chain.found.get(&line) {
+        None if has_end => Some(format!(
             "the checkpoint of {name} knows receipt {line}, the chain ends with {}",
             head.line
         )),
-        Some(hash) if *hash != anchor.hash => {
+        Some((hash, true)) if *hash != anchor.hash => {
             Some(format!("receipt {line} is another one than the checkpoint of {name} knows"))
         }
-        Some(_) => None,
+        _ => None,
     }
 }
 
@@ -185,52 +255,102 @@ fn checkpoints(config: &Config) -> Result<Vec<(String, Checkpoint)>, Failure> {
 fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let path = path(config)?;
     let mut reader = log::open(&config.log.dir)?;
-    let offsets = offsets(&mut reader, id)?;
+    let mut offsets = offsets(&mut reader, id)?;
     let mut text = String::new();
-    if offsets.is_empty() {
-        text += &format!("event {id} is not in the log any more\n");
-    }
     for at in &offsets {
         text += &format!("event {id} at offset {at}\n");
     }
-    let mut told: BTreeMap<String, bool> = BTreeMap::new();
-    read_receipts(path, |receipt, _| {
+    let letters = letters(config, id)?;
+    if offsets.is_empty() {
+        text += &format!("event {id} is not in the log any more\n");
+        // A letter says where it lay, so that its receipts are found.
+        offsets.extend(letters.iter().map(|letter| Offset::new(letter.offset)));
+        offsets.sort_unstable();
+        offsets.dedup();
+    }
+    let mut told: BTreeMap<String, &'static str> = BTreeMap::new();
+    read_receipts(path, Period::ALWAYS, |receipt, _| {
         for at in &offsets {
             if let Some(fate) = receipt.fate_of(*at) {
-                told.insert(receipt.exporter.clone(), true);
+                told.insert(receipt.exporter.clone(), fate);
                 text += &line(receipt, fate);
             }
         }
     })
     .map_err(Failure::io(path.display().to_string()))?;
-    for exporter in &config.exporters {
-        let settings = &exporter.settings;
-        let wanted = Wanted { event_id: Some(id.to_owned()), ..Wanted::default() };
-        let Some(mut store) = LetterStore::look(&settings.dead_letters.dir).map_err(failed)? else {
-            continue;
-        };
-        let in_store = |_: Offset, letter: &shrike::pipeline::Letter| {
+    for letter in &letters {
+        let Letter { exporter, failed_at, attempts, http_status, error, .. } = letter;
+        text += &format!(
+            "{exporter}: dead letter since {failed_at}, {attempts} attempts, status \
+             {http_status}: {error}\n"
+        );
+    }
+    let has_letter = |name: &str| letters.iter().any(|letter| letter.exporter == name);
+    for (name, _) in told.iter().filter(|(_, fate)| **fate == "dead_lettered") {
+        if !has_letter(name) {
             text += &format!(
-                "{}: dead letter since {}, {} attempts, status {}: {}\n",
-                letter.exporter,
-                letter.failed_at,
-                letter.attempts,
-                letter.http_status,
-                letter.error
+                "{name}: its dead letter is gone: replayed, purged or too old; `shrike audit log` \
+                 says what was done\n"
             );
-            ControlFlow::Continue(())
-        };
-        store.visit(&wanted, in_store).map_err(failed)?;
+        }
     }
     for (name, checkpoint) in checkpoints(config)? {
-        let is_settled = |at: &Offset| *at < checkpoint.base;
         for at in offsets.iter().filter(|_| !told.contains_key(&name)) {
-            let fate = if is_settled(at) { "settled; its receipt is gone" } else { "pending" };
+            let fate = match (checkpoint.covers(*at), *at < checkpoint.start) {
+                (_, true) => "before the beginning of its pass",
+                (true, _) => "settled; its receipt is gone",
+                (false, _) => "pending",
+            };
             text += &format!("{name}: {fate}\n");
         }
     }
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
     Ok(if offsets.is_empty() { Exit::Failed } else { Exit::Done })
+}
+
+/// The dead letters of an event, of all exporters.
+fn letters(config: &Config, id: &str) -> Result<Vec<Letter>, Failure> {
+    let wanted = Wanted { event_id: Some(id.to_owned()), ..Wanted::default() };
+    let mut found = Vec::new();
+    for exporter in &config.exporters {
+        let dir = &exporter.settings.dead_letters.dir;
+        let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
+        let keep = |_: Offset, letter: &Letter| {
+            found.push(letter.clone());
+            ControlFlow::Continue(())
+        };
+        store.visit(&wanted, keep).map_err(failed)?;
+    }
+    Ok(found)
+}
+
+/// Prints what was done.
+fn done(config: &Config, period: Period, as_json: bool) -> Result<Exit, Failure> {
+    let path = path(config)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut written = Ok(());
+    read_receipts(path, period, |receipt, _| {
+        let at = time::parse(&receipt.at).unwrap_or_default();
+        if receipt.kind != "done" || !period.has(at) || written.is_err() {
+            return;
+        }
+        let Receipt { n, at, action, exporter, actor, detail, .. } = receipt;
+        let line = match as_json {
+            true => serde_json::json!({
+                "receipt": n, "at": at, "action": action, "exporter": exporter, "actor": actor,
+                "detail": detail,
+            })
+            .to_string(),
+            false => {
+                let what = [action.as_str(), exporter.as_str()].join(" ");
+                format!("{at}  {}  by {actor}  {detail}", what.trim_end()).trim_end().to_owned()
+            }
+        };
+        written = writeln!(out, "{line}");
+    })
+    .map_err(Failure::io(path.display().to_string()))?;
+    written.and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
 }
 
 fn line(receipt: &Receipt, fate: &str) -> String {

@@ -6,8 +6,10 @@ use shrike::config::Config;
 use shrike::control::{Client, CursorStatus, Target};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::{Cursors, LogError, Reader};
+use shrike::pipeline::note_operation;
 
 use super::args::{Cursor, Shared};
+use super::dlq::done;
 use super::{Exit, Failure, failed, log, position, settings};
 
 /// Runs a command about cursors: through the running process where one answers.
@@ -64,7 +66,12 @@ fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, F
         Err(LogError::Damaged { .. }) => Checkpoint::default(),
         loaded => loaded.map_err(failed)?.unwrap_or_default(),
     };
-    let checkpoint = again(&old, to, &reader)?;
+    let mut checkpoint = again(&old, to, &reader)?;
+    if let Some(receipts) = &config.receipts {
+        let detail = format!("pass {} begins at {}", checkpoint.pass, checkpoint.start);
+        checkpoint.anchor = note_operation(receipts.clone(), &done("rewind", exporter, detail))
+            .map_err(Failure::io(receipts.path.display().to_string()))?;
+    }
     cursors.save(exporter, &checkpoint).map_err(failed)?;
     Ok(shown(exporter.to_owned(), &checkpoint, reader.written()))
 }

@@ -11,7 +11,7 @@ use shrike::config::{Config, Host};
 use shrike::control::Client;
 use shrike::event::Offset;
 use shrike::log::Log;
-use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted, Work};
+use shrike::pipeline::{Engine, Letter, LetterStore, Operation, Progress, Wanted, Work};
 
 use super::args::{Dlq, Letters, Shared};
 use super::serve::Running;
@@ -238,6 +238,13 @@ fn show(stores: &[(Chosen<'_>, Wanted)], id: &str) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What the chain of receipts says of something that this command did by itself.
+pub(crate) fn done(action: &'static str, exporter: &str, detail: String) -> Operation {
+    let (user, process) = (rustix::process::getuid().as_raw(), std::process::id());
+    let actor = format!("user {user}, process {process}");
+    Operation { action, exporter: exporter.to_owned(), actor, detail }
+}
+
 /// Who changes stores: the running process, or an engine of our own.
 enum Actor {
     Client(Client),
@@ -266,7 +273,10 @@ impl Actor {
         match self {
             Self::Client(client) => client.replay(name, wanted, rate).map_err(failed),
             Self::Own(engine, _) => {
-                engine.ask(|engine| engine.replay(name, wanted, rate)).map_err(failed)
+                let begun = engine.ask(|engine| engine.replay(name, wanted, rate));
+                let begun = begun.map_err(failed)?;
+                engine.note(done("dlq_replay", name, format!("{} letters", begun.wanted)));
+                Ok(begun)
             }
         }
     }
@@ -281,7 +291,11 @@ impl Actor {
     fn purge(&mut self, name: &str, wanted: &Wanted) -> Result<u64, Failure> {
         match self {
             Self::Client(client) => client.purge(name, wanted).map_err(failed),
-            Self::Own(engine, _) => engine.ask(|engine| engine.purge(name, wanted)).map_err(failed),
+            Self::Own(engine, _) => {
+                let letters = engine.ask(|engine| engine.purge(name, wanted)).map_err(failed)?;
+                engine.note(done("dlq_purge", name, format!("{letters} letters")));
+                Ok(letters)
+            }
         }
     }
 

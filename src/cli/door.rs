@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use shrike::config::{Config, Host};
 use shrike::control::{Appended, Rejected};
-use shrike::event::Opening;
+use shrike::event::{Opening, Span};
 use shrike::intake::{
-    self, CheckOptions, DoorError, DoorOptions, Positions, Quarantine, QuarantineOptions,
-    SharedDoor, Stream,
+    self, CheckOptions, DoorError, DoorOptions, Positions, Quarantine, QuarantineOptions, Retried,
+    Retrying, SharedDoor, Stream, WantedLines,
 };
 use shrike::log::{Appender, Log};
+use shrike::pipeline::Unreadable;
 
+use super::walk::{Met, Then, walk};
 use super::{Failure, failed, position};
 
 /// Checks lines and appends those that are events.
@@ -87,6 +89,45 @@ impl Door {
             first_rejected,
             durable: self.log.durable().bytes(),
         })
+    }
+
+    /// Looks at refused lines again, and appends those that are events.
+    pub(crate) fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
+        let mut retrying = Retrying::default();
+        loop {
+            let last = {
+                let mut door = self.shared.lock();
+                door.retry(wanted, &mut retrying, position::now()).map_err(told)?;
+                door.last()
+            };
+            if let Some(last) = last {
+                self.appender.wait_durable(last).map_err(|error| error.to_string())?;
+            }
+            self.shared.lock().retried(&mut retrying).map_err(told)?;
+            if !retrying.has_more() {
+                return Ok(retrying.sum);
+            }
+        }
+    }
+
+    /// Puts a record of the log into quarantine that no exporter could open.
+    pub(crate) fn keep(&self, found: Unreadable) {
+        let Unreadable { at, to, class } = found;
+        let mut reader = self.log.reader();
+        let span = Span { from: at, to };
+        let kept = walk(&mut reader, span, |met| {
+            let Met::Block(block) = met else { return Ok(Then::On) };
+            for record in block.records() {
+                let bytes = block.record(record);
+                let received_ns = record.frame.received_ns;
+                let kept = self.shared.lock().keep_of_log(at, class, bytes, received_ns);
+                kept.map_err(|error| Failure::Engine(told(error)))?;
+            }
+            Ok(Then::Stop)
+        });
+        if let Err(problem) = kept {
+            tracing::warn!(offset = %at, %problem, "record not put into quarantine; the log has it");
+        }
     }
 
     /// What waits for the log itself.

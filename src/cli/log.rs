@@ -11,15 +11,17 @@ use shrike::log::{RawBlock, Reader};
 
 use super::args::{Log, Shared};
 use super::progress::Progress;
+use super::quarantine::quarantine;
 use super::walk::{Met, Then, last, walk};
 use super::{Exit, Failure, failed, position, settings};
 
 /// Runs a command about the log.
 pub(crate) fn log(shared: &Shared, command: &Log) -> Result<Exit, Failure> {
     let config = settings::load(shared, Vec::new())?;
-    let mut reader = open(&config.log.dir)?;
+    let reader = || open(&config.log.dir);
     match command {
         Log::Cat { from, until, limit } => {
+            let mut reader = reader()?;
             let edge = |text: &Option<String>, usual: &str| {
                 let target = position::parse(text.as_deref().unwrap_or(usual))?;
                 position::find(target, &reader).map_err(failed)
@@ -27,8 +29,9 @@ pub(crate) fn log(shared: &Shared, command: &Log) -> Result<Exit, Failure> {
             let span = Span { from: edge(from, "earliest")?, to: edge(until, "latest")? };
             cat(&mut reader, span, limit.unwrap_or(u64::MAX))
         }
-        Log::Stat { json } => stat(&mut reader, &config.log.dir, *json),
-        Log::Verify => verify(&mut reader, &config),
+        Log::Stat { json } => stat(&mut reader()?, &config.log.dir, *json),
+        Log::Verify => verify(&mut reader()?, &config),
+        Log::Quarantine(command) => quarantine(&config, command),
     }
 }
 

@@ -14,6 +14,7 @@ mod log;
 mod logging;
 mod position;
 mod progress;
+mod quarantine;
 mod reload;
 mod render;
 mod run;
@@ -22,6 +23,7 @@ mod settings;
 mod shell;
 mod status;
 mod table;
+mod trial;
 mod vendors;
 mod walk;
 
@@ -43,6 +45,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Render { exporter, file, to } => {
             render::render(&args.shared, exporter, to, file.as_ref())
         }
+        Command::Test(test) => trial::test(&args.shared, test),
         Command::Append { file } => append::append(&args.shared, file.as_deref()),
         Command::Log(command) => log::log(&args.shared, command),
         Command::Cursor(command) => cursor::cursor(&args.shared, command),

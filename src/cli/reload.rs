@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
 use shrike::control::{ReloadCounts, ReloadReport};
-use shrike::pipeline::Reloaded;
+use shrike::pipeline::{Operation, Reloaded};
 use shrike::vendors;
 use tracing::{error, info, warn};
 
@@ -104,9 +104,13 @@ impl Reload {
         };
         self.stamp();
         match &applied {
-            Ok(_) => self.counts.reloaded.add(1),
+            Ok(report) => {
+                self.counts.reloaded.add(1);
+                gate.running.note(done("reload", actor, changes(report)));
+            }
             Err(problem) => {
                 self.counts.refused.add(1);
+                gate.running.note(done("reload", actor, format!("refused: {problem}")));
                 error!(actor, problem, "configuration refused; the running one stays");
             }
         }
@@ -167,7 +171,12 @@ impl Reload {
             self.on_standby.remove(name);
         }
         match gate.reload(&self.config, &self.host) {
-            Ok(_) => warn!(exporter = name, is_standby, "credentials refused: others are used now"),
+            Ok(_) => {
+                warn!(exporter = name, is_standby, "credentials refused: others are used now");
+                let which = if is_standby { "standby" } else { "first" };
+                let detail = format!("refused: the {which} ones are used now");
+                gate.running.note(Operation::by_itself("credentials", name, detail));
+            }
             Err(problem) => error!(exporter = name, problem, "standby credentials not used"),
         }
     }
@@ -188,14 +197,21 @@ impl Reload {
         match read {
             Ok(config) if self.config.shown.changes(&config.shown).is_empty() => false,
             Ok(config) => match self.apply(config, "credentials", gate) {
-                Ok(_) => true,
+                Ok(report) => {
+                    gate.running.note(done("credentials", "shrike", changes(&report)));
+                    true
+                }
                 Err(problem) => {
                     error!(problem, "other credentials refused; the last ones stay");
+                    let detail = format!("refused, the last ones stay: {problem}");
+                    gate.running.note(done("credentials", "shrike", detail));
                     false
                 }
             },
             Err(problem) => {
                 warn!(%problem, "credentials not read again; the last ones stay");
+                let detail = format!("not read again, the last ones stay: {problem}");
+                gate.running.note(done("credentials", "shrike", detail));
                 false
             }
         }
@@ -311,6 +327,17 @@ fn serve(mut reload: Reload, gate: &Gate, asked: &Receiver<Ask>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// What the chain of receipts says of a change.
+fn done(action: &'static str, by: &str, detail: String) -> Operation {
+    Operation { action, actor: by.to_owned(), detail, ..Operation::default() }
+}
+
+/// What changed, secrets masked.
+fn changes(report: &ReloadReport) -> String {
+    let all: Vec<&str> = report.changes.iter().chain(&report.restart).map(String::as_str).collect();
+    if all.is_empty() { "nothing changed".to_owned() } else { all.join("; ") }
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

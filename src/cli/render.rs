@@ -60,7 +60,7 @@ pub(crate) fn render(
 }
 
 /// One exporter of the configuration, compiled.
-fn compile(config: &Config, name: &str) -> Result<Render, Failure> {
+pub(super) fn compile(config: &Config, name: &str) -> Result<Render, Failure> {
     let Some(exporter) = config.exporters.iter().find(|it| it.settings.name == name) else {
         let names: Vec<&str> =
             config.exporters.iter().map(|it| it.settings.name.as_str()).collect();

@@ -58,7 +58,8 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let pages =
         Pages { running: running.clone(), log: log.clone(), inputs: inputs.clone(), counts };
     let admin = admin(&config, pages);
-    let ended = serve(&config, args, &running, &inputs, (&signals, &reloader));
+    let ended = serve(&config, args, (&running, &door), &inputs, (&signals, &reloader));
+    running.take_unreadable().into_iter().for_each(|found| door.keep(found));
     drop(admin);
     let status = running.end();
     drop(control);
@@ -108,7 +109,7 @@ fn admin(config: &Config, pages: Pages) -> Option<Admin> {
 fn serve(
     config: &Config,
     args: &Run,
-    engine: &Running,
+    (engine, door): (&Running, &Door),
     inputs: &Inputs,
     (signals, reloader): (&Signals, &Reloader),
 ) -> Ended {
@@ -127,6 +128,7 @@ fn serve(
         if signals.wants_reload() {
             reloader.ask("SIGHUP");
         }
+        engine.take_unreadable().into_iter().for_each(|found| door.keep(found));
         thread::sleep(LOOK_INTERVAL);
     }
     info!("stopping");

@@ -1,15 +1,19 @@
 //! What the running process does for commands.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe,
-    ReloadCounts, ReloadNumbers, ReloadReport, Serve, Status, Target,
+    Answer, Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe,
+    ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
 };
 use shrike::event::Offset;
+use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Log, Read, Reader};
-use shrike::pipeline::{self, Ended, Engine, EngineOptions, Progress, Reloaded, Wanted};
+use shrike::pipeline::{
+    self, Ended, Engine, EngineOptions, Operation, Progress, Reloaded, Unreadable, Wanted,
+};
 
 use super::door::Door;
 use super::inputs::Inputs;
@@ -79,6 +83,18 @@ impl Running {
     pub(crate) fn refused(&self) -> Vec<String> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
         engine.as_ref().map_or_else(Vec::new, Engine::refused)
+    }
+
+    /// As [`Engine::note`].
+    pub(crate) fn note(&self, operation: Operation) {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.iter().for_each(|engine| engine.note(operation.clone()));
+    }
+
+    /// As [`Engine::take_unreadable`].
+    pub(crate) fn take_unreadable(&self) -> VecDeque<Unreadable> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(VecDeque::new, Engine::take_unreadable)
     }
 
     /// As [`Engine::end`]; commands find nothing any more.
@@ -178,6 +194,41 @@ impl Serve for Commands {
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.door.append(lines)
     }
+
+    fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
+        self.door.retry(wanted)
+    }
+
+    fn note(&self, by: &str, request: &Request, outcome: &Result<Answer, String>) {
+        if let Some(operation) = operation(by, request, outcome) {
+            self.running.note(operation);
+        }
+    }
+}
+
+/// What the chain of receipts says of a request; nothing of those that only look.
+fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> Option<Operation> {
+    let (action, exporter) = match request {
+        Request::Rewind { exporter, .. } => ("rewind", exporter.as_str()),
+        Request::Replay { exporter, .. } => ("dlq_replay", exporter.as_str()),
+        Request::Purge { exporter, .. } => ("dlq_purge", exporter.as_str()),
+        Request::Retry { .. } => ("quarantine_retry", ""),
+        _ => return None,
+    };
+    let detail = match outcome {
+        Ok(Answer::Cursors(cursors)) => cursors.first().map_or_else(String::new, |cursor| {
+            format!("pass {} begins at {}", cursor.pass, cursor.start)
+        }),
+        Ok(Answer::Replay(progress)) => format!("{} letters", progress.wanted),
+        Ok(Answer::Purged(letters)) => format!("{letters} letters"),
+        Ok(Answer::Retried(retried)) => {
+            format!("{} of {} lines are events now", retried.taken, retried.wanted)
+        }
+        Ok(_) => String::new(),
+        Err(problem) => format!("refused: {problem}"),
+    };
+    let (exporter, actor) = (exporter.to_owned(), by.to_owned());
+    Some(Operation { action, exporter, actor, detail })
 }
 
 /// Shows the pages for monitoring.

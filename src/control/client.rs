@@ -10,6 +10,7 @@ use super::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
     VERSION, socket,
 };
+use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{Progress, Wanted};
 
 /// A connection to the running process.
@@ -139,6 +140,17 @@ impl Client {
         };
         match self.ask(Request::Append { bytes }, lines)? {
             Answer::Appended(appended) => Ok(appended),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Appends refused lines that are events now, and takes them out of quarantine.
+    ///
+    /// # Errors
+    /// When the log cannot take them, or the process does not answer.
+    pub fn retry(&mut self, wanted: &WantedLines) -> Result<Retried, Error> {
+        match self.ask(Request::Retry { wanted: wanted.clone() }, &[])? {
+            Answer::Retried(retried) => Ok(retried),
             _ => Err(self.unexpected()),
         }
     }

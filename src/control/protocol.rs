@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{Progress, Wanted};
 
 /// A request with the version of its sender.
@@ -75,6 +76,11 @@ pub enum Request {
         /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
         bytes: u32,
     },
+    /// Look at refused lines again, and append those that are events.
+    Retry {
+        /// Which ones.
+        wanted: WantedLines,
+    },
 }
 
 /// A position in the log, as an operator gives it.
@@ -107,6 +113,8 @@ pub enum Answer {
     Reloaded(ReloadReport),
     /// To [`Request::Append`].
     Appended(Appended),
+    /// To [`Request::Retry`].
+    Retried(Retried),
 }
 
 /// How a running process is.

@@ -15,6 +15,7 @@ use super::{
     APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
     VERSION, socket,
 };
+use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{Progress, Wanted};
 
 /// What the running process does for commands; errors are sentences for the operator.
@@ -71,6 +72,15 @@ pub trait Serve: Send + Sync + 'static {
     /// # Errors
     /// When the log cannot take them.
     fn append(&self, lines: &[u8]) -> Result<Appended, String>;
+
+    /// Appends refused lines that are events now, and takes them out of quarantine.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be read, or the log cannot take them.
+    fn retry(&self, wanted: &WantedLines) -> Result<Retried, String>;
+
+    /// Is told what was asked, by whom, and what came of it.
+    fn note(&self, _by: &str, _request: &Request, _outcome: &Result<Answer, String>) {}
 }
 
 /// The socket and its threads; dropping it removes the socket.
@@ -170,6 +180,7 @@ fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool
 fn converse(stream: &UnixStream, serve: &dyn Serve) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
+    let by = peer(stream);
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     let mut records = Vec::new();
@@ -191,7 +202,9 @@ fn converse(stream: &UnixStream, serve: &dyn Serve) -> io::Result<()> {
             records.resize(length, 0);
             reader.read_exact(&mut records)?;
         }
-        let outcome = match act(request, &records, stream, serve) {
+        let outcome = act(request.clone(), &records, &by, serve);
+        serve.note(&by, &request, &outcome);
+        let outcome = match outcome {
             Ok(done) => Outcome::Ok(done),
             Err(problem) => Outcome::Error(problem),
         };
@@ -223,12 +236,7 @@ fn parse(line: &[u8]) -> Result<Request, String> {
     }
 }
 
-fn act(
-    request: Request,
-    records: &[u8],
-    stream: &UnixStream,
-    serve: &dyn Serve,
-) -> Result<Answer, String> {
+fn act(request: Request, records: &[u8], by: &str, serve: &dyn Serve) -> Result<Answer, String> {
     match request {
         Request::Status => serve.status().map(Answer::Status),
         Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
@@ -240,16 +248,20 @@ fn act(
         }
         Request::Replayed { exporter } => serve.replayed(&exporter).map(Answer::Replay),
         Request::Purge { exporter, wanted } => serve.purge(&exporter, &wanted).map(Answer::Purged),
-        Request::Reload => serve.reload(&peer(stream)).map(Answer::Reloaded),
+        Request::Reload => serve.reload(by).map(Answer::Reloaded),
         Request::Append { .. } => serve.append(records).map(Answer::Appended),
+        Request::Retry { wanted } => serve.retry(&wanted).map(Answer::Retried),
     }
 }
 
 /// Who asks, as the kernel says.
 fn peer(stream: &UnixStream) -> String {
     match rustix::net::sockopt::socket_peercred(stream) {
-        Ok(peer) => format!("command of uid {}", peer.uid.as_raw()),
-        Err(_) => "command".to_owned(),
+        Ok(peer) => {
+            let (user, process) = (peer.uid.as_raw(), peer.pid.as_raw_pid());
+            format!("user {user}, process {process}")
+        }
+        Err(_) => "somebody at the control socket".to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::log::{AppendError, Appender, LogError, Read as Found, Reader};
 pub struct Door {
     checker: Checker,
     appender: Appender,
-    quarantine: Option<Quarantine>,
+    pub(super) quarantine: Option<Quarantine>,
     counts: Arc<IntakeCounts>,
     /// The last record that was appended.
     last: Option<Offset>,
@@ -249,6 +249,11 @@ impl Door {
         quarantine
             .settle()
             .map_err(|error| DoorError::Quarantine { source_name: source_name.into(), error })
+    }
+
+    /// Forgets which events came: some of them were not appended.
+    pub(super) fn forget(&mut self) {
+        self.checker.forget();
     }
 
     fn begin(&mut self, stream: &mut Stream, now_ns: u64) -> u64 {

@@ -1,15 +1,18 @@
 //! Keeps what is no event, so that nothing disappears.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::batch::Rejected;
-use crate::event::Offset;
-use crate::log::{AppendError, Appender, Log, LogError, LogOptions, Mark};
+use crate::event::{Class, Offset, Span, Time};
+use crate::log::{AppendError, Appender, Log, LogError, LogOptions, Mark, Reader, Removed, sweep};
 
 /// Where the quarantine lies and how long it grows.
 #[derive(Clone, Debug)]
@@ -28,6 +31,149 @@ pub struct Quarantine {
     bytes_max: u64,
     /// Bytes appended since the bound was last looked at.
     since_retained: u64,
+    /// What the store holds, once somebody asked.
+    known: Option<Known>,
+}
+
+/// What a store says of itself.
+#[derive(Debug, Default)]
+struct Known {
+    removed: Removed,
+    /// Where those records of the log lie that are kept.
+    of_log: BTreeSet<u64>,
+}
+
+/// A line that is no event, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// Version of the record.
+    pub v: u32,
+    /// What is wrong.
+    pub class: String,
+    /// Where it came from: an input, a command, or `log`.
+    pub source: String,
+    /// Where it began there, bytes.
+    pub offset: u64,
+    /// Its bytes without the ending.
+    pub length: u64,
+    /// When it came, nanoseconds since 1970.
+    pub received: u64,
+    /// The bytes in base64: all of them, or the first of a line that is too long.
+    pub bytes: String,
+    /// SHA-256 of all bytes, where not all are kept.
+    pub sha256: Option<String>,
+    /// Pieces of the store whose lines are gone: the record of a removal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<(u64, u64)>,
+}
+
+impl Refused {
+    /// The bytes that are kept.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u8> {
+        STANDARD.decode(&self.bytes).unwrap_or_default()
+    }
+
+    /// Whether all of it is kept.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.sha256.is_none() && self.kept().len() as u64 == self.length
+    }
+
+    fn parse(record: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(record).ok().filter(|it| it.v == VERSION)
+    }
+}
+
+/// Which refused lines are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WantedLines {
+    /// Those that came at or after this time, nanoseconds since 1970.
+    pub since: Option<u64>,
+    /// Those of this class.
+    pub class: Option<String>,
+    /// Those of this source.
+    pub source: Option<String>,
+    /// The one at this offset of the store.
+    pub id: Option<u64>,
+}
+
+impl WantedLines {
+    /// Whether it is one of those.
+    #[must_use]
+    pub fn fits(&self, at: Offset, line: &Refused) -> bool {
+        self.since.is_none_or(|since| line.received >= since)
+            && self.class.as_ref().is_none_or(|class| *class == line.class)
+            && self.source.as_ref().is_none_or(|source| *source == line.source)
+            && self.id.is_none_or(|id| id == at.bytes())
+    }
+}
+
+/// A quarantine, looked at beside whatever process writes it.
+#[derive(Debug)]
+pub struct QuarantineStore {
+    reader: Reader,
+    known: Known,
+}
+
+impl QuarantineStore {
+    /// Opens the store in a directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn look(dir: &Path) -> Result<Option<Self>, LogError> {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let mut reader = Reader::open_dir(dir)?;
+        let known = Known::read(&mut reader)?;
+        Ok(Some(Self { reader, known }))
+    }
+
+    /// Visits the lines that are there and wanted, oldest first, with their offsets in the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn visit(
+        &mut self,
+        wanted: &WantedLines,
+        mut visit: impl FnMut(Offset, &Refused) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let removed = &self.known.removed;
+        walk(&mut self.reader, |span, line| {
+            let is_there = line.removed.is_empty() && !removed.has(span.from);
+            match is_there && wanted.fits(span.from, line) {
+                true => visit(span.from, line),
+                false => ControlFlow::Continue(()),
+            }
+        })
+    }
+}
+
+impl Known {
+    fn read(reader: &mut Reader) -> Result<Self, LogError> {
+        let mut known = Self::default();
+        walk(reader, |_, line| {
+            line.removed.iter().for_each(|&piece| known.removed.add(piece));
+            if line.source == OF_LOG {
+                known.of_log.insert(line.offset);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(known)
+    }
+}
+
+fn walk(
+    reader: &mut Reader,
+    mut visit: impl FnMut(Span, &Refused) -> ControlFlow<()>,
+) -> Result<(), LogError> {
+    sweep(reader, |record, bytes| {
+        let span = Span { from: record.frame.offset, to: record.next };
+        Refused::parse(bytes).map_or(ControlFlow::Continue(()), |line| visit(span, &line))
+    })
 }
 
 impl Quarantine {
@@ -46,7 +192,7 @@ impl Quarantine {
             ..LogOptions::default()
         })?;
         let appender = log.appender();
-        Ok(Self { log, appender, bytes_max: options.bytes_max, since_retained: 0 })
+        Ok(Self { log, appender, bytes_max: options.bytes_max, since_retained: 0, known: None })
     }
 
     /// Keeps a refused line of `source`.
@@ -60,7 +206,7 @@ impl Quarantine {
         received_ns: u64,
     ) -> Result<(), AppendError> {
         let record = json!({
-            "v": 1,
+            "v": VERSION,
             "class": rejected.class.name(),
             "source": source,
             "offset": rejected.offset,
@@ -81,6 +227,92 @@ impl Quarantine {
         }
         self.since_retained += record.len() as u64;
         Ok(())
+    }
+
+    /// Keeps a record of the log that could not be opened; false where it is kept already.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the disk refuses.
+    pub fn keep_of_log(
+        &mut self,
+        at: Offset,
+        class: Class,
+        record: &[u8],
+        received_ns: u64,
+    ) -> Result<bool, LogError> {
+        if !self.known()?.of_log.insert(at.bytes()) {
+            return Ok(false);
+        }
+        let (kept, length) = (record.to_vec(), record.len() as u64);
+        let rejected = Rejected { class, offset: at.bytes(), length, kept, sha256: None };
+        let kept = self.keep(OF_LOG, &rejected, received_ns);
+        if kept.is_err() {
+            self.known()?.of_log.remove(&at.bytes());
+        }
+        kept?;
+        Ok(true)
+    }
+
+    /// Lines that are there and wanted, from `from` on: so many bytes of them, and where to go on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) fn some(
+        &mut self,
+        wanted: &WantedLines,
+        from: Offset,
+        until: Offset,
+    ) -> Result<(Vec<(Span, Refused)>, Option<Offset>), LogError> {
+        self.log.flush()?;
+        let mut reader = self.log.reader();
+        let removed = &self.known()?.removed;
+        let (mut found, mut bytes, mut next) = (Vec::new(), 0, None);
+        walk(&mut reader, |span, line| {
+            if span.from >= until {
+                return ControlFlow::Break(());
+            }
+            let is_there = line.removed.is_empty() && !removed.has(span.from);
+            if span.from < from || !is_there || !wanted.fits(span.from, line) {
+                return ControlFlow::Continue(());
+            }
+            if bytes >= SOME_BYTES {
+                next = Some(span.from);
+                return ControlFlow::Break(());
+            }
+            bytes += line.bytes.len();
+            found.push((span, line.clone()));
+            ControlFlow::Continue(())
+        })?;
+        Ok((found, next))
+    }
+
+    /// Takes lines out: they are events now.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn remove(&mut self, spans: &[Span]) -> Result<(), LogError> {
+        for spans in spans.chunks(REMOVED_MAX) {
+            let removed: Vec<(u64, u64)> =
+                spans.iter().map(|span| (span.from.bytes(), span.to.bytes())).collect();
+            let record = json!({ "v": VERSION, "removed": removed }).to_string();
+            let mark = Mark { received_ns: Time::now().ns(), checked: true, ..Mark::default() };
+            self.appender.append(record.as_bytes(), mark)?;
+            self.since_retained += record.len() as u64;
+            let known = self.known()?;
+            removed.into_iter().for_each(|piece| known.removed.add(piece));
+        }
+        self.settle()
+    }
+
+    fn known(&mut self) -> Result<&mut Known, LogError> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => {
+                self.log.flush()?;
+                Known::read(&mut self.log.reader())?
+            }
+        };
+        Ok(self.known.insert(known))
     }
 
     /// Makes everything durable, and removes the oldest beyond the bound.
@@ -107,6 +339,15 @@ impl Quarantine {
 fn hex(bytes: [u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Version of the records.
+const VERSION: u32 = 1;
+/// The source of records that the log itself has.
+const OF_LOG: &str = "log";
+/// Bytes of lines that are looked at again at once, as they are kept.
+const SOME_BYTES: usize = 4 << 20;
+/// Lines that one removal names: a record of 40 kB at most.
+const REMOVED_MAX: usize = 1000;
 
 /// Small segments, so that removing the oldest removes little.
 const SEGMENT_BYTES: u64 = 8 << 20;

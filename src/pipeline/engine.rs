@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,11 +14,13 @@ use super::feed::{Feed, Feeds};
 use super::keeper::Keeper;
 use super::network::Way;
 use super::openings::Openings;
+use super::operations::{Operation, Operations};
 use super::places::Places;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
+use super::unreadable::Unreadables;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
     self, Allowance, Budget, Cookies, Destination, Encoding, FileSettings, Files, Gate,
@@ -101,15 +102,15 @@ pub enum EngineError {
 pub(crate) struct Shared {
     /// Records that could not be opened, each counted once.
     pub(crate) invalid: Counter,
-    /// The highest invalid record so far, so that exporters that meet it again do not count twice.
-    invalid_seen: AtomicU64,
+    pub(super) unreadable: Unreadables,
+    /// What was done, until the keeper writes it down.
+    pub(crate) operations: Operations,
 }
 
 impl Shared {
     /// Notes a record that could not be opened; the first exporter that meets it says so.
     pub(crate) fn on_invalid(&self, span: Span, class: Class) {
-        let at = span.from.bytes() + 1;
-        if self.invalid_seen.fetch_max(at, Ordering::Relaxed) < at {
+        if self.unreadable.note(span, class) {
             self.invalid.add(1);
             tracing::warn!(offset = %span.from, class = class.name(), "record not readable");
         }
@@ -127,7 +128,7 @@ pub struct Engine {
     stopped: Arc<Mutex<Vec<Stopped>>>,
     pub(super) workers: Vec<Worker>,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
     pub(super) has_receipts: bool,
     pub(super) feeds: Arc<Feeds>,
@@ -221,6 +222,7 @@ impl Engine {
         let receipts = receipts(options.receipts, &running)?;
         let has_receipts = receipts.is_some();
         let shared = Arc::new(Shared::default());
+        shared.operations.note(started(&running, &stopped, options.work));
         let openings = Arc::new(Openings::new(Opening::new(&options.opening)));
         let blocks = Arc::new(BlockCounters::default());
         let feeds = Arc::new(Feeds::default());
@@ -250,6 +252,7 @@ impl Engine {
             exporters: Arc::clone(&exporters),
             stopped: Arc::clone(&stopped),
             log_bytes_max: options.log_bytes_max,
+            shared: Arc::clone(&shared),
             receipts,
             work: options.work,
             told: BTreeMap::new(),
@@ -543,6 +546,16 @@ impl Stopped {
         let ago = now.saturating_duration_since(self.since);
         ExporterStatus::stopped(&self.spec.settings, ago, &self.problem)
     }
+}
+
+/// What the chain of receipts says of a start.
+fn started(running: &[Running], stopped: &[Stopped], work: Work) -> Operation {
+    let names = running.iter().map(|it| it.exporter.name());
+    let names: Vec<&str> = names.chain(stopped.iter().map(Stopped::name)).collect();
+    let (version, pid, names) = (env!("CARGO_PKG_VERSION"), std::process::id(), names.join(","));
+    let what = if work == Work::Aside { ", for dead letters only" } else { "" };
+    let detail = format!("shrike {version}, process {pid}, exporters {names}{what}");
+    Operation::by_itself("start", "", detail)
 }
 
 /// The running exporters; the lock is held for a look or a swap, never on the event path.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::engine::{Running, Stopped, Work, running};
+use super::engine::{Running, Shared, Stopped, Work, running};
 use super::exporter::Exporter;
 use super::measure::News;
+use super::operations::Operation;
 use super::receipts::{Account, Receipts};
 use crate::deliver::{Health, OnLag};
 use crate::event::{Anchor, Checkpoint, Offset, Settle, Settled, Span, Tally};
@@ -30,6 +31,8 @@ pub(crate) struct Keeper {
     pub(crate) swapping: Arc<Mutex<()>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: u64,
+    /// What was done.
+    pub(crate) shared: Arc<Shared>,
     /// What has settled, provably.
     pub(crate) receipts: Option<Receipts>,
     /// What the engine does: one that only looks after letters knows too few exporters to tell
@@ -65,7 +68,13 @@ impl Keeper {
                 self.retain_letters();
             }
         }
+        self.note("stop", "", String::new());
         self.save();
+    }
+
+    /// Notes what this did by itself.
+    fn note(&self, action: &'static str, exporter: &str, detail: String) {
+        self.shared.operations.note(Operation::by_itself(action, exporter, detail));
     }
 
     /// The exporters that run now.
@@ -78,6 +87,11 @@ impl Keeper {
     fn save(&mut self) -> bool {
         let durable = self.log.durable();
         let exporters = self.exporters();
+        let done = self.shared.operations.take();
+        if !done.is_empty() {
+            // Anchored at once: an end that is cut off would not show else.
+            exporters.iter().for_each(|exporter| exporter.watermark().touch());
+        }
         let mut checkpoints = Vec::new();
         for exporter in &exporters {
             if let Err(problem) = exporter.dead_letters.try_again() {
@@ -98,6 +112,7 @@ impl Keeper {
             }
             checkpoints.extend(checkpoint.map(|checkpoint| (Arc::clone(exporter), checkpoint)));
         }
+        self.receipts.iter_mut().for_each(|receipts| done.iter().for_each(|it| receipts.note(it)));
         let anchor = match self.write_receipts(&exporters) {
             Ok(anchor) => anchor,
             Err(problem) => {
@@ -171,8 +186,13 @@ impl Keeper {
                     let (seconds, last) = (lasting.as_secs(), exporter.last_error());
                     let last_error = last.map(|error| error.text).unwrap_or_default();
                     error!(exporter = name, seconds, last_error, "nothing arrives");
+                    let detail = format!("nothing arrives since {seconds} s: {last_error}");
+                    self.note("alert", name, detail);
                 }
-                Some(News::Over) => info!(exporter = name, "events arrive again"),
+                Some(News::Over) => {
+                    info!(exporter = name, "events arrive again");
+                    self.note("alert_over", name, String::new());
+                }
             }
         }
     }
@@ -197,7 +217,10 @@ impl Keeper {
             let name = exporter.name();
             match exporter.dead_letters.retain() {
                 Ok(0) => {}
-                Ok(letters) => warn!(exporter = name, letters, "oldest dead letters removed"),
+                Ok(letters) => {
+                    warn!(exporter = name, letters, "oldest dead letters removed");
+                    self.note("dlq_evict", name, format!("{letters} letters"));
+                }
                 Err(problem) => {
                     error!(exporter = name, %problem, "retention of dead letters failed");
                 }
@@ -249,12 +272,18 @@ impl Keeper {
             }
             let floor = Offset::new(head.bytes().saturating_sub(bound)).max(full_until);
             let skipped = skip(exporter, &mut self.reader, floor);
+            let is_disk_full = full_until > Offset::ZERO;
+            let name = exporter.name();
             warn!(
-                exporter = exporter.name(),
+                exporter = name,
                 events = skipped,
-                is_disk_full = full_until > Offset::ZERO,
+                is_disk_full,
                 "lag bound reached: events skipped"
             );
+            if skipped > 0 {
+                let why = if is_disk_full { "the disk is full" } else { "lag bound" };
+                self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use http::Uri;
 
+use super::EngineError;
 use super::exporter::{ExporterSpec, RouteSpec};
 use crate::deliver::{Options, Settings};
 
@@ -36,6 +37,15 @@ impl Places {
         }
         Ok(places)
     }
+}
+
+/// Every place that requests of an exporter may go to, those of its routes included.
+///
+/// # Errors
+/// When the vendor's tables contradict the options.
+pub fn destinations(spec: &ExporterSpec) -> Result<Vec<Uri>, EngineError> {
+    let refuse = |problem| EngineError::Exporter { name: spec.settings.name.clone(), problem };
+    Ok(Places::find(spec).map_err(refuse)?.all)
 }
 
 /// The options of a route.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::operations::Operation;
 use crate::deliver::Entry;
 use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
 
@@ -33,7 +34,7 @@ pub struct Receipt {
     /// When it was written.
     pub at: String,
     /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`,
-    /// or `sum`.
+    /// `sum`, or `done` for what people and the process itself did.
     pub kind: String,
     /// Which exporter.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -81,6 +82,15 @@ pub struct Receipt {
     /// Events that moved from `dead_lettered` to `delivered`.
     #[serde(skip_serializing_if = "is_zero")]
     pub replayed: u64,
+    /// What was done, in a word.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub action: String,
+    /// Who did it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub actor: String,
+    /// What else there is to say of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 impl Receipt {
@@ -221,6 +231,19 @@ impl Receipts {
         self.push(Receipt { kind, exporter, pass: *pass, ..Receipt::default() }.with(*counts));
     }
 
+    /// Adds what was done.
+    pub(crate) fn note(&mut self, operation: &Operation) {
+        let Operation { action, exporter, actor, detail } = operation;
+        self.push(Receipt {
+            kind: "done".to_owned(),
+            exporter: exporter.clone(),
+            action: (*action).to_owned(),
+            actor: actor.clone(),
+            detail: detail.chars().take(DETAIL_CHARS).collect(),
+            ..Receipt::default()
+        });
+    }
+
     /// Bytes that the disk has not taken yet.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
@@ -285,16 +308,45 @@ pub struct Flaw {
     pub problem: String,
 }
 
-/// Reads the chain from its oldest line on; returns where it ends, and what is wrong with it.
+/// A stretch of time, nanoseconds since 1970: from `from` on, before `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// The first moment.
+    pub from: u64,
+    /// The first moment that is not of it.
+    pub to: u64,
+}
+
+impl Period {
+    /// All times.
+    pub const ALWAYS: Self = Self { from: 0, to: u64::MAX };
+
+    /// Whether a moment is of it.
+    #[must_use]
+    pub fn has(&self, at: u64) -> bool {
+        self.from <= at && at < self.to
+    }
+
+    /// Whether something between two moments may be of it; clocks also go back.
+    fn may_have(&self, one: u64, other: u64) -> bool {
+        one.min(other) < self.to && one.max(other) >= self.from
+    }
+}
+
+/// Reads the chain from its oldest line on; returns where it ends, and what is wrong with it within
+/// a period: of lines that are of it, and between those around it.
 ///
 /// # Errors
 /// When a file cannot be read.
 pub fn read_receipts(
     path: &Path,
+    period: Period,
     mut visit: impl FnMut(&Receipt, &Anchor),
 ) -> io::Result<(Anchor, Vec<Flaw>)> {
     let mut flaws = Vec::new();
-    let mut head: Option<Anchor> = None;
+    // Lines that say no time: of the period if the lines around them may be.
+    let mut nameless: Vec<Flaw> = Vec::new();
+    let mut head: Option<(Anchor, u64)> = None;
     let older = older_files(path)?.into_iter().map(|(path, _)| path);
     for path in older.chain([path.to_path_buf()]) {
         let file = match File::open(&path) {
@@ -308,28 +360,40 @@ pub fn read_receipts(
             reader.read_until(b'\n', &mut line)?;
             // A line without its end is being written just now, or was cut off by a crash.
             let Some(text) = line.strip_suffix(b"\n") else { break };
-            let mut wrong = |problem: String| {
-                flaws.push(Flaw { path: path.clone(), line: number, problem });
-            };
+            let flaw = |problem: String| Flaw { path: path.clone(), line: number, problem };
             let Some((receipt, said, text)) = parse(text) else {
-                wrong("no receipt".to_owned());
+                nameless.push(flaw("no receipt".to_owned()));
                 continue;
             };
-            if let Some(before) = &head {
-                if receipt.n != before.line + 1 {
-                    let expected = before.line + 1;
-                    wrong(format!("receipt {} where {expected} belongs", receipt.n));
-                }
-                if chained(&before.hash, text) != said {
-                    wrong(format!("receipt {} does not follow from the one before", receipt.n));
+            let at = Time::parse(receipt.at.as_bytes()).map_or(0, Time::ns);
+            let before = head.map_or(at, |(_, before)| before);
+            if period.may_have(before, at) {
+                flaws.append(&mut nameless);
+                if let Some((before, _)) = &head {
+                    flaws.extend(follows(before, &receipt, text, said).into_iter().map(flaw));
                 }
             }
+            nameless.clear();
             let here = Anchor { line: receipt.n, hash: said };
             visit(&receipt, &here);
-            head = Some(here);
+            head = Some((here, at));
         }
     }
-    Ok((head.unwrap_or_default(), flaws))
+    let last = head.map_or(0, |(_, at)| at);
+    flaws.extend(nameless.into_iter().filter(|_| period.may_have(last, u64::MAX)));
+    Ok((head.map(|(head, _)| head).unwrap_or_default(), flaws))
+}
+
+/// What is wrong with a line after the one before it.
+fn follows(before: &Anchor, receipt: &Receipt, text: &[u8], said: [u8; 32]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if receipt.n != before.line + 1 {
+        wrong.push(format!("receipt {} where {} belongs", receipt.n, before.line + 1));
+    }
+    if chained(&before.hash, text) != said {
+        wrong.push(format!("receipt {} does not follow from the one before", receipt.n));
+    }
+    wrong
 }
 
 /// A line, its hash, and the text that the hash is of.
@@ -446,5 +510,8 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 const HASH: &str = ",\"h\":\"";
 /// Files among which the bytes are shared.
 const FILES: u64 = 4;
-/// The last line is looked for in so many bytes at the end: it is always short, a `sum`.
+/// Characters of what is said beside an operation, so that every last line is short.
+const DETAIL_CHARS: usize = 4096;
+/// The last line is looked for in so many bytes at the end: it is always short, a `sum` or an
+/// operation.
 const TAIL_BYTES: u64 = 64 << 10;

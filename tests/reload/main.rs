@@ -354,7 +354,7 @@ fn a_file_that_changes_is_read_again_by_itself() {
     let (code, text) = place.shrike(&["reload"]);
     assert_eq!(code, Some(0), "{text}");
     let uid = rustix::process::getuid().as_raw();
-    running.wait_for(&format!("\"actor\":\"command of uid {uid}\""));
+    running.wait_for(&format!("\"actor\":\"user {uid}, process "));
     let log = running.stop();
     assert!(log.contains("\"actor\":\"file change\""), "{log}");
     assert_eq!(log.matches("configuration refused").count(), 2, "{log}");

@@ -9,6 +9,7 @@ mod fakes;
 mod late;
 mod process;
 mod table;
+mod undisturbed;
 
 pub use bench::{Bench, ScenarioError, Settings};
 pub use table::{Row, Target, print};
@@ -115,6 +116,26 @@ pub const ALL: &[Scenario] = &[
         name: "outage",
         about: "Every destination dead under load, then healed: flat memory, nothing lost",
         run: endure::outage,
+    },
+    Scenario {
+        name: "catch-up",
+        about: "One of two dies under a quarter of the most and comes back; the other must not notice",
+        run: undisturbed::catch_up,
+    },
+    Scenario {
+        name: "replay",
+        about: "One of two is rewound under load; the other must not notice",
+        run: undisturbed::replay,
+    },
+    Scenario {
+        name: "acks",
+        about: "Splunk acknowledges after 2 s: as fast as without acknowledgements",
+        run: undisturbed::acks,
+    },
+    Scenario {
+        name: "acks-fire",
+        about: "Splunk loses polls, acknowledgements and itself: nothing is lost",
+        run: undisturbed::acks_fire,
     },
     Scenario {
         name: "kill",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::block::Entry;
 use super::super::dead_letters::{Found, Replayed, Wanted, letter_text};
 use super::super::gap::gap_record;
+use super::super::operations::Operation;
 use super::super::replay::{Job, Progress};
 use super::super::stop::Stage;
 use super::fill::Taken;
@@ -162,6 +163,11 @@ impl Lane {
         // While one that somebody asked for is running, it waits: that one may want other letters.
         let job = Job { number: 0, wanted, rate: None, place, progress };
         aside.wants_replay = exporter.replays.begin(job).is_err();
+        if !aside.wants_replay {
+            let detail = format!("{} letters, by itself", exporter.dead_letters.live());
+            let operation = Operation::by_itself("dlq_replay", exporter.name(), detail);
+            self.bench.shared.operations.note(operation);
+        }
     }
 
     /// Takes letters from the store, as many as the pace allows.

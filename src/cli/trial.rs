@@ -1,0 +1,242 @@
+//! `shrike test`: an exporter over the log's own history, without touching what it has settled.
+
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use shrike::config::{Config, Flag, Host};
+use shrike::deliver::{From, Kind, OnLag};
+use shrike::event::{Event, Opened, Opening, Span};
+use shrike::log::{Log, LogOptions, Mark, RawBlock, RawRecord};
+use shrike::pipeline::{
+    Ended, Engine, EngineOptions, LetterStore, Render, Status, Wanted, Work, destinations,
+};
+
+use super::args::{Shared, Test};
+use super::walk::{Met, Then, walk};
+use super::{Exit, Failure, configured, failed, log, position, render, settings};
+
+/// Prints what an exporter would send, or sends it to a shadow endpoint.
+pub(crate) fn test(shared: &Shared, args: &Test) -> Result<Exit, Failure> {
+    let config = settings::load(shared, Vec::new())?;
+    // The usual mistakes first, before anything is read.
+    let render = render::compile(&config, &args.exporter)?;
+    match &args.to {
+        None => dry(&config, args, render),
+        Some(url) => {
+            let config = settings::load(shared, shadow(&config, &args.exporter, url)?)?;
+            send(&config, args, url)
+        }
+    }
+}
+
+/// Visits the events that the arguments choose.
+fn history(
+    config: &Config,
+    args: &Test,
+    mut visit: impl FnMut(&RawBlock, &RawRecord) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut reader = log::open(&config.log.dir)?;
+    let find = |text: &str| position::find(position::parse(text)?, &reader).map_err(failed);
+    let to = args.until.as_deref().map_or(Ok(reader.written()), find)?;
+    let span = Span { from: find(&args.from)?, to };
+    let mut left = args.limit;
+    walk(&mut reader, span, |met| {
+        match met {
+            Met::Block(block) => {
+                for record in block.records() {
+                    if left == 0 {
+                        return Ok(Then::Stop);
+                    }
+                    left -= 1;
+                    visit(block, record)?;
+                }
+            }
+            Met::Damaged(span, _) => eprintln!("{} to {}: damaged", span.from, span.to),
+            Met::Gone(span) => eprintln!("{} to {}: removed meanwhile", span.from, span.to),
+        }
+        Ok(if left == 0 { Then::Stop } else { Then::On })
+    })
+}
+
+/// Renders, and sends nothing.
+fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure> {
+    let opening = Opening::new(&config.opening_options());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (mut arena, mut opened, mut body) = (Vec::new(), Opened::default(), Vec::new());
+    let (mut rendered, mut filtered, mut invalid, mut bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let now = i64::try_from(position::now() / 1_000_000_000).unwrap_or(i64::MAX);
+    let mut write = |body: &mut Vec<u8>| {
+        let written = if args.quiet { Ok(()) } else { out.write_all(body) };
+        body.clear();
+        written.map_err(Failure::io("standard output"))
+    };
+    history(config, args, |block, record| {
+        opening.begin(&mut arena);
+        let text = block.record(record);
+        if opening.open(&record.frame, text, &mut arena, &mut opened).is_err() {
+            invalid += 1;
+            return Ok(());
+        }
+        let event = Event::new(&opened, record.frame, text, &arena);
+        match render.event(&event, now, &mut body) {
+            true => rendered += 1,
+            false => filtered += 1,
+        }
+        bytes += body.len() as u64;
+        write(&mut body)
+    })?;
+    render.end(&mut body);
+    bytes += body.len() as u64;
+    write(&mut body)?;
+    out.flush().map_err(Failure::io("standard output"))?;
+    eprintln!(
+        "{}: {rendered} events would be sent in {bytes} bytes before compression; {filtered} \
+         filtered, {invalid} invalid",
+        args.exporter
+    );
+    Ok(if invalid == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// The flags that point an exporter at another endpoint.
+fn shadow(config: &Config, name: &str, url: &str) -> Result<Vec<Flag>, Failure> {
+    let exporter = config.exporters.iter().find(|it| it.settings.name == name);
+    let vendor = exporter.map(|it| it.settings.vendor);
+    let is_place = |kind: &Kind| matches!(kind, Kind::Url | Kind::Urls | Kind::SecretUrl);
+    let key = vendor.and_then(|vendor| vendor.options.iter().find(|it| is_place(&it.kind)));
+    let Some(key) = key else {
+        return Err(Failure::Usage(format!(
+            "exporter `{name}` has no endpoint that could be another; without --to its documents \
+             are printed"
+        )));
+    };
+    // Quoted, so that nothing in it means anything to YAML.
+    let quoted = serde_json::to_string(url).map_err(failed)?;
+    let mut flags = vec![Flag::Set(format!("exporters.{name}.{}={quoted}", key.key))];
+    if url.starts_with("http://") {
+        flags.push(Flag::Set(format!("exporters.{name}.allow_http=true")));
+    }
+    Ok(flags)
+}
+
+/// Copies the events into a log of their own, and lets an engine send that.
+fn send(config: &Config, args: &Test, url: &str) -> Result<Exit, Failure> {
+    let name = &args.exporter;
+    let place = Place::make(&config.global.state_dir)?;
+    let options = options(config, args, &place)?;
+    for uri in options.exporters.iter().map(destinations) {
+        let uris = uri.map_err(configured)?;
+        let is_other = |uri: &&http::Uri| {
+            uri.authority().is_none_or(|authority| !url.contains(authority.as_str()))
+        };
+        if let Some(other) = uris.iter().find(is_other) {
+            let host = other.host().unwrap_or("another place");
+            return Err(Failure::Usage(format!(
+                "`{name}` would also send to {host}, which is not the shadow endpoint; point it \
+                 elsewhere with --set exporters.{name}..."
+            )));
+        }
+    }
+    let log_options =
+        LogOptions { dir: place.0.join("log"), segment_bytes: SEGMENT_BYTES, ..config.log.clone() };
+    let (log, _) = Log::open(log_options).map_err(failed)?;
+    let appender = log.appender();
+    history(config, args, |block, record| {
+        // Copied as it is: what no exporter could open is counted as invalid here too.
+        let (received_ns, checked) = (record.frame.received_ns, record.frame.checked);
+        let mark = Mark { received_ns, checked, ..Mark::default() };
+        appender.append(block.record(record), mark).map(drop).map_err(failed)
+    })?;
+    log.flush().map_err(failed)?;
+    let began = Instant::now();
+    let engine = Engine::start(log.clone(), options).map_err(configured)?;
+    let ended = engine.drain(began + args.timeout);
+    let status = engine.end();
+    log.close().map_err(failed)?;
+    tell(&status, ended, began, &place)
+}
+
+/// One exporter, from the beginning, with nothing that outlives it.
+fn options(config: &Config, args: &Test, place: &Place) -> Result<EngineOptions, Failure> {
+    let mut options = config.engine_options(&Host::look());
+    options.exporters.retain(|spec| spec.settings.name == args.exporter);
+    options.work = Work::All;
+    options.receipts = None;
+    for spec in &mut options.exporters {
+        let settings = &mut spec.settings;
+        settings.from = From::Earliest;
+        settings.on_lag = OnLag::Block;
+        settings.dead_letters.is_enabled = true;
+        settings.dead_letters.auto_replay = false;
+        settings.dead_letters.dir = place.0.join("dlq");
+    }
+    Ok(options)
+}
+
+/// What came of it, with what the endpoint refused.
+fn tell(status: &Status, ended: Ended, began: Instant, place: &Place) -> Result<Exit, Failure> {
+    let Some(exporter) = status.exporters.first() else { return Ok(Exit::Failed) };
+    let counts = exporter.counts;
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{}: {} events = {} delivered + {} dead-lettered + {} filtered + {} invalid + {} pending; \
+         {} requests in {seconds:.1} s",
+        exporter.name,
+        exporter.in_range,
+        counts.delivered,
+        counts.dead_lettered,
+        counts.filtered,
+        counts.invalid,
+        exporter.pending,
+        exporter.requests
+    );
+    let mut left = REFUSED_SHOWN;
+    if let Some(mut store) = LetterStore::look(&place.0.join("dlq")).map_err(failed)? {
+        let show = |_, letter: &shrike::pipeline::Letter| {
+            left -= 1;
+            let id = letter.event_id.as_deref().unwrap_or("-");
+            println!("{id}: {} {}: {}", letter.class, letter.http_status, letter.error);
+            if left > 0 {
+                std::ops::ControlFlow::Continue(())
+            } else {
+                std::ops::ControlFlow::Break(())
+            }
+        };
+        store.visit(&Wanted::default(), show).map_err(failed)?;
+    }
+    if let Some((_, error)) = exporter.last_error.as_ref().filter(|_| exporter.pending > 0) {
+        println!("{}: {}: {error}", exporter.name, exporter.state);
+    }
+    Ok(match ended {
+        Ended::Settled if counts.dead_lettered + counts.invalid == 0 => Exit::Done,
+        Ended::Settled => Exit::Failed,
+        Ended::Left(_) | Ended::Pending(_) => Exit::Unfinished,
+    })
+}
+
+/// A directory of this command, for its owner only; gone when dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn make(state_dir: &Path) -> Result<Self, Failure> {
+        let dir = state_dir.join(format!("test-{}-{}", std::process::id(), position::now()));
+        let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&dir);
+        made.map_err(Failure::io(dir.display().to_string()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(problem) = fs::remove_dir_all(&self.0) {
+            eprintln!("{}: not removed: {problem}", self.0.display());
+        }
+    }
+}
+
+/// Small segments: most tests are of few events.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Refused events that are shown.
+const REFUSED_SHOWN: u32 = 10;
