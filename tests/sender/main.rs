@@ -1,5 +1,7 @@
 //! What a lane does with each kind of end that a request can have.
 
+mod matrix;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,202 @@
+//! The retry table of the specification, row by row: from an answer to what a lane does.
+
+use http::{HeaderMap, HeaderValue};
+use shrike::deliver::{
+    Call, CallBody, Documents, Options, Purpose, Response, Responses, When, judge,
+};
+
+use super::*;
+
+/// What a lane does after one kind of answer, however often it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Tries again for ever: no attempt is spent, nothing is a dead letter.
+    Retry,
+    /// Asks for other credentials once, then holds and probes every minute.
+    RefreshThenHold,
+    /// Cuts in halves down to single events, which are made smaller once, then given up.
+    SplitThenShrink,
+    /// Gives up at once; sending it again would not help.
+    Permanent,
+    /// Holds until the operator has seen to it.
+    Hold,
+}
+
+/// What comes back for a request.
+#[derive(Clone, Copy, Debug)]
+enum Back {
+    Status(u16),
+    After(u16, &'static str),
+    Nothing(TransportErrorKind),
+}
+
+/// One row each; ranges of the table are spelled out.
+const TABLE: &[(Back, Then)] = &[
+    (Back::Nothing(TransportErrorKind::Network), Then::Retry),
+    (Back::Nothing(TransportErrorKind::Connect), Then::Retry),
+    (Back::Nothing(TransportErrorKind::Dns), Then::Retry),
+    (Back::Nothing(TransportErrorKind::TlsIo), Then::Retry),
+    (Back::Nothing(TransportErrorKind::Timeout), Then::Retry),
+    (Back::Status(408), Then::Retry),
+    (Back::Status(425), Then::Retry),
+    (Back::Status(429), Then::Retry),
+    (Back::After(429, "7"), Then::Retry),
+    (Back::After(503, "Fri, 06 Feb 2026 09:00:07 GMT"), Then::Retry),
+    (Back::After(503, "100000"), Then::Retry),
+    (Back::Status(500), Then::Retry),
+    (Back::Status(502), Then::Retry),
+    (Back::Status(503), Then::Retry),
+    (Back::Status(504), Then::Retry),
+    (Back::Status(507), Then::Retry),
+    (Back::Status(520), Then::Retry),
+    (Back::Status(521), Then::Retry),
+    (Back::Status(522), Then::Retry),
+    (Back::Status(523), Then::Retry),
+    (Back::Status(524), Then::Retry),
+    (Back::Status(525), Then::Retry),
+    (Back::Status(526), Then::Retry),
+    (Back::Status(527), Then::Retry),
+    (Back::Status(401), Then::RefreshThenHold),
+    (Back::Status(403), Then::RefreshThenHold),
+    (Back::Status(413), Then::SplitThenShrink),
+    (Back::Status(301), Then::Hold),
+    (Back::Status(302), Then::Hold),
+    (Back::Status(307), Then::Hold),
+    (Back::Status(308), Then::Hold),
+    (Back::Status(400), Then::Permanent),
+    (Back::Status(404), Then::Permanent),
+    (Back::Status(409), Then::Permanent),
+    (Back::Status(422), Then::Permanent),
+    (Back::Nothing(TransportErrorKind::TlsRejected), Then::Hold),
+];
+
+static CALL: Call = Call {
+    purpose: Purpose::Send,
+    when: When::Always,
+    method: "POST",
+    path: "/",
+    query: &[],
+    headers: &[],
+    body: CallBody::Batch,
+    responses: Responses::USUAL,
+};
+
+/// Lets a request end in a way.
+fn back(lane: &mut Lane, sent: &Sent, how: Back) {
+    let (status, after) = match how {
+        Back::Nothing(kind) => return lane.error(sent.id, kind, Applied::Maybe),
+        Back::Status(status) => (status, None),
+        Back::After(status, after) => (status, Some(after)),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("date", HeaderValue::from_static("Fri, 06 Feb 2026 09:00:00 GMT"));
+    headers.extend(after.map(|it| (http::header::RETRY_AFTER, HeaderValue::from_static(it))));
+    let options = Options::default();
+    let response = Response {
+        status,
+        headers: &headers,
+        body: b"",
+        events: sent.events.len(),
+        body_bytes: sent.body.len(),
+        documents: Documents::NONE,
+        acks: &[],
+        options: &options,
+    };
+    lane.verdict(sent.id, judge(&CALL, &response));
+}
+
+/// What the lane makes of it: eight events, and the same answer for a day of the lane's time.
+fn seen(how: Back) -> Then {
+    let mut lane = Lane::new();
+    lane.enqueue(8, 0);
+    let (mut refreshes, mut sends, mut probes, mut smallest) = (0, 0, 0, 8);
+    while lane.now - lane.start < Duration::from_secs(86_400) && !lane.sender.is_empty() {
+        let sent = lane.send_later();
+        sends += 1;
+        probes += u32::from(sent.is_probe);
+        smallest = smallest.min(sent.events.len());
+        lane.wait(Duration::from_millis(10));
+        back(&mut lane, &sent, how);
+        refreshes += u32::from(lane.out.remedy.take() == Some(Remedy::Refresh));
+        lane.render_all();
+    }
+    let health = lane.gate.health(lane.now);
+    let dead = lane.dead().len();
+    match (dead, health) {
+        (0, Health::AuthFailed) => {
+            assert_eq!(refreshes, 1, "{how:?}: once");
+            // A day has 1440 minutes.
+            assert!((1430..=1440).contains(&probes), "{how:?}: {probes} probes");
+            Then::RefreshThenHold
+        }
+        (0, Health::ConfigFailed) => {
+            assert!(refreshes == 0 && probes >= 1430, "{how:?}: {probes} probes");
+            Then::Hold
+        }
+        (0, _) => {
+            assert_eq!((refreshes, lane.sender.pending()), (0, 8), "{how:?}");
+            assert!(sends > 20 && lane.out.tally.outage >= sends, "{how:?}: no attempt counts");
+            Then::Retry
+        }
+        (8, _) if smallest == 8 => {
+            assert_eq!((sends, lane.out.dead[0].retryable), (1, false), "{how:?}");
+            Then::Permanent
+        }
+        (8, _) => {
+            // 1 + 2 + 4 + 8 requests find that each event is too large, 8 more that a smaller
+            // rendering is too.
+            assert_eq!((sends, smallest), (23, 1), "{how:?}");
+            Then::SplitThenShrink
+        }
+        other => panic!("{how:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_row_of_the_retry_table_is_done() {
+    for &(how, then) in TABLE {
+        assert_eq!(seen(how), then, "{how:?}");
+    }
+}
+
+#[test]
+fn retry_after_is_waited_for_as_seconds_as_a_date_and_no_longer_than_allowed() {
+    for (how, seconds) in [
+        (Back::After(429, "7"), 7),
+        (Back::After(503, "Fri, 06 Feb 2026 09:00:07 GMT"), 7),
+        (Back::After(503, "Fri, 06 Feb 2026 08:00:00 GMT"), 0),
+        (Back::After(429, "100000"), 300),
+        (Back::After(503, "Sat, 07 Feb 2026 09:00:00 GMT"), 300),
+    ] {
+        let mut lane = Lane::new();
+        lane.enqueue(1, 0);
+        let sent = lane.send();
+        back(&mut lane, &sent, how);
+        lane.send_later();
+        let waited = lane.now - lane.start;
+        // A floor below the backoff: what is asked for, or up to a second more.
+        let floor = Duration::from_secs(seconds);
+        assert!(waited >= floor && waited <= floor.max(Duration::from_secs(1)), "{how:?}");
+    }
+}
+
+#[test]
+fn a_breaker_opens_after_so_many_failures_and_lets_one_probe_through() {
+    for failures in [1, 5, 9] {
+        let open = Duration::from_secs(30);
+        let mut lane = Lane::with(|gate, _| gate.breaker = BreakerSettings { failures, open });
+        for _ in 0..failures {
+            assert_eq!(lane.gate.held(), None, "not before {failures}");
+            lane.enqueue(1, 0);
+            let sent = lane.send_later();
+            back(&mut lane, &sent, Back::Status(503));
+        }
+        assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen, "{failures}");
+        let held_at = lane.now;
+        let probe = lane.send_later();
+        assert!(probe.is_probe && lane.now - held_at >= open, "{failures}");
+        assert!(matches!(lane.poll(), Action::Wait(_)), "one probe at a time");
+        lane.answer(probe.id, Fate::Delivered);
+        assert_eq!(lane.gate.held(), None, "its success closes the breaker");
+    }
+}
