@@ -5,7 +5,10 @@
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use shrike::deliver::{AckId, DETAIL_BYTES_MAX, Documents, Fate, OptionValue, Options, Pace, RETRY_AFTER_MAX, Response, Secret, judge};
+use shrike::deliver::{
+    AckId, DETAIL_BYTES_MAX, Documents, Fate, OptionValue, Options, Pace, RETRY_AFTER_MAX, Response,
+    Secret, judge,
+};
 use shrike::vendors;
 
 const SECRET: &str = "s3cret-t0ken";
