@@ -112,7 +112,12 @@ impl Tls {
             }
         };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        // A server built with OpenSSL that asks for certificates and has set no context for its
+        // sessions, as rsyslog, refuses whoever resumes one: every second connection would fail.
+        config.resumption = match settings.client_cert_path {
+            Some(_) => Resumption::disabled(),
+            None => Resumption::in_memory_sessions(SESSIONS_MAX),
+        };
         let name = settings.server_name.as_deref().map(server_name).transpose()?;
         Ok(Self { config: Arc::new(config), name })
     }

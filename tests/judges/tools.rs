@@ -33,6 +33,41 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A command of a program that may need libraries which were unpacked with it.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let debian = place().join("debian");
+    if program.starts_with(&debian) {
+        let path = std::env::join_paths(libraries()).expect("names of packages have no colons");
+        command.env("LD_LIBRARY_PATH", path);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The directories of libraries that were unpacked: one per architecture, and those beside.
+fn libraries() -> Vec<PathBuf> {
+    let debian = place().join("debian");
+    let mut found = Vec::new();
+    for dir in ["usr/lib", "lib"].map(|dir| debian.join(dir)) {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        found.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    found
+}
+
+/// Where the modules of an unpacked program are.
+pub(crate) fn modules(program: &str) -> PathBuf {
+    let mut parents = libraries();
+    parents.push(place().join("debian/usr/lib"));
+    let found = parents.iter().map(|parent| parent.join(program)).find(|path| path.is_dir());
+    let found = found.unwrap_or_else(|| panic!("{program} has modules"));
+    // syslog-ng keeps those of a version apart.
+    let version = std::fs::read_dir(&found).expect("it is a directory").flatten();
+    let version = version.map(|entry| entry.path()).find(|path| path.is_dir());
+    version.unwrap_or(found)
+}
+
 /// A judge written in Python.
 pub(crate) fn script(python: &Path, name: &str) -> Command {
     let mut command = Command::new(python);

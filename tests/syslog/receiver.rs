@@ -1,11 +1,10 @@
 //! Receivers of syslog on loopback sockets that keep every message.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -39,6 +38,8 @@ pub(crate) struct Receiver {
 struct State {
     messages: Mutex<Vec<Vec<u8>>>,
     connections: AtomicUsize,
+    closed: AtomicUsize,
+    cut: AtomicUsize,
     has_broken: AtomicBool,
     is_awake: Mutex<bool>,
     woken: Condvar,
@@ -128,7 +129,10 @@ impl Receiver {
                 kept.connections.fetch_add(1, Ordering::AcqRel);
                 let (kept, serve) = (Arc::clone(&kept), Arc::clone(&serve));
                 // A client that goes away in the middle is what some tests look at.
-                thread::spawn(move || drop(serve(tcp, &kept)));
+                thread::spawn(move || {
+                    let ended = if serve(tcp, &kept).is_ok() { &kept.closed } else { &kept.cut };
+                    ended.fetch_add(1, Ordering::AcqRel);
+                });
             }
         });
         Self { address: Some(address), state }
@@ -144,6 +148,16 @@ impl Receiver {
 
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Acquire)
+    }
+
+    /// Connections that were closed in the order that their protocol asks for.
+    pub(crate) fn closed(&self) -> usize {
+        self.state.closed.load(Ordering::Acquire)
+    }
+
+    /// Connections that ended otherwise.
+    pub(crate) fn cut(&self) -> usize {
+        self.state.cut.load(Ordering::Acquire)
     }
 
     /// The messages so far, in the order of their arrival.
@@ -250,84 +264,6 @@ fn certificates(dir: &Path) -> Arc<ServerConfig> {
 pub(crate) fn dead_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")
-}
-
-/// Where rsyslog's daemon is, if anywhere.
-pub(crate) fn rsyslogd() -> Option<PathBuf> {
-    let places = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd", "/usr/local/sbin/rsyslogd"];
-    let given = std::env::var_os("RSYSLOGD").map(PathBuf::from);
-    given.into_iter().chain(places.map(PathBuf::from)).find(|path| path.is_file())
-}
-
-/// A running rsyslog that writes a line per message.
-pub(crate) struct Rsyslog {
-    child: Child,
-    address: SocketAddr,
-    out: PathBuf,
-}
-
-impl Rsyslog {
-    pub(crate) fn start(program: &Path, dir: &Path, transport: &str) -> Self {
-        let address = match transport {
-            "udp" => UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()),
-            _ => TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()),
-        };
-        let address = address.expect("a free port");
-        let (file, out) = (dir.join("rsyslog.conf"), dir.join("out.log"));
-        let format = "%pri-text% %app-name% %procid% %msgid% \
-                      %structured-data:R,ERE,1,BLANK:eventId=\\\"([^\\\"]*)\\\"--end% %msg%\\n";
-        let text = format!(
-            "global(workDirectory=\"{}\" maxMessageSize=\"64k\")\n\
-             module(load=\"im{transport}\")\n\
-             input(type=\"im{transport}\" port=\"{}\" address=\"127.0.0.1\")\n\
-             template(name=\"t\" type=\"string\" string=\"{format}\")\n\
-             action(type=\"omfile\" file=\"{}\" template=\"t\")\n",
-            dir.display(),
-            address.port(),
-            out.display()
-        );
-        std::fs::write(&file, text).expect("the directory is ours");
-        let mut command = Command::new(program);
-        command.args(["-n", "-i", "NONE", "-f"]).arg(&file).stdin(Stdio::null());
-        if let Some(modules) = std::env::var_os("RSYSLOG_MODULES") {
-            command.arg("-M").arg(modules);
-        }
-        let child = command.spawn().expect("the program starts");
-        let running = Self { child, address, out };
-        // It says nowhere that it listens: a probe that arrives tells.
-        assert!(super::wait_for(|| running.probe(transport)), "rsyslog does not listen");
-        running
-    }
-
-    fn probe(&self, transport: &str) -> bool {
-        let probe = b"<13>1 - - probe - - - up\n";
-        let sent = match transport {
-            "udp" => UdpSocket::bind("127.0.0.1:0")
-                .and_then(|socket| socket.send_to(probe, self.address))
-                .is_ok(),
-            _ => TcpStream::connect(self.address).and_then(|mut tcp| tcp.write_all(probe)).is_ok(),
-        };
-        thread::sleep(TICK);
-        sent && std::fs::read_to_string(&self.out).is_ok_and(|text| text.contains("probe"))
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The lines so far, without those of the probe.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.out).unwrap_or_default();
-        let ours = |line: &&str| line.contains("clawdstrike");
-        text.lines().filter(ours).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Rsyslog {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// How often threads look whether the test is over.

@@ -174,6 +174,22 @@ fn a_second_connection_resumes_the_session_of_the_first() {
 }
 
 #[test]
+fn no_session_is_resumed_where_our_certificate_is_asked_for() {
+    run(async {
+        let pki = Pki::new("127.0.0.1");
+        let terms = Terms { wants_client: true, ..Terms::default() };
+        let (address, seen) = tls_server(&pki, &terms).await;
+        let connection = ConnectionSettings { age_max: Duration::ZERO, ..settings() };
+        let transport = open(address, &pki.presenting(), &connection).expect("a transport");
+        send_ok(&transport).await;
+        send_ok(&transport).await;
+        let heads = seen.heads();
+        assert_eq!(heads[0], "handshake Some(Full)");
+        assert_eq!(heads[2], "handshake Some(Full)");
+    });
+}
+
+#[test]
 fn a_large_body_arrives_as_it_was() {
     run(async {
         let pki = Pki::new("127.0.0.1");

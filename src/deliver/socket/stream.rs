@@ -117,6 +117,34 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// Tells the peer that no bytes were cut off: RFC 5425 4.4 asks for `close_notify`.
+    ///
+    /// Nothing waits here. An alert that does not fit into the socket's buffer, or is for a peer
+    /// that has gone, is of no use to anybody.
+    fn drop(&mut self) {
+        if let Io::Tls(stream) = &mut self.io {
+            let (tcp, session) = stream.get_mut();
+            session.send_close_notify();
+            // What was written before it has been acknowledged, so that one record is all there is.
+            let _ = session.write_tls(&mut AtOnce(tcp));
+        }
+    }
+}
+
+/// A socket that takes what its buffer has room for, or nothing.
+struct AtOnce<'a>(&'a TcpStream);
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads what is there; pending where the connection goes on, an error where it has ended.
 ///
 /// Receivers say nothing; what one says all the same is dropped, a bounded piece at a time.
