@@ -40,6 +40,48 @@
 //! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never
 //! imports the catalogue.
 //!
+//! # Embedding
+//! A program that makes events appends them itself, without a copy or a wait for any destination
+//! or disk; `shrike run` on the same directory, or an [`pipeline::Engine`] in the program, sends
+//! them. [`event::SecurityEvent`] builds events, [`pipeline::Subscription`] reads them.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use shrike::event::{
+//!     Category, EventType, FieldId, OpeningOptions, ResourceType, SecurityEvent, Severity,
+//! };
+//! use shrike::log::{Log, LogOptions, Mark};
+//! use shrike::pipeline::{Next, Subscription};
+//! use shrike::transform::FilterRules;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path().to_owned();
+//! let options = LogOptions { dir, segment_bytes: 8 << 20, ..LogOptions::default() };
+//! let (log, _recovery) = Log::open(options)?;
+//!
+//! let event = SecurityEvent::build(EventType::EgressBlocked, Category::Network)
+//!     .agent("coder-01", "0.1.0")
+//!     .session("s-1")
+//!     .action("egress")
+//!     .denied("egress_allowlist", Severity::High, "not on the list")
+//!     .resource(ResourceType::Network, "exfil.example")
+//!     .finish()?;
+//! let at = log.appender().append(&event.to_json(), Mark::default())?;
+//!
+//! let only_bad = FilterRules { min_severity: Severity::High, ..FilterRules::default() };
+//! let mut events = Subscription::new(&log, at, only_bad, &OpeningOptions::default())?;
+//! let Next::Event(seen) = events.next(Instant::now() + Duration::from_secs(30))? else {
+//!     panic!("it was appended");
+//! };
+//! assert_eq!(seen.text(FieldId::Guard), b"egress_allowlist");
+//! log.appender().wait_durable(at)?;
+//! log.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Three abstractions
 //! - **Schema to plan** ([`transform`]): rows of keys and sources, compiled at start-up to a flat
 //!   list of operations. Encoding cannot fail and does not allocate.

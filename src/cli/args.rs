@@ -92,6 +92,11 @@ pub(crate) enum Command {
         /// Name of the kind
         name: Option<String>,
     },
+    /// Print the contract of an event, for programs that write or read them
+    Schema {
+        /// JSON Schema, or TypeScript types made from it
+        format: SchemaFormat,
+    },
     /// Have the running process read its configuration again
     ///
     /// It is checked as a whole; a wrong one changes nothing and ends with 2. Exporters that did
@@ -119,6 +124,15 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// How the contract of an event is written.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum SchemaFormat {
+    /// JSON Schema, draft 2020-12
+    Json,
+    /// TypeScript types
+    Typescript,
 }
 
 /// Arguments of `run`.
@@ -166,6 +180,8 @@ pub(crate) struct Test {
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
+    /// Print the JSON Schema of a configuration file, for editors and checks elsewhere
+    Schema,
     /// Print what is in effect as YAML: defaults filled in, secrets masked
     Show {
         /// Add an exporter, as for `run`

@@ -18,6 +18,7 @@ mod quarantine;
 mod reload;
 mod render;
 mod run;
+mod schema;
 mod serve;
 mod settings;
 mod shell;
@@ -41,6 +42,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match &args.command {
         Command::Run(run) => run::run(&args.shared, run),
         Command::Check { connect, to } => check::check(&args.shared, to, *connect),
+        Command::Config(args::Config::Schema) => schema::config(),
+        Command::Schema { format } => schema::event(*format),
         Command::Config(args::Config::Show { to }) => check::show(&args.shared, to),
         Command::Render { exporter, file, to } => {
             render::render(&args.shared, exporter, to, file.as_ref())

@@ -143,6 +143,9 @@ the path is the API's, `secret/data/name` |
 A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
 are never printed: not in errors, logs or `shrike status`.
 
+`shrike config schema` prints these tables as a JSON Schema, for editors and for checks elsewhere; \
+it describes the usual form.
+
 A running process reads its file again when it changes (`global.watch_config`), on `SIGHUP` and on \
 `shrike reload`: it is checked as a whole, a wrong one changes nothing, and exporters that did not \
 change keep their connections. What a value refers to is read again every \

@@ -2,11 +2,11 @@
 
 /// Declares the ids with their dotted paths, in canonical order.
 macro_rules! fields {
-    ($($(#[$doc:meta])* $name:ident = $path:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $path:literal,)*) => {
         /// A field of the canonical event; tables write it `F::Outcome`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
-        pub enum FieldId { $($(#[$doc])* $name,)* }
+        pub enum FieldId { $($(#[doc = $doc])* $name,)* }
 
         impl FieldId {
             /// Every field, in canonical order.
@@ -18,6 +18,12 @@ macro_rules! fields {
             #[must_use]
             pub const fn path(self) -> &'static str {
                 match self { $(Self::$name => $path,)* }
+            }
+
+            /// What it says, in a sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
             }
         }
     };

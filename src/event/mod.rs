@@ -1,6 +1,7 @@
 //! A canonical event: its fields, its enumerations, and a record opened into a borrowed view.
 
 mod class;
+mod contract;
 mod digest;
 mod enrich;
 mod field;
@@ -10,6 +11,7 @@ mod json;
 mod judge;
 mod offset;
 mod open;
+mod owned;
 mod privacy;
 mod rename;
 mod repair;
@@ -21,6 +23,7 @@ mod walk;
 mod word;
 
 pub use class::{Class, Classes, Treatment};
+pub use contract::{json_schema, typescript};
 pub use digest::{content_hash, text_hash};
 pub use enrich::Technique;
 pub use field::FieldId;
@@ -29,6 +32,9 @@ pub use offset::{
     Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
 };
 pub use open::{Opening, OpeningOptions, Reject};
+pub use owned::{
+    Agent, Builder, Decision, Indicator, Resource, SecurityEvent, Session, Threat, Unfinished,
+};
 pub use privacy::{
     Narrowed, Needs, PathProblem, PatternRule, Privacy, PrivacyError, PrivacyList, PrivacyRules,
     Salt, privacy_paths,

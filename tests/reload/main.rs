@@ -193,8 +193,8 @@ pub(crate) struct Running {
 impl Running {
     /// The page for monitoring.
     pub(crate) fn metrics(&self) -> String {
-        let lines = self.seen.lines().filter(|line| line.contains("metrics are shown"));
-        let address = lines.last().and_then(|line| line.split("\"address\":\"").nth(1));
+        let mut lines = self.seen.lines().filter(|line| line.contains("metrics are shown"));
+        let address = lines.next_back().and_then(|line| line.split("\"address\":\"").nth(1));
         let address = address.and_then(|rest| rest.split('"').next()).expect("it is shown");
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");

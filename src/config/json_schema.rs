@@ -1,0 +1,332 @@
+//! The JSON Schema of a configuration file, from the same tables that read it.
+//!
+//! It describes the usual form. Lists of exporters, groups and wrappers, which are read too, are
+//! not part of it. A reference (`${VAR}`) is allowed wherever a single value is.
+
+use serde_json::{Map, Value, json};
+
+use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
+use super::{Default, INPUT, Key, Kind, PATTERN, ROUTING_RULE, keys_of, top};
+use crate::deliver::Vendor;
+use crate::event::FieldId;
+
+/// The schema (draft 2020-12) of a file with exporters to these destinations.
+#[must_use]
+pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
+    let mut defs = Map::new();
+    for &vendor in vendors {
+        let mut exporter = object(&keys_of(vendor));
+        if !vendor.route_keys.is_empty() {
+            let is_overridden = |key: &&Key| vendor.route_keys.contains(&key.path);
+            let condition = ROUTING_RULE.iter().filter(|key| key.path == "condition").copied();
+            let keys = vendor.options.iter().map(Key::of);
+            let rule: Vec<Key> = keys.filter(|key| is_overridden(&key)).chain(condition).collect();
+            let mut rule = object(&rule);
+            rule["required"] = json!(["condition"]);
+            exporter["properties"]["routing"]["items"] = rule;
+        }
+        exporter["description"] = format!("{}.", vendor.about.trim_end_matches('.')).into();
+        defs.insert(format!("exporter.{}", vendor.name), exporter);
+    }
+    defs.insert("exporters".to_owned(), exporters(vendors));
+    defs.insert("input".to_owned(), object(INPUT));
+    defs.insert("pattern".to_owned(), object(PATTERN));
+    defs.insert("routing_rule".to_owned(), object(ROUTING_RULE));
+    defs.insert("technique".to_owned(), technique());
+    defs.insert("reference".to_owned(), json!({ "type": "string", "pattern": REFERENCE }));
+    let mut root = object(&top());
+    root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    root["title"] = "Configuration of shrike".into();
+    root["$defs"] = defs.into();
+    root
+}
+
+/// The map of a table: dotted paths become objects inside each other.
+fn object(table: &[Key]) -> Value {
+    let mut root = Step::default();
+    for key in table {
+        for (nth, spelling) in key.spellings().enumerate() {
+            let leaf = root.below(spelling);
+            let mut value = kind(key.kind, spelling);
+            let about = match (nth, key.is_opposite(spelling)) {
+                (0, _) => key.about.to_owned(),
+                (_, false) => format!("Another spelling of `{}`.", key.path),
+                (_, true) => format!("The opposite of `{}`.", key.path),
+            };
+            value.insert("description".to_owned(), about.into());
+            match key.default {
+                _ if nth > 0 => {
+                    value.insert("deprecated".to_owned(), true.into());
+                }
+                // Those that name another key or the machine are no values.
+                Default::Is(text) if !text.contains("${") && !key.kind.is_secret() => {
+                    value.insert("default".to_owned(), default(key.kind, text));
+                }
+                Default::Is(text) | Default::Unset(text) => {
+                    let about = format!("{} Default: {text}.", key.about);
+                    value.insert("description".to_owned(), about.into());
+                }
+            }
+            leaf.value = Some(value);
+        }
+    }
+    root.json()
+}
+
+/// One step of the dotted paths: a value, steps below, or both.
+#[derive(Debug, std::default::Default)]
+struct Step {
+    value: Option<Map<String, Value>>,
+    below: std::collections::BTreeMap<&'static str, Step>,
+}
+
+impl Step {
+    fn below(&mut self, path: &'static str) -> &mut Self {
+        path.split('.').fold(self, |step, name| step.below.entry(name).or_default())
+    }
+
+    fn json(self) -> Value {
+        let is_inner = !self.below.is_empty();
+        let properties: Map<String, Value> =
+            self.below.into_iter().map(|(name, step)| (name.to_owned(), step.json())).collect();
+        let map = json!({
+            "type": ["object", "null"],
+            "properties": properties,
+            "additionalProperties": false,
+        });
+        match (self.value, is_inner) {
+            (None, _) => map,
+            (Some(value), false) => value.into(),
+            // `compression: gzip`, or the same with its level.
+            (Some(mut value), true) => {
+                let description = value.remove("description");
+                let default = value.remove("default");
+                let mut both = json!({ "anyOf": [value, map] });
+                both["description"] = description.unwrap_or_default();
+                if let Some(default) = default {
+                    both["default"] = default;
+                }
+                both
+            }
+        }
+    }
+}
+
+/// Exporters by name: their type is `type`, else what the name begins with.
+fn exporters(vendors: &[&'static Vendor]) -> Value {
+    let names = |vendor: &'static Vendor| {
+        std::iter::once(vendor.name).chain(vendor.aliases.iter().copied())
+    };
+    let definition =
+        |vendor: &Vendor| json!({ "$ref": format!("#/$defs/exporter.{}", vendor.name) });
+    let typed: Vec<Value> = vendors
+        .iter()
+        .map(|&vendor| {
+            let words: Vec<&str> = names(vendor).collect();
+            json!({
+                "if": { "properties": { "type": { "enum": words } }, "required": ["type"] },
+                "then": definition(vendor),
+            })
+        })
+        .collect();
+    let known: Vec<&str> = vendors.iter().copied().flat_map(names).collect();
+    let by_type = json!({
+        "properties": { "type": { "anyOf": [{ "enum": known }, { "$ref": "#/$defs/reference" }] } },
+        "required": ["type"],
+        "allOf": typed,
+    });
+    let mut patterns = Map::new();
+    for &vendor in vendors {
+        for name in names(vendor) {
+            let rule = json!({
+                "if": { "type": "object", "required": ["type"] },
+                "then": by_type,
+                "else": definition(vendor),
+            });
+            patterns.insert(format!("^{name}([_-].*)?$"), rule);
+        }
+    }
+    json!({
+        "type": ["object", "null"],
+        "propertyNames": { "pattern": "^[a-z0-9_-]{1,64}$" },
+        "patternProperties": patterns,
+        "additionalProperties": by_type,
+    })
+}
+
+fn technique() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "tactic": { "type": ["string", "number", "null"] },
+            "technique": { "type": ["string", "number", "null"] },
+        },
+        "additionalProperties": false,
+    })
+}
+
+/// What a kind takes under a spelling, as the members of a schema.
+fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
+    let schema = match kind {
+        Kind::Text(max) | Kind::LongText(max) => {
+            either([json!({ "type": SCALAR, "maxLength": max }), reference()])
+        }
+        Kind::Secret => json!({ "type": SCALAR }),
+        Kind::Uuid => json!({ "type": ["string", "null"] }),
+        Kind::Version => json!({ "type": ["string", "number", "null"], "minimum": 0 }),
+        Kind::Path => json!({ "type": SCALAR, "minLength": 1 }),
+        Kind::Url | Kind::SecretUrl => url(),
+        Kind::Proxy => either([json!({ "enum": ["none", "env"] }), url()]),
+        Kind::Urls => either([url(), json!({ "type": "array", "items": url() })]),
+        Kind::Bool => {
+            either([json!({ "type": ["boolean", "null"] }), json!({ "enum": TRUTHS }), reference()])
+        }
+        Kind::Int(min, max) => number(min, max),
+        Kind::IntOrAuto(min, max) => either([json!({ "const": "auto" }), number(min, max)]),
+        Kind::Hundredths(min, max) => either([
+            json!({
+                "type": ["number", "null"],
+                "minimum": min as f64 / 100.0,
+                "maximum": max as f64 / 100.0,
+            }),
+            json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2})?$" }),
+            reference(),
+        ]),
+        Kind::Size(min, max) => {
+            let units: Vec<&str> = SIZES.iter().map(|(symbol, _)| *symbol).collect();
+            either([
+                json!({ "type": ["integer", "null"], "minimum": min, "maximum": max }),
+                json!({ "type": "string", "pattern": format!("^[0-9]+ *({})?$", units.join("|")) }),
+                reference(),
+            ])
+        }
+        Kind::Span(_) => span(spelling),
+        Kind::SpanOrNone => either([json!({ "const": "none" }), span(spelling)]),
+        Kind::Choice(words) => words_of(words),
+        Kind::ChoiceOrList(words) => either([words_of(words), list()]),
+        Kind::List => either([list(), json!({ "type": SCALAR })]),
+        // Words of severities and their other spellings are read in any case.
+        Kind::Severity => {
+            let mut schema = either([
+                json!({ "type": ["string", "null"], "pattern": format!("^(?i:{SEVERITY_WORDS})$") }),
+                reference(),
+            ]);
+            schema["examples"] = SEVERITIES.into();
+            schema
+        }
+        Kind::Texts | Kind::Secrets => {
+            json!({ "type": ["object", "null"], "additionalProperties": { "type": SCALAR } })
+        }
+        Kind::Mappings => {
+            let fields: Vec<&str> = FieldId::ALL.iter().map(|field| field.path()).collect();
+            json!({
+                "type": ["object", "null"],
+                "propertyNames": { "enum": fields },
+                "additionalProperties": { "type": SCALAR },
+            })
+        }
+        Kind::Mitre => json!({
+            "type": ["object", "null"],
+            "additionalProperties": {
+                "anyOf": [{ "$ref": "#/$defs/technique" }, { "type": "null" }],
+            },
+        }),
+        Kind::Start => json!({ "type": ["string", "null"] }),
+        Kind::Compression => {
+            let truth = json!({ "type": ["boolean", "null"] });
+            either([truth, json!({ "enum": TRUTHS }), words_of(ENCODINGS)])
+        }
+        Kind::Inputs => items("input"),
+        Kind::Exporters => json!({ "$ref": "#/$defs/exporters" }),
+        // A map of tables is another form of it.
+        Kind::Routes => items("routing_rule"),
+        Kind::Patterns => items("pattern"),
+    };
+    match schema {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn either<const N: usize>(schemas: [Value; N]) -> Value {
+    json!({ "anyOf": schemas.to_vec() })
+}
+
+fn reference() -> Value {
+    json!({ "$ref": "#/$defs/reference" })
+}
+
+fn number(min: u64, max: u64) -> Value {
+    either([
+        json!({ "type": ["integer", "null"], "minimum": min, "maximum": max }),
+        json!({ "type": "string", "pattern": "^[0-9]+$" }),
+        reference(),
+    ])
+}
+
+fn url() -> Value {
+    either([json!({ "type": ["string", "null"], "pattern": "^https?://." }), reference()])
+}
+
+fn words_of(words: &[&str]) -> Value {
+    either([json!({ "enum": words }), json!({ "type": "null" }), reference()])
+}
+
+fn list() -> Value {
+    json!({ "type": "array", "items": { "type": ["string", "number", "boolean"] } })
+}
+
+/// A whole number needs a unit in the name of its key.
+fn span(spelling: &str) -> Value {
+    let units = "(ms|s|m|h|d)";
+    match Unit::of_key(spelling) {
+        Some(_) => either([
+            json!({ "type": ["integer", "null"], "minimum": 0 }),
+            json!({ "type": "string", "pattern": format!("^[0-9]+ *{units}?$") }),
+            reference(),
+        ]),
+        None => either([
+            json!({ "type": ["string", "null"], "pattern": format!("^[0-9]+ *{units}$") }),
+            reference(),
+        ]),
+    }
+}
+
+fn items(definition: &str) -> Value {
+    json!({
+        "type": ["array", "null"],
+        "items": { "$ref": format!("#/$defs/{definition}") },
+    })
+}
+
+/// The default as the value that it is.
+fn default(kind: Kind, text: &str) -> Value {
+    let plain = || Value::from(text.trim_matches('"'));
+    match kind {
+        Kind::Bool | Kind::Compression => {
+            text.parse::<bool>().map_or_else(|_| plain(), Value::from)
+        }
+        Kind::Int(..) | Kind::IntOrAuto(..) | Kind::Size(..) | Kind::Span(_) => {
+            text.parse::<u64>().map_or_else(|_| plain(), Value::from)
+        }
+        Kind::Hundredths(..) => text.parse::<f64>().map_or_else(|_| plain(), Value::from),
+        Kind::List | Kind::Urls | Kind::Inputs | Kind::Routes | Kind::Patterns => {
+            let inner = text.trim_start_matches('[').trim_end_matches(']');
+            let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
+            words.map(Value::from).collect()
+        }
+        Kind::Texts | Kind::Secrets | Kind::Mappings | Kind::Mitre | Kind::Exporters => {
+            json!({})
+        }
+        _ => plain(),
+    }
+}
+
+/// Single values; YAML writes texts such as `8088` without quotes.
+const SCALAR: [&str; 4] = ["string", "number", "boolean", "null"];
+/// Truth values that were quoted.
+const TRUTHS: [&str; 6] = ["true", "True", "TRUE", "false", "False", "FALSE"];
+/// What a reference looks like.
+const REFERENCE: &str = r"\$\{";
+/// The words of severities, in any case.
+const SEVERITY_WORDS: &str = "info|low|medium|high|critical|informational|warning|warn|error|none";
