@@ -112,6 +112,11 @@ impl Destination {
         self.state.accepted.lock().expect("no test panics while it holds it").clone()
     }
 
+    /// How many different events were accepted.
+    pub(crate) fn count(&self) -> usize {
+        self.state.accepted.lock().expect("no test panics while it holds it").len()
+    }
+
     /// Waits until everything that a dead process had sent is taken in, and all is closed.
     pub(crate) fn settle(&self) {
         // Connections are accepted in order: once this one is answered, all before it are known.

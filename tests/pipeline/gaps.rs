@@ -12,7 +12,7 @@ use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
 use shrike::pipeline::{Ended, Engine};
 
 use crate::destination::{Destination, Manner};
-use crate::{append, config, event, exporter, filled, wait_for};
+use crate::{PATIENCE, append, config, event, exporter, filled, wait_for};
 
 /// The counts that gap records say, each gap once.
 fn told(destination: &Destination) -> (u64, Vec<String>) {
@@ -48,31 +48,39 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     let status = |engine: &Engine| exporter(&engine.status(), "ill").clone();
-    assert!(wait_for(Duration::from_secs(20), || status(&engine).counts.skipped > 0));
-    assert!(wait_for(Duration::from_secs(20), || status(&engine).gaps > 0));
+    assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > 0));
+    assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
     // The gap survives a restart, and grows in the next run.
     let before = exporter(&engine.end(), "ill").clone();
     assert_eq!(before.counts.total(), before.counts.skipped);
     append(&log, 10_000..20_000, 900);
     log.close().expect("the disk takes it");
     let log = filled(&config, 0..0, 900);
-    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    let more = before.counts.skipped + 1_000;
-    assert!(wait_for(Duration::from_secs(20), || status(&engine).counts.skipped > more));
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    // One gap's record is on its way, and the next one grows however long the outage lasts.
+    for from in [20_000, 24_000, 28_000] {
+        let before = status(&engine).counts.skipped;
+        append(&log, from..from + 4_000, 900);
+        assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > before + 1_000));
+        assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
+    }
+    let one = status(&engine);
+    assert!(one.gaps <= 2, "an outage makes few records: {one:?}");
     assert!(ill.gaps().is_empty());
     ill.turn(Manner::Accept);
-    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let end = engine.end();
     assert_eq!(ended, Ended::Settled, "{end:?}");
     let one = exporter(&end, "ill");
-    assert_eq!((one.in_range, one.pending, one.gaps), (20_000, 0, 0), "{one:?}");
+    assert_eq!((one.in_range, one.pending, one.gaps), (32_000, 0, 0), "{one:?}");
     assert_eq!(one.counts.delivered as usize, ill.accepted().len());
     let (count, reasons) = told(&ill);
     assert_eq!(count, one.counts.skipped, "every lost event is told, once");
     assert!(reasons.iter().all(|reason| reason == "\"lag\""), "{reasons:?}");
-    assert!(reasons.len() <= 3, "an outage makes few records: {reasons:?}");
+    assert!(reasons.len() <= 2, "an outage makes few records: {reasons:?}");
     assert!(well.gaps().is_empty(), "who lost nothing is told nothing");
-    assert_eq!(well.accepted().len(), 20_000);
+    assert_eq!(well.accepted().len(), 32_000);
 }
 
 #[test]
@@ -84,7 +92,7 @@ fn a_damaged_stripe_is_told_as_such() {
     flip(&config.log.dir, (1 << 20) + 300_000);
     let log = filled(&config, 0..0, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    let ended = engine.drain(Instant::now() + Duration::from_secs(30));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
@@ -179,7 +187,7 @@ fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
     let appender = log.appender();
     let mut refused = 0;
     let mut number = 15_000;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while number < 40_000 {
         assert!(Instant::now() < deadline, "the log did not go on: {:?}", engine.status());
         let mark = Mark { received_ns: u64::from(number) + 1, checked: true, ..Mark::default() };
@@ -194,7 +202,7 @@ fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
     log.flush().expect("there is space again");
     assert!(refused > 0, "the disk was full for a while");
     destination.turn(Manner::Accept);
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");

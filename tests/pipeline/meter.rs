@@ -14,7 +14,7 @@ use shrike::pipeline::{Ended, Engine, Status};
 use shrike::vendors;
 
 use crate::destination::{answer, request};
-use crate::{exporter, filled};
+use crate::{PATIENCE, exporter, filled};
 
 /// A collector on a loopback socket: takes batches, and counts that carry no batch.
 struct Collector {
@@ -108,7 +108,7 @@ fn run(collector: &Collector, events: u32) -> Status {
     let config = config(dir.path(), collector);
     let log = filled(&config, 0..events, 700);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(exporter(&status, "one").counts.delivered, u64::from(events), "{status:?}");

@@ -14,7 +14,7 @@ use shrike::transform::Format;
 use shrike::vendors;
 
 use crate::destination::{Destination, Manner};
-use crate::{append_records, event, exporter, run_to_the_end, wait_for};
+use crate::{PATIENCE, append_records, event, exporter, run_to_the_end, wait_for};
 
 /// A destination that wants its events in order, one canonical event a line.
 static ORDERED: Vendor = Vendor {
@@ -181,8 +181,8 @@ fn an_exporter_in_order_that_starts_far_behind_catches_up() {
         let from = 10_000 + at * 100;
         add(&log, from..from + 100);
     }
-    assert!(wait_for(Duration::from_secs(60), || bulk.accepted().len() == 10_000));
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    assert!(wait_for(PATIENCE, || bulk.count() == 10_000));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_ordered(&status, "one", &one, 20_000);
@@ -199,7 +199,7 @@ fn a_restart_keeps_order_and_account() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     // What is filtered settles ahead of what cannot be sent.
-    assert!(wait_for(Duration::from_secs(60), || {
+    assert!(wait_for(PATIENCE, || {
         let status = engine.status();
         let one = exporter(&status, "one");
         one.counts.filtered > 0 && one.state == "circuit_open"

@@ -8,7 +8,7 @@ use shrike::config::Host;
 use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};
 
 use crate::destination::{Destination, Manner};
-use crate::{append, config, exporter, filled, wait_for};
+use crate::{PATIENCE, append, config, exporter, filled, wait_for};
 
 /// The options of the engine with these exporters.
 fn options(dir: &std::path::Path, exporters: &[(&str, &Destination, &str)]) -> EngineOptions {
@@ -16,7 +16,7 @@ fn options(dir: &std::path::Path, exporters: &[(&str, &Destination, &str)]) -> E
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + PATIENCE
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn reloads_under_load_lose_and_repeat_nothing() {
         is_over.store(true, Ordering::Release);
         appending.join().expect("it appends")
     });
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let events = u64::from(events);
@@ -100,7 +100,7 @@ fn a_reload_that_cannot_be_compiled_changes_nothing() {
     // It runs as it did: the same again is no change.
     let same = engine.reload(options(dir.path(), &here), soon()).expect("it is right");
     assert!(same.is_nothing(), "{same:?}");
-    assert!(wait_for(Duration::from_secs(20), || destination.accepted().len() == 100));
+    assert!(wait_for(PATIENCE, || destination.count() == 100));
     drop(engine.end());
 }
 
@@ -111,14 +111,14 @@ fn held_exporters_are_changed_at_once_and_go_on() {
     let here = [("one", &destination, "")];
     let log = filled(&config(dir.path(), &here), 0..500, 900);
     let engine = Engine::start(log, options(dir.path(), &here)).expect("it starts");
-    assert!(wait_for(Duration::from_secs(20), || engine.refused() == ["one"]));
+    assert!(wait_for(PATIENCE, || engine.refused() == ["one"]));
     destination.turn(Manner::Accept);
     let other = [("one", &destination, "\n    batch: {size: 70}")];
     let began = Instant::now();
-    let reloaded = engine.reload(options(dir.path(), &other), began + Duration::from_secs(30));
+    let reloaded = engine.reload(options(dir.path(), &other), began + 5 * PATIENCE);
     assert_eq!(reloaded.expect("it is right").changed, ["one"]);
-    assert!(began.elapsed() < Duration::from_secs(10), "it waited for what is held");
-    assert!(wait_for(Duration::from_secs(20), || destination.accepted().len() == 500));
+    assert!(began.elapsed() < PATIENCE, "it waited for what is held");
+    assert!(wait_for(PATIENCE, || destination.count() == 500));
     assert!(engine.refused().is_empty());
     let ended = engine.drain(soon());
     let status = engine.end();

@@ -8,7 +8,9 @@ use shrike::event::Offset;
 use shrike::pipeline::{Ended, Engine};
 
 use crate::destination::{Destination, Manner};
-use crate::{append_records, config, event, exporter, filled, records, run_to_the_end, wait_for};
+use crate::{
+    PATIENCE, append_records, config, event, exporter, filled, records, run_to_the_end, wait_for,
+};
 
 #[test]
 fn a_damaged_checkpoint_stops_its_own_exporter_only() {
@@ -23,7 +25,7 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
 
     let log = filled(&config, 500..1_000, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    assert!(wait_for(Duration::from_secs(20), || right.accepted().len() == 1_000));
+    assert!(wait_for(PATIENCE, || right.count() == 1_000));
     let status = engine.status();
     let stopped = exporter(&status, "left");
     assert_eq!(stopped.state, "stopped");
@@ -32,9 +34,9 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
     assert!(problem.contains("shrike cursor rewind"), "{problem}");
     assert_eq!(left.accepted().len(), 500, "nothing was sent from a place that nobody knows");
 
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     engine.rewind("left", Offset::ZERO, deadline).expect("the advice works");
-    let ended = engine.drain(Instant::now() + Duration::from_secs(20));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let left_status = exporter(&status, "left");
@@ -58,7 +60,7 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     append_records(&log, (0..9).map(|n| event(n * 16 + 7, 2_500_000)));
     append_records(&log, (0..100).map(|n| event(n * 16 + 1, 900)));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(Duration::from_secs(30), || one()
+    assert!(wait_for(PATIENCE, || one()
         .last_error
         .is_some_and(|(_, text)| { text.contains("dead letter not written") })));
     // Lanes move, so that an event may be between two counts for a moment.
@@ -66,11 +68,11 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
         let one = one();
         one.pending > 0 && one.counts.total() + one.pending == one.in_range
     };
-    assert!(wait_for(Duration::from_secs(10), is_whole), "{:?}", one());
+    assert!(wait_for(PATIENCE, is_whole), "{:?}", one());
 
     fs::remove_file(&store).expect("the directory is ours");
     fs::rename(&aside, &store).expect("the directory is ours");
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");

@@ -121,7 +121,7 @@ impl Lane {
         if self.warming || !self.again.is_empty() || !self.sender.room() {
             return Turn::Full;
         }
-        self.take_gaps();
+        self.take_gap();
         self.begin_replay(now);
         if let Err(turn) = self.take_letters(now) {
             return turn;
@@ -129,17 +129,21 @@ impl Lane {
         self.push_ready(now)
     }
 
-    fn take_gaps(&mut self) {
+    /// Takes one gap on. While its record is on its way the next one grows, so that an outage of
+    /// hours ends with a few records.
+    fn take_gap(&mut self) {
         let Some(aside) = &mut self.aside else { return };
-        while let Some(gap) = self.exporter.watermark().take_gap() {
-            tracing::warn!(
-                exporter = self.exporter.name(),
-                events = gap.events,
-                reason = gap.reason.word(),
-                "gap record is sent"
-            );
-            aside.ticket(Ticket::Gap(gap));
+        if aside.tickets.values().any(|ticket| matches!(ticket, Ticket::Gap(_))) {
+            return;
         }
+        let Some(gap) = self.exporter.watermark().take_gap() else { return };
+        tracing::warn!(
+            exporter = self.exporter.name(),
+            events = gap.events,
+            reason = gap.reason.word(),
+            "gap record is sent"
+        );
+        aside.ticket(Ticket::Gap(gap));
     }
 
     /// Begins a replay by itself when the destination has become well.
