@@ -317,7 +317,10 @@ impl Sender {
             Pass::Probe => return self.probe(now, outcomes),
             Pass::Wait(at) => {
                 self.slim(now, outcomes);
-                Some(at)
+                // With nothing to probe with, it is not this lane that ends the hold: whoever does
+                // wakes it, and so does work.
+                let has_work = !self.entries.is_empty() || self.reshaping > 0;
+                (can_probe || has_work).then_some(at)
             }
         };
         let wakes = [wait, self.channels.next(), self.next_age(), self.next_room(now)];

@@ -335,6 +335,23 @@ fn an_answer_that_leaves_events_out_delivers_none_of_them() {
 }
 
 #[test]
+fn a_lane_whose_events_were_given_up_in_an_outage_rests_until_there_are_others() {
+    let mut lane = Lane::new();
+    lane.enqueue(1, 0);
+    for _ in 0..5 {
+        let sent = lane.send_later();
+        lane.error(sent.id, TransportErrorKind::Connect, Applied::No);
+    }
+    assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+    lane.wait(Duration::from_secs(300));
+    lane.sender.give_up_below(Offset::new(u64::MAX), &mut lane.out);
+    assert!(lane.sender.is_empty());
+    assert!(matches!(lane.poll(), Action::Idle), "{:?}", lane.poll());
+    lane.enqueue(1, 0);
+    assert!(lane.send_later().is_probe);
+}
+
+#[test]
 fn an_outage_of_hours_spends_no_attempt_and_holds_one_event() {
     let mut lane = Lane::new();
     lane.enqueue(300, 0);
@@ -592,6 +609,7 @@ fn what_was_held_for_too_long_is_a_dead_letter() {
                 continue;
             }
             Action::Send { id, .. } => id,
+            Action::Idle if !lane.dead().is_empty() => break,
             other => panic!("{other:?}"),
         };
         lane.error(sent, TransportErrorKind::Connect, Applied::No);
