@@ -102,7 +102,7 @@ fn the_account_is_told_in_prometheus_words() {
     let any = "127.0.0.1:0".parse().expect("an address");
     let admin = Admin::open(any, process.clone()).expect("an address is free");
     let siem = [("exporter", "siem")];
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let samples = loop {
         let samples = scrape(admin.address());
         let of = |fate| number(&samples, "shrike_account_events", &[siem[0], ("fate", fate)]);

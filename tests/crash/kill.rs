@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use crate::destination::{Destination, Manner};
 use crate::place::{BATCH_EVENTS, CONCURRENCY, Place, READY, events, id, let_run, wait_until};
@@ -155,7 +156,7 @@ impl<'a> Producer<'a> {
             let mut progress = self.quiet();
             if self.is_paused.load(Ordering::Acquire) {
                 drop(progress);
-                thread::yield_now();
+                thread::park_timeout(Duration::from_millis(2));
                 continue;
             }
             let chunk = progress.next..progress.next + CHUNK_EVENTS;

@@ -266,14 +266,15 @@ fn event(number: usize, bytes: usize) -> String {
     .to_string()
 }
 
-/// Looks again and again until something holds, or half a minute is over.
+/// Looks again and again until something holds, or a minute is over.
 fn wait_for(holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if holds() {
             return true;
         }
-        std::thread::yield_now();
+        // Without spinning: what is waited for needs the core.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
     holds()
 }
