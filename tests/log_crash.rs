@@ -265,6 +265,20 @@ fn what_a_killed_process_left_is_durable_before_it_is_called_so() {
     }
 }
 
+#[test]
+fn a_name_that_a_killed_process_left_is_durable_before_anything_relies_on_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, _) = Log::open(options(dir.path())).expect("a new log");
+    log.cursors().expect("the lease").save("elastic", &Checkpoint::default()).expect("saved");
+    log.close().expect("closed");
+    let recorder = Recorder::after_kill(dir.path(), 1);
+    let (log, _) = Log::open_on(options(dir.path()), Arc::clone(&recorder) as Arc<dyn LogIo>)
+        .expect("reopened");
+    // The checkpoint may have got its name just before the kill; the log lets go what it passed.
+    let _cursors = log.cursors().expect("the lease");
+    assert!(recorder.has_synced(&dir.path().join("cursors")));
+}
+
 /// Schedules per test, and crashes per schedule.
 const SEEDS: u64 = 10;
 const CRASHES: u64 = 6;

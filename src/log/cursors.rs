@@ -69,6 +69,9 @@ impl Cursors {
             _ => {}
         }
         io.sync_dir(log_dir).map_err(LogError::io("sync", log_dir))?;
+        // A process that ended between a rename and this left a name that the next power loss could
+        // take back, after the log has let go what only the older checkpoint needs.
+        io.sync_dir(&dir).map_err(LogError::io("sync", &dir))?;
         let lease = Some(lock_file(&dir.join("lease"))?);
         let this = Self { dir, io, log, lease, saving: Mutex::default() };
         this.keep_reserve(&mut Reserve::default());

@@ -134,6 +134,13 @@ impl Recorder {
         self.steps().len()
     }
 
+    /// Whether the names of a directory were made durable since the recording began.
+    #[allow(dead_code, reason = "shared with the tests of faults")]
+    pub(crate) fn has_synced(&self, of: &Path) -> bool {
+        let is_it = |step: &Step| matches!(&step.change, Change::SyncDir { dir, .. } if dir == of);
+        self.steps()[self.begin..].iter().any(is_it)
+    }
+
     /// Any moment of the recording, as a number of changes.
     pub(crate) fn any_moment(&self, random: &mut Random) -> usize {
         self.begin + random.below((self.len() - self.begin) as u64 + 1) as usize

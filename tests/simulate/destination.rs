@@ -38,6 +38,8 @@ pub(crate) struct Destination {
     channels: BTreeMap<(usize, u32), Numbered>,
     down_until: u64,
     pub(crate) requests: u64,
+    /// Requests that did not end well.
+    pub(crate) faults: u64,
 }
 
 impl Destination {
@@ -48,6 +50,7 @@ impl Destination {
             channels: BTreeMap::new(),
             down_until: 0,
             requests: 0,
+            faults: 0,
             script: script.clone(),
         }
     }
@@ -155,7 +158,7 @@ impl Destination {
         self.apply(&indexed);
     }
 
-    fn apply(&mut self, ids: &[u32]) {
+    pub(crate) fn apply(&mut self, ids: &[u32]) {
         for id in ids {
             self.copies[*id as usize] += 1;
         }
@@ -194,6 +197,7 @@ impl Destination {
                         Some(seconds) => Pace::Pause(Some(Duration::from_secs(seconds))),
                         None => [Pace::Ease, Pace::Pause(None)][self.rng.usize(..2)],
                     };
+                    self.faults += 1;
                     let mut verdict = Verdict::new(Fate::Retry, "throttled").at(pace);
                     verdict.reason.status = 429;
                     return Some(End { after, result: Ok(verdict) });
@@ -209,6 +213,7 @@ impl Destination {
     }
 
     fn fail(&mut self, how: How, ids: &[u32], after: u64) -> End {
+        self.faults += 1;
         let error = |kind, applied| {
             Err(TransportError { kind, applied, detail: "as the script says".into() })
         };
@@ -271,19 +276,19 @@ fn open<'a>(body: &'a [u8], encoding: Encoding, opened: &'a mut Vec<u8>) -> &'a 
 
 /// The events of a body: id and padding of each line; the padding is checked.
 fn parse(raw: &[u8]) -> Vec<(u32, u32)> {
-    let lines = raw.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .map(|line| {
-            let line = line.strip_suffix(b"\n").expect("a whole line");
-            let text = std::str::from_utf8(line).expect("text");
-            let mut words = text.splitn(3, ' ');
-            let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
-            let (id, pad): (u32, u32) = (number(), number());
-            let padding = words.next().expect("padding");
-            assert_eq!(padding.len(), pad as usize, "a document was cut or joined");
-            (id, pad)
-        })
-        .collect()
+    let mut events = Vec::new();
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).expect("a whole line");
+        let text = std::str::from_utf8(&rest[..end]).expect("text");
+        let (id, tail) = text.split_once(' ').expect("an id");
+        let (pad, padding) = tail.split_once(' ').expect("padding");
+        let (id, pad): (u32, u32) = (id.parse().expect("a number"), pad.parse().expect("another"));
+        assert_eq!(padding.len(), pad as usize, "a document was cut or joined");
+        events.push((id, pad));
+        rest = &rest[end + 1..];
+    }
+    events
 }
 
 pub(crate) const TIMEOUT: u64 = 30 * S;

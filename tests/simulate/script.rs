@@ -91,10 +91,24 @@ pub(crate) struct Script {
     pub(crate) checkpoint_every: u64,
     pub(crate) phases: Vec<Phase>,
     pub(crate) restarts: Vec<u64>,
-    pub(crate) crashes: Vec<u64>,
+    pub(crate) crashes: Vec<(u64, Crash)>,
+    /// When retention gives up what lags, and when letters are sent again.
+    pub(crate) give_ups: Vec<u64>,
+    pub(crate) replays: Vec<u64>,
     pub(crate) poison: BTreeMap<u32, Poison>,
     pub(crate) healed: u64,
 }
+
+/// How a process ends that was not asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The machine goes on: what was written is there.
+    Process,
+    /// What was not synced may be gone.
+    Power,
+}
+
+const CRASHES: [Crash; 2] = [Crash::Process, Crash::Power];
 
 impl Script {
     pub(crate) fn new(seed: u64) -> Self {
@@ -133,15 +147,18 @@ impl Script {
             ack_delay: rng.u64(10 * MS..5 * S),
             arrival_gap: rng.u64(1..40 * MS),
             linger: [0, 5 * MS, 50 * MS][rng.usize(..3)],
-            checkpoint_every: rng.u64(100 * MS..10 * S),
+            checkpoint_every: [rng.u64(50 * MS..400 * MS), rng.u64(100 * MS..10 * S)]
+                [rng.usize(..2)],
             phases: Vec::new(),
             restarts: Vec::new(),
             crashes: Vec::new(),
+            give_ups: Vec::new(),
+            replays: Vec::new(),
             poison: BTreeMap::new(),
             healed: 0,
         };
         if rng.u8(..10) == 0 {
-            (script.document_bytes, script.body_bytes_max) = (8_000, 40_000);
+            (script.document_bytes, script.body_bytes_max) = (2_500, 12_000);
         }
         script.batch_bytes = script.batch_bytes.max(3 * script.document_bytes as u32);
         script.trouble(rng);
@@ -198,7 +215,26 @@ impl Script {
             self.restarts = (0..rng.u32(0..3)).map(|_| rng.u64(..at + 2 * S)).collect();
         }
         if rng.u8(..3) == 0 {
-            self.crashes = (0..rng.u32(1..4)).map(|_| rng.u64(..at + 3 * S)).collect();
+            let first = rng.usize(..2);
+            // Half of them while events still come.
+            let crash = |rng: &mut fastrand::Rng| match rng.bool() {
+                true => rng.u64(..at + 3 * S),
+                false => rng.u64(..4 * S),
+            };
+            let crashes = (0..rng.u32(1..4)).map(|_| crash(rng));
+            let crashes = crashes.zip(CRASHES.into_iter().cycle().skip(first));
+            self.crashes = crashes.collect();
+            // The power goes while a new process has only begun.
+            let (at, crash) = self.crashes[0];
+            if crash == Crash::Process && rng.bool() {
+                self.crashes.push((at + rng.u64(..500 * MS), Crash::Power));
+            }
+        }
+        if rng.u8(..5) == 0 {
+            self.give_ups = (0..rng.u32(1..4)).map(|_| rng.u64(..at + S)).collect();
+        }
+        if rng.u8(..3) == 0 {
+            self.replays = (0..rng.u32(1..6)).map(|_| rng.u64(..at + 20 * S)).collect();
         }
         if rng.u8(..3) == 0 {
             for _ in 0..rng.u32(1..4) {

@@ -1,10 +1,12 @@
 //! An exporter in virtual time: a log, lanes, a destination, and an auditor who trusts nobody.
 
+mod aside;
 mod audit;
+mod disk;
 mod lane;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +16,11 @@ use shrike::deliver::{
     Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix, RateSettings, Resend,
     RetrySettings, Sender, SenderSettings, TransportError, Verdict, Watermark,
 };
-use shrike::event::{Checkpoint, Offset, Settle, Settled, Severity, Span};
+use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
 
 use crate::destination::{Destination, TIMEOUT};
-use crate::script::{MS, Poison, S, Script};
+use crate::script::{Crash, MS, Poison, S, Script};
+use disk::{Disk, Step};
 
 /// A way to break the engine, to see whether the auditor notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,48 @@ pub(crate) enum Mutation {
     IgnorePartial,
     /// Dead letters settle without being stored.
     DropDeadLetters,
+    /// The bytes of a checkpoint are not synced before it gets its name.
+    SkipDraftSync,
+    /// The name of a checkpoint is not synced.
+    SkipNameSync,
+    /// A new process relies on a name that the one before it did not sync.
+    SkipSyncOnOpen,
+    /// Receipts are not synced.
+    SkipReceiptSync,
+    /// Receipts are synced behind the checkpoint that relies on them.
+    CheckpointBeforeReceipts,
+    /// The log lets go what a checkpoint has passed that is not saved.
+    RetainEarly,
+    /// What retention gives up is not settled.
+    ForgetSkip,
+    /// The record of a gap that was not delivered is let go.
+    ForgetGap,
+    /// A letter's removal that no checkpoint knows is not told again after a crash.
+    ForgetRemoval,
+}
+
+impl Mutation {
+    pub(crate) const ALL: [Self; 19] = [
+        Self::SettleEarly,
+        Self::ForgetRetry,
+        Self::CheckpointTooFar,
+        Self::SettleTwice,
+        Self::IgnoreDurable,
+        Self::BurnInOutage,
+        Self::LoseTimeout,
+        Self::BelieveAcks,
+        Self::IgnorePartial,
+        Self::DropDeadLetters,
+        Self::SkipDraftSync,
+        Self::SkipNameSync,
+        Self::SkipSyncOnOpen,
+        Self::SkipReceiptSync,
+        Self::CheckpointBeforeReceipts,
+        Self::RetainEarly,
+        Self::ForgetSkip,
+        Self::ForgetGap,
+        Self::ForgetRemoval,
+    ];
 }
 
 /// What a schedule amounted to.
@@ -49,11 +94,33 @@ pub(crate) enum Mutation {
 pub(crate) struct Tally {
     pub(crate) steps: u64,
     pub(crate) requests: u64,
+    pub(crate) faults: u64,
     pub(crate) crashes: u64,
+    pub(crate) power_losses: u64,
+    pub(crate) skipped: u64,
+    pub(crate) gaps: u64,
+    pub(crate) replayed: u64,
     pub(crate) dead: u64,
     pub(crate) innocent: u64,
     pub(crate) copies: u64,
-    pub(crate) virtual_ns: u64,
+    pub(crate) virtual_s: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.requests += other.requests;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.power_losses += other.power_losses;
+        self.skipped += other.skipped;
+        self.gaps += other.gaps;
+        self.replayed += other.replayed;
+        self.dead += other.dead;
+        self.innocent += other.innocent;
+        self.copies += other.copies;
+        self.virtual_s += other.virtual_s;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +141,21 @@ enum Event {
     Wake {
         lane: usize,
     },
-    Crash,
+    Crash(Crash),
     Restart,
+    GiveUp,
+    Replay,
+    Disk(Step),
+    GapSent {
+        gap: Gap,
+        has_arrived: bool,
+    },
+    Replayed {
+        letter: u32,
+    },
+    Removed {
+        letter: u32,
+    },
     Sent {
         lane: usize,
         id: BatchId,
@@ -136,8 +216,16 @@ pub(crate) struct World<'a> {
     cursor: u32,
     outcomes: Outcomes,
     // The disk.
-    saved: Checkpoint,
+    disk: Disk,
     stored: Vec<bool>,
+    removed_at: u64,
+    /// How often there was nothing to save.
+    idle_saves: u32,
+    // Beside the log.
+    has_gap_under_way: bool,
+    replaying: BTreeSet<u32>,
+    /// Gaps whose record the destination has.
+    told: Vec<Gap>,
     // The auditor.
     places: Vec<Place>,
     /// Events that are not unread.
@@ -228,7 +316,12 @@ impl<'a> World<'a> {
             watermark: Watermark::begin(0, Offset::ZERO),
             cursor: 0,
             outcomes: Outcomes::default(),
-            saved: Checkpoint::default(),
+            disk: Disk::default(),
+            removed_at: 0,
+            idle_saves: 0,
+            has_gap_under_way: false,
+            replaying: BTreeSet::new(),
+            told: Vec::new(),
             stored: vec![false; script.events as usize],
             places: vec![Place::Unread; script.events as usize],
             taken: 0,
@@ -250,14 +343,20 @@ impl<'a> World<'a> {
         world.start();
         world.at(0, Event::Arrive);
         world.at(script.checkpoint_every, Event::Save);
-        script.crashes.iter().for_each(|&at| world.at(at, Event::Crash));
+        script.crashes.iter().for_each(|&(at, crash)| world.at(at, Event::Crash(crash)));
+        script.give_ups.iter().for_each(|&at| world.at(at, Event::GiveUp));
+        script.replays.iter().for_each(|&at| world.at(at, Event::Replay));
         script.restarts.iter().for_each(|&at| world.at(at, Event::Restart));
         world
     }
 
     /// A process begins: lanes that go on from the saved checkpoint.
     fn start(&mut self) {
-        self.watermark = Watermark::open(&self.saved);
+        self.watermark = Watermark::open(&self.disk.saved());
+        self.watermark.keep_journal();
+        self.open_disk();
+        self.has_gap_under_way = false;
+        self.replaying.clear();
         self.gate = gate(self.script, self.time(0));
         self.cursor = 0;
         self.lanes = (0..self.script.lanes)
@@ -316,7 +415,8 @@ impl<'a> World<'a> {
             Event::Sync(arrived) => self.synced = self.synced.max(arrived as u32),
             Event::Save => {
                 self.save()?;
-                self.at(self.script.checkpoint_every, Event::Save);
+                let later = self.script.checkpoint_every << self.idle_saves.min(7);
+                self.at(later.min(SAVED_WITHIN), Event::Save);
             }
             Event::Wake { lane } => {
                 if self.lanes[lane].wakes > self.now {
@@ -325,7 +425,13 @@ impl<'a> World<'a> {
                 self.lanes[lane].wakes = u64::MAX;
                 self.run_lane(lane)?;
             }
-            Event::Crash => self.crash()?,
+            Event::Crash(crash) => self.crash(crash)?,
+            Event::GiveUp => self.give_up()?,
+            Event::Replay => self.replay(),
+            Event::Disk(step) => self.on_disk(step)?,
+            Event::GapSent { gap, has_arrived } => self.on_gap_sent(gap, has_arrived),
+            Event::Replayed { letter } => self.on_replayed(letter),
+            Event::Removed { letter } => self.on_removed(letter),
             Event::Restart => self.destination.restart(self.now),
             Event::Sent { lane, id, result } => {
                 self.sent(lane, id, result)?;
@@ -401,8 +507,9 @@ impl<'a> World<'a> {
     }
 
     /// The process dies; what was saved is what the next one has.
-    fn crash(&mut self) -> Result<(), String> {
+    fn crash(&mut self, crash: Crash) -> Result<(), String> {
         self.tally.crashes += 1;
+        self.tally.power_losses += u64::from(crash == Crash::Power);
         self.life += 1;
         self.lanes.clear();
         if self.allowance.used() != 0 {
@@ -411,23 +518,24 @@ impl<'a> World<'a> {
         if self.gate.in_flight() != 0 {
             return Err("slots are left after the lanes".into());
         }
-        let covered = Watermark::open(&self.saved);
-        for event in 0..self.script.events {
-            let start = Offset::new(self.start_of(event));
-            if covered.next_unsettled(start) == start {
-                self.put(event, Place::Unread);
-            }
-        }
+        self.lose(crash)?;
         // Arrivals and the destination's life go on; everything else belonged to the process.
         let now = self.now;
         for Reverse(due) in std::mem::take(&mut self.queue) {
-            let stays = matches!(
-                due.event,
-                Event::Arrive | Event::Sync(_) | Event::Save | Event::Crash | Event::Restart
-            );
+            let stays = match due.event {
+                Event::Arrive | Event::Save | Event::Crash(_) | Event::Restart => true,
+                Event::GiveUp | Event::Replay => true,
+                // What was not durable is gone, and is synced when it comes again.
+                Event::Sync(_) => crash == Crash::Process,
+                _ => false,
+            };
             if stays {
                 self.queue.push(Reverse(Due { life: self.life, at: due.at.max(now), ..due }));
             }
+        }
+        let arrives = |due: &Reverse<Due>| matches!(due.0.event, Event::Arrive);
+        if self.arrived < self.script.events && !self.queue.iter().any(arrives) {
+            self.at(self.script.arrival_gap, Event::Arrive);
         }
         self.outcomes.clear();
         self.start();
@@ -436,7 +544,7 @@ impl<'a> World<'a> {
 
     fn at(&mut self, after: u64, event: Event) {
         let at = match event {
-            Event::Crash | Event::Restart => after,
+            Event::Crash(_) | Event::Restart | Event::GiveUp | Event::Replay => after,
             _ => self.now + after,
         };
         self.turn += 1;
@@ -559,8 +667,17 @@ fn padding(script: &Script, event: u32, level: Option<Level>) -> u32 {
 
 fn document(event: u32, pad: u32, out: &mut Vec<u8>) {
     write!(out, "{event} {pad} ").expect("writing into memory");
-    out.resize(out.len() + pad as usize, b'x');
+    let mut left = pad as usize;
+    while left > 0 {
+        let piece = left.min(PADDING.len());
+        out.extend_from_slice(&PADDING[..piece]);
+        left -= piece;
+    }
 }
 
+/// Between two looks at what there is to save, in an outage.
+const SAVED_WITHIN: u64 = 60 * S;
+/// Copied, since a build without optimisation fills bytes one by one.
+const PADDING: [u8; 4096] = [b'x'; 4096];
 /// However bad it was, everything settles this long after the destination has healed.
 const SETTLED_WITHIN: u64 = 12 * 3600 * S;
