@@ -1,7 +1,7 @@
 //! Exporters that need order: strictly in it, without opening the log once more.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::deliver::{

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shrike::config::Host;
 use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};

@@ -1,7 +1,7 @@
 //! Failing disks and damaged state: each stops what it concerns, and nothing is lost.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shrike::config::Host;
 use shrike::event::Offset;

@@ -72,7 +72,7 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "waited for {what}");
-        thread::yield_now();
+        thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }
 
