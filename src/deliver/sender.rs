@@ -299,6 +299,11 @@ impl Sender {
         }
     }
 
+    /// Notes that parked events come back: they are rendered again, and enqueued.
+    pub fn unpark(&mut self, reshape: &Reshape) {
+        self.reshaping += reshape.items.len() as u64;
+    }
+
     /// What to do now. Asked again after each action, until it says `Wait` or `Idle`.
     pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
         self.expire_acks(now, outcomes);

@@ -6,6 +6,7 @@ mod exchange;
 mod fed;
 mod fill;
 mod opens;
+mod parked;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -30,6 +31,7 @@ use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
 use opens::{Open, Opens, Target};
+use parked::Parking;
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.
 pub(crate) struct Lane {
@@ -50,6 +52,8 @@ pub(crate) struct Lane {
     patience: Patience,
     /// Events to be rendered again, oldest first.
     again: VecDeque<Reshape>,
+    /// Events whose route is held.
+    parking: Parking,
     /// Where events are made narrower, where the exporter sees less than others; gone while one is.
     view: Option<Box<View>>,
     /// What was read and not sent, until it is told to the watermark.
@@ -128,6 +132,7 @@ impl Lane {
                 .filter(|_| !exporter.is_aside(number))
                 .map(|privacy| Box::new(View { privacy, room: Narrowed::default() })),
             again: VecDeque::new(),
+            parking: Parking::default(),
             settled: Vec::new(),
             network: Rc::new(way.open()),
             tasks: JoinSet::new(),
@@ -156,6 +161,7 @@ impl Lane {
             self.look_at_the_clock();
             self.give_up_below_floor(now);
             self.exchange(now);
+            self.park(now);
             self.render_again(now);
             let turn = match self.is_aside() {
                 true => self.fill_aside(stage, now),
@@ -199,6 +205,7 @@ impl Lane {
         let floor = self.exporter.floor();
         if floor > Offset::ZERO && !self.is_aside() {
             self.sender.give_up_below(floor, &mut self.outcomes);
+            self.give_up_parked(floor);
             self.act(now);
         }
     }
@@ -214,7 +221,8 @@ impl Lane {
         state.unread_from.store(from, Ordering::Release);
         state.unread_to.store(to, Ordering::Release);
         // What goes out beside the log is settled, or outside the account.
-        let in_batches = if self.is_aside() { 0 } else { self.sender.pending() + open as u64 };
+        let in_batches = self.sender.pending() + self.parking.events() + open as u64;
+        let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
     }
 
@@ -238,7 +246,7 @@ impl Lane {
         }
         match stage {
             Stage::Run => false,
-            Stage::Drain => is_quiet && turn == Turn::Dry,
+            Stage::Drain => is_quiet && turn == Turn::Dry && self.parking.events() == 0,
             Stage::Flush => is_quiet,
             Stage::Abort => true,
         }

@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Refuse(char),
     /// 401 to everything.
     Lock,
+    /// Knows no index whose name begins so: 404 for each of its events.
+    Lacks(&'static str),
     /// Takes everything, and says that shards are missing.
     Red,
 }
@@ -168,6 +170,7 @@ fn serve(state: &State, stream: TcpStream) {
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
             Manner::Accept | Manner::Red => (200, bulk(state, &body, None)),
+            Manner::Lacks(index) => (200, lacking(state, &body, index)),
             Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),
         };
         if self::answer(&mut answers, status, &answer).is_err() {
@@ -186,6 +189,20 @@ fn ordered(state: &State, body: &[u8]) -> Value {
         state.order.lock().expect("no test panics while it holds it").push(id);
     }
     json!({})
+}
+
+/// The same for an index that is there, and 404 for one that is not.
+fn lacking(state: &State, body: &[u8], index: &str) -> Value {
+    let action = body.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let action: Value = serde_json::from_slice(action).expect("an action line is JSON");
+    let is_there = |name: &str| !name.starts_with(index);
+    if action["create"]["_index"].as_str().is_some_and(is_there) {
+        return bulk(state, body, None);
+    }
+    let items = body.iter().filter(|&&byte| byte == b'\n').count() / 2;
+    let error = json!({"type": "index_not_found_exception", "reason": "no such index"});
+    let item = json!({"create": {"status": 404, "error": error}});
+    json!({"took": 1, "errors": true, "items": vec![item; items]})
 }
 
 /// Takes in the events of a body and answers for each.

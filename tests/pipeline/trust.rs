@@ -79,3 +79,42 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     assert_eq!((one.counts.delivered, one.counts.dead_lettered), (101, 9), "{one:?}");
     assert_eq!(records(&store).len(), 9);
 }
+
+#[test]
+fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Lacks("alerts"));
+    let keys = "
+    index: events
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    batch: {max_bytes: 100KB}
+    routing: [{condition: \"severity == 'critical'\", index: alerts}]";
+    let mut config = config(dir.path(), &[("one", &destination, keys)]);
+    // Far less than the held events take: they would stop the others.
+    config.in_flight_bytes = 1 << 20;
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let engine = engine.expect("it starts");
+    let alert = |number| event(number, 900).replace("\"high\"", "\"critical\"");
+    append_records(&log, (0..3_000).map(alert));
+    append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
+    let one = || exporter(&engine.status(), "one").clone();
+    // A route is held for ten seconds before its events are set aside.
+    let arrived = || destination.accepted().len() == 3_000;
+    assert!(wait_for(Duration::from_secs(60), arrived), "{:?}", one());
+    let is_whole = || {
+        let one = one();
+        one.pending == 3_000 && one.counts.total() + one.pending == one.in_range
+    };
+    assert!(wait_for(Duration::from_secs(20), is_whole), "{:?}", one());
+    assert_eq!(one().counts.dead_lettered, 0);
+
+    // Nobody prepares the index by itself: a probe every minute finds it. A restart asks at once.
+    destination.turn(Manner::Accept);
+    drop(engine.end());
+    drop(log.close());
+    let status = run_to_the_end(&config, filled(&config, 0..0, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.in_range), (6_000, 6_000), "{one:?}");
+    assert_eq!(destination.accepted().len(), 6_000);
+}
