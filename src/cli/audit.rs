@@ -9,7 +9,9 @@ use std::ops::ControlFlow;
 use shrike::config::{Config, time};
 use shrike::event::{Anchor, Checkpoint, Counts, Offset, Span};
 use shrike::log::{Cursors, Reader};
-use shrike::pipeline::{Letter, LetterStore, Period, Receipt, Wanted, read_receipts};
+use shrike::pipeline::{
+    Letter, LetterStore, Period, Receipt, Wanted, read_receipts, settled_in_log,
+};
 
 use self::settled::Settlements;
 use super::args::{Audit, Shared, Within};
@@ -224,18 +226,8 @@ fn check_anchor(
 
 /// Compares a checkpoint with the events that the log's index counts.
 fn check_log(name: &str, checkpoint: &Checkpoint, reader: &Reader) -> Option<String> {
-    let Checkpoint { start, base, tally, ahead, counts, .. } = checkpoint;
-    let count = |from, to| reader.count(Span { from, to }).unwrap_or(0);
-    let counted_to = tally.to.max(*start);
-    let below = match counted_to <= *base {
-        true => tally.events + count(counted_to, *base),
-        false => tally.events.saturating_sub(count(*base, counted_to)),
-    };
-    if counted_to < reader.oldest() || (counted_to > *base && *base < reader.oldest()) {
-        return None;
-    }
-    let in_log = below + ahead.iter().map(|span| count(span.from, span.to)).sum::<u64>();
-    let settled = counts.total();
+    let in_log = settled_in_log(checkpoint, reader)?;
+    let settled = checkpoint.counts.total();
     (in_log != settled)
         .then(|| format!("{name} settled {settled} events of which the log has {in_log}"))
 }

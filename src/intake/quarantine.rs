@@ -26,6 +26,7 @@ pub struct QuarantineOptions {
 /// Refused lines: a log of its own with small segments.
 #[derive(Debug)]
 pub struct Quarantine {
+    dir: PathBuf,
     log: Log,
     appender: Appender,
     bytes_max: u64,
@@ -82,7 +83,7 @@ impl Refused {
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Self>(record).ok().filter(|it| it.v == VERSION)
+        serde_json::from_slice::<Self>(record).ok()
     }
 }
 
@@ -114,6 +115,7 @@ impl WantedLines {
 /// A quarantine, looked at beside whatever process writes it.
 #[derive(Debug)]
 pub struct QuarantineStore {
+    dir: PathBuf,
     reader: Reader,
     known: Known,
 }
@@ -128,8 +130,8 @@ impl QuarantineStore {
             return Ok(None);
         }
         let mut reader = Reader::open_dir(dir)?;
-        let known = Known::read(&mut reader)?;
-        Ok(Some(Self { reader, known }))
+        let known = Known::read(dir, &mut reader)?;
+        Ok(Some(Self { dir: dir.to_path_buf(), reader, known }))
     }
 
     /// Visits the lines that are there and wanted, oldest first, with their offsets in the store.
@@ -142,7 +144,7 @@ impl QuarantineStore {
         mut visit: impl FnMut(Offset, &Refused) -> ControlFlow<()>,
     ) -> Result<(), LogError> {
         let removed = &self.known.removed;
-        walk(&mut self.reader, |span, line| {
+        walk(&self.dir, &mut self.reader, |span, line| {
             let is_there = line.removed.is_empty() && !removed.has(span.from);
             match is_there && wanted.fits(span.from, line) {
                 true => visit(span.from, line),
@@ -153,9 +155,9 @@ impl QuarantineStore {
 }
 
 impl Known {
-    fn read(reader: &mut Reader) -> Result<Self, LogError> {
+    fn read(dir: &Path, reader: &mut Reader) -> Result<Self, LogError> {
         let mut known = Self::default();
-        walk(reader, |_, line| {
+        walk(dir, reader, |_, line| {
             line.removed.iter().for_each(|&piece| known.removed.add(piece));
             if line.source == OF_LOG {
                 known.of_log.insert(line.offset);
@@ -167,13 +169,24 @@ impl Known {
 }
 
 fn walk(
+    dir: &Path,
     reader: &mut Reader,
     mut visit: impl FnMut(Span, &Refused) -> ControlFlow<()>,
 ) -> Result<(), LogError> {
+    let mut newer = None;
     sweep(reader, |record, bytes| {
         let span = Span { from: record.frame.offset, to: record.next };
-        Refused::parse(bytes).map_or(ControlFlow::Continue(()), |line| visit(span, &line))
-    })
+        match Refused::parse(bytes) {
+            Some(line) if line.v > VERSION => {
+                newer = Some(line.v);
+                ControlFlow::Break(())
+            }
+            Some(line) => visit(span, &line),
+            None => ControlFlow::Continue(()),
+        }
+    })?;
+    let path = dir.to_path_buf();
+    newer.map_or(Ok(()), |found| Err(LogError::Version { path, found, known: VERSION }))
 }
 
 impl Quarantine {
@@ -192,7 +205,8 @@ impl Quarantine {
             ..LogOptions::default()
         })?;
         let appender = log.appender();
-        Ok(Self { log, appender, bytes_max: options.bytes_max, since_retained: 0, known: None })
+        let (dir, bytes_max) = (options.dir.clone(), options.bytes_max);
+        Ok(Self { dir, log, appender, bytes_max, since_retained: 0, known: None })
     }
 
     /// Keeps a refused line of `source`.
@@ -265,9 +279,10 @@ impl Quarantine {
     ) -> Result<(Vec<(Span, Refused)>, Option<Offset>), LogError> {
         self.log.flush()?;
         let mut reader = self.log.reader();
+        let dir = self.dir.clone();
         let removed = &self.known()?.removed;
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, None);
-        walk(&mut reader, |span, line| {
+        walk(&dir, &mut reader, |span, line| {
             if span.from >= until {
                 return ControlFlow::Break(());
             }
@@ -309,7 +324,7 @@ impl Quarantine {
             Some(known) => known,
             None => {
                 self.log.flush()?;
-                Known::read(&mut self.log.reader())?
+                Known::read(&self.dir, &mut self.log.reader())?
             }
         };
         Ok(self.known.insert(known))

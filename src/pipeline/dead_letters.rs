@@ -4,6 +4,7 @@ mod letter;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use letter::letter_text;
 pub use letter::{Letter, LetterStore, Wanted};
-use letter::{Record, Removal, VERSION, note_removed, walk};
+use letter::{Record, Removal, VERSION, note_removed, of_newer, walk};
 
 use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
@@ -151,7 +152,7 @@ impl DeadLetters {
         })?;
         let appender = log.appender();
         let store = Store { log, appender };
-        let unsettled = this.recover(&store, checkpoint)?;
+        let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
         this.store = Some(store);
         if !unsettled.is_empty() {
             this.remove(&unsettled, "unsettled", checkpoint.pass, 0);
@@ -160,11 +161,16 @@ impl DeadLetters {
     }
 
     /// Reads the whole store once; returns the letters of events that are not settled.
-    fn recover(&mut self, store: &Store, checkpoint: &Checkpoint) -> Result<Vec<Span>, LogError> {
+    fn recover(
+        &mut self,
+        store: &Store,
+        dir: &Path,
+        checkpoint: &Checkpoint,
+    ) -> Result<Vec<Span>, LogError> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.number = checkpoint.removals;
         state.saved = kept(checkpoint);
-        let mut letters = Vec::new();
+        let (mut letters, mut newer) = (Vec::new(), None);
         walk(&mut store.log.reader(), |span, record| {
             match &record {
                 Record::Letter(letter) => letters.push((span, is_open(letter, checkpoint))),
@@ -176,11 +182,15 @@ impl DeadLetters {
                     }
                     state.number = state.number.max(number);
                 }
-                Record::Unreadable => {}
+                Record::Newer(_) | Record::Unreadable => {}
             }
+            newer = record.newer();
             note_removed(record, &mut state.removed);
-            ControlFlow::Continue(())
+            if newer.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        if let Some(found) = newer {
+            return Err(of_newer(dir, found));
+        }
         letters.retain(|(span, _)| !state.removed.has(span.from));
         self.live.add(letters.len() as u64);
         Ok(letters.into_iter().filter(|(_, is_open)| *is_open).map(|(span, _)| span).collect())

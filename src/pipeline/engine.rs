@@ -244,6 +244,7 @@ impl Engine {
         let exporters = Arc::new(Mutex::new(running));
         let stopped = Arc::new(Mutex::new(stopped));
         let swapping = Arc::new(Mutex::new(()));
+        let started = Instant::now();
         let keeper = Keeper {
             log: log.clone(),
             reader: reader.clone(),
@@ -256,9 +257,9 @@ impl Engine {
             receipts,
             work: options.work,
             told: BTreeMap::new(),
+            proven: started,
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
-        let started = Instant::now();
         Ok(Self {
             log,
             reader,
@@ -430,6 +431,7 @@ impl Engine {
             drop(stop);
             if keeper.join().is_err() {
                 tracing::error!("the keeper panicked; a restart sends more events twice");
+                debug_assert!(false, "the keeper panicked");
             }
         }
         let status = self.status();

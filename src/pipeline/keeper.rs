@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::account::settled_in_log;
 use super::engine::{Running, Shared, Stopped, Work, running};
 use super::exporter::Exporter;
 use super::measure::News;
@@ -40,6 +41,8 @@ pub(crate) struct Keeper {
     pub(crate) work: Work,
     /// States that were told, by exporter; one that is not here is healthy.
     pub(crate) told: BTreeMap<String, Health>,
+    /// When checkpoints were last held against the log.
+    pub(crate) proven: Instant,
 }
 
 impl Keeper {
@@ -126,6 +129,11 @@ impl Keeper {
             }
         };
         let mut is_saved = true;
+        let is_time = cfg!(debug_assertions) && self.proven.elapsed() >= PROVE_INTERVAL;
+        if is_time {
+            checkpoints.iter().for_each(|(exporter, it)| self.prove(exporter.name(), it));
+            self.proven = Instant::now();
+        }
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
             if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
@@ -139,6 +147,22 @@ impl Keeper {
             }
         }
         is_saved
+    }
+
+    /// Holds a checkpoint against the log, in debug builds: an event too many or too few is a bug.
+    fn prove(&self, name: &str, checkpoint: &Checkpoint) {
+        // What damage and retention took is counted where it is skipped. Each span costs a look at
+        // a stripe.
+        if checkpoint.counts.skipped > 0 || checkpoint.ahead.len() > PROVEN_SPANS_MAX {
+            return;
+        }
+        if let Some(in_log) = settled_in_log(checkpoint, &self.reader) {
+            let settled = checkpoint.counts.total();
+            assert_eq!(
+                settled, in_log,
+                "{name} settled other events than the log has: {checkpoint:?}"
+            );
+        }
     }
 
     /// Writes what waits; lanes read nothing more while too much does.
@@ -306,5 +330,9 @@ fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
 const RECEIPTS_WAITING_MAX: usize = 4 << 20;
 /// Between two saves: what a crash sends twice is at most this much and the unsettled window.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two proofs, where there are any.
+const PROVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Spans ahead of a checkpoint that is proven.
+const PROVEN_SPANS_MAX: usize = 4;
 /// Between two looks at retention: segments fill in seconds at the highest rates.
 const RETAIN_INTERVAL: Duration = Duration::from_secs(1);

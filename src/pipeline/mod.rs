@@ -1,5 +1,6 @@
 //! The engine at work: workers with their lanes, blocks of the log, checkpoints, dead letters.
 
+mod account;
 mod block;
 mod board;
 mod check;
@@ -29,6 +30,7 @@ mod tide;
 mod unreadable;
 mod worker;
 
+pub use account::settled_in_log;
 pub use block::BlockCounters;
 pub use board::{Board, Claim};
 pub use dead_letters::{Letter, LetterStore, Wanted};

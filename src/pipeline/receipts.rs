@@ -36,6 +36,9 @@ pub struct Receipt {
     /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`,
     /// `sum`, or `done` for what people and the process itself did.
     pub kind: String,
+    /// Version of the lines, in each file's first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub v: u32,
     /// Which exporter.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub exporter: String,
@@ -190,6 +193,7 @@ impl Receipts {
             fs::create_dir_all(parent)?;
         }
         let mut file = open(&options.path)?;
+        refuse_newer(&mut file)?;
         let older = older_files(&options.path)?;
         let (head, written) = match end_of(&mut file)? {
             (Some(head), written) => (head, written),
@@ -203,7 +207,7 @@ impl Receipts {
         file.set_len(written)?;
         file.seek(SeekFrom::End(0))?;
         let mut this = Self { options, file, written, head, waiting: Vec::new(), older };
-        this.push(Receipt { kind: "begin".to_owned(), ..Receipt::default() });
+        this.push(Receipt { kind: "begin".to_owned(), v: VERSION, ..Receipt::default() });
         Ok(this)
     }
 
@@ -365,6 +369,7 @@ pub fn read_receipts(
                 nameless.push(flaw("no receipt".to_owned()));
                 continue;
             };
+            known(&receipt)?;
             let at = Time::parse(receipt.at.as_bytes()).map_or(0, Time::ns);
             let before = head.map_or(at, |(_, before)| before);
             if period.may_have(before, at) {
@@ -408,6 +413,26 @@ fn parse(line: &[u8]) -> Option<(Receipt, [u8; 32], &[u8])> {
         *byte = u8::from_str_radix(digits.get(pair * 2..pair * 2 + 2)?, 16).ok()?;
     }
     Some((receipt, hash, text))
+}
+
+/// Leaves a file alone that a newer shrike wrote: its first line says so.
+fn refuse_newer(file: &mut File) -> io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut line = Vec::new();
+    BufReader::new(file.take(TAIL_BYTES)).read_until(b'\n', &mut line)?;
+    let first = line.strip_suffix(b"\n").and_then(parse);
+    first.map_or(Ok(()), |(first, ..)| known(&first))
+}
+
+/// Whether this shrike knows what a line means.
+fn known(receipt: &Receipt) -> io::Result<()> {
+    match receipt.v {
+        found if found > VERSION => Err(io::Error::other(format!(
+            "version {found}, and this shrike reads versions up to {VERSION}; use the newer shrike \
+             that wrote it"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The last whole line of a file, and where it ends.
@@ -506,6 +531,8 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
 
+/// Version of the lines.
+const VERSION: u32 = 1;
 /// What stands before a line's hash.
 const HASH: &str = ",\"h\":\"";
 /// Files among which the bytes are shared.

@@ -118,3 +118,77 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     assert_eq!((one.counts.delivered, one.in_range), (6_000, 6_000), "{one:?}");
     assert_eq!(destination.accepted().len(), 6_000);
 }
+
+#[test]
+fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (left, right) =
+        (Destination::start(Manner::Refuse('7')), Destination::start(Manner::Accept));
+    let config = config(dir.path(), &[("left", &left, ""), ("right", &right, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..100, 900)));
+    let problem = |config: &shrike::config::Config, numbers: std::ops::Range<u32>| {
+        let until = numbers.end as usize;
+        let log = filled(config, numbers, 900);
+        let engine = Engine::start(log, config.engine_options(&Host::default()));
+        let engine = engine.expect("the others start");
+        assert!(wait_for(Duration::from_secs(20), || right.accepted().len() == until));
+        let status = engine.end();
+        let left = exporter(&status, "left");
+        assert_eq!(left.state, "stopped");
+        left.last_error.clone().expect("an operator wants to know why").1
+    };
+
+    // A cursor: the version follows the magic.
+    let cursor = config.log.dir.join("cursors/left.cursor");
+    let whole = fs::read(&cursor).expect("it was saved");
+    let mut newer = whole.clone();
+    newer[8] = 99;
+    fs::write(&cursor, &newer).expect("the directory is ours");
+    let text = problem(&config, 100..200);
+    assert!(text.contains("version 99") && text.contains("use the newer shrike"), "{text}");
+    assert_eq!(fs::read(&cursor).expect("it is there"), newer, "it is not touched");
+    fs::write(&cursor, &whole).expect("the directory is ours");
+
+    // A dead letter.
+    let store = dir.path().join("state/dlq/left");
+    let aside = dir.path().join("aside");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        fs::create_dir_all(to).expect("the directory is ours");
+        for entry in fs::read_dir(from).expect("it is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                let name = path.file_name().expect("a file has a name");
+                fs::copy(&path, to.join(name)).expect("the directory is ours");
+            }
+        }
+    };
+    copy(&store, &aside);
+    let options = shrike::log::LogOptions {
+        dir: store.clone(),
+        segment_bytes: 8 << 20,
+        ..shrike::log::LogOptions::default()
+    };
+    let (letters, _) = shrike::log::Log::open(options).expect("nobody else has it");
+    append_records(&letters, [r#"{"v":9,"what":"nobody knows yet"}"#.to_owned()].into_iter());
+    letters.close().expect("the disk takes it");
+    let text = problem(&config, 200..300);
+    assert!(text.contains("version 9") && text.contains("use the newer shrike"), "{text}");
+    fs::remove_dir_all(&store).expect("the directory is ours");
+    copy(&aside, &store);
+
+    // The receipts: nothing can be proven without them, so nothing starts.
+    let path = dir.path().join("state/audit.jsonl");
+    let whole = fs::read_to_string(&path).expect("it was written");
+    let newer = whole.replacen("\"kind\":\"begin\",\"v\":1", "\"kind\":\"begin\",\"v\":9", 1);
+    assert_ne!(newer, whole);
+    fs::write(&path, &newer).expect("the directory is ours");
+    let log = filled(&config, 300..301, 900);
+    let refused = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let text = refused.expect_err("it is of a newer version").to_string();
+    assert!(text.contains("audit.jsonl: version 9"), "{text}");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), newer, "it is not touched");
+    fs::write(&path, &whole).expect("the directory is ours");
+    drop(log.close());
+    let status = run_to_the_end(&config, filled(&config, 301..302, 900));
+    assert_eq!(exporter(&status, "left").in_range, 302, "all of it goes on");
+}

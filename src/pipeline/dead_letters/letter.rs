@@ -120,7 +120,9 @@ impl Wanted {
 pub(super) enum Record {
     Letter(Box<Letter>),
     Removal(Removal),
-    /// Of another version, or damaged within a right checksum.
+    /// Of a version that a newer shrike writes.
+    Newer(u32),
+    /// Damaged within a right checksum.
     Unreadable,
 }
 
@@ -128,9 +130,34 @@ impl Record {
     pub(super) fn parse(line: &[u8]) -> Self {
         let removal = || serde_json::from_slice(line).map(Self::Removal);
         let letter = || serde_json::from_slice(line).map(Self::Letter);
+        #[derive(Deserialize)]
+        struct Version {
+            #[serde(default)]
+            v: u32,
+        }
+        let newer = || serde_json::from_slice(line).ok().filter(|it: &Version| it.v > VERSION);
         let found = if line.starts_with(REMOVAL) { removal() } else { letter() };
-        found.unwrap_or(Self::Unreadable)
+        match found {
+            Ok(Self::Letter(letter)) if letter.v > VERSION => Self::Newer(letter.v),
+            Ok(found) => found,
+            Err(_) => newer().map_or(Self::Unreadable, |newer| Self::Newer(newer.v)),
+        }
     }
+}
+
+impl Record {
+    /// Its version, where only a newer shrike reads it.
+    pub(super) fn newer(&self) -> Option<u32> {
+        match self {
+            Self::Newer(version) => Some(*version),
+            _ => None,
+        }
+    }
+}
+
+/// Says that a store is to be left to the shrike that wrote it.
+pub(super) fn of_newer(dir: &Path, found: u32) -> LogError {
+    LogError::Version { path: dir.to_path_buf(), found, known: VERSION }
 }
 
 /// A dead-letter store, looked at beside whatever process writes it.
@@ -150,12 +177,16 @@ impl LetterStore {
             return Ok(None);
         }
         let mut reader = Reader::open_dir(dir)?;
-        let mut removed = Removed::default();
+        let (mut removed, mut newer) = (Removed::default(), None);
         walk(&mut reader, |_, record| {
+            newer = record.newer();
             note_removed(record, &mut removed);
-            ControlFlow::Continue(())
+            if newer.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(Some(Self { reader, removed }))
+        match newer {
+            Some(found) => Err(of_newer(dir, found)),
+            None => Ok(Some(Self { reader, removed })),
+        }
     }
 
     /// Visits the letters that are there and wanted, oldest first, with their offsets in the store.
@@ -186,7 +217,7 @@ pub(super) fn note_removed(record: Record, removed: &mut Removed) {
         Record::Letter(letter) => {
             letter.replaces.into_iter().for_each(|at| removed.add((at, at + 1)));
         }
-        Record::Unreadable => {}
+        Record::Newer(_) | Record::Unreadable => {}
     }
 }
 
@@ -206,7 +237,7 @@ pub(crate) fn letter_text(block: &RawBlock) -> Option<String> {
     let record = block.records().first()?;
     match Record::parse(block.record(record)) {
         Record::Letter(letter) => letter.event.map(|event| event.get().to_owned()),
-        Record::Removal(_) | Record::Unreadable => None,
+        Record::Removal(_) | Record::Newer(_) | Record::Unreadable => None,
     }
 }
 
@@ -230,5 +261,8 @@ mod tests {
         let first = br#"{"attempts":2,"class":"rejected","event":{"a":1},"v":1}"#;
         assert!(matches!(Record::parse(first), Record::Letter(it) if it.attempts == 2));
         assert!(matches!(Record::parse(b"[]x"), Record::Unreadable));
+        for line in [&br#"{"v":3,"removed":[]}"#[..], br#"{"v":3,"attempts":{}}"#] {
+            assert!(matches!(Record::parse(line), Record::Newer(3)));
+        }
     }
 }
