@@ -101,12 +101,12 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     let one = || exporter(&engine.status(), "one").clone();
     // A route is held for ten seconds before its events are set aside.
     let arrived = || destination.accepted().len() == 3_000;
-    assert!(wait_for(Duration::from_secs(60), arrived), "{:?}", one());
+    assert!(wait_for(PATIENCE, arrived), "{:?}", one());
     let is_whole = || {
         let one = one();
         one.pending == 3_000 && one.counts.total() + one.pending == one.in_range
     };
-    assert!(wait_for(Duration::from_secs(20), is_whole), "{:?}", one());
+    assert!(wait_for(PATIENCE, is_whole), "{:?}", one());
     assert_eq!(one().counts.dead_lettered, 0);
 
     // Nobody prepares the index by itself: a probe every minute finds it. A restart asks at once.
@@ -131,7 +131,7 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
         let log = filled(config, numbers, 900);
         let engine = Engine::start(log, config.engine_options(&Host::default()));
         let engine = engine.expect("the others start");
-        assert!(wait_for(Duration::from_secs(20), || right.accepted().len() == until));
+        assert!(wait_for(PATIENCE, || right.accepted().len() == until));
         let status = engine.end();
         let left = exporter(&status, "left");
         assert_eq!(left.state, "stopped");
