@@ -71,6 +71,7 @@ const BODIES: &[Body] = &[
         ],
     ),
     body("lines_cef.txt", "file", Format::Cef, &[("path", "/var/log/events.cef")]),
+    body("lines_text.txt", "file", Format::Text, &[("path", "/var/log/events.txt")]),
     body("lines_ocsf.txt", "file", Format::Ocsf, &[("path", "/var/log/events.ndjson")]),
     body("objects.txt", "s3", Format::Ocsf, &[("bucket", "sec-events")]),
     body("json.txt", "syslog", Format::Native, SYSLOG),
@@ -94,6 +95,7 @@ const BODIES: &[Body] = &[
     ),
     body("ocsf.txt", "syslog", Format::Ocsf, &[("payload", "ocsf"), ("structured_data", "false")]),
     body("text.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "text")]),
+    body("meta.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("meta", "true")]),
     body("none.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "none")]),
     body(
         "old.txt",
@@ -109,6 +111,8 @@ const BODIES: &[Body] = &[
     ),
     Body { resent: true, ..body("event_resent.txt", "splunk", Format::Native, SPLUNK) },
     body("event_cef.txt", "splunk", Format::Cef, SPLUNK),
+    body("event_text.txt", "splunk", Format::Text, SPLUNK),
+    body("raw_text.txt", "splunk", Format::Text, &[("endpoint", "raw"), ("index", "security")]),
     body("raw.txt", "splunk", Format::Native, &[("endpoint", "raw"), ("index", "security")]),
     body("json.txt", "sumo_logic", Format::Native, &[("format", "json")]),
     body(
@@ -357,7 +361,8 @@ fn check_envelope(envelope: &Value) {
     assert!((1..=6).contains(&fraction.len()) && !time.contains(['e', 'E']), "{time}");
     let event = &envelope["event"];
     match event.as_str() {
-        Some(text) => drop(cef::read(text)),
+        Some(text) if text.starts_with("CEF:") => drop(cef::read(text)),
+        Some(text) => assert!(text.contains(" | event_id=") && !text.contains('\n'), "{text}"),
         None => assert!(event.as_object().is_some_and(|event| !event.is_empty()), "{event}"),
     }
     for (name, value) in envelope["fields"].as_object().expect("fields") {

@@ -39,7 +39,9 @@ fn priorities_are_eight_times_the_facility_and_the_severity() {
 #[test]
 fn structured_data_is_named_by_the_enterprise() {
     assert_eq!(text("enterprise_id: 9", "syslog.sd").as_deref(), Some("[shrike@9"));
-    assert_eq!(text("structured_data: false", "syslog.sd"), None);
+    assert_eq!(text("structured_data: false", "syslog.sd").as_deref(), Some("-"));
+    let meta = text("structured_data: false, meta: true", "syslog.quality");
+    assert_eq!(meta.as_deref(), Some("[timeQuality tzKnown=\"1\"]"));
 }
 
 #[test]
@@ -87,6 +89,7 @@ fn what_cannot_be_sent_is_refused() {
         ("address: h, transport: udp, max_message_bytes: 65536", "a datagram has at most 65507"),
         ("address: h, app_name: 'a b'", "printable ASCII without blanks"),
         ("address: h, structured_data: false, payload: none", "leaves nothing to say"),
+        ("address: h, meta: true, protocol: rfc3164", "which rfc3164 has none of"),
         ("address: h, transport: sctp", "expected tcp, tls, udp or unix"),
         ("address: h, compression: gzip", "takes none"),
     ];

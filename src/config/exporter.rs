@@ -390,6 +390,7 @@ impl Build<'_, '_> {
             client_cert_path: path("tls.client_cert_path"),
             client_key_path: path("tls.client_key_path"),
             server_name: values.text("tls.server_name"),
+            fingerprint: self.fingerprint(),
             min_version: match values.text("tls.min_version").as_deref() {
                 Some("1.3") => TlsVersion::V1_3,
                 _ => TlsVersion::V1_2,
@@ -411,6 +412,20 @@ impl Build<'_, '_> {
             ));
         }
         tls
+    }
+
+    fn fingerprint(&mut self) -> Option<[u8; 32]> {
+        let text = self.values.text("tls.fingerprint")?;
+        let digest = fingerprint(&text);
+        if digest.is_none() {
+            self.rule(
+                "tls.fingerprint",
+                "expected SHA-256 of a certificate, 64 hexadecimal digits, as `openssl x509 \
+                 -noout -fingerprint -sha256 -in CERT.pem` prints it"
+                    .to_owned(),
+            );
+        }
+        digest
     }
 
     fn connection(&self) -> ConnectionSettings {
@@ -524,6 +539,21 @@ impl Build<'_, '_> {
     fn rule(&mut self, key: &str, text: String) {
         self.values.mistake(key, Wrong::Rule(text), self.mistakes);
     }
+}
+
+/// A fingerprint as people write it: digits, perhaps with colons, perhaps behind the digest's name.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim().to_ascii_lowercase().replace(':', "");
+    let digits = ["sha256 fingerprint=", "sha-256", "sha256"];
+    let digits = digits.iter().find_map(|name| text.strip_prefix(name)).unwrap_or(&text);
+    let mut digest = [0; 32];
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// A value as a vendor sees it.

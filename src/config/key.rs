@@ -337,5 +337,10 @@ pub(super) const SEVERITIES: &[&str] = &["info", "low", "medium", "high", "criti
 /// The words of [`Kind::Compression`].
 pub(super) const ENCODINGS: &[&str] = &["none", "gzip", "zstd", "deflate"];
 /// The words of the `format` key.
-pub(super) const FORMATS: &[&str] =
-    &[Format::Native.word(), Format::Ecs.word(), Format::Cef.word(), Format::Ocsf.word()];
+pub(super) const FORMATS: &[&str] = &[
+    Format::Native.word(),
+    Format::Ecs.word(),
+    Format::Cef.word(),
+    Format::Ocsf.word(),
+    Format::Text.word(),
+];

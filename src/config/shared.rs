@@ -247,6 +247,13 @@ pub const SHARED: &[Key] = &[
         Unset("the URL's host"),
         "Name to verify in the destination's certificate.",
     ),
+    key(
+        "tls.fingerprint",
+        Kind::Text(127),
+        Unset("none"),
+        "SHA-256 of the one certificate that is accepted, whoever signed it; with \
+         `tls.ca_cert_path` authority and name must be right too.",
+    ),
     key("tls.min_version", Kind::Choice(&["1.2", "1.3"]), Is("1.2"), "Oldest TLS version."),
     key("timeout_ms", Kind::Span(3_600_000), Is("30000"), "How long a request may take.")
         .also(&["connection.timeout_ms"]),

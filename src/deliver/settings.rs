@@ -80,6 +80,12 @@ impl Settings {
         if is_asked { Order::Strict } else { self.vendor.order }
     }
 
+    /// Whether events are numbered as they are sent.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        !self.vendor.ordered_by.is_empty() && self.order() == Order::Strict
+    }
+
     /// Puts the standby credentials in the place of the others; false where there are none.
     pub fn swap_standby(&mut self) -> bool {
         let Some((first, second)) = self.vendor.standby else { return false };
@@ -156,6 +162,8 @@ pub struct TlsSettings {
     pub client_key_path: Option<std::path::PathBuf>,
     /// The name to verify, where it is not the URL's host.
     pub server_name: Option<String>,
+    /// SHA-256 of the one certificate that is accepted.
+    pub fingerprint: Option<[u8; 32]>,
     /// The oldest protocol version.
     pub min_version: TlsVersion,
 }

@@ -4,15 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
 };
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -94,6 +95,11 @@ impl Tls {
             );
             let anyone = Anyone(provider.signature_verification_algorithms);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(anyone))
+        } else if let Some(digest) = settings.fingerprint {
+            let others = settings.ca_cert_path.as_deref().map(|path| authority(path, &provider));
+            let signatures = Anyone(provider.signature_verification_algorithms);
+            let pinned = Pinned { digest, others: others.transpose()?, signatures };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
         } else {
             builder.with_root_certificates(roots(settings.ca_cert_path.as_deref())?)
         };
@@ -215,6 +221,11 @@ fn certificate_words(error: &CertificateError) -> String {
         }
         C::NotValidYet | C::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; correct this host's clock".to_owned()
+        }
+        C::ApplicationVerificationFailure => {
+            "the server's certificate is not the one of tls.fingerprint; if it was renewed, set \
+             the new one"
+                .to_owned()
         }
         C::Revoked => "the server's certificate has been revoked".to_owned(),
         other => format!("the server's certificate cannot be verified: {other}"),
@@ -444,6 +455,77 @@ impl ServerCertVerifier for Anyone {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
+}
+
+/// Accepts one certificate, by its digest (RFC 5425, 4.2.2), and asks the authorities too where
+/// some are named.
+#[derive(Debug)]
+struct Pinned {
+    digest: [u8; 32],
+    others: Option<Arc<WebPkiServerVerifier>>,
+    signatures: Anyone,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if Sha256::digest(end_entity.as_ref()).as_slice() != self.digest {
+            let wrong = CertificateError::ApplicationVerificationFailure;
+            return Err(rustls::Error::InvalidCertificate(wrong));
+        }
+        match &self.others {
+            None => Ok(ServerCertVerified::assertion()),
+            Some(others) => others.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signatures.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signatures.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.supported_verify_schemes()
+    }
+}
+
+/// The verifier of certificates from these authorities.
+fn authority(
+    path: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TransportSetupError> {
+    let roots = Arc::new(roots(Some(path))?);
+    let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
+    built.map_err(|error| TransportSetupError::Value {
+        key: "tls.ca_cert_path".to_owned(),
+        problem: error.to_string(),
+        expected: "PEM certificates of authorities",
+    })
 }
 
 /// Sessions remembered for resumption; one exporter talks to few hosts.

@@ -152,6 +152,7 @@ impl Vault {
     /// When a file cannot be read or the address cannot be used.
     pub fn open(settings: &VaultSettings) -> Result<Self, VaultError> {
         let tls = TlsSettings {
+            fingerprint: None,
             insecure_skip_verify: false,
             ca_cert_path: settings.ca_cert_path.clone(),
             client_cert_path: None,

@@ -70,7 +70,7 @@ pub struct Vendor {
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
     pub order: Order,
-    /// Options that ask for order where the destination does not.
+    /// Options that ask for order where the destination does not; events are numbered then.
     pub ordered_by: &'static [&'static str],
     /// Requests in flight where the configuration does not say; `None` is two per worker.
     pub concurrency: Option<usize>,
@@ -171,6 +171,8 @@ pub enum When {
     All(&'static [When]),
     /// Documents have this format.
     Format(Format),
+    /// Documents are lines of text, and no JSON.
+    Plain,
 }
 
 impl When {
@@ -183,6 +185,7 @@ impl When {
             Self::Set(key) => options.is_set(key),
             Self::All(conditions) => conditions.iter().all(|when| when.holds(options, format)),
             Self::Format(wanted) => format == wanted,
+            Self::Plain => format.is_plain(),
         }
     }
 }

@@ -201,6 +201,8 @@ pub struct Frame {
     pub mapped: bool,
     /// What intake repaired, and opening cannot see any more.
     pub repaired: Classes,
+    /// The how manieth event of its exporter in this run, from 1; 0 where nobody counts.
+    pub number: u32,
 }
 
 /// A canonical event, borrowed from a record.

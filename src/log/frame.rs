@@ -308,6 +308,7 @@ fn record(rest: &[u8], header: Header, at: Offset, start: usize) -> Parsed {
             checked: header.flags & CHECKED != 0,
             mapped: header.flags & MAPPED != 0,
             repaired: Classes::from_bits(header.repaired),
+            number: 0,
         },
         start: start + HEADER_BYTES,
         len,

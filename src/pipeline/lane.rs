@@ -75,6 +75,8 @@ pub(crate) struct Lane {
     templated: Templated,
     /// Seconds since 1970, as of this turn; 0 where the age of events does not matter.
     clock: i64,
+    /// Events so far, where they are numbered.
+    sequence: Option<u32>,
 }
 
 /// Room for templates.
@@ -143,6 +145,7 @@ impl Lane {
             stuck_since: None,
             templated: Templated::default(),
             clock: 0,
+            sequence: exporter.settings.is_numbered().then_some(0),
             exporter,
             number,
             bench,

@@ -13,8 +13,8 @@ use super::exporter::{Exporter, seed};
 use super::network::Network;
 use super::stop::Stage;
 use crate::deliver::{
-    Binding, Channel, CompiledCall, DeadLetter, Derived, Documents, Fate, Meter, Options, Purpose,
-    Request, Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge,
+    Applied, Binding, Channel, CompiledCall, DeadLetter, Derived, Documents, Fate, Meter, Options,
+    Purpose, Request, Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge,
     judge_transport,
 };
 use crate::event::{Event, EventType, FieldId, Offset, Settle, Settled, Severity, Time};
@@ -238,8 +238,9 @@ impl Ledger {
     ) {
         // Until it is with the destination it counts as lost: whoever stops waiting drops it.
         let mut lost = Lost { events, exporter };
+        let mut endpoint = 0;
         for attempt in 0..ATTEMPTS {
-            let via = Via { endpoint: attempt % self.endpoints, group: 0, channel: self.channel };
+            let via = Via { endpoint, group: 0, channel: self.channel };
             let request = call.carrying(via, body.clone());
             let timeout = request.timeout.min(ANSWER_WAIT_MAX);
             let verdict = match network.send(Request { timeout, ..request }).await {
@@ -256,7 +257,14 @@ impl Ledger {
                         options: &self.options,
                     },
                 ),
-                Err(error) => judge_transport(&error),
+                Err(error) => {
+                    // Counts that may have arrived are told to nobody else: a second point of the
+                    // same window replaces the first there, and adds to it anywhere else.
+                    if error.applied == Applied::No {
+                        endpoint = (endpoint + 1) % self.endpoints;
+                    }
+                    judge_transport(&error)
+                }
             };
             if matches!(verdict.fate, Fate::Delivered | Fate::Pending(_)) {
                 exporter.counters.counts_sent.add(1);

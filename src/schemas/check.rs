@@ -76,6 +76,12 @@ pub(super) fn cef(document: &[u8]) -> bool {
     is_key && rest.len() > key.len() && !document.contains(&b'\n')
 }
 
+/// A sentence: one line that ends with the ids.
+pub(super) fn text(document: &[u8]) -> bool {
+    let ids = memchr::memmem::find(document, b" | event_id=").is_some();
+    ids && !document.starts_with(b" ") && !document.contains(&b'\n')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! The documents that several vendors take: native, ECS, CEF, OCSF.
+//! The documents that several vendors take: native, ECS, CEF, OCSF, text.
 
 mod cef;
 mod check;
@@ -6,11 +6,13 @@ mod derive;
 mod ecs;
 mod native;
 mod ocsf;
+mod text;
 
 pub use cef::CEF;
 pub use ecs::ECS;
 pub use native::NATIVE;
 pub use ocsf::OCSF;
+pub use text::TEXT;
 
 use crate::transform::{Format, Schema};
 
@@ -22,5 +24,6 @@ pub fn by_format(format: Format) -> &'static Schema {
         Format::Ecs => &ECS,
         Format::Cef => &CEF,
         Format::Ocsf => &OCSF,
+        Format::Text => &TEXT,
     }
 }

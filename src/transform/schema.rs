@@ -207,11 +207,13 @@ pub enum Format {
     Cef,
     /// Open Cybersecurity Schema Framework.
     Ocsf,
+    /// A sentence for people.
+    Text,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: &[Self] = &[Self::Native, Self::Ecs, Self::Cef, Self::Ocsf];
+    pub const ALL: &[Self] = &[Self::Native, Self::Ecs, Self::Cef, Self::Ocsf, Self::Text];
 
     /// The word in the configuration.
     #[must_use]
@@ -221,7 +223,14 @@ impl Format {
             Self::Ecs => "ecs",
             Self::Cef => "cef",
             Self::Ocsf => "ocsf",
+            Self::Text => "text",
         }
+    }
+
+    /// Whether documents are lines of text instead of JSON.
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        matches!(self, Self::Cef | Self::Text)
     }
 }
 

@@ -13,7 +13,7 @@ pub static FILE: Vendor = Vendor {
     name: "file",
     about: "A file on this machine: one document a line, rotating by size and time",
     options: OPTIONS,
-    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    formats: Format::ALL,
     shapes: &[(When::Always, LINES)],
     derive,
     // Room for the largest event (`pipeline.max_event_bytes`) in any format.

@@ -21,10 +21,10 @@ pub static S3: Vendor = Vendor {
     aliases: &["aws_s3"],
     about: "Object storage with Amazon S3's API: objects of lines, by time and tenant",
     options: OPTIONS,
-    formats: &[Format::Ocsf, Format::Native, Format::Ecs, Format::Cef],
+    formats: &[Format::Ocsf, Format::Native, Format::Ecs, Format::Cef, Format::Text],
     shapes: &[
         (
-            When::Format(Format::Cef),
+            When::Plain,
             Shape { framing: Framing { content_type: "text/plain", ..LINES.framing }, ..LINES },
         ),
         (When::Always, LINES),
@@ -37,7 +37,11 @@ pub static S3: Vendor = Vendor {
     body_bytes: Some(16 << 20),
     linger: Some(Duration::from_secs(60)),
     encodings: &[Encoding::Zstd, Encoding::Gzip, Encoding::Identity],
-    calls: &[Call { path: "{digest}.cef{suffix}", when: When::Format(Format::Cef), ..PUT }, PUT],
+    calls: &[
+        Call { path: "{digest}.cef{suffix}", when: When::Format(Format::Cef), ..PUT },
+        Call { path: "{digest}.txt{suffix}", when: When::Plain, ..PUT },
+        PUT,
+    ],
     // The same bytes have the same key: an object that is sent again takes the place of itself.
     resend: Resend::Idempotent,
     ..Vendor::BASE

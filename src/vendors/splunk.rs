@@ -21,7 +21,7 @@ pub static SPLUNK: Vendor = Vendor {
     standby: Some(("hec_token", "token_rotation.standby_token")),
     about: "Splunk Enterprise and Cloud: HTTP Event Collector with indexer acknowledgement",
     options: OPTIONS,
-    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    formats: Format::ALL,
     shapes: &[(When::Is("endpoint", "raw"), RAW), (When::Always, EVENT)],
     endpoints,
     auth: |options| token(options, "hec_token"),

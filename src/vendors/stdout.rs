@@ -10,7 +10,7 @@ use crate::transform::Format;
 pub static STDOUT: Vendor = Vendor {
     name: "stdout",
     about: "The standard output: one document a line, in the log's order",
-    formats: &[Format::Ecs, Format::Native, Format::Cef, Format::Ocsf],
+    formats: &[Format::Ecs, Format::Native, Format::Cef, Format::Ocsf, Format::Text],
     takes_default_format: true,
     shapes: &[(When::Always, LINES)],
     // Room for the largest event (`pipeline.max_event_bytes`) in any format.

@@ -20,9 +20,9 @@ pub static SUMO_LOGIC: Vendor = Vendor {
     aliases: &["sumologic", "sumo-logic", "sumo"],
     about: "Sumo Logic: HTTP sources, partitions by category, metadata fields",
     options: OPTIONS,
-    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    formats: Format::ALL,
     shapes: &[
-        (When::Is("format", "text"), Shape { document: Some(&line::TEXT_LINE), ..TEXT }),
+        (When::Is("format", "text"), Shape { document: Some(&crate::schemas::TEXT), ..TEXT }),
         (When::Is("format", "key_value"), Shape { document: Some(&line::KEY_VALUE), ..TEXT }),
         (When::Format(Format::Cef), TEXT),
         (When::Format(Format::Native), Shape { document: Some(&line::JSON_LINE), ..LINES }),

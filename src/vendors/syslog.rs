@@ -43,6 +43,8 @@ pub static SYSLOG: Vendor = Vendor {
         Call { purpose: Purpose::Probe, body: CallBody::Empty, ..SEND },
     ],
     wire: Wire::Socket,
+    // Numbers of messages show what got lost, so they follow each other.
+    ordered_by: &["meta"],
     ..Vendor::BASE
 };
 
@@ -178,6 +180,13 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Bool,
         default: Some("true"),
         about: "Whether messages carry the main fields as structured data.",
+    },
+    Opt {
+        key: "meta",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: Some("false"),
+        about: "Whether messages are numbered (sequenceId) and say what their times are (timeQuality); they go one batch after the other then.",
     },
     Opt {
         key: "enterprise_id",

@@ -25,7 +25,7 @@ pub static WEBHOOK: Vendor = Vendor {
     aliases: &["http"],
     about: "Any HTTP endpoint: single events, arrays or lines, templates, signatures",
     options: OPTIONS,
-    formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    formats: Format::ALL,
     takes_default_format: true,
     shapes: SHAPES,
     endpoints: url,
@@ -46,7 +46,7 @@ pub static WEBHOOK: Vendor = Vendor {
 
 const SHAPES: &[(When, Shape)] = &[
     (
-        When::All(&[When::Is("mode", "event"), When::Format(Format::Cef)]),
+        When::All(&[When::Is("mode", "event"), When::Plain]),
         Shape {
             framing: Framing { content_type: "text/plain; charset=utf-8", ..Shape::BASE.framing },
             ..EVENT

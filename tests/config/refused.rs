@@ -293,7 +293,7 @@ fn exporter_keys_are_checked_like_all_others() {
         ),
         (
             "exporters: {tower: {nodes: https://a, format: esc}}",
-            "1:47: exporters.tower.format: expected native, ecs, cef or ocsf, found `esc`; \
+            "1:47: exporters.tower.format: expected native, ecs, cef, ocsf or text, found `esc`; \
              did you mean `ecs`?",
         ),
         (
@@ -355,6 +355,12 @@ fn exporter_keys_are_checked_like_all_others() {
         (
             "exporters: {tower: {nodes: https://a, tls: {key: a}}}",
             "1:45: exporters.tower.tls.key: needs `tls.client_cert_path` too",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, tls: {fingerprint: 'ab:cd'}}}",
+            "1:45: exporters.tower.tls.fingerprint: expected SHA-256 of a certificate, 64 \
+             hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in CERT.pem` prints \
+             it",
         ),
         (
             "exporters: {tower: {nodes: https://a, tls: {min_version: 1.1}}}",

@@ -30,14 +30,20 @@ struct State {
     asked: AtomicU32,
     /// How many of them are refused before the first is taken.
     refusals: u32,
+    /// Whether those are not answered at all.
+    is_mute: bool,
     is_over: AtomicBool,
 }
 
 impl Collector {
     fn start(refusals: u32) -> Self {
+        Self::begin(State { refusals, ..State::default() })
+    }
+
+    fn begin(state: State) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let state = Arc::new(State { refusals, ..State::default() });
+        let state = Arc::new(state);
         let serving = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -68,6 +74,9 @@ fn serve(state: &State, stream: TcpStream) {
         // Batches are compressed, counts are not: that tells them apart.
         let is_counts = request.encoding.is_none() && !request.body.is_empty();
         let is_taken = !is_counts || take(state, &request.body);
+        if !is_taken && state.is_mute {
+            return;
+        }
         let (status, body) = match is_taken {
             true => (200, json!({"text": "Success", "code": 0})),
             false => (503, json!({"text": "Server is busy", "code": 9})),
@@ -88,14 +97,14 @@ fn take(state: &State, body: &[u8]) -> bool {
     true
 }
 
-fn config(dir: &Path, collector: &Collector) -> Config {
+fn config(dir: &Path, collectors: &[&Collector]) -> Config {
+    let urls: Vec<_> = collectors.iter().map(|it| format!("http://{}", it.address)).collect();
     let state = dir.join("state");
     let text = format!(
         "version: 1.0.0\nglobal: {{state_dir: {}}}\npipeline: {{workers: 2}}\nexporters:\n  \
-         one:\n    type: splunk\n    hec_url: \"http://{}\"\n    hec_token: t\n    use_ack: false\n    \
+         one:\n    type: splunk\n    hec_url: {urls:?}\n    hec_token: t\n    use_ack: false\n    \
          from: earliest\n    metrics: {{enabled: true, index: counts, flush_interval_secs: 1}}\n",
         state.display(),
-        collector.address
     );
     let text = Text::File { name: "test".to_owned(), text: text.into() };
     Config::load(&text, &Flags::default(), vendors::ALL, &System)
@@ -103,9 +112,9 @@ fn config(dir: &Path, collector: &Collector) -> Config {
 }
 
 /// Delivers events and drains; returns how the engine ended.
-fn run(collector: &Collector, events: u32) -> Status {
+fn run(collectors: &[&Collector], events: u32) -> Status {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let config = config(dir.path(), collector);
+    let config = config(dir.path(), collectors);
     let log = filled(&config, 0..events, 700);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + PATIENCE);
@@ -131,7 +140,7 @@ fn sums(collector: &Collector) -> (u64, u64) {
 #[test]
 fn every_delivered_event_is_counted_once() {
     let collector = Collector::start(0);
-    let status = run(&collector, 5_000);
+    let status = run(&[&collector], 5_000);
     assert_eq!(sums(&collector), (5_000, 5_000));
     assert_eq!(exporter(&status, "one").counts_lost, 0);
 }
@@ -139,7 +148,7 @@ fn every_delivered_event_is_counted_once() {
 #[test]
 fn a_window_that_fails_is_sent_once_more() {
     let collector = Collector::start(1);
-    let status = run(&collector, 300);
+    let status = run(&[&collector], 300);
     assert_eq!(sums(&collector), (300, 300));
     assert_eq!(exporter(&status, "one").counts_lost, 0);
 }
@@ -147,10 +156,19 @@ fn a_window_that_fails_is_sent_once_more() {
 #[test]
 fn a_window_that_fails_twice_is_dropped_and_counted() {
     let collector = Collector::start(u32::MAX);
-    let status = run(&collector, 300);
+    let status = run(&[&collector], 300);
     let asked = collector.state.asked.load(Ordering::Acquire);
     assert!(asked > 0 && asked.is_multiple_of(2), "{asked} requests");
     assert_eq!(exporter(&status, "one").counts_lost, 300);
     let (_, error) = exporter(&status, "one").last_error.clone().expect("it is shown");
     assert!(error.contains("counts not taken"), "{error}");
+}
+
+#[test]
+fn counts_that_may_have_arrived_are_told_to_nobody_else() {
+    let state = State { refusals: 1, is_mute: true, ..State::default() };
+    let (first, second) = (Collector::begin(state), Collector::start(0));
+    run(&[&first, &second], 300);
+    assert_eq!(sums(&first), (300, 300));
+    assert_eq!(second.state.asked.load(Ordering::Acquire), 0, "its counts would be added");
 }

@@ -86,6 +86,67 @@ fn tls_shows_our_certificate_and_checks_theirs() {
 }
 
 #[test]
+fn a_pinned_certificate_is_the_only_one() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tls(dir.path());
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let pin = std::fs::read_to_string(at("server.sha256")).expect("the receiver left it");
+    let keys = |host: &str, pin: &str, more: &str| {
+        format!(
+            "address: '{host}:{}', transport: tls, tls: {{fingerprint: '{pin}', \
+             client_cert_path: '{}', client_key_path: '{}'{more}}}",
+            receiver.port(),
+            at("client.pem"),
+            at("client.key")
+        )
+    };
+    // Neither the system's authorities nor the name matter to a pin alone.
+    let status =
+        run_to_the_end(&config(&dir.path().join("a"), &keys("127.0.0.1", &pin, "")), 0..100, 900);
+    assert_eq!(syslog(&status).counts.delivered, 100);
+    assert_once(&receiver, 100);
+    let ca = format!(", ca_cert_path: '{}'", at("ca.pem"));
+    let other = "00:".repeat(31) + "00";
+    for (place, keys, words) in [
+        ("b", keys("localhost", &other, &ca), "not the one of tls.fingerprint"),
+        ("c", keys("localhost", &other, ""), "not the one of tls.fingerprint"),
+        ("d", keys("127.0.0.1", &pin, &ca), "for another name"),
+    ] {
+        let engine = start(&config(&dir.path().join(place), &keys), 0..100, 900);
+        let is_told = || {
+            let last = syslog(&engine.status()).last_error.clone();
+            last.is_some_and(|(_, error)| error.contains(words))
+        };
+        assert!(wait_for(is_told), "{place}: {:?}", syslog(&engine.status()).last_error);
+        assert_eq!(syslog(&engine.end()).pending, 100);
+    }
+    assert_eq!(receiver.messages().len(), 100);
+}
+
+#[test]
+fn numbered_messages_follow_each_other() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::tcp(Manner::Counted);
+    let keys = format!("address: '{}', meta: true", receiver.address());
+    run_to_the_end(&config(dir.path(), &keys), 0..3_000, 900);
+    assert_once(&receiver, 3_000);
+    let numbers: Vec<u32> = receiver
+        .messages()
+        .iter()
+        .map(|message| {
+            let data = rfc5424::read(message).data;
+            assert_eq!(data["timeQuality"]["tzKnown"], "1");
+            data["meta"]["sequenceId"].parse().expect("a number")
+        })
+        .collect();
+    assert!(numbers.iter().copied().eq(1..=3_000), "{numbers:?}");
+    let ids = receiver.messages().into_iter().map(|message| rfc5424::read(&message).text);
+    let ids: Vec<String> =
+        ids.map(|text| text[text.find("019c").expect("an id")..][..36].to_owned()).collect();
+    assert!(ids.iter().eq((0..3_000).map(id).collect::<Vec<_>>().iter()), "the log's order");
+}
+
+#[test]
 fn without_our_certificate_nothing_counts_as_delivered() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::tls(dir.path());

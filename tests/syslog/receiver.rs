@@ -14,6 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use sha2::{Digest as _, Sha256};
 
 /// How a receiver of streams behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Receiver {
     }
 
     /// Takes TLS connections of clients whose certificate our authority made; leaves `ca.pem`,
-    /// `client.pem` and `client.key` in the directory.
+    /// `client.pem`, `client.key` and `server.sha256` in the directory.
     pub(crate) fn tls(dir: &Path) -> Self {
         let config = certificates(dir);
         Self::listen(move |tcp, state| {
@@ -249,6 +250,9 @@ fn certificates(dir: &Path) -> Arc<ServerConfig> {
             .build()
             .expect("an authority was given");
     let (server, server_key) = leaf("localhost");
+    let digest = Sha256::digest(server.der());
+    let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    write("server.sha256", digits.join(":"));
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has them")

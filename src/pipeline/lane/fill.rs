@@ -9,7 +9,7 @@ use super::fed::Fed;
 use super::opens::Open;
 use super::{Lane, Reading, Templated, Turn, View};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
-use crate::event::{Class, Event, GapReason, Offset, Settle, Settled, Span};
+use crate::event::{Class, Event, Frame, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
 
 /// What became of one record.
@@ -221,7 +221,15 @@ impl Lane {
         level: Option<Level>,
         now: Instant,
     ) -> Pushed {
-        let route = self.target.route;
+        let (route, number) = (self.target.route, self.sequence.map_or(0, next_number));
+        let numbered;
+        let event = match number {
+            0 => event,
+            number => {
+                numbered = Event { frame: Frame { number, ..event.frame }, ..*event };
+                &numbered
+            }
+        };
         let how = &self.exporter.routes[route];
         let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
@@ -243,6 +251,7 @@ impl Lane {
             Part::Document => plan.encode(event, body),
         });
         if pushed == Pushed::Fits {
+            self.sequence = self.sequence.map(|_| number);
             self.exporter.check(entry.span.from, event, &self.buffers);
         }
         if is_untimely && pushed == Pushed::Fits {
@@ -425,5 +434,23 @@ impl Lane {
     }
 }
 
+/// The number after this one: 1 to 2147483647, then 1 again (RFC 5424, 7.3.1).
+fn next_number(last: u32) -> u32 {
+    last % NUMBER_MAX + 1
+}
+
+/// The largest number of an event.
+const NUMBER_MAX: u32 = 2_147_483_647;
+
 /// How long a log that cannot be read is left alone.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_begin_anew_behind_the_largest() {
+        assert_eq!([0, 1, NUMBER_MAX - 1, NUMBER_MAX].map(next_number), [1, 2, NUMBER_MAX, 1]);
+    }
+}

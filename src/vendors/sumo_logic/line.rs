@@ -1,9 +1,9 @@
-//! Lines: JSON, a sentence, or pairs. Each begins with the time, since Sumo Logic reads it there.
+//! Lines: JSON or pairs. Each begins with the time, since Sumo Logic reads it there.
 
-use crate::event::{Event, FieldId as F};
-use crate::transform::Source::{Constant, Derived, Event as Value, Option, When};
+use crate::event::FieldId as F;
+use crate::transform::Source::{Constant, Event as Value, Option, When};
 use crate::transform::write::{text, value};
-use crate::transform::{Empty, Encoder, Layout, Schema, Syntax, json, row};
+use crate::transform::{Empty, Layout, Schema, Syntax, row};
 
 /// The canonical event, its time first.
 pub(super) static JSON_LINE: Schema = Schema {
@@ -53,14 +53,6 @@ pub(super) static JSON_LINE: Schema = Schema {
     ..Schema::BASE
 };
 
-/// `{timestamp} [{SEVERITY}] {guard}: {ALLOWED or BLOCKED} - {reason} | event_id=.. session_id=..`
-pub(super) static TEXT_LINE: Schema = Schema {
-    name: "sumo logic text",
-    syntax: &SENTENCE,
-    layout: Layout::Table(&[row("line", Derived(SAID, sentence))]),
-    ..Schema::BASE
-};
-
 /// `timestamp=".." event_id=".." ..`.
 pub(super) static KEY_VALUE: Schema = Schema {
     name: "sumo logic pairs",
@@ -86,35 +78,8 @@ pub(super) static KEY_VALUE: Schema = Schema {
     ..Schema::BASE
 };
 
-/// What a sentence says.
-const SAID: &[F] =
-    &[F::Timestamp, F::Severity, F::Guard, F::Allowed, F::Reason, F::EventId, F::SessionId];
-
-fn sentence(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let verdict: &[u8] = if event.opened.allowed { b": ALLOWED - " } else { b": BLOCKED - " };
-    encoder.characters(event.text(F::Timestamp));
-    encoder.literal(b" [");
-    for c in json::characters(event.text(F::Severity)) {
-        encoder.char(c.to_ascii_uppercase());
-    }
-    encoder.literal(b"] ");
-    encoder.characters(event.text(F::Guard));
-    encoder.raw(verdict);
-    encoder.characters(event.text(F::Reason));
-    encoder.literal(b" | event_id=");
-    encoder.characters(event.text(F::EventId));
-    encoder.literal(b" session_id=");
-    encoder.characters(event.text(F::SessionId));
-    true
-}
-
-/// One value, its key not written.
-static SENTENCE: Syntax = Syntax { name: "sentence", names: false, text: ("", ""), ..PAIRS_BASE };
-
 /// `key="value"`, one space between.
-static PAIRS: Syntax = PAIRS_BASE;
-
-const PAIRS_BASE: Syntax = Syntax {
+static PAIRS: Syntax = Syntax {
     name: "pairs",
     open: "",
     close: "",

@@ -3,11 +3,11 @@
 use crate::deliver::{Derived, Options, Problem};
 use crate::event::{Event as E, EventType, FieldId as F};
 use crate::transform::Source::{
-    Also, Constant, Derived as Made, Doc, Event, OneOf, OneOption, OptionOr, Pattern,
+    Also, Constant, Derived as Made, Doc, Event, OneOf, OneOption, Option, Pattern,
 };
 use crate::transform::write::{rfc3164, rfc3339_micros, severity, value};
 use crate::transform::{
-    Choices, Clean, Empty, Field, Format, Layout, Schema, Syntax, TEXT as BARE, row,
+    Choices, Clean, Empty, Encoder, Field, Format, Layout, Schema, Syntax, TEXT as BARE, row,
 };
 
 /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG`.
@@ -16,7 +16,7 @@ pub(super) static NEW: Schema = message(None);
 /// The same with a byte order mark before the document.
 pub(super) static MARKED: Schema = message(Some(&MARK));
 
-const fn message(next: Option<&'static Schema>) -> Schema {
+const fn message(next: std::option::Option<&'static Schema>) -> Schema {
     Schema {
         name: "syslog",
         syntax: &SLOTS,
@@ -113,10 +113,34 @@ const HEADER: &[Field] = &[
     row("app_name", Pattern("syslog.app_name", &APPLICATION)),
     row("procid", Pattern("syslog.procid", &PROCESS)),
     row("msgid", Pattern("syslog.msgid", &KIND)),
-    row("sd", OptionOr("syslog.sd", "-")),
+    row("sd", Also(&ELEMENTS)),
     row("parameters", Also(&DATA)),
     row("msg", Doc),
 ];
+
+/// What stands before the parameters: elements about the message, and the name of our own.
+static ELEMENTS: Schema = Schema {
+    name: "elements",
+    syntax: &Syntax { between: "", ..SLOTS },
+    layout: Layout::Table(&[
+        row("quality", Option("syslog.quality")),
+        row("meta", Made(&[], sequence)),
+        row("name", Option("syslog.sd")),
+    ]),
+    ..Schema::BASE
+};
+
+/// RFC 5424, 7.3.1: "sequenceId: 1 when the originator starts, up to 2147483647, then 1 again."
+///
+/// Events are numbered where `meta` is on; what is rendered again or beside the log is not.
+fn sequence(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+    if event.frame.number > 0 {
+        encoder.literal(b"[meta sequenceId=\"");
+        encoder.number(u64::from(event.frame.number));
+        encoder.literal(b"\"]");
+    }
+    event.frame.number > 0
+}
 
 /// The parameters behind the name of the structured data, and the bracket that ends it.
 static DATA: Schema = Schema {
@@ -191,7 +215,7 @@ fn verb(event: &E<'_>, _: Choices) -> usize {
 }
 
 /// `syslog.md`, bad input: control characters but the tab show their code.
-fn escape_control(byte: u8) -> Option<&'static str> {
+fn escape_control(byte: u8) -> std::option::Option<&'static str> {
     const CODES: [&str; 32] = [
         "\\x00", "\\x01", "\\x02", "\\x03", "\\x04", "\\x05", "\\x06", "\\x07", "\\x08", "\t",
         "\\x0A", "\\x0B", "\\x0C", "\\x0D", "\\x0E", "\\x0F", "\\x10", "\\x11", "\\x12", "\\x13",
@@ -206,7 +230,7 @@ fn escape_control(byte: u8) -> Option<&'static str> {
 }
 
 /// The format that `payload` names.
-pub(super) fn format(options: &Options) -> Option<Format> {
+pub(super) fn format(options: &Options) -> std::option::Option<Format> {
     match options.text("payload")?.as_str() {
         "ecs" => Some(Format::Ecs),
         "ocsf" => Some(Format::Ocsf),
@@ -246,11 +270,23 @@ pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
         texts.push((name, text));
     }
     let is_old = options.text("protocol").as_deref() == Some("rfc3164");
+    let has_meta = options.is_on("meta");
+    if has_meta && is_old {
+        let problem = "is structured data, which rfc3164 has none of".to_owned();
+        return Err(Problem { key: "meta".to_owned(), problem });
+    }
+    if has_meta {
+        // Times are UTC. Whether this machine's clock is synchronised is not known here.
+        texts.push(("syslog.quality", "[timeQuality tzKnown=\"1\"]".to_owned()));
+    }
     let has_data = options.value("structured_data").is_none() || options.is_on("structured_data");
     if has_data && !is_old {
         let number = options.number("enterprise_id").unwrap_or(32_473);
         texts.push(("syslog.sd", format!("[shrike@{number}")));
         return Ok(Derived { texts, ..Derived::NONE });
+    }
+    if !has_meta {
+        texts.push(("syslog.sd", "-".to_owned()));
     }
     if options.text("payload").as_deref() == Some("none") {
         let problem = "`none` without structured data leaves nothing to say".to_owned();
@@ -260,7 +296,7 @@ pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
     Ok(Derived { texts, omit, ..Derived::NONE })
 }
 
-fn facility(text: &str) -> Option<u64> {
+fn facility(text: &str) -> std::option::Option<u64> {
     match text.parse::<u64>() {
         Ok(number) => (number <= 23).then_some(number),
         Err(_) => {
