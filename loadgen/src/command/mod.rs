@@ -4,6 +4,7 @@ mod account;
 mod append;
 mod fake;
 mod generate;
+mod live;
 mod scenario;
 
 use std::error::Error;
@@ -29,6 +30,7 @@ enum Command {
     Fake(fake::Fake),
     Account(account::Account),
     Scenario(scenario::Run),
+    Live(live::Live),
 }
 
 /// Runs the command that was asked for.
@@ -39,5 +41,6 @@ pub(crate) fn run(arguments: Loadgen) -> Result<ExitCode, Box<dyn Error>> {
         Command::Fake(fake) => fake.run(),
         Command::Account(account) => account.run(),
         Command::Scenario(scenario) => scenario.run(),
+        Command::Live(live) => live.run(),
     }
 }

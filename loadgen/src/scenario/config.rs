@@ -15,6 +15,8 @@ pub(super) struct Config {
     pub(super) workers: Option<u32>,
     /// ECS lines on standard output as well.
     pub(super) stdout: bool,
+    /// Native lines to a file as well.
+    pub(super) file: bool,
 }
 
 /// Where events come from.
@@ -68,13 +70,17 @@ pub(super) fn write(
             let _ = writeln!(text, "inputs: [{{type: file, path: {}}}]", quote(path.clone()));
         }
     }
-    if exporters.is_empty() && !config.stdout {
+    if exporters.is_empty() && !config.stdout && !config.file {
         text.push_str("exporters: {}\n");
         return bench.write("shrike.yaml", &text);
     }
     text.push_str("exporters:\n");
     if config.stdout {
         text.push_str("  stdout: {type: stdout, format: ecs, from: earliest}\n");
+    }
+    if config.file {
+        let path = quote(bench.path("events.ndjson"));
+        let _ = writeln!(text, "  file: {{type: file, path: {path}, from: earliest}}");
     }
     for exporter in exporters {
         let FakeProcess { name, vendor, addr, ca, acks, .. } = exporter.fake;
@@ -106,6 +112,11 @@ pub(super) fn write(
             Vendor::Otlp => {
                 write!(text, "    type: otlp\n    endpoint: \"{scheme}://{addr}\"\n")
             }
+            Vendor::S3 => write!(
+                text,
+                "    type: s3\n    endpoint: \"{scheme}://{addr}\"\n    bucket: events\n    \
+                 access_key_id: fake\n    secret_access_key: \"{TOKEN}\"\n"
+            ),
             Vendor::Webhook => write!(
                 text,
                 "    type: webhook\n    url: \"{scheme}://{addr}/events\"\n    mode: ndjson\n    \

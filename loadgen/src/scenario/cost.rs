@@ -91,6 +91,34 @@ pub(super) fn otlp(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     job(bench, "log -> OTLP/HTTP, JSON, plaintext", &[role], false, 2.4)
 }
 
+/// Objects of OCSF, zstd, by the hour.
+pub(super) fn s3(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "s3", vendor: Vendor::S3, ..Role::default() };
+    job(bench, "log -> S3, OCSF, no compression", &[role], false, 2.4)
+}
+
+/// Lines to a file, each body on the disk before the next.
+pub(super) fn file(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    job_beside(bench, "log -> file, native", &[], false, 2.4, true)
+}
+
+/// One of each, plaintext.
+pub(super) fn everyone(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = |name, vendor| Role { name, vendor, ..Role::default() };
+    let roles = [
+        role("datadog", Vendor::Datadog),
+        role("elastic", Vendor::Elastic),
+        role("otlp", Vendor::Otlp),
+        role("s3", Vendor::S3),
+        role("splunk", Vendor::Splunk),
+        role("sumo", Vendor::SumoLogic),
+        role("syslog", Vendor::Syslog),
+        role("webhook", Vendor::Webhook),
+    ];
+    // Nine times what one costs, less the opening of eight.
+    job_beside(bench, "nine exporters, one of each, plaintext", &roles, false, 17.6, true)
+}
+
 /// Two of each, plaintext.
 pub(super) fn four(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let elastic = |name| Role { name, ..Role::default() };
@@ -148,12 +176,25 @@ fn job(
     gzip: bool,
     target: f64,
 ) -> Result<Vec<Row>, ScenarioError> {
+    job_beside(bench, what, roles, gzip, target, false)
+}
+
+/// The same, perhaps with a file beside the fakes.
+fn job_beside(
+    bench: &Bench,
+    what: &str,
+    roles: &[Role<'_>],
+    gzip: bool,
+    target: f64,
+    file: bool,
+) -> Result<Vec<Row>, ScenarioError> {
     prefill(bench)?;
     let fakes: Vec<FakeProcess> =
         roles.iter().map(|role| FakeProcess::start(bench, *role)).collect::<Result<_, _>>()?;
     let exporter = if gzip { Exporter::gzip } else { Exporter::plain };
     let exporters: Vec<Exporter<'_>> = fakes.iter().map(exporter).collect();
-    let config = config::write(bench, &Config::default(), &exporters)?;
+    let settings = Config { file, ..Config::default() };
+    let config = config::write(bench, &settings, &exporters)?;
     let process = Process::shrike(bench, &config, &["--drain"], Stdio::null())?;
     let usage = process.finish(DRAIN_LIMIT)?;
     let mut rows = cost_rows(what, bench.settings.events, &usage, target);

@@ -7,11 +7,13 @@ mod demo;
 mod endure;
 mod fakes;
 mod late;
+mod live;
 mod process;
 mod table;
 mod undisturbed;
 
 pub use bench::{Bench, ScenarioError, Settings};
+pub use live::{SplunkSearch, live};
 pub use table::{Row, Target, print};
 
 /// A scenario that can be run by name.
@@ -80,6 +82,17 @@ pub const ALL: &[Scenario] = &[
         name: "otlp",
         about: "A written log into an OTLP/HTTP receiver, JSON, plaintext",
         run: cost::otlp,
+    },
+    Scenario {
+        name: "s3",
+        about: "A written log into an object store, OCSF, no compression",
+        run: cost::s3,
+    },
+    Scenario { name: "file", about: "A written log into a file, native lines", run: cost::file },
+    Scenario {
+        name: "everyone",
+        about: "A written log into one of each at once, plaintext",
+        run: cost::everyone,
     },
     Scenario {
         name: "four",

@@ -2,6 +2,7 @@
 //! vendor's rules hold for every body.
 
 mod datadog;
+mod everyone;
 mod otlp;
 mod s3;
 mod sumo_logic;
@@ -47,16 +48,22 @@ pub(crate) fn deliver(events: u64, exporter: &str) -> Status {
     let text = Text::File { name: "test".to_owned(), text: text.into() };
     let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
         .unwrap_or_else(|error| panic!("{error}"));
-    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
-    let mut source = LogSource::new(log.appender(), true);
-    let job = Job { events, rate: Rate::Unlimited, tick: Duration::ZERO };
-    produce(job, &mut Stream::new(1), &mut source, &Progress::default()).expect("there is room");
-    log.flush().expect("the disk takes it");
+    let log = filled(&config, events);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + Duration::from_secs(60));
     let status = engine.end();
     assert_eq!(ended, Ended::Settled, "{status:?}");
     status
+}
+
+/// A log with so many events in it.
+pub(crate) fn filled(config: &Config, events: u64) -> Log {
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    let mut source = LogSource::new(log.appender(), true);
+    let job = Job { events, rate: Rate::Unlimited, tick: Duration::ZERO };
+    produce(job, &mut Stream::new(1), &mut source, &Progress::default()).expect("there is room");
+    log.flush().expect("the disk takes it");
+    log
 }
 
 /// Whether everything arrived, and nothing was found wrong.
