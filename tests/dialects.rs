@@ -14,6 +14,8 @@ const AUDIT: &str = include_str!("fixtures/clawdstrike-audit.jsonl");
 const OPENCLAW: &str = include_str!("fixtures/openclaw-audit.jsonl");
 const POLICY: &str = include_str!("fixtures/policy-events.jsonl");
 const VELAR: &str = include_str!("fixtures/velar-audit.jsonl");
+const OTLP: &str = include_str!("fixtures/otlp-logs.jsonl");
+const FALCO: &str = include_str!("fixtures/falco-alerts.jsonl");
 const FRAMES: &str = include_str!("fixtures/hushd-events.sse");
 
 /// 2026-02-06T14:30:00Z, in nanoseconds.
@@ -73,15 +75,17 @@ fn fields(line: &Value) -> Value {
 #[test]
 fn samples_become_the_events_that_were_reviewed() {
     let frames = frames(FRAMES);
-    for (name, text) in [
-        ("clawdstrike-audit", AUDIT),
-        ("openclaw-audit", OPENCLAW),
-        ("policy-events", POLICY),
-        ("velar-audit", VELAR),
-        ("hushd-events", &frames),
+    for (name, text, events) in [
+        ("clawdstrike-audit", AUDIT, AUDIT.lines().count()),
+        ("openclaw-audit", OPENCLAW, OPENCLAW.lines().count()),
+        ("policy-events", POLICY, POLICY.lines().count()),
+        ("velar-audit", VELAR, VELAR.lines().count()),
+        ("hushd-events", &frames, frames.lines().count()),
+        ("otlp-logs", OTLP, 11),
+        ("falco-alerts", FALCO, FALCO.lines().count()),
     ] {
         let all = mapped(text);
-        assert_eq!(all.len(), text.lines().count(), "{name}");
+        assert_eq!(all.len(), events, "{name}");
         let mut out = Vec::new();
         for (record, _) in &all {
             out.extend_from_slice(record);
@@ -194,6 +198,7 @@ fn each_source_record_can_be_built_again() {
         (OPENCLAW, openclaw_again),
         (POLICY, policy_again),
         (VELAR, velar_again),
+        (FALCO, falco_again),
     ] {
         for line in text.lines() {
             let source: Value = serde_json::from_str(line).expect("the sample is JSON");
@@ -203,7 +208,7 @@ fn each_source_record_can_be_built_again() {
             lines += 1;
         }
     }
-    assert_eq!(lines, 108);
+    assert_eq!(lines, 108 + FALCO.lines().count());
 }
 
 /// A record under construction, from what `metadata.shrike` says of it.
@@ -359,6 +364,157 @@ fn velar_again(event: &Value) -> Value {
         again.put(&key, value);
     }
     Value::Object(again.out)
+}
+
+fn falco_again(event: &Value) -> Value {
+    let mut again = Again::new(event);
+    for (key, path) in [
+        ("uuid", "event_id"),
+        ("time", "timestamp"),
+        ("rule", "decision.guard"),
+        ("output", "decision.reason"),
+        ("hostname", "agent.id"),
+    ] {
+        // Ids that were derived from the line are of version 8.
+        if path != "event_id" || event["event_id"].as_str().is_some_and(|id| &id[14..15] != "8") {
+            again.field(key, path);
+        }
+    }
+    let own = event["metadata"]["falco"].as_object().expect("an object").clone();
+    own.into_iter().for_each(|(key, value)| again.put(&key, value));
+    Value::Object(again.out)
+}
+
+#[test]
+fn alerts_of_falco_have_their_severity_resource_and_technique() {
+    let all: Vec<Value> = mapped(FALCO).into_iter().map(|it| it.1).collect();
+    for (n, expected) in [
+        json!({"event_id": "3f0c4a38-6a0b-4f0e-9f1c-8d7e6a5b4c3d", "decision.severity": "medium",
+            "resource.type": "file", "resource.path": "/etc/shadow", "action": "openat",
+            "threat.tactic": "credential_access", "threat.technique": "T1555",
+            "session.id": "falco:node-1", "session.user_id": "root", "agent.id": "node-1",
+            "decision.allowed": true, "event_type": "guard_warn"}),
+        json!({"decision.severity": "low", "resource.type": "process", "resource.name": "bash",
+            "threat.technique": "T1059", "session.id": "3ad7b26ded6d",
+            "decision.guard": "Terminal shell in container"}),
+        json!({"decision.severity": "critical", "resource.host": "203.0.113.9",
+            "resource.port": 4444, "resource.type": "network"}),
+        json!({"decision.severity": "info", "resource.name": "settings", "agent.id": "falco",
+            "action": "alert"}),
+        json!({"decision.severity": "medium"}),
+    ]
+    .iter()
+    .enumerate()
+    {
+        for (path, value) in expected.as_object().expect("an object") {
+            assert_eq!(all[n][path], *value, "{path} of {n}");
+        }
+    }
+    assert_eq!(all[1].get("session.user_id"), None, "<NA> is nobody");
+    assert_eq!(all[4]["metadata.shrike"]["flags"], json!(["unknown_enum"]));
+}
+
+#[test]
+fn one_line_of_otlp_holds_many_events() {
+    let all: Vec<Value> = mapped(OTLP).into_iter().map(|it| it.1).collect();
+    for (n, expected) in [
+        // An audit record of hushd, unwrapped.
+        (
+            0,
+            json!({"event_id": serde_json::from_str::<Value>(AUDIT.lines().nth(1).expect("two"))
+            .expect("JSON")["id"], "agent.name": "hushd"}),
+        ),
+        (
+            1,
+            json!({"action": "user_prompt", "agent.type": "claude_code",
+            "session.user_id": "4be1c0de", "decision.reason": "claude_code.user_prompt"}),
+        ),
+        (2, json!({"resource.name": "claude-sonnet-4-5", "outcome": "success"})),
+        (
+            3,
+            json!({"event_type": "policy_allow", "resource.type": "tool", "resource.name": "Bash",
+            "decision.guard": "claude_code.permission", "decision.reason": "config"}),
+        ),
+        (
+            4,
+            json!({"event_type": "guard_block", "decision.allowed": false, "outcome": "failure",
+            "decision.severity": "high", "decision.reason": "user_reject"}),
+        ),
+        (5, json!({"outcome": "failure", "decision.allowed": true, "resource.name": "Bash"})),
+        (6, json!({"outcome": "failure", "timestamp": "2026-02-06T12:00:00.004000001Z"})),
+        (
+            7,
+            json!({"timestamp": "2026-02-06T12:00:01Z", "decision.severity": "high",
+            "resource.host": "db.example", "action": "connection lost", "agent.id": "billing-7",
+            "outcome": "unknown"}),
+        ),
+        (8, json!({"decision.severity": "medium", "decision.reason": "retrying"})),
+        (
+            10,
+            json!({"decision.severity": "critical", "resource.path": "/etc/passwd",
+            "timestamp": "2026-02-06T14:30:00Z"}),
+        ),
+    ] {
+        for (path, value) in expected.as_object().expect("an object") {
+            assert_eq!(all[n][path], *value, "{path} of {n}");
+        }
+    }
+    let mut ids: Vec<&str> = all.iter().filter_map(|it| it["event_id"].as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all.len(), "also two records that say the same are two events");
+    assert_eq!(all[0]["metadata.shrike"]["format"], json!("clawdstrike.audit"));
+    let resource = &all[0]["metadata.shrike"]["otlp"]["resource"];
+    assert_eq!(resource["attributes"][0]["value"], json!({"stringValue": "hushd"}));
+    // Packed otherwise, a record keeps its id.
+    let line = OTLP.lines().nth(1).expect("two lines");
+    let (head, records) = line.split_once("\"logRecords\":[").expect("it has records");
+    let (first, _) = records.split_once(",{\"timeUnixNano\"").expect("more than one");
+    let again = mapped(&format!("{head}\"logRecords\":[{first}]}}]}}]}}"));
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].1["event_id"], all[1]["event_id"]);
+}
+
+#[test]
+fn a_record_of_otlp_that_is_none_is_refused_alone() {
+    let line = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"timeUnixNano": "1770379200000000000", "body": {"stringValue": "first"}},
+        {"timeUnixNano": "yesterday"},
+        7,
+        {"timeUnixNano": 1_770_379_200_000_000_000_u64, "body": {"stringValue": "last"}},
+    ]}]}]});
+    for (line, events, classes) in [
+        (line, 2, vec![Class::BadTimestamp, Class::NotObject]),
+        (json!({"resourceLogs": []}), 0, vec![]),
+        (json!({"resourceLogs": "x"}), 0, vec![Class::WrongType]),
+        (
+            json!({"resourceLogs": [7, {"scopeLogs": 8}, {"resource": [], "scopeLogs": [9]}]}),
+            0,
+            vec![],
+        ),
+    ] {
+        let (_, mut checker) = checker(OpeningOptions::default());
+        let mut batch = Batch::default();
+        let text = format!("{line}\n");
+        Lines::new(0).take(&mut checker, text.as_bytes(), NOW_NS, &mut batch);
+        let refused: Vec<Class> = batch.rejected.iter().map(|it| it.class).collect();
+        assert_eq!((batch.len(), refused), (events, classes), "{line}");
+    }
+}
+
+#[test]
+fn a_line_of_otlp_does_not_grow_without_bound() {
+    // Each event repeats its resource, so that a line of 2 MiB would become 100 GiB.
+    let resource =
+        json!({"attributes": [{"key": "k", "value": {"stringValue": "x".repeat(1 << 20)}}]});
+    let record = json!({"body": {"stringValue": "b"}});
+    let line = json!({"resourceLogs": [{"resource": resource,
+        "scopeLogs": [{"logRecords": vec![record; 100_000]}]}]});
+    let (_, mut checker) = checker(OpeningOptions::default());
+    let mut batch = Batch::default();
+    Lines::new(0).take(&mut checker, format!("{line}\n").as_bytes(), NOW_NS, &mut batch);
+    let refused: Vec<Class> = batch.rejected.iter().map(|it| it.class).collect();
+    assert_eq!((batch.len(), refused), (0, vec![Class::Oversize]));
 }
 
 /// A hushd record with these members instead of the usual ones.
@@ -555,6 +711,21 @@ fn the_other_dialects_say_what_their_table_says() {
 }
 
 #[test]
+fn many_members_cost_no_more_than_their_number() {
+    // Looking at each pair would take minutes.
+    let long: String = (0..100_000).map(|n| format!(",\"member {n}\":{n}")).collect();
+    for line in [VELAR, AUDIT, OPENCLAW, POLICY].map(|text| text.lines().next().expect("a line")) {
+        let begun = std::time::Instant::now();
+        let line = format!("{}{long}}}", line.strip_suffix('}').expect("an object"));
+        let all = mapped(&line);
+        assert_eq!(all.len(), 1);
+        assert!(String::from_utf8_lossy(&all[0].0).contains("\"member 99999\":99999"));
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    }
+}
+
+#[test]
 fn a_time_with_an_exponent_is_none() {
     for time in ["1.770382803111e12", "1770382803E3"] {
         let line = format!(
@@ -596,6 +767,8 @@ fn files_are_read_as_their_producer_writes_them() {
         (VELAR, Mode::Append),
         (OPENCLAW, Mode::Rewrite),
         (POLICY, Mode::PerRun),
+        (OTLP, Mode::Append),
+        (FALCO, Mode::Append),
         ("no json\n", Mode::Append),
     ] {
         assert_eq!(dialects::mode(text.lines().next().unwrap_or_default().as_bytes()), mode);

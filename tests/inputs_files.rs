@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
-    CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Positions, SharedDoor,
+    Account, CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Position, Positions,
+    SharedDoor, Stream,
 };
 use shrike::log::{IoChoice, Log, LogOptions, Read as Found};
 
@@ -68,6 +69,7 @@ impl Host {
             },
             appender: self.log.appender(),
             quarantine: None,
+            positions: Some(Arc::clone(&positions)),
         }));
         let options = FilesOptions {
             path: self.path(pattern),
@@ -89,6 +91,10 @@ impl Host {
         let running = self.running.as_mut().expect("it runs");
         let rest = running.files.step(&running.door, &AtomicBool::new(false), self.now);
         rest.expect("the log takes everything")
+    }
+
+    fn account(&self) -> Account {
+        self.running.as_ref().expect("it runs").files.account()
     }
 
     /// Looks until nothing is new, paths included.
@@ -118,6 +124,15 @@ impl Host {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+impl Host {
+    /// The same in order: which of several files is looked at first is nobody's promise.
+    fn sorted(&mut self) -> Vec<u32> {
+        let mut numbers = self.numbers();
+        numbers.sort_unstable();
+        numbers
     }
 }
 
@@ -206,11 +221,37 @@ fn a_file_is_read_from_its_end_only_when_it_was_there_at_the_first_start() {
     assert_eq!(host.numbers(), upto(0));
     append(&host.path("a.log"), &half[30..]);
     append(&host.path("b.log"), &lines(4..6));
-    assert_eq!(host.numbers(), [3, 4, 5], "a line that was half there is whole");
+    assert_eq!(host.sorted(), [3, 4, 5], "a line that was half there is whole");
     host.stop();
     append(&host.path("a.log"), &lines(6..7));
     host.start_with("*.log", None, true);
-    assert_eq!(host.numbers(), [3, 4, 5, 6]);
+    assert_eq!(host.sorted(), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_file_is_read_from_its_end_at_the_very_first_start_only() {
+    let mut host = Host::new();
+    append(&host.path("a.log"), &lines(0..3));
+    rewrite(&host.path("claws.log"), &claws(0..3));
+    host.start_with("*.log", None, true);
+    assert_eq!(host.numbers(), upto(0));
+    host.stop();
+    // Nothing was read of the one, and the other was not there, when the process went.
+    append(&host.path("a.log"), &lines(3..5));
+    append(&host.path("b.log"), &lines(5..7));
+    host.start_with("*.log", None, true);
+    assert_eq!(host.sorted(), [3, 4, 5, 6]);
+    // A rewritten one without a line in its middle: what was passed over stays so.
+    rewrite(&host.path("claws.log"), &(claws(0..1) + &claws(2..3) + &claws(77..78)));
+    assert_eq!(host.sorted(), [3, 4, 5, 6, 77]);
+    // The first start may find nothing at all.
+    let mut empty = Host::new();
+    empty.start_with("a.log", None, true);
+    assert_eq!(empty.numbers(), upto(0));
+    empty.stop();
+    append(&empty.path("a.log"), &lines(0..2));
+    empty.start_with("a.log", None, true);
+    assert_eq!(empty.numbers(), upto(2));
 }
 
 #[test]
@@ -257,9 +298,7 @@ fn rotation_storms_lose_nothing() {
             host.stop();
             host.start("a.log", None);
         }
-        let mut numbers = host.numbers();
-        numbers.sort_unstable();
-        assert_eq!(numbers, upto(next), "round {round}");
+        assert_eq!(host.sorted(), upto(next), "round {round}");
     }
 }
 
@@ -283,6 +322,134 @@ fn a_copied_and_truncated_file_starts_again() {
     rewrite(&path, &lines(11..12));
     host.start("a.log", None);
     assert_eq!(host.numbers(), upto(12));
+}
+
+#[test]
+fn what_was_not_read_before_a_live_truncation_comes_from_the_copy() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    for round in 0..5 {
+        let next = 3 + round * 9;
+        // All of it happens between two looks: twice, and with a line that is half there.
+        append(&path, &lines(next..next + 3));
+        fs::copy(&path, host.path(&format!("a.log.{round}a"))).expect("ours");
+        rewrite(&path, &lines(next + 3..next + 5));
+        append(&path, &lines(next + 5..next + 6));
+        fs::copy(&path, host.path(&format!("a.log.{round}b"))).expect("ours");
+        rewrite(&path, &lines(next + 6..next + 8));
+        let last = lines(next + 8..next + 9);
+        append(&path, &last[..20]);
+        assert_eq!(host.numbers(), upto(next + 8), "round {round}");
+        append(&path, &last[20..]);
+        if round == 3 {
+            host.start("a.log", None);
+        }
+        assert_eq!(host.numbers(), upto(next + 9), "round {round}");
+        assert_eq!(host.account().gaps, 0);
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_without_a_copy_is_counted() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    append(&path, &lines(3..4));
+    rewrite(&path, &lines(4..5));
+    assert_eq!(host.numbers(), [0, 1, 2, 4]);
+    assert_eq!(host.account().gaps, 1);
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), [0, 1, 2, 4]);
+    assert_eq!(host.account().gaps, 0, "it is told once");
+    // A run that is replaced while its last line was half written.
+    let path = host.path("hush.events.jsonl");
+    let run = runs("one", 0..3);
+    rewrite(&path, &run[..run.len() - 10]);
+    host.start("hush.events.jsonl", None);
+    host.settle();
+    rewrite(&path, &runs("two", 5..6));
+    assert_eq!(host.numbers(), [0, 1, 2, 4, 0, 1, 5]);
+    assert_eq!(host.account().gaps, 1);
+}
+
+#[test]
+fn a_rewritten_file_without_line_ends_takes_no_memory() {
+    let resident = || {
+        let status = fs::read_to_string("/proc/self/status").expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let mut host = Host::new();
+    let path = host.path("audit.jsonl");
+    rewrite(&path, &claws(0..2));
+    host.start("audit.jsonl", None);
+    assert_eq!(host.numbers(), upto(2));
+    let before = resident();
+    let grown = |path: &Path| {
+        let file = OpenOptions::new().write(true).open(path).expect("it is there");
+        file.set_len(file.metadata().expect("ours").len() + LONG_BYTES)
+            .expect("the disk has holes");
+    };
+    grown(&path);
+    assert_eq!(host.numbers(), upto(2));
+    let after = resident();
+    assert!(after < before + (20 << 10), "{before} KiB became {after} KiB");
+    append(&path, &format!("\n{}", claws(2..4)));
+    assert_eq!(host.numbers(), upto(4), "goes on behind it");
+    assert_eq!(host.account().rejected, 1);
+    // Written again with a line less: its refusal is known.
+    rewrite(&path, &claws(0..1));
+    grown(&path);
+    append(&path, &format!("\n{}", claws(2..5)));
+    assert_eq!(host.numbers(), upto(5));
+    assert_eq!(host.account().rejected, 1);
+}
+
+/// Bytes of a line that is longer than any.
+const LONG_BYTES: u64 = 24 << 20;
+
+#[test]
+fn a_position_is_saved_with_every_note_below_it() {
+    let host = Host::new();
+    let path = host.path("inputs.json");
+    let reader = host.log.reader();
+    let positions = Arc::new(Positions::open(path.clone(), &reader).expect("opens").0);
+    let mut door = Door::new(DoorOptions {
+        opening: Arc::new(Opening::new(&OpeningOptions::default())),
+        check: CheckOptions { dialects: dialects::ALL, ..CheckOptions::default() },
+        appender: host.log.appender(),
+        quarantine: None,
+        positions: Some(Arc::clone(&positions)),
+    });
+    let at = |inode, offset| Position {
+        source: format!("file {inode}"),
+        device: 1,
+        inode,
+        offset,
+        ..Position::default()
+    };
+    let mut bring = |n: u32, position: &Position| {
+        let text = lines(n..n + 1);
+        let mut stream = Stream::new(&position.source, 0);
+        door.take(&mut stream, text.as_bytes(), 1);
+        door.append(&mut stream, text.as_bytes(), Some(position)).expect("the log takes it");
+    };
+    bring(0, &at(1, 10));
+    // Another input saves before the first one's thread runs on.
+    bring(1, &at(2, 20));
+    positions.save(&host.log).expect("the disk takes it");
+    bring(2, &at(3, 30));
+    host.log.flush().expect("the disk takes it");
+    let (again, torn) = Positions::open(path, &host.log.reader()).expect("opens");
+    assert_eq!(torn, None);
+    for (inode, offset) in [(1, 10), (2, 20), (3, 30)] {
+        assert_eq!(again.find(1, inode), Some(at(inode, offset)));
+    }
 }
 
 #[test]
@@ -353,6 +520,8 @@ fn many_small_files_are_each_read_once() {
     append(&host.path("f0000.log"), &lines([1_500]));
     fs::remove_file(host.path("f0001.log")).expect("ours");
     append(&host.path("g.log"), &lines([1_501]));
+    // Looking at so many paths may have taken long, and is then not done again soon.
+    host.now += Duration::from_secs(120);
     let mut numbers = host.numbers();
     numbers.sort_unstable();
     assert_eq!(numbers, upto(1_502));

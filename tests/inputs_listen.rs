@@ -21,6 +21,7 @@ use shrike::intake::{
 use shrike::log::{IoChoice, Log, LogIo, LogOptions, Read as Found};
 
 const EVENTS: &str = include_str!("fixtures/security-events.jsonl");
+const OTLP: &str = include_str!("fixtures/otlp-logs.jsonl");
 const AUDIT: &str = include_str!("fixtures/clawdstrike-audit.jsonl");
 
 /// A log and the door into it.
@@ -44,6 +45,7 @@ impl Place {
             check: CheckOptions { dialects: dialects::ALL, ..CheckOptions::default() },
             appender: log.appender(),
             quarantine: None,
+            positions: None,
         });
         Self { log, door: SharedDoor::new(door), _dir: dir }
     }
@@ -128,6 +130,40 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body).expect("a vector takes all");
     encoder.finish().expect("a vector takes all")
+}
+
+#[test]
+fn logs_of_otlp_exporters_are_taken() {
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    let logs = |headers: &str, body: &[u8]| {
+        let connection = TcpStream::connect(input.address()).expect("it listens");
+        let head = format!("POST /v1/logs HTTP/1.1\r\ncontent-type: {headers}\r\n");
+        send(connection, &head, body)
+    };
+    let export = OTLP.lines().nth(1).expect("two lines");
+    let pretty: Value = serde_json::from_str(export).expect("the sample is JSON");
+    let pretty = serde_json::to_string_pretty(&pretty).expect("a value is JSON");
+    let answer = logs("application/json; charset=utf-8", pretty.as_bytes());
+    assert_eq!((answer.status, answer.body), (200, json!({})));
+    assert_eq!(place.records().len(), 6, "durable when it was answered");
+    let answer = logs("application/json\r\ncontent-encoding: gzip", &gzip(pretty.as_bytes()));
+    assert_eq!((answer.status, answer.body), (200, json!({})), "repeats are taken");
+    assert_eq!(place.records().len(), 6);
+    let half = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"body": {"stringValue": "one"}}, {"timeUnixNano": "never"}]}]}]});
+    let answer = logs("application/json", half.to_string().as_bytes());
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["partialSuccess"]["rejectedLogRecords"], json!("1"));
+    assert_eq!(place.records().len(), 7);
+    let answer = logs("application/json", b"{\"resourceLogs\":[]}");
+    assert_eq!((answer.status, answer.body), (200, json!({})));
+    let answer = logs("application/json", b"nothing");
+    assert_eq!(answer.status, 400);
+    assert!(answer.body["message"].is_string());
+    let answer = logs("application/x-protobuf", b"\x0a\x00");
+    assert_eq!(answer.status, 415);
+    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("http/json")));
 }
 
 #[test]

@@ -416,6 +416,7 @@ fn a_file_is_read_into_the_log_and_the_quarantine() {
         check: CheckOptions { line_bytes_max: 8_000, ..CheckOptions::default() },
         appender: log.appender(),
         quarantine: Some(Quarantine::open(&quarantine).expect("a quarantine opens")),
+        positions: None,
     });
     let long = "x".repeat(1 << 20);
     let source = format!("{SAMPLES}\nno json\n{long}\n{}", line(1, "last").trim_end());

@@ -43,6 +43,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         received_ns: RECEIVED_NS,
         host: "h\"o",
         has_tenant: which & 1 == 0,
+        wrapped: None,
     };
     let dialect = dialects::ALL[usize::from(which) % dialects::ALL.len()];
     let mut mapped = Mapped::default();

@@ -34,6 +34,10 @@ impl Door {
             bytes_max: config.pipeline.quarantine_bytes_max,
         });
         let bytes_max = usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX);
+        let mut reader = log.reader();
+        let path: PathBuf = config.global.state_dir.join(POSITIONS);
+        let (positions, torn) = Positions::open(path, &reader).map_err(failed)?;
+        let positions = Arc::new(positions);
         let mut door = intake::Door::new(DoorOptions {
             opening: Arc::new(Opening::new(&config.opening_options())),
             check: CheckOptions {
@@ -45,16 +49,14 @@ impl Door {
             },
             appender: log.appender(),
             quarantine: Some(quarantine.map_err(failed)?),
+            positions: Some(Arc::clone(&positions)),
         });
-        let mut reader = log.reader();
-        let path: PathBuf = config.global.state_dir.join(POSITIONS);
-        let (positions, torn) = Positions::open(path, &reader).map_err(failed)?;
         if let Some(from) = torn {
             door.remember(&mut reader, from).map_err(failed)?;
         }
         Ok(Self {
             shared: SharedDoor::new(door),
-            positions: Arc::new(positions),
+            positions,
             appender: log.appender(),
             log: log.clone(),
         })

@@ -28,6 +28,7 @@ struct Running {
     appended: AtomicU64,
     duplicates: AtomicU64,
     rejected: AtomicU64,
+    gaps: AtomicU64,
     has_ended: AtomicBool,
     has_failed: AtomicBool,
     is_stopped: AtomicBool,
@@ -132,6 +133,7 @@ impl Inputs {
             appended: input.appended.load(Ordering::Acquire),
             duplicates: input.duplicates.load(Ordering::Acquire),
             rejected: input.rejected.load(Ordering::Acquire),
+            gaps: input.gaps.load(Ordering::Acquire),
             ended: input.has_ended.load(Ordering::Acquire),
         };
         self.0.iter().map(status).collect()
@@ -171,6 +173,7 @@ impl Running {
             appended: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
@@ -239,6 +242,7 @@ impl Running {
         self.appended.store(account.events, Ordering::Release);
         self.duplicates.store(account.duplicates, Ordering::Release);
         self.rejected.store(account.rejected, Ordering::Release);
+        self.gaps.store(account.gaps, Ordering::Release);
     }
 }
 

@@ -36,7 +36,7 @@ fn shown(status: &Status) -> String {
         text.push_str(&format!("note: {note}\n"));
     }
     if !status.inputs.is_empty() {
-        let heads = ["input", "state", "appended", "repeats", "rejected"];
+        let heads = ["input", "state", "appended", "repeats", "rejected", "gaps"];
         let mut table = Table::new(&heads);
         for input in &status.inputs {
             table.row([
@@ -45,6 +45,7 @@ fn shown(status: &Status) -> String {
                 input.appended.to_string(),
                 input.duplicates.to_string(),
                 input.rejected.to_string(),
+                input.gaps.to_string(),
             ]);
         }
         text.push('\n');

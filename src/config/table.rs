@@ -312,6 +312,8 @@ const FORMATS_IN: &[&str] = &[
     "clawdstrike.sse",
     "clawdstrike.receipt",
     "velar.audit",
+    "otlp.logs",
+    "falco",
 ];
 
 #[cfg(test)]

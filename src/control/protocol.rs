@@ -164,6 +164,9 @@ pub struct InputStatus {
     pub duplicates: u64,
     /// Records that went to quarantine.
     pub rejected: u64,
+    /// Times that a source was cut off where it may have held more than was read.
+    #[serde(default)]
+    pub gaps: u64,
     /// Whether it has come to its end.
     pub ended: bool,
 }

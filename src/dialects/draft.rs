@@ -69,6 +69,26 @@ impl<'a> Draft<'a> {
         member(entry.key, entry.value, &mut self.kept);
     }
 
+    /// Whether something is said of a field.
+    pub(super) fn has(&self, id: F) -> bool {
+        !matches!(self.fields[id as usize], Text::None)
+    }
+
+    /// The name of this machine.
+    pub(super) fn host(&self) -> &'a str {
+        self.source.host
+    }
+
+    /// When the record was received, nanoseconds since 1970.
+    pub(super) fn received_ns(&self) -> u64 {
+        self.source.received_ns
+    }
+
+    /// Whether a tenant is configured.
+    pub(super) fn has_tenant(&self) -> bool {
+        self.source.has_tenant
+    }
+
     /// Sets a field to a word.
     pub(super) fn word(&mut self, id: F, word: &'static str) {
         self.fields[id as usize] = Text::Word(word);
@@ -207,6 +227,7 @@ impl<'a> Draft<'a> {
         if !matches!(self.fields[F::IndicatorValue as usize], Text::None) {
             self.first_object("indicator", INDICATOR, out);
         }
+        self.members(THREAT, out);
         out.push(b'}');
         self.object("decision", DECISION, out);
         self.object("resource", RESOURCE, out);
@@ -301,6 +322,13 @@ impl<'a> Draft<'a> {
             out.extend_from_slice(b",\"displaced\":");
             out.extend_from_slice(displaced);
         }
+        if let Some((name, members)) = self.source.wrapped {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":{");
+            out.extend_from_slice(members);
+            out.push(b'}');
+        }
         out.push(b'}');
     }
 }
@@ -391,6 +419,8 @@ const SESSION: &[(&str, F)] = &[
 ];
 
 const INDICATOR: &[(&str, F)] = &[("type", F::IndicatorType), ("value", F::IndicatorValue)];
+
+const THREAT: &[(&str, F)] = &[("tactic", F::Tactic), ("technique", F::Technique)];
 
 const DECISION: &[(&str, F)] = &[
     ("allowed", F::Allowed),

@@ -5,12 +5,16 @@
 //! `metadata.shrike` the line can be built again.
 
 mod adapter;
+mod attributes;
 mod audit;
 mod audit_v2;
+mod claude_code;
 mod dead_letter;
 mod draft;
+mod falco;
 mod irm;
 mod openclaw;
+mod otlp;
 mod policy_event;
 mod receipt;
 mod rules;
@@ -32,6 +36,8 @@ pub static ALL: &[&Dialect] = &[
     &irm::IRM,
     &receipt::RECEIPT,
     &velar::VELAR,
+    &otlp::OTLP,
+    &falco::FALCO,
     &sse::SSE,
 ];
 
@@ -55,6 +61,8 @@ pub const NAMES: &[&str] = &[
     "clawdstrike.sse",
     "clawdstrike.receipt",
     "velar.audit",
+    "otlp.logs",
+    "falco",
 ];
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Rules that several dialects share (`inputs.md`, 2.10 and 7): actions, resources, decisions.
 
+use std::collections::HashMap;
+
 use super::draft::{Draft, string};
 use crate::event::{Class, Entry, FieldId as F, Severity, unescape};
 
@@ -52,6 +54,24 @@ impl<'a, const N: usize> Known<'a, N> {
 pub(super) fn find<'a>(members: &[Entry<'a>], name: &str) -> Option<&'a [u8]> {
     members.iter().rev().find(|member| member.is(name.as_bytes())).map(|member| member.value)
 }
+
+/// The members of an object; of several with one key the last.
+pub(super) fn last_of_each<'m, 'a>(
+    members: &'m [Entry<'a>],
+) -> impl Iterator<Item = &'m Entry<'a>> {
+    let mut last: HashMap<&[u8], usize> = HashMap::new();
+    if members.len() > MEMBERS_FEW {
+        last.extend(members.iter().enumerate().map(|(at, member)| (member.key, at)));
+    }
+    let is_last = move |at: usize, member: &Entry<'_>| match last.is_empty() {
+        true => !members[at + 1..].iter().any(|later| later.key == member.key),
+        false => last.get(member.key) == Some(&at),
+    };
+    members.iter().enumerate().filter(move |(at, it)| is_last(*at, it)).map(|(_, it)| it)
+}
+
+/// Members up to which looking at each pair is cheapest.
+const MEMBERS_FEW: usize = 32;
 
 /// What was guarded, in Clawdstrike's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Velar: the audit log of the privacy proxy (`inputs.md` 3, 7.3).
 
 use super::draft::{Draft, member, string};
-use super::rules::{Known, find};
+use super::rules::{Known, find, last_of_each};
 use crate::event::{Class, FieldId as F, elements, entries, is_blank_text, quote};
 use crate::intake::{Dialect, Kind, Mapped, Mode, Source};
 
@@ -84,10 +84,8 @@ fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
     agent(&mut draft, source, known.get(10), known.get(11));
     draft.group("velar", |members| {
         let skipped = ["timestamp", "host", "path", "reason"];
-        for entry in source.members {
-            let is_repeated = source.members.iter().rev().find(|other| other.key == entry.key);
-            let is_last = is_repeated.is_some_and(|last| std::ptr::eq(last, entry));
-            if is_last && !skipped.iter().any(|name| entry.is(name.as_bytes())) {
+        for entry in last_of_each(source.members) {
+            if !skipped.iter().any(|name| entry.is(name.as_bytes())) {
                 member(entry.key, entry.value, members);
             }
         }

@@ -393,6 +393,9 @@ pub(super) const PREVIEWS: &[&str] = &[
     "content_base64",
     "parameters",
     "output",
+    "prompt",
+    "tool_parameters",
+    "tool_input",
 ];
 
 /// A set of fingerprints: it may hold one that was not put in, never the other way round.

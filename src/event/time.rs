@@ -106,7 +106,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Stamp> {
 
 /// Appends the instant as a JSON string: RFC 3339 in UTC with the shortest of 0, 3, 6 or 9 fraction
 /// digits that is exact.
-pub(super) fn write(time: Time, out: &mut Vec<u8>) {
+pub fn write(time: Time, out: &mut Vec<u8>) {
     let text = text(time);
     match time.nanos {
         0 => out.extend_from_slice(&text[..20]),

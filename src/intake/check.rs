@@ -67,6 +67,8 @@ struct Piece<'a> {
     text: &'a [u8],
     /// Where the text begins in the chunk; `None` for a text of our own making.
     at: Option<usize>,
+    /// Where its line begins in the source.
+    offset: u64,
     frame: Frame,
     /// Of a mapped text: its dialect, and the line that it was.
     origin: Option<(&'static str, &'a [u8])>,
@@ -106,7 +108,7 @@ impl Checker {
     /// Remembers an event of the log as one that came in.
     pub(super) fn remember(&mut self, frame: Frame, record: &[u8]) {
         self.opening.rewind(&mut self.arena);
-        let piece = Piece { text: record, at: None, frame, origin: None };
+        let piece = Piece { text: record, at: None, offset: 0, frame, origin: None };
         if self.window.is_none()
             || self.opening.open_exact(&frame, record, &mut self.arena, &mut self.opened).is_err()
         {
@@ -149,22 +151,27 @@ impl Checker {
     ) {
         let text = &chunk[range.clone()];
         let frame = Frame { received_ns, repaired: noted, ..Frame::default() };
-        let piece = Piece { text, at: Some(range.start), frame, origin: None };
+        let piece = Piece { text, at: Some(range.start), offset, frame, origin: None };
         let Err(reject) = self.open(&piece, out) else { return };
         if reject.class == Class::JsonSyntax && text.trim_ascii().is_empty() {
             self.counts.class(Class::Blank).add(1);
             return;
         }
         if let Err(class) = self.again(piece, reject, out) {
-            self.counts.class(class).add(1);
-            out.rejected.push(Rejected {
-                class,
-                offset,
-                length: text.len() as u64,
-                kept: text.to_vec(),
-                sha256: None,
-            });
+            self.refuse(class, text, offset, out);
         }
+    }
+
+    /// Counts a refusal and hands it on.
+    fn refuse(&self, class: Class, text: &[u8], offset: u64, out: &mut Batch) {
+        self.counts.class(class).add(1);
+        out.rejected.push(Rejected {
+            class,
+            offset,
+            length: text.len() as u64,
+            kept: text.to_vec(),
+            sha256: None,
+        });
     }
 
     /// Opens a text as it is, and adds it to the batch.
@@ -238,7 +245,7 @@ impl Checker {
             self.counts.class(Class::Duplicate).add(1);
             return Ok(());
         }
-        self.add(&Piece { text: &record, at: None, frame, origin: None }, out);
+        self.add(&Piece { text: &record, at: None, frame, origin: None, ..*piece }, out);
         Ok(())
     }
 
@@ -252,7 +259,7 @@ impl Checker {
                 let Some(repaired) = repair(piece.text, class) else { return Err(class) };
                 let mut frame = piece.frame;
                 frame.repaired = frame.repaired.union(repaired.classes);
-                let mended = Piece { text: &repaired.text, at: None, frame, origin: None };
+                let mended = Piece { text: &repaired.text, at: None, frame, origin: None, ..piece };
                 match self.open(&mended, out) {
                     Ok(()) => Ok(()),
                     // A repaired text needs no second repair, but may be several or foreign.
@@ -271,7 +278,7 @@ impl Checker {
         let mut result = if is_whole { Ok(()) } else { Err(Class::JsonSyntax) };
         for value in values {
             let at = piece.at.map(|at| at + value.start);
-            let one = Piece { text: &piece.text[value], at, frame, origin: None };
+            let one = Piece { text: &piece.text[value], at, frame, origin: None, ..piece };
             let opened = match self.open(&one, out) {
                 Ok(()) => Ok(()),
                 Err(reject) => self.again(one, reject, out),
@@ -297,16 +304,26 @@ impl Checker {
             received_ns: piece.frame.received_ns,
             host: &self.options.host,
             has_tenant: self.opening.has_tenant(),
+            wrapped: None,
         };
         let mut mapped = std::mem::take(&mut self.mapped);
         mapped.clear();
         let mut result = (dialect.map)(&source, &mut mapped);
         if result.is_ok() {
             let frame = Frame { mapped: true, ..piece.frame };
+            let is_one = mapped.is_one();
             for event in mapped.events() {
-                let origin = Some((dialect.name, piece.text));
-                let opened = self.open(&Piece { text: event, at: None, frame, origin }, out);
-                result = result.and(opened.map_err(|reject| reject.class));
+                // Each of several has an origin of its own, else ids made of it would meet.
+                let origin = Some((dialect.name, if is_one { piece.text } else { event }));
+                let one = Piece { text: event, at: None, frame, origin, ..piece };
+                match self.open(&one, out) {
+                    Ok(()) => {}
+                    Err(reject) if is_one => result = Err(reject.class),
+                    Err(reject) => self.refuse(reject.class, event, piece.offset, out),
+                }
+            }
+            for (class, part) in mapped.refused() {
+                self.refuse(class, part, piece.offset, out);
             }
         }
         self.mapped = mapped;

@@ -34,7 +34,8 @@ pub enum Kind {
 /// A foreign record.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The line without its ending; well-formed JSON.
+    /// The line without its ending, well-formed JSON; of a record that is one of several in a line,
+    /// what tells it from the others.
     pub line: &'a [u8],
     /// Its members.
     pub members: &'a [Entry<'a>],
@@ -44,6 +45,9 @@ pub struct Source<'a> {
     pub host: &'a str,
     /// Whether a tenant is configured: it wins over one that only follows from the record.
     pub has_tenant: bool,
+    /// What the record came in, as the name and the members of an object in `metadata.shrike`; none
+    /// where it came by itself.
+    pub wrapped: Option<(&'static str, &'a [u8])>,
 }
 
 /// The events that a record becomes; one record may hold many.
@@ -51,6 +55,9 @@ pub struct Source<'a> {
 pub struct Mapped {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Parts of the record that are no events, with the class of the refusal.
+    refused: Vec<(Class, Vec<u8>)>,
+    refused_bytes: usize,
 }
 
 impl Dialect {
@@ -75,6 +82,29 @@ impl Mapped {
         self.ends.push(self.bytes.len());
     }
 
+    /// Refuses a part of a record that holds many; its neighbours are events all the same.
+    pub fn refuse(&mut self, class: Class, part: &[u8]) {
+        self.refused_bytes += part.len();
+        self.refused.push((class, part.to_vec()));
+    }
+
+    /// The parts that are no events.
+    pub fn refused(&self) -> impl Iterator<Item = (Class, &[u8])> {
+        self.refused.iter().map(|(class, part)| (*class, part.as_slice()))
+    }
+
+    /// Whether the record became one event as a whole.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.ends.len() == 1 && self.refused.is_empty()
+    }
+
+    /// Bytes of the events and of the refused parts so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.refused_bytes
+    }
+
     /// The events in order.
     pub fn events(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
@@ -85,5 +115,7 @@ impl Mapped {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.refused.clear();
+        self.refused_bytes = 0;
     }
 }

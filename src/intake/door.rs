@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::check::{CheckOptions, Checker};
 use super::counts::IntakeCounts;
-use super::position::{Position, begin_note, position_note};
+use super::position::{Position, Positions, begin_note, position_note};
 use super::quarantine::Quarantine;
 use super::stream::{Account, Stream};
 use crate::event::{Frame, Offset, Opening};
@@ -20,6 +20,7 @@ pub struct Door {
     checker: Checker,
     appender: Appender,
     pub(super) quarantine: Option<Quarantine>,
+    positions: Option<Arc<Positions>>,
     counts: Arc<IntakeCounts>,
     /// The last record that was appended.
     last: Option<Offset>,
@@ -36,6 +37,8 @@ pub struct DoorOptions {
     pub appender: Appender,
     /// Where refused lines go; without it they are counted only.
     pub quarantine: Option<Quarantine>,
+    /// Where the positions that are appended are remembered.
+    pub positions: Option<Arc<Positions>>,
 }
 
 /// Why a door cannot go on.
@@ -92,7 +95,7 @@ impl Door {
     /// A door with an empty window of ids.
     #[must_use]
     pub fn new(options: DoorOptions) -> Self {
-        let DoorOptions { opening, mut check, appender, quarantine } = options;
+        let DoorOptions { opening, mut check, appender, quarantine, positions } = options;
         check.record_bytes_max = check.record_bytes_max.min(appender.record_bytes_max());
         check.line_bytes_max = check.line_bytes_max.min(check.record_bytes_max);
         let counts = Arc::new(IntakeCounts::default());
@@ -100,6 +103,7 @@ impl Door {
             checker: Checker::new(opening, check, Arc::clone(&counts)),
             appender,
             quarantine,
+            positions,
             counts,
             last: None,
         }
@@ -109,6 +113,12 @@ impl Door {
     #[must_use]
     pub fn counts(&self) -> Arc<IntakeCounts> {
         Arc::clone(&self.counts)
+    }
+
+    /// Bytes of a line without its ending, at most.
+    #[must_use]
+    pub fn line_bytes_max(&self) -> usize {
+        self.checker.line_bytes_max()
     }
 
     /// The last record that was appended: once it is durable, everything before it is.
@@ -281,6 +291,8 @@ impl Door {
         let records = stream.batch.len();
         if records > 0 || position.is_some() {
             let refused = append_error(stream);
+            let noting = self.positions.as_deref().filter(|_| position.is_some());
+            let noting = noting.map(Positions::noting);
             let mut group = self.appender.group();
             if position.is_some() && records > 0 && !stream.has_begun {
                 group.note(&begin_note(&stream.name)).map_err(&refused)?;
@@ -292,6 +304,9 @@ impl Door {
             }
             if let Some(position) = position {
                 self.last = Some(group.note(&position_note(position)).map_err(&refused)?);
+            }
+            if let (Some(noting), Some(position)) = (noting, position) {
+                noting.set(position.clone());
             }
         }
         stream.account.events += records as u64;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
 use super::door::DoorError;
 use super::position::{Position, Positions};
-use super::shared::SharedDoor;
-use super::stream::Account;
-use super::tail::{Around, Identity, Look, Mode, Polled, Tail, holds, last_line_end};
+use super::shared::{Chunk, SharedDoor};
+use super::stream::{Account, Stream};
+use super::tail::{Around, Identity, Look, Mode, Polled, Tail, holds, last_line_end, print_before};
 
 /// What one file input reads.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct FilesOptions {
     pub mode: Option<Mode>,
     /// The dialect of all lines; `None` lets each line tell.
     pub format: Option<&'static str>,
-    /// Whether what is in the files when they are first seen at start is passed over.
+    /// Whether what is in the files at the very first start of this input is passed over.
     pub from_end: bool,
     /// Tells from a file's first line how it is written.
     pub sniff: fn(&[u8]) -> Mode,
@@ -45,6 +46,8 @@ pub struct Files {
     buffer: Vec<u8>,
     next_scan: Instant,
     is_first_scan: bool,
+    /// Whether files that are not known yet are read from their end.
+    passes_over: bool,
     account: Account,
 }
 
@@ -65,8 +68,10 @@ impl Files {
         let text = options.path.to_string_lossy();
         let is_pattern = text.contains(['*', '?', '[']);
         let pattern = is_pattern.then(|| glob::Pattern::new(&text).ok()).flatten();
+        let passes_over = options.from_end && positions.named(&text).is_none();
         Self {
             pattern,
+            passes_over,
             options,
             positions,
             tails: BTreeMap::new(),
@@ -92,8 +97,9 @@ impl Files {
     ) -> Result<Duration, DoorError> {
         let around = Around { door, is_stopped };
         if now >= self.next_scan {
+            let begun = cpu_time();
             self.scan(around, now)?;
-            let took = now.elapsed();
+            let took = cpu_time().saturating_sub(begun);
             self.next_scan = now + SCAN_INTERVAL.max(took * SCAN_REST);
         }
         let mut has_read = false;
@@ -129,9 +135,13 @@ impl Files {
     ) -> Result<bool, DoorError> {
         let Some(followed) = self.tails.get_mut(&identity) else { return Ok(false) };
         match followed.tail.poll(around, &mut self.buffer) {
-            Ok(Polled::Read(position)) => {
-                self.positions.set(position);
+            Ok(Polled::Read(_)) => {
                 followed.active = now;
+                Ok(true)
+            }
+            Ok(Polled::Replaced) => {
+                followed.active = now;
+                self.replaced(identity, around, now)?;
                 Ok(true)
             }
             Ok(Polled::Idle | Polled::Unsettled | Polled::Stopped) => Ok(false),
@@ -143,6 +153,33 @@ impl Files {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A file was cut off, or begun anew in the same place: its rest is looked for in a copy, and
+    /// reading goes on at its start.
+    fn replaced(
+        &mut self,
+        identity: Identity,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let Some(followed) = self.tails.get(&identity) else { return Ok(()) };
+        let (position, unread) = (followed.tail.position(), followed.tail.unread());
+        let path = followed.tail.path.display().to_string();
+        match followed.tail.mode() {
+            Mode::Append => self.drain_copy(&position, around, now)?,
+            // Each run begins the file anew; what was there of the last one's end is known.
+            _ if unread > 0 => {
+                self.account.gaps += 1;
+                warn!(input = path, unread, "a run was replaced before its end was written");
+            }
+            _ => {}
+        }
+        let Some(followed) = self.tails.get_mut(&identity) else { return Ok(()) };
+        followed.tail.restart();
+        let start = followed.tail.position();
+        // Else the same would be looked for again after a restart.
+        note(&start, around)
     }
 
     /// Reads a file until nothing is left but a line without its end.
@@ -187,6 +224,11 @@ impl Files {
                 None => self.begin(&path, identity, around, now)?,
             }
         }
+        if self.is_first_scan && self.passes_over {
+            let source = self.options.path.to_string_lossy().into_owned();
+            note(&Position { source, ..Position::default() }, around)?;
+            self.passes_over = false;
+        }
         self.is_first_scan = false;
         Ok(())
     }
@@ -223,7 +265,19 @@ impl Files {
                 return Ok(());
             }
         };
-        let known = self.positions.find(identity.device, identity.inode);
+        let known = match self.positions.find(identity.device, identity.inode) {
+            None if self.passes_over => match at_end(path, identity, &file) {
+                Ok(position) => {
+                    note(&position, around)?;
+                    Some(position)
+                }
+                Err(error) => {
+                    self.tell(path, &error);
+                    return Ok(());
+                }
+            },
+            known => known,
+        };
         let mut tail = Tail::new(path, identity, mode, 0).with_format(self.options.format);
         if let Some(position) = known {
             let again = file.try_clone();
@@ -242,10 +296,6 @@ impl Files {
                 }
             }
         } else {
-            if self.is_first_scan && self.options.from_end {
-                let end = last_line_end(&file).unwrap_or(0);
-                tail = Tail::new(path, identity, mode, end).with_format(self.options.format);
-            }
             tail.attach(file);
         }
         self.told.remove(path);
@@ -287,6 +337,10 @@ impl Files {
         let mut newest: HashMap<PathBuf, i128> = HashMap::new();
         for position in self.positions.of(is_ours) {
             let identity = Identity { device: position.device, inode: position.inode };
+            if identity == (Identity { device: 0, inode: 0 }) {
+                // The input itself, whose name may match its own pattern.
+                continue;
+            }
             if present.contains(&identity) || self.tails.contains_key(&identity) {
                 continue;
             }
@@ -375,29 +429,39 @@ impl Files {
         let path = Path::new(&position.source);
         let dir = path.parent().unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let own = Identity { device: position.device, inode: position.inode };
         let is_copy = |path: &Path, metadata: &fs::Metadata| {
             is_rotated_name(&name, path)
                 && metadata.len() >= position.offset
-                && !self.tails.contains_key(&Identity::of(metadata))
+                && Identity::of(metadata) != own
                 && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false)
         };
         // Without prints anything would pass for a copy.
         let copy = if position.last.is_some() { find_in(dir, is_copy) } else { None };
         match copy {
             Some((copy, file)) => {
-                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
-                let identity = Identity::of(&file.metadata().map_err(|error| {
+                let metadata = file.metadata().map_err(|error| {
                     let source_name = copy.to_string_lossy().into_owned();
                     DoorError::Read { source_name, position: 0, error }
-                })?);
-                self.read_rest(file, identity, position, around, now)
+                })?;
+                let (identity, since) = (Identity::of(&metadata), Look::of(&metadata).modified_ns);
+                if self.tails.contains_key(&identity) {
+                    return Ok(());
+                }
+                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
+                self.read_rest(file, identity, position, around, now)?;
+                // Others may have been made in between.
+                let present = self.at.values().copied().collect();
+                self.find_skipped(path, since, &present, around, now)
             }
             None => {
                 if position.offset > 0 {
+                    self.account.gaps += 1;
                     warn!(
                         input = %path.display(),
                         offset = position.offset,
-                        "the file was replaced while nobody read it; what followed is not there"
+                        "the file was cut off and no copy holds this place: what was written to \
+                         it behind the offset, if anything, is lost"
                     );
                 }
                 Ok(())
@@ -470,7 +534,9 @@ impl Files {
             let (position, failed) = match followed.tail.finish(around) {
                 Ok(Polled::Stopped) => return Ok(()),
                 Ok(Polled::Read(position)) => (position, None),
-                Ok(Polled::Idle | Polled::Unsettled) => (followed.tail.position(), None),
+                Ok(Polled::Idle | Polled::Unsettled | Polled::Replaced) => {
+                    (followed.tail.position(), None)
+                }
                 // One file that cannot be read is not the end of the others.
                 Err(DoorError::Read { error, .. }) => (followed.tail.position(), Some(error)),
                 Err(error) => return Err(error),
@@ -507,6 +573,34 @@ impl Files {
             warn!(input = %path.display(), %error, "cannot read an input's file; trying again");
         }
     }
+}
+
+/// The processor time of this thread: a machine that is busy with others makes a look no dearer.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(secs, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Tells the log where a file is read on, without a record.
+fn note(position: &Position, around: Around<'_>) -> Result<(), DoorError> {
+    let mut stream = Stream::new(&position.source, position.offset);
+    let nothing = Chunk { bytes: b"", is_rest: false };
+    let position = || Some(position.clone());
+    around.door.bring(&mut stream, nothing, around.is_stopped, |_, _| position()).map(drop)
+}
+
+/// The position behind the last complete line of a file.
+fn at_end(path: &Path, identity: Identity, file: &File) -> io::Result<Position> {
+    let offset = last_line_end(file)?;
+    Ok(Position {
+        source: path.to_string_lossy().into_owned(),
+        device: identity.device,
+        inode: identity.inode,
+        offset,
+        last: print_before(file, offset)?,
+        ..Position::default()
+    })
 }
 
 /// Opens a path if it still means this file.

@@ -1,4 +1,5 @@
-//! Events over HTTP: `POST /v1/events` takes one object, an array, or lines of objects.
+//! Events over HTTP: `POST /v1/events` takes one object, an array, or lines of objects, and
+//! `POST /v1/logs` what OTLP exporters send as JSON.
 //!
 //! A request is answered with 2xx only when what it brought is durable, and tells what became of
 //! each item.
@@ -236,9 +237,13 @@ impl Reply {
 }
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Once> {
-    let reply = match taken(request, shared).await {
+    let is_logs = request.uri().path() == LOGS_PATH;
+    let mut reply = match taken(request, shared).await {
         Ok(reply) | Err(reply) => reply,
     };
+    if is_logs {
+        reply.body = for_exporter(&reply);
+    }
     let mut response = Response::new(Once(Some(Bytes::from(reply.body.to_string() + "\n"))));
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
@@ -258,10 +263,27 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Onc
     response
 }
 
+/// The body that OTLP wants: what was refused of a request that was taken, else a status.
+fn for_exporter(reply: &Reply) -> Value {
+    let count = |name: &str| reply.body.get(name).and_then(Value::as_u64).unwrap_or(0);
+    match (reply.status, count("rejected")) {
+        (StatusCode::OK, 0) => json!({}),
+        (StatusCode::OK, rejected) => json!({"partialSuccess": {
+            "rejectedLogRecords": rejected.to_string(),
+            "errorMessage": "what was refused is in quarantine with its class",
+        }}),
+        _ => {
+            let text = reply.body.get("error").and_then(Value::as_str);
+            json!({"message": text.unwrap_or("nothing of it is an event; it is in quarantine")})
+        }
+    }
+}
+
 async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply, Reply> {
     let (head, body) = request.into_parts();
-    if head.uri.path() != PATH {
-        return Err(Reply::error(StatusCode::NOT_FOUND, "events are taken at /v1/events"));
+    if head.uri.path() != PATH && head.uri.path() != LOGS_PATH {
+        let text = "events are taken at /v1/events, OTLP logs at /v1/logs";
+        return Err(Reply::error(StatusCode::NOT_FOUND, text));
     }
     if head.method != Method::POST {
         return Err(Reply::error(StatusCode::METHOD_NOT_ALLOWED, "expected POST"));
@@ -269,6 +291,11 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     if !is_permitted(&head.headers, shared.options.token.as_ref()) {
         let text = "expected `Authorization: Bearer` with the input's token";
         return Err(Reply::error(StatusCode::UNAUTHORIZED, text));
+    }
+    if head.uri.path() == LOGS_PATH && !is_json(&head.headers) {
+        let text =
+            "expected content-type application/json: set the exporter's protocol to http/json";
+        return Err(Reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let encoding = Encoding::of(&head.headers)?;
     let cap = shared.options.body_bytes_max;
@@ -313,6 +340,12 @@ fn is_permitted(headers: &HeaderMap, token: Option<&Token>) -> bool {
     });
     // Hashes are compared, so that the time tells nothing of the token.
     given.is_some_and(|token| Sha256::digest(token.trim_ascii())[..] == expected[..])
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 /// How a body is compressed.
@@ -468,6 +501,8 @@ impl Body for Once {
 
 /// Where events are taken.
 const PATH: &str = "/v1/events";
+/// Where OTLP exporters send logs.
+const LOGS_PATH: &str = "/v1/logs";
 /// Bytes of bodies under way over all connections, compressed and not.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 /// The unit in which that is counted.

@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 use crate::event::Offset;
 use crate::log::{Log, LogError, Reader};
 
-/// Where reading of one file goes on (`inputs.md` 5.2, rule 2).
+/// Where reading of one source goes on (`inputs.md` 5.2, rule 2).
+///
+/// What is no file has neither device nor inode, and is known by its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The path by which the file was found.
+    /// The path by which the file was found, or the name of what is no file.
     #[serde(rename = "at")]
     pub source: String,
     /// The file's device.
@@ -55,8 +57,15 @@ pub struct Positions {
     is_changed: AtomicBool,
 }
 
-/// Device and inode: a path may come to mean another file.
-type Key = (u64, u64);
+/// Device and inode, since a path may come to mean another file; the name of what is no file.
+type Key = (u64, u64, String);
+
+/// The positions while one is appended: what is saved meanwhile would claim a note that it lacks.
+#[derive(Debug)]
+pub(super) struct Noting<'a> {
+    known: MutexGuard<'a, BTreeMap<Key, Position>>,
+    is_changed: &'a AtomicBool,
+}
 
 /// The file that repeats the positions.
 #[derive(Serialize, Deserialize)]
@@ -126,7 +135,13 @@ impl Positions {
     /// The position in this file; whether it is still the same file, its prints tell.
     #[must_use]
     pub fn find(&self, device: u64, inode: u64) -> Option<Position> {
-        self.lock().get(&(device, inode)).cloned()
+        self.lock().get(&(device, inode, String::new())).cloned()
+    }
+
+    /// The position in a source of this name that is no file.
+    #[must_use]
+    pub fn named(&self, source: &str) -> Option<Position> {
+        self.lock().get(&(0, 0, source.to_owned())).cloned()
     }
 
     /// The positions in files that were found at a path of this kind.
@@ -136,10 +151,14 @@ impl Positions {
         known.values().filter(|position| is_wanted(&position.source)).cloned().collect()
     }
 
-    /// Remembers a position that the log has taken.
+    /// Remembers a position that needs no note.
     pub fn set(&self, position: Position) {
-        store(&mut self.lock(), position);
-        self.is_changed.store(true, Ordering::Release);
+        self.noting().set(position);
+    }
+
+    /// Holds the positions while a note is appended.
+    pub(super) fn noting(&self) -> Noting<'_> {
+        Noting { known: self.lock(), is_changed: &self.is_changed }
     }
 
     /// Writes the file anew if anything changed, so that the log's older notes are not needed.
@@ -158,9 +177,11 @@ impl Positions {
     }
 
     fn write(&self, log: &Log) -> Result<(), LogError> {
-        // Notes from here on may be missing in the copy; those below are all in it.
+        // Nothing is noted meanwhile: those below are all in the copy.
+        let known = self.lock();
         let offset = log.written();
-        let positions = self.lock().values().cloned().collect();
+        let positions = known.values().cloned().collect();
+        drop(known);
         // The file must not be ahead of what a power loss leaves of the log.
         log.flush()?;
         let saved = Saved { v: VERSION, offset: offset.bytes(), positions };
@@ -177,8 +198,18 @@ impl Positions {
     }
 }
 
+impl Noting<'_> {
+    /// Remembers a position that the log has taken.
+    pub(super) fn set(mut self, position: Position) {
+        store(&mut self.known, position);
+        self.is_changed.store(true, Ordering::Release);
+    }
+}
+
 fn key(position: &Position) -> Key {
-    (position.device, position.inode)
+    let Position { device, inode, .. } = *position;
+    let name = if (device, inode) == (0, 0) { position.source.clone() } else { String::new() };
+    (device, inode, name)
 }
 
 fn store(known: &mut BTreeMap<Key, Position>, position: Position) {
@@ -231,4 +262,4 @@ fn replace(path: &PathBuf, text: &[u8]) -> io::Result<()> {
 const VERSION: u32 = 1;
 
 /// Bytes of a line that are hashed at most: its end tells it from others, and is cheap to compare.
-const PRINT_BYTES_MAX: usize = 4096;
+pub(super) const PRINT_BYTES_MAX: usize = 4096;

@@ -36,6 +36,8 @@ pub struct Account {
     pub rejected: u64,
     /// Events that came before.
     pub duplicates: u64,
+    /// Times that a source was cut off where it may have held more than was read.
+    pub gaps: u64,
 }
 
 impl Account {
@@ -47,6 +49,7 @@ impl Account {
             events: self.events + other.events,
             rejected: self.rejected + other.rejected,
             duplicates: self.duplicates + other.duplicates,
+            gaps: self.gaps + other.gaps,
         }
     }
 }
@@ -60,6 +63,7 @@ impl Account {
             events: self.events - before.events,
             rejected: self.rejected - before.rejected,
             duplicates: self.duplicates - before.duplicates,
+            gaps: self.gaps - before.gaps,
         }
     }
 }

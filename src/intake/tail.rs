@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::door::DoorError;
-use super::position::{Position, Print};
+use super::position::{PRINT_BYTES_MAX, Position, Print};
 use super::shared::{Chunk, SharedDoor};
 use super::stream::{Account, Stream};
 
@@ -53,9 +53,22 @@ pub(super) struct Tail {
     /// Open while there is something to read.
     open: Option<Box<Open>>,
     look: Option<Look>,
+    /// What it was like when it was read last.
+    reading: Option<Look>,
     /// Lines of a rewritten file that were taken, as hashes.
     seen: Option<Box<Seen>>,
+    /// The line of a rewritten file that is too long, while its end was not met.
+    long: Option<Long>,
     pub(super) account: Account,
+}
+
+/// A line of a rewritten file that is longer than the longest.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    /// The hash of its beginning.
+    start: u64,
+    /// Whether its refusal was kept before.
+    is_known: bool,
 }
 
 #[derive(Debug)]
@@ -85,8 +98,11 @@ pub(super) enum Polled {
     Idle,
     /// It is being written at this moment: look again soon.
     Unsettled,
-    /// Bytes were read; the position to remember.
+    /// Bytes were read up to this position.
     Read(Position),
+    /// It was cut off, or is another one in the same place: what it held behind its position is
+    /// not in it. Reading goes on after [`Tail::restart`].
+    Replaced,
     /// Somebody asked to stop.
     Stopped,
 }
@@ -118,7 +134,9 @@ impl Tail {
             first: None,
             open: None,
             look: None,
+            reading: None,
             seen: (mode == Mode::Rewrite).then(Box::default),
+            long: None,
             account: Account::default(),
         }
     }
@@ -193,14 +211,17 @@ impl Tail {
         if before != Some(look)
             && !self.is_continued(look).map_err(|error| self.unreadable(error))?
         {
-            match self.mode {
-                Mode::Append | Mode::PerRun => self.restart(),
-                Mode::Rewrite => {
-                    self.look = Some(look);
-                    return Ok(Polled::Unsettled);
-                }
+            if self.mode != Mode::Rewrite {
+                return Ok(Polled::Replaced);
             }
+            self.look = Some(look);
+            return Ok(Polled::Unsettled);
         }
+        if self.long.is_some() && self.reading != Some(look) {
+            // It may be another line by now.
+            self.go_back();
+        }
+        self.reading = Some(look);
         if self.mode == Mode::Rewrite && before == Some(look) {
             return self.settled(look, around, buffer);
         }
@@ -260,9 +281,22 @@ impl Tail {
         }
     }
 
+    /// How its producer writes it.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Bytes that it was seen to hold behind its position, when it was last looked at.
+    pub(super) fn unread(&self) -> u64 {
+        self.look.map_or(0, |look| look.bytes.saturating_sub(self.offset))
+    }
+
     /// Whether what was taken still lies before the offset.
     fn is_continued(&self, look: Look) -> io::Result<bool> {
-        if look.bytes < self.offset {
+        // Parts of a line that is too long are taken before its end is there.
+        let taken = self.open.as_ref().map_or(0, |open| open.stream.position());
+        let is_shorter = self.mode != Mode::Rewrite && look.bytes < taken;
+        if is_shorter || look.bytes < self.offset {
             return Ok(false);
         }
         let Some(open) = &self.open else { return Ok(true) };
@@ -276,10 +310,16 @@ impl Tail {
     }
 
     /// Begins at the start: it is another file in the same place.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         (self.offset, self.last, self.first) = (0, None, None);
+        self.go_back();
+    }
+
+    /// Goes on at the position, whatever was taken of a line behind it.
+    fn go_back(&mut self) {
+        self.long = None;
         if let Some(open) = &mut self.open {
-            open.stream.seek(0);
+            open.stream.seek(self.offset);
         }
     }
 
@@ -304,6 +344,8 @@ impl Tail {
             return Ok(Polled::Unsettled);
         }
         self.restart();
+        // It may be longer than what is read at once.
+        self.look = None;
         self.read(around, buffer)
     }
 
@@ -327,11 +369,10 @@ impl Tail {
             let filled = fill(&open.file, buffer, start).map_err(|error| self.unreadable(error))?;
             let chunk = &buffer[..filled];
             let is_inside_line = open.stream.line_start() != start;
-            let fresh = self.unseen(chunk);
             let account = open.stream.account();
-            let taken = match &fresh {
-                None => self.bring(open, chunk, is_inside_line, around)?,
-                Some(fresh) => self.bring_fresh(open, chunk, fresh, around)?,
+            let taken = match self.mode {
+                Mode::Rewrite => self.bring_rewritten(open, chunk, around)?,
+                _ => self.bring(open, chunk, is_inside_line, around)?,
             };
             self.count(account, open.stream.account());
             match taken {
@@ -371,21 +412,29 @@ impl Tail {
     }
 
     /// Brings those lines of a rewritten file that did not come before.
-    fn bring_fresh(
+    fn bring_rewritten(
         &mut self,
         open: &mut Open,
         chunk: &[u8],
-        fresh: &[u8],
         around: Around<'_>,
     ) -> Result<Option<usize>, DoorError> {
+        let Around { door, is_stopped } = around;
+        if self.long.is_some() {
+            return self.pass_long(open, chunk, around);
+        }
         let taken = memchr::memrchr(b'\n', chunk).map_or(0, |end| end + 1);
         if taken == 0 {
-            return Ok(Some(0));
+            let is_long = chunk.len() >= BUFFER_BYTES
+                && chunk.len() > door.lock().line_bytes_max() + ENDING_BYTES;
+            let Some(seen) = self.seen.as_deref().filter(|_| is_long) else { return Ok(Some(0)) };
+            let start = seen.hash(&chunk[..BUFFER_BYTES]);
+            self.long = Some(Long { start, is_known: seen.lines.contains(&start) });
+            return self.pass_long(open, chunk, around);
         }
-        let Around { door, is_stopped } = around;
+        let fresh = self.unseen(&chunk[..taken]);
         let after = open.stream.position() + taken as u64;
         // The lines that are left out leave no gap: the stream counts what it is given.
-        let chunk_bytes = Chunk { bytes: fresh, is_rest: false };
+        let chunk_bytes = Chunk { bytes: &fresh, is_rest: false };
         let brought = door.bring(&mut open.stream, chunk_bytes, is_stopped, |_, _| {
             self.note(after, &chunk[..taken], false);
             Some(self.position())
@@ -394,16 +443,43 @@ impl Tail {
         Ok(brought.map(|_| taken))
     }
 
-    /// The lines that were not seen, where any of the chunk was; all of them are seen now.
-    fn unseen(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
-        let seen = self.seen.as_deref_mut()?;
-        let mut fresh = Vec::with_capacity(chunk.len());
-        for line in chunk.split_inclusive(|&byte| byte == b'\n') {
-            if line.ends_with(b"\n") && seen.add(line) {
+    /// Takes a piece of a line that is longer than the longest: its refusal is kept once, however
+    /// often the file is written again.
+    fn pass_long(
+        &mut self,
+        open: &mut Open,
+        chunk: &[u8],
+        around: Around<'_>,
+    ) -> Result<Option<usize>, DoorError> {
+        let Some(long) = self.long else { return Ok(Some(0)) };
+        let end = memchr::memchr(b'\n', chunk).map(|end| end + 1);
+        let piece = &chunk[..end.unwrap_or(chunk.len())];
+        let after = open.stream.position() + piece.len() as u64;
+        if end.is_some() {
+            let print = print_before(&open.file, after).map_err(|error| self.unreadable(error))?;
+            (self.offset, self.last, self.long) = (after, print, None);
+            if let Some(seen) = &mut self.seen {
+                seen.insert(long.start);
+            }
+        }
+        if long.is_known {
+            open.stream.seek(after);
+            return Ok(Some(piece.len()));
+        }
+        let Around { door, is_stopped } = around;
+        let piece = Chunk { bytes: piece, is_rest: false };
+        door.bring(&mut open.stream, piece, is_stopped, |_, _| end.map(|_| self.position()))
+    }
+
+    /// The lines that were not seen; all of them are seen now.
+    fn unseen(&mut self, lines: &[u8]) -> Vec<u8> {
+        let mut fresh = Vec::with_capacity(lines.len());
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            if self.seen.as_deref_mut().is_none_or(|seen| seen.add(line)) {
                 fresh.extend_from_slice(line);
             }
         }
-        Some(fresh)
+        fresh
     }
 
     /// Notes how far a chunk was taken, and what identifies the place.
@@ -451,11 +527,19 @@ impl Default for Seen {
 impl Seen {
     /// Whether the line is new; it is known from now on.
     fn add(&mut self, line: &[u8]) -> bool {
+        self.insert(self.hash(line))
+    }
+
+    fn hash(&self, line: &[u8]) -> u64 {
+        self.hashing.hash_one(line)
+    }
+
+    fn insert(&mut self, hash: u64) -> bool {
         if self.lines.len() >= SEEN_MAX {
             tracing::warn!(lines = SEEN_MAX, "a rewritten file has more lines than are remembered");
             self.lines.clear();
         }
-        self.lines.insert(self.hashing.hash_one(line))
+        self.lines.insert(hash)
     }
 
     /// Remembers the lines below an offset.
@@ -469,12 +553,21 @@ impl Seen {
                 if filled < buffer.len() {
                     return Ok(());
                 }
+                if buffer.len() >= SEEN_LINE_BYTES_MAX {
+                    // Too long for an event: its beginning is remembered, its rest passed over.
+                    self.insert(self.hash(&buffer[..BUFFER_BYTES]));
+                    at = line_end(file, at)?;
+                    continue;
+                }
                 let longer = 2 * buffer.len();
                 buffer.resize(longer, 0);
                 continue;
             };
             for line in buffer[..=end].split_inclusive(|&byte| byte == b'\n') {
                 self.add(line);
+                if line.len() > BUFFER_BYTES {
+                    self.insert(self.hash(&line[..BUFFER_BYTES]));
+                }
             }
             at += end as u64 + 1;
         }
@@ -498,6 +591,29 @@ pub(super) fn holds(file: &File, position: &Position) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Where the line ends that holds this byte.
+fn line_end(file: &File, mut at: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = read_at(file, &mut buffer, at)?;
+        match memchr::memchr(b'\n', &buffer[..read]) {
+            Some(end) => return Ok(at + end as u64 + 1),
+            None if read == 0 => return Ok(at),
+            None => at += read as u64,
+        }
+    }
+}
+
+/// The print of the line that ends here; none at the start of the file.
+pub(super) fn print_before(file: &File, end: u64) -> io::Result<Option<Print>> {
+    let start = end.saturating_sub(PRINT_BYTES_MAX as u64);
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(PRINT_BYTES_MAX)];
+    let read = fill(file, &mut bytes, start)?;
+    let Some(text) = bytes[..read].strip_suffix(b"\n") else { return Ok(None) };
+    let line = memchr::memrchr(b'\n', text).map_or(0, |end| end + 1);
+    Ok(Some(Print::of(&bytes[line..read])))
 }
 
 /// Where the last complete line of a file ends.
@@ -549,6 +665,11 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
 const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes of an unfinished line that are read at once.
 const REST_BYTES: usize = 64 << 10;
+/// Bytes of a line's ending, `\r\n`, at most.
+const ENDING_BYTES: usize = 2;
+/// Bytes of a line that is looked at as a whole when what was taken is read again: no event has
+/// more.
+const SEEN_LINE_BYTES_MAX: usize = 16 << 20;
 /// Lines of a rewritten file that are remembered: its writer holds all of them in memory as well.
 const SEEN_MAX: usize = 1 << 20;
 
