@@ -1,5 +1,8 @@
 //! Files of other programs, however they are written, rotated and replaced: each line once.
 
+#[path = "inputs/rows.rs"]
+mod rows;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -111,19 +114,7 @@ impl Host {
             self.settle();
         }
         self.log.flush().expect("the disk takes it");
-        let mut reader = self.log.reader();
-        let (mut all, mut at) = (Vec::new(), self.log.oldest());
-        loop {
-            match reader.read(at, self.log.durable(), 1 << 20).expect("a log reads") {
-                Found::Block(block) => {
-                    all.extend(block.records().iter().map(|it| number(block.record(it))));
-                    at = block.span().to;
-                }
-                Found::Cold(span) => reader.warm(span).expect("the disk reads"),
-                Found::End => return all,
-                other => panic!("{other:?}"),
-            }
-        }
+        records(&self.log).iter().map(|it| number(it)).collect()
     }
 }
 
@@ -133,6 +124,23 @@ impl Host {
         let mut numbers = self.numbers();
         numbers.sort_unstable();
         numbers
+    }
+}
+
+/// The durable records of a log.
+fn records(log: &Log) -> Vec<Vec<u8>> {
+    let mut reader = log.reader();
+    let (mut all, mut at) = (Vec::new(), log.oldest());
+    loop {
+        match reader.read(at, log.durable(), 1 << 20).expect("a log reads") {
+            Found::Block(block) => {
+                all.extend(block.records().iter().map(|it| block.record(it).to_vec()));
+                at = block.span().to;
+            }
+            Found::Cold(span) => reader.warm(span).expect("the disk reads"),
+            Found::End => return all,
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -12,7 +12,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shrike::config::{Input, InputTls};
 use shrike::control::InputStatus;
-use shrike::intake::{Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, UnixInput};
+use shrike::intake::{
+    Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Rows, RowsOptions, UnixInput,
+};
 use tracing::{error, info};
 
 use super::Failure;
@@ -40,6 +42,8 @@ enum Work {
     Finite(Box<dyn Read + Send>, Option<&'static str>),
     /// Follows files.
     Files(FilesOptions),
+    /// Reads a table that grows.
+    Rows(RowsOptions),
     /// Listens; the input has threads of its own.
     Http(HttpInput),
     /// The same.
@@ -85,6 +89,14 @@ impl Inputs {
                     let name = format!("http {}", input.address());
                     info!(input = name, "listening");
                     (Work::Http(input), name)
+                }
+                Input::Sqlite { path, from_end } => {
+                    let options = RowsOptions {
+                        path: path.clone(),
+                        table: shrike::dialects::LEDGER,
+                        from_end: *from_end,
+                    };
+                    (Work::Rows(options), path.display().to_string())
                 }
                 Input::Unix { path, format } => {
                     let name = path.display().to_string();
@@ -188,7 +200,21 @@ impl Running {
             }
             Work::Http(input) => Ok(self.watch(|| input.account())),
             Work::Unix(input) => Ok(self.watch(|| input.account())),
-            Work::Files(options) => self.follow(options, door),
+            Work::Files(options) => {
+                let now = Instant::now();
+                let mut files = Files::new(options, Arc::clone(&door.positions), now);
+                self.follow(door, |now| {
+                    let rest = files.step(&door.shared, &self.is_stopped, now)?;
+                    Ok((rest, files.account()))
+                })
+            }
+            Work::Rows(options) => {
+                let mut rows = Rows::new(options, Arc::clone(&door.positions));
+                self.follow(door, |_| {
+                    let rest = rows.step(&door.shared, &self.is_stopped)?;
+                    Ok((rest, rows.account()))
+                })
+            }
         };
         match done {
             Ok(account) => {
@@ -208,14 +234,19 @@ impl Running {
         self.has_ended.store(true, Ordering::Release);
     }
 
-    /// Follows files until it is stopped.
-    fn follow(&self, options: FilesOptions, door: &Door) -> Result<Account, DoorError> {
+    /// Takes step after step until it is stopped; each tells how long nothing needs to be done.
+    fn follow(
+        &self,
+        door: &Door,
+        mut step: impl FnMut(Instant) -> Result<(Duration, Account), DoorError>,
+    ) -> Result<Account, DoorError> {
         let mut now = Instant::now();
-        let mut files = Files::new(options, Arc::clone(&door.positions), now);
         let mut saved = now;
+        let mut account = Account::default();
         while !self.is_stopped.load(Ordering::Acquire) {
-            let rest = files.step(&door.shared, &self.is_stopped, now)?;
-            self.show(files.account());
+            let rest;
+            (rest, account) = step(now)?;
+            self.show(account);
             if now.saturating_duration_since(saved) >= SAVE_INTERVAL {
                 door.save_positions();
                 saved = now;
@@ -226,7 +257,7 @@ impl Running {
             now = Instant::now();
         }
         door.save_positions();
-        Ok(files.account())
+        Ok(account)
     }
 
     /// Shows what an input with threads of its own took, until it is stopped.

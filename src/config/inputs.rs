@@ -14,10 +14,10 @@ use crate::intake::{Mode, Token};
 
 /// Which kinds of input take a key; `type` and `format` are of all.
 const BELONGS: &[(&str, &[&str])] = &[
-    ("path", &["file", "unix"]),
+    ("path", &["file", "sqlite", "unix"]),
     ("follow", &["file"]),
     ("mode", &["file"]),
-    ("from", &["file"]),
+    ("from", &["file", "sqlite"]),
     ("listen", &["http"]),
     ("token", &["http"]),
     ("max_body_bytes", &["http"]),
@@ -45,7 +45,7 @@ pub(super) fn inputs(nodes: &[Node], names: &Names<'_>, mistakes: &mut Mistakes)
 fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
     let Some(kind) = values.text("type") else {
         if !values.is_written("type") {
-            let wrong = "an input needs `type`: file, http, stdin or unix";
+            let wrong = "an input needs `type`: file, http, sqlite, stdin or unix";
             rule(values, "type", wrong, mistakes);
         }
         return None;
@@ -66,6 +66,15 @@ fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
             Some(Input::Unix { path, format })
         }
         "http" => http(values, format, mistakes),
+        "sqlite" => {
+            if format.is_some_and(|name| name != dialects::LEDGER.format) {
+                let wrong = format!("the ledger holds {} only", dialects::LEDGER.format);
+                rule(values, "format", &wrong, mistakes);
+            }
+            let path = path(values, "sqlite", mistakes)?;
+            let from_end = values.text("from").as_deref() == Some("end");
+            Some(Input::Sqlite { path, from_end })
+        }
         _ => None,
     }
 }

@@ -183,6 +183,13 @@ pub enum Input {
         /// The dialect of all records; `None` lets each one tell.
         format: Option<&'static str>,
     },
+    /// The ledger of hushd.
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Whether what is in it at the first start is passed over.
+        from_end: bool,
+    },
     /// Lines over a Unix socket.
     Unix {
         /// The socket.

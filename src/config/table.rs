@@ -233,17 +233,17 @@ pub fn top() -> Vec<Key> {
 pub const INPUT: &[Key] = &[
     key(
         "type",
-        Kind::Choice(&["file", "http", "stdin", "unix"]),
+        Kind::Choice(&["file", "http", "sqlite", "stdin", "unix"]),
         Unset("required"),
-        "`file`, `http` for `POST /v1/events`, `stdin` for standard input, or `unix` for lines over \
-         a socket.",
+        "`file`, `http` for `POST /v1/events` and `/v1/logs`, `sqlite` for the ledger of hushd, \
+         `stdin` for standard input, or `unix` for lines over a socket.",
     ),
     key(
         "path",
         Kind::Path,
-        Unset("required for file and unix"),
-        "The file, or a pattern such as `/var/log/*.jsonl` where it is followed; the socket. \
-         Relative to the working directory.",
+        Unset("required for file, sqlite and unix"),
+        "The file, or a pattern such as `/var/log/*.jsonl` where it is followed; the database; the \
+         socket. Relative to the working directory.",
     ),
     key(
         "follow",
@@ -269,8 +269,8 @@ pub const INPUT: &[Key] = &[
         "from",
         Kind::Choice(&["start", "end"]),
         Is("start"),
-        "Where a followed file that is there at the first start is read from; later ones are \
-         read from their start.",
+        "Where a followed file or a table that is there at the first start is read from; later \
+         ones are read from their start.",
     ),
     key(
         "listen",

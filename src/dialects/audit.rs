@@ -3,7 +3,7 @@
 use super::draft::{Draft, string};
 use super::rules::{Action, Known, capitalised, decided_type, find, resource, severity_kept};
 use crate::event::{Class, FieldId as F, entries};
-use crate::intake::{Dialect, Kind, Mapped, Mode, Source};
+use crate::intake::{Column, Dialect, Kind, Mapped, Mode, Source, Table};
 
 /// One record of hushd's ledger, API or sinks.
 pub(super) static AUDIT: Dialect = Dialect {
@@ -13,9 +13,31 @@ pub(super) static AUDIT: Dialect = Dialect {
     map,
 };
 
+/// The ledger of hushd, which holds all records (`inputs.md` 2.2, 2.3).
+pub(super) static LEDGER: Table = Table {
+    name: "audit_events",
+    format: NAME,
+    id: "id",
+    columns: &[
+        ("id", Column::Plain),
+        ("timestamp", Column::Time),
+        ("event_type", Column::Plain),
+        ("action_type", Column::Plain),
+        ("target", Column::Plain),
+        ("decision", Column::Plain),
+        ("guard", Column::Plain),
+        ("severity", Column::Plain),
+        ("message", Column::Plain),
+        ("session_id", Column::Plain),
+        ("agent_id", Column::Plain),
+        ("metadata", Column::Json),
+        ("metadata_enc", Column::Sealed),
+    ],
+};
+
 const NAME: &str = "clawdstrike.audit";
 
-const NAMES: &[&str; 12] = &[
+const NAMES: &[&str; 13] = &[
     "id",
     "timestamp",
     "event_type",
@@ -28,6 +50,7 @@ const NAMES: &[&str; 12] = &[
     "session_id",
     "agent_id",
     "metadata",
+    "metadata_enc",
 ];
 
 fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
@@ -76,6 +99,9 @@ fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
     }
     principal(&mut draft, known.get(11), source.has_tenant);
     draft.metadata(known.get(11));
+    if known.get(12).is_some() {
+        draft.flag(Class::EncryptedMetadata);
+    }
     draft.finish(out);
     Ok(())
 }

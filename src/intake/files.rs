@@ -296,6 +296,8 @@ impl Files {
                 }
             }
         } else {
+            // If it is rotated before anything of it was read, it is known as one to look for.
+            note(&tail.position(), around)?;
             tail.attach(file);
         }
         self.told.remove(path);
@@ -582,8 +584,8 @@ fn cpu_time() -> Duration {
     Duration::new(secs, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Tells the log where a file is read on, without a record.
-fn note(position: &Position, around: Around<'_>) -> Result<(), DoorError> {
+/// Tells the log where a source is read on, without a record.
+pub(super) fn note(position: &Position, around: Around<'_>) -> Result<(), DoorError> {
     let mut stream = Stream::new(&position.source, position.offset);
     let nothing = Chunk { bytes: b"", is_rest: false };
     let position = || Some(position.clone());

@@ -197,7 +197,10 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
              `io_uring`?",
         ),
         ("inputs: {}", "1:9: inputs: expected a list of inputs, found a map"),
-        ("inputs: [{}]", "1:10: inputs[0].type: an input needs `type`: file, http, stdin or unix"),
+        (
+            "inputs: [{}]",
+            "1:10: inputs[0].type: an input needs `type`: file, http, sqlite, stdin or unix",
+        ),
         ("inputs: [{type: file}]", "1:10: inputs[0].path: an input of type file needs `path`"),
         (
             "inputs: [{type: http, listen: '0.0.0.0:9400'}]",

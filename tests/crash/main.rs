@@ -7,5 +7,6 @@ mod destination;
 mod disk;
 mod follow;
 mod kill;
+mod ledger;
 mod place;
 mod stop;

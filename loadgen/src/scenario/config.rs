@@ -1,6 +1,7 @@
 //! The configuration that shrike is given, by `spec/config.md`.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::bench::{Bench, ScenarioError};
@@ -29,6 +30,10 @@ pub(super) enum Input {
     Stdin,
     /// A file that grows.
     File(PathBuf),
+    /// Requests to this address.
+    Http(SocketAddr),
+    /// Lines over this socket.
+    Unix(PathBuf),
 }
 
 /// One destination.
@@ -68,6 +73,12 @@ pub(super) fn write(
         Input::Stdin => text.push_str("inputs: [{type: stdin}]\n"),
         Input::File(path) => {
             let _ = writeln!(text, "inputs: [{{type: file, path: {}}}]", quote(path.clone()));
+        }
+        Input::Http(address) => {
+            let _ = writeln!(text, "inputs: [{{type: http, listen: \"{address}\"}}]");
+        }
+        Input::Unix(path) => {
+            let _ = writeln!(text, "inputs: [{{type: unix, path: {}}}]", quote(path.clone()));
         }
     }
     if exporters.is_empty() && !config.stdout && !config.file {

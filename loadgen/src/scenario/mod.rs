@@ -6,6 +6,7 @@ mod cost;
 mod demo;
 mod endure;
 mod fakes;
+mod inputs;
 mod late;
 mod live;
 mod process;
@@ -113,6 +114,11 @@ pub const ALL: &[Scenario] = &[
         name: "latency-70",
         about: "The same at 70 % of what is the most",
         run: late::latency_70,
+    },
+    Scenario {
+        name: "inputs",
+        about: "1,000 events a second into a followed file, HTTP and a Unix socket",
+        run: inputs::latency,
     },
     Scenario { name: "trickle", about: "One event a second", run: late::trickle },
     Scenario {
