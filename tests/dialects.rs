@@ -498,7 +498,15 @@ fn a_record_of_otlp_that_is_none_is_refused_alone() {
         let text = format!("{line}\n");
         Lines::new(0).take(&mut checker, text.as_bytes(), NOW_NS, &mut batch);
         let refused: Vec<Class> = batch.rejected.iter().map(|it| it.class).collect();
-        assert_eq!((batch.len(), refused), (events, classes), "{line}");
+        assert_eq!((batch.len(), refused), (events, classes.clone()), "{line}");
+        // What was refused is refused again by itself, for the same reason.
+        let alone: Vec<Vec<u8>> = batch.rejected.iter().map(|it| it.kept.clone()).collect();
+        for (kept, class) in alone.into_iter().zip(classes) {
+            batch.clear();
+            let text = [kept.as_slice(), b"\n"].concat();
+            Lines::new(0).take(&mut checker, &text, NOW_NS, &mut batch);
+            assert_eq!(batch.rejected[0].class, class, "{}", String::from_utf8_lossy(&kept));
+        }
     }
 }
 

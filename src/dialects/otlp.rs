@@ -95,7 +95,7 @@ impl<'a> Group<'a> {
             }
             *repeat += 1;
             if record.first() != Some(&b'{') {
-                out.refuse(Class::NotObject, record);
+                out.refuse(Class::NotObject, &self.alone(record));
                 continue;
             }
             let members = entries(record);
@@ -103,10 +103,25 @@ impl<'a> Group<'a> {
             let own = Attributes::read(find(&members, "attributes"));
             let one = Record { members: &members, own: &own, group: self };
             if let Err(class) = one.map(&part, out) {
-                out.refuse(class, record);
+                out.refuse(class, &self.alone(record));
             }
         }
         Ok(())
+    }
+}
+
+impl Group<'_> {
+    /// An export of this record alone, so that what was refused can be tried again.
+    fn alone(&self, record: &[u8]) -> Vec<u8> {
+        let around = |name: &str, value: &[u8]| match value.is_empty() {
+            true => Vec::new(),
+            false => [b"\"", name.as_bytes(), b"\":", value, b","].concat(),
+        };
+        let (resource, scope) = (around("resource", self.resource), around("scope", self.scope));
+        let head: &[u8] = b"{\"resourceLogs\":[{";
+        let scopes: &[u8] = b"\"scopeLogs\":[{";
+        let records: &[u8] = b"\"logRecords\":[";
+        [head, &resource, scopes, &scope, records, record, b"]}]}]}"].concat()
     }
 }
 
