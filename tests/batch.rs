@@ -212,6 +212,47 @@ fn a_body_is_the_same_however_its_compression_was_cut_into_turns() {
     }
 }
 
+/// The inflaters are not those of the library that other levels are written by.
+#[test]
+fn any_reader_opens_gzip_bodies_of_any_documents() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let noise = |rng: &mut fastrand::Rng, len| -> String {
+        (0..len).map(|_| char::from(rng.u8(b' '..0x7f))).collect()
+    };
+    let far = noise(&mut rng, 33_000);
+    for round in 0..60 {
+        let desk = Desk::new(&BULK, ROOMY, Encoding::Gzip);
+        let mut batch = desk.batch();
+        let (events, turn) = (rng.usize(0..600), rng.usize(4096..2 * TURN_BYTES));
+        for at in 0..events {
+            let own = noise(&mut rng, at % 40);
+            let document = match (round % 6, at % 50) {
+                (0, _) => format!(r#"{{"id":"{own}","action":"file_write","host":"h{}"}}"#, at % 9),
+                (1, _) => noise(&mut rng, 900),
+                (2, _) => "a".repeat(rng.usize(0..3000)),
+                (3, 0) => far[..33_000 - round].to_owned(),
+                (4, _) => char::from_u32(rng.u32(0xe000..0xffff)).map_or(own, |it| it.into()),
+                _ => format!("{own}{}", &far[at..2 * at]),
+            };
+            push(&mut batch, at as u64, &document);
+            batch.turn(turn);
+        }
+        batch.close();
+        let body = batch.body().expect("it is closed");
+        let mut opened = vec![0; batch.raw_bytes()];
+        let read = libdeflater::Decompressor::new().gzip_decompress(&body, &mut opened);
+        assert_eq!(read, Ok(opened.len()), "round {round}");
+        let bare = &body[10..body.len() - 8];
+        let again = miniz_oxide::inflate::decompress_to_vec(bare).expect("it is deflate");
+        assert!(again == opened, "round {round}");
+        assert!(body.len() <= opened.len() + opened.len() / 2000 + 64, "round {round}: it grew");
+        for item in batch.items() {
+            let item = &opened[item.start as usize..item.end as usize];
+            assert!(item.starts_with(b"P\n") && item.ends_with(b"\n"), "round {round}");
+        }
+    }
+}
+
 #[test]
 fn the_digest_is_that_of_the_body_as_sent_however_it_was_built() {
     let document = "0123456789".repeat(100);

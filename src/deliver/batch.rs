@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::budget::{Allowance, Charge};
 use super::buffers::Buffers;
-use super::compress::{Compressor, decompress};
+use super::compress::{CUT_BYTES, Compressor, HISTORY_BYTES, decompress};
 use super::delivery::{History, Reshape};
 use super::{Encoding, Framing, Limits, Prefix};
 use crate::event::{Settle, Settled, Severity, Span};
@@ -507,20 +507,31 @@ impl Open {
     }
 
     fn turn(&mut self, bytes: usize) -> usize {
-        let Some(compressor) = &mut self.compressor else { return 0 };
-        let end = self.raw.len().min(self.compressed + bytes);
-        compressor.write(&self.raw[self.compressed..end], &mut self.out);
-        self.compressed = end;
-        if self.compressed == self.raw.len() || self.compressed >= COMPRESSED_KEPT_MAX {
-            self.raw.drain(..self.compressed);
-            self.compressed = 0;
+        if self.compressor.is_none() {
+            return 0;
+        }
+        // Whole turns only: what is compressed in small pieces becomes larger.
+        if let Some(end) = self.compressed.checked_add(bytes).filter(|&end| end <= self.raw.len()) {
+            self.compress(end);
+        }
+        if self.compressed >= COMPRESSED_KEPT_MAX {
+            let cut = (self.compressed - HISTORY_BYTES) / CUT_BYTES * CUT_BYTES;
+            self.raw.drain(..cut);
+            self.compressed -= cut;
         }
         self.raw.len() - self.compressed
     }
 
+    fn compress(&mut self, end: usize) {
+        if let Some(compressor) = &mut self.compressor {
+            compressor.write(&self.raw[..end], self.compressed, &mut self.out);
+            self.compressed = end;
+        }
+    }
+
     /// The whole body; buffers and compressor go back to the pool.
     fn finish(&mut self, buffers: &Buffers) -> Vec<u8> {
-        self.turn(usize::MAX - self.compressed);
+        self.compress(self.raw.len());
         let raw = std::mem::take(&mut self.raw);
         let Some(compressor) = self.compressor.take() else { return raw };
         buffers.give_compressor(compressor.finish(&mut self.out));
@@ -619,12 +630,13 @@ fn counted(raw: &mut Vec<u8>, digits: &mut usize, render: impl FnOnce(&mut Vec<u
 /// [`PATH_NAME`]: crate::transform::PATH_NAME
 const PATH_HEAD: &[u8] = b":path:";
 
-/// Bytes compressed in one turn: about 150 microseconds of gzip.
+/// Bytes compressed in one turn: about 80 microseconds of gzip.
 pub const TURN_BYTES: usize = 64 << 10;
 
 /// Smaller bodies are compressed when they close: a lane may have hundreds open, and a compressor
 /// takes more memory than they do.
 const COMPRESSED_MIN: usize = 16 << 10;
 
-/// Bytes that are in `out` already are let go at this size, if turns never catch up with pushes.
+/// Bytes that are in `out` already are let go at this size, but for those that compressing what
+/// follows looks at.
 const COMPRESSED_KEPT_MAX: usize = 256 << 10;

@@ -5,6 +5,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::Encoding;
+use super::deflate::{DISTANCE_MAX, Deflate};
 #[cfg(feature = "isal")]
 use super::igzip::Igzip;
 
@@ -26,11 +27,18 @@ enum Stream {
 /// Bare deflate with gzip's head and tail around it (RFC 1952): the checksum by carry-less
 /// multiplication costs a tenth of that of the compressing library.
 struct Gzip {
-    deflate: Compress,
+    deflate: Engine,
     checksum: Digest,
     /// Bytes taken in, modulo 2^32.
     bytes: u32,
     has_begun: bool,
+}
+
+/// What writes the blocks between gzip's head and tail.
+enum Engine {
+    /// Level 1: made for what we send.
+    Fast(Box<Deflate>),
+    Zlib(Compress),
 }
 
 impl Compressor {
@@ -61,12 +69,16 @@ impl Compressor {
         self.encoding == encoding && self.level == level
     }
 
-    /// Compresses all of `input` to the end of `out`; some of it stays inside for now.
-    pub(super) fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
+    /// Compresses `raw[from..]` to the end of `out`; some of it stays inside for now.
+    ///
+    /// What stands before `from` is what came last: at least [`HISTORY_BYTES`] of it, or all. From
+    /// one call to the next a multiple of [`CUT_BYTES`] may go at its beginning.
+    pub(super) fn write(&mut self, raw: &[u8], from: usize, out: &mut Vec<u8>) {
+        let input = &raw[from..];
         match &mut self.stream {
             #[cfg(feature = "isal")]
             Stream::Igzip(igzip) => igzip.write(input, out),
-            Stream::Gzip(gzip) => gzip.write(input, out),
+            Stream::Gzip(gzip) => gzip.write(raw, from, out),
             Stream::Deflate(deflate) => deflate_all(deflate, input, out),
             Stream::Zstd(context) => {
                 let mut input = InBuffer::around(input);
@@ -108,25 +120,35 @@ impl Compressor {
 impl Gzip {
     fn new(level: Compression) -> Self {
         Self {
-            deflate: Compress::new(level, false),
+            deflate: match level == Compression::fast() {
+                true => Engine::Fast(Box::new(Deflate::new())),
+                false => Engine::Zlib(Compress::new(level, false)),
+            },
             checksum: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
             bytes: 0,
             has_begun: false,
         }
     }
 
-    fn write(&mut self, input: &[u8], out: &mut Vec<u8>) {
+    fn write(&mut self, raw: &[u8], from: usize, out: &mut Vec<u8>) {
+        let input = &raw[from..];
         self.begin(out);
         self.checksum.update(input);
         // RFC 1952, 2.3.1: the length is counted modulo 2^32.
         self.bytes = self.bytes.wrapping_add(input.len() as u32);
-        deflate_all(&mut self.deflate, input, out);
+        match &mut self.deflate {
+            Engine::Fast(deflate) => deflate.write(raw, from, out),
+            Engine::Zlib(deflate) => deflate_all(deflate, input, out),
+        }
     }
 
     /// Writes the end of the stream; the next one begins.
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
-        deflate_end(&mut self.deflate, out);
+        match &mut self.deflate {
+            Engine::Fast(deflate) => deflate.finish(out),
+            Engine::Zlib(deflate) => deflate_end(deflate, out),
+        }
         let checksum = u32::try_from(self.checksum.finalize_reset()).expect("32 bits of CRC-32");
         out.extend_from_slice(&checksum.to_le_bytes());
         out.extend_from_slice(&self.bytes.to_le_bytes());
@@ -219,6 +241,13 @@ fn zstd_ok(result: Result<usize, usize>) -> usize {
     })
 }
 
+/// Bytes before those to be compressed that a compressor may look at.
+pub(super) const HISTORY_BYTES: usize = DISTANCE_MAX;
+
+/// Bytes that may go at once at the beginning of what was compressed: their places then stay the
+/// same in the 16 bits that are remembered of each.
+pub(super) const CUT_BYTES: usize = 64 << 10;
+
 /// The largest window of RFC 1951, as zlib counts it.
 const WINDOW_BITS: u8 = 15;
 
@@ -244,8 +273,11 @@ mod tests {
 
     fn compressed(mut compressor: Compressor, raw: &[u8], piece: usize) -> (Vec<u8>, Compressor) {
         let mut out = Vec::new();
-        for piece in raw.chunks(piece) {
-            compressor.write(piece, &mut out);
+        let mut at = 0;
+        while at < raw.len() {
+            let end = raw.len().min(at + piece);
+            compressor.write(&raw[..end], at, &mut out);
+            at = end;
         }
         let compressor = compressor.finish(&mut out);
         (out, compressor)

@@ -10,6 +10,7 @@ mod budget;
 mod buffers;
 mod call;
 mod compress;
+mod deflate;
 mod delivery;
 mod dial;
 mod documents;
@@ -17,6 +18,7 @@ mod files;
 mod gate;
 mod hold;
 mod http;
+mod huffman;
 #[cfg(feature = "isal")]
 mod igzip;
 mod limiter;
