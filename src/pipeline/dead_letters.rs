@@ -4,6 +4,7 @@ mod letter;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -139,7 +140,9 @@ impl DeadLetters {
             return Ok(this);
         }
         if let Some(parent) = settings.dir.parent() {
-            std::fs::create_dir_all(parent).map_err(LogError::io("create", parent))?;
+            let mut builder = std::fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(parent);
+            made.map_err(LogError::io("create", parent))?;
         }
         let (log, _) = Log::open(LogOptions {
             dir: settings.dir.clone(),

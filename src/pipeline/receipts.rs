@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,7 @@ impl Receipts {
     /// When the files cannot be made, read or written.
     pub(crate) fn open(options: ReceiptOptions) -> io::Result<Self> {
         if let Some(parent) = options.path.parent() {
-            fs::create_dir_all(parent)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
         let mut file = open(&options.path)?;
         refuse_newer(&mut file)?;
