@@ -8,6 +8,7 @@ use super::config::{self, Config, Exporter, Input};
 use super::cost::{DRAIN_LIMIT, account_rows, write_failed};
 use super::fakes::{FakeProcess, Role, Vendor};
 use super::process::{Process, Usage};
+use super::stalls::Stalls;
 use super::table::{Row, Target};
 use crate::account::{Percentiles, Report};
 use crate::generate::Stream;
@@ -89,9 +90,12 @@ pub(super) fn floor(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         warm_up: WARM_UP,
     };
     let events = live.events;
+    let stalls = Stalls::watch();
     let usage = run(bench, &live)?;
+    let stalls = stalls.map_or_else(Vec::new, Stalls::rows);
     let mut rows = finish(fakes, events)?;
     rows[0].target = Some(Target::AtMost(1.5));
+    rows.extend(stalls);
     rows.push(memory(&usage));
     Ok(rows)
 }
@@ -141,8 +145,12 @@ fn tls_gzip(bench: &Bench, rate: f64) -> Result<(Vec<Row>, Usage), ScenarioError
         warm_up: WARM_UP,
     };
     let events = live.events;
+    let stalls = Stalls::watch();
     let usage = run(bench, &live)?;
-    Ok((finish(fakes, events)?, usage))
+    let stalls = stalls.map_or_else(Vec::new, Stalls::rows);
+    let mut rows = finish(fakes, events)?;
+    rows.extend(stalls);
+    Ok((rows, usage))
 }
 
 fn answering_after_5_ms(bench: &Bench) -> Result<Vec<FakeProcess>, ScenarioError> {

@@ -10,6 +10,7 @@ mod inputs;
 mod late;
 mod live;
 mod process;
+mod stalls;
 mod table;
 mod undisturbed;
 
