@@ -294,6 +294,8 @@ impl Build<'_, '_> {
 
     fn retry(&mut self) -> RetrySettings {
         let values = self.values;
+        // There is one way so far; the row refuses any other.
+        let _full = values.value("retry.jitter");
         let initial_backoff = values.span("retry.initial_backoff_ms").unwrap_or_default();
         let backoff_max = values.span("retry.max_backoff_ms").unwrap_or_default();
         if initial_backoff > backoff_max {

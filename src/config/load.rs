@@ -214,6 +214,7 @@ impl Resolve<'_, '_> {
     fn config(&mut self, vendors: &[&'static Vendor], names: &Names<'_>) -> Config {
         let values = self.values;
         self.version();
+        self.chain();
         let global = self.global();
         let schema = self.schema();
         let inputs = self.inputs(names);
@@ -264,6 +265,13 @@ impl Resolve<'_, '_> {
         self.exporters(&setting, &mut config);
         self.routing(names, &mut config);
         config
+    }
+
+    fn chain(&mut self) {
+        if !self.values.is_on("audit.hash_chain") {
+            let wrong = "receipts are always chained; `audit.enabled: false` writes none";
+            self.rule("audit.hash_chain", wrong.to_owned());
+        }
     }
 
     fn admin(&mut self) -> Option<SocketAddr> {

@@ -157,6 +157,13 @@ pub const SHARED: &[Key] = &[
         "The longest `Retry-After` that is honoured.",
     ),
     key(
+        "retry.jitter",
+        Kind::Choice(&["full"]),
+        Is("full"),
+        "How waits differ: each is drawn between nothing and its bound, so that many senders do not \
+         come back at once.",
+    ),
+    key(
         "retry.budget_percent",
         Kind::Int(0, 100),
         Is("20"),

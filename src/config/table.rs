@@ -207,6 +207,13 @@ pub const TOP: &[Key] = &[
         "Writes a receipt for each settled batch, for `shrike audit`.",
     ),
     key(
+        "audit.hash_chain",
+        Kind::Bool,
+        Is("true"),
+        "Each receipt carries the hash of those before it. There are no others: with false, switch \
+         receipts off by `audit.enabled`.",
+    ),
+    key(
         "audit.path",
         Kind::Path,
         Is("${state_dir}/audit.jsonl"),

@@ -444,6 +444,10 @@ fn references_that_do_not_hold_are_refused() {
             "1:23: global.environment: no Vault is known; set `credentials.vault.address`",
         ),
         (
+            "audit: {hash_chain: false}",
+            "1:9: audit.hash_chain: receipts are always chained; `audit.enabled: false` writes none",
+        ),
+        (
             "credentials: {provider: vault}",
             "1:1: credentials.vault.address: no Vault is known; set `credentials.vault.address`",
         ),
