@@ -205,7 +205,7 @@ fn configuration(http: SocketAddr, syslog: SocketAddr, dir: &Path) -> String {
                phone, ipv4, generic_secret";
     format!(
         r#"
-global: {{state_dir: {dir}/state, log: {{level: trace, format: json}}}}
+global: {{state_dir: {dir}/state, shutdown_timeout_ms: 500, log: {{level: trace, format: json}}}}
 admin: {{listen: "127.0.0.1:0"}}
 schema: {{validate: all, include_raw: true}}
 inputs: [{{type: file, path: {dir}/events.jsonl}}]
