@@ -178,13 +178,14 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
             text.sample(name, &[("input", &input.name)], count(input) as f64);
         }
     }
-    let bytes = status.written.bytes() - status.oldest.bytes();
+    let (written, durable) = (status.written.bytes(), status.durable.bytes());
+    let bytes = written - status.oldest.bytes();
     let one = [
         ("shrike_events_invalid_total", "counter", "Records not readable.", status.invalid as f64),
         ("shrike_uptime_seconds", "gauge", "Since the start.", status.uptime.as_secs_f64()),
         ("shrike_log_bytes", "gauge", "Bytes of log between its ends.", bytes as f64),
-        ("shrike_log_written_bytes", "counter", "The log's end.", status.written.bytes() as f64),
-        ("shrike_log_durable_bytes", "counter", "Its durable end.", status.durable.bytes() as f64),
+        ("shrike_log_written_bytes_total", "counter", "The log's end.", written as f64),
+        ("shrike_log_durable_bytes_total", "counter", "Its durable end.", durable as f64),
         ("shrike_blocks_opened_total", "counter", "Blocks opened.", status.blocks_opened as f64),
     ];
     for (name, kind, about, value) in one {

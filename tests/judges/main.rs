@@ -4,6 +4,7 @@
 //! looks at nothing; CI names what it installed, and there a missing one fails.
 
 mod documents;
+mod metrics;
 mod receivers;
 #[path = "../support/rfc5424.rs"]
 mod rfc5424;

@@ -147,7 +147,7 @@ fn syslog_ng(way: Way, place: &Place, address: SocketAddr) -> String {
 fn check(way: Way, start: impl Fn(&Place, SocketAddr) -> Child) {
     let place = Place(tempfile::tempdir().expect("a temporary directory"));
     certificates(&place);
-    let address = own_address(way);
+    let address = tools::own_address(if way.transport == "tls" { 6514 } else { 5514 });
     let mut events = Vec::new();
     let mut stream = Stream::new(7);
     let mut count = 0;
@@ -234,16 +234,6 @@ fn document(text: &str) -> Value {
     metadata.expect("every event has metadata").remove("ingested_at");
     document.as_object_mut().expect("an object").remove("ingested_at");
     document
-}
-
-/// An address of the loopback network that no other test of this machine has: their ports come
-/// from 127.0.0.1, and another run of this test has another process number.
-fn own_address(way: Way) -> SocketAddr {
-    use std::sync::atomic::{AtomicU8, Ordering};
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let ip = [127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed)];
-    (ip, if way.transport == "tls" { 6514 } else { 5514 }).into()
 }
 
 /// A directory of its own for each receiver.

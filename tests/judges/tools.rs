@@ -1,8 +1,10 @@
 //! Finds the judges that `.ci/judges` installs, and runs them.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 /// The target directory's place for them.
@@ -80,6 +82,15 @@ pub(crate) fn shrike() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
     command.env_remove("COLUMNS").stdin(Stdio::null());
     command
+}
+
+/// An address of the loopback network that no other test of this machine has: their ports come
+/// from 127.0.0.1, and another run of this test has another process number.
+pub(crate) fn own_address(port: u16) -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = [127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed)];
+    (ip, port).into()
 }
 
 /// What a judge said, and whether it approved.
