@@ -9,3 +9,4 @@ mod receivers;
 #[path = "../support/rfc5424.rs"]
 mod rfc5424;
 mod tools;
+mod web;

@@ -46,4 +46,5 @@ def rule(text):
             yield f"names of attributes: {sorted(names)}"
 
 
-judge(rule, values())
+if __name__ == "__main__":
+    judge(rule, values())

@@ -1,9 +1,9 @@
 //! Finds the judges that `.ci/judges` installs, and runs them.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
@@ -45,6 +45,21 @@ pub(crate) fn command(program: &Path) -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// Leaves a script that runs a program with the libraries which were unpacked with it.
+pub(crate) fn wrap(program: &Path, dir: &Path) -> PathBuf {
+    let script = dir.join("wrapped");
+    let libraries = std::env::join_paths(libraries()).expect("names of packages have no colons");
+    let text = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
+        libraries.to_string_lossy(),
+        program.display()
+    );
+    std::fs::write(&script, text).expect("the directory is ours");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&script, executable).expect("the file is ours");
+    script
 }
 
 /// The directories of libraries that were unpacked: one per architecture, and those beside.
@@ -109,6 +124,39 @@ pub(crate) fn judge(mut judge: Command, bytes: &[u8]) -> Verdict {
         scope.spawn(move || drop(stdin.write_all(bytes)));
         said(child)
     })
+}
+
+/// A judge that serves until its standard input ends, and then says what it thinks.
+pub(crate) struct Service {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Service {
+    /// Starts it; the line is what it says once it serves.
+    pub(crate) fn start(mut command: Command) -> (Self, String) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it is installed");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        out.read_line(&mut line).expect("it says where it serves");
+        (Self { child, out }, line)
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self) -> Verdict {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.out.read_to_string(&mut text).expect("it says what it thinks");
+        Verdict { approves: self.child.wait().expect("it ends").success(), text }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// What a judge says whose standard output is piped.
