@@ -168,6 +168,9 @@ impl Known {
     }
 }
 
+/// Lines, each with its place.
+type Placed = Vec<(Span, Refused)>;
+
 fn walk(
     dir: &Path,
     reader: &mut Reader,
@@ -276,7 +279,7 @@ impl Quarantine {
         wanted: &WantedLines,
         from: Offset,
         until: Offset,
-    ) -> Result<(Vec<(Span, Refused)>, Option<Offset>), LogError> {
+    ) -> Result<(Placed, Option<Offset>), LogError> {
         self.log.flush()?;
         let mut reader = self.log.reader();
         let dir = self.dir.clone();
