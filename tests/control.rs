@@ -127,7 +127,7 @@ fn every_request_is_answered_on_one_connection() {
     let uid = rustix::process::getuid().as_raw();
     let report = client.reload().expect("a report");
     let by = format!("user {uid}, process {}", std::process::id());
-    assert_eq!(report.changes, [by.clone()], "who asks is known");
+    assert_eq!(report.changes, std::slice::from_ref(&by), "who asks is known");
     assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
     let wanted = Wanted { class: Some("four".to_owned()), since: Some(9), ..Wanted::default() };
     let begun = client.replay("tower", &wanted, Some(5)).expect("it begins");
