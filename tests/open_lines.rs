@@ -410,7 +410,8 @@ fn records(log: &Log) -> Vec<Vec<u8>> {
 fn a_file_is_read_into_the_log_and_the_quarantine() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open_log(&dir.path().join("log"));
-    let quarantine = QuarantineOptions { dir: dir.path().join("quarantine"), bytes_max: 64 << 20 };
+    // The smallest that a configuration may ask for.
+    let quarantine = QuarantineOptions { dir: dir.path().join("quarantine"), bytes_max: 8 << 20 };
     let mut door = Door::new(DoorOptions {
         opening: Arc::new(Opening::new(&OpeningOptions::default())),
         check: CheckOptions { line_bytes_max: 8_000, ..CheckOptions::default() },

@@ -12,7 +12,9 @@ use serde_json::json;
 
 use super::batch::Rejected;
 use crate::event::{Class, Offset, Span, Time};
-use crate::log::{AppendError, Appender, Log, LogError, LogOptions, Mark, Reader, Removed, sweep};
+use crate::log::{
+    AppendError, Appender, Log, LogError, LogOptions, Mark, Reader, Removed, STRIPE_BYTES, sweep,
+};
 
 /// Where the quarantine lies and how long it grows.
 #[derive(Clone, Debug)]
@@ -200,7 +202,8 @@ impl Quarantine {
     pub fn open(options: &QuarantineOptions) -> Result<Self, LogError> {
         let (log, _) = Log::open(LogOptions {
             dir: options.dir.clone(),
-            segment_bytes: SEGMENT_BYTES,
+            // At least two, however small the store is to be.
+            segment_bytes: SEGMENT_BYTES.min(options.bytes_max / 2 / STRIPE_BYTES * STRIPE_BYTES),
             keep_bytes: options.bytes_max,
             keep_age: KEEP_AGE,
             bytes_max: options.bytes_max,

@@ -31,6 +31,7 @@ enum Command {
     Account(account::Account),
     Scenario(scenario::Run),
     Live(live::Live),
+    Nemesis(scenario::Nemesis),
 }
 
 /// Runs the command that was asked for.
@@ -42,5 +43,6 @@ pub(crate) fn run(arguments: Loadgen) -> Result<ExitCode, Box<dyn Error>> {
         Command::Account(account) => account.run(),
         Command::Scenario(scenario) => scenario.run(),
         Command::Live(live) => live.run(),
+        Command::Nemesis(nemesis) => nemesis.run(),
     }
 }

@@ -16,9 +16,28 @@ use loadgen::scenario::{self, Bench, Settings};
 /// what was appended. Exit code 1 when a target was missed, 2 when there are no figures.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Which; `list` says what each shows, `all` runs everything but demo
+    /// Which; `list` says what each shows, `all` runs everything but demo and nemesis
     #[arg(value_name = "NAME", value_parser = names())]
     name: String,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Let everything go wrong at once, and say whether anything was lost.
+///
+/// A file grows while shrike is killed, stopped and frozen, its disk fills up, certificates change
+/// and three destinations refuse, reset, hang, throttle and lie. At the end what was written is
+/// held against what the destinations have. As root a small disk is mounted to be filled. The
+/// clock of the machine is not stepped. Exit code 1 when something is wrong, 2 without figures.
+#[derive(Debug, Args)]
+pub(crate) struct Nemesis {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What all scenarios can be told.
+#[derive(Debug, Args)]
+struct Options {
     /// The shrike binary; the one beside this program when absent
     #[arg(long, value_name = "PATH")]
     shrike: Option<PathBuf>,
@@ -64,13 +83,25 @@ impl Run {
             }
             return Ok(ExitCode::SUCCESS);
         }
+        self.options.run(|one| match self.name.as_str() {
+            "all" => !["demo", "nemesis"].contains(&one),
+            name => one == name,
+        })
+    }
+}
+
+impl Nemesis {
+    pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        self.options.run(|one| one == "nemesis")
+    }
+}
+
+impl Options {
+    /// Runs the scenarios whose names are wanted.
+    fn run(&self, is_wanted: impl Fn(&str) -> bool) -> Result<ExitCode, Box<dyn Error>> {
         let settings = self.settings()?;
         let mut is_met = true;
-        let chosen = scenario::ALL.iter().filter(|one| match self.name.as_str() {
-            "all" => one.name != "demo",
-            name => one.name == name,
-        });
-        for scenario in chosen {
+        for scenario in scenario::ALL.iter().filter(|one| is_wanted(one.name)) {
             println!("{}: {}", scenario.name, scenario.about);
             // Kept until the scenario is done; with --dir nothing is removed.
             let (dir, _guard) = match &self.dir {

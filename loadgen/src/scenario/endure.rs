@@ -139,7 +139,11 @@ fn kill_rows(
 }
 
 /// Waits until a fake has each of so many events.
-fn wait_for_all(fake: &FakeProcess, events: u64, process: &Process) -> Result<(), ScenarioError> {
+pub(super) fn wait_for_all(
+    fake: &FakeProcess,
+    events: u64,
+    process: &Process,
+) -> Result<(), ScenarioError> {
     let begin = Instant::now();
     loop {
         let totals = compare(events, &fake.report()?).totals;

@@ -115,6 +115,11 @@ impl FakeProcess {
         self.control("POST", "/_script", script).map(|_| ())
     }
 
+    /// Shows new connections another certificate: `same` or `foreign` authority.
+    pub(super) fn show(&self, certificate: &str) -> Result<(), ScenarioError> {
+        self.control("POST", "/_certificate", certificate).map(|_| ())
+    }
+
     /// Forgets the histograms.
     pub(super) fn clear_latency(&self) -> Result<(), ScenarioError> {
         self.control("POST", "/_latency", "").map(|_| ())

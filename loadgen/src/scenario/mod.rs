@@ -9,6 +9,7 @@ mod fakes;
 mod inputs;
 mod late;
 mod live;
+mod nemesis;
 mod process;
 mod stalls;
 mod table;
@@ -166,5 +167,10 @@ pub const ALL: &[Scenario] = &[
         name: "kill-file",
         about: "The same while shrike follows a file that grows",
         run: endure::kill_file,
+    },
+    Scenario {
+        name: "nemesis",
+        about: "Kills, full disks, dead and lying destinations at once: nothing lost",
+        run: nemesis::nemesis,
     },
 ];

@@ -112,10 +112,15 @@ impl Process {
 
     /// Asks it to end, and waits for that; it must be a success.
     pub(super) fn terminate(self, limit: Duration) -> Result<Usage, ScenarioError> {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status();
-        asked.map_err(ScenarioError::io(format!("ask {} to end", self.what)))?;
+        self.signal("TERM")?;
         self.finish(limit)
+    }
+
+    /// Sends it a signal, by its short name.
+    pub(super) fn signal(&self, name: &str) -> Result<(), ScenarioError> {
+        let (pid, option) = (self.child.id().to_string(), format!("-{name}"));
+        let asked = Command::new("kill").args([&option, &pid]).status();
+        asked.map(drop).map_err(ScenarioError::io(format!("send SIG{name} to {}", self.what)))
     }
 
     /// Kills it without a warning.
