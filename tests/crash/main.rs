@@ -4,9 +4,12 @@
 
 #[path = "../pipeline/destination.rs"]
 mod destination;
+
+mod calls;
 mod disk;
 mod follow;
 mod kill;
 mod ledger;
 mod place;
 mod stop;
+mod watched;

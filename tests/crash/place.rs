@@ -106,7 +106,7 @@ impl Place {
 
     /// Starts `shrike run --drain` and waits for its end.
     pub(crate) fn drained(&self) -> Ended {
-        self.run(&["--drain", "--drain-timeout", "60s"]).ended(PATIENCE)
+        self.run(&["--drain", "--drain-timeout", "100s"]).ended(PATIENCE)
     }
 
     /// The events in the log.
@@ -212,6 +212,19 @@ impl Shrike {
         kill_process(self.pid(), Signal::TERM).expect("it runs");
     }
 
+    /// Whether it has closed its standard error, as it does at its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.said.lock().1
+    }
+
+    /// Asks it to stop, where it still runs, and waits for its end.
+    #[track_caller]
+    pub(crate) fn stopped(self) -> Ended {
+        // It may end just now; its exit code tells.
+        let _gone = kill_process(self.pid(), Signal::TERM);
+        self.ended(PATIENCE)
+    }
+
     /// Kills it as a crash would.
     pub(crate) fn kill(mut self) -> Ended {
         kill_process(self.pid(), Signal::KILL).expect("it was not waited for yet");
@@ -290,7 +303,8 @@ pub(crate) fn wait_until(holds: impl Fn() -> bool) -> bool {
         if Instant::now() > deadline {
             return false;
         }
-        thread::yield_now();
+        // Without spinning: what is waited for needs the core.
+        thread::park_timeout(Duration::from_millis(2));
     }
     true
 }
@@ -330,4 +344,4 @@ pub(crate) fn id(number: u32) -> String {
 }
 
 /// A debug build on a busy machine takes its time; whoever waits longer waits for nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
