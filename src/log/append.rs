@@ -1,5 +1,6 @@
 //! Appending: many threads copy records into the group that the writer takes next.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Offset;
@@ -186,6 +187,8 @@ pub(crate) struct Intake {
     pub(crate) wake: Wake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) record_bytes_max: usize,
+    /// Whether no further segment may be begun.
+    pub(crate) is_held: AtomicBool,
 }
 
 /// The open group.
@@ -240,6 +243,7 @@ impl Intake {
             wake,
             shared,
             record_bytes_max: bytes_max,
+            is_held: AtomicBool::new(false),
         }
     }
 

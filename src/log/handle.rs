@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -236,8 +237,14 @@ impl Log {
     /// # Errors
     /// When a segment cannot be read to count its events.
     pub fn retainable(&self, pinned: Offset) -> Result<Retained, LogError> {
-        let (retained, _segments) = self.held.plan(pinned, SystemTime::now())?;
+        let (retained, _segments) = self.held.plan(pinned, FAR, SystemTime::now())?;
         Ok(retained)
+    }
+
+    /// Begins no further segment while this holds: somebody needs what the bound on the log would
+    /// take for it, and appenders are refused with that reason.
+    pub fn hold(&self, is_held: bool) {
+        self.held.intake.is_held.store(is_held, Ordering::Release);
     }
 
     /// Takes away old segments: those beyond `keep` that lie wholly below `pinned`, and, whoever
@@ -246,9 +253,17 @@ impl Log {
     /// # Errors
     /// When the disk refuses; what was taken by then stays taken.
     pub fn retain(&self, pinned: Offset) -> Result<Retained, LogError> {
+        self.retain_up_to(pinned, FAR)
+    }
+
+    /// The same, but whatever the bounds say nothing at or above `limit` goes.
+    ///
+    /// # Errors
+    /// As [`Log::retain`].
+    pub fn retain_up_to(&self, pinned: Offset, limit: Offset) -> Result<Retained, LogError> {
         let held = &self.held;
         let _one_at_a_time = held.retaining.lock().unwrap_or_else(PoisonError::into_inner);
-        let (retained, segments) = held.plan(pinned, SystemTime::now())?;
+        let (retained, segments) = held.plan(pinned, limit, SystemTime::now())?;
         if segments.is_empty() {
             return Ok(retained);
         }
@@ -315,11 +330,15 @@ struct Keep {
     yields_when_full: bool,
 }
 
+/// Beyond every offset.
+const FAR: Offset = Offset::new(u64::MAX);
+
 impl Held {
     /// Which segments may go, oldest first.
     fn plan(
         &self,
         pinned: Offset,
+        limit: Offset,
         now: SystemTime,
     ) -> Result<(Retained, Vec<Arc<Segment>>), LogError> {
         let written = self.shared.control.written();
@@ -335,7 +354,7 @@ impl Held {
             let is_excess = bytes > self.keep.bytes || is_old || (is_full && going.is_empty());
             let is_passed = segment.end() <= pinned;
             let goes = bytes > self.keep.bytes_max || (is_excess && is_passed);
-            if !is_finished || !goes {
+            if !is_finished || !goes || segment.end() > limit {
                 break;
             }
             bytes -= segment.bytes;

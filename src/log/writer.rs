@@ -7,6 +7,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::event::Offset;
@@ -19,7 +20,7 @@ use super::io::{LogFile, LogIo};
 use super::layout::Taken;
 use super::prepare::{Preparation, prepare};
 use super::ring::Ring;
-use super::shared::{Segment, Shared};
+use super::shared::{Segment, Shared, segment_path};
 
 /// How often groups are made durable.
 #[derive(Clone, Copy, Debug)]
@@ -395,8 +396,24 @@ impl Writer {
 
     fn prepare_next(&mut self) {
         let end = self.current.segment.capacity_end();
+        if self.intake.is_held.load(Ordering::Acquire) {
+            return self.wait_for_room_below(end);
+        }
         self.preparation.on_start();
         self.disk.prepare(prepare(&self.shared, &self.io, end, self.pace.segment_bytes));
+    }
+
+    /// Begins no segment while somebody needs what the bound on the log would take for it.
+    fn wait_for_room_below(&mut self, end: Offset) {
+        self.preparation.on_error(Instant::now());
+        let path = segment_path(&self.shared.dir, end);
+        let source = io::Error::other(
+            "the log has reached its bound, and an exporter that blocks (`on_lag: block`) still \
+             needs its oldest events",
+        );
+        let mut open = self.intake.lock();
+        open.segment_refusal = Some(Arc::new(Refusal { action: "begin", path, source }));
+        self.intake.signal_room(&open);
     }
 
     /// Tells appenders that the disk refuses, and plans the next try.

@@ -278,20 +278,35 @@ impl Keeper {
         if !self.save() {
             return Ok(());
         }
-        self.log.retain(pinned.min(to)).map(drop)
+        // Beyond the bound as well: what goes before it is settled is counted by nobody. Whoever
+        // may lose it has been told to skip it, and whoever blocks holds up what comes in.
+        let bases = self.exporters().into_iter().map(|exporter| exporter.watermark().base());
+        let passed = bases.min().unwrap_or(to);
+        self.log.retain_up_to(pinned.min(to), passed.min(to)).map(drop)
     }
 
     /// Skips what exporters lag behind more than they may, counted exactly.
     fn give_up_laggards(&mut self) {
         let head = self.log.written();
         // Without space nothing can be appended: the oldest segment goes, as at the log's bound.
-        let full_until = self.log.full_until().unwrap_or_default();
+        let mut full_until = self.log.full_until().unwrap_or_default();
+        // Segments count whole, so that the bound on the log may come before that on the lag.
+        match self.log.retainable(Offset::ZERO) {
+            Ok(going) if going.segments > 0 => full_until = full_until.max(going.span.to),
+            Ok(_) => {}
+            Err(problem) => error!(%problem, "retention failed"),
+        }
+        let mut is_held = false;
         for exporter in &self.exporters() {
             let bound = exporter.settings.lag_bytes_max.unwrap_or(self.log_bytes_max);
             let base = exporter.watermark().base();
             let lag = head.bytes().saturating_sub(base.bytes());
             let is_over = lag > bound || base < full_until;
-            if exporter.settings.on_lag == OnLag::Block || !is_over {
+            if exporter.settings.on_lag == OnLag::Block {
+                is_held |= is_over;
+                continue;
+            }
+            if !is_over {
                 continue;
             }
             let floor = Offset::new(head.bytes().saturating_sub(bound)).max(full_until);
@@ -309,6 +324,7 @@ impl Keeper {
                 self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
             }
         }
+        self.log.hold(is_held);
     }
 }
 

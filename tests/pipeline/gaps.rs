@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use shrike::config::{Config, Host};
+use shrike::event::Offset;
 use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
 use shrike::pipeline::{Ended, Engine};
 
@@ -211,4 +212,47 @@ fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
     assert_eq!(told(&destination).0, one.counts.skipped);
     let checkpoint = shrike::log::Cursors::look(&config.log.dir).load("one").expect("it is whole");
     assert_eq!(checkpoint.expect("it was saved").base, status.written);
+}
+
+#[test]
+fn an_exporter_that_blocks_loses_nothing_and_holds_up_what_comes_in() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (ill, well) = (Destination::start(Manner::Busy), Destination::start(Manner::Accept));
+    let keys = "
+    on_lag: block
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}";
+    let mut config = config(dir.path(), &[("ill", &ill, keys), ("well", &well, "")]);
+    (config.log.segment_bytes, config.log.keep_bytes) = (2 << 20, 0);
+    config.log.bytes_max = 8 << 20;
+    let log = filled(&config, 0..1, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let appender = log.appender();
+    let append = |number: u32| {
+        let mark = Mark { received_ns: u64::from(number) + 1, checked: true, ..Mark::default() };
+        appender.append(event(number, 900).as_bytes(), mark)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut number = 1;
+    let refused = loop {
+        assert!(Instant::now() < deadline, "nobody held up {number} events");
+        match append(number) {
+            Ok(_) => number += 1,
+            Err(refused) => break refused.to_string(),
+        }
+    };
+    assert!(refused.contains("on_lag: block"), "{refused}");
+    assert_eq!(log.oldest(), Offset::ZERO, "all of it is needed");
+    ill.turn(Manner::Accept);
+    assert!(wait_for(PATIENCE, || append(number).is_ok()), "the log goes on by itself");
+    log.flush().expect("there is room");
+    let ended = engine.drain(Instant::now() + PATIENCE);
+    assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO), "what all have passed goes");
+    let status = engine.end();
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let one = exporter(&status, "ill");
+    let all = u64::from(number) + 1;
+    assert_eq!((one.in_range, one.counts.delivered, one.counts.skipped), (all, all, 0), "{one:?}");
+    assert_eq!(ill.count() as u64, all);
 }
