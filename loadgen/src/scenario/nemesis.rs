@@ -64,6 +64,20 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let bench = &Bench::new(settings, bench.dir().to_path_buf());
     let place = bench.part("disk")?;
     let small = SmallDisk::mount(place.dir());
+    let found = torment(bench, &place, small.is_some());
+    if found.is_err() {
+        // It goes with the run, and tells what happened.
+        let left = bench.path("disk.left");
+        let copied = Command::new("cp").arg("-a").arg(place.dir()).arg(&left).status();
+        if copied.is_ok_and(|status| status.success()) {
+            eprintln!("log and state as they are now: {}", left.display());
+        }
+    }
+    found
+}
+
+/// Does all of it, with log and state in a place of their own.
+fn torment(bench: &Bench, place: &Bench, can_fill: bool) -> Result<Vec<Row>, ScenarioError> {
     let fakes = [
         Role { name: NAMES[0], tls: true, ..Role::default() },
         Role { name: NAMES[1], vendor: Vendor::Splunk, tls: true, acks: true, ..Role::default() },
@@ -77,7 +91,7 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let mut file =
         File::create(&path).map_err(ScenarioError::io(format!("write {}", path.display())))?;
     let input = Config { input: Input::File(path), ..Config::default() };
-    let config = config::write(&place, &input, &exporters)?;
+    let config = config::write(place, &input, &exporters)?;
     let (rate, seed) = (bench.settings.rate.unwrap_or(RATE), bench.settings.seed);
     let progress = Arc::new(Progress::default());
     let producer = std::thread::spawn({
@@ -89,7 +103,7 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         bench,
         config: config.clone(),
         disk: place.dir(),
-        can_fill: small.is_some(),
+        can_fill,
         fakes: &fakes,
         random: Random::new(seed),
         process: Some(Process::shrike(bench, &config, &[], Stdio::null())?),
