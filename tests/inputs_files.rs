@@ -1,5 +1,7 @@
 //! Files of other programs, however they are written, rotated and replaced: each line once.
 
+#[path = "inputs/poll.rs"]
+mod poll;
 #[path = "inputs/rows.rs"]
 mod rows;
 
@@ -34,10 +36,15 @@ struct Running {
 
 impl Host {
     fn new() -> Self {
+        Self::with_segments(4 << 20)
+    }
+
+    /// With segments of this size, which bounds a record.
+    fn with_segments(segment_bytes: u64) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (log, _) = Log::open(LogOptions {
             dir: dir.path().join("log"),
-            segment_bytes: 4 << 20,
+            segment_bytes,
             sync_interval: Duration::from_millis(1),
             io: IoChoice::Syscalls,
             ..LogOptions::default()
@@ -422,6 +429,44 @@ fn a_rewritten_file_without_line_ends_takes_no_memory() {
 const LONG_BYTES: u64 = 24 << 20;
 
 #[test]
+fn a_writer_that_dies_inside_a_line_costs_that_line_only() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    host.start("a.log", None);
+    let half = lines(2..3);
+    append(&path, &(lines(0..2) + &half[..half.len() / 2]));
+    assert_eq!(host.numbers(), [0, 1]);
+    // Its successor knows nothing of it, and goes on behind it.
+    append(&path, &lines(3..6));
+    assert_eq!(host.numbers(), [0, 1, 4, 5]);
+    assert_eq!(host.account().rejected, 1);
+    append(&path, &lines(6..7));
+    assert_eq!(host.numbers(), [0, 1, 4, 5, 6]);
+}
+
+#[test]
+fn a_line_of_four_mebibytes_is_taken_and_a_longer_one_is_not() {
+    let mut host = Host::with_segments(16 << 20);
+    let path = host.path("a.log");
+    host.start("a.log", None);
+    let line = |n: u32, bytes: usize| {
+        let short = lines(n..n + 1);
+        let head = short.strip_suffix("}\n").expect("a line");
+        let rest = bytes - head.len() - ",\"request_body_preview\":\"\"}".len();
+        format!("{head},\"request_body_preview\":\"{}\"}}\n", "x".repeat(rest))
+    };
+    append(&path, &(lines(0..1) + &line(1, 4 << 20)));
+    let long = line(9, (4 << 20) + 1) + &lines(2..3);
+    // It comes in pieces, and none of them makes it an event.
+    for piece in long.as_bytes().chunks(1 << 20) {
+        append(&path, std::str::from_utf8(piece).expect("ASCII"));
+        host.settle();
+    }
+    assert_eq!(host.numbers(), upto(3));
+    assert_eq!(host.account().rejected, 1);
+}
+
+#[test]
 fn a_position_is_saved_with_every_note_below_it() {
     let host = Host::new();
     let path = host.path("inputs.json");
@@ -512,29 +557,29 @@ fn each_run_is_read_from_its_start() {
 #[test]
 fn many_small_files_are_each_read_once() {
     let mut host = Host::new();
-    for n in 0..1_500 {
+    let begun = fs::read_dir("/proc/self/fd").expect("Linux").count();
+    for n in 0..3_000 {
         append(&host.path(&format!("f{n:04}.log")), &lines([n]));
     }
     host.start("*.log", None);
     let mut numbers = host.numbers();
     numbers.sort_unstable();
-    assert_eq!(numbers, upto(1_500));
+    assert_eq!(numbers, upto(3_000));
     let held = fs::read_dir("/proc/self/fd").expect("Linux").count();
+    assert!(held < begun + 1_000, "{held} descriptors, {begun} before");
     host.now += Duration::from_secs(5);
     host.settle();
-    let kept = fs::read_dir("/proc/self/fd").expect("Linux").count();
-    assert!(kept < held, "descriptors are given back: {held}, then {kept}");
     // One that was closed meanwhile grows, one goes, one comes.
-    append(&host.path("f0000.log"), &lines([1_500]));
+    append(&host.path("f0000.log"), &lines([3_000]));
     fs::remove_file(host.path("f0001.log")).expect("ours");
-    append(&host.path("g.log"), &lines([1_501]));
+    append(&host.path("g.log"), &lines([3_001]));
     // Looking at so many paths may have taken long, and is then not done again soon.
     host.now += Duration::from_secs(120);
     let mut numbers = host.numbers();
     numbers.sort_unstable();
-    assert_eq!(numbers, upto(1_502));
+    assert_eq!(numbers, upto(3_002));
     host.start("*.log", None);
-    assert_eq!(host.numbers().len(), 1_502, "nothing comes again");
+    assert_eq!(host.numbers().len(), 3_002, "nothing comes again");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shrike::config::{Input, InputTls};
 use shrike::control::InputStatus;
 use shrike::intake::{
-    Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Rows, RowsOptions, UnixInput,
+    Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
+    RowsOptions, UnixInput,
 };
 use tracing::{error, info};
 
@@ -42,6 +43,8 @@ enum Work {
     Finite(Box<dyn Read + Send>, Option<&'static str>),
     /// Follows files.
     Files(FilesOptions),
+    /// Asks a service again and again.
+    Poll(Box<Poll>),
     /// Reads a table that grows.
     Rows(RowsOptions),
     /// Listens; the input has threads of its own.
@@ -89,6 +92,21 @@ impl Inputs {
                     let name = format!("http {}", input.address());
                     info!(input = name, "listening");
                     (Work::Http(input), name)
+                }
+                Input::Hushd { url, token, interval, ca_cert_path, from_end } => {
+                    let is_tls = url.scheme_str() == Some("https");
+                    let tls = is_tls.then(|| client_tls(ca_cert_path.as_deref())).transpose()?;
+                    let options = PollOptions {
+                        url: url.clone(),
+                        service: shrike::dialects::API,
+                        token: token.clone(),
+                        tls,
+                        interval: *interval,
+                        from_end: *from_end,
+                    };
+                    let poll = Poll::new(options, Arc::clone(&door.positions))
+                        .map_err(Failure::io(url.to_string()))?;
+                    (Work::Poll(Box::new(poll)), url.to_string())
                 }
                 Input::Sqlite { path, from_end } => {
                     let options = RowsOptions {
@@ -172,6 +190,32 @@ fn server_tls(tls: &InputTls) -> Result<Arc<rustls::ServerConfig>, Failure> {
     Ok(Arc::new(config))
 }
 
+/// How the certificate of a service that is asked is checked.
+fn client_tls(authorities: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failure> {
+    let mut roots = rustls::RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            let wrong = |error: &dyn std::fmt::Display| {
+                let error = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+                Failure::io(path.display().to_string())(error)
+            };
+            let found = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|error| wrong(&error))?;
+                roots.add(certificate).map_err(|error| wrong(&error))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::io("TLS")(io::Error::other(error)))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
 fn open(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Failure::io(name))?;
@@ -208,6 +252,10 @@ impl Running {
                     Ok((rest, files.account()))
                 })
             }
+            Work::Poll(mut poll) => self.follow(door, |_| {
+                poll.step(&door.shared, &self.is_stopped)?;
+                Ok((Duration::ZERO, poll.account()))
+            }),
             Work::Rows(options) => {
                 let mut rows = Rows::new(options, Arc::clone(&door.positions));
                 self.follow(door, |_| {

@@ -10,19 +10,22 @@ use super::text::Node;
 use super::value::{Value, Values};
 use super::{Input, InputTls, Mistakes, Wrong};
 use crate::dialects;
-use crate::intake::{Mode, Token};
+use crate::intake::{Bearer, Mode, Token};
 
 /// Which kinds of input take a key; `type` and `format` are of all.
 const BELONGS: &[(&str, &[&str])] = &[
     ("path", &["file", "sqlite", "unix"]),
     ("follow", &["file"]),
     ("mode", &["file"]),
-    ("from", &["file", "sqlite"]),
+    ("from", &["file", "hushd", "sqlite"]),
     ("listen", &["http"]),
-    ("token", &["http"]),
+    ("token", &["http", "hushd"]),
     ("max_body_bytes", &["http"]),
     ("tls.cert_path", &["http"]),
     ("tls.key_path", &["http"]),
+    ("tls.ca_cert_path", &["hushd"]),
+    ("url", &["hushd"]),
+    ("poll_interval_ms", &["hushd"]),
 ];
 
 /// Reads the list of inputs.
@@ -45,7 +48,7 @@ pub(super) fn inputs(nodes: &[Node], names: &Names<'_>, mistakes: &mut Mistakes)
 fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
     let Some(kind) = values.text("type") else {
         if !values.is_written("type") {
-            let wrong = "an input needs `type`: file, http, sqlite, stdin or unix";
+            let wrong = "an input needs `type`: file, http, hushd, sqlite, stdin or unix";
             rule(values, "type", wrong, mistakes);
         }
         return None;
@@ -66,17 +69,50 @@ fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
             Some(Input::Unix { path, format })
         }
         "http" => http(values, format, mistakes),
+        "hushd" => {
+            is_audit(values, format, mistakes);
+            hushd(values, mistakes)
+        }
         "sqlite" => {
-            if format.is_some_and(|name| name != dialects::LEDGER.format) {
-                let wrong = format!("the ledger holds {} only", dialects::LEDGER.format);
-                rule(values, "format", &wrong, mistakes);
-            }
+            is_audit(values, format, mistakes);
             let path = path(values, "sqlite", mistakes)?;
             let from_end = values.text("from").as_deref() == Some("end");
             Some(Input::Sqlite { path, from_end })
         }
         _ => None,
     }
+}
+
+/// hushd serves and keeps records of one dialect.
+fn is_audit(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) {
+    let only = dialects::LEDGER.format;
+    if format.is_some_and(|name| name != only) {
+        rule(values, "format", &format!("this input holds {only} only"), mistakes);
+    }
+}
+
+fn hushd(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
+    let Some(url) = values.text("url") else {
+        if !values.is_written("url") {
+            rule(values, "url", "an input of type hushd needs `url`", mistakes);
+        }
+        return None;
+    };
+    let Ok(url) = url.parse() else {
+        rule(values, "url", "expected a URL such as http://127.0.0.1:9876", mistakes);
+        return None;
+    };
+    let token = match values.value("token") {
+        Some(Value::Secret(secret)) => Some(Bearer::new(secret.expose().trim())),
+        _ => None,
+    };
+    Some(Input::Hushd {
+        url,
+        token,
+        interval: values.span("poll_interval_ms").unwrap_or_default(),
+        ca_cert_path: values.path("tls.ca_cert_path"),
+        from_end: values.text("from").as_deref() == Some("end"),
+    })
 }
 
 fn file(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) -> Option<Input> {

@@ -9,7 +9,7 @@ use super::Shown;
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
-use crate::intake::{Mode, Token};
+use crate::intake::{Bearer, Mode, Token};
 use crate::log::LogOptions;
 use crate::pipeline::ReceiptOptions;
 use crate::transform::{Condition, FilterRules, Format};
@@ -182,6 +182,19 @@ pub enum Input {
         tls: Option<InputTls>,
         /// The dialect of all records; `None` lets each one tell.
         format: Option<&'static str>,
+    },
+    /// The API of hushd.
+    Hushd {
+        /// Where it is.
+        url: http::Uri,
+        /// What it wants to be shown.
+        token: Option<Bearer>,
+        /// How often it is asked without a hint.
+        interval: Duration,
+        /// The authorities that are trusted; the system's when absent.
+        ca_cert_path: Option<PathBuf>,
+        /// Whether what is there at the first start is passed over.
+        from_end: bool,
     },
     /// The ledger of hushd.
     Sqlite {

@@ -240,10 +240,10 @@ pub fn top() -> Vec<Key> {
 pub const INPUT: &[Key] = &[
     key(
         "type",
-        Kind::Choice(&["file", "http", "sqlite", "stdin", "unix"]),
+        Kind::Choice(&["file", "http", "hushd", "sqlite", "stdin", "unix"]),
         Unset("required"),
-        "`file`, `http` for `POST /v1/events` and `/v1/logs`, `sqlite` for the ledger of hushd, \
-         `stdin` for standard input, or `unix` for lines over a socket.",
+        "`file`, `http` for `POST /v1/events` and `/v1/logs`, `hushd` for the API of hushd, `sqlite` \
+         for its ledger, `stdin` for standard input, or `unix` for lines over a socket.",
     ),
     key(
         "path",
@@ -276,8 +276,8 @@ pub const INPUT: &[Key] = &[
         "from",
         Kind::Choice(&["start", "end"]),
         Is("start"),
-        "Where a followed file or a table that is there at the first start is read from; later \
-         ones are read from their start.",
+        "Where a followed file, a table or an API that is there at the first start is read from; \
+         later ones are read from their start.",
     ),
     key(
         "listen",
@@ -289,7 +289,8 @@ pub const INPUT: &[Key] = &[
         "token",
         Kind::Secret,
         Unset("none"),
-        "What senders to an `http` input show: `Authorization: Bearer TOKEN`.",
+        "What senders to an `http` input show, and what a `hushd` input shows: `Authorization: \
+         Bearer TOKEN`.",
     ),
     key(
         "max_body_bytes",
@@ -304,6 +305,24 @@ pub const INPUT: &[Key] = &[
         "PEM file of the certificate chain that an `http` input shows.",
     ),
     key("tls.key_path", Kind::Path, Unset("none"), "PEM file of its key."),
+    key(
+        "url",
+        Kind::Url,
+        Unset("required for hushd"),
+        "Where a `hushd` input asks, such as `http://127.0.0.1:9876`.",
+    ),
+    key(
+        "poll_interval_ms",
+        Kind::Span(3_600_000),
+        Is("2000"),
+        "How often a `hushd` input asks without a hint that something is new.",
+    ),
+    key(
+        "tls.ca_cert_path",
+        Kind::Path,
+        Unset("the system's authorities"),
+        "PEM file of the authorities that a `hushd` input trusts.",
+    ),
 ];
 
 /// What `format` of an input takes: each dialect, and to tell by the line.

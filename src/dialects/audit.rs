@@ -3,7 +3,7 @@
 use super::draft::{Draft, string};
 use super::rules::{Action, Known, capitalised, decided_type, find, resource, severity_kept};
 use crate::event::{Class, FieldId as F, entries};
-use crate::intake::{Column, Dialect, Kind, Mapped, Mode, Source, Table};
+use crate::intake::{Column, Dialect, Kind, Mapped, Mode, Service, Source, Table};
 
 /// One record of hushd's ledger, API or sinks.
 pub(super) static AUDIT: Dialect = Dialect {
@@ -33,6 +33,15 @@ pub(super) static LEDGER: Table = Table {
         ("metadata", Column::Json),
         ("metadata_enc", Column::Sealed),
     ],
+};
+
+/// The API of hushd, which serves what the ledger holds (`inputs.md` 2.2).
+pub(super) static API: Service = Service {
+    format: NAME,
+    newest: "/api/v1/audit?limit=",
+    list: "events",
+    id: "id",
+    stream: "/api/v1/events",
 };
 
 const NAME: &str = "clawdstrike.audit";

@@ -22,7 +22,7 @@ mod sse;
 mod velar;
 
 use crate::event::entries;
-use crate::intake::{Dialect, Mode, Table};
+use crate::intake::{Dialect, Mode, Service, Table};
 
 /// Every dialect in the order in which records are told apart; canonical events come before.
 pub static ALL: &[&Dialect] = &[
@@ -40,6 +40,9 @@ pub static ALL: &[&Dialect] = &[
     &falco::FALCO,
     &sse::SSE,
 ];
+
+/// The API of hushd.
+pub static API: &Service = &audit::API;
 
 /// The table of hushd's ledger.
 pub static LEDGER: &Table = &audit::LEDGER;

@@ -210,7 +210,11 @@ impl Files {
             self.find_missed(&present, around, now)?;
         }
         self.mark_rotated(&present, around, now)?;
+        let mut open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
         for (path, metadata) in found {
+            if around.is_stopped.load(Ordering::Acquire) {
+                return Ok(());
+            }
             let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
             self.at.insert(path.clone(), identity);
             match self.tails.get_mut(&identity) {
@@ -220,9 +224,16 @@ impl Files {
                         followed.active = now;
                     }
                 }
-                Some(_) => {}
+                Some(_) => continue,
                 None => self.begin(&path, identity, around, now)?,
             }
+            // Descriptors are few: beyond those that may stay, one file is read after the other.
+            if open >= OPEN_MAX {
+                self.drain(identity, around, now)?;
+                self.tails.entry(identity).and_modify(|followed| followed.tail.close());
+            }
+            let followed = self.tails.get(&identity);
+            open += usize::from(followed.is_some_and(|followed| followed.tail.is_open()));
         }
         if self.is_first_scan && self.passes_over {
             let source = self.options.path.to_string_lossy().into_owned();

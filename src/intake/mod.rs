@@ -3,6 +3,7 @@
 
 mod batch;
 mod check;
+mod client;
 mod counts;
 mod dialect;
 mod door;
@@ -10,6 +11,7 @@ mod files;
 mod http;
 mod items;
 mod lines;
+mod poll;
 mod position;
 mod quarantine;
 mod retry;
@@ -28,6 +30,7 @@ pub use door::{Door, DoorError, DoorOptions};
 pub use files::{Files, FilesOptions};
 pub use http::{HttpInput, HttpOptions, Token};
 pub use lines::Lines;
+pub use poll::{Bearer, Poll, PollOptions, Service};
 pub use position::{Position, Positions, Print};
 pub use quarantine::{Quarantine, QuarantineOptions, QuarantineStore, Refused, WantedLines};
 pub use retry::{Retried, Retrying};

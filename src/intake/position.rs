@@ -35,6 +35,9 @@ pub struct Position {
     /// The first line of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Print>,
+    /// What came last from a source without places: hashes of ids, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<u64>,
     /// The file is finished: nothing more is read from it, and it is forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,

@@ -277,7 +277,7 @@ impl Tail {
             offset: self.offset,
             last: self.last,
             first: self.first,
-            finished: false,
+            ..Position::default()
         }
     }
 

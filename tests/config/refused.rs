@@ -199,7 +199,7 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
         ("inputs: {}", "1:9: inputs: expected a list of inputs, found a map"),
         (
             "inputs: [{}]",
-            "1:10: inputs[0].type: an input needs `type`: file, http, sqlite, stdin or unix",
+            "1:10: inputs[0].type: an input needs `type`: file, http, hushd, sqlite, stdin or unix",
         ),
         ("inputs: [{type: file}]", "1:10: inputs[0].path: an input of type file needs `path`"),
         (
@@ -217,7 +217,7 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
         ),
         (
             "inputs: [{type: unix, path: a, token: x}]",
-            "1:32: inputs[0].token: belongs to inputs of type http",
+            "1:32: inputs[0].token: belongs to inputs of type http or hushd",
         ),
         (
             "inputs: [{type: file, path: a, follow: false, mode: append}]",

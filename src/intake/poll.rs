@@ -1,0 +1,368 @@
+//! Records that another program serves over HTTP, newest first and without a cursor: asked for
+//! again and again (`inputs.md` 5.3).
+//!
+//! A stream of the same program, where there is one, only says that it is time to ask: its frames
+//! get lost without a trace.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Uri;
+use hyper::body::Incoming;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
+
+use super::client::{self, Target};
+use super::door::DoorError;
+use super::files::note;
+use super::position::{Position, Positions, Print};
+use super::shared::{Chunk, SharedDoor};
+use super::stream::{Account, Stream};
+use super::tail::Around;
+use crate::event::{elements, entries, values};
+
+/// What serves records.
+#[derive(Debug)]
+pub struct Service {
+    /// The dialect of its records.
+    pub format: &'static str,
+    /// Path and query of the newest records; their number at most is written behind it.
+    pub newest: &'static str,
+    /// The member of the answer that lists them.
+    pub list: &'static str,
+    /// The member of a record that tells it from all others.
+    pub id: &'static str,
+    /// Path of the stream that says when something is new.
+    pub stream: &'static str,
+}
+
+/// What one input that asks reads.
+#[derive(Clone, Debug)]
+pub struct PollOptions {
+    /// Where the service is: scheme, host and port.
+    pub url: Uri,
+    /// What it serves.
+    pub service: &'static Service,
+    /// What it wants to be shown.
+    pub token: Option<Bearer>,
+    /// How its certificate is checked; none for plain HTTP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// How often it is asked without being told to.
+    pub interval: Duration,
+    /// Whether what is there at the very first start is passed over.
+    pub from_end: bool,
+}
+
+/// A token as it is sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer(Zeroizing<String>);
+
+impl Bearer {
+    /// The token with this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A service that is asked, and which of its records came.
+pub struct Poll {
+    options: PollOptions,
+    name: String,
+    target: Target,
+    positions: Arc<Positions>,
+    runtime: Runtime,
+    /// The newest records that came, as hashes of their ids, the oldest first.
+    known: VecDeque<u64>,
+    is_known: HashSet<u64>,
+    hint: Option<Incoming>,
+    next_hint: Instant,
+    due: Instant,
+    stream: Stream,
+    gaps: u64,
+    told: Option<String>,
+}
+
+/// What one page held.
+struct Page {
+    body: Vec<u8>,
+    /// Whether it is all that there is.
+    is_all: bool,
+}
+
+impl Poll {
+    /// Prepares to ask; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address is none that can be asked.
+    pub fn new(options: PollOptions, positions: Arc<Positions>) -> io::Result<Self> {
+        let name = options.url.to_string();
+        let target = Target::new(&options.url, options.tls.clone())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut poll = Self {
+            target,
+            positions,
+            runtime,
+            known: VecDeque::new(),
+            is_known: HashSet::new(),
+            hint: None,
+            next_hint: Instant::now(),
+            due: Instant::now(),
+            stream: Stream::new(&name, 0).with_format(Some(options.service.format)),
+            name,
+            options,
+            gaps: 0,
+            told: None,
+        };
+        if let Some(position) = poll.positions.named(&poll.name) {
+            position.recent.iter().for_each(|&id| poll.learn(id));
+        }
+        Ok(poll)
+    }
+
+    /// Asks if it is time to, else waits a moment for a hint.
+    ///
+    /// # Errors
+    /// When what came cannot be taken, and waiting does not help. A service that does not answer is
+    /// told once and asked again.
+    pub fn step(&mut self, door: &SharedDoor, is_stopped: &AtomicBool) -> Result<(), DoorError> {
+        if Instant::now() < self.due {
+            if self.wait_for_hint() {
+                self.due = Instant::now();
+            }
+            return Ok(());
+        }
+        let wait = match self.ask() {
+            Ok(page) => {
+                if self.told.take().is_some() {
+                    info!(input = self.name, "the service answers again");
+                }
+                self.take(&page, Around { door, is_stopped })?;
+                self.options.interval
+            }
+            Err(error) => {
+                let said = error.to_string();
+                if self.told.as_ref() != Some(&said) {
+                    warn!(input = self.name, %error, "cannot ask the service; trying again");
+                    self.told = Some(said);
+                }
+                self.options.interval.max(RETRY_INTERVAL)
+            }
+        };
+        self.due = Instant::now() + wait;
+        Ok(())
+    }
+
+    /// What became of all records so far.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account { gaps: self.gaps, ..self.stream.account() }
+    }
+
+    /// Asks for more and more of the newest, until one is known or there are no more.
+    fn ask(&self) -> io::Result<Page> {
+        let mut limit = PAGE_RECORDS;
+        loop {
+            let path = format!("{}{limit}", self.options.service.newest);
+            let token = self.options.token.as_ref().map(Bearer::expose);
+            let asked = client::get(&self.target, &path, token, BODY_BYTES_MAX);
+            let body = self.runtime.block_on(async {
+                let waited = timeout(ANSWER_TIMEOUT, asked).await;
+                waited.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+            })?;
+            let ids = self.ids(&body)?;
+            let is_all = ids.len() < limit;
+            let meets_known = ids.iter().any(|id| self.is_known.contains(id));
+            let passes_over = self.passes_over();
+            if is_all || meets_known || passes_over || limit >= RECORDS_MAX {
+                return Ok(Page { body, is_all });
+            }
+            limit *= 2;
+        }
+    }
+
+    /// The hashes of the ids in an answer, the newest first.
+    fn ids(&self, body: &[u8]) -> io::Result<Vec<u64>> {
+        let records = records(body, self.options.service)?;
+        let hash = |record: &&[u8]| Some(hash(id_of(record, self.options.service.id)?));
+        let ids: Option<Vec<u64>> = records.iter().map(hash).collect();
+        ids.ok_or_else(|| invalid("a record without an id"))
+    }
+
+    /// Takes what is new of a page, the oldest first.
+    fn take(&mut self, page: &Page, around: Around<'_>) -> Result<(), DoorError> {
+        let (Ok(records), Ok(ids)) =
+            (records(&page.body, self.options.service), self.ids(&page.body))
+        else {
+            return Ok(());
+        };
+        // What lies behind the last known one came long ago, and was forgotten.
+        let end = ids.iter().rposition(|id| self.is_known.contains(id)).unwrap_or(ids.len());
+        let is_first = self.known.is_empty();
+        if !is_first && !page.is_all && end == ids.len() {
+            self.gaps += 1;
+            warn!(
+                input = self.name,
+                records = ids.len(),
+                "more came than can be asked for at once"
+            );
+        }
+        let mut fresh: Vec<(u64, &[u8])> = ids.into_iter().zip(records).take(end).collect();
+        fresh.retain(|(id, _)| !self.is_known.contains(id));
+        fresh.reverse();
+        if self.passes_over() {
+            fresh.iter().for_each(|&(id, _)| self.learn(id));
+            return note(&self.position(), around);
+        }
+        let mut rest = fresh.as_slice();
+        while !rest.is_empty() {
+            let mut text = Vec::new();
+            let mut taken = 0;
+            while taken < rest.len() && text.len() < CHUNK_BYTES {
+                let blank = |&byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
+                text.extend(rest[taken].1.iter().map(blank));
+                text.push(b'\n');
+                taken += 1;
+            }
+            rest[..taken].iter().for_each(|&(id, _)| self.learn(id));
+            let position = self.position();
+            let chunk = Chunk { bytes: &text, is_rest: false };
+            let brought =
+                around
+                    .door
+                    .bring(&mut self.stream, chunk, around.is_stopped, |_, _| Some(position))?;
+            if brought.is_none() {
+                return Ok(());
+            }
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+
+    /// Whether this is the very first start, and what is there by then is not wanted.
+    fn passes_over(&self) -> bool {
+        self.options.from_end && self.known.is_empty() && self.positions.named(&self.name).is_none()
+    }
+
+    fn learn(&mut self, id: u64) {
+        if self.is_known.insert(id) {
+            self.known.push_back(id);
+        }
+        if self.known.len() > KNOWN_MAX
+            && let Some(oldest) = self.known.pop_front()
+        {
+            self.is_known.remove(&oldest);
+        }
+    }
+
+    fn position(&self) -> Position {
+        let skipped = self.known.len().saturating_sub(SAVED_MAX);
+        Position {
+            source: self.name.clone(),
+            recent: self.known.iter().skip(skipped).copied().collect(),
+            ..Position::default()
+        }
+    }
+
+    /// Waits a moment; whether the service said that something is new.
+    fn wait_for_hint(&mut self) -> bool {
+        let left = self.due.saturating_duration_since(Instant::now()).min(STEP);
+        if self.hint.is_none() && Instant::now() >= self.next_hint {
+            self.next_hint = Instant::now() + HINT_RETRY_INTERVAL;
+            let token = self.options.token.as_ref().map(Bearer::expose);
+            let opened = client::open(&self.target, self.options.service.stream, token);
+            let opened = self.runtime.block_on(async { timeout(ANSWER_TIMEOUT, opened).await });
+            match opened {
+                Ok(Ok(body)) => self.hint = Some(body),
+                Ok(Err(error)) => debug!(input = self.name, %error, "no stream of hints"),
+                Err(_) => debug!(input = self.name, "no stream of hints: no answer"),
+            }
+        }
+        let Some(hint) = &mut self.hint else {
+            self.runtime.block_on(tokio::time::sleep(left));
+            return false;
+        };
+        match self.runtime.block_on(async { timeout(left, client::next(hint)).await }) {
+            Err(_) => false,
+            // A comment keeps the connection alive and says nothing.
+            Ok(Some(Ok(piece))) => !piece.trim_ascii().is_empty() && !piece.starts_with(b":"),
+            Ok(Some(Err(_)) | None) => {
+                self.hint = None;
+                self.next_hint = Instant::now() + HINT_RETRY_INTERVAL;
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poll").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The records that an answer lists.
+fn records<'a>(body: &'a [u8], service: &Service) -> io::Result<Vec<&'a [u8]>> {
+    let whole = if str::from_utf8(body).is_ok() { values(body) } else { (Vec::new(), false) };
+    let ([answer], true) = (whole.0.as_slice(), whole.1) else {
+        return Err(invalid("an answer that is no JSON"));
+    };
+    let members = entries(&body[answer.clone()]);
+    let list = members.iter().rev().find(|member| member.is(service.list.as_bytes()));
+    let list = list.ok_or_else(|| invalid("an answer without a list of records"))?;
+    Ok(elements(list.value))
+}
+
+fn id_of<'a>(record: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let members = entries(record);
+    members.iter().rev().find(|member| member.is(name.as_bytes())).map(|member| member.value)
+}
+
+fn hash(id: &[u8]) -> u64 {
+    Print::of(id).hash
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// A piece of a stream.
+pub(super) type Piece = Result<Bytes, hyper::Error>;
+
+/// Records that are asked for at first.
+const PAGE_RECORDS: usize = 100;
+/// Records that are asked for at most: the service makes one answer of them.
+const RECORDS_MAX: usize = 12_800;
+/// Bytes of an answer at most.
+const BODY_BYTES_MAX: usize = 64 << 20;
+/// Records that are remembered, to tell new ones among them.
+const KNOWN_MAX: usize = 4 * RECORDS_MAX;
+/// Of those the ones that a restart remembers.
+const SAVED_MAX: usize = 64;
+/// Bytes of records that are taken at once.
+const CHUNK_BYTES: usize = 256 << 10;
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a question that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// After a stream of hints that ended.
+const HINT_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a step waits, so that a request to stop is seen.
+const STEP: Duration = Duration::from_millis(100);

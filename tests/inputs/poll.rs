@@ -1,0 +1,249 @@
+//! An API without a cursor, asked again and again: each record once, the oldest first.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shrike::dialects;
+use shrike::event::{Opening, OpeningOptions};
+use shrike::intake::{
+    Bearer, CheckOptions, Door, DoorOptions, Poll, PollOptions, Positions, SharedDoor,
+};
+
+use super::{Host, records};
+
+/// The daemon, as its documentation says: the newest first, at most `limit`, with a token.
+struct Daemon {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Records, the oldest first.
+    records: Vec<String>,
+    /// Those who listen to its stream.
+    listeners: Vec<TcpStream>,
+    /// The limits that were asked for.
+    asked: Vec<usize>,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let state = Arc::new(Mutex::new(State::default()));
+        let serving = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                serve(stream, &serving);
+            }
+        });
+        Self { address, state }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn record(&self, numbers: impl IntoIterator<Item = u32>) {
+        self.with(|state| state.records.extend(numbers.into_iter().map(record)));
+    }
+}
+
+fn record(n: u32) -> String {
+    format!(
+        "{{\"id\":\"019c32d0-0000-7000-8000-{n:012x}\",\"timestamp\":\"2026-02-06T12:00:01Z\",\
+         \"event_type\":\"check\",\"action_type\":\"shell\",\"decision\":\"allowed\",\
+         \"message\":\"n{n}\"}}"
+    )
+}
+
+/// Answers one request; the connection of a listener stays.
+fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+    let mut head = Vec::new();
+    let mut piece = [0; 4096];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut piece) {
+            Ok(read) if read > 0 => head.extend_from_slice(&piece[..read]),
+            _ => return,
+        }
+    }
+    let head = String::from_utf8(head).expect("a head is text").to_lowercase();
+    let path = head.split(' ').nth(1).expect("a path");
+    let answer = |stream: &mut TcpStream, status: &str, kind: &str, body: &str| {
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        // Who went away needs no answer.
+        let _gone = stream.write_all(text.as_bytes());
+    };
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    if !head.contains("authorization: bearer secret\r\n") {
+        return answer(&mut stream, "401 Unauthorized", "application/json", "{}");
+    }
+    if path == "/api/v1/events" {
+        let text = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: keep-alive\n\n";
+        stream.write_all(text.as_bytes()).expect("it listens");
+        state.listeners.push(stream);
+        return;
+    }
+    let limit = path.strip_prefix("/api/v1/audit?limit=").expect("the only other page");
+    let limit: usize = limit.parse().expect("a number");
+    state.asked.push(limit);
+    let page: Vec<&str> = state.records.iter().rev().take(limit).map(String::as_str).collect();
+    let body = format!("{{\"events\":[{}],\"total\":{}}}", page.join(","), state.records.len());
+    answer(&mut stream, "200 OK", "application/json", &body);
+}
+
+/// A process that asks a daemon, and may start anew.
+struct Asking {
+    host: Host,
+    running: Option<(SharedDoor, Poll)>,
+}
+
+impl Asking {
+    fn new() -> Self {
+        Self { host: Host::new(), running: None }
+    }
+
+    fn start(&mut self, daemon: &Daemon, change: impl FnOnce(&mut PollOptions)) {
+        self.running = None;
+        self.host.log.flush().expect("the disk takes it");
+        let path = self.host.path("inputs.json");
+        let (positions, torn) = Positions::open(path, &self.host.log.reader()).expect("opens");
+        assert_eq!(torn, None);
+        let positions = Arc::new(positions);
+        let door = SharedDoor::new(Door::new(DoorOptions {
+            opening: Arc::new(Opening::new(&OpeningOptions::default())),
+            check: CheckOptions {
+                dialects: dialects::ALL,
+                dedup_window: 0,
+                ..CheckOptions::default()
+            },
+            appender: self.host.log.appender(),
+            quarantine: None,
+            positions: Some(Arc::clone(&positions)),
+        }));
+        let mut options = PollOptions {
+            url: format!("http://{}", daemon.address).parse().expect("a URL"),
+            service: dialects::API,
+            token: Some(Bearer::new("secret")),
+            tls: None,
+            interval: Duration::ZERO,
+            from_end: false,
+        };
+        change(&mut options);
+        let poll = Poll::new(options, positions).expect("it can be asked");
+        self.running = Some((door, poll));
+    }
+
+    fn step(&mut self) {
+        let (door, poll) = self.running.as_mut().expect("it runs");
+        poll.step(door, &AtomicBool::new(false)).expect("the log takes everything");
+    }
+
+    /// Asks until so many events are in the log; their numbers.
+    fn numbers(&mut self, events: usize) -> Vec<u32> {
+        let begun = Instant::now();
+        loop {
+            self.step();
+            self.host.log.flush().expect("the disk takes it");
+            let all = records(&self.host.log);
+            if all.len() >= events || begun.elapsed() > Duration::from_secs(40) {
+                return all.iter().map(|it| super::number(it)).collect();
+            }
+        }
+    }
+
+    fn gaps(&self) -> u64 {
+        self.running.as_ref().expect("it runs").1.account().gaps
+    }
+}
+
+fn upto(n: u32) -> Vec<u32> {
+    (0..n).collect()
+}
+
+#[test]
+fn records_without_a_cursor_come_once_and_in_order() {
+    let daemon = Daemon::start();
+    daemon.record(0..250);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(250), upto(250));
+    assert_eq!(daemon.with(|state| state.asked.clone()), [100, 200, 400]);
+    daemon.record(250..260);
+    assert_eq!(asking.numbers(260), upto(260));
+    // One was stamped before others and recorded after them.
+    daemon.with(|state| state.records.insert(258, record(260)));
+    assert_eq!(asking.numbers(261), upto(261));
+    daemon.record(261..500);
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(500), upto(500), "while nobody asked");
+    for _ in 0..3 {
+        asking.step();
+    }
+    assert_eq!(asking.numbers(500).len(), 500, "nothing comes again");
+    assert_eq!(asking.gaps(), 0);
+}
+
+#[test]
+fn more_records_than_can_be_asked_for_are_a_gap() {
+    let daemon = Daemon::start();
+    daemon.record(0..1);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(1), [0]);
+    // They are no events, which costs less than if they were.
+    let none = |n: u32| format!("{{\"id\":\"{n}\"}}");
+    daemon.with(|state| state.records.extend((0..13_000).map(none)));
+    asking.step();
+    assert_eq!(asking.gaps(), 1);
+}
+
+#[test]
+fn only_what_comes_after_the_very_first_start_is_wanted() {
+    let daemon = Daemon::start();
+    daemon.record(0..300);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| options.from_end = true);
+    asking.step();
+    daemon.record(300..302);
+    asking.start(&daemon, |options| options.from_end = true);
+    assert_eq!(asking.numbers(2), [300, 301]);
+}
+
+#[test]
+fn a_frame_of_the_stream_is_a_hint_to_ask() {
+    let daemon = Daemon::start();
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| options.interval = Duration::from_secs(3_600));
+    asking.step();
+    let begun = Instant::now();
+    while daemon.with(|state| state.listeners.is_empty()) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "it listens");
+        asking.step();
+    }
+    daemon.record(0..1);
+    daemon.with(|state| {
+        let frame = b"event: check\ndata: {\"allowed\":true}\n\n";
+        state.listeners[0].write_all(frame).expect("it listens");
+    });
+    assert_eq!(asking.numbers(1), [0], "an hour before its time");
+}
+
+#[test]
+fn a_service_that_refuses_is_asked_again() {
+    let daemon = Daemon::start();
+    daemon.record(0..1);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| options.token = Some(Bearer::new("wrong")));
+    asking.step();
+    assert_eq!(records(&asking.host.log).len(), 0);
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(1), [0]);
+}
