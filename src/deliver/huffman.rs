@@ -394,7 +394,7 @@ mod tests {
     fn bits_come_out_in_their_order() {
         let (mut bits, mut out) = (Bits::new(64), Vec::new());
         bits.put(0b1, 1);
-        bits.put(0b1010_1010_10, 10);
+        bits.put(0b10_1010_1010, 10);
         bits.drain(&mut out);
         bits.align();
         bits.put(0xff, 8);
