@@ -258,14 +258,14 @@ impl Sender {
         if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
             outcomes.tally.ack_resets += 1;
             self.resend(&lost, outcomes);
-            self.note_reset(now);
+            self.note_reset(now, outcomes);
         }
     }
 
     /// Holds the exporter when ids keep running backwards: its requests go to several servers that
     /// number them on their own (a balancer without sticky sessions), and no confirmation can be
     /// believed.
-    fn note_reset(&mut self, now: Instant) {
+    fn note_reset(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let (count, since) = self.resets;
         let is_recent =
             since.is_some_and(|since| now.saturating_duration_since(since) < RESETS_WITHIN);
@@ -276,6 +276,7 @@ impl Sender {
         if self.resets.0 >= RESETS_MAX {
             self.resets = (0, None);
             self.gate.hold(Cause::Config, now);
+            outcomes.problem = Some(NOT_STICKY);
         }
     }
 
@@ -602,6 +603,11 @@ const UNREAD: &str = "unread";
 /// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
 /// (`design.md` 4).
 const BISECT_AFTER: u32 = 2;
+
+/// What is wrong where ids keep running backwards.
+const NOT_STICKY: &str = "acknowledgement ids begin anew again and again: requests reach several \
+                          servers that number them on their own; set the balancer in front of \
+                          them to sticky sessions, or name the servers one by one";
 
 /// So many channels of a lane may run backwards within this time; servers restart less often.
 const RESETS_MAX: u32 = 8;

@@ -91,6 +91,8 @@ pub struct Outcomes {
     pub remedy: Option<Remedy>,
     /// Options to be taken as off for this run: the destination does not do what they ask.
     pub without: Vec<&'static str>,
+    /// What an operator has to put right before anything can go on, where no answer says it.
+    pub problem: Option<&'static str>,
 }
 
 /// Counts of what happened, in events where nothing else is said.
@@ -124,6 +126,7 @@ impl Outcomes {
             && self.wake == 0
             && self.remedy.is_none()
             && self.without.is_empty()
+            && self.problem.is_none()
             && self.tally == Tally::default()
     }
 
@@ -136,6 +139,7 @@ impl Outcomes {
         self.wake = 0;
         self.remedy = None;
         self.without.clear();
+        self.problem = None;
     }
 }
 

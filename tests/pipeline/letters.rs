@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host};
 use shrike::event::Offset;
@@ -235,4 +235,75 @@ fn who_looks_after_letters_only_removes_nothing_that_others_need() {
     let engine = alone(Work::All);
     assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
     drop(engine.end());
+}
+
+#[test]
+fn letters_of_an_earlier_pass_count_for_none_of_the_new_one() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    let deadline = Instant::now() + PATIENCE;
+    engine.rewind("one", Offset::ZERO, deadline).expect("there is such an exporter");
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
+    assert_eq!((one().pass, one().letters), (1, 63), "they are of the pass before");
+    assert_eq!(replay(&engine, &Wanted::default()).delivered, 63);
+    assert!(wait_for(PATIENCE, || one().letters == 0), "{:?}", one());
+    drop(engine.end());
+    // Nor does a restart that finds their removals.
+    let status = run_to_the_end(&config, filled(&config, 1_000..1_010, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (1_010, 0), "{one:?}");
+    assert_eq!((one.in_range, one.letters), (1_010, 0), "{one:?}");
+}
+
+#[test]
+fn a_letter_is_sent_once_whoever_asks_again_meanwhile() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    engine.replay("one", &Wanted::default(), Some(20)).expect("nothing else is replayed");
+    let refused = engine.replay("one", &Wanted::default(), None).expect_err("one is running");
+    assert!(refused.to_string().contains("a replay is running"), "{refused}");
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
+    let is_over = || !engine.replayed("one").expect("it runs").is_running;
+    assert!(wait_for(PATIENCE, is_over));
+    drop(engine.end());
+    assert!(destination.accepted().values().all(|&times| times == 1));
+}
+
+#[test]
+fn nothing_is_removed_before_the_checkpoints_that_count_it_are_saved() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let mut config = config(dir.path(), &[("one", &destination, "")]);
+    config.log.segment_bytes = 2 << 20;
+    config.log.keep_bytes = 0;
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let engine = engine.expect("it starts");
+    let (cursors, aside) = (config.log.dir.join("cursors"), config.log.dir.join("aside"));
+    fs::rename(&cursors, &aside).expect("the directory is ours");
+    fs::write(&cursors, b"").expect("the directory is ours");
+    append(&log, 0..10_000, 900);
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || one().counts.delivered == 10_000), "{:?}", one());
+    // Retention is looked at once a second; a crash now would read all of it again.
+    assert!(!wait_for(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
+    fs::remove_file(&cursors).expect("the directory is ours");
+    fs::rename(&aside, &cursors).expect("the directory is ours");
+    assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
+    drop(engine.end());
+    drop(log.close());
+    let status = run_to_the_end(&config, filled(&config, 10_000..10_010, 900));
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.in_range), (10_010, 10_010), "{one:?}");
+    assert_eq!(one.counts.skipped, 0, "{one:?}");
 }

@@ -738,6 +738,8 @@ fn a_balancer_without_sticky_sessions_holds_the_exporter_and_settles_nothing() {
     assert_eq!(lane.gate.health(lane.now), Health::ConfigFailed);
     assert_eq!(lane.delivered(), 0);
     assert!(lane.out.tally.ack_resets >= 8);
+    let problem = lane.out.problem.expect("an operator wants to know why");
+    assert!(problem.contains("sticky sessions"), "{problem}");
 }
 
 #[test]

@@ -282,6 +282,10 @@ impl Lane {
             self.calls.options.set(option, OptionValue::Bool(false));
             self.exporter.note_error(format!("{option}: not offered by the destination"), now);
         }
+        if let Some(problem) = outcomes.problem.take() {
+            warn!(exporter = self.exporter.name(), problem, "exporter held");
+            self.exporter.note_error(problem.to_owned(), now);
+        }
         if outcomes.remedy.take() == Some(Remedy::Setup) {
             self.prepare_again();
         }
