@@ -288,6 +288,7 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         schema_invalid: exporter.schema_invalid,
         letters: exporter.letters,
         gaps: exporter.gaps,
+        parked: exporter.parked,
         health: exporter.health.as_ref().map(|health| Health {
             healthy: health.is_healthy,
             text: health.text.clone(),

@@ -58,6 +58,10 @@ fn shown(status: &Status) -> String {
             let (ago, name) = (span(health.seconds_ago), &exporter.name);
             text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
         }
+        if exporter.parked > 0 {
+            let (name, parked) = (&exporter.name, exporter.parked);
+            text.push_str(&format!("{name}: {parked} events wait for a route that is held\n"));
+        }
         if let Some(error) = &exporter.last_error {
             let ago = span(error.seconds_ago);
             text.push_str(&format!("{}: {ago} ago: {}\n", exporter.name, error.text));

@@ -128,6 +128,11 @@ const ROWS: &[Row] = &[
         "Dead letters lost to the store's bounds.",
         |it| it.letters_evicted as f64,
     ),
+    gauge(
+        "shrike_exporter_parked_events",
+        "Pending events that wait for a route which is held, while others go on.",
+        |it| it.parked as f64,
+    ),
     gauge("shrike_exporter_gaps", "Gaps whose record is still to be delivered.", |it| {
         it.gaps as f64
     }),

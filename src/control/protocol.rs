@@ -221,6 +221,9 @@ pub struct ExporterStatus {
     /// Gaps whose record is still to be sent.
     #[serde(default)]
     pub gaps: u64,
+    /// Pending events that wait for a route which is held, while others go on.
+    #[serde(default)]
+    pub parked: u64,
     /// How the destination said it is; none where nobody asked.
     #[serde(default)]
     pub health: Option<Health>,

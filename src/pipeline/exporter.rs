@@ -144,8 +144,10 @@ pub(crate) struct LaneState {
     /// The unread part of the stripe it claimed; equal when there is none.
     pub(crate) unread_from: AtomicU64,
     pub(crate) unread_to: AtomicU64,
-    /// Events in its batches.
+    /// Events in its batches, and those that wait for a route.
     pub(crate) in_batches: AtomicU64,
+    /// The latter alone.
+    pub(crate) parked: AtomicU64,
     pub(crate) has_ended: AtomicBool,
 }
 
@@ -376,6 +378,11 @@ impl Exporter {
             .sum();
         let in_batches = |lane: &LaneState| lane.in_batches.load(Ordering::Acquire);
         unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
+    }
+
+    /// Events that wait for a route which is held, while others go on.
+    pub(crate) fn parked(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.parked.load(Ordering::Relaxed)).sum()
     }
 
     /// The watermark; locked per settled batch, never per event.

@@ -227,6 +227,7 @@ impl Lane {
         let in_batches = self.sender.pending() + self.parking.events() + open as u64;
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
+        state.parked.store(self.parking.events(), Ordering::Relaxed);
     }
 
     /// Whether nothing is left to do for this stage.

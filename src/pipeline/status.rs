@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exporter::Exporter;
 use super::health::HealthStatus;
-use crate::deliver::Settings;
+use crate::deliver::{Health, Settings};
 use crate::event::{Counts, Offset, Span};
 use crate::log::Reader;
 use crate::metrics::Observed;
@@ -92,6 +92,8 @@ pub struct ExporterStatus {
     pub replayed: u64,
     /// Gaps whose record is still to be delivered.
     pub gaps: u64,
+    /// Pending events that wait for a route which is held, while others go on.
+    pub parked: u64,
     /// Events that were given up by this run.
     pub buried: u64,
     /// Requests by the status of their answer; 0 is no answer.
@@ -146,6 +148,7 @@ impl ExporterStatus {
             letters_evicted: 0,
             replayed: 0,
             gaps: 0,
+            parked: 0,
             buried: 0,
             statuses: Vec::new(),
             is_held: false,
@@ -176,9 +179,11 @@ impl ExporterStatus {
         let in_range = tally.events + reader.count(untallied).unwrap_or(0);
         let (base, counts, pending) = Self::account(exporter, reader, head, in_range);
         let counters = &exporter.counters;
-        let state = match exporter.is_prepared() {
-            true => exporter.gate.health(now).word(),
-            false => "starting",
+        let parked = exporter.parked();
+        let state = match (exporter.is_prepared(), exporter.gate.health(now)) {
+            (false, _) => "starting",
+            (true, Health::Healthy) if parked > 0 => Health::Degraded.word(),
+            (true, health) => health.word(),
         };
         let last_error = exporter
             .last_error()
@@ -210,6 +215,7 @@ impl ExporterStatus {
             letters_evicted: exporter.dead_letters.evicted.load(),
             replayed: counters.replayed.load(),
             gaps,
+            parked,
             buried: counters.buried.load(),
             statuses: exporter.measures.statuses(),
             is_held: exporter.gate.held().is_some(),

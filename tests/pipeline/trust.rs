@@ -107,7 +107,8 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
         one.pending == 3_000 && one.counts.total() + one.pending == one.in_range
     };
     assert!(wait_for(PATIENCE, is_whole), "{:?}", one());
-    assert_eq!(one().counts.dead_lettered, 0);
+    assert_eq!((one().counts.dead_lettered, one().state), (0, "degraded"));
+    assert!(one().parked > 2_000, "{:?}", one());
 
     // Nobody prepares the index by itself: a probe every minute finds it. A restart asks at once.
     destination.turn(Manner::Accept);
