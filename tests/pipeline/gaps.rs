@@ -66,6 +66,9 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
         assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > before + 1_000));
         assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
     }
+    // Within its bound nothing more is skipped: what comes after is no part of the outage.
+    let bound = config.exporters[0].settings.lag_bytes_max.expect("it is configured");
+    assert!(wait_for(PATIENCE, || status(&engine).lag_bytes <= bound), "{:?}", status(&engine));
     let one = status(&engine);
     assert!(one.gaps <= 2, "an outage makes few records: {one:?}");
     assert!(ill.gaps().is_empty());
