@@ -69,7 +69,7 @@ impl Site {
         assert_eq!(account.pending, 0, "{what}\n{}", ended.said);
         let list = self.place.ran(&["dlq", "list", "--json"]);
         let text = String::from_utf8_lossy(&list.stdout).into_owned();
-        let letters = text.lines().map(|line| serde_json::from_str::<Value>(line));
+        let letters = text.lines().map(serde_json::from_str::<Value>);
         let event_id = |letter: Value| letter["event_id"].as_str().unwrap_or_default().to_owned();
         let letters = letters.map(|letter| event_id(letter.expect("letters are JSON")));
         let letters: BTreeSet<String> = letters.collect();
