@@ -125,6 +125,17 @@ impl Book {
         Arc::clone(rest.indexes.entry(name.to_owned()).or_default())
     }
 
+    /// How many of these events are in indexes whose names fit.
+    pub fn count(&self, ids: &[EventId], fits: impl Fn(&str) -> bool) -> u64 {
+        let rest = self.rest();
+        let tallies: Vec<&Arc<Tally>> =
+            rest.indexes.iter().filter(|(name, _)| fits(name)).map(|(_, tally)| tally).collect();
+        let has = |id: &&EventId| {
+            self.is_ours(**id) && tallies.iter().any(|tally| tally.times(id.sequence) > 0)
+        };
+        ids.iter().filter(has).count() as u64
+    }
+
     /// Counts the events of a body that were due at these times and have these numbers.
     pub fn note_order(&self, sequences: &[u64]) {
         let (Some(&first), Some(&last)) = (sequences.first(), sequences.last()) else { return };

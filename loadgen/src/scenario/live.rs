@@ -130,8 +130,7 @@ fn in_elastic(exporter: &Settings, ids: &[String]) -> Result<u64, ScenarioError>
     let ask = Asking::as_configured(exporter)?;
     let name = exporter.options.text("index.name").unwrap_or_default();
     let fixed = name.trim_start_matches('<').split('{').next().unwrap_or_default();
-    let refreshed = ask.ask(Method::POST, &format!("/{fixed}*/_refresh"), "", "")?;
-    let _whether_it_may = refreshed;
+    ask.ask(Method::POST, &format!("/{fixed}*/_refresh"), "", "")?;
     let mut found = 0;
     for ids in ids.chunks(IDS_MAX) {
         let query = json!({"query": {"ids": {"values": ids}}}).to_string();
@@ -264,7 +263,53 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::account::Book;
+    use crate::fake::{Auth, Elastic, Fake, Options, Script, Vendor};
+    use crate::id::EventId;
+
+    #[test]
+    fn documents_are_counted_wherever_they_went() {
+        let book = Arc::new(Book::new("elastic"));
+        let vendor = Vendor::Elastic(Elastic::new(Arc::clone(&book), Auth::Anybody));
+        let options = Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            control: None,
+            tls: false,
+            h2: false,
+            threads: 1,
+            script: Script::parse("").expect("nothing"),
+            seed: 1,
+            judge_every: 1,
+            account: None,
+        };
+        let fake = Fake::start(vendor, book, options).expect("a free port");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("live.yaml");
+        let text = format!(
+            "exporters: {{elastic: {{nodes: 'http://{}', auth: {{type: none}}, index: \
+             {{name: 'sec-{{tenant_id}}'}}}}}}",
+            fake.addr()
+        );
+        std::fs::write(&path, text).expect("it is ours");
+        let settings = exporters(&path).expect("it loads").remove(0);
+        let ids = [1, 2, 3].map(|sequence| EventId { sequence, scheduled_ns: 0, run: 7 }.text());
+        let ask = Asking::as_configured(&settings).expect("it has an endpoint");
+        for (index, id) in [("sec-acme-2026.01.01", &ids[0]), ("sec-b-2026.01.02", &ids[1])] {
+            let body = format!(
+                "{{\"create\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n\
+                 {{\"@timestamp\":\"2026-01-01T00:00:00Z\"}}\n"
+            );
+            let answer = ask.ask(Method::POST, "/_bulk", "application/x-ndjson", &body);
+            assert!(answer.as_ref().is_ok_and(|it| it.contains("\"errors\":false")), "{answer:?}");
+        }
+        assert_eq!(in_elastic(&settings, &ids).expect("it counts"), 2);
+        let refused = ask.ask(Method::GET, "/_nothing", "", "").expect_err("no such place");
+        assert!(refused.to_string().contains("status 4"), "{refused}");
+        fake.stop();
+    }
 
     #[test]
     fn results_of_a_search_are_told_from_its_previews() {

@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Reply, Visit};
 use crate::account::Book;
+use crate::id::EventId;
 use answer::Filter;
 use cluster::Cluster;
 
@@ -133,11 +134,29 @@ impl Elastic {
                 "method_not_allowed",
                 format!("Incorrect HTTP method for uri [{}], allowed: [PUT, POST]", visit.path),
             )),
+            ("POST" | "GET", [_, "_refresh"]) => {
+                Ok(Reply::json(200, r#"{"_shards":{"total":2,"successful":1,"failed":0}}"#))
+            }
+            ("POST" | "GET", [pattern, "_count"]) => self.count(pattern, visit.body),
             (method, segments) => {
                 let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
                 cluster.answer(method, segments, visit.body)
             }
         }
+    }
+
+    /// Count API, of a query by ids alone.
+    fn count(&self, pattern: &str, body: &[u8]) -> Result<Reply, Refusal> {
+        let query: serde_json::Value =
+            serde_json::from_slice(body).map_err(|error| Refusal::illegal(error.to_string()))?;
+        let values = query["query"]["ids"]["values"].as_array();
+        let values = values.ok_or_else(|| Refusal::illegal("[ids] requires a values array"))?;
+        let ids = values.iter().filter_map(|id| EventId::parse(id.as_str()?.as_bytes()));
+        let ids: Vec<EventId> = ids.collect();
+        let count = self.book.count(&ids, |name| answer::glob(pattern, name));
+        let shards = serde_json::json!({"total": 1, "successful": 1, "skipped": 0, "failed": 0});
+        let answer = serde_json::json!({"count": count, "_shards": shards});
+        Ok(Reply::json(200, answer.to_string()))
     }
 
     /// "Authorization: ApiKey" takes the base64 of `id:key`; Basic that of `user:password`.
