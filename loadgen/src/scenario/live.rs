@@ -92,7 +92,13 @@ fn exporters(path: &Path) -> Result<Vec<Settings>, ScenarioError> {
 fn check(bench: &Bench, config: &Path, sets: &[&str]) -> Result<(), ScenarioError> {
     let mut command = Command::new(&bench.settings.shrike);
     command.args(["check", "--connect", "--config"]).arg(config).args(sets);
-    Process::start("check", command, Stdio::null(), bench)?.finish(DRAIN_LIMIT).map(drop)
+    let output = command.output().map_err(ScenarioError::io("start shrike check"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    Err(ScenarioError::Ended { what: "shrike check".to_owned(), status: output.status, said })
 }
 
 /// The ids of the events that were sent, as the log has them.
