@@ -249,7 +249,8 @@ impl Plans {
             out.extend(text);
             out.extend_from_slice(framing.after.as_bytes());
         }
-        out.extend_from_slice(framing.tail.as_bytes());
+        let tail = framing.tail.replace("{count}", &records.len().to_string());
+        out.extend_from_slice(tail.as_bytes());
         out
     }
 }

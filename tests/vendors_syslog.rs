@@ -67,6 +67,8 @@ fn the_payload_names_the_format_unless_that_is_written() {
         ("payload: ocsf", Format::Ocsf),
         ("format: cef", Format::Cef),
         ("format: ecs, payload: text", Format::Ecs),
+        ("format: rfc3164, payload: cef", Format::Cef),
+        ("format: rfc5424", Format::Native),
     ];
     for (keys, expected) in cases {
         let config = load(&format!("address: h, {keys}")).unwrap_or_else(|it| panic!("{it}"));
@@ -90,6 +92,8 @@ fn what_cannot_be_sent_is_refused() {
         ("address: h, app_name: 'a b'", "printable ASCII without blanks"),
         ("address: h, structured_data: false, payload: none", "leaves nothing to say"),
         ("address: h, meta: true, protocol: rfc3164", "which rfc3164 has none of"),
+        ("address: h, meta: true, format: rfc3164", "which rfc3164 has none of"),
+        ("address: h, format: text", "format"),
         ("address: h, transport: sctp", "expected tcp, tls, udp or unix"),
         ("address: h, compression: gzip", "takes none"),
     ];

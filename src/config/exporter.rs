@@ -236,8 +236,11 @@ impl Build<'_, '_> {
         let values = self.values;
         let formats = self.vendor.formats;
         let own = formats.first().copied().unwrap_or(Format::Native);
-        let wanted = match values.text("format") {
-            Some(word) => Format::ALL.iter().copied().find(|format| format.word() == word),
+        let word = values.text("format");
+        let named = Format::ALL.iter().copied().find(|it| Some(it.word()) == word.as_deref());
+        // A destination's own words for `format` may say something else than the document.
+        let wanted = match named {
+            Some(format) => Some(format),
             None => (self.vendor.format)(options).or_else(|| {
                 self.vendor.takes_default_format.then_some(self.setting.default_format)
             }),

@@ -285,8 +285,9 @@ impl Batch {
     /// Turns come first: what they left is compressed here in one go.
     pub fn close(&mut self) {
         let Body::Open(open) = &mut self.body else { return };
-        let tail = self.packing.framing.tail.as_bytes();
-        open.raw.extend_from_slice(tail);
+        // A number below ten million is no longer than the place that it takes.
+        let tail = self.packing.framing.tail.replace("{count}", &self.items.len().to_string());
+        open.raw.extend_from_slice(tail.as_bytes());
         self.raw_bytes += tail.len();
         open.begin(&self.packing, &self.buffers);
         let body = open.finish(&self.buffers);

@@ -169,6 +169,8 @@ pub enum When {
     Set(&'static str),
     /// All of these hold.
     All(&'static [When]),
+    /// One of these holds.
+    Any(&'static [When]),
     /// Documents have this format.
     Format(Format),
     /// Documents are lines of text, and no JSON.
@@ -184,6 +186,7 @@ impl When {
             Self::Is(key, text) => options.text(key).is_some_and(|value| value == text),
             Self::Set(key) => options.is_set(key),
             Self::All(conditions) => conditions.iter().all(|when| when.holds(options, format)),
+            Self::Any(conditions) => conditions.iter().any(|when| when.holds(options, format)),
             Self::Format(wanted) => format == wanted,
             Self::Plain => format.is_plain(),
         }
@@ -277,7 +280,7 @@ pub struct Framing {
     pub between: &'static str,
     /// After each.
     pub after: &'static str,
-    /// After the last.
+    /// After the last; `{count}` stands for how many there are.
     pub tail: &'static str,
     /// The body's media type.
     pub content_type: &'static str,

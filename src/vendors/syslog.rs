@@ -48,7 +48,7 @@ pub static SYSLOG: Vendor = Vendor {
     ..Vendor::BASE
 };
 
-const OLD: When = When::Is("protocol", "rfc3164");
+const OLD: When = When::Any(&[When::Is("protocol", "rfc3164"), When::Is("format", "rfc3164")]);
 const TEXT: When = When::Is("payload", "text");
 const NOTHING: When = When::Is("payload", "none");
 const MARKED: When = When::Set("utf8_bom");
@@ -131,6 +131,13 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&["rfc5424", "rfc3164"]),
         default: Some("rfc5424"),
         about: "Form of the message; rfc3164 is for old receivers and has no structured data.",
+    },
+    Opt {
+        key: "format",
+        aliases: &[],
+        kind: Kind::Choice(&["native", "ecs", "cef", "ocsf", "rfc5424", "rfc3164"]),
+        default: None,
+        about: "The document, as payload says it too; rfc5424 and rfc3164 say the protocol.",
     },
     Opt {
         key: "payload",

@@ -82,7 +82,7 @@ const ENVELOPE: Shape = Shape {
     framing: Framing {
         head: "{\"source\":\"shrike\",\"events\":[",
         between: ",",
-        tail: "]}",
+        tail: "],\"count\":{count}}",
         ..Shape::BASE.framing
     },
     ..Shape::BASE
@@ -384,7 +384,7 @@ const OPTIONS: &[Opt] = &[
         "envelope",
         Kind::Bool,
         Some("false"),
-        "Whether an array stands in an object, {\"source\":\"shrike\",\"events\":[..]}.",
+        "Whether an array stands in an object, {\"source\":\"shrike\",\"events\":[..],\"count\":n}.",
     ),
     Opt {
         aliases: &["body_template"],

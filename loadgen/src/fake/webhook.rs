@@ -148,6 +148,23 @@ impl Webhook {
     }
 }
 
+/// "In an envelope `count` is how many events there are."
+fn counts(body: &[u8]) -> Result<(), String> {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        events: Vec<serde::de::IgnoredAny>,
+        count: usize,
+    }
+    if !body.starts_with(b"{\"source\":\"shrike\"") {
+        return Ok(());
+    }
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    match envelope.events.len() == envelope.count {
+        true => Ok(()),
+        false => Err(format!("{} events, counted {}", envelope.events.len(), envelope.count)),
+    }
+}
+
 /// Whether the body is what its type says.
 fn well_formed(visit: &Visit<'_>) -> Result<(), String> {
     let media = visit.header("content-type");
@@ -155,7 +172,8 @@ fn well_formed(visit: &Visit<'_>) -> Result<(), String> {
         serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())
     };
     if media.starts_with("application/json") {
-        is_json(visit.body).map(drop).map_err(|error| format!("the body is no JSON: {error}"))
+        is_json(visit.body).map_err(|error| format!("the body is no JSON: {error}"))?;
+        counts(visit.body)
     } else if media.starts_with("application/x-ndjson") {
         if !visit.body.ends_with(b"\n") {
             return Err("the last line has no end".to_owned());

@@ -269,7 +269,8 @@ pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
         }
         texts.push((name, text));
     }
-    let is_old = options.text("protocol").as_deref() == Some("rfc3164");
+    let says = |key: &str| options.text(key).as_deref() == Some("rfc3164");
+    let is_old = says("protocol") || says("format");
     let has_meta = options.is_on("meta");
     if has_meta && is_old {
         let problem = "is structured data, which rfc3164 has none of".to_owned();
