@@ -32,7 +32,7 @@ fn promtool_has_nothing_to_say_of_the_metrics_of_a_running_process() {
     let mut process = Process(command.spawn().expect("the program is built"));
 
     let delivered = format!("shrike_exporter_events_delivered_total{{exporter=\"out\"}} {EVENTS}");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     let page = loop {
         let page = page(address).unwrap_or_default();
         if page.contains(&delivered) {

@@ -163,7 +163,7 @@ fn check(way: Way, start: impl Fn(&Place, SocketAddr) -> Child) {
     fs::write(place.path("events.jsonl"), events).expect("the directory is ours");
     let config = format!(
         "version: '1.0.0'\nglobal: {{state_dir: '{}'}}\nlog: {{segment_bytes: 16MiB}}\n\
-         exporters:\n  syslog:\n    address: '{address}'\n    transport: {}\n    framing: {}\n\
+         exporters:\n  syslog:\n    timeout_ms: 5m\n    address: '{address}'\n    transport: {}\n    framing: {}\n\
          \x20   tls: {{ca_cert_path: '{}', client_cert_path: '{}', client_key_path: '{}', \
          server_name: localhost}}\n",
         place.path("state").display(),
@@ -181,7 +181,7 @@ fn check(way: Way, start: impl Fn(&Place, SocketAddr) -> Child) {
     receiver.wait_until_it_listens(way, address);
     let output = place
         .shrike("run")
-        .args(["--drain", "--drain-timeout", "60s", "--input", "events.jsonl"])
+        .args(["--drain", "--drain-timeout", "180s", "--input", "events.jsonl"])
         .output()
         .expect("the program is built");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -327,7 +327,7 @@ impl Receiver {
 /// The file with what a receiver says on standard error.
 const SAID: &str = "said.txt";
 /// What a machine with far too much to do may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Drop for Receiver {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::tools::{self, Service};
 
 /// Events, which every one of the exporters sends.
-const EVENTS: u64 = 2_000;
+const EVENTS: u64 = 500;
 
 #[test]
 fn every_event_arrives_once_in_bodies_that_others_open() {
@@ -24,17 +24,18 @@ fn every_event_arrives_once_in_bodies_that_others_open() {
     let at = format!("http://127.0.0.1:{}", port.trim());
     let exporters = format!(
         "  lines: {{type: webhook, url: '{at}/lines', mode: ndjson, compression: gzip, \
-         auth: {{type: hmac, secret: '{secret}'}}}}\n\
+         auth: {{type: hmac, secret: '{secret}'}}, {PATIENT}}}\n\
          \x20 array: {{type: webhook, url: '{at}/array', mode: array, compression: zstd, \
-         method: PUT, format: native, auth: {{type: hmac, secret: '{secret}'}}}}\n\
-         \x20 otlp: {{endpoint: '{at}'}}\n\
+         method: PUT, format: native, auth: {{type: hmac, secret: '{secret}'}}, {PATIENT}}}\n\
+         \x20 otlp: {{endpoint: '{at}', {PATIENT}}}\n\
          \x20 splunk: {{hec_url: '{at}', hec_token: '12345678-1234-1234-1234-123456789012', \
-         compression: gzip, use_ack: false, format: ecs}}\n\
+         compression: gzip, use_ack: false, format: ecs, {PATIENT}}}\n\
          \x20 datadog: {{endpoint: '{at}', metrics_endpoint: '{at}', compression: zstd, \
-         api_key: '0123456789abcdef0123456789abcdef', metrics: {{flush_interval_secs: 1}}}}\n\
-         \x20 sumo_logic: {{url: '{at}/sumo', compression: none}}\n\
+         api_key: '0123456789abcdef0123456789abcdef', metrics: {{flush_interval_secs: 1}}, \
+         {PATIENT}}}\n\
+         \x20 sumo_logic: {{url: '{at}/sumo', compression: none, {PATIENT}}}\n\
          \x20 elastic: {{nodes: ['{at}'], auth: {{type: none}}, init: {{enabled: false}}, \
-         compression: gzip}}\n"
+         compression: gzip, {PATIENT}}}\n"
     );
     let output = drain(dir.path(), &exporters);
     let (said, verdict) = (String::from_utf8_lossy(&output.stderr), judge.end());
@@ -77,7 +78,8 @@ fn an_emulator_of_s3_takes_every_event_into_one_object() {
             "  s3: {{endpoint: {}, bucket: {}, region: {}, access_key_id: {}, \
              secret_access_key: {secret}, \
              key_prefix: '{prefix}dt={{date:%Y-%m-%d}}/hour={{date:%H}}/', \
-             batch: {{linger_ms: 200, max_bytes: 1MB}}}}\n",
+             batch: {{linger_ms: 200, max_bytes: 100KB}}, \
+             {PATIENT}}}\n",
             told["url"], told["bucket"], told["region"], told["id"]
         )
     };
@@ -115,9 +117,12 @@ fn write_events(dir: &Path, count: u64) -> PathBuf {
     path
 }
 
+/// Nothing is sent again because somebody had to wait for a core.
+const PATIENT: &str = "timeout_ms: 5m, connection: {connect_timeout_ms: 1m}";
+
 /// Runs the real process on `events.jsonl` until all is settled.
 fn drain(dir: &Path, exporters: &str) -> Output {
-    drain_within(dir, exporters, "60s")
+    drain_within(dir, exporters, "180s")
 }
 
 fn drain_within(dir: &Path, exporters: &str, limit: &str) -> Output {
