@@ -239,8 +239,8 @@ pub(super) fn account_rows(name: &str, events: u64, report: &Report) -> Vec<Row>
         Row::aim(format!("  {name}: {what}"), value as f64, "events", target)
     };
     vec![
-        row("never", totals.never, Target::Exactly(0.0)),
-        row("beyond", totals.beyond, Target::Exactly(0.0)),
+        row("never arrived", totals.never, Target::Exactly(0.0)),
+        row("never appended", totals.beyond, Target::Exactly(0.0)),
         Row::note(format!("  {name}: more than once"), totals.more as f64, "events"),
         Row::note(format!("  {name}: duplicates refused"), report.conflicts as f64, "events"),
         // A batch keeps the log's order; across batches none is promised.

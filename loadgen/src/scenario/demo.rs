@@ -13,7 +13,7 @@ use super::fakes::{FakeProcess, Role, Vendor};
 use super::late::wait_for;
 use super::process::Process;
 use super::table::{Row, Target};
-use crate::account::Report;
+use crate::account::{Report, compare};
 use crate::generate::Stream;
 use crate::produce::{Job, Progress, Rate, produce};
 
@@ -56,6 +56,7 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     for fake in [elastic, splunk] {
         let name = fake.name.clone();
         let report = fake.finish()?;
+        println!("{}", sentence(&name, events, &report));
         let p99 = report.accepted.p99_us / 1_000.0;
         rows.push(Row::note(format!("  {name}: append -> accepted p99"), p99, "ms"));
         let samples = report.foreign_once as f64;
@@ -63,7 +64,20 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         rows.push(Row::aim(format!("  {name}: samples, each once"), samples, "events", target));
         rows.extend(account_rows(&name, events, &report));
     }
+    println!();
     Ok(rows)
+}
+
+/// What the account of a destination comes to.
+fn sentence(name: &str, events: u64, report: &Report) -> String {
+    let totals = compare(events, report).totals;
+    let missing = totals.never + SAMPLE_COUNT.saturating_sub(report.foreign_once);
+    let all = events + SAMPLE_COUNT;
+    match (missing, totals.more) {
+        (0, 0) => format!("{name} has all {all} events, each once."),
+        (0, more) => format!("{name} has all {all} events, {more} of them more than once."),
+        (missing, _) => format!("{name} LACKS OR REPEATS {missing} of {all} events."),
+    }
 }
 
 /// Shows the first ECS line of each kind of samples as soon as all are there.
@@ -115,10 +129,13 @@ fn watch(
             print!("\x1b[{}A", fakes.len() + 1);
         }
         let appended = progress.events.load(Ordering::Relaxed) + SAMPLE_COUNT;
-        println!(
-            "{:<10} {:>12} {:>12} {:>11} {:>9} {:>9} {:>9} {:>9}",
-            "vendor", "appended", "stored", "events/s", "p50 ms", "p99 ms", "twice", "problems"
-        );
+        // In a file one head is enough.
+        if is_terminal || round == 0 {
+            println!(
+                "{:<10} {:>12} {:>12} {:>11} {:>9} {:>9} {:>9} {:>9}",
+                "vendor", "appended", "stored", "events/s", "p50 ms", "p99 ms", "twice", "problems"
+            );
+        }
         for ((fake, report), last) in fakes.iter().zip(&reports).zip(&mut last) {
             let rate = report.events.saturating_sub(*last) as f64 / elapsed;
             *last = report.events;
