@@ -413,7 +413,8 @@ fn a_rewritten_file_without_line_ends_takes_no_memory() {
     grown(&path);
     assert_eq!(host.numbers(), upto(2));
     let after = resident();
-    assert!(after < before + (20 << 10), "{before} KiB became {after} KiB");
+    // A buffer of the whole line would have 64 MiB; tests beside this one take some as well.
+    assert!(after < before + (44 << 10), "{before} KiB became {after} KiB");
     append(&path, &format!("\n{}", claws(2..4)));
     assert_eq!(host.numbers(), upto(4), "goes on behind it");
     assert_eq!(host.account().rejected, 1);
@@ -426,7 +427,7 @@ fn a_rewritten_file_without_line_ends_takes_no_memory() {
 }
 
 /// Bytes of a line that is longer than any.
-const LONG_BYTES: u64 = 24 << 20;
+const LONG_BYTES: u64 = 48 << 20;
 
 #[test]
 fn a_writer_that_dies_inside_a_line_costs_that_line_only() {

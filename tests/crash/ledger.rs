@@ -61,5 +61,5 @@ fn insert(owner: &Connection, numbers: std::ops::Range<u32>) {
     together.commit().expect("the disk takes it");
 }
 
-/// Rows that the owner writes at a time; several chunks of what is read at once.
-const ROWS: u32 = 1_000;
+/// Rows that the owner writes at a time.
+const ROWS: u32 = 400;
