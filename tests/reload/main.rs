@@ -389,7 +389,7 @@ fn the_account_is_exact_after_many_reloads_under_load() {
         place.write("c.yaml", text);
     };
     configure(0);
-    let running = place.run();
+    let mut running = place.run();
     let mut client = shrike::control::Client::connect(&place.path("state"))
         .expect("the socket is ours")
         .expect("it runs");
@@ -399,6 +399,8 @@ fn the_account_is_exact_after_many_reloads_under_load() {
         events += place.append();
         configure(n);
         refused += usize::from(client.reload().is_err());
+        // Reloaded or refused; a log that nobody reads would hold the process up.
+        running.wait_for("configuration re");
     }
     assert_eq!(refused, (reloads + 1) / 4, "every fourth");
     configure(0);
