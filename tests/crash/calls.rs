@@ -48,9 +48,12 @@ impl Site {
         let dir = self.place.path("state");
         let (shrike, calls) = Watched::start(command, &dir, at).parts();
         let asked = Instant::now();
-        let is_over = || shrike.has_ended() || self.is_sent() || asked.elapsed() > HELD_UP;
-        assert!(wait_until(is_over));
+        let is_held_up =
+            || asked.elapsed() > HELD_UP && REASONS.iter().any(|reason| shrike.has_said(reason));
+        let is_over = || shrike.has_ended() || self.is_sent() || is_held_up();
+        let is_told = wait_until(is_over);
         let ended = shrike.stopped();
+        assert!(is_told, "nothing is sent, and nobody is told\n{}", ended.said);
         Ran { ended, calls: calls() }
     }
 
@@ -107,8 +110,7 @@ fn whichever_call_to_the_disk_is_refused_nothing_is_lost_and_it_is_said() {
         assert!(!ended.said.contains("panicked"), "{what}\n{}", ended.said);
         assert!(matches!(ended.code, Some(0..=3)), "{what}: {:?}\n{}", ended.code, ended.said);
         if !site.is_sent() {
-            let reasons = ["No space left on device", "Input/output error"];
-            let is_said = reasons.iter().any(|reason| ended.said.contains(reason));
+            let is_said = REASONS.iter().any(|reason| ended.said.contains(reason));
             assert!(is_said, "{what}, and nobody is told\n{}", ended.said);
         }
         site.check(&what);
@@ -132,6 +134,8 @@ fn is_refused(number: u32) -> bool {
     number % 16 == 7
 }
 
+/// How the system names the errors of these faults.
+const REASONS: [&str; 2] = ["No space left on device", "Input/output error"];
 /// Events in the file.
 const EVENTS: u32 = 40;
 /// Calls that fail in an ordinary run of a test.

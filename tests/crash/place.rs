@@ -212,6 +212,11 @@ impl Shrike {
         kill_process(self.pid(), Signal::TERM).expect("it runs");
     }
 
+    /// Whether it has said these words by now.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.said.lock().0.contains(words)
+    }
+
     /// Whether it has closed its standard error, as it does at its end.
     pub(crate) fn has_ended(&self) -> bool {
         self.said.lock().1
