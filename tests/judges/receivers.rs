@@ -163,7 +163,8 @@ fn check(way: Way, start: impl Fn(&Place, SocketAddr) -> Child) {
     fs::write(place.path("events.jsonl"), events).expect("the directory is ours");
     let config = format!(
         "version: '1.0.0'\nglobal: {{state_dir: '{}'}}\nlog: {{segment_bytes: 16MiB}}\n\
-         exporters:\n  syslog:\n    timeout_ms: 5m\n    address: '{address}'\n    transport: {}\n    framing: {}\n\
+         exporters:\n  syslog:\n    timeout_ms: 5m\n\
+         \x20   address: '{address}'\n    transport: {}\n    framing: {}\n\
          \x20   tls: {{ca_cert_path: '{}', client_cert_path: '{}', client_key_path: '{}', \
          server_name: localhost}}\n",
         place.path("state").display(),
