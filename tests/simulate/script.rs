@@ -176,7 +176,9 @@ impl Script {
         let is_flaky =
             |phase: &Phase| matches!(phase.fault, Fault::Flaky(_, how) if how != How::TurnedAway);
         let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_));
-        self.poison.values().any(breaks) || self.phases.iter().any(is_flaky)
+        // A batch may be on its way at each restart, and look as if it were the cause.
+        let restarts = !self.restarts.is_empty();
+        restarts || self.poison.values().any(breaks) || self.phases.iter().any(is_flaky)
     }
 
     /// Whether nothing ever happens that may leave two copies with the destination.

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shrike::deliver::{
-    AckId, AckSettings, Allowance, Batch, BatchId, BreakerSettings, Budget, Buffers, Choice, Fate,
-    Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix, RateSettings, Resend,
-    RetrySettings, Sender, SenderSettings, TransportError, Verdict, Watermark,
+    AckId, AckSettings, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget, Buffers,
+    Choice, Fate, Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix,
+    RateSettings, Resend, RetrySettings, Sender, SenderSettings, TransportError,
+    TransportErrorKind, Verdict, Watermark,
 };
 use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
 
@@ -432,7 +433,7 @@ impl<'a> World<'a> {
             Event::GapSent { gap, has_arrived } => self.on_gap_sent(gap, has_arrived),
             Event::Replayed { letter } => self.on_replayed(letter),
             Event::Removed { letter } => self.on_removed(letter),
-            Event::Restart => self.destination.restart(self.now),
+            Event::Restart => self.restart(),
             Event::Sent { lane, id, result } => {
                 self.sent(lane, id, result)?;
                 self.run_lane(lane)?;
@@ -457,6 +458,23 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// The destination begins anew; connections end with it, and no answer comes on them later.
+    fn restart(&mut self) {
+        self.destination.restart(self.now);
+        let mut queue = std::mem::take(&mut self.queue).into_vec();
+        for Reverse(due) in &mut queue {
+            let lost = || TransportError {
+                kind: TransportErrorKind::Network,
+                applied: Applied::Maybe,
+                detail: "the destination began anew".into(),
+            };
+            if let Event::Sent { result, .. } | Event::Polled { result, .. } = &mut due.event {
+                *result = Err(lost());
+            }
+        }
+        self.queue = queue.into();
+    }
+
     fn sent(
         &mut self,
         lane: usize,
@@ -467,7 +485,7 @@ impl<'a> World<'a> {
         let sender = &mut self.lanes[lane].sender;
         match (self.mutation, result) {
             (Some(Mutation::LoseTimeout), Err(error))
-                if error.kind == shrike::deliver::TransportErrorKind::Timeout => {}
+                if error.kind == TransportErrorKind::Timeout => {}
             (Some(Mutation::ForgetRetry), Ok(Verdict { fate: Fate::Retry, .. })) => {
                 sender.on_verdict(id, Verdict::new(Fate::Delivered, ""), now, &mut self.outcomes);
                 self.outcomes.settled.clear();
