@@ -84,7 +84,7 @@ pub(super) fn catch_up(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let (mut live, rate, most) = Live::quarter(bench, "lame")?;
     let third = bench.settings.time / 3;
     let before = live.p99_over(third)?;
-    live.other.play("refuse")?;
+    live.other.play("reset before")?;
     let while_dead = live.p99_over(third)?;
     let from = live.other.report()?.events;
     live.good.clear_latency()?;
