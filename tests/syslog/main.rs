@@ -162,7 +162,9 @@ fn without_our_certificate_nothing_counts_as_delivered() {
     ];
     for (at, keys) in cases.into_iter().enumerate() {
         let place = dir.path().join(at.to_string());
-        let config = config(&place, &format!("address: '{keys}}}"));
+        let soon = "timeout_ms: 1000, retry: {initial_backoff_ms: 5, max_backoff_ms: 50}, \
+                    circuit_breaker: {enabled: false}";
+        let config = config(&place, &format!("{soon}, address: '{keys}}}"));
         let engine = start(&config, 0..100, 900);
         // With TLS 1.3 the receiver judges our certificate after we may write: now and then the
         // connection is gone before its reason is read, and the next attempt tells it.
