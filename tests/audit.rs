@@ -2,6 +2,8 @@
 
 #[path = "pipeline/destination.rs"]
 mod destination;
+#[path = "support/equation.rs"]
+mod equation;
 
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -60,6 +62,7 @@ fn told(output: Output, code: i32) -> String {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let (out, err) = (text(output.stdout), text(output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    equation::assert_equation_said(&err);
     out + &err
 }
 

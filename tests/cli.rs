@@ -1,7 +1,10 @@
 //! The `shrike` command, as operators run it.
 
+#[path = "support/equation.rs"]
+mod equation;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -66,6 +69,7 @@ impl Ran {
     #[track_caller]
     fn ended(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        equation::assert_equation_said(&self.err);
         self
     }
 }
@@ -301,8 +305,9 @@ impl Running {
     fn stop(mut self) -> Output {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        // Its last words, so that the pipe never fills.
-        let _ = std::io::copy(&mut self.err, &mut std::io::sink());
+        let mut last_words = String::new();
+        self.err.read_to_string(&mut last_words).expect("text");
+        equation::assert_equation_said(&last_words);
         self.child.stdin.take();
         self.child.wait_with_output().expect("it ends")
     }

@@ -2,6 +2,8 @@
 
 #[path = "pipeline/destination.rs"]
 mod destination;
+#[path = "support/equation.rs"]
+mod equation;
 
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -57,8 +59,10 @@ impl Place {
 
     fn start(&self) -> Running {
         let mut command = self.command(&["run"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Running(command.spawn().expect("the command starts"));
+        let said = self.0.path().join("stderr");
+        let err = std::fs::File::create(&said).expect("the directory is ours");
+        command.stdout(Stdio::null()).stderr(err);
+        let running = Running(command.spawn().expect("the command starts"), said);
         let socket = self.0.path().join("state/control.sock");
         wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
         running
@@ -71,13 +75,18 @@ impl Place {
 }
 
 /// A running process; it is told to stop when dropped.
-struct Running(Child);
+struct Running(Child, std::path::PathBuf);
 
 impl Drop for Running {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         self.0.wait().expect("it ends");
+        if !std::thread::panicking() {
+            let said = std::fs::read_to_string(&self.1).expect("the directory is ours");
+            assert!(said.contains("\"account\""), "{said}");
+            equation::assert_equation_said(&said);
+        }
     }
 }
 
@@ -86,6 +95,7 @@ fn told(output: Output, code: i32) -> String {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let (out, err) = (text(output.stdout), text(output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    equation::assert_equation_said(&err);
     out + &err
 }
 

@@ -184,6 +184,37 @@ fn no_space_for_a_segment_is_told_and_passes() {
 }
 
 #[test]
+fn a_full_disk_takes_back_what_all_have_passed_and_no_letters() {
+    for (yields_when_full, going) in [(true, 1), (false, 0)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let options =
+            LogOptions { yields_when_full, keep_age: Duration::MAX, ..options(dir.path()) };
+        let (log, _) = Log::open_on(options, Arc::clone(&disk) as Arc<dyn LogIo>).expect("opened");
+        let mut number = 0;
+        while log.written().bytes() < 5 * STRIPE_BYTES {
+            append(&log, number, number + 100).expect("appended");
+            log.flush().expect("flushed");
+            number += 100;
+        }
+        let passed = log.written();
+        assert_eq!(log.retainable(passed).expect("asked").segments, 0, "within every bound");
+        (0..1_000).for_each(|_| disk.refuse(Call::Create, libc::ENOSPC));
+        let error = loop {
+            match append(&log, number, number + 1) {
+                Ok(_) => number += 1,
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("free space"), "{error}");
+        // A store's letters are passed by nobody before somebody looked at them.
+        assert_eq!(log.retainable(passed).expect("asked").segments, going, "{error}");
+        let taken = log.retain(passed).expect("asked");
+        assert_eq!((taken.segments, taken.events > 0), (going, going > 0));
+    }
+}
+
+#[test]
 fn who_must_not_wait_is_told_that_no_segment_is_ready() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Refusing::new();
@@ -472,7 +503,9 @@ fn checkpoints_survive_whole_or_are_refused_whole() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x40;
         fs::write(&path, &bytes).expect("written");
-        cursors.load("a").expect_err("a flipped bit is seen");
+        let error = cursors.load("a").expect_err("a flipped bit is seen");
+        // Of the version's as well: it is no newer shrike's.
+        assert!(matches!(error, LogError::Damaged { .. }), "byte {at}: {error}");
         fs::write(&path, &whole[..at]).expect("written");
         cursors.load("a").expect_err("a cut is seen");
     }

@@ -2,6 +2,8 @@
 
 #[path = "pipeline/destination.rs"]
 mod destination;
+#[path = "support/equation.rs"]
+mod equation;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -155,7 +157,7 @@ fn the_account_is_told_in_prometheus_words() {
     drop(admin);
     assert!(TcpListener::bind(address).is_ok(), "the address is free again");
     let process = Arc::into_inner(process).expect("nobody else holds it");
-    drop(process.0.end());
+    drop(equation::assert_equation(process.0.end()));
 }
 
 fn event(number: u32) -> String {

@@ -144,6 +144,32 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn whoever_runs_the_engine_asserts_the_account() {
+    let mut wrong = Vec::new();
+    for dir in ["tests", "loadgen/tests"] {
+        for entry in fs::read_dir(root().join(dir)).expect("the checkout is readable") {
+            let path = entry.expect("the checkout is readable").path();
+            let files = match path.is_dir() {
+                true => sources(&path.to_string_lossy()),
+                false => vec![path.clone()],
+            };
+            let text: String = files.iter().filter(|it| it.is_file()).map(|it| read(it)).collect();
+            // Spelled in two parts, so that this file does not find itself.
+            let runs = [["Engine::", "start("], ["BIN_EXE_", "shrike"]].map(|it| it.concat());
+            let asserts = ["assert_", "equation"].concat();
+            if runs.iter().any(|mark| text.contains(mark)) && !text.contains(&asserts) {
+                wrong.push(format!("{} never asserts it", path.display()));
+            }
+            let ends = ["engine.", "end()"].concat();
+            let lines = text.lines().filter(|line| line.contains(&ends));
+            let silent = lines.filter(|line| !line.contains(&asserts));
+            wrong.extend(silent.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "tests/support/equation.rs is for them:\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn unsafe_stays_in_its_files() {
     let mut wrong = Vec::new();
     for file in sources("src") {

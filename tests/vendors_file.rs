@@ -1,11 +1,15 @@
 //! The file exporter on real files: the account holds, and what is on the disk can be read.
 
+#[path = "support/equation.rs"]
+mod equation;
+
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use equation::assert_equation;
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::FieldId;
 use shrike::log::{Log, Mark};
@@ -45,7 +49,7 @@ fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
 fn run(dir: &Path, exporters: &str, times: usize) -> Status {
     let engine = start(dir, exporters, times);
     let ended = engine.drain(Instant::now() + Duration::from_secs(60));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     status
 }
@@ -139,7 +143,7 @@ fn a_directory_that_is_not_there_is_an_outage() {
     assert_eq!((found.counts.total(), found.pending), (0, 150), "{found:?}");
     fs::create_dir(dir.path().join("later")).expect("ours");
     let ended = engine.drain(Instant::now() + Duration::from_secs(60));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(fs::read_to_string(path).expect("it is there").lines().count(), 150);
 }
@@ -162,7 +166,7 @@ fn two_exporters_do_not_write_one_file() {
         assert!(Instant::now() < deadline, "{status:?}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     let text = fs::read_to_string(path).expect("it is there");
     assert_eq!(ids(&text).len(), 150, "one of them wrote, and the other waits");
 }
@@ -196,7 +200,7 @@ fn documents_that_lack_what_their_schema_asks_for_are_counted() {
         }
         let engine = Engine::start(log, options).expect("it starts");
         assert_eq!(engine.drain(Instant::now() + Duration::from_secs(60)), Ended::Settled);
-        let status = engine.end();
+        let status = assert_equation(engine.end());
         let found = &status.exporters[0];
         assert!(looked_at.contains(&found.schema_checked), "{validate}: {found:?}");
         assert_eq!(found.schema_invalid, if lacks { found.schema_checked } else { 0 });

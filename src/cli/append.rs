@@ -22,7 +22,7 @@ pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failu
         Some(client) => Way::Running(client),
         None => {
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
-            Way::Own(Box::new(Door::open(&config, &log)?), log)
+            Way::Own(Box::new(Door::open(&config, &log).map_err(failed)?), log)
         }
     };
     let progress = Progress::bytes("append", lines.total);

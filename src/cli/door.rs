@@ -11,11 +11,11 @@ use shrike::intake::{
     self, CheckOptions, DoorError, DoorOptions, Positions, Quarantine, QuarantineOptions, Retried,
     Retrying, SharedDoor, Stream, WantedLines,
 };
-use shrike::log::{Appender, Log};
+use shrike::log::{Appender, Log, LogError};
 use shrike::pipeline::Unreadable;
 
 use super::walk::{Met, Then, walk};
-use super::{Failure, failed, position};
+use super::{Failure, position};
 
 /// Checks lines and appends those that are events.
 pub(crate) struct Door {
@@ -28,7 +28,10 @@ pub(crate) struct Door {
 
 impl Door {
     /// Into this log.
-    pub(crate) fn open(config: &Config, log: &Log) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// When the quarantine, the positions or the log cannot be read or written.
+    pub(crate) fn open(config: &Config, log: &Log) -> Result<Self, LogError> {
         let quarantine = Quarantine::open(&QuarantineOptions {
             dir: config.pipeline.quarantine_dir.clone(),
             bytes_max: config.pipeline.quarantine_bytes_max,
@@ -36,7 +39,7 @@ impl Door {
         let bytes_max = usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX);
         let mut reader = log.reader();
         let path: PathBuf = config.global.state_dir.join(POSITIONS);
-        let (positions, torn) = Positions::open(path, &reader).map_err(failed)?;
+        let (positions, torn) = Positions::open(path, &reader)?;
         let positions = Arc::new(positions);
         let mut door = intake::Door::new(DoorOptions {
             opening: Arc::new(Opening::new(&config.opening_options())),
@@ -48,11 +51,11 @@ impl Door {
                 ..CheckOptions::default()
             },
             appender: log.appender(),
-            quarantine: Some(quarantine.map_err(failed)?),
+            quarantine: Some(quarantine?),
             positions: Some(Arc::clone(&positions)),
         });
         if let Some(from) = torn {
-            door.remember(&mut reader, from).map_err(failed)?;
+            door.remember(&mut reader, from)?;
         }
         Ok(Self {
             shared: SharedDoor::new(door),

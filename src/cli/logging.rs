@@ -1,12 +1,42 @@
 //! The process's own log: JSON lines on standard error, text on a terminal.
+//!
+//! A thread of its own writes the lines, so that whoever reads them slowly, or not at all, holds up
+//! nobody else. What it cannot get rid of is counted and told. (`tracing-appender` has such a
+//! thread, but says its own troubles on standard output, which is an exporter's.)
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use shrike::config::{Config, LogFormat, LogLevel};
 use tracing::Level;
 
+use super::Failure;
+
+/// Writes what waits when it is dropped, as far as somebody reads it.
+pub(crate) struct Logging {
+    queue: SyncSender<Entry>,
+}
+
+/// What the thread is told.
+enum Entry {
+    Line(Vec<u8>),
+    /// Answer once everything before is written.
+    Flush(SyncSender<()>),
+}
+
+/// The end of the queue that takes lines.
+#[derive(Clone)]
+struct Lines {
+    queue: SyncSender<Entry>,
+    lost: Arc<AtomicU64>,
+}
+
 /// Starts logging as configured; a second call changes nothing.
-pub(crate) fn start(config: &Config) {
+pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
     let level = match config.global.log_level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
@@ -18,15 +48,79 @@ pub(crate) fn start(config: &Config) {
         Some(format) => format == LogFormat::Text,
         None => io::stderr().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt()
+    let (queue, entries) = sync_channel(WAITING_MAX);
+    let lines = Lines { queue: queue.clone(), lost: Arc::default() };
+    let lost = Arc::clone(&lines.lost);
+    thread::Builder::new()
+        .name("shrike-logging".to_owned())
+        .spawn(move || write(&entries, &lost))
+        .map_err(Failure::io("starting a thread for the log"))?;
+    let layer = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(move || lines.clone())
         .with_target(false)
         .with_ansi(is_text && io::stderr().is_terminal());
     let started = match is_text {
-        true => lines.compact().try_init(),
-        false => lines.json().flatten_event(true).try_init(),
+        true => layer.compact().try_init(),
+        false => layer.json().flatten_event(true).try_init(),
     };
     // A subscriber that is already there is a test's or an embedder's: theirs wins.
     drop(started);
+    Ok(Logging { queue })
 }
+
+/// Writes line after line, and says how many were lost meanwhile.
+fn write(entries: &Receiver<Entry>, lost: &AtomicU64) {
+    let mut stderr = io::stderr();
+    for entry in entries {
+        match entry {
+            Entry::Line(line) => {
+                let _closed = stderr.write_all(&line);
+            }
+            Entry::Flush(answer) => {
+                let _gone = answer.send(());
+            }
+        }
+        let lines = lost.swap(0, Ordering::Relaxed);
+        if lines > 0 {
+            tracing::warn!(lines, "lines of this log were lost: nobody read them in time");
+        }
+    }
+}
+
+impl io::Write for Lines {
+    /// One call is one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Line(line.to_vec())) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + FLUSH_WAIT;
+        let (answer, answered) = sync_channel(1);
+        let mut entry = Entry::Flush(answer);
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(entry) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            entry = back;
+            thread::sleep(LOOK_INTERVAL);
+        }
+        let _late = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Lines that wait for their reader: about 256 KiB.
+const WAITING_MAX: usize = 1024;
+/// The longest that the end of the process waits for whoever reads them.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks whether there is room.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);

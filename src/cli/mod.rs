@@ -12,6 +12,7 @@ mod exit;
 mod inputs;
 mod log;
 mod logging;
+mod patience;
 mod position;
 mod progress;
 mod quarantine;

@@ -137,7 +137,7 @@ fn retry(config: &Config, wanted: &WantedLines) -> Result<Exit, Failure> {
         Some(mut client) => client.retry(wanted).map_err(failed)?,
         None => {
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
-            let door = Door::open(config, &log)?;
+            let door = Door::open(config, &log).map_err(failed)?;
             let retried = door.retry(wanted).map_err(Failure::Engine)?;
             drop(door);
             log.close().map_err(failed)?;

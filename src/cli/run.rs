@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::Inputs;
+use super::patience::Patience;
 use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Running};
 use super::{Exit, Failure, configured, failed, position};
@@ -23,9 +24,15 @@ use super::{Exit, Failure, configured, failed, position};
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let reload = Reload::start(shared, args)?;
     let config = reload.config().clone();
-    super::logging::start(&config);
+    let _logging = super::logging::start(&config)?;
     let signals = Signals::listen()?;
-    let (log, recovery) = Log::open(config.log.clone()).map_err(failed)?;
+    let patience = Patience {
+        is_over: || signals.count() > 0,
+        until: args.drain.then(|| Instant::now() + args.drain_timeout),
+    };
+    // Nothing was lost where the disk was waited for in vain.
+    let opened = patience.with(|| Log::open(config.log.clone())).map_err(failed)?;
+    let Some((log, recovery)) = opened else { return Ok(Exit::Done) };
     info!(
         config = config.origin,
         log = %config.log.dir.display(),
@@ -38,9 +45,13 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     if !is_log_whole {
         warn!(recovery = %recovery, "the log lost events; `shrike log verify` shows where");
     }
-    let engine_options = config.engine_options(&Host::look());
-    let running = Running::new(Engine::start(log.clone(), engine_options).map_err(configured)?);
-    let door = Arc::new(Door::open(&config, &log)?);
+    let start = || Engine::start(log.clone(), config.engine_options(&Host::look()));
+    let Some(engine) = patience.with(start).map_err(configured)? else { return Ok(Exit::Done) };
+    let running = Running::new(engine);
+    let Some(door) = patience.with(|| Door::open(&config, &log)).map_err(failed)? else {
+        return Ok(running.end().map_or(Exit::Failed, |_| Exit::Done));
+    };
+    let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door)?;
     let counts = reload.counts();
     let reloader = Reloader::start(reload, &running)?;

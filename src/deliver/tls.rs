@@ -3,18 +3,22 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion,
+    RootCertStore, SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,6 +29,8 @@ use super::{Applied, TlsSettings, TlsVersion, TransportError, TransportErrorKind
 pub struct Tls {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    /// Whether the server has asked for a certificate of ours.
+    is_asked: Arc<AtomicBool>,
 }
 
 /// Why a transport could not be set up: a mistake in the configuration or in a file it names.
@@ -124,8 +130,12 @@ impl Tls {
             Some(_) => Resumption::disabled(),
             None => Resumption::in_memory_sessions(SESSIONS_MAX),
         };
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let certificates = Arc::clone(&config.client_auth_cert_resolver);
+        let asked = Asked { certificates, is_asked: Arc::clone(&is_asked) };
+        config.client_auth_cert_resolver = Arc::new(asked);
         let name = settings.server_name.as_deref().map(server_name).transpose()?;
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config: Arc::new(config), name, is_asked })
     }
 
     /// Shakes hands over a connection with the host of this name.
@@ -138,17 +148,91 @@ impl Tls {
     ) -> Result<TlsStream<TcpStream>, TransportError> {
         let name = self.name.as_ref().unwrap_or(host).clone();
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        connector
+        let mut stream = connector
             .connect_with(name, tcp, |session| session.set_buffer_limit(Some(SEND_BUFFER_BYTES)))
             .await
-            .map_err(|error| handshake_error(&error))
+            .map_err(|error| handshake_error(&error))?;
+        if self.is_asked.load(Ordering::Relaxed) {
+            judged(&mut stream).await.map_err(|error| handshake_error(&error))?;
+        }
+        Ok(stream)
     }
 }
 
-/// Whether the peer refused our certificate, or what it asked of TLS, after the handshake.
+/// Waits until the server has judged our certificate, as far as it shows.
 ///
-/// With TLS 1.3 a client has finished before the server judges its certificate (RFC 8446 4.4.3),
-/// so the verdict arrives as the first thing read.
+/// With TLS 1.3 a client has finished before (RFC 8446 4.4.3). What it sent by then is lost with
+/// the connection, and often the server's reason as well: a system that closes a socket with
+/// unread bytes takes back what it had sent. A ticket shows that all is well; a server that sends
+/// none is waited for a moment.
+async fn judged(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+    let (tcp, session) = stream.get_mut();
+    if session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let told = async {
+        while session.tls13_tickets_received() == 0 {
+            tcp.readable().await?;
+            match session.read_tls(&mut AtOnce(tcp)) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            let state = session.process_new_packets();
+            let state = state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if state.plaintext_bytes_to_read() > 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    timeout(JUDGEMENT, told).await.unwrap_or(Ok(()))
+}
+
+/// A socket as far as it gives and takes without waiting.
+pub(super) struct AtOnce<'a>(pub(super) &'a TcpStream);
+
+impl io::Read for AtOnce<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(bytes)
+    }
+}
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Our certificates, and a note that the server asked for one.
+#[derive(Debug)]
+struct Asked {
+    certificates: Arc<dyn ResolvesClientCert>,
+    is_asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.certificates.resolve(root_hint_subjects, sigschemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificates.has_certs()
+    }
+}
+
+/// Whether the peer refused our certificate, or what it asked of TLS, after the handshake: those
+/// that look at it later still.
 pub(super) fn late_rejection(error: &io::Error) -> Option<TransportError> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::AlertReceived(alert) = inner else { return None };
@@ -530,6 +614,8 @@ fn authority(
 
 /// Sessions remembered for resumption; one exporter talks to few hosts.
 const SESSIONS_MAX: usize = 64;
+/// How long a server may take to refuse a certificate: a round trip and its own work.
+pub(super) const JUDGEMENT: Duration = Duration::from_millis(200);
 
 /// Encrypted bytes that wait for the socket, at most: large enough that one call to the kernel
 /// carries many records, small enough to stay in the core's cache between encrypting and sending.

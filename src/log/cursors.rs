@@ -243,11 +243,12 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
                  cursor anew and replaces the file",
     };
     let body = bytes.get(HEAD_BYTES..).filter(|_| bytes.starts_with(MAGIC)).ok_or_else(damaged)?;
-    let found = u32_at(bytes, MAGIC.len());
-    if found > VERSION {
+    let (found, sum) = (u32_at(bytes, MAGIC.len()), u32_at(bytes, CRC_AT));
+    // Versions above 2 begin their sum with the version, so that a flipped bit is none of them.
+    if found > VERSION && sum == crc(&[&found.to_le_bytes(), body].concat()) {
         return Err(LogError::Version { path: path.to_path_buf(), found, known: VERSION });
     }
-    if u32_at(bytes, CRC_AT) != crc(body) || body.len() < COUNTS_BYTES {
+    if found > VERSION || sum != crc(body) || body.len() < COUNTS_BYTES {
         return Err(damaged());
     }
     let (ahead, gaps) = (u32_at(body, 4) as usize, u32_at(body, 8) as usize);

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -183,8 +183,10 @@ pub(crate) fn lock_file(path: &Path) -> Result<File, LogError> {
         }
         Err(error) => return Err(LogError::io("lock", path)(error.into())),
     }
-    file.set_len(0).map_err(LogError::io("write", path))?;
-    write!(file, "{}", std::process::id()).map_err(LogError::io("write", path))?;
+    // Over what is there, and cut off behind it: that needs no space on a full disk.
+    let holder = std::process::id().to_string();
+    file.write_all_at(holder.as_bytes(), 0).map_err(LogError::io("write", path))?;
+    file.set_len(holder.len() as u64).map_err(LogError::io("write", path))?;
     Ok(file)
 }
 

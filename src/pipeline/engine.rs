@@ -1,8 +1,8 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::keeper::Keeper;
 use super::network::Way;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
+use super::passes::first_unused;
 use super::places::Places;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
@@ -130,7 +131,8 @@ pub struct Engine {
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     pub(super) shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
-    pub(super) has_receipts: bool,
+    /// Where receipts are kept, if they are.
+    pub(super) receipts_path: Option<PathBuf>,
     pub(super) feeds: Arc<Feeds>,
     pub(super) openings: Arc<Openings>,
     pub(super) work: Work,
@@ -185,18 +187,19 @@ impl Engine {
         };
         let reader = log.reader();
         let cursors = Arc::new(log.cursors()?);
+        let receipts_path = options.receipts.as_ref().map(|receipts| receipts.path.clone());
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
         let mut running = Vec::new();
         let mut stopped = Vec::new();
         let mut lanes = Vec::new();
         for (number, spec) in options.exporters.into_iter().enumerate() {
             let allowance = budget.allowance();
-            let resumed = checkpoint(&cursors, &reader, &spec, options.from_the_start).and_then(
-                |checkpoint| {
+            let receipts = receipts_path.as_deref();
+            let resumed = checkpoint(&cursors, &reader, &spec, (receipts, options.from_the_start))
+                .and_then(|checkpoint| {
                     let dead_letters = open_letters(&spec, &checkpoint)?;
                     Ok((checkpoint, dead_letters))
-                },
-            );
+                });
             let (checkpoint, dead_letters) = match resumed {
                 Ok(resumed) => resumed,
                 Err(EngineError::Log(
@@ -220,7 +223,6 @@ impl Engine {
             lanes.push(ways);
         }
         let receipts = receipts(options.receipts, &running)?;
-        let has_receipts = receipts.is_some();
         let shared = Arc::new(Shared::default());
         shared.operations.note(started(&running, &stopped, options.work));
         let openings = Arc::new(Openings::new(Opening::new(&options.opening)));
@@ -258,6 +260,8 @@ impl Engine {
             work: options.work,
             told: BTreeMap::new(),
             proven: started,
+            refused: BTreeSet::new(),
+            skips: BTreeMap::new(),
         };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         Ok(Self {
@@ -276,7 +280,7 @@ impl Engine {
             shared,
             blocks,
             feeds,
-            has_receipts,
+            receipts_path,
             started,
         })
     }
@@ -355,7 +359,7 @@ impl Engine {
             shared,
             &ways,
             workers,
-            (Work::All, self.has_receipts),
+            (Work::All, self.receipts_path.is_some()),
         )?;
         // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
@@ -375,9 +379,10 @@ impl Engine {
         let is_wanted = |it: &Stopped| it.spec.settings.name == name;
         let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
         let Stopped { spec, number, allowance, .. } = &stopped[at];
-        // A newer version's state stays for that version; a damaged store cannot be written.
-        // The lost checkpoint was of the first pass, unless somebody had rewound before.
-        let checkpoint = Checkpoint { pass: 1, start, base: start, ..Checkpoint::default() };
+        // A newer version's state stays for that version; a damaged store cannot be written. The
+        // lost checkpoint was of the first pass at least.
+        let pass = first_unused(spec, self.receipts_path.as_deref())?.max(1);
+        let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
         let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint)?);
         let ways = ways(spec, self.workers.len())?;
         let workers = self.workers.len();
@@ -387,7 +392,7 @@ impl Engine {
             shared,
             &ways,
             workers,
-            (Work::All, self.has_receipts),
+            (Work::All, self.receipts_path.is_some()),
         )?;
         exporter.watermark().touch();
         let new = Running { exporter, spec: spec.clone(), number: *number };
@@ -646,7 +651,7 @@ pub(super) fn checkpoint(
     cursors: &Cursors,
     reader: &Reader,
     spec: &ExporterSpec,
-    from_the_start: bool,
+    (receipts, from_the_start): (Option<&Path>, bool),
 ) -> Result<Checkpoint, EngineError> {
     if let Some(checkpoint) = cursors.load(&spec.settings.name)? {
         return Ok(checkpoint);
@@ -671,7 +676,8 @@ pub(super) fn checkpoint(
              `shrike cursor rewind` begins elsewhere"
         );
     }
-    let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
+    let pass = first_unused(spec, receipts)?;
+    let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;
     Ok(checkpoint)

@@ -1,6 +1,6 @@
 //! Saves checkpoints, enforces retention, and gives up what lags too far: one thread, off the path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -43,6 +43,18 @@ pub(crate) struct Keeper {
     pub(crate) told: BTreeMap<String, Health>,
     /// When checkpoints were last held against the log.
     pub(crate) proven: Instant,
+    /// What the disk refuses at present, as it was told.
+    pub(crate) refused: BTreeSet<(&'static str, String)>,
+    /// What was skipped, by exporter.
+    pub(crate) skips: BTreeMap<String, Skips>,
+}
+
+/// What an exporter had to skip since that was told last.
+#[derive(Debug, Default)]
+pub(crate) struct Skips {
+    events: u64,
+    is_disk_full: bool,
+    told: Option<Instant>,
 }
 
 impl Keeper {
@@ -66,6 +78,7 @@ impl Keeper {
                 self.tell_trouble();
                 if self.work == Work::All {
                     self.give_up_laggards();
+                    self.tell_skips();
                     self.retain();
                 }
                 self.retain_letters();
@@ -120,7 +133,9 @@ impl Keeper {
             Ok(anchor) => anchor,
             Err(problem) => {
                 // What has no receipt is not settled: the next save tries again.
-                error!(%problem, "receipts not written; no checkpoint is saved");
+                if self.is_news("receipts", "", true) {
+                    error!(%problem, "receipts not written; no checkpoint is saved until they are");
+                }
                 for (exporter, _) in &checkpoints {
                     exporter.note_error(format!("receipts not written: {problem}"), Instant::now());
                     exporter.watermark().touch();
@@ -128,6 +143,9 @@ impl Keeper {
                 return false;
             }
         };
+        if self.is_news("receipts", "", false) {
+            info!("receipts are written again");
+        }
         let mut is_saved = true;
         let is_time = cfg!(debug_assertions) && self.proven.elapsed() >= PROVE_INTERVAL;
         if is_time {
@@ -136,17 +154,35 @@ impl Keeper {
         }
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
-            if let Err(problem) = self.cursors.save(exporter.name(), &checkpoint) {
+            let name = exporter.name();
+            let saved = self.cursors.save(name, &checkpoint);
+            let is_news = self.is_news("checkpoint", name, saved.is_err());
+            if let Err(problem) = saved {
                 // The next save tries again; until then a crash sends more events twice.
-                error!(exporter = exporter.name(), %problem, "checkpoint not saved");
+                if is_news {
+                    error!(exporter = name, %problem, "checkpoint not saved; tried again");
+                }
                 exporter.note_error(format!("checkpoint not saved: {problem}"), Instant::now());
                 exporter.watermark().touch();
                 is_saved = false;
             } else {
+                if is_news {
+                    info!(exporter = name, "checkpoints are saved again");
+                }
                 exporter.dead_letters.note_saved(&checkpoint);
             }
         }
         is_saved
+    }
+
+    /// Whether it is to be told that the disk refuses something, or does no more: it is tried again
+    /// ten times a second, and told when it begins and when it is over.
+    fn is_news(&mut self, what: &'static str, exporter: &str, is_refused: bool) -> bool {
+        let about = (what, exporter.to_owned());
+        match is_refused {
+            true => self.refused.insert(about),
+            false => !self.refused.is_empty() && self.refused.remove(&about),
+        }
     }
 
     /// Holds a checkpoint against the log, in debug builds: an event too many or too few is a bug.
@@ -230,24 +266,32 @@ impl Keeper {
             true => self.log.oldest(),
             false => bases.min().unwrap_or_else(|| self.log.written()),
         };
-        if let Err(problem) = self.retain_below(pinned) {
-            error!(%problem, "retention failed");
+        let retained = self.retain_below(pinned);
+        if self.is_news("retention", "", retained.is_err()) {
+            match retained {
+                Ok(()) => info!("retention goes on"),
+                Err(problem) => error!(%problem, "retention failed; tried again"),
+            }
         }
     }
 
     /// Removes the oldest letters of stores that are beyond their bounds.
-    fn retain_letters(&self) {
+    fn retain_letters(&mut self) {
         for exporter in &self.exporters() {
             let name = exporter.name();
-            match exporter.dead_letters.retain() {
+            let retained = exporter.dead_letters.retain();
+            let is_news = self.is_news("letters", name, retained.is_err());
+            match retained {
+                Ok(0) if is_news => info!(exporter = name, "retention of dead letters goes on"),
                 Ok(0) => {}
                 Ok(letters) => {
                     warn!(exporter = name, letters, "oldest dead letters removed");
                     self.note("dlq_evict", name, format!("{letters} letters"));
                 }
-                Err(problem) => {
+                Err(problem) if is_news => {
                     error!(exporter = name, %problem, "retention of dead letters failed");
                 }
+                Err(_) => {}
             }
         }
     }
@@ -311,20 +355,29 @@ impl Keeper {
             }
             let floor = Offset::new(head.bytes().saturating_sub(bound)).max(full_until);
             let skipped = skip(exporter, &mut self.reader, floor);
-            let is_disk_full = full_until > Offset::ZERO;
-            let name = exporter.name();
-            warn!(
-                exporter = name,
-                events = skipped,
-                is_disk_full,
-                "lag bound reached: events skipped"
-            );
-            if skipped > 0 {
-                let why = if is_disk_full { "the disk is full" } else { "lag bound" };
-                self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
+            if skipped == 0 {
+                continue;
             }
+            let (name, is_disk_full) = (exporter.name(), full_until > Offset::ZERO);
+            let skips = self.skips.entry(name.to_owned()).or_default();
+            (skips.events, skips.is_disk_full) = (skips.events + skipped, is_disk_full);
+            let why = if is_disk_full { "the disk is full" } else { "lag bound" };
+            self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
         }
         self.log.hold(is_held);
+    }
+
+    /// Says what was skipped: at once the first time, then so often at most.
+    fn tell_skips(&mut self) {
+        for (name, skips) in &mut self.skips {
+            let is_time = skips.told.is_none_or(|told| told.elapsed() >= SKIPS_INTERVAL);
+            if skips.events == 0 || !is_time {
+                continue;
+            }
+            let (events, is_disk_full) = (skips.events, skips.is_disk_full);
+            warn!(exporter = name, events, is_disk_full, "lag bound reached: events skipped");
+            *skips = Skips { told: Some(Instant::now()), ..Skips::default() };
+        }
     }
 }
 
@@ -348,6 +401,8 @@ const RECEIPTS_WAITING_MAX: usize = 4 << 20;
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two proofs, where there are any.
 const PROVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two warnings that events were skipped (`pipeline.md`, Buffering and overflow).
+const SKIPS_INTERVAL: Duration = Duration::from_secs(10);
 /// Spans ahead of a checkpoint that is proven.
 const PROVEN_SPANS_MAX: usize = 4;
 /// Between two looks at retention: segments fill in seconds at the highest rates.

@@ -18,6 +18,7 @@ mod meter;
 mod network;
 mod openings;
 mod operations;
+mod passes;
 mod places;
 mod receipts;
 mod reload;

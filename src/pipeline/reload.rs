@@ -157,7 +157,7 @@ impl Engine {
             shared.clone(),
             &lanes,
             workers,
-            (self.work, self.has_receipts),
+            (self.work, self.receipts_path.is_some()),
         );
         let exporter = match made {
             Ok(exporter) => exporter,
@@ -172,7 +172,7 @@ impl Engine {
                     shared,
                     &lanes,
                     workers,
-                    (self.work, self.has_receipts),
+                    (self.work, self.receipts_path.is_some()),
                 )?
             }
         };
@@ -210,7 +210,8 @@ impl Engine {
             stopped.set_spec(spec);
             return Ok(false);
         }
-        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, false)?;
+        let receipts = self.receipts_path.as_deref();
+        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, (receipts, false))?;
         let shared = (self.budget.allowance(), open_letters(&spec, &checkpoint)?);
         let exporter = build(
             spec.clone(),
@@ -218,7 +219,7 @@ impl Engine {
             shared,
             &ways,
             self.workers.len(),
-            (self.work, self.has_receipts),
+            (self.work, self.receipts_path.is_some()),
         )?;
         let _swapping = self.swap();
         let mut running = running(&self.exporters);

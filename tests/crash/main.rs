@@ -7,9 +7,12 @@ mod destination;
 
 mod calls;
 mod disk;
+#[path = "../support/equation.rs"]
+mod equation;
 mod follow;
 mod kill;
 mod ledger;
 mod place;
 mod stop;
 mod watched;
+mod weather;

@@ -1,9 +1,14 @@
 //! Stopping under load.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation_said;
 use crate::place::{PATIENCE, Place, READY, wait_until};
 
 #[test]
@@ -73,6 +78,30 @@ fn a_second_stop_ends_at_once_and_the_next_start_sends_the_rest() {
     one.turn(Manner::Accept);
     place.drained().with(0);
     assert_eq!(one.accepted().len(), 1_000);
+}
+
+#[test]
+fn whoever_does_not_read_what_it_says_holds_up_nothing() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "log: {level: debug}");
+    // A line each, far more than a pipe holds.
+    place.fill(0..3_000);
+    let mut command = place.command(&["run", "--set", "exporters.one.batch.size=1"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the command starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let arrived = wait_until(|| one.count() == 3_000);
+    let (mut text, mut line) = (String::new(), String::new());
+    while arrived && !line.contains("lines of this log were lost") {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("text") > 0, "lost lines are not told:\n{text}");
+        text += &line;
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    said.read_to_string(&mut text).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{text}");
+    assert!(arrived, "{} came, then it waited for a reader", one.count());
+    assert!(text.contains("\"account\""), "{text}");
+    assert_equation_said(&text);
 }
 
 #[test]

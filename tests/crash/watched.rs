@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,6 +27,39 @@ pub(crate) enum Fault {
     Killed,
 }
 
+/// What a whole disk is like for a while.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weather(Arc<AtomicI32>);
+
+impl Weather {
+    /// Nothing takes space from now on.
+    pub(crate) fn full(&self) {
+        self.0.store(libc::ENOSPC, Ordering::Release);
+    }
+
+    /// Nothing is changed from now on.
+    pub(crate) fn read_only(&self) {
+        self.0.store(libc::EROFS, Ordering::Release);
+    }
+
+    /// All is well again.
+    pub(crate) fn fair(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// What it has for a call; 0 lets it pass.
+    fn errno(&self, call: &Call, flags: i32, path: &Path) -> i32 {
+        let changes = match (call.name, self.0.load(Ordering::Acquire)) {
+            (_, 0) | ("sync" | "map", _) => false,
+            ("open", libc::ENOSPC) => flags & libc::O_CREAT != 0 && !path.exists(),
+            ("open", _) => flags & (libc::O_CREAT | libc::O_WRONLY | libc::O_RDWR) != 0,
+            (_, libc::ENOSPC) => call.takes_space,
+            _ => true,
+        };
+        if changes { self.0.load(Ordering::Acquire) } else { 0 }
+    }
+}
+
 /// A running process, and what is asked about it.
 pub(crate) struct Watched {
     pub(crate) shrike: Shrike,
@@ -35,6 +69,20 @@ pub(crate) struct Watched {
 impl Watched {
     /// Starts a command; the call number `at` below `dir`, from 0, meets the fault.
     pub(crate) fn start(command: Command, dir: &Path, at: Option<(usize, Fault)>) -> Self {
+        Self::begin(command, dir, (at, Weather::default()))
+    }
+
+    /// Starts a command whose calls below `dir` meet this weather.
+    pub(crate) fn under(command: Command, dir: &Path, weather: &Weather) -> Shrike {
+        let Self { shrike, .. } = Self::begin(command, dir, (None, weather.clone()));
+        shrike
+    }
+
+    fn begin(
+        command: Command,
+        dir: &Path,
+        (at, weather): (Option<(usize, Fault)>, Weather),
+    ) -> Self {
         let (listeners, listener) = mpsc::channel();
         let (pids, pid) = mpsc::channel();
         // The filter holds for this thread and what it starts, never for the tests.
@@ -47,7 +95,7 @@ impl Watched {
         let dir = dir.to_path_buf();
         let supervisor = thread::spawn(move || {
             let listener = listener.recv().expect("the filter is installed");
-            Supervisor { listener, dir, at, pid, calls: Vec::new() }.run()
+            Supervisor { listener, dir, at, weather, pid, calls: Vec::new() }.run()
         });
         Self { shrike: starting.join().expect("the command starts"), supervisor }
     }
@@ -63,6 +111,7 @@ struct Supervisor {
     listener: OwnedFd,
     dir: PathBuf,
     at: Option<(usize, Fault)>,
+    weather: Weather,
     pid: mpsc::Receiver<Pid>,
     /// What was called on which file.
     calls: Vec<String>,
@@ -113,7 +162,7 @@ impl Supervisor {
                 kill_process(pid, Signal::KILL).expect("it runs");
                 libc::EINTR
             }
-            _ => 0,
+            _ => self.weather.errno(call, asked.data.args[2] as i32, &path),
         }
     }
 }

@@ -13,6 +13,7 @@ use loadgen::generate::Stream;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
+use crate::equation::assert_equation_said;
 use crate::{rfc5424, tools};
 
 /// A way from shrike to a receiver.
@@ -187,6 +188,7 @@ fn check(way: Way, start: impl Fn(&Place, SocketAddr) -> Child) {
         .expect("the program is built");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{way:?}: {said}");
+    assert_equation_said(&said);
     let account = said.lines().find(|line| line.contains("\"message\":\"account\""));
     let account: Value = serde_json::from_str(account.expect("it ends with an account"))
         .expect("the process's log is JSON");

@@ -8,6 +8,7 @@ use std::process::Output;
 use loadgen::generate::Stream;
 use serde_json::Value;
 
+use crate::equation::assert_equation_said;
 use crate::tools::{self, Service};
 
 /// Events, which every one of the exporters sends.
@@ -144,6 +145,7 @@ fn assert_account(said: &str, exporters: usize, events: u64) {
     let accounts: Vec<Value> =
         accounts.map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
     assert_eq!(accounts.len(), exporters, "{said}");
+    assert_equation_said(said);
     for account in accounts {
         assert_eq!((&account["in_range"], &account["delivered"]), (&events.into(), &events.into()));
     }

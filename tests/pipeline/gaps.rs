@@ -13,6 +13,7 @@ use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
 use shrike::pipeline::{Ended, Engine};
 
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation;
 use crate::{PATIENCE, append, config, event, exporter, filled, wait_for};
 
 /// The counts that gap records say, each gap once.
@@ -52,7 +53,7 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > 0));
     assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
     // The gap survives a restart, and grows in the next run.
-    let before = exporter(&engine.end(), "ill").clone();
+    let before = exporter(&assert_equation(engine.end()), "ill").clone();
     assert_eq!(before.counts.total(), before.counts.skipped);
     append(&log, 10_000..20_000, 900);
     log.close().expect("the disk takes it");
@@ -74,7 +75,7 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     assert!(ill.gaps().is_empty());
     ill.turn(Manner::Accept);
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let end = engine.end();
+    let end = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{end:?}");
     let one = exporter(&end, "ill");
     assert_eq!((one.in_range, one.pending, one.gaps), (32_000, 0, 0), "{one:?}");
@@ -97,7 +98,7 @@ fn a_damaged_stripe_is_told_as_such() {
     let log = filled(&config, 0..0, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
     assert!(one.counts.skipped > 0, "{one:?}");
@@ -207,7 +208,7 @@ fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
     assert!(refused > 0, "the disk was full for a while");
     destination.turn(Manner::Accept);
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
     assert_eq!(one.in_range, 40_000, "{one:?}");
@@ -252,7 +253,7 @@ fn an_exporter_that_blocks_loses_nothing_and_holds_up_what_comes_in() {
     log.flush().expect("there is room");
     let ended = engine.drain(Instant::now() + PATIENCE);
     assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO), "what all have passed goes");
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "ill");
     let all = u64::from(number) + 1;

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host};
-use shrike::event::Offset;
-use shrike::pipeline::{Engine, Letter, LetterStore, Progress, Wanted, Work};
+use shrike::event::{Checkpoint, Offset};
+use shrike::log::Cursors;
+use shrike::pipeline::{Ended, Engine, Letter, LetterStore, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation;
 use crate::{PATIENCE, append, config, exporter, filled, run_to_the_end, wait_for};
 
 /// The letters of the exporter `one`, oldest first.
@@ -80,7 +82,7 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
     assert_eq!((rest.wanted, rest.delivered, rest.kept), (62, 62, 0));
     let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
     assert!(wait_for(PATIENCE, is_moved));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_000, 0, 0));
     assert_eq!((one.in_range, one.replayed), (1_000, 63));
@@ -104,14 +106,14 @@ fn a_removal_whose_checkpoint_was_lost_is_counted_once() {
     destination.turn(Manner::Accept);
     let engine = start(&config, 0..0);
     assert_eq!(replay(&engine, &Wanted::default()).delivered, 63);
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     // As after a crash between the store's sync and the checkpoint's.
     fs::write(&cursor, before).expect("the directory is ours");
     for _ in 0..2 {
         let engine = start(&config, 0..0);
         let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
         assert!(wait_for(PATIENCE, is_moved), "{:?}", engine.status());
-        let status = engine.end();
+        let status = assert_equation(engine.end());
         let one = exporter(&status, "one");
         assert_eq!((one.counts.dead_lettered, one.letters), (0, 0), "{one:?}");
     }
@@ -144,7 +146,7 @@ fn a_letter_is_not_sent_before_the_checkpoint_of_its_event_is_saved() {
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
     assert!(wait_for(PATIENCE, is_over), "{:?}", engine.replayed("one"));
     assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
 
@@ -154,8 +156,10 @@ fn letters_of_events_that_are_read_again_are_decided_again() {
     let destination = Destination::start(Manner::Refuse('7'));
     let config = config(dir.path(), &[("one", &destination, "")]);
     drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
-    // As after a crash between the letters' sync and the first checkpoint.
-    fs::remove_file(config.log.dir.join("cursors/one.cursor")).expect("it was saved");
+    // As after a crash between the letters' sync and the checkpoint behind them.
+    let cursors = Cursors::open(&config.log.dir).expect("nobody else has them");
+    cursors.save("one", &Checkpoint::default()).expect("the disk takes it");
+    drop(cursors);
     let status = run_to_the_end(&config, filled(&config, 0..0, 900));
     let one = exporter(&status, "one");
     assert_eq!((one.counts.dead_lettered, one.letters), (63, 63), "{one:?}");
@@ -178,7 +182,7 @@ fn purged_letters_are_gone_and_their_events_stay_given_up() {
     assert_eq!(engine.purge("one", &Wanted::default()).expect("it is"), 62);
     assert_eq!(engine.purge("one", &Wanted::default()).expect("it is"), 0);
     assert!(letters(&config).is_empty());
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     let one = exporter(&status, "one");
     assert_eq!((one.counts.dead_lettered, one.letters), (63, 0), "{one:?}");
 }
@@ -197,13 +201,13 @@ fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_w
     assert!(wait_for(PATIENCE, || one().letters == 40), "{:?}", one());
     assert!(letters(&config).iter().all(|letter| letter.retryable));
     destination.turn(Manner::Accept);
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     // A new run finds the destination well at once.
     let engine = start(&config, 0..0);
     assert!(wait_for(PATIENCE, || destination.count() == 40));
     let one = || exporter(&engine.status(), "one").clone();
     assert!(wait_for(PATIENCE, || one().counts.delivered == 40), "{:?}", one());
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(exporter(&status, "one").letters, 0);
 }
 
@@ -218,7 +222,7 @@ fn who_looks_after_letters_only_removes_nothing_that_others_need() {
     let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
     let engine = engine.expect("it starts");
     assert!(wait_for(PATIENCE, || well.count() == 10_000));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     assert_eq!(log.oldest(), Offset::ZERO, "the other exporter needs all of it");
 
     let alone = |work| {
@@ -230,11 +234,11 @@ fn who_looks_after_letters_only_removes_nothing_that_others_need() {
     // Retention is looked at once a second.
     let engine = alone(Work::Aside);
     assert!(!wait_for(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     // An engine that reads the log for this one alone would have removed it.
     let engine = alone(Work::All);
     assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
 }
 
 #[test]
@@ -252,7 +256,7 @@ fn letters_of_an_earlier_pass_count_for_none_of_the_new_one() {
     assert_eq!((one().pass, one().letters), (1, 63), "they are of the pass before");
     assert_eq!(replay(&engine, &Wanted::default()).delivered, 63);
     assert!(wait_for(PATIENCE, || one().letters == 0), "{:?}", one());
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     // Nor does a restart that finds their removals.
     let status = run_to_the_end(&config, filled(&config, 1_000..1_010, 900));
     let one = exporter(&status, "one");
@@ -275,7 +279,7 @@ fn a_letter_is_sent_once_whoever_asks_again_meanwhile() {
     assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
     assert!(wait_for(PATIENCE, is_over));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
 
@@ -300,10 +304,52 @@ fn nothing_is_removed_before_the_checkpoints_that_count_it_are_saved() {
     fs::remove_file(&cursors).expect("the directory is ours");
     fs::rename(&aside, &cursors).expect("the directory is ours");
     assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     drop(log.close());
     let status = run_to_the_end(&config, filled(&config, 10_000..10_010, 900));
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.in_range), (10_010, 10_010), "{one:?}");
     assert_eq!(one.counts.skipped, 0, "{one:?}");
+}
+
+#[test]
+fn a_pass_begun_after_a_damaged_checkpoint_owns_no_letter_of_an_earlier_one() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..100, 900)));
+    let rewind = |engine: &Engine, to: Offset| {
+        engine.rewind("one", to, Instant::now() + PATIENCE).expect("it can begin anew");
+    };
+    // Letters of passes 0 and 1.
+    let engine = start(&config, 0..0);
+    rewind(&engine, Offset::ZERO);
+    assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Settled);
+    let before = exporter(&assert_equation(engine.end()), "one").clone();
+    assert_eq!((before.pass, before.counts.dead_lettered, before.letters), (1, 6, 12));
+    let cursor = config.log.dir.join("cursors/one.cursor");
+    let mut bytes = fs::read(&cursor).expect("it was saved");
+    bytes[40] ^= 1;
+    fs::write(&cursor, bytes).expect("the directory is ours");
+
+    let log = filled(&config, 0..0, 900);
+    let end = log.written();
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    rewind(&engine, end);
+    destination.turn(Manner::Accept);
+    let replayed = replay(&engine, &Wanted::default());
+    assert_eq!((replayed.delivered, replayed.kept), (12, 0), "{replayed:?}");
+    let after = exporter(&assert_equation(engine.end()), "one").clone();
+    assert_eq!((after.pass, after.in_range, after.letters), (2, 0, 0), "{after:?}");
+    assert_eq!(after.counts.total(), 0, "none of those events is of this pass: {after:?}");
+
+    // Nor does one that begins without any checkpoint.
+    fs::remove_file(&cursor).expect("it was saved");
+    let status = run_to_the_end(&config, filled(&config, 0..0, 900));
+    let again = exporter(&status, "one");
+    assert_eq!((again.pass, again.counts.delivered), (2, 100), "{again:?}");
+    fs::remove_file(&cursor).expect("it was saved");
+    let status = run_to_the_end(&config, filled(&config, 0..0, 900));
+    let last = exporter(&status, "one");
+    assert_eq!((last.pass, last.counts.delivered), (3, 100), "receipts speak of pass 2: {last:?}");
 }

@@ -14,6 +14,7 @@ use shrike::pipeline::{Ended, Engine, Status};
 use shrike::vendors;
 
 use crate::destination::{answer, request};
+use crate::equation::assert_equation;
 use crate::{PATIENCE, exporter, filled};
 
 /// A collector on a loopback socket: takes batches, and counts that carry no batch.
@@ -118,7 +119,7 @@ fn run(collectors: &[&Collector], events: u32) -> Status {
     let log = filled(&config, 0..events, 700);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(exporter(&status, "one").counts.delivered, u64::from(events), "{status:?}");
     status

@@ -14,6 +14,7 @@ use shrike::transform::Format;
 use shrike::vendors;
 
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation;
 use crate::{PATIENCE, append_records, event, exporter, run_to_the_end, wait_for};
 
 /// A destination that wants its events in order, one canonical event a line.
@@ -183,7 +184,7 @@ fn an_exporter_in_order_that_starts_far_behind_catches_up() {
     }
     assert!(wait_for(PATIENCE, || bulk.count() == 10_000));
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_ordered(&status, "one", &one, 20_000);
     assert_eq!(exporter(&status, "bulk").counts.delivered, 10_000);
@@ -204,7 +205,7 @@ fn a_restart_keeps_order_and_account() {
         let one = exporter(&status, "one");
         one.counts.filtered > 0 && one.state == "circuit_open"
     }));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     let held = exporter(&status, "one");
     assert_eq!((held.counts.delivered, held.in_range), (0, 10_000), "{held:?}");
     assert_eq!(held.counts.total() + held.pending, 10_000, "{held:?}");

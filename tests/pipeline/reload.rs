@@ -8,6 +8,7 @@ use shrike::config::Host;
 use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};
 
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation;
 use crate::{PATIENCE, append, config, exporter, filled, wait_for};
 
 /// The options of the engine with these exporters.
@@ -68,7 +69,7 @@ fn reloads_under_load_lose_and_repeat_nothing() {
         appending.join().expect("it appends")
     });
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let events = u64::from(events);
     for (name, destination) in [("changes", &changes), ("stays", &stays), ("comes", &comes)] {
@@ -101,7 +102,7 @@ fn a_reload_that_cannot_be_compiled_changes_nothing() {
     let same = engine.reload(options(dir.path(), &here), soon()).expect("it is right");
     assert!(same.is_nothing(), "{same:?}");
     assert!(wait_for(PATIENCE, || destination.count() == 100));
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn held_exporters_are_changed_at_once_and_go_on() {
     assert!(wait_for(PATIENCE, || destination.count() == 500));
     assert!(engine.refused().is_empty());
     let ended = engine.drain(soon());
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
     assert_eq!((one.in_range, one.counts.delivered), (500, 500));

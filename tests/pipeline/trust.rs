@@ -8,6 +8,7 @@ use shrike::event::Offset;
 use shrike::pipeline::{Ended, Engine};
 
 use crate::destination::{Destination, Manner};
+use crate::equation::assert_equation;
 use crate::{
     PATIENCE, append_records, config, event, exporter, filled, records, run_to_the_end, wait_for,
 };
@@ -37,7 +38,7 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
     let deadline = Instant::now() + PATIENCE;
     engine.rewind("left", Offset::ZERO, deadline).expect("the advice works");
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let left_status = exporter(&status, "left");
     assert_eq!((left_status.counts.delivered, left_status.in_range), (1_000, 1_000));
@@ -73,7 +74,7 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     fs::remove_file(&store).expect("the directory is ours");
     fs::rename(&aside, &store).expect("the directory is ours");
     let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.counts.dead_lettered), (101, 9), "{one:?}");
@@ -112,7 +113,7 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
 
     // Nobody prepares the index by itself: a probe every minute finds it. A restart asks at once.
     destination.turn(Manner::Accept);
-    drop(engine.end());
+    drop(assert_equation(engine.end()));
     drop(log.close());
     let status = run_to_the_end(&config, filled(&config, 0..0, 900));
     let one = exporter(&status, "one");
@@ -133,7 +134,7 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
         let engine = Engine::start(log, config.engine_options(&Host::default()));
         let engine = engine.expect("the others start");
         assert!(wait_for(PATIENCE, || right.accepted().len() == until));
-        let status = engine.end();
+        let status = assert_equation(engine.end());
         let left = exporter(&status, "left");
         assert_eq!(left.state, "stopped");
         left.last_error.clone().expect("an operator wants to know why").1
@@ -144,6 +145,8 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
     let whole = fs::read(&cursor).expect("it was saved");
     let mut newer = whole.clone();
     newer[8] = 99;
+    let sum = crc_fast::crc32_iscsi(&[&newer[8..12], &newer[16..]].concat());
+    newer[12..16].copy_from_slice(&sum.to_le_bytes());
     fs::write(&cursor, &newer).expect("the directory is ours");
     let text = problem(&config, 100..200);
     assert!(text.contains("version 99") && text.contains("use the newer shrike"), "{text}");

@@ -379,6 +379,8 @@ fn what_was_planted_is_in_the_event_log_and_nowhere_else() {
     )
     .expect("it runs");
     running.0.wait().expect("it ends");
+    let said = fs::read_to_string(place.path("stderr")).expect("the directory is ours");
+    crate::equation::assert_equation_said(&said);
     texts.extend(place.files());
     for name in ["stdout", "stderr", "out.jsonl"] {
         texts.push((name.to_owned(), fs::read(place.path(name)).expect("it was written")));

@@ -1,5 +1,7 @@
 //! A running `shrike` whose configuration, files and tokens change.
 
+#[path = "../support/equation.rs"]
+mod equation;
 mod secrets;
 mod vault;
 
@@ -228,6 +230,7 @@ impl Running {
         self.err.read_to_string(&mut self.seen).expect("text");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{}", self.seen);
+        equation::assert_equation_said(&self.seen);
         std::mem::take(&mut self.seen)
     }
 }

@@ -12,6 +12,7 @@ use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::pipeline::{Ended, Engine};
 use shrike::vendors;
 
+use crate::equation::assert_equation;
 use crate::{assert_complete, filled};
 
 /// As many as one worker keeps opened: 32 blocks of 256 KiB.
@@ -61,7 +62,7 @@ fn all_vendors_get_every_event_from_one_opening() {
     let log = filled(&config, EVENTS);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + Duration::from_secs(120));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     for exporter in &status.exporters {
         assert_eq!(exporter.counts.delivered, EVENTS, "{}", exporter.name);

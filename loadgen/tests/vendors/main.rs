@@ -2,6 +2,8 @@
 //! vendor's rules hold for every body.
 
 mod datadog;
+#[path = "../../../tests/support/equation.rs"]
+mod equation;
 mod everyone;
 mod otlp;
 mod s3;
@@ -10,6 +12,7 @@ mod webhook;
 
 use std::time::{Duration, Instant};
 
+use equation::assert_equation;
 use loadgen::account::{Book, Report, compare};
 use loadgen::fake::{Fake, Options, Script, Vendor};
 use loadgen::generate::Stream;
@@ -51,7 +54,7 @@ pub(crate) fn deliver(events: u64, exporter: &str) -> Status {
     let log = filled(&config, events);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let ended = engine.drain(Instant::now() + Duration::from_secs(60));
-    let status = engine.end();
+    let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     status
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
-use super::super::tls::{io_words, late_rejection};
+use super::super::tls::{AtOnce, JUDGEMENT, io_words, late_rejection};
 use super::super::{Applied, TransportError, TransportErrorKind};
 use super::outstanding::outstanding;
 
@@ -89,8 +89,8 @@ impl Stream {
 
     /// Gives a server time to refuse our certificate after the first body.
     ///
-    /// With TLS 1.3 a client has finished before the server judges its certificate (RFC 8446
-    /// 4.4.3), and a refusal comes when our bytes have long been acknowledged.
+    /// Some judge it by themselves once the handshake is over, and then a refusal comes when our
+    /// bytes have long been acknowledged.
     async fn on_first(&mut self) -> Result<(), TransportError> {
         if matches!(self.io, Io::Plain(_)) {
             return Ok(());
@@ -129,19 +129,6 @@ impl Drop for Stream {
             // What was written before it has been acknowledged, so that one record is all there is.
             let _ = session.write_tls(&mut AtOnce(tcp));
         }
-    }
-}
-
-/// A socket that takes what its buffer has room for, or nothing.
-struct AtOnce<'a>(&'a TcpStream);
-
-impl io::Write for AtOnce<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -233,7 +220,5 @@ impl AsyncWrite for Io {
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// And at the other end of the world.
 const PAUSE_MAX: Duration = Duration::from_millis(16);
-/// How long a server may take to refuse a certificate: a round trip and its own work.
-const JUDGEMENT: Duration = Duration::from_millis(200);
 /// Pieces of what a peer says that are read in one turn.
 const READS_MAX: usize = 16;

@@ -189,6 +189,29 @@ impl LetterStore {
         }
     }
 
+    /// The last pass of which the store in a directory speaks, also in what it says of removals.
+    pub(in crate::pipeline) fn last_pass(dir: &Path) -> Result<Option<u32>, LogError> {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let mut reader = match Reader::open_dir(dir) {
+            // Its making was cut short, or its control page is gone: opening it makes another.
+            Err(LogError::Damaged { .. }) => return Ok(None),
+            reader => reader?,
+        };
+        let mut last = None;
+        walk(&mut reader, |_, record| {
+            let pass = match record {
+                Record::Letter(letter) => Some(letter.pass),
+                Record::Removal(removal) => Some(removal.pass),
+                Record::Newer(_) | Record::Unreadable => None,
+            };
+            last = last.max(pass);
+            ControlFlow::Continue(())
+        })?;
+        Ok(last)
+    }
+
     /// Visits the letters that are there and wanted, oldest first, with their offsets in the store.
     ///
     /// # Errors

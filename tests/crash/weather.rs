@@ -1,0 +1,75 @@
+//! A disk that is full or read-only for a while: waited for, told, and all goes on by itself.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+use crate::destination::{Destination, Manner};
+use crate::place::{PATIENCE, Place, READY, events, wait_until};
+use crate::watched::{Watched, Weather};
+
+#[test]
+fn a_start_waits_for_a_disk_that_is_full_or_read_only() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    let reasons = ["No space left on device", "Read-only file system"];
+    for (number, reason) in (0..).zip(reasons) {
+        place.fill(number * 100..(number + 1) * 100);
+        let weather = Weather::default();
+        match number {
+            0 => weather.full(),
+            _ => weather.read_only(),
+        }
+        let start = || Watched::under(place.command(&["run"]), &place.path("state"), &weather);
+        let waiting = start();
+        waiting.wait_for("the disk cannot be written: waiting until it can");
+        assert!(waiting.has_said(reason), "{reason}");
+        // Told to end, it has lost nothing.
+        waiting.terminate();
+        waiting.ended(PATIENCE).with(0).saying(&["ERROR", "waiting until it can", reason]);
+        let waiting = start();
+        waiting.wait_for("the disk cannot be written: waiting until it can");
+        weather.fair();
+        waiting.wait_for(READY);
+        let expected = (number as usize + 1) * 100;
+        let arrived = wait_until(|| one.accepted().len() == expected);
+        assert!(arrived, "{reason}: {} came", one.accepted().len());
+        waiting.terminate();
+        let ended = waiting.ended(PATIENCE).with(0).saying(&["INFO", "can be written again"]);
+        assert_eq!(ended.account("one").counts.delivered, expected as u64);
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_told_once_and_all_goes_on_when_it_can_be_written() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    let path = place.path("events.jsonl");
+    std::fs::write(&path, events(0..100)).expect("the directory is ours");
+    let input = format!("inputs=[{{type: file, path: {}, mode: append}}]", path.display());
+    let command = place.command(&["run", "--set", &input, "--set", "log.io=syscalls"]);
+    let weather = Weather::default();
+    let shrike = Watched::under(command, &place.path("state"), &weather);
+    assert!(wait_until(|| one.accepted().len() == 100), "{} came", one.accepted().len());
+    weather.read_only();
+    let mut file = OpenOptions::new().append(true).open(&path).expect("it is ours");
+    file.write_all(&events(100..3_000)).expect("the weather is in another directory");
+    shrike.wait_for("the log cannot be written; trying again");
+    shrike.wait_for("input waits for the disk");
+    assert!(shrike.has_said("Read-only file system"));
+    weather.fair();
+    let arrived = wait_until(|| one.accepted().len() == 3_000);
+    assert!(arrived, "{} came", one.accepted().len());
+    shrike.wait_for("input goes on");
+    shrike.terminate();
+    let ended = shrike.ended(PATIENCE).with(0);
+    let account = ended.account("one");
+    assert_eq!((account.counts.delivered, account.pending), (account.in_range, 0), "{account:?}");
+    // What the log could not make durable it may have written once more.
+    assert!(account.in_range >= 3_000, "{account:?}");
+    for what in ["receipts not written", "checkpoint not saved"] {
+        let times = ended.said.matches(what).count();
+        assert!(times <= 1, "{what} is told {times} times\n{}", ended.said);
+    }
+    let audit = place.ran(&["audit", "verify"]);
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+}
