@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use shrike::control::{
-    APPEND_BYTES_MAX, Answer, Appended, Client, CursorStatus, Error, ExporterStatus, ReloadReport,
-    Request, Serve, Server, Status, Target, socket,
+    APPEND_BYTES_MAX, Answer, Appended, Change, Client, CursorStatus, Error, ExporterStatus,
+    ReloadReport, Request, Serve, Server, Status, Target, socket,
 };
 use shrike::intake::{Retried, WantedLines};
 use shrike::pipeline::{Progress, Wanted};
@@ -76,6 +76,17 @@ impl Serve for Kept {
         Ok(ReloadReport { changes: vec![actor.to_owned()], ..ReloadReport::default() })
     }
 
+    fn config(&self) -> Result<String, String> {
+        Ok("exporters:\n".to_owned())
+    }
+
+    fn change(&self, exporter: &str, change: Change, actor: &str) -> Result<String, String> {
+        match exporter {
+            "tower" => Ok(format!("{change:?} by {actor}")),
+            other => Err(format!("no exporter {other}")),
+        }
+    }
+
     fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
         Ok(Retried { wanted: wanted.id.unwrap_or(0), ..Retried::default() })
     }
@@ -135,6 +146,9 @@ fn every_request_is_answered_on_one_connection() {
     assert_eq!(client.replayed("tower").expect("it says").delivered, 3);
     assert_eq!(client.purge("tower", &wanted).expect("it does"), 9);
     assert_eq!(*kept.noted.lock().expect("no panics"), [(by, Ok(Answer::Purged(9)))]);
+    assert_eq!(client.config().expect("it says"), "exporters:\n");
+    let changed = client.change("tower", Change::Pause).expect("it does");
+    assert!(changed.starts_with("Pause by user "), "{changed}");
     let lines = WantedLines { id: Some(7), ..WantedLines::default() };
     assert_eq!(client.retry(&lines).expect("it does").wanted, 7);
     assert!(client.replay("towr", &wanted, None).is_err());

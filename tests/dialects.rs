@@ -1,6 +1,9 @@
 //! Records of other producers: each becomes the event that the specification says, and can be built
 //! again from it.
 
+#[path = "dialects/otlp.rs"]
+mod otlp;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -412,117 +415,6 @@ fn alerts_of_falco_have_their_severity_resource_and_technique() {
     }
     assert_eq!(all[1].get("session.user_id"), None, "<NA> is nobody");
     assert_eq!(all[4]["metadata.shrike"]["flags"], json!(["unknown_enum"]));
-}
-
-#[test]
-fn one_line_of_otlp_holds_many_events() {
-    let all: Vec<Value> = mapped(OTLP).into_iter().map(|it| it.1).collect();
-    for (n, expected) in [
-        // An audit record of hushd, unwrapped.
-        (
-            0,
-            json!({"event_id": serde_json::from_str::<Value>(AUDIT.lines().nth(1).expect("two"))
-            .expect("JSON")["id"], "agent.name": "hushd"}),
-        ),
-        (
-            1,
-            json!({"action": "user_prompt", "agent.type": "claude_code",
-            "session.user_id": "4be1c0de", "decision.reason": "claude_code.user_prompt"}),
-        ),
-        (2, json!({"resource.name": "claude-sonnet-4-5", "outcome": "success"})),
-        (
-            3,
-            json!({"event_type": "policy_allow", "resource.type": "tool", "resource.name": "Bash",
-            "decision.guard": "claude_code.permission", "decision.reason": "config"}),
-        ),
-        (
-            4,
-            json!({"event_type": "guard_block", "decision.allowed": false, "outcome": "failure",
-            "decision.severity": "high", "decision.reason": "user_reject"}),
-        ),
-        (5, json!({"outcome": "failure", "decision.allowed": true, "resource.name": "Bash"})),
-        (6, json!({"outcome": "failure", "timestamp": "2026-02-06T12:00:00.004000001Z"})),
-        (
-            7,
-            json!({"timestamp": "2026-02-06T12:00:01Z", "decision.severity": "high",
-            "resource.host": "db.example", "action": "connection lost", "agent.id": "billing-7",
-            "outcome": "unknown"}),
-        ),
-        (8, json!({"decision.severity": "medium", "decision.reason": "retrying"})),
-        (
-            10,
-            json!({"decision.severity": "critical", "resource.path": "/etc/passwd",
-            "timestamp": "2026-02-06T14:30:00Z"}),
-        ),
-    ] {
-        for (path, value) in expected.as_object().expect("an object") {
-            assert_eq!(all[n][path], *value, "{path} of {n}");
-        }
-    }
-    let mut ids: Vec<&str> = all.iter().filter_map(|it| it["event_id"].as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), all.len(), "also two records that say the same are two events");
-    assert_eq!(all[0]["metadata.shrike"]["format"], json!("clawdstrike.audit"));
-    let resource = &all[0]["metadata.shrike"]["otlp"]["resource"];
-    assert_eq!(resource["attributes"][0]["value"], json!({"stringValue": "hushd"}));
-    // Packed otherwise, a record keeps its id.
-    let line = OTLP.lines().nth(1).expect("two lines");
-    let (head, records) = line.split_once("\"logRecords\":[").expect("it has records");
-    let (first, _) = records.split_once(",{\"timeUnixNano\"").expect("more than one");
-    let again = mapped(&format!("{head}\"logRecords\":[{first}]}}]}}]}}"));
-    assert_eq!(again.len(), 1);
-    assert_eq!(again[0].1["event_id"], all[1]["event_id"]);
-}
-
-#[test]
-fn a_record_of_otlp_that_is_none_is_refused_alone() {
-    let line = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
-        {"timeUnixNano": "1770379200000000000", "body": {"stringValue": "first"}},
-        {"timeUnixNano": "yesterday"},
-        7,
-        {"timeUnixNano": 1_770_379_200_000_000_000_u64, "body": {"stringValue": "last"}},
-    ]}]}]});
-    for (line, events, classes) in [
-        (line, 2, vec![Class::BadTimestamp, Class::NotObject]),
-        (json!({"resourceLogs": []}), 0, vec![]),
-        (json!({"resourceLogs": "x"}), 0, vec![Class::WrongType]),
-        (
-            json!({"resourceLogs": [7, {"scopeLogs": 8}, {"resource": [], "scopeLogs": [9]}]}),
-            0,
-            vec![],
-        ),
-    ] {
-        let (_, mut checker) = checker(OpeningOptions::default());
-        let mut batch = Batch::default();
-        let text = format!("{line}\n");
-        Lines::new(0).take(&mut checker, text.as_bytes(), NOW_NS, &mut batch);
-        let refused: Vec<Class> = batch.rejected.iter().map(|it| it.class).collect();
-        assert_eq!((batch.len(), refused), (events, classes.clone()), "{line}");
-        // What was refused is refused again by itself, for the same reason.
-        let alone: Vec<Vec<u8>> = batch.rejected.iter().map(|it| it.kept.clone()).collect();
-        for (kept, class) in alone.into_iter().zip(classes) {
-            batch.clear();
-            let text = [kept.as_slice(), b"\n"].concat();
-            Lines::new(0).take(&mut checker, &text, NOW_NS, &mut batch);
-            assert_eq!(batch.rejected[0].class, class, "{}", String::from_utf8_lossy(&kept));
-        }
-    }
-}
-
-#[test]
-fn a_line_of_otlp_does_not_grow_without_bound() {
-    // Each event repeats its resource, so that a line of 2 MiB would become 100 GiB.
-    let resource =
-        json!({"attributes": [{"key": "k", "value": {"stringValue": "x".repeat(1 << 20)}}]});
-    let record = json!({"body": {"stringValue": "b"}});
-    let line = json!({"resourceLogs": [{"resource": resource,
-        "scopeLogs": [{"logRecords": vec![record; 100_000]}]}]});
-    let (_, mut checker) = checker(OpeningOptions::default());
-    let mut batch = Batch::default();
-    Lines::new(0).take(&mut checker, format!("{line}\n").as_bytes(), NOW_NS, &mut batch);
-    let refused: Vec<Class> = batch.rejected.iter().map(|it| it.class).collect();
-    assert_eq!((batch.len(), refused), (0, vec![Class::Oversize]));
 }
 
 /// A hushd record with these members instead of the usual ones.

@@ -57,6 +57,7 @@ impl Place {
             body_bytes_max: 1 << 20,
             tls: None,
             format: None,
+            binary: dialects::PROTOBUF,
         };
         change(&mut options);
         HttpInput::start(options, self.door.clone(), self.log.appender()).expect("it listens")
@@ -161,9 +162,211 @@ fn logs_of_otlp_exporters_are_taken() {
     let answer = logs("application/json", b"nothing");
     assert_eq!(answer.status, 400);
     assert!(answer.body["message"].is_string());
-    let answer = logs("application/x-protobuf", b"\x0a\x00");
+    let answer = logs("text/plain", b"\x0a\x00");
     assert_eq!(answer.status, 415);
-    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("http/json")));
+    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("protobuf")));
+}
+
+/// A protobuf message, field by field (protobuf.dev, Encoding).
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(mut self, mut number: u64) -> Self {
+        while number > 0x7f {
+            self.0.push((number % 0x80) as u8 | 0x80);
+            number /= 0x80;
+        }
+        self.0.push(number as u8);
+        self
+    }
+
+    fn bytes(self, field: u64, bytes: &[u8]) -> Self {
+        let mut message = self.varint(field * 8 + 2).varint(bytes.len() as u64);
+        message.0.extend_from_slice(bytes);
+        message
+    }
+
+    fn number(self, field: u64, number: u64) -> Self {
+        self.varint(field * 8).varint(number)
+    }
+
+    fn eight(self, field: u64, bytes: [u8; 8]) -> Self {
+        let mut message = self.varint(field * 8 + 1);
+        message.0.extend_from_slice(&bytes);
+        message
+    }
+
+    fn four(self, field: u64, bytes: [u8; 4]) -> Self {
+        let mut message = self.varint(field * 8 + 5);
+        message.0.extend_from_slice(&bytes);
+        message
+    }
+}
+
+fn any(value: &Value) -> Vec<u8> {
+    let (kind, value) = value.as_object().and_then(|value| value.iter().next()).expect("one");
+    let text = || value.as_str().expect("a text");
+    let message = Message::default();
+    let listed = |one: &dyn Fn(&Value) -> Vec<u8>| {
+        let values = value["values"].as_array().into_iter().flatten();
+        values.fold(Message::default(), |all, value| all.bytes(1, &one(value))).0
+    };
+    match kind.as_str() {
+        "stringValue" => message.bytes(1, text().as_bytes()),
+        "boolValue" => message.number(2, u64::from(value.as_bool().expect("a truth"))),
+        "intValue" => {
+            let number = value.as_str().map_or_else(|| value.as_i64(), |text| text.parse().ok());
+            message.number(3, number.expect("a number").cast_unsigned())
+        }
+        "doubleValue" => message.eight(4, value.as_f64().expect("a number").to_le_bytes()),
+        "arrayValue" => message.bytes(5, &listed(&any)),
+        "kvlistValue" => message.bytes(6, &listed(&pair)),
+        "bytesValue" => message.bytes(7, b"\x00\xffbytes"),
+        other => panic!("{other}"),
+    }
+    .0
+}
+
+fn pair(value: &Value) -> Vec<u8> {
+    let key = value["key"].as_str().expect("a key");
+    Message::default().bytes(1, key.as_bytes()).bytes(2, &any(&value["value"])).0
+}
+
+fn attributes(mut message: Message, field: u64, value: &Value) -> Message {
+    for value in value["attributes"].as_array().into_iter().flatten() {
+        message = message.bytes(field, &pair(value));
+    }
+    message
+}
+
+/// An export as an exporter sends it: the fields of `opentelemetry/proto/logs/v1/logs.proto`.
+fn protobuf(export: &Value) -> Vec<u8> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |message: Message, field, value: &Value| match value.as_str() {
+        Some(text) => message.bytes(field, text.as_bytes()),
+        None => message,
+    };
+    let number = |message: Message, field, value: &Value| match value.as_u64() {
+        Some(number) => message.number(field, number),
+        None => message,
+    };
+    let hex = |text: &str| -> Vec<u8> {
+        let pairs = text.as_bytes().chunks(2).map(|it| std::str::from_utf8(it).expect("ASCII"));
+        pairs.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
+    };
+    let record = |record: &Value| {
+        let mut message = Message::default();
+        for (field, name) in [(1, "timeUnixNano"), (11, "observedTimeUnixNano")] {
+            if let Some(ns) = record[name].as_str().and_then(|text| text.parse::<u64>().ok()) {
+                message = message.eight(field, ns.to_le_bytes());
+            }
+        }
+        message = number(message, 2, &record["severityNumber"]);
+        message = text(message, 3, &record["severityText"]);
+        if record["body"].is_object() {
+            message = message.bytes(5, &any(&record["body"]));
+        }
+        message = attributes(message, 6, record);
+        message = number(message, 7, &record["droppedAttributesCount"]);
+        if let Some(flags) = record["flags"].as_u64() {
+            message = message.four(8, u32::try_from(flags).expect("32 bits").to_le_bytes());
+        }
+        for (field, name) in [(9, "traceId"), (10, "spanId")] {
+            if let Some(id) = record[name].as_str() {
+                message = message.bytes(field, &hex(id));
+            }
+        }
+        text(message, 12, &record["eventName"])
+    };
+    let mut out = Message::default();
+    for resource_logs in list(&export["resourceLogs"]) {
+        let resource = &resource_logs["resource"];
+        let own = number(
+            attributes(Message::default(), 1, resource),
+            2,
+            &resource["droppedAttributesCount"],
+        );
+        let mut message = Message::default().bytes(1, &own.0);
+        for scope_logs in list(&resource_logs["scopeLogs"]) {
+            let scope = &scope_logs["scope"];
+            let own = text(text(Message::default(), 1, &scope["name"]), 2, &scope["version"]);
+            let mut inner = Message::default().bytes(1, &attributes(own, 3, scope).0);
+            for one in list(&scope_logs["logRecords"]) {
+                inner = inner.bytes(2, &record(&one).0);
+            }
+            message = message.bytes(2, &text(inner, 3, &scope_logs["schemaUrl"]).0);
+        }
+        out = out.bytes(1, &text(message, 3, &resource_logs["schemaUrl"]).0);
+    }
+    out.0
+}
+
+/// What an event says, but for how its record was written down: the id follows from that.
+fn said(record: &[u8]) -> Value {
+    let mut event: Value = serde_json::from_slice(record).expect("events are JSON");
+    event["ingested_at"] = Value::Null;
+    let defaulted = event["metadata"]["shrike"]["defaulted"].as_array().cloned();
+    if defaulted.unwrap_or_default().contains(&json!("timestamp")) {
+        // When it was received.
+        event["timestamp"] = Value::Null;
+    }
+    event
+}
+
+#[test]
+fn logs_in_protobuf_say_what_the_same_logs_say_in_json() {
+    for line in OTLP.lines() {
+        let export: Value = serde_json::from_str(line).expect("the sample is JSON");
+        let send_to = |place: &Place, kind: &str, body: &[u8]| {
+            let input = place.http(|_| {});
+            let connection = TcpStream::connect(input.address()).expect("it listens");
+            let head = format!("POST /v1/logs HTTP/1.1\r\ncontent-type: {kind}\r\n");
+            send(connection, &head, body)
+        };
+        let (one, other) = (Place::new(None), Place::new(None));
+        assert_eq!(send_to(&one, "application/json", line.as_bytes()).status, 200);
+        let answer = send_to(&other, "application/x-protobuf", &protobuf(&export));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.head.contains("content-type: application/x-protobuf"), "{answer:?}");
+        assert!(answer.head.contains("content-length: 0"), "all of it was taken: {answer:?}");
+        let (expected, found) = (one.records(), other.records());
+        assert_eq!(found.len(), expected.len());
+        for (expected, found) in expected.iter().zip(&found) {
+            let (mut expected, mut found) = (said(expected), said(found));
+            let has_own_id = expected["metadata"].get("otlp").is_some();
+            if has_own_id {
+                expected["event_id"] = Value::Null;
+                found["event_id"] = Value::Null;
+            }
+            assert_eq!(found, expected);
+        }
+    }
+    // What is refused is told in the same encoding.
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    let logs = |body: &[u8]| {
+        let connection = TcpStream::connect(input.address()).expect("it listens");
+        let head = "POST /v1/logs HTTP/1.1\r\ncontent-type: application/x-protobuf\r\n";
+        send(connection, head, body)
+    };
+    assert_eq!(logs(b"").status, 200, "no logs");
+    for wrong in [&b"nothing"[..], b"\x0a", b"\x0a\x05\x0a", b"\x0b\x0c", b"\x02\x00"] {
+        let answer = logs(wrong);
+        assert_eq!(answer.status, 400, "{wrong:?}: {answer:?}");
+        assert!(answer.head.contains("content-type: application/x-protobuf"), "{answer:?}");
+    }
+    // Values inside values without end, and records that are five times as long as JSON.
+    let deep = (0..500).fold(Message::default().bytes(1, b"x").0, |inner, _| {
+        Message::default().bytes(5, &Message::default().bytes(1, &inner).0).0
+    });
+    let export =
+        |scope: &[u8]| Message::default().bytes(1, &Message::default().bytes(2, scope).0).0;
+    let record = Message::default().bytes(5, &deep).0;
+    assert_eq!(logs(&export(&Message::default().bytes(2, &record).0)).status, 400);
+    let short = Message::default().bytes(2, &Message::default().number(2, 1).0).0;
+    assert_eq!(logs(&export(&short.repeat(250_000))).status, 400);
+    assert_eq!(place.records().len(), 0);
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Pause an exporter of the running process, let it go on, or have it send what it gathered
+    #[command(subcommand)]
+    Exporter(Exporter),
     /// Show the exporters of the running process
     Status {
         /// Print JSON
@@ -285,6 +288,29 @@ pub(crate) enum Cursor {
         /// Where it begins: a time (RFC 3339), a time ago (`1h`), an offset, `earliest` or `latest`
         #[arg(long, value_name = "TIME|OFFSET")]
         to: String,
+    },
+}
+
+/// What to do with an exporter that runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Exporter {
+    /// Send nothing until it is resumed, or the process starts again
+    ///
+    /// Its position is kept. It does not hold the log back meanwhile: what retention removes is
+    /// skipped, and told, when it goes on.
+    Pause {
+        /// Name of the exporter
+        exporter: String,
+    },
+    /// Go on where it was
+    Resume {
+        /// Name of the exporter
+        exporter: String,
+    },
+    /// Send what it has gathered now, however little
+    Flush {
+        /// Name of the exporter
+        exporter: String,
     },
 }
 

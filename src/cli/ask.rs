@@ -1,10 +1,10 @@
-//! `shrike reload`: the running process reads its configuration again.
+//! `shrike reload` and `shrike exporter`: the running process changes what it does.
 
 use std::io::{self, Write as _};
 
-use shrike::control::{Client, Error, ReloadReport};
+use shrike::control::{Change, Client, Error, ReloadReport};
 
-use super::args::Shared;
+use super::args::{Exporter, Shared};
 use super::{Exit, Failure, failed, settings};
 
 /// Connects to the process that runs.
@@ -32,6 +32,19 @@ pub(crate) fn reload(shared: &Shared, as_json: bool) -> Result<Exit, Failure> {
         true => serde_json::to_string(&report).map_err(failed)? + "\n",
         false => shown(&report),
     };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
+    Ok(Exit::Done)
+}
+
+/// Pauses, resumes or flushes an exporter, and prints how it is then.
+pub(crate) fn exporter(shared: &Shared, command: &Exporter) -> Result<Exit, Failure> {
+    let (exporter, change) = match command {
+        Exporter::Pause { exporter } => (exporter, Change::Pause),
+        Exporter::Resume { exporter } => (exporter, Change::Resume),
+        Exporter::Flush { exporter } => (exporter, Change::Flush),
+    };
+    let state = running(shared)?.change(exporter, change).map_err(failed)?;
+    let text = format!("exporter {exporter} is {state}\n");
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
     Ok(Exit::Done)
 }

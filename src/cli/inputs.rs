@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use shrike::config::{Input, InputTls};
+use shrike::config::{Input, ServerTls};
 use shrike::control::InputStatus;
 use shrike::intake::{
-    Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
+    self, Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
     RowsOptions, UnixInput,
 };
 use tracing::{error, info};
@@ -86,6 +86,7 @@ impl Inputs {
                         body_bytes_max: *body_bytes_max,
                         tls,
                         format: *format,
+                        binary: shrike::dialects::PROTOBUF,
                     };
                     let input = HttpInput::start(options, door.shared.clone(), door.appender())
                         .map_err(Failure::io(format!("listening on {listen}")))?;
@@ -170,24 +171,9 @@ impl Inputs {
     }
 }
 
-/// The certificate that an input shows.
-fn server_tls(tls: &InputTls) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    let wrong = |path: &Path, error: &dyn std::fmt::Display| {
-        let error = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-        Failure::io(path.display().to_string())(error)
-    };
-    let chain = CertificateDer::pem_file_iter(&tls.cert_path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(&tls.cert_path, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key_path)
-        .map_err(|error| wrong(&tls.key_path, &error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| wrong(&tls.cert_path, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+/// The certificate that an input or the pages show.
+pub(crate) fn server_tls(tls: &ServerTls) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    intake::server_tls(&tls.cert_path, &tls.key_path).map_err(Failure::io("a certificate"))
 }
 
 /// How the certificate of a service that is asked is checked.

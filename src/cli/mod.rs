@@ -56,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Audit(command) => audit::audit(&args.shared, command),
         Command::Dlq(command) => dlq::dlq(&args.shared, command),
         Command::Reload { json } => ask::reload(&args.shared, *json),
+        Command::Exporter(command) => ask::exporter(&args.shared, command),
         Command::Status { json } => status::status(&args.shared, *json),
         Command::Vendors { name } => vendors::vendors(name.as_deref()),
         Command::Completions { shell } => shell::completions(*shell),

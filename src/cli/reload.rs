@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
-use shrike::control::{ReloadCounts, ReloadReport};
+use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
 use shrike::pipeline::{Operation, Reloaded};
 use shrike::vendors;
 use tracing::{error, info, warn};
@@ -35,10 +35,24 @@ pub(crate) struct Reload {
     own_seen: Option<Stamp>,
     /// Exporters whose standby credentials are in use.
     on_standby: BTreeSet<String>,
+    /// What others see of it, and who may.
+    shown: Arc<Mutex<Told>>,
+    access: Arc<Access>,
     /// When each refused exporter was last helped.
     helped: BTreeMap<String, Instant>,
     refreshed: Instant,
     looked: Instant,
+}
+
+/// What others see of the configuration that runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// The whole as YAML, secrets masked.
+    pub(crate) yaml: String,
+    /// Exporters that somebody paused, with their kinds.
+    pub(crate) paused: BTreeMap<String, &'static str>,
+    /// How long a stopping process flushes.
+    pub(crate) shutdown_timeout: Duration,
 }
 
 /// What tells one content of a file from another: a link that points elsewhere shows as well.
@@ -69,12 +83,15 @@ impl Reload {
             stamps: Vec::new(),
             own,
             own_seen: own,
+            shown: Arc::default(),
+            access: Arc::default(),
             on_standby: BTreeSet::new(),
             helped: BTreeMap::new(),
             refreshed: now,
             looked: now,
         };
         reload.stamp();
+        reload.tell();
         Ok(reload)
     }
 
@@ -86,6 +103,56 @@ impl Reload {
     /// What is counted about it.
     pub(crate) fn counts(&self) -> Arc<ReloadCounts> {
         Arc::clone(&self.counts)
+    }
+
+    /// Who may look and change things over HTTP.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
+    }
+
+    /// Lets others see the configuration that runs.
+    fn tell(&self) {
+        self.access.set(self.config.admin.as_ref().map_or(&[], |admin| &admin.tokens));
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.yaml = self.config.shown.yaml();
+        shown.shutdown_timeout = self.config.global.shutdown_timeout;
+        let exporters = &self.config.exporters;
+        shown.paused.retain(|name, _| exporters.iter().any(|it| it.settings.name == *name));
+    }
+
+    /// Pauses, resumes or flushes an exporter; says how it is then.
+    fn change(&self, name: &str, change: Change, gate: &Gate) -> Result<String, String> {
+        let exporters = &self.config.exporters;
+        let Some(exporter) = exporters.iter().find(|it| it.settings.name == name) else {
+            return Err(format!("no exporter `{name}` is configured and enabled"));
+        };
+        let is_paused = gate.paused().contains_key(name);
+        match (change, is_paused) {
+            (Change::Pause, true) => return Ok("paused".to_owned()),
+            (Change::Flush, true) => {
+                return Err(format!("exporter {name} is paused; it sends nothing"));
+            }
+            (Change::Pause, false) => {
+                let kind = exporter.settings.vendor.name;
+                gate.shown().paused.insert(name.to_owned(), kind);
+            }
+            (Change::Resume, _) => drop(gate.shown().paused.remove(name)),
+            (Change::Flush, false) => gate.flush(name)?,
+        }
+        if change != Change::Flush
+            && let Err(problem) = gate.reload(&self.config, &self.host)
+        {
+            // As it was before: the engine refused.
+            let kind = exporter.settings.vendor.name;
+            let mut shown = gate.shown();
+            match change == Change::Resume && is_paused {
+                true => _ = shown.paused.insert(name.to_owned(), kind),
+                false => _ = shown.paused.remove(name),
+            }
+            return Err(problem);
+        }
+        let state = if change == Change::Pause { "paused" } else { "running" };
+        Ok(state.to_owned())
     }
 
     /// Reads the file again and runs what it says; a wrong one changes nothing.
@@ -240,6 +307,7 @@ impl Reload {
         let count = changes.len() + restart.len();
         info!(actor, changes = count, added, changed, removed, "configuration reloaded");
         self.config = config;
+        self.tell();
         let (added, changed, removed) = (reloaded.added, reloaded.changed, reloaded.removed);
         Ok(ReloadReport { changes, restart, added, changed, removed })
     }
@@ -256,22 +324,47 @@ impl Reload {
 struct Gate {
     running: Running,
     is_open: Arc<Mutex<bool>>,
+    shown: Arc<Mutex<Told>>,
 }
 
 impl Gate {
     fn reload(&self, config: &Config, host: &Host) -> Result<Reloaded, String> {
         let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
-        match *is_open {
-            true => self.running.reload(config.engine_options(host), SWAP_WAIT),
-            false => Err("shrike is stopping".to_owned()),
+        if !*is_open {
+            return Err(STOPPING.to_owned());
         }
+        let mut options = config.engine_options(host);
+        let paused = self.paused();
+        options.exporters.retain(|exporter| !paused.contains_key(&exporter.settings.name));
+        self.running.reload(options, SWAP_WAIT)
+    }
+
+    fn flush(&self, name: &str) -> Result<(), String> {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        match *is_open {
+            true => {
+                let deadline = Instant::now() + SWAP_WAIT;
+                self.running.ask(|engine| engine.flush_exporter(name, deadline))
+            }
+            false => Err(STOPPING.to_owned()),
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Told> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn paused(&self) -> BTreeMap<String, &'static str> {
+        self.shown().paused.clone()
     }
 }
 
-/// Who wants the configuration to be read again, and where the outcome goes.
-struct Ask {
-    actor: String,
-    answer: Option<Sender<Result<ReloadReport, String>>>,
+/// What somebody wants, and where the outcome goes.
+enum Ask {
+    /// The configuration is to be read again.
+    Reload { actor: String, answer: Option<Sender<Result<ReloadReport, String>>> },
+    /// An exporter is to run otherwise.
+    Change { exporter: String, change: Change, answer: Sender<Result<String, String>> },
 }
 
 /// Asks the thread that reads the configuration again.
@@ -279,6 +372,7 @@ struct Ask {
 pub(crate) struct Reloader {
     asks: Sender<Ask>,
     is_open: Arc<Mutex<bool>>,
+    shown: Arc<Mutex<Told>>,
 }
 
 impl Reloader {
@@ -286,27 +380,46 @@ impl Reloader {
     pub(crate) fn start(reload: Reload, running: &Running) -> Result<Self, Failure> {
         let (asks, asked) = mpsc::channel();
         let is_open = Arc::new(Mutex::new(true));
-        let gate = Gate { running: running.clone(), is_open: Arc::clone(&is_open) };
+        let shown = Arc::clone(&reload.shown);
+        let gate = Gate {
+            running: running.clone(),
+            is_open: Arc::clone(&is_open),
+            shown: Arc::clone(&shown),
+        };
         thread::Builder::new()
             .name("shrike-config".to_owned())
             .spawn(move || serve(reload, &gate, &asked))
             .map_err(Failure::io("configuration"))?;
-        Ok(Self { asks, is_open })
+        Ok(Self { asks, is_open, shown })
     }
 
     /// Has the file read again, without waiting.
     pub(crate) fn ask(&self, actor: &str) {
         // A thread that has ended is told of at its end.
-        let _ = self.asks.send(Ask { actor: actor.to_owned(), answer: None });
+        let _ = self.asks.send(Ask::Reload { actor: actor.to_owned(), answer: None });
     }
 
     /// Has the file read again, and waits for the outcome.
     pub(crate) fn reload(&self, actor: &str) -> Result<ReloadReport, String> {
         let (answer, answered) = mpsc::channel();
-        let ask = Ask { actor: actor.to_owned(), answer: Some(answer) };
-        let stopping = || "shrike is stopping".to_owned();
+        let ask = Ask::Reload { actor: actor.to_owned(), answer: Some(answer) };
+        let stopping = || STOPPING.to_owned();
         self.asks.send(ask).map_err(|_| stopping())?;
         answered.recv().map_err(|_| stopping())?
+    }
+
+    /// Has an exporter run otherwise; says how it is then.
+    pub(crate) fn change(&self, exporter: &str, change: Change) -> Result<String, String> {
+        let (answer, answered) = mpsc::channel();
+        let ask = Ask::Change { exporter: exporter.to_owned(), change, answer };
+        let stopping = || STOPPING.to_owned();
+        self.asks.send(ask).map_err(|_| stopping())?;
+        answered.recv().map_err(|_| stopping())?
+    }
+
+    /// What others see of the configuration that runs.
+    pub(crate) fn told(&self) -> Told {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From here on nothing changes; waits for a change that is under way.
@@ -318,10 +431,13 @@ impl Reloader {
 fn serve(mut reload: Reload, gate: &Gate, asked: &Receiver<Ask>) {
     loop {
         match asked.recv_timeout(LOOK_INTERVAL.saturating_sub(reload.looked.elapsed())) {
-            Ok(ask) => {
-                let outcome = reload.reload(&ask.actor, gate);
-                // Whoever went away has it in the process's log.
-                let _ = ask.answer.map(|answer| answer.send(outcome));
+            // Whoever went away has the outcome in the process's log.
+            Ok(Ask::Reload { actor, answer }) => {
+                let outcome = reload.reload(&actor, gate);
+                let _ = answer.map(|answer| answer.send(outcome));
+            }
+            Ok(Ask::Change { exporter, change, answer }) => {
+                let _ = answer.send(reload.change(&exporter, change, gate));
             }
             Err(RecvTimeoutError::Timeout) => reload.look(gate),
             Err(RecvTimeoutError::Disconnected) => return,
@@ -352,12 +468,13 @@ fn needs_restart(change: &str) -> bool {
     is_of_store || RESTART.iter().any(|start| key.starts_with(start))
 }
 
+const STOPPING: &str = "shrike is stopping";
 /// Keys that a running process does not look at again.
 const RESTART: &[&str] = &[
-    "admin.",
+    "admin.listen",
+    "admin.tls",
     "global.debug",
     "global.log",
-    "global.shutdown_timeout_ms",
     "global.state_dir",
     "inputs",
     "log.",

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{Config, Host, Text};
-use shrike::control::{Admin, Server};
+use shrike::config::{AdminSettings, Config, Host, Text};
+use shrike::control::{Access, Admin, Serve, Server};
 use shrike::event::Counts;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::args::{Run, Shared};
 use super::door::Door;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, server_tls};
 use super::patience::Patience;
 use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Running};
@@ -53,7 +53,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     };
     let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door)?;
-    let counts = reload.counts();
+    let (counts, access) = (reload.counts(), reload.access());
     let reloader = Reloader::start(reload, &running)?;
     let commands = Commands {
         running: running.clone(),
@@ -65,10 +65,16 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         notes: config.notes.clone(),
         reloader: reloader.clone(),
     };
-    let control = control(&config, commands);
-    let pages =
-        Pages { running: running.clone(), log: log.clone(), inputs: inputs.clone(), counts };
-    let admin = admin(&config, pages);
+    let commands: Arc<dyn Serve> = Arc::new(commands);
+    let control = control(&config, Arc::clone(&commands));
+    let pages = Pages {
+        running: running.clone(),
+        log: log.clone(),
+        inputs: inputs.clone(),
+        counts,
+        access: Arc::clone(&access),
+    };
+    let admin = admin(&config, access, pages, commands);
     let ended = serve(&config, args, (&running, &door), &inputs, (&signals, &reloader));
     running.take_unreadable().into_iter().for_each(|found| door.keep(found));
     drop(admin);
@@ -88,8 +94,8 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
 }
 
 /// Listens for commands; a socket that cannot be made stops nothing else.
-fn control(config: &Config, commands: Commands) -> Option<Server> {
-    match Server::open(&config.global.state_dir, Arc::new(commands)) {
+fn control(config: &Config, commands: Arc<dyn Serve>) -> Option<Server> {
+    match Server::open(&config.global.state_dir, commands) {
         Ok(server) => {
             info!(socket = %server.path().display(), "commands are answered");
             Some(server)
@@ -101,15 +107,29 @@ fn control(config: &Config, commands: Commands) -> Option<Server> {
     }
 }
 
-/// Shows the pages for monitoring, where an address is configured; one that is taken stops nothing.
-fn admin(config: &Config, pages: Pages) -> Option<Admin> {
-    let address = config.admin?;
-    match Admin::open(address, Arc::new(pages)) {
+/// Shows the pages for monitoring and the API, where an address is configured; one that is taken,
+/// or a certificate that cannot be read, stops nothing.
+fn admin(
+    config: &Config,
+    access: Arc<Access>,
+    pages: Pages,
+    commands: Arc<dyn Serve>,
+) -> Option<Admin> {
+    let AdminSettings { listen, tls, .. } = config.admin.as_ref()?;
+    let tls = match tls.as_ref().map(server_tls).transpose() {
+        Ok(tls) => tls,
+        Err(problem) => {
+            error!(%problem, "metrics are not shown: see `admin.tls`");
+            return None;
+        }
+    };
+    match Admin::open(*listen, tls, access, (Arc::new(pages), commands)) {
         Ok(admin) => {
             info!(address = %admin.address(), "metrics are shown");
             Some(admin)
         }
         Err(problem) => {
+            let address = listen;
             error!(%address, %problem, "metrics are not shown: set `admin.listen` to a free address");
             None
         }
@@ -145,7 +165,7 @@ fn serve(
     info!("stopping");
     reloader.close();
     inputs.stop();
-    let deadline = Instant::now() + config.global.shutdown_timeout;
+    let deadline = Instant::now() + reloader.told().shutdown_timeout;
     until_signal(
         signals,
         1,

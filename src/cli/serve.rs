@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Answer, Appended, CursorStatus, ExporterStatus, Health, LastError, LogStatus, Numbers, Observe,
-    ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
+    Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, LastError, LogStatus,
+    Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
 };
 use shrike::event::Offset;
 use shrike::intake::{Retried, WantedLines};
@@ -122,6 +122,12 @@ impl Serve for Commands {
         let Some(status) = self.running.status() else { return Err(STOPPING.to_owned()) };
         let now = position::now();
         let exporters = status.exporters.iter().map(|exporter| shown(exporter, &self.log, now));
+        let mut exporters: Vec<ExporterStatus> = exporters.collect();
+        exporters.extend(self.reloader.told().paused.into_iter().map(|(name, kind)| {
+            let (vendor, state) = (kind.to_owned(), "paused".to_owned());
+            ExporterStatus { name, vendor, state, ..ExporterStatus::default() }
+        }));
+        exporters.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -135,7 +141,7 @@ impl Serve for Commands {
                 bytes: status.written.bytes() - status.oldest.bytes(),
             },
             inputs: self.inputs.status(),
-            exporters: exporters.collect(),
+            exporters,
             notes: self.notes.clone(),
         })
     }
@@ -191,6 +197,14 @@ impl Serve for Commands {
         self.reloader.reload(actor)
     }
 
+    fn config(&self) -> Result<String, String> {
+        Ok(self.reloader.told().yaml)
+    }
+
+    fn change(&self, exporter: &str, change: Change, _actor: &str) -> Result<String, String> {
+        self.reloader.change(exporter, change)
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.door.append(lines)
     }
@@ -213,6 +227,14 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
         Request::Replay { exporter, .. } => ("dlq_replay", exporter.as_str()),
         Request::Purge { exporter, .. } => ("dlq_purge", exporter.as_str()),
         Request::Retry { .. } => ("quarantine_retry", ""),
+        Request::Change { exporter, change } => {
+            let action = match change {
+                Change::Pause => "pause",
+                Change::Resume => "resume",
+                Change::Flush => "flush",
+            };
+            (action, exporter.as_str())
+        }
         _ => return None,
     };
     let detail = match outcome {
@@ -220,6 +242,7 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
             format!("pass {} begins at {}", cursor.pass, cursor.start)
         }),
         Ok(Answer::Replay(progress)) => format!("{} letters", progress.wanted),
+        Ok(Answer::Changed(state)) => format!("it is {state}"),
         Ok(Answer::Purged(letters)) => format!("{letters} letters"),
         Ok(Answer::Retried(retried)) => {
             format!("{} of {} lines are events now", retried.taken, retried.wanted)
@@ -237,6 +260,7 @@ pub(crate) struct Pages {
     pub(crate) log: Log,
     pub(crate) inputs: Inputs,
     pub(crate) counts: Arc<ReloadCounts>,
+    pub(crate) access: Arc<Access>,
 }
 
 impl Observe for Pages {
@@ -246,7 +270,8 @@ impl Observe for Pages {
         let lag = |it: &pipeline::ExporterStatus| (it.name.clone(), lag(it, &self.log, now));
         let lag_seconds = status.exporters.iter().map(lag).collect();
         let reloads = ReloadNumbers::of(&self.counts);
-        Some(Numbers { status, inputs: self.inputs.status(), lag_seconds, reloads })
+        let (inputs, refused) = (self.inputs.status(), self.access.refused());
+        Some(Numbers { status, inputs, lag_seconds, reloads, refused })
     }
 
     fn unready(&self) -> Vec<String> {

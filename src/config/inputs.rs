@@ -8,7 +8,7 @@ use super::read::read;
 use super::table::INPUT;
 use super::text::Node;
 use super::value::{Value, Values};
-use super::{Input, InputTls, Mistakes, Wrong};
+use super::{Input, Mistakes, ServerTls, Wrong};
 use crate::dialects;
 use crate::intake::{Bearer, Mode, Token};
 
@@ -153,7 +153,7 @@ fn http(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) 
         _ => None,
     };
     let tls = match (values.path("tls.cert_path"), values.path("tls.key_path")) {
-        (Some(cert_path), Some(key_path)) => Some(InputTls { cert_path, key_path }),
+        (Some(cert_path), Some(key_path)) => Some(ServerTls { cert_path, key_path }),
         (None, None) => None,
         (cert, _) => {
             let (key, other) = match cert {

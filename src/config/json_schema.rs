@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
-use super::{Default, INPUT, Key, Kind, PATTERN, ROUTING_RULE, keys_of, top};
+use super::{Default, INPUT, Key, Kind, PATTERN, ROUTING_RULE, TOKEN, keys_of, top};
 use crate::deliver::Vendor;
 use crate::event::FieldId;
 
@@ -31,6 +31,7 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
     defs.insert("exporters".to_owned(), exporters(vendors));
     defs.insert("input".to_owned(), object(INPUT));
     defs.insert("pattern".to_owned(), object(PATTERN));
+    defs.insert("token".to_owned(), object(TOKEN));
     defs.insert("routing_rule".to_owned(), object(ROUTING_RULE));
     defs.insert("technique".to_owned(), technique());
     defs.insert("reference".to_owned(), json!({ "type": "string", "pattern": REFERENCE }));
@@ -241,6 +242,7 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         // A map of tables is another form of it.
         Kind::Routes => items("routing_rule"),
         Kind::Patterns => items("pattern"),
+        Kind::Tokens => items("token"),
     };
     match schema {
         Value::Object(map) => map,
@@ -310,7 +312,7 @@ fn default(kind: Kind, text: &str) -> Value {
             text.parse::<u64>().map_or_else(|_| plain(), Value::from)
         }
         Kind::Hundredths(..) => text.parse::<f64>().map_or_else(|_| plain(), Value::from),
-        Kind::List | Kind::Urls | Kind::Inputs | Kind::Routes | Kind::Patterns => {
+        Kind::List | Kind::Urls | Kind::Inputs | Kind::Routes | Kind::Patterns | Kind::Tokens => {
             let inner = text.trim_start_matches('[').trim_end_matches(']');
             let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
             words.map(Value::from).collect()

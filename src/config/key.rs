@@ -104,6 +104,8 @@ pub enum Kind {
     Routes,
     /// A list of patterns: `name`, `regex` and `replacement`.
     Patterns,
+    /// A list of tokens: `name`, `token` and `role`.
+    Tokens,
 }
 
 /// A unit of time.
@@ -278,6 +280,7 @@ impl Kind {
             Self::Exporters => "a map from names to exporters".to_owned(),
             Self::Routes => "a list of {condition, ...} maps".to_owned(),
             Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
+            Self::Tokens => "a list of {name, token, role} maps".to_owned(),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! From a file and flags to a configuration.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin;
 use super::credentials;
 use super::expand::{Lookup, Names, Provider, expand};
 use super::exporter::{Read, Setting, exporter};
@@ -246,7 +246,7 @@ impl Resolve<'_, '_> {
                 path: self.path("audit.path", &global.state_dir),
                 bytes_max: values.int("audit.max_bytes").unwrap_or(0),
             }),
-            admin: self.admin(),
+            admin: admin::admin(values, names, &global.state_dir, self.mistakes),
             inputs,
             filtering: FilterRules::default(),
             routing: Vec::new(),
@@ -271,18 +271,6 @@ impl Resolve<'_, '_> {
         if !self.values.is_on("audit.hash_chain") {
             let wrong = "receipts are always chained; `audit.enabled: false` writes none";
             self.rule("audit.hash_chain", wrong.to_owned());
-        }
-    }
-
-    fn admin(&mut self) -> Option<SocketAddr> {
-        let text = self.values.text("admin.listen")?;
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Some(address),
-            _ => {
-                let wrong = "expected a loopback address and a port, such as 127.0.0.1:9401";
-                self.rule("admin.listen", wrong.to_owned());
-                None
-            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`Text`] is a file or the embedded default; [`Config::load`] reads it with the flags. All
 //! mistakes are reported at once, each with its place, and none repeats a secret.
 
+mod admin;
 mod assemble;
 mod credentials;
 mod expand;
@@ -33,6 +34,7 @@ mod text;
 pub mod time;
 mod value;
 
+pub use admin::{AdminSettings, AdminToken, Role, TOKEN};
 pub use assemble::Host;
 pub use expand::{Lookup, System};
 pub use exporter::keys_of;
@@ -45,8 +47,8 @@ pub use mistake::{Error, Mistake, Mistakes, Wrong};
 pub use privacy::{PATTERN, PRIVACY, PRIVACY_OWN};
 pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, Global, Input, InputTls, LogFormat, LogLevel, PipelineSettings,
-    RouteSettings, RoutingRule, SchemaSettings,
+    Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
+    RouteSettings, RoutingRule, SchemaSettings, ServerTls,
 };
 pub use shared::{ROUTING, SHARED};
 pub use shown::Shown;

@@ -27,7 +27,9 @@ impl Parse<'_, '_> {
             (Kind::Inputs, Body::List(_)) | (Kind::Exporters, Body::Map(_) | Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
-            (Kind::Routes | Kind::Patterns, Body::List(_)) => Some(Value::Node(node.clone())),
+            (Kind::Routes | Kind::Patterns | Kind::Tokens, Body::List(_)) => {
+                Some(Value::Node(node.clone()))
+            }
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
@@ -285,6 +287,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Exporters
                 | Kind::Routes
                 | Kind::Patterns
+                | Kind::Tokens
         );
     let has_control = scalar.text.chars().any(char::is_control);
     let found = match is_open {

@@ -6,7 +6,7 @@ use super::credentials;
 use super::key::size;
 use super::{
     Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING, ROUTING_RULE,
-    SHARED, USUAL_PATH, top,
+    SHARED, TOKEN, USUAL_PATH, top,
 };
 use crate::deliver::{HOSTNAME, Vendor};
 
@@ -27,6 +27,8 @@ pub fn reference(vendors: &[&'static Vendor]) -> String {
     ROUTING_RULE.iter().for_each(|key| row(key, &mut out));
     heading("## Each of `privacy.patterns`", &mut out);
     PATTERN.iter().for_each(|key| row(key, &mut out));
+    heading("## Each of `admin.tokens`", &mut out);
+    TOKEN.iter().for_each(|key| row(key, &mut out));
     heading("## Each of `inputs`", &mut out);
     INPUT.iter().for_each(|key| row(key, &mut out));
     out.push_str(EXPORTERS);

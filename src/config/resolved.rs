@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shown;
+use super::{AdminSettings, Shown};
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
@@ -35,8 +35,8 @@ pub struct Config {
     pub log: LogOptions,
     /// Where receipts are kept, if anywhere.
     pub receipts: Option<ReceiptOptions>,
-    /// Where the pages for monitoring are, if anywhere.
-    pub admin: Option<SocketAddr>,
+    /// Where the pages for monitoring and the admin API are, if anywhere.
+    pub admin: Option<AdminSettings>,
     /// Where events come from.
     pub inputs: Vec<Input>,
     /// Which events any exporter takes.
@@ -179,7 +179,7 @@ pub enum Input {
         /// Bytes of a body at most.
         body_bytes_max: usize,
         /// The certificate to show.
-        tls: Option<InputTls>,
+        tls: Option<ServerTls>,
         /// The dialect of all records; `None` lets each one tell.
         format: Option<&'static str>,
     },
@@ -212,9 +212,9 @@ pub enum Input {
     },
 }
 
-/// The certificate of an input that listens.
+/// The certificate of something that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputTls {
+pub struct ServerTls {
     /// PEM file of the certificate chain.
     pub cert_path: PathBuf,
     /// PEM file of its key.

@@ -198,7 +198,22 @@ pub const TOP: &[Key] = &[
         "admin.listen",
         Kind::Text(64),
         Unset("none"),
-        "Loopback address of `/metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9401`.",
+        "Address of `/metrics`, `/healthz`, `/readyz` and the admin API, such as `127.0.0.1:9401`; \
+         beyond this host it needs `admin.tls` and `admin.tokens`.",
+    ),
+    key(
+        "admin.tls.cert_path",
+        Kind::Path,
+        Unset("plain HTTP"),
+        "PEM file of the certificate chain that is shown there.",
+    ),
+    key("admin.tls.key_path", Kind::Path, Unset("none"), "PEM file of its key."),
+    key(
+        "admin.tokens",
+        Kind::Tokens,
+        Is("[]"),
+        "Who may look and change things over HTTP. Without tokens there are the pages for \
+         monitoring only; with them, these need one too, but for `/healthz` and `/readyz`.",
     ),
     key(
         "audit.enabled",

@@ -1,13 +1,20 @@
-//! The pages for monitoring: `/metrics`, `/healthz` and `/readyz`, on a loopback address.
+//! The pages for monitoring, `/metrics`, `/healthz` and `/readyz`, and the admin API beside them.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tracing::debug;
+
+use super::Serve;
+use super::api::{self, Call};
 use super::exposition::{Numbers, exposition};
+use crate::config::{AdminToken, Role};
+use crate::intake::{ListenOptions, Listening, Once};
+use crate::metrics::Counter;
 
 /// What the pages are made from.
 pub trait Observe: Send + Sync + 'static {
@@ -18,12 +25,66 @@ pub trait Observe: Send + Sync + 'static {
     fn unready(&self) -> Vec<String>;
 }
 
-/// The listener and its threads; dropping it closes the address.
+/// Who may look and change things, as the configuration says now.
+#[derive(Debug, Default)]
+pub struct Access {
+    tokens: RwLock<Arc<[AdminToken]>>,
+    refused: Counter,
+}
+
+impl Access {
+    /// From now on these may.
+    pub fn set(&self, tokens: &[AdminToken]) {
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+    }
+
+    /// Requests without a token that permits them.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load()
+    }
+
+    fn tokens(&self) -> Arc<[AdminToken]> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The name of whoever asks, if they may do what this role may.
+    fn permit(&self, headers: &HeaderMap, role: Role) -> Result<String, Reply> {
+        let tokens = self.tokens();
+        let known = tokens.iter().find(|it| it.token.is_shown(headers));
+        let refusal = match known {
+            Some(known) if known.role >= role => return Ok(known.name.clone()),
+            Some(known) => {
+                let (has, needs) = (known.role.word(), role.word());
+                let text = format!("`{}` is {has}, and this needs {needs}", known.name);
+                Reply::error(StatusCode::FORBIDDEN, &text)
+            }
+            None if tokens.is_empty() => {
+                let text = "set `admin.tokens` to use the API; `shrike` commands need none";
+                Reply::error(StatusCode::FORBIDDEN, text)
+            }
+            None => {
+                let text = "expected `Authorization: Bearer` with one of `admin.tokens`";
+                Reply::error(StatusCode::UNAUTHORIZED, text)
+            }
+        };
+        self.refused.add(1);
+        Err(refusal)
+    }
+}
+
+/// The listener and its thread; dropping it closes the address.
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _listening: Listening,
+}
+
+/// What all requests share.
+struct Shared {
+    observe: Arc<dyn Observe>,
+    serve: Arc<dyn Serve>,
+    access: Arc<Access>,
 }
 
 impl Admin {
@@ -31,15 +92,25 @@ impl Admin {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn open(address: SocketAddr, observe: Arc<dyn Observe>) -> io::Result<Self> {
+    pub fn open(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        access: Arc<Access>,
+        (observe, serve): (Arc<dyn Observe>, Arc<dyn Serve>),
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("admin".to_owned())
-            .spawn(move || accept(&listener, &observe, &stopped))?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        let options = ListenOptions {
+            name: format!("admin {address}"),
+            tls,
+            connections_max: CONNECTIONS_MAX,
+            requests_max: CONNECTIONS_MAX,
+        };
+        let shared = Arc::new(Shared { observe, serve, access });
+        let _listening = Listening::start(listener, options, move |request, peer| {
+            answer(request, peer, Arc::clone(&shared))
+        })?;
+        Ok(Self { address, _listening })
     }
 
     /// Where it listens.
@@ -49,112 +120,111 @@ impl Admin {
     }
 }
 
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        // A connection of our own wakes the thread that waits for one.
-        let is_woken = TcpStream::connect_timeout(&self.address, IDLE).is_ok();
-        if let (true, Some(thread)) = (is_woken, self.thread.take()) {
-            let _ = thread.join();
-        }
+/// What a request is answered with.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
+}
+
+impl Reply {
+    pub(super) fn json(status: StatusCode, value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_string(value).unwrap_or_default() + "\n";
+        Self { status, kind: JSON, body }
+    }
+
+    pub(super) fn error(status: StatusCode, text: &str) -> Self {
+        Self::json(status, &serde_json::json!({ "error": text }))
+    }
+
+    pub(super) fn text(status: StatusCode, kind: &'static str, body: &str) -> Self {
+        Self { status, kind, body: body.to_owned() }
     }
 }
 
-fn accept(listener: &TcpListener, observe: &Arc<dyn Observe>, stop: &AtomicBool) {
-    let open = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming() {
-        if stop.load(Ordering::Acquire) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            open.fetch_sub(1, Ordering::AcqRel);
-            let _ = answer(&stream, 503, "text/plain", "too many connections\n", Method::Get);
-            continue;
-        }
-        let (observe, one) = (Arc::clone(observe), Arc::clone(&open));
-        let spawned = std::thread::Builder::new().name("admin-page".to_owned()).spawn(move || {
-            // Whoever asked and went away needs no answer.
-            let _ = serve(&stream, &*observe);
-            one.fetch_sub(1, Ordering::AcqRel);
-        });
-        if spawned.is_err() {
-            open.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Get,
-    Head,
-}
-
-/// Answers one request and closes.
-fn serve(stream: &TcpStream, observe: &dyn Observe) -> io::Result<()> {
-    stream.set_read_timeout(Some(IDLE))?;
-    stream.set_write_timeout(Some(IDLE))?;
-    let mut reader = BufReader::new(stream).take(HEAD_BYTES_MAX);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_ascii_whitespace();
-    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    // The rest of the head is read so that closing does not reset the connection.
-    let mut rest = String::new();
-    while reader.read_line(&mut rest)? > 2 {
-        rest.clear();
-    }
-    let method = match method {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        _ => return answer(stream, 405, TEXT, "only GET and HEAD\n", Method::Get),
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+) -> Response<Once> {
+    let reply = match reply(request, peer, &shared).await {
+        Ok(reply) | Err(reply) => reply,
     };
-    let path = target.split('?').next().unwrap_or("");
+    if reply.status.is_client_error() {
+        debug!(%peer, status = reply.status.as_u16(), "a request for the pages was refused");
+    }
+    let mut response = Response::new(Once::new(reply.body));
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.kind));
+    // One request each, so that few connections serve many.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match reply.status {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        }
+        _ => {}
+    }
+    response
+}
+
+async fn reply(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+) -> Result<Reply, Reply> {
+    let (head, body) = request.into_parts();
+    if head.uri.path().starts_with(api::PREFIX) {
+        let call = Call::parse(&head.method, head.uri.path())?;
+        let name = shared.access.permit(&head.headers, call.role())?;
+        let by = format!("token {name}, {peer}");
+        let body = api::collect(body).await?;
+        let request = call.request(&body)?;
+        let serve = Arc::clone(&shared.serve);
+        let done = tokio::task::spawn_blocking(move || call.answer(request, &by, &*serve));
+        let failed = |_| Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "the request failed");
+        return done.await.map_err(failed);
+    }
+    if head.method != Method::GET && head.method != Method::HEAD {
+        let text = "only GET and HEAD\n";
+        return Err(Reply::text(StatusCode::METHOD_NOT_ALLOWED, TEXT, text));
+    }
+    if head.uri.path() == "/metrics" && !shared.access.tokens().is_empty() {
+        shared.access.permit(&head.headers, Role::Viewer)?;
+    }
+    let (shared, path) = (Arc::clone(shared), head.uri.path().to_owned());
+    let made = tokio::task::spawn_blocking(move || page(&path, &*shared.observe));
+    let failed = |_| Reply::text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the page failed\n");
+    made.await.map_err(failed)
+}
+
+fn page(path: &str, observe: &dyn Observe) -> Reply {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     match path {
         "/metrics" => match observe.numbers() {
-            Some(numbers) => answer(stream, 200, METRICS, &exposition(&numbers), method),
-            None => answer(stream, 503, TEXT, "stopping\n", method),
+            Some(numbers) => Reply::text(StatusCode::OK, METRICS, &exposition(&numbers)),
+            None => Reply::text(unavailable, TEXT, "stopping\n"),
         },
-        "/healthz" => answer(stream, 200, TEXT, "ok\n", method),
+        "/healthz" => Reply::text(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => match observe.unready() {
-            problems if problems.is_empty() => answer(stream, 200, TEXT, "ready\n", method),
-            problems => answer(stream, 503, TEXT, &(problems.join("\n") + "\n"), method),
+            problems if problems.is_empty() => Reply::text(StatusCode::OK, TEXT, "ready\n"),
+            problems => Reply::text(unavailable, TEXT, &(problems.join("\n") + "\n")),
         },
         _ => {
-            let pages = "there are /metrics, /healthz and /readyz\n";
-            answer(stream, 404, TEXT, pages, method)
+            let pages = "there are /metrics, /healthz, /readyz and /api/v1/\n";
+            Reply::text(StatusCode::NOT_FOUND, TEXT, pages)
         }
     }
-}
-
-fn answer(
-    mut stream: &TcpStream,
-    status: u16,
-    content_type: &str,
-    body: &str,
-    method: Method,
-) -> io::Result<()> {
-    let reason = match status {
-        200 => "OK",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        _ => "Service Unavailable",
-    };
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: {content_type}\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n"
-    );
-    let body = if method == Method::Head { "" } else { body };
-    stream.write_all((head + body).as_bytes())
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 /// Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Bytes of a request.
-const HEAD_BYTES_MAX: u64 = 16 << 10;
-/// Requests at once; scrapers are few.
+/// Requests at once; scrapers and operators are few.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a request may take to come.
-const IDLE: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::protocol::{ANSWER_BYTES_MAX, Answered, Asked, Outcome};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
-    VERSION, socket,
+    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Status,
+    Target, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{Progress, Wanted};
@@ -125,6 +125,29 @@ impl Client {
     pub fn reload(&mut self) -> Result<ReloadReport, Error> {
         match self.ask(Request::Reload, &[])? {
             Answer::Reloaded(report) => Ok(report),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// The configuration that is in effect, as YAML without secrets.
+    ///
+    /// # Errors
+    /// When the process does not answer.
+    pub fn config(&mut self) -> Result<String, Error> {
+        match self.ask(Request::Config, &[])? {
+            Answer::Config(yaml) => Ok(yaml),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Changes how an exporter runs; returns how it is then, in a word.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or the process does not answer.
+    pub fn change(&mut self, exporter: &str, change: Change) -> Result<String, Error> {
+        let exporter = exporter.to_owned();
+        match self.ask(Request::Change { exporter, change }, &[])? {
+            Answer::Changed(state) => Ok(state),
             _ => Err(self.unexpected()),
         }
     }

@@ -19,15 +19,20 @@ pub struct Numbers {
     pub lag_seconds: Vec<(String, f64)>,
     /// Reloads and readings of credentials.
     pub reloads: ReloadNumbers,
+    /// Requests for the pages and the admin API without a token that permits them.
+    pub refused: u64,
 }
 
 /// Writes all numbers.
 #[must_use]
 pub fn exposition(numbers: &Numbers) -> String {
-    let Numbers { status, inputs, lag_seconds, reloads } = numbers;
+    let Numbers { status, inputs, lag_seconds, reloads, refused } = numbers;
     let mut text = Exposition::default();
     process(&mut text, status, inputs);
     configuration(&mut text, *reloads);
+    let name = "shrike_admin_refused_total";
+    text.begin(name, "counter", "Requests to the admin API without a token that permits them.");
+    text.sample(name, &[], *refused as f64);
     for row in ROWS {
         text.begin(row.name, row.kind, row.about);
         for exporter in &status.exporters {
@@ -50,7 +55,7 @@ pub fn exposition(numbers: &Numbers) -> String {
     for (name, about, observed) in HISTOGRAMS {
         text.begin(name, "histogram", about);
         for exporter in &status.exporters {
-            text.histogram(name, &exporter.name, observed(exporter));
+            text.histogram(name, &[("exporter", &exporter.name)], observed(exporter));
         }
     }
     text.0
@@ -165,6 +170,11 @@ const HISTOGRAMS: &[(&str, &str, Read)] = &[
         "From receipt of a batch's oldest event to the answer that takes it.",
         |it| &it.accept_seconds,
     ),
+    (
+        "shrike_exporter_confirm_latency_seconds",
+        "From receipt of a batch's oldest event to the answer or acknowledgement that settles it.",
+        |it| &it.confirm_seconds,
+    ),
     ("shrike_exporter_batch_events", "Events in a request.", |it| &it.batch_events),
     ("shrike_exporter_batch_bytes", "Bytes of a request's body as sent.", |it| &it.batch_bytes),
 ];
@@ -197,6 +207,9 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
         text.begin(name, kind, about);
         text.sample(name, &[], value);
     }
+    let name = "shrike_log_sync_seconds";
+    text.begin(name, "histogram", "How long it took to make appended events durable.");
+    text.histogram(name, &[], &status.sync_seconds);
 }
 
 fn configuration(text: &mut Exposition, reloads: ReloadNumbers) {
@@ -256,14 +269,15 @@ impl Exposition {
         let _ = writeln!(self.0, "{end} {value}");
     }
 
-    fn histogram(&mut self, name: &str, exporter: &str, observed: &Observed) {
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], observed: &Observed) {
         let bucket = format!("{name}_bucket");
         for (bound, count) in &observed.below {
-            let labels = [("exporter", exporter), ("le", &bound.to_string())];
-            self.sample(&bucket, &labels, *count as f64);
+            let bound = bound.to_string();
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), *count as f64);
         }
-        self.sample(&bucket, &[("exporter", exporter), ("le", "+Inf")], observed.count as f64);
-        self.sample(&format!("{name}_sum"), &[("exporter", exporter)], observed.sum);
-        self.sample(&format!("{name}_count"), &[("exporter", exporter)], observed.count as f64);
+        let count = observed.count as f64;
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, observed.sum);
+        self.sample(&format!("{name}_count"), labels, count);
     }
 }

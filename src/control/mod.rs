@@ -3,19 +3,23 @@
 //! `state_dir/control.sock`, mode 0600. A connection carries requests one after another, each one
 //! line of JSON, each answered by one line; [`Request::Append`] is followed by the records
 //! themselves. Every line names the protocol's version, and every length is bounded.
+//!
+//! Beside it, on `admin.listen`, are the pages for monitoring and, for those who hold a token, an
+//! API that asks the same requests.
 
 mod admin;
+mod api;
 mod client;
 mod exposition;
 mod protocol;
 mod reload;
 mod server;
 
-pub use admin::{Admin, Observe};
+pub use admin::{Access, Admin, Observe};
 pub use client::Client;
 pub use exposition::{Numbers, exposition};
 pub use protocol::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, ExporterStatus, Health, InputStatus,
+    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, InputStatus,
     LastError, LogStatus, Rejected, ReloadReport, Request, Status, Target, VERSION,
 };
 pub use reload::{ReloadCounts, ReloadNumbers};

@@ -71,6 +71,15 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// The configuration that is in effect.
+    Config,
+    /// Change how an exporter runs.
+    Change {
+        /// The exporter's name.
+        exporter: String,
+        /// What to do.
+        change: Change,
+    },
     /// Append the lines that follow; answered when they are durable.
     Append {
         /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
@@ -81,6 +90,18 @@ pub enum Request {
         /// Which ones.
         wanted: WantedLines,
     },
+}
+
+/// A change of how an exporter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It sends nothing until it is resumed, or the process starts again.
+    Pause,
+    /// It goes on where it was.
+    Resume,
+    /// What it has gathered is sent now.
+    Flush,
 }
 
 /// A position in the log, as an operator gives it.
@@ -111,6 +132,10 @@ pub enum Answer {
     Purged(u64),
     /// To [`Request::Reload`].
     Reloaded(ReloadReport),
+    /// To [`Request::Config`]: YAML, secrets masked.
+    Config(String),
+    /// To [`Request::Change`]: how the exporter is now, in a word.
+    Changed(String),
     /// To [`Request::Append`].
     Appended(Appended),
     /// To [`Request::Retry`].
@@ -179,7 +204,7 @@ pub struct ExporterStatus {
     /// Its kind of destination.
     pub vendor: String,
     /// In a word: `starting`, `healthy`, `degraded`, `throttled`, `auth_failed`, `config_failed`,
-    /// `circuit_open`, `stopped`.
+    /// `circuit_open`, `paused`, `stopped`.
     pub state: String,
     /// Which pass over the log this is.
     pub pass: u32,

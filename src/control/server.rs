@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, CursorStatus, Error, ReloadReport, Request, Status, Target,
-    VERSION, socket,
+    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Status,
+    Target, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{Progress, Wanted};
@@ -66,6 +66,18 @@ pub trait Serve: Send + Sync + 'static {
     /// # Errors
     /// When it is wrong: nothing has changed then.
     fn reload(&self, actor: &str) -> Result<ReloadReport, String>;
+
+    /// The configuration that is in effect, as YAML without secrets.
+    ///
+    /// # Errors
+    /// When the process is about to end.
+    fn config(&self) -> Result<String, String>;
+
+    /// Changes how an exporter runs; says how it is then, in a word.
+    ///
+    /// # Errors
+    /// When there is no such exporter.
+    fn change(&self, exporter: &str, change: Change, actor: &str) -> Result<String, String>;
 
     /// Appends lines and returns once they are durable.
     ///
@@ -236,7 +248,13 @@ fn parse(line: &[u8]) -> Result<Request, String> {
     }
 }
 
-fn act(request: Request, records: &[u8], by: &str, serve: &dyn Serve) -> Result<Answer, String> {
+/// Does what a request asks, for a command or a caller of the API.
+pub(super) fn act(
+    request: Request,
+    records: &[u8],
+    by: &str,
+    serve: &dyn Serve,
+) -> Result<Answer, String> {
     match request {
         Request::Status => serve.status().map(Answer::Status),
         Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
@@ -249,6 +267,10 @@ fn act(request: Request, records: &[u8], by: &str, serve: &dyn Serve) -> Result<
         Request::Replayed { exporter } => serve.replayed(&exporter).map(Answer::Replay),
         Request::Purge { exporter, wanted } => serve.purge(&exporter, &wanted).map(Answer::Purged),
         Request::Reload => serve.reload(by).map(Answer::Reloaded),
+        Request::Config => serve.config().map(Answer::Config),
+        Request::Change { exporter, change } => {
+            serve.change(&exporter, change, by).map(Answer::Changed)
+        }
         Request::Append { .. } => serve.append(records).map(Answer::Appended),
         Request::Retry { wanted } => serve.retry(&wanted).map(Answer::Retried),
     }

@@ -74,6 +74,11 @@ impl<'a> Draft<'a> {
         !matches!(self.fields[id as usize], Text::None)
     }
 
+    /// Whether a field is this JSON text of the source.
+    pub(super) fn says(&self, id: F, value: &[u8]) -> bool {
+        matches!(self.fields[id as usize], Text::Json(json) if json == value)
+    }
+
     /// The name of this machine.
     pub(super) fn host(&self) -> &'a str {
         self.source.host

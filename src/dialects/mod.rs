@@ -16,13 +16,14 @@ mod irm;
 mod openclaw;
 mod otlp;
 mod policy_event;
+mod protobuf;
 mod receipt;
 mod rules;
 mod sse;
 mod velar;
 
 use crate::event::entries;
-use crate::intake::{Dialect, Mode, Service, Table};
+use crate::intake::{Binary, Dialect, Mode, Service, Table};
 
 /// Every dialect in the order in which records are told apart; canonical events come before.
 pub static ALL: &[&Dialect] = &[
@@ -40,6 +41,9 @@ pub static ALL: &[&Dialect] = &[
     &falco::FALCO,
     &sse::SSE,
 ];
+
+/// OTLP logs as protobuf.
+pub static PROTOBUF: &Binary = &protobuf::PROTOBUF;
 
 /// The API of hushd.
 pub static API: &Service = &audit::API;

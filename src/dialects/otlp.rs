@@ -22,6 +22,8 @@ pub(super) static OTLP: Dialect =
     Dialect { name: NAME, keys: &[("resourceLogs", Kind::Any)], mode: Mode::Append, map };
 
 const NAME: &str = "otlp.logs";
+/// When something happened, as its source says.
+const TIME: &str = "timeUnixNano";
 
 /// A record with what it belongs to.
 pub(super) struct Record<'a> {
@@ -152,9 +154,13 @@ impl<'a> Record<'a> {
         let mut draft = Draft::new(NAME, part);
         draft.id("log.record.uid", self.own.text("log.record.uid"));
         let time = self.time(&mut draft)?;
-        match self.body().filter(|json| !is_blank(json)).or_else(|| self.name()) {
-            Some(json) => draft.json(F::Reason, json),
-            None => draft.default(F::Reason, "log record"),
+        match (self.body().filter(|json| !is_blank(json)), self.name()) {
+            (Some(json), _) => draft.json(F::Reason, json),
+            (None, Some(json)) => {
+                draft.json(F::Reason, json);
+                draft.mark_default(F::Reason);
+            }
+            (None, None) => draft.default(F::Reason, "log record"),
         }
         self.severity(&mut draft);
         self.agent(&mut draft);
@@ -198,10 +204,10 @@ impl<'a> Record<'a> {
         (audit::AUDIT.map)(&own, out).is_ok()
     }
 
-    /// The time of the record, else of its observation, else of receipt. Returns the member that
-    /// the timestamp leads back to.
-    fn time(&self, draft: &mut Draft<'_>) -> Result<Option<&'static str>, Class> {
-        for name in ["timeUnixNano", "observedTimeUnixNano"] {
+    /// The time of the record, else of its observation, else of receipt. Returns whether the
+    /// timestamp leads back to the first of them.
+    fn time(&self, draft: &mut Draft<'_>) -> Result<bool, Class> {
+        for name in [TIME, "observedTimeUnixNano"] {
             let Some(json) = find(self.members, name).filter(|json| *json != b"null") else {
                 continue;
             };
@@ -217,14 +223,17 @@ impl<'a> Record<'a> {
             let mut time = Vec::with_capacity(40);
             write_time(Time::from_ns(ns), &mut time);
             draft.own(F::Timestamp, time);
-            let leads_back = string(json).is_some() && text == ns.to_string().as_bytes();
-            return Ok(Some(name).filter(|_| leads_back));
+            if name != TIME {
+                draft.mark_default(F::Timestamp);
+                return Ok(false);
+            }
+            return Ok(string(json).is_some() && text == ns.to_string().as_bytes());
         }
         let mut received = Vec::with_capacity(40);
         write_time(Time::from_ns(draft.received_ns()), &mut received);
         draft.own(F::Timestamp, received);
         draft.mark_default(F::Timestamp);
-        Ok(None)
+        Ok(false)
     }
 
     /// The severity by its number, four to each name, else by its name.
@@ -313,13 +322,15 @@ impl<'a> Record<'a> {
     }
 
     /// Everything the record says, under `metadata.otlp`.
-    fn metadata(&self, draft: &mut Draft<'a>, time: Option<&'static str>) {
-        let reason_is_body = self.body().is_some_and(|json| !is_blank(json));
+    fn metadata(&self, draft: &mut Draft<'a>, has_time: bool) {
+        // Unless a rule of a producer found another reason.
+        let body = self.body().filter(|json| !is_blank(json));
+        let reason_is_body = body.is_some_and(|json| draft.says(F::Reason, json));
         draft.group("otlp", |members| {
             for entry in last_of_each(self.members) {
                 let is_told = entry.is(b"attributes")
                     || (reason_is_body && entry.is(b"body") && entries_of(entry.value).len() == 1)
-                    || time.is_some_and(|name| entry.is(name.as_bytes()));
+                    || (has_time && entry.is(TIME.as_bytes()));
                 if !is_told {
                     member(entry.key, entry.value, members);
                 }

@@ -1,43 +1,30 @@
 //! Events over HTTP: `POST /v1/events` takes one object, an array, or lines of objects, and
-//! `POST /v1/logs` what OTLP exporters send as JSON.
+//! `POST /v1/logs` what OTLP exporters send.
 //!
 //! A request is answered with 2xx only when what it brought is durable, and tells what became of
 //! each item.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
 
 use super::door::DoorError;
 use super::items::items;
+use super::listen::{ListenOptions, Listening, Once, Token};
 use super::shared::{SharedDoor, now_ns};
 use super::stream::{Account, Stream};
 use crate::log::{AppendError, Appender};
@@ -55,24 +42,21 @@ pub struct HttpOptions {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The dialect of all records; `None` lets each one tell.
     pub format: Option<&'static str>,
+    /// How logs are read that are no JSON.
+    pub binary: &'static Binary,
 }
 
-/// A token, of which only the hash is kept.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    /// The token with this text.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
+/// An encoding of logs other than JSON, and of the answers to them.
+#[derive(Debug)]
+pub struct Binary {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// The same logs as JSON of about this many bytes at most; nothing where they are none.
+    pub decode: fn(&[u8], usize) -> Option<Vec<u8>>,
+    /// The answer to logs that were taken but for so many records, and what became of those.
+    pub answer: fn(u64, &str) -> Vec<u8>,
+    /// The answer to logs that were refused, and why.
+    pub refusal: fn(&str) -> Vec<u8>,
 }
 
 /// The listening socket and its thread; dropping it ends both.
@@ -80,7 +64,7 @@ impl fmt::Debug for Token {
 pub struct HttpInput {
     address: SocketAddr,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    _listening: Listening,
 }
 
 /// What all connections share.
@@ -92,8 +76,6 @@ struct Shared {
     account: Mutex<Account>,
     /// Room for bodies, in pieces of [`PIECE_BYTES`].
     room: Arc<Semaphore>,
-    connections: AtomicUsize,
-    stop: Notify,
 }
 
 impl HttpInput {
@@ -103,27 +85,22 @@ impl HttpInput {
     /// When the address cannot be listened on.
     pub fn start(options: HttpOptions, door: SharedDoor, appender: Appender) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(options.listen)?;
-        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            door,
-            appender,
-            name: format!("http {address}"),
-            options,
-            account: Mutex::default(),
-            room: Arc::new(Semaphore::new(BODIES_BYTES_MAX / PIECE_BYTES)),
-            connections: AtomicUsize::new(0),
-            stop: Notify::new(),
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(REQUESTS_MAX)
-            .build()?;
+        let name = format!("http {address}");
+        let listen = ListenOptions {
+            name: name.clone(),
+            tls: options.tls.clone(),
+            connections_max: CONNECTIONS_MAX,
+            requests_max: REQUESTS_MAX,
+        };
+        let room = Arc::new(Semaphore::new(BODIES_BYTES_MAX / PIECE_BYTES));
+        let account = Mutex::default();
+        let shared = Arc::new(Shared { door, appender, options, name, account, room });
         let serving = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("shrike-http".to_owned())
-            .spawn(move || runtime.block_on(accept(listener, &serving)))?;
-        Ok(Self { address, shared, thread: Some(thread) })
+        let _listening = Listening::start(listener, listen, move |request, _| {
+            answer(request, Arc::clone(&serving))
+        })?;
+        Ok(Self { address, shared, _listening })
     }
 
     /// Where it listens.
@@ -139,84 +116,10 @@ impl HttpInput {
     }
 }
 
-impl Drop for HttpInput {
-    fn drop(&mut self) {
-        self.shared.stop.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic there was told already.
-            let _ended = thread.join();
-        }
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-async fn accept(listener: std::net::TcpListener, shared: &Arc<Shared>) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return warn!(input = shared.name, %error, "cannot listen"),
-    };
-    let tls = shared.options.tls.clone().map(TlsAcceptor::from);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.stop.notified() => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, usually: others end, and it goes on.
-                warn!(input = shared.name, %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if shared.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
-            debug!(input = shared.name, "too many connections");
-            continue;
-        }
-        let (shared, tls) = (Arc::clone(shared), tls.clone());
-        tokio::spawn(async move {
-            connection(stream, tls, &shared).await;
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: &Arc<Shared>) {
-    // An answer is one small write; it must not wait for an acknowledgement of ours.
-    let _unsupported = stream.set_nodelay(true);
-    let served = match tls {
-        None => serve(stream, shared).await,
-        Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, shared).await,
-            Ok(Err(error)) => return debug!(input = shared.name, %error, "TLS failed"),
-            Err(_) => return debug!(input = shared.name, "TLS took too long"),
-        },
-    };
-    if let Err(error) = served {
-        debug!(input = shared.name, %error, "a connection ended early");
-    }
-}
-
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    shared: &Arc<Shared>,
-) -> hyper::Result<()> {
-    let service = service_fn(|request| {
-        let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(answer(request, shared).await) }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
 }
 
 /// What a request is answered with.
@@ -231,6 +134,17 @@ impl Reply {
         Self { status, body: json!({ "error": text }), retry_after: None }
     }
 
+    /// Records that were refused.
+    fn rejected(&self) -> u64 {
+        self.body.get("rejected").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Why nothing was taken.
+    fn problem(&self) -> &str {
+        let text = self.body.get("error").and_then(Value::as_str);
+        text.unwrap_or("nothing of it is an event; it is in quarantine")
+    }
+
     fn later(status: StatusCode, text: &str, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..Self::error(status, text) }
     }
@@ -238,16 +152,20 @@ impl Reply {
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Once> {
     let is_logs = request.uri().path() == LOGS_PATH;
-    let mut reply = match taken(request, shared).await {
+    let binary = shared.options.binary;
+    let is_binary = is_logs && is_of_type(request.headers(), binary.content_type);
+    let reply = match taken(request, shared).await {
         Ok(reply) | Err(reply) => reply,
     };
-    if is_logs {
-        reply.body = for_exporter(&reply);
-    }
-    let mut response = Response::new(Once(Some(Bytes::from(reply.body.to_string() + "\n"))));
+    let (kind, body) = match (is_logs, is_binary) {
+        (true, true) => (binary.content_type, in_binary(&reply, binary)),
+        (true, false) => (JSON, (for_exporter(&reply).to_string() + "\n").into_bytes()),
+        (false, _) => (JSON, (reply.body.to_string() + "\n").into_bytes()),
+    };
+    let mut response = Response::new(Once::new(body));
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
     if let Some(seconds) = reply.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
@@ -265,17 +183,21 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Onc
 
 /// The body that OTLP wants: what was refused of a request that was taken, else a status.
 fn for_exporter(reply: &Reply) -> Value {
-    let count = |name: &str| reply.body.get(name).and_then(Value::as_u64).unwrap_or(0);
-    match (reply.status, count("rejected")) {
+    match (reply.status, reply.rejected()) {
         (StatusCode::OK, 0) => json!({}),
         (StatusCode::OK, rejected) => json!({"partialSuccess": {
             "rejectedLogRecords": rejected.to_string(),
-            "errorMessage": "what was refused is in quarantine with its class",
+            "errorMessage": QUARANTINED,
         }}),
-        _ => {
-            let text = reply.body.get("error").and_then(Value::as_str);
-            json!({"message": text.unwrap_or("nothing of it is an event; it is in quarantine")})
-        }
+        _ => json!({ "message": reply.problem() }),
+    }
+}
+
+/// The same in the encoding in which the logs came.
+fn in_binary(reply: &Reply, binary: &Binary) -> Vec<u8> {
+    match reply.status {
+        StatusCode::OK => (binary.answer)(reply.rejected(), QUARANTINED),
+        _ => (binary.refusal)(reply.problem()),
     }
 }
 
@@ -288,14 +210,17 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     if head.method != Method::POST {
         return Err(Reply::error(StatusCode::METHOD_NOT_ALLOWED, "expected POST"));
     }
-    if !is_permitted(&head.headers, shared.options.token.as_ref()) {
+    let token = shared.options.token.as_ref();
+    if token.is_some_and(|token| !token.is_shown(&head.headers)) {
         let text = "expected `Authorization: Bearer` with the input's token";
         return Err(Reply::error(StatusCode::UNAUTHORIZED, text));
     }
-    if head.uri.path() == LOGS_PATH && !is_json(&head.headers) {
-        let text =
-            "expected content-type application/json: set the exporter's protocol to http/json";
-        return Err(Reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    let is_logs = head.uri.path() == LOGS_PATH;
+    let is_binary = is_logs && is_of_type(&head.headers, shared.options.binary.content_type);
+    if is_logs && !is_binary && !is_of_type(&head.headers, JSON) {
+        let other = shared.options.binary.content_type;
+        let text = format!("expected content-type {JSON} or {other}");
+        return Err(Reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
     }
     let encoding = Encoding::of(&head.headers)?;
     let cap = shared.options.body_bytes_max;
@@ -322,7 +247,7 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
         }
     };
     let worked = tokio::task::spawn_blocking(move || {
-        let reply = work(&body, encoding, &shared);
+        let reply = work(&body, encoding, is_binary, &shared);
         drop(room);
         reply
     });
@@ -331,21 +256,10 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     })
 }
 
-fn is_permitted(headers: &HeaderMap, token: Option<&Token>) -> bool {
-    let Some(Token(expected)) = token else { return true };
-    let given = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    let given = given.and_then(|value| {
-        let (scheme, token) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-    });
-    // Hashes are compared, so that the time tells nothing of the token.
-    given.is_some_and(|token| Sha256::digest(token.trim_ascii())[..] == expected[..])
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
     let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
-    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    kind.trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
 }
 
 /// How a body is compressed.
@@ -416,8 +330,13 @@ async fn collect(body: Incoming, cap: usize) -> Result<Vec<u8>, Reply> {
 }
 
 /// Takes what a body holds and waits until it is durable.
-fn work(body: &[u8], encoding: Encoding, shared: &Shared) -> Result<Reply, Reply> {
-    let plain = encoding.decode(body, shared.options.body_bytes_max)?;
+fn work(body: &[u8], encoding: Encoding, is_binary: bool, shared: &Shared) -> Result<Reply, Reply> {
+    let mut plain = encoding.decode(body, shared.options.body_bytes_max)?;
+    if is_binary {
+        let bytes_max = shared.options.body_bytes_max.saturating_mul(BINARY_GROWTH);
+        let wrong = || Reply::error(StatusCode::BAD_REQUEST, "the body is no export of logs");
+        plain = (shared.options.binary.decode)(&plain, bytes_max).ok_or_else(wrong)?;
+    }
     let lines = items(&plain);
     let mut stream = Stream::new(&shared.name, 0).with_format(shared.options.format);
     let mut listed = Vec::new();
@@ -476,33 +395,14 @@ fn refused(error: DoorError) -> Reply {
     }
 }
 
-/// A body of one piece.
-struct Once(Option<Bytes>);
-
-impl Body for Once {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
 /// Where events are taken.
 const PATH: &str = "/v1/events";
 /// Where OTLP exporters send logs.
 const LOGS_PATH: &str = "/v1/logs";
+const JSON: &str = "application/json";
+const QUARANTINED: &str = "what was refused is in quarantine with its class";
+/// How many times its bytes a body that is no JSON may take as JSON, where names are spelled out.
+const BINARY_GROWTH: usize = 4;
 /// Bytes of bodies under way over all connections, compressed and not.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 /// The unit in which that is counted.
@@ -511,12 +411,8 @@ const PIECE_BYTES: usize = 1 << 10;
 const REQUESTS_MAX: usize = 64;
 /// Connections at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 1024;
-/// How long a TLS handshake, a request's head and its body may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// After a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What `Retry-After` says when much is under way, and when the disk refuses.
 const BUSY_SECONDS: u64 = 1;
 const DISK_SECONDS: u64 = 5;

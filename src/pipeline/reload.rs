@@ -97,6 +97,23 @@ impl Engine {
         Ok(reloaded)
     }
 
+    /// Sends what an exporter has gathered, however little, and lets it go on where it was.
+    ///
+    /// # Errors
+    /// When there is no such exporter that runs.
+    pub fn flush_exporter(&self, name: &str, deadline: Instant) -> Result<(), EngineError> {
+        let _one_at_a_time = self.operate();
+        let found = running(&self.exporters).iter().find(|it| it.exporter.name() == name).cloned();
+        let old = found.ok_or_else(|| EngineError::Exporter {
+            name: name.to_owned(),
+            problem: "there is no such running exporter; `shrike status` lists them".to_owned(),
+        })?;
+        let ways = ways(&old.spec, self.workers.len())?;
+        self.stop_all(std::slice::from_ref(&old), deadline);
+        let spec = old.spec.clone();
+        self.exchange(&old, Wanted { spec, ways })
+    }
+
     /// The exporters whose credentials were refused and that wait for others.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {

@@ -59,8 +59,8 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
         ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
         (
-            "admin: {listen: '0.0.0.0:9401'}",
-            "1:9: admin.listen: expected a loopback address and a port, such as 127.0.0.1:9401",
+            "admin: {listen: 'localhost:9401'}",
+            "1:9: admin.listen: expected an address and a port, such as 127.0.0.1:9401",
         ),
         (
             "zebra: 1",

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use shrike::config::{
-    self, Config, FILTER, Flags, INPUT, Key, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, Text,
-    keys_of, reference, top,
+    self, Config, FILTER, Flags, INPUT, Key, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, TOKEN,
+    Text, keys_of, reference, top,
 };
 use shrike::vendors;
 
@@ -18,6 +18,7 @@ fn tables() -> Vec<(String, Vec<Key>)> {
         ("top".to_owned(), top()),
         ("routing rule".to_owned(), ROUTING_RULE.to_vec()),
         ("pattern".to_owned(), PATTERN.to_vec()),
+        ("token".to_owned(), TOKEN.to_vec()),
         ("input".to_owned(), INPUT.to_vec()),
         ("shared".to_owned(), [SHARED, FILTER, PRIVACY_OWN].concat()),
     ];

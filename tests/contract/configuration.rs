@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shrike::config::{
-    Config, Error, Flags, INPUT, Key, Kind, PATTERN, ROUTING_RULE, Sources, Text, Wrong,
+    Config, Error, Flags, INPUT, Key, Kind, PATTERN, ROUTING_RULE, Sources, TOKEN, Text, Wrong,
     json_schema, keys_of, top,
 };
 use shrike::vendors;
@@ -38,14 +38,18 @@ impl Spot {
     }
 
     fn all() -> Vec<Self> {
-        let tables = ["inputs", "exporters", "routing.rules", "privacy.patterns", "version"];
+        let tables =
+            ["inputs", "exporters", "routing.rules", "privacy.patterns", "admin.tokens", "version"];
         let mut spots = Vec::new();
         for key in top().iter().filter(|key| !tables.contains(&key.path)) {
             spots.push(Self::new("", key.path, key));
         }
-        for (table, place) in
-            [(INPUT, "inputs"), (ROUTING_RULE, "routing.rules"), (PATTERN, "privacy.patterns")]
-        {
+        for (table, place) in [
+            (INPUT, "inputs"),
+            (ROUTING_RULE, "routing.rules"),
+            (PATTERN, "privacy.patterns"),
+            (TOKEN, "admin.tokens"),
+        ] {
             spots.extend(table.iter().map(|key| Self::new(&format!("{place}[0]."), key.path, key)));
         }
         for vendor in vendors::ALL {

@@ -1,5 +1,6 @@
 //! A running `shrike` whose configuration, files and tokens change.
 
+mod api;
 #[path = "../support/equation.rs"]
 mod equation;
 mod secrets;
@@ -171,6 +172,30 @@ impl Place {
         sample.iter().filter(|&&byte| byte == b'\n').count()
     }
 
+    /// The file that is followed, as the input calls it.
+    pub(crate) fn events(&self) -> String {
+        self.path("events.jsonl").display().to_string()
+    }
+
+    /// The chain of receipts.
+    pub(crate) fn audit(&self) -> String {
+        fs::read_to_string(self.path("state/audit.jsonl")).expect("it is written")
+    }
+
+    /// What a command that succeeds prints.
+    #[track_caller]
+    pub(crate) fn said(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["--config", "c.yaml"])
+            .args(arguments)
+            .current_dir(&self.0)
+            .output()
+            .expect("the command starts");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {out}{}", String::from_utf8_lossy(err));
+        out.into_owned()
+    }
+
     pub(crate) fn run(&self) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
             .args(["run", "--config", "c.yaml", "--set", "global.log.format=json"])
@@ -193,12 +218,17 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The page for monitoring.
-    pub(crate) fn metrics(&self) -> String {
+    /// Where the pages for monitoring are.
+    pub(crate) fn pages(&self) -> SocketAddr {
         let mut lines = self.seen.lines().filter(|line| line.contains("metrics are shown"));
         let address = lines.next_back().and_then(|line| line.split("\"address\":\"").nth(1));
         let address = address.and_then(|rest| rest.split('"').next()).expect("it is shown");
-        let mut stream = TcpStream::connect(address).expect("it listens");
+        address.parse().expect("an address")
+    }
+
+    /// The page for monitoring.
+    pub(crate) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.pages()).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("text");

@@ -1,0 +1,262 @@
+//! An HTTP server on one thread: connections, TLS and their bounds; what is answered is its
+//! owner's.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+/// How a server listens.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// What the process's log calls it.
+    pub name: String,
+    /// The certificate to show; none for plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Connections at a time; more are closed at once.
+    pub connections_max: usize,
+    /// Requests at a time that do blocking work.
+    pub requests_max: usize,
+}
+
+/// A listening socket and its thread; dropping it ends both.
+#[derive(Debug)]
+pub struct Listening {
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A token, of which only the hash is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+/// A body of one piece.
+#[derive(Debug)]
+pub struct Once(Option<Bytes>);
+
+impl Token {
+    /// The token with this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// Whether a request shows it: `Authorization: Bearer TOKEN`.
+    #[must_use]
+    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        let given = given.and_then(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        // Hashes are compared, so that the time tells nothing of the token.
+        given.is_some_and(|token| Sha256::digest(token.trim_ascii())[..] == self.0[..])
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Listening {
+    /// Serves a bound socket on a thread of its own; `answer` is asked for each request.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start<A, F>(listener: TcpListener, options: ListenOptions, answer: A) -> io::Result<Self>
+    where
+        A: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Once>> + Send + 'static,
+    {
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(options.requests_max)
+            .build()?;
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("shrike-http".to_owned())
+            .spawn(move || runtime.block_on(accept(listener, options, answer, &stopped)))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told already.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Once {
+    /// This body.
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self(Some(body.into()))
+    }
+}
+
+/// Reads the certificate and the key that a server shows.
+///
+/// # Errors
+/// When a file cannot be read, or they are no pair; the error names the file.
+pub fn server_tls(chain: &Path, key: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
+    let wrong = |path: &Path, error: &dyn std::fmt::Display| {
+        let text = format!("{}: {error}", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let certificates = CertificateDer::pem_file_iter(chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(chain, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
+        .map_err(|error| wrong(chain, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+async fn accept<A, F>(listener: TcpListener, options: ListenOptions, answer: A, stop: &Notify)
+where
+    A: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Once>> + Send + 'static,
+{
+    let ListenOptions { name, tls, connections_max, .. } = options;
+    let (name, answer): (Arc<str>, _) = (name.into(), Arc::new(answer));
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return warn!(input = &*name, %error, "cannot listen"),
+    };
+    let tls = tls.map(TlsAcceptor::from);
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.notified() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, usually: others end, and it goes on.
+                warn!(input = &*name, %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if open.fetch_add(1, Ordering::AcqRel) >= connections_max {
+            open.fetch_sub(1, Ordering::AcqRel);
+            debug!(input = &*name, "too many connections");
+            continue;
+        }
+        let (tls, name) = (tls.clone(), Arc::clone(&name));
+        let (answer, one) = (Arc::clone(&answer), Arc::clone(&open));
+        tokio::spawn(async move {
+            connection(stream, peer, tls, &name, &*answer).await;
+            one.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+async fn connection<A, F>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    name: &str,
+    answer: &A,
+) where
+    A: Fn(Request<Incoming>, SocketAddr) -> F,
+    F: Future<Output = Response<Once>>,
+{
+    // An answer is one small write; it must not wait for an acknowledgement of ours.
+    let _unsupported = stream.set_nodelay(true);
+    let served = match tls {
+        None => serve(stream, peer, answer).await,
+        Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, peer, answer).await,
+            Ok(Err(error)) => return debug!(input = name, %error, "TLS failed"),
+            Err(_) => return debug!(input = name, "TLS took too long"),
+        },
+    };
+    if let Err(error) = served {
+        debug!(input = name, %error, "a connection ended early");
+    }
+}
+
+async fn serve<A, F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    answer: &A,
+) -> hyper::Result<()>
+where
+    A: Fn(Request<Incoming>, SocketAddr) -> F,
+    F: Future<Output = Response<Once>>,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request, peer);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+impl Body for Once {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// How long a TLS handshake and a request's head may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,219 @@
+//! The admin API of a running process: who may do what, and what comes of it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use serde_json::Value;
+
+use crate::{Collector, Place, Running, wait_until};
+
+const VIEWER: &str = "viewer-0123456789abcdef";
+const OPERATOR: &str = "operator-0123456789abcdef";
+const ADMIN: &str = "admin-0123456789abcdef";
+const LATER: &str = "later-0123456789abcdef";
+
+/// Pages and tokens, below the exporters of a configuration.
+fn keys(tokens: &[(&str, &str, &str)], more: &str) -> String {
+    let tokens: Vec<String> = tokens
+        .iter()
+        .map(|(name, token, role)| format!("{{name: {name}, token: {token}, role: {role}}}"))
+        .collect();
+    format!(
+        "    hec_token: s3cr3t-one\nadmin: {{listen: '127.0.0.1:0', tokens: [{}]{more}}}\n",
+        tokens.join(", ")
+    )
+}
+
+/// An answer: its status and its body.
+fn ask(connection: impl Read + Write, method: &str, path: &str, token: &str) -> (u16, String) {
+    ask_with(connection, method, path, token, "")
+}
+
+fn ask_with(
+    mut connection: impl Read + Write,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> (u16, String) {
+    let shown = match token {
+        "" => String::new(),
+        token => format!("authorization: Bearer {token}\r\n"),
+    };
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\n{shown}content-length: {length}\r\n\r\n{body}"
+    );
+    connection.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).expect("it answers and closes");
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
+fn connect(running: &Running) -> TcpStream {
+    TcpStream::connect(running.pages()).expect("it listens")
+}
+
+#[test]
+fn a_token_permits_what_its_role_may_and_changes_are_audited() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let tokens =
+        [("eye", VIEWER, "viewer"), ("hand", OPERATOR, "operator"), ("head", ADMIN, "admin")];
+    place.configure(&collector, &keys(&tokens, ""));
+    let mut running = place.run();
+    running.wait_for("metrics are shown");
+    let ask = |method, path, token| ask(connect(&running), method, path, token);
+    let status = |method, path, token| ask(method, path, token).0;
+    // Whoever shows nothing, or something else, learns that the process lives, and no more.
+    assert_eq!(status("GET", "/healthz", ""), 200);
+    assert_eq!(status("GET", "/metrics", ""), 401);
+    assert_eq!(status("GET", "/metrics", VIEWER), 200);
+    assert_eq!(status("GET", "/api/v1/exporters", ""), 401);
+    assert_eq!(status("GET", "/api/v1/exporters", "viewer-0123456789abcdeg"), 401);
+    assert_eq!(status("POST", "/api/v1/config/reload", ""), 401);
+    assert_eq!(status("POST", "/api/v1/config/reload", VIEWER), 403);
+    assert_eq!(status("POST", "/api/v1/config/reload", OPERATOR), 403);
+    assert_eq!(status("POST", "/api/v1/exporters/splunk/pause", VIEWER), 403);
+    assert_eq!(status("POST", "/api/v1/dlq/splunk/replay", VIEWER), 403);
+    assert_eq!(status("PUT", "/api/v1/exporters", ADMIN), 405);
+    assert_eq!(status("POST", "/api/v1/exporters", ADMIN), 405);
+    assert_eq!(status("GET", "/api/v1/nothing", ADMIN), 404);
+    assert_eq!(status("GET", "/api/v1/exporters/splonk", VIEWER), 404);
+    assert_eq!(status("POST", "/api/v1/exporters/splonk/pause", OPERATOR), 404);
+    let first = place.append();
+    collector.wait_for(first);
+    let exporters = ask("GET", "/api/v1/exporters", VIEWER).1;
+    let exporters: Value = serde_json::from_str(&exporters).expect("JSON");
+    assert_eq!(exporters[0]["name"], "splunk");
+    let (found, config) = ask("GET", "/api/v1/config", VIEWER);
+    assert_eq!(found, 200);
+    assert!(config.contains("hec_token: \"***\""), "{config}");
+    assert!(!config.contains("s3cr3t") && !config.contains("0123456789abcdef"), "{config}");
+    // A paused exporter sends nothing and keeps its place.
+    assert_eq!(
+        ask("POST", "/api/v1/exporters/splunk/pause", OPERATOR),
+        (200, "{\"state\":\"paused\"}\n".to_owned())
+    );
+    let paused = || {
+        let one = ask("GET", "/api/v1/exporters/splunk", OPERATOR).1;
+        serde_json::from_str::<Value>(&one).expect("JSON")["state"] == "paused"
+    };
+    assert!(paused());
+    let second = place.append();
+    let received = format!("received_total{{input=\"{}\"}} {}", place.events(), first + second);
+    wait_until("the second sample in the log", || {
+        ask("GET", "/metrics", VIEWER).1.contains(&received)
+    });
+    assert_eq!(collector.events(), first, "nothing is sent");
+    assert_eq!(status("POST", "/api/v1/exporters/splunk/flush", OPERATOR), 409, "it is paused");
+    // A reload leaves it paused.
+    assert_eq!(status("POST", "/api/v1/config/reload", ADMIN), 200);
+    assert!(paused());
+    assert_eq!(collector.events(), first, "nothing is sent");
+    assert_eq!(status("POST", "/api/v1/exporters/splunk/resume", OPERATOR), 200);
+    collector.wait_for(first + second);
+    assert!(!paused());
+    let replay =
+        |body| ask_with(connect(&running), "POST", "/api/v1/dlq/splunk/replay", OPERATOR, body);
+    assert_eq!(replay("{\"sinze\": \"1h\"}").0, 400);
+    assert_eq!(replay("{\"since\": \"soon\"}").0, 400);
+    let (found, progress) = replay("{\"since\": \"1h\", \"rate\": 5}");
+    assert_eq!(found, 200, "{progress}");
+    assert!(progress.contains("\"wanted\":0"), "there is none: {progress}");
+    // Another set of tokens, and a wrong file that changes nothing.
+    place.configure(&collector, &keys(&[("heir", LATER, "admin")], ""));
+    assert_eq!(status("POST", "/api/v1/config/reload", ADMIN), 200);
+    assert_eq!(status("POST", "/api/v1/config/reload", ADMIN), 401, "it is no token any more");
+    place.configure(&collector, &keys(&[("heir", LATER, "admin"), ("short", "x", "admin")], ""));
+    let (found, why) = ask("POST", "/api/v1/config/reload", LATER);
+    assert_eq!(found, 422, "{why}");
+    assert!(why.contains("admin.tokens[1].token: expected at least 16 bytes"), "{why}");
+    assert_eq!(status("GET", "/api/v1/exporters", LATER), 200, "the last ones stay");
+    let refused = ask("GET", "/metrics", LATER).1;
+    assert!(refused.contains("shrike_admin_refused_total 9"), "{refused}");
+    let log = running.stop();
+    assert!(!log.contains("0123456789abcdef"), "{log}");
+    assert_eq!(collector.events(), first + second, "nothing twice");
+    let audit = place.audit();
+    let has = |action: &str, by: &str| {
+        audit
+            .lines()
+            .any(|line| line.contains(&format!("\"action\":\"{action}\"")) && line.contains(by))
+    };
+    for (action, by) in [
+        ("pause", "token hand, 127.0.0.1:"),
+        ("resume", "token hand, 127.0.0.1:"),
+        ("dlq_replay", "token hand, 127.0.0.1:"),
+        ("reload", "token head, 127.0.0.1:"),
+        ("reload", "token heir, 127.0.0.1:"),
+    ] {
+        assert!(has(action, by), "{action} by {by}: {audit}");
+    }
+    assert!(audit.contains("admin.tokens[0].token: another secret"), "{audit}");
+    assert!(!audit.contains("0123456789abcdef"), "{audit}");
+}
+
+#[test]
+fn the_api_is_shown_over_tls() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a key");
+    place.write("cert.pem", &pair.cert.pem());
+    place.write("key.pem", &pair.signing_key.serialize_pem());
+    let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
+    let tls = format!(", tls: {{cert_path: {}, key_path: {}}}", cert.display(), key.display());
+    place.configure(&collector, &keys(&[("eye", VIEWER, "viewer")], &tls));
+    let mut running = place.run();
+    running.wait_for("metrics are shown");
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = fs::read(&cert).expect("it is there");
+    roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("one");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("usual versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let session = rustls::ClientConnection::new(Arc::new(client), name).expect("a session");
+    let connection = rustls::StreamOwned::new(session, connect(&running));
+    let (status, body) = ask(connection, "GET", "/api/v1/exporters", VIEWER);
+    assert_eq!(status, 200, "{body}");
+    // In the clear there is no answer.
+    let mut plain = connect(&running);
+    plain.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("it takes some");
+    let mut rest = Vec::new();
+    let _reset = plain.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"HTTP"));
+    drop(running.stop());
+}
+
+#[test]
+fn commands_pause_resume_and_flush() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    // Nothing is sent by itself within the hour.
+    let lingering =
+        "    hec_token: s3cr3t-one\n    batch: {linger_ms: 3600000, flush_on_severity: none}\n";
+    place.configure(&collector, lingering);
+    let running = place.run();
+    let first = place.append();
+    wait_until("all of it flushed", || {
+        assert_eq!(place.said(&["exporter", "flush", "splunk"]), "exporter splunk is running\n");
+        collector.events() == first
+    });
+    assert_eq!(place.said(&["exporter", "pause", "splunk"]), "exporter splunk is paused\n");
+    assert!(place.said(&["status"]).contains("paused"));
+    assert_eq!(place.said(&["exporter", "resume", "splunk"]), "exporter splunk is running\n");
+    let log = running.stop();
+    let account = format!("\"in_range\":{first},\"delivered\":{first}");
+    assert!(log.contains(&account), "{log}");
+    // Ends with 0 where the chain holds.
+    assert!(!place.said(&["audit", "verify"]).is_empty());
+}
