@@ -122,11 +122,13 @@ fn object(path: &str) -> Value {
         }
         properties.insert(name, object(other));
     }
-    let (_, title, _, about) = OBJECTS.iter().find(|it| it.0 == path).unwrap_or(&OBJECTS[0]);
+    let known = OBJECTS.iter().find(|it| it.0 == path).unwrap_or(&OBJECTS[0]);
+    let (_, title, is_needed, about) = known;
+    let kind = if *is_needed { json!("object") } else { json!(["object", "null"]) };
     json!({
         "title": title,
         "description": about,
-        "type": "object",
+        "type": kind,
         "properties": properties,
         "required": required,
     })

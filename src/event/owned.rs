@@ -36,17 +36,17 @@ pub struct SecurityEvent {
     /// The guarded action.
     pub action: String,
     /// What it may be part of.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     pub threat: Threat,
     /// What was decided, and why.
     pub decision: Decision,
     /// What it was about.
     pub resource: Resource,
     /// What the event has no place for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     pub metadata: Map<String, Value>,
     /// Labels.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -388,6 +388,15 @@ impl Builder {
         self.has_decision = true;
         self
     }
+}
+
+/// A value that may also be null: programs write absent ones so.
+fn absent<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
 fn is_blank(text: &str) -> bool {

@@ -119,8 +119,19 @@ impl Walk<'_> {
             self.found.objects |= group.bit();
             return self.object(group, at, depth, in_order);
         }
-        self.found.odd_objects |= group.bit();
-        self.json.value(at, depth - 1, Keys::NONE)
+        self.odd_group(group, at, depth)
+    }
+
+    /// Something else where a group should be; one that is not needed may be null.
+    #[cold]
+    #[inline(never)]
+    fn odd_group(&mut self, group: Group, at: usize, depth: usize) -> Step<usize> {
+        let end = self.json.value(at, depth - 1, Keys::NONE)?;
+        let is_optional = matches!(group, Group::Threat | Group::Indicator);
+        if !(is_optional && self.json.eat(at, b"null").is_some()) {
+            self.found.odd_objects |= group.bit();
+        }
+        Ok(end)
     }
 
     /// The same, for a group that only the record tells.

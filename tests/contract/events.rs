@@ -60,6 +60,10 @@ fn intake_and_schema_judge_the_vectors_as_they_say() {
         // What the schema takes is clean, and what it asks for is enough.
         assert!(!schema || intake == "clean", "{name}");
         let owned = serde_json::from_str::<SecurityEvent>(event.get());
+        assert!(
+            owned.is_ok() || !schema,
+            "{name}: the type reads what the schema takes: {owned:?}"
+        );
         if let Ok(owned) = owned {
             let again: SecurityEvent =
                 serde_json::from_slice(&owned.to_json()).expect("what is written can be read");
