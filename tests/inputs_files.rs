@@ -368,6 +368,57 @@ fn what_was_not_read_before_a_live_truncation_comes_from_the_copy() {
 }
 
 #[test]
+fn copies_that_the_pattern_matches_too_repeat_nothing() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log*", None);
+    assert_eq!(host.sorted(), upto(3));
+    // A backup, and a copy that is being made: nothing of them is new.
+    fs::copy(&path, host.path("a.log.bak")).expect("ours");
+    append(&host.path("a.log-half"), &lines(0..2)[..30]);
+    assert_eq!(host.sorted(), upto(3));
+    append(&host.path("a.log-half"), &lines(0..2)[30..]);
+    assert_eq!(host.sorted(), upto(3));
+    fs::remove_file(host.path("a.log-half")).expect("ours");
+    for round in 0..4 {
+        let next = 3 + round * 7;
+        append(&path, &lines(next..next + 2));
+        if round == 2 {
+            // Nobody looks while it is rotated.
+            host.stop();
+        }
+        // The older ones move on, as rotations do it; some lines are written meanwhile.
+        for number in (1..=round).rev() {
+            let of = |number| host.path(&format!("a.log.{number}"));
+            fs::rename(of(number), of(number + 1)).expect("ours");
+        }
+        fs::copy(&path, host.path("a.log.1")).expect("ours");
+        if round == 1 {
+            // The copy is seen before the file is cut.
+            assert_eq!(host.sorted(), upto(next + 2));
+        }
+        rewrite(&path, &lines(next + 2..next + 5));
+        if round == 2 {
+            host.start("a.log*", None);
+        }
+        assert_eq!(host.sorted(), upto(next + 5), "round {round}");
+        append(&path, &lines(next + 5..next + 7));
+        append(&host.path("a.log.9.gz"), "what is compressed is no line\n");
+        assert_eq!(host.sorted(), upto(next + 7), "round {round}");
+    }
+    let rejected = host.account().rejected;
+    assert_eq!((host.account().gaps, rejected), (0, 0));
+    host.start("a.log*", None);
+    assert_eq!(host.sorted(), upto(31));
+    // One that goes its own way is a file of its own, and so is one of another's lines.
+    append(&host.path("a.log.own"), &lines(40..42));
+    assert_eq!(host.sorted(), [upto(31), vec![40, 41]].concat());
+    append(&host.path("a.log.own"), &lines(42..43));
+    assert_eq!(host.sorted(), [upto(31), vec![40, 41, 42]].concat());
+}
+
+#[test]
 fn a_file_that_is_cut_off_without_a_copy_is_counted() {
     let mut host = Host::new();
     let path = host.path("a.log");

@@ -1,5 +1,7 @@
 //! The files of one input: which there are, which were rotated, which are read now.
 
+mod copies;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::{info, warn};
 
+use self::copies::KnownCopy;
 use super::door::DoorError;
 use super::position::{Position, Positions};
 use super::shared::{Chunk, SharedDoor};
@@ -41,6 +44,8 @@ pub struct Files {
     tails: BTreeMap<Identity, Followed>,
     /// Which file each path meant last.
     at: HashMap<PathBuf, Identity>,
+    /// Copies of followed files that the pattern matches too.
+    copies: HashMap<Identity, KnownCopy>,
     /// Paths about which something was told already.
     told: HashSet<PathBuf>,
     buffer: Vec<u8>,
@@ -76,6 +81,7 @@ impl Files {
             positions,
             tails: BTreeMap::new(),
             at: HashMap::new(),
+            copies: HashMap::new(),
             told: HashSet::new(),
             buffer: Vec::new(),
             next_scan: now,
@@ -179,7 +185,8 @@ impl Files {
         followed.tail.restart();
         let start = followed.tail.position();
         // Else the same would be looked for again after a restart.
-        note(&start, around)
+        note(&start, around)?;
+        self.pass_copies(identity, around)
     }
 
     /// Reads a file until nothing is left but a line without its end.
@@ -210,6 +217,7 @@ impl Files {
             self.find_missed(&present, around, now)?;
         }
         self.mark_rotated(&present, around, now)?;
+        self.copies.retain(|identity, _| present.contains(identity));
         let mut open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
         for (path, metadata) in found {
             if around.is_stopped.load(Ordering::Acquire) {
@@ -225,7 +233,12 @@ impl Files {
                     }
                 }
                 Some(_) => continue,
-                None => self.begin(&path, identity, around, now)?,
+                None => {
+                    if self.is_copy(&path, identity, look) {
+                        continue;
+                    }
+                    self.begin(&path, identity, around, now)?;
+                }
             }
             // Descriptors are few: beyond those that may stay, one file is read after the other.
             if open >= OPEN_MAX {
@@ -250,7 +263,11 @@ impl Files {
             return vec![self.options.path.clone()];
         }
         match glob::glob(&self.options.path.to_string_lossy()) {
-            Ok(paths) => paths.filter_map(Result::ok).take(FILES_MAX).collect(),
+            // A compressed copy holds no lines, and what it was made from was read.
+            Ok(paths) => {
+                let paths = paths.filter_map(Result::ok).filter(|path| !is_compressed(path));
+                paths.take(FILES_MAX).collect()
+            }
             Err(error) => {
                 let path = self.options.path.clone();
                 self.tell(&path, &io::Error::new(io::ErrorKind::InvalidInput, error));
@@ -390,13 +407,21 @@ impl Files {
     ) -> Result<(), DoorError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let dir = path.parent().unwrap_or(Path::new("."));
+        // A copy that holds where reading stood is none of them: its rest is read from there.
+        let known = self.positions.of(|source| Path::new(source) == path);
+        let is_copy = |other: &Path| {
+            let holds =
+                |file: &File, it: &Position| it.last.is_some() && holds(file, it).unwrap_or(false);
+            File::open(other).is_ok_and(|file| known.iter().any(|it| holds(&file, it)))
+        };
         let mut skipped = Vec::new();
         find_in(dir, |other, metadata| {
             let (identity, look) = (Identity::of(metadata), Look::of(metadata));
             let is_known = present.contains(&identity)
                 || self.tails.contains_key(&identity)
                 || self.positions.find(identity.device, identity.inode).is_some();
-            if !is_known && look.modified_ns >= since && is_rotated_name(&name, other) {
+            let is_late = look.modified_ns >= since && is_rotated_name(&name, other);
+            if !is_known && is_late && !is_copy(other) {
                 skipped.push((look.modified_ns, other.to_owned(), identity));
             }
             false
@@ -428,6 +453,8 @@ impl Files {
         if !tail.resume(file, position).unwrap_or(false) {
             return Ok(());
         }
+        // Even if there is nothing more to read: a pattern may meet it again after a restart.
+        note(&tail.position(), around)?;
         self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
         self.drain(identity, around, now)
     }
@@ -443,14 +470,21 @@ impl Files {
         let dir = path.parent().unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Identity { device: position.device, inode: position.inode };
-        let is_copy = |path: &Path, metadata: &fs::Metadata| {
-            is_rotated_name(&name, path)
+        let mut copies: Vec<(u64, PathBuf)> = Vec::new();
+        find_in(dir, |path, metadata| {
+            let is_copy = is_rotated_name(&name, path)
                 && metadata.len() >= position.offset
                 && Identity::of(metadata) != own
-                && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false)
-        };
-        // Without prints anything would pass for a copy.
-        let copy = if position.last.is_some() { find_in(dir, is_copy) } else { None };
+                && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false);
+            if is_copy {
+                copies.push((metadata.len(), path.to_owned()));
+            }
+            false
+        });
+        // Without prints anything would pass for a copy. An older one, a backup, has less of it.
+        copies.retain(|_| position.last.is_some());
+        let copy = copies.into_iter().max().map(|(_, path)| path);
+        let copy = copy.and_then(|path| File::open(&path).ok().map(|file| (path, file)));
         match copy {
             Some((copy, file)) => {
                 let metadata = file.metadata().map_err(|error| {
@@ -461,6 +495,7 @@ impl Files {
                 if self.tails.contains_key(&identity) {
                     return Ok(());
                 }
+                self.copies.remove(&identity);
                 info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
                 self.read_rest(file, identity, position, around, now)?;
                 // Others may have been made in between.
@@ -559,6 +594,7 @@ impl Files {
             self.account = self.account.plus(followed.tail.account);
             self.tails.remove(&identity);
             self.at.retain(|_, other| *other != identity);
+            self.pass_copies(identity, around)?;
             if let Some(error) = failed {
                 self.tell(&path, &error);
             }
@@ -625,11 +661,15 @@ fn open_same(path: &Path, identity: Identity) -> Option<File> {
 
 /// Whether a rotation may have given a file of this name that path: `name.1`, `name-20260206`.
 fn is_rotated_name(name: &str, path: &Path) -> bool {
-    const COMPRESSED: &[&str] = &[".gz", ".zst", ".xz", ".bz2"];
     let Some(other) = path.file_name().map(|other| other.to_string_lossy()) else { return false };
     let rest = other.strip_prefix(name);
-    rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
-        && !COMPRESSED.iter().any(|end| other.ends_with(end))
+    rest.is_some_and(|rest| rest.starts_with(SEPARATORS)) && !is_compressed(path)
+}
+
+/// Whether a name says that a rotation compressed the file.
+fn is_compressed(path: &Path) -> bool {
+    const COMPRESSED: &[&str] = &["gz", "zst", "xz", "bz2", "lz4"];
+    path.extension().is_some_and(|end| COMPRESSED.iter().any(|it| end == *it))
 }
 
 /// The first file of a folder that is wanted.
@@ -650,6 +690,8 @@ fn find_in(
     None
 }
 
+/// What a rotation puts between a name and what it adds.
+const SEPARATORS: [char; 3] = ['.', '-', '_'];
 /// How often open files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often paths are looked at.

@@ -195,6 +195,25 @@ impl Tail {
         self.open.as_ref().and_then(|open| open.file.metadata().ok())
     }
 
+    /// The open file, once more.
+    pub(super) fn file(&self) -> Option<File> {
+        self.open.as_ref().and_then(|open| open.file.try_clone().ok())
+    }
+
+    /// Whether all that another file holds is in this one, which `source` is, or was read from it
+    /// before it was cut. `look` is the other's, taken before now.
+    pub(super) fn covers(&self, source: &File, other: &File, look: Look) -> io::Result<bool> {
+        let own = Look::of(&source.metadata()?);
+        let is_whole = own.bytes >= self.offset
+            && self.last.map_or(Ok(true), |last| print_at(source, last, self.offset))?;
+        if !is_whole {
+            // It was cut: the copy was made before, and its rest is read once that is noticed.
+            return Ok(self.last.is_some() && holds(other, &self.position())?);
+        }
+        // A copy was made of what was there then, and a file that is added to only grows.
+        Ok(look.bytes <= own.bytes && are_same(source, other, look.bytes)?)
+    }
+
     /// Reads what is new, up to one buffer.
     pub(super) fn poll(
         &mut self,
@@ -593,6 +612,22 @@ pub(super) fn holds(file: &File, position: &Position) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether two files begin with the same bytes, so many.
+fn are_same(one: &File, other: &File, bytes: u64) -> io::Result<bool> {
+    let (mut left, mut right) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+    let mut at = 0;
+    while at < bytes {
+        let most = usize::try_from(bytes - at).unwrap_or(COMPARED_BYTES).min(COMPARED_BYTES);
+        let read = fill(one, &mut left[..most], at)?;
+        let is_there = read == most && fill(other, &mut right[..most], at)? == most;
+        if !is_there || left[..most] != right[..most] {
+            return Ok(false);
+        }
+        at += most as u64;
+    }
+    Ok(true)
+}
+
 /// Where the line ends that holds this byte.
 fn line_end(file: &File, mut at: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
@@ -663,6 +698,8 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes of two files that are compared at once.
+const COMPARED_BYTES: usize = 64 << 10;
 /// Bytes of an unfinished line that are read at once.
 const REST_BYTES: usize = 64 << 10;
 /// Bytes of a line's ending, `\r\n`, at most.

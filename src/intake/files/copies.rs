@@ -1,0 +1,86 @@
+//! Copies of followed files that the same pattern matches: rotations by copy and truncate, backups.
+//!
+//! What a copy holds was read from its original, or will be, as long as that one is not cut; once
+//! it is, [`Files::drain_copy`] reads the rest from the copy. Read as files of their own they would
+//! repeat everything.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::{DoorError, Files, Identity, Look, SEPARATORS, at_end, note, open_same};
+use crate::intake::tail::{Around, Mode};
+
+/// A copy, as it was when it was compared.
+#[derive(Debug)]
+pub(super) struct KnownCopy {
+    path: PathBuf,
+    look: Look,
+    original: Identity,
+}
+
+impl Files {
+    /// Whether a file that is not known holds nothing but what a followed one holds, or held until
+    /// it was cut. Compared again whenever the file has changed.
+    pub(super) fn is_copy(&mut self, path: &Path, identity: Identity, look: Look) -> bool {
+        let is_single = self.pattern.is_none();
+        if is_single || self.positions.find(identity.device, identity.inode).is_some() {
+            return false;
+        }
+        if let Some(known) = self.copies.get_mut(&identity).filter(|known| known.look == look) {
+            // Rotations rename their copies.
+            path.clone_into(&mut known.path);
+            return true;
+        }
+        let original = self.original(path, identity);
+        match (&original, open_same(path, identity)) {
+            (Some(original), Some(file)) if self.holds_no_more(*original, &file, look) => {
+                let copy = KnownCopy { path: path.to_owned(), look, original: *original };
+                self.copies.insert(identity, copy);
+                true
+            }
+            _ => {
+                self.copies.remove(&identity);
+                false
+            }
+        }
+    }
+
+    /// The followed file of whose name this one's may be made: `a.log` of `a.log.1`.
+    fn original(&self, path: &Path, identity: Identity) -> Option<Identity> {
+        let name = path.file_name()?.to_str()?;
+        let shorter =
+            name.match_indices(SEPARATORS).map(|(at, _)| path.with_file_name(&name[..at]));
+        let mut found = shorter.filter_map(|path| self.at.get(&path).copied());
+        let is_appended = |original: &Identity| {
+            let followed = self.tails.get(original);
+            *original != identity && followed.is_some_and(|it| it.tail.mode() == Mode::Append)
+        };
+        found.find(is_appended)
+    }
+
+    /// Whether a file holds nothing that its original does not hold, or did not hold.
+    fn holds_no_more(&self, original: Identity, file: &File, look: Look) -> bool {
+        let Some(followed) = self.tails.get(&original) else { return false };
+        let tail = &followed.tail;
+        let source = tail.file().or_else(|| open_same(&tail.path, original));
+        source.is_some_and(|source| tail.covers(&source, file, look).unwrap_or(false))
+    }
+
+    /// What a followed file held was read to its end: so was what its copies hold.
+    pub(super) fn pass_copies(
+        &mut self,
+        original: Identity,
+        around: Around<'_>,
+    ) -> Result<(), DoorError> {
+        let is_of = |_: &Identity, copy: &mut KnownCopy| copy.original == original;
+        let copies: Vec<(Identity, KnownCopy)> = self.copies.extract_if(is_of).collect();
+        for (identity, KnownCopy { path, .. }) in copies {
+            let Some(file) = open_same(&path, identity) else { continue };
+            match at_end(&path, identity, &file) {
+                Ok(position) => note(&position, around)?,
+                Err(error) => self.tell(&path, &error),
+            }
+        }
+        Ok(())
+    }
+}
