@@ -14,9 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use destination::{Destination, Manner};
 use prometheus_parse::{Sample, Scrape, Value};
 use shrike::config::{Config, Flags, Host, System, Text};
-use shrike::control::{Admin, InputStatus, Numbers, Observe, ReloadNumbers};
+use shrike::control::{
+    Access, Admin, Appended, Change, CursorStatus, InputStatus, Numbers, Observe, ReloadNumbers,
+    ReloadReport, Serve, Status, Target,
+};
+use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Log, Mark};
-use shrike::pipeline::Engine;
+use shrike::pipeline::{Engine, Progress, Wanted};
 use shrike::vendors;
 
 /// A running engine and what its inputs would say.
@@ -36,6 +40,7 @@ impl Observe for Process {
             inputs: vec![input],
             lag_seconds,
             reloads: ReloadNumbers::default(),
+            refused: 0,
         })
     }
 
@@ -44,6 +49,55 @@ impl Observe for Process {
         if is_idle { vec!["exporter siem is starting".to_owned()] } else { Vec::new() }
     }
 }
+
+/// Nothing is asked here: the admin API has tests of its own.
+impl Serve for Process {
+    fn status(&self) -> Result<Status, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn cursors(&self, _: Option<&str>) -> Result<Vec<CursorStatus>, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn rewind(&self, _: &str, _: Target) -> Result<CursorStatus, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn replay(&self, _: &str, _: &Wanted, _: Option<u32>) -> Result<Progress, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn replayed(&self, _: &str) -> Result<Progress, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn purge(&self, _: &str, _: &Wanted) -> Result<u64, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn reload(&self, _: &str) -> Result<ReloadReport, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn config(&self) -> Result<String, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn change(&self, _: &str, _: Change, _: &str) -> Result<String, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn append(&self, _: &[u8]) -> Result<Appended, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn retry(&self, _: &WantedLines) -> Result<Retried, String> {
+        Err(NOTHING.to_owned())
+    }
+}
+
+const NOTHING: &str = "nothing is asked here";
 
 /// One page: its status and its body.
 fn page(address: SocketAddr, request: &str) -> (u16, String) {
@@ -102,7 +156,9 @@ fn the_account_is_told_in_prometheus_words() {
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let process = Arc::new(Process(engine));
     let any = "127.0.0.1:0".parse().expect("an address");
-    let admin = Admin::open(any, process.clone()).expect("an address is free");
+    let admin =
+        Admin::open(any, None, Arc::<Access>::default(), (process.clone(), process.clone()))
+            .expect("an address is free");
     let siem = [("exporter", "siem")];
     let deadline = Instant::now() + Duration::from_secs(60);
     let samples = loop {
@@ -130,11 +186,17 @@ fn the_account_is_told_in_prometheus_words() {
             other => panic!("{name} is {other:?}"),
         }
     };
+    let syncs = of("shrike_log_sync_seconds");
+    assert!(syncs.last().is_some_and(|last| last.count >= 1.0), "the log was made durable");
     for name in ["request_seconds", "accept_latency_seconds", "batch_events", "batch_bytes"] {
         let buckets = of(&format!("shrike_exporter_{name}"));
         assert!(buckets.windows(2).all(|pair| pair[0].count <= pair[1].count), "{name}");
         assert_eq!(buckets.last().map(|last| last.count), Some(requests), "{name}");
     }
+    // Of each batch of which something arrived.
+    let confirmed = of("shrike_exporter_confirm_latency_seconds");
+    let confirmed = confirmed.last().map_or(0.0, |last| last.count);
+    assert!(confirmed >= 1.0 && confirmed <= requests, "{confirmed} of {requests}");
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     samples.iter().for_each(|sample| *kinds.entry(&sample.metric).or_default() += 1);
     assert!(kinds.keys().all(|name| name.starts_with("shrike_")), "{kinds:?}");
@@ -146,9 +208,9 @@ fn the_account_is_told_in_prometheus_words() {
         ("GET /healthz HTTP/1.1\r\n\r\n", (200, "ok\n")),
         ("GET /readyz?verbose HTTP/1.1\r\n\r\n", (200, "ready\n")),
         ("HEAD /metrics HTTP/1.1\r\n\r\n", (200, "")),
-        ("GET / HTTP/1.1\r\n\r\n", (404, "there are /metrics, /healthz and /readyz\n")),
+        ("GET / HTTP/1.1\r\n\r\n", (404, "there are /metrics, /healthz, /readyz and /api/v1/\n")),
         ("POST /metrics HTTP/1.1\r\n\r\n", (405, "only GET and HEAD\n")),
-        ("nonsense\r\n\r\n", (405, "only GET and HEAD\n")),
+        ("nonsense\r\n\r\n", (400, "")),
     ] {
         let (status, body) = page(admin.address(), request);
         assert_eq!((status, body.as_str()), expected, "{request}");

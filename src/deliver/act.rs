@@ -55,7 +55,7 @@ impl Sender {
         match fate {
             Fate::Delivered => {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
-                settle(ended.batch.items(), Settle::Delivered, &mut outcomes.settled);
+                deliver(ended.batch.items(), outcomes);
             }
             Fate::Pending(ack) => {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
@@ -158,7 +158,7 @@ impl Sender {
             Fate::Confirmed(ids) => {
                 for id in self.channels.confirm(endpoint, group, &ids) {
                     if let Some(batch) = self.accepted.remove(&id) {
-                        settle(batch.items(), Settle::Delivered, &mut outcomes.settled);
+                        deliver(batch.items(), outcomes);
                     }
                 }
             }
@@ -168,7 +168,7 @@ impl Sender {
                 outcomes.without.push(option);
                 for id in self.channels.lose(endpoint, group) {
                     if let Some(batch) = self.accepted.remove(&id) {
-                        settle(batch.items(), Settle::Delivered, &mut outcomes.settled);
+                        deliver(batch.items(), outcomes);
                     }
                 }
             }
@@ -310,7 +310,7 @@ impl Sender {
         let items = || ended.batch.items().iter().zip(fates);
         let delivered = items().filter(|(_, fate)| is_delivered(fate)).map(|(item, _)| item);
         let delivered_before = outcomes.settled.len();
-        settle(delivered, Settle::Delivered, &mut outcomes.settled);
+        deliver(delivered, outcomes);
         let has_delivered =
             outcomes.settled.len() > delivered_before || fates.iter().any(is_delivered);
         let mut retry = None;
@@ -572,6 +572,13 @@ impl Sender {
 enum Retryable {
     Yes,
     No,
+}
+
+/// Notes what a batch delivered, and since when its first event waited for that.
+fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
+    let mut items = items.into_iter().peekable();
+    outcomes.received.extend(items.peek().map(|first| first.received_ns));
+    settle(items, Settle::Delivered, &mut outcomes.settled);
 }
 
 fn is_delivered(fate: &ItemFate) -> bool {

@@ -79,6 +79,9 @@ pub enum Remedy {
 pub struct Outcomes {
     /// Delivered events.
     pub settled: Vec<Settled>,
+    /// When the first event was received, for each batch of which something was delivered;
+    /// nanoseconds since 1970.
+    pub received: Vec<u64>,
     /// Events for the dead-letter store.
     pub dead: Vec<DeadLetter>,
     /// Events to be rendered again.
@@ -133,6 +136,7 @@ impl Outcomes {
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.settled.clear();
+        self.received.clear();
         self.dead.clear();
         self.reshape.clear();
         self.tally = Tally::default();

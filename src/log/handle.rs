@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::event::{Offset, Span};
+use crate::metrics::Observed;
 
 use super::STRIPE_BYTES;
 use super::append::{Appender, Intake};
@@ -167,6 +168,7 @@ impl Log {
             dirty: Vec::new(),
             dirty_since: None,
             syncing: None,
+            sync_began: Instant::now(),
             rewritten_from: Offset::ZERO,
             trouble: None,
             preparation: Preparation::Resting,
@@ -224,6 +226,12 @@ impl Log {
     #[must_use]
     pub fn durable(&self) -> Offset {
         self.held.shared.control.durable()
+    }
+
+    /// How long it took to make groups durable, since this process opened the log.
+    #[must_use]
+    pub fn sync_seconds(&self) -> Observed {
+        self.held.shared.sync_seconds.load()
     }
 
     /// Retention took everything below.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::event::Offset;
+use crate::metrics::Histogram;
 
 use super::STRIPE_BYTES;
 use super::control::Control;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// Whether the writer is another process, so that segments come and go by themselves.
     pub(crate) foreign: bool,
+    /// How long each sync took.
+    pub(crate) sync_seconds: Histogram,
 }
 
 /// One segment's file, known by its name.
@@ -56,7 +59,8 @@ impl Shared {
     ) -> Self {
         let foreign = wakers.are_foreign();
         let (control, wakers) = (Arc::new(control), Arc::new(wakers));
-        Self { dir, control, wakers, segments: RwLock::new(segments), foreign }
+        let (segments, sync_seconds) = (RwLock::new(segments), Histogram::new(SECONDS));
+        Self { dir, control, wakers, segments, foreign, sync_seconds }
     }
 
     /// The segments, oldest first.
@@ -207,3 +211,7 @@ fn parse_name(name: &str) -> Option<Offset> {
 
 const SEGMENT_SUFFIX: &str = "log";
 const INDEX_SUFFIX: &str = "index";
+
+/// From a disk with a battery to one that stalls.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

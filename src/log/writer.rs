@@ -62,6 +62,8 @@ pub(crate) struct Writer {
     pub(super) dirty_since: Option<Instant>,
     /// Up to where a running sync reaches.
     pub(super) syncing: Option<Offset>,
+    /// When it was begun.
+    pub(super) sync_began: Instant,
     /// What is not durable begins here, unless `durable` is further.
     pub(super) rewritten_from: Offset,
     pub(super) trouble: Option<Trouble>,
@@ -226,6 +228,7 @@ impl Writer {
                 let written = ring.write(file, position, piece, &self.dirty);
                 if written.is_ok() {
                     self.syncing = Some(to);
+                    self.sync_began = Instant::now();
                     self.dirty.clear();
                     self.dirty_since = None;
                 }
@@ -319,6 +322,7 @@ impl Writer {
         let files = std::mem::take(&mut self.dirty);
         self.dirty_since = None;
         self.syncing = Some(written);
+        self.sync_began = now;
         let Some(ring) = &mut self.ring else { return self.disk.sync(files) };
         if let Err(error) = ring.sync(files) {
             self.on_synced(Err(error));
@@ -355,6 +359,8 @@ impl Writer {
         let Some(end) = self.syncing.take() else { return };
         match synced {
             Ok(()) => {
+                let took = self.sync_began.elapsed();
+                self.shared.sync_seconds.observe(took.as_secs_f64());
                 self.shared.control.publish_durable(end);
                 self.shared.wakers.signal_durable(end);
                 self.intake.signal_settled();

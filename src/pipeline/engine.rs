@@ -301,6 +301,7 @@ impl Engine {
             oldest: self.log.oldest(),
             written: head,
             durable: self.log.durable(),
+            sync_seconds: self.log.sync_seconds(),
             invalid: self.shared.invalid.load(),
             blocks_opened: self.blocks.opened.load(),
             blocks_shared: self.blocks.shared.load(),

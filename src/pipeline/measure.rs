@@ -10,6 +10,7 @@ use crate::metrics::{Counter, Histogram};
 pub(crate) struct Measures {
     pub(crate) request_seconds: Histogram,
     pub(crate) accept_seconds: Histogram,
+    pub(crate) confirm_seconds: Histogram,
     pub(crate) batch_events: Histogram,
     pub(crate) batch_bytes: Histogram,
     /// By status; those that no server should send are counted as 0.
@@ -21,6 +22,7 @@ impl Default for Measures {
         Self {
             request_seconds: Histogram::new(SECONDS),
             accept_seconds: Histogram::new(SECONDS),
+            confirm_seconds: Histogram::new(SECONDS),
             batch_events: Histogram::new(EVENTS),
             batch_bytes: Histogram::new(BYTES),
             statuses: (0..STATUSES).map(|_| Counter::default()).collect(),

@@ -22,6 +22,8 @@ pub struct Status {
     pub written: Offset,
     /// Where its durable part ends.
     pub durable: Offset,
+    /// How long it took to make groups durable.
+    pub sync_seconds: Observed,
     /// Records that could not be opened.
     pub invalid: u64,
     /// Blocks that were opened.
@@ -108,6 +110,8 @@ pub struct ExporterStatus {
     pub request_seconds: Observed,
     /// From receipt of a batch's oldest event to the answer that takes it.
     pub accept_seconds: Observed,
+    /// From receipt to the answer or acknowledgement that settles, as delivered.
+    pub confirm_seconds: Observed,
     /// Events in a request.
     pub batch_events: Observed,
     /// Bytes of a body as sent.
@@ -156,6 +160,7 @@ impl ExporterStatus {
             failing: None,
             request_seconds: Observed::default(),
             accept_seconds: Observed::default(),
+            confirm_seconds: Observed::default(),
             batch_events: Observed::default(),
             batch_bytes: Observed::default(),
             health: None,
@@ -223,6 +228,7 @@ impl ExporterStatus {
             failing: exporter.trouble.since(now),
             request_seconds: exporter.measures.request_seconds.load(),
             accept_seconds: exporter.measures.accept_seconds.load(),
+            confirm_seconds: exporter.measures.confirm_seconds.load(),
             batch_events: exporter.measures.batch_events.load(),
             batch_bytes: exporter.measures.batch_bytes.load(),
             health: exporter.health.load(now),

@@ -187,8 +187,7 @@ impl Lane {
         self.note_failure(&verdict, now);
         if matches!(verdict.fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_)) {
             let oldest = batch.items().first().map_or(0, |item| item.received_ns);
-            let waited = Duration::from_nanos(Time::now().ns().saturating_sub(oldest));
-            self.exporter.measures.accept_seconds.observe(waited.as_secs_f64());
+            self.exporter.measures.accept_seconds.observe(since(oldest).as_secs_f64());
         } else {
             self.exporter.trouble.begin(now);
         }
@@ -264,6 +263,9 @@ impl Lane {
                 }
                 _ => self.exporter.settle(&outcomes.settled),
             },
+        }
+        for received in outcomes.received.drain(..) {
+            self.exporter.measures.confirm_seconds.observe(since(received).as_secs_f64());
         }
         self.exporter.count(&outcomes.tally);
         if let (Some(noted), Some(ledger)) = (&mut self.noted, &self.exporter.ledger) {
@@ -406,6 +408,11 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
             }
         }
     }
+}
+
+/// How long ago something was received.
+fn since(received_ns: u64) -> Duration {
+    Duration::from_nanos(Time::now().ns().saturating_sub(received_ns))
 }
 
 fn response<'a>(answer: &'a Answer, acks: &'a [AckId], options: &'a Options) -> Response<'a> {
