@@ -6,6 +6,7 @@
 mod destination;
 
 mod calls;
+mod clock;
 mod disk;
 #[path = "../support/equation.rs"]
 mod equation;
@@ -14,5 +15,6 @@ mod kill;
 mod ledger;
 mod place;
 mod stop;
+mod upgrade;
 mod watched;
 mod weather;

@@ -1,0 +1,99 @@
+//! A wall clock that leaps under the process: durations, order and account do not care.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::destination::{Destination, Manner};
+use crate::place::{PATIENCE, Place, READY, id, wait_until};
+
+/// The clock that processes of a place see.
+struct Clock {
+    offset: File,
+    path: PathBuf,
+    library: PathBuf,
+}
+
+impl Clock {
+    /// Comes between a process and its clock; a C compiler is there, since building needs one.
+    fn make(place: &Place) -> Self {
+        let source = "loadgen/src/scenario/nemesis/clock.c";
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        let (path, library) = (place.path("clock.offset"), place.path("clock.so"));
+        let mut compile = Command::new("cc");
+        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
+        assert!(compile.status().expect("a C compiler").success());
+        let offset = File::create(&path).expect("the directory is ours");
+        let clock = Self { offset, path, library };
+        clock.set(0);
+        clock
+    }
+
+    /// So many seconds before or behind the machine's.
+    fn set(&self, seconds: i64) {
+        let bytes = (seconds * 1_000_000_000).to_ne_bytes();
+        self.offset.write_all_at(&bytes, 0).expect("the directory is ours");
+    }
+
+    fn show(&self, mut command: Command) -> Command {
+        command.env("LD_PRELOAD", &self.library).env("NEMESIS_CLOCK", &self.path);
+        command
+    }
+}
+
+#[test]
+fn a_wall_clock_that_leaps_loses_and_repeats_nothing() {
+    let one = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&[("one", &one)], "");
+    let clock = Clock::make(&place);
+    let start = || crate::place::Shrike::start(clock.show(place.command(&["run"])));
+    let mut shrike = start();
+    shrike.wait_for(READY);
+    let refused = |upto: u32| (0..upto).filter(|number| number % 16 == 7).count();
+    // Forwards beyond every age that something is kept for, backwards behind the first record, and
+    // a start at either.
+    for (round, &seconds) in (0..).zip(STEPS_S) {
+        clock.set(seconds);
+        if round % 3 == 2 {
+            drop(shrike.kill());
+            shrike = start();
+            shrike.wait_for(READY);
+        }
+        place.fill(round * 64..(round + 1) * 64);
+        let upto = (round + 1) * 64;
+        let expected = upto as usize - refused(upto);
+        let arrived = wait_until(|| one.accepted().len() == expected);
+        assert!(arrived, "{seconds} s: {} of {expected}", one.accepted().len());
+    }
+    one.turn(Manner::Accept);
+    let list = || {
+        let list = place.ran(&["dlq", "list", "--json"]);
+        String::from_utf8_lossy(&list.stdout).into_owned()
+    };
+    let letters = || list().lines().count();
+    let events = STEPS_S.len() as u32 * 64;
+    assert!(wait_until(|| letters() == refused(events)), "{} letters", letters());
+    // The process did see that clock: a quarter of a century behind.
+    assert!(list().contains("\"failed_at\":\"200"), "{}", list());
+    let replay = place.ran(&["dlq", "replay", "--exporter", "one"]);
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    shrike.terminate();
+    let ended = shrike.ended(PATIENCE);
+    let account = ended.account("one");
+    let (in_range, delivered) = (account.in_range, account.counts.delivered);
+    assert_eq!((in_range, delivered), (events.into(), events.into()), "{}", ended.said);
+    assert!((0..events).all(|number| one.accepted().contains_key(&id(number))));
+    let audit = place.ran(&["audit", "verify"]);
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+    // Times of the log go back and forth; a time is still found, and all behind it is sent again.
+    let cat = |from: &str| place.ran(&["log", "cat", "--from", from]).stdout;
+    let lines = |text: &[u8]| text.iter().filter(|&&byte| byte == b'\n').count() as u32;
+    assert_eq!(lines(&cat("1999-01-01T00:00:00Z")), events, "from the first record on");
+    assert!(lines(&cat("2100-01-01T00:00:00Z")) == 0, "nothing is that late");
+}
+
+const DAY_S: i64 = 86_400;
+/// How far the clock is from the machine's, one after the other.
+const STEPS_S: &[i64] =
+    &[0, 3_600, -3_600, 40 * DAY_S, -40 * DAY_S, -9_000 * DAY_S, 400 * DAY_S, 1, -1, 0];
