@@ -37,6 +37,8 @@ pub struct Bench {
     /// What it was told.
     pub settings: Settings,
     dir: PathBuf,
+    /// The environment of shrike, beside our own.
+    env: Vec<(&'static str, PathBuf)>,
 }
 
 /// Why a scenario gave no figures.
@@ -96,7 +98,17 @@ impl Bench {
     /// A run in a directory that exists and is empty.
     #[must_use]
     pub const fn new(settings: Settings, dir: PathBuf) -> Self {
-        Self { settings, dir }
+        Self { settings, dir, env: Vec::new() }
+    }
+
+    /// The same with more of an environment for shrike.
+    pub(super) fn with_env(self, env: Vec<(&'static str, PathBuf)>) -> Self {
+        Self { env, ..self }
+    }
+
+    /// The environment of shrike, beside our own.
+    pub(super) fn env(&self) -> &[(&'static str, PathBuf)] {
+        &self.env
     }
 
     /// The directory of the run.
@@ -128,6 +140,6 @@ impl Bench {
         let dir = self.path(name);
         std::fs::create_dir_all(&dir)
             .map_err(ScenarioError::io(format!("make {}", dir.display())))?;
-        Ok(Self { settings: self.settings.clone(), dir })
+        Ok(Self { settings: self.settings.clone(), dir, env: self.env.clone() })
     }
 }

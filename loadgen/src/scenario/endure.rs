@@ -99,7 +99,8 @@ pub(super) fn kill_file(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let produced = producer.join().unwrap_or(Ok(0));
     let events = produced.map_err(ScenarioError::io(write))?;
     let process = Process::shrike(bench, &config, &[], Stdio::null())?;
-    let late = fakes.iter().try_for_each(|fake| wait_for_all(fake, events, &process));
+    let late =
+        fakes.iter().try_for_each(|fake| wait_for_all(fake, events, (&process, CATCH_UP_LIMIT)));
     // What is missing in the end is what this is about: the table tells.
     if let Err(error @ ScenarioError::Io { .. }) = late {
         return Err(error);
@@ -142,7 +143,7 @@ fn kill_rows(
 pub(super) fn wait_for_all(
     fake: &FakeProcess,
     events: u64,
-    process: &Process,
+    (process, limit): (&Process, Duration),
 ) -> Result<(), ScenarioError> {
     let begin = Instant::now();
     loop {
@@ -150,9 +151,9 @@ pub(super) fn wait_for_all(
         if totals.never == 0 {
             return Ok(());
         }
-        if begin.elapsed() > CATCH_UP_LIMIT || process.has_ended() {
+        if begin.elapsed() > limit || process.has_ended() {
             let what = format!("shrike ({} events missing at {})", totals.never, fake.name);
-            let (expected, limit) = ("deliver everything", CATCH_UP_LIMIT);
+            let expected = "deliver everything";
             return Err(ScenarioError::Late { what, expected, limit, said: process.said() });
         }
         std::thread::sleep(Duration::from_millis(100));

@@ -1,8 +1,10 @@
 //! Everything that can go wrong outside of shrike, again and again, held against an outside oracle.
 
+mod clock;
+mod disk;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +19,9 @@ use super::endure::wait_for_all;
 use super::fakes::{FakeProcess, Role, Vendor};
 use super::process::Process;
 use super::table::{Row, Target};
+use clock::Clock;
+use disk::{Ballast, SmallDisk};
+
 use crate::generate::Stream;
 use crate::produce::{Job, Progress, Rate, produce};
 use crate::seed::Random;
@@ -38,6 +43,12 @@ enum Blow {
     Renewed,
     /// No space left where log and state are.
     Full,
+    /// The same, and a process that is killed and started meanwhile.
+    FullStart,
+    /// SIGKILL, and a new process that finds its disk read-only for a while.
+    ReadOnly,
+    /// The wall clock is stepped.
+    Clock,
     /// A destination plays this.
     Play(&'static str),
 }
@@ -46,8 +57,9 @@ enum Blow {
 struct Nemesis<'a> {
     bench: &'a Bench,
     config: PathBuf,
-    disk: &'a Path,
-    can_fill: bool,
+    state: PathBuf,
+    disk: Option<&'a SmallDisk>,
+    clock: Option<&'a Clock>,
     fakes: &'a [FakeProcess],
     random: Random,
     process: Option<Process>,
@@ -61,10 +73,12 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     for name in NAMES {
         settings.set.extend(EXPORTER.iter().map(|set| format!("exporters.{name}.{set}")));
     }
-    let bench = &Bench::new(settings, bench.dir().to_path_buf());
+    let bench = Bench::new(settings, bench.dir().to_path_buf());
+    let clock = Clock::make(&bench)?;
+    let bench = &bench.with_env(clock.as_ref().map(Clock::env).unwrap_or_default());
     let place = bench.part("disk")?;
     let small = SmallDisk::mount(place.dir());
-    let found = torment(bench, &place, small.is_some());
+    let found = torment(bench, &place, (small.as_ref(), clock.as_ref()));
     if found.is_err() {
         // It goes with the run, and tells what happened.
         let left = bench.path("disk.left");
@@ -77,7 +91,11 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
 }
 
 /// Does all of it, with log and state in a place of their own.
-fn torment(bench: &Bench, place: &Bench, can_fill: bool) -> Result<Vec<Row>, ScenarioError> {
+fn torment(
+    bench: &Bench,
+    place: &Bench,
+    (disk, clock): (Option<&SmallDisk>, Option<&Clock>),
+) -> Result<Vec<Row>, ScenarioError> {
     let fakes = [
         Role { name: NAMES[0], tls: true, ..Role::default() },
         Role { name: NAMES[1], vendor: Vendor::Splunk, tls: true, acks: true, ..Role::default() },
@@ -102,8 +120,9 @@ fn torment(bench: &Bench, place: &Bench, can_fill: bool) -> Result<Vec<Row>, Sce
     let mut nemesis = Nemesis {
         bench,
         config: config.clone(),
-        disk: place.dir(),
-        can_fill,
+        state: place.path("state"),
+        disk,
+        clock,
         fakes: &fakes,
         random: Random::new(seed),
         process: Some(Process::shrike(bench, &config, &[], Stdio::null())?),
@@ -119,8 +138,13 @@ fn torment(bench: &Bench, place: &Bench, can_fill: bool) -> Result<Vec<Row>, Sce
         .iter()
         .map(|(what, &times)| Row::note(*what, times as f64, "times"))
         .collect();
+    let blows: u64 = nemesis.dealt.values().sum();
+    rows.push(Row::note("blows in all", blows as f64, "times"));
     let process = nemesis.process.take().expect("it runs at the end");
-    let late = fakes.iter().try_for_each(|fake| wait_for_all(fake, events, &process));
+    let begin = Instant::now();
+    let wait = |fake| wait_for_all(fake, events, (&process, CATCH_UP_LIMIT));
+    let late = fakes.iter().try_for_each(wait);
+    rows.push(Row::note("catching up afterwards", begin.elapsed().as_secs_f64(), "s"));
     // What is missing in the end is what this is about: the table tells.
     if let Err(error) = &late {
         eprintln!("{error}");
@@ -158,13 +182,13 @@ impl Nemesis<'_> {
             self.note(script.0);
             let blows = 1 + self.draw(3);
             for _ in 0..blows {
-                self.rest(50, 400);
+                self.rest(10, 150);
                 let (name, blow) = BLOWS[self.draw(BLOWS.len())];
                 self.deal(name, blow)?;
             }
-            self.rest(50, 600);
+            self.rest(10, 200);
             self.fakes[victim].play(CALM)?;
-            self.rest(0, 300);
+            self.rest(0, 150);
         }
         self.fakes.iter().try_for_each(|fake| fake.play(""))
     }
@@ -182,7 +206,7 @@ impl Nemesis<'_> {
             }
             Blow::Freeze => {
                 self.signal("STOP")?;
-                self.rest(100, 2_500);
+                self.rest(50, 800);
                 self.signal("CONT")?;
             }
             Blow::Reload => {
@@ -194,7 +218,7 @@ impl Nemesis<'_> {
                 self.fakes[victim].show("foreign")?;
                 // Connections that are open keep what they have seen.
                 self.fakes[victim].play("chance 0.5 reset before")?;
-                self.rest(100, 1_500);
+                self.rest(50, 600);
                 self.fakes[victim].show("same")?;
                 self.fakes[victim].play(CALM)?;
             }
@@ -202,16 +226,41 @@ impl Nemesis<'_> {
                 let victim = self.draw(SECURE);
                 self.fakes[victim].show("same")?;
             }
-            Blow::Full if !self.can_fill => return Ok(()),
             Blow::Full => {
-                let ballast = Ballast::fill(self.disk);
-                self.rest(200, 2_500);
+                let Some(disk) = self.disk else { return Ok(()) };
+                let ballast = Ballast::fill(disk.dir());
+                self.rest(100, 1_000);
                 drop(ballast);
+            }
+            Blow::FullStart => {
+                let Some(disk) = self.disk else { return Ok(()) };
+                let ballast = Ballast::fill(disk.dir());
+                self.running()?.kill()?;
+                self.begin()?;
+                self.rest(100, 1_000);
+                drop(ballast);
+            }
+            Blow::ReadOnly => {
+                let Some(disk) = self.disk else { return Ok(()) };
+                self.running()?.kill()?;
+                let was_remounted = disk.remount("ro");
+                self.begin()?;
+                self.rest(50, 800);
+                if !was_remounted || !disk.remount("rw") {
+                    return Err(ScenarioError::Unreadable {
+                        what: "the small disk".to_owned(),
+                        why: "it cannot be mounted read-only and back".to_owned(),
+                    });
+                }
+            }
+            Blow::Clock => {
+                let Some(clock) = self.clock else { return Ok(()) };
+                clock.set(STEPS_S[self.draw(STEPS_S.len())])?;
             }
             Blow::Play(script) => {
                 let victim = self.draw(self.fakes.len());
                 self.fakes[victim].play(script)?;
-                self.rest(50, 1_000);
+                self.rest(30, 400);
                 self.fakes[victim].play(CALM)?;
             }
         }
@@ -234,14 +283,14 @@ impl Nemesis<'_> {
         let process = Process::shrike(self.bench, &self.config, &[], Stdio::null())?;
         self.process = Some(process);
         // Sometimes the next blow comes while the log is being opened.
-        self.rest(5, 500);
+        self.rest(5, 300);
         Ok(())
     }
 
     /// Before it listens to signals, they end it as they end any process.
     fn wait_ready(&mut self) -> Result<(), ScenarioError> {
         let begin = Instant::now();
-        let socket = self.disk.join("state/control.sock");
+        let socket = self.state.join("control.sock");
         while UnixStream::connect(&socket).is_err() {
             let process = self.running()?;
             if begin.elapsed() > READY_LIMIT {
@@ -277,56 +326,6 @@ impl Nemesis<'_> {
 
     fn note(&mut self, name: &'static str) {
         *self.dealt.entry(name).or_default() += 1;
-    }
-}
-
-/// A file system of its own, small enough to be filled; it goes with the run.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Nothing where that is not allowed, which is said aloud.
-    fn mount(dir: &Path) -> Option<Self> {
-        let size = format!("size={DISK_BYTES}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "shrike-nemesis"])
-            .arg(dir)
-            .stderr(Stdio::null())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(dir.to_path_buf()));
-        }
-        eprintln!("no small disk can be mounted here (that takes root): no disk is filled");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What still looks at it keeps it until it ends.
-        let _gone = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// A file that takes all the space there is, until it is dropped.
-struct Ballast(PathBuf);
-
-impl Ballast {
-    fn fill(dir: &Path) -> Self {
-        let ballast = Self(dir.join("ballast"));
-        if let Ok(mut file) = File::create(&ballast.0) {
-            // Down to the last page: first in large steps, then in small ones.
-            for bytes in [1 << 20, 4096] {
-                let zeros = vec![0; bytes];
-                while file.write_all(&zeros).is_ok() {}
-            }
-        }
-        ballast
-    }
-}
-
-impl Drop for Ballast {
-    fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.0);
     }
 }
 
@@ -378,10 +377,17 @@ const BLOWS: &[(&str, Blow)] = &[
     ("TLS fails: foreign certificate", Blow::Foreign),
     ("certificate renewed", Blow::Renewed),
     ("disk full", Blow::Full),
+    ("disk full while it starts", Blow::FullStart),
+    ("disk read-only while it starts", Blow::ReadOnly),
+    ("wall clock stepped", Blow::Clock),
     ("a second destination refuses connections", Blow::Play("refuse")),
     ("a second destination resets", Blow::Play("chance 0.7 reset after")),
 ];
 
+/// How far the wall clock is from the right time: leaps of an adjustment, of a time zone, of a
+/// battery that was empty, and beyond every age that something is kept for.
+const STEPS_S: &[i64] =
+    &[0, 0, 1, -1, 3_600, -3_600, 86_400, -86_400, 40 * 86_400, -10_000 * 86_400];
 /// Between two scripts.
 const CALM: &str = "latency 1ms..8ms";
 /// Destinations: the first ones speak TLS.
@@ -415,10 +421,10 @@ const EXPORTER: &[&str] = &[
     "connection.connect_timeout_ms=1000",
 ];
 
+/// The longest that catching up may take once all is well.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
 /// The longest that a start may take, with a full disk and everything else.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Log, state, receipts, and what is kept for a full disk.
-const DISK_BYTES: u64 = 128 << 20;
 /// Events a second, unless asked otherwise: the blows are the load.
 const RATE: f64 = 1_500.0;
 /// Time between two writes.

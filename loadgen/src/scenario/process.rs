@@ -54,6 +54,7 @@ impl Process {
     ) -> Result<Self, ScenarioError> {
         let mut command = Command::new(&bench.settings.shrike);
         command.arg("run").arg("--config").arg(config).args(arguments);
+        command.envs(bench.env().iter().map(|(name, value)| (name, value)));
         for set in &bench.settings.set {
             command.arg("--set").arg(set);
         }
