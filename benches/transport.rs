@@ -15,7 +15,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use shrike::deliver::{
-    ConnectionSettings, Http2, HttpTransport, Proxy, Request, TlsSettings, Transport,
+    ConnectionSettings, Http2, HttpTransport, Proxy, Reach, Request, TlsSettings, Transport,
     TransportLimits,
 };
 
@@ -120,6 +120,7 @@ fn over_http(way: &Way, address: SocketAddr, body: &Bytes, requests: usize) -> (
         keep_alive: Duration::from_secs(60),
         connections_max: 1,
         age_max: Duration::from_secs(300),
+        reach: Reach::Anywhere,
         http2: match way.how {
             How::Http2 => Http2::H2c,
             _ => Http2::Off,

@@ -13,6 +13,7 @@ use shrike::transform::Schema;
 static ACTION: Schema = Schema { name: "action", ..Schema::BASE };
 static ARRAY: Framing = framing("[", Prefix::None, ",", "\n", "]");
 static BULK: Framing = framing("", Prefix::Document(&ACTION), "", "\n", "");
+static TIMED: Framing = framing("[", Prefix::None, ",", "", "],\"n\":{count},\"at\":\"{time}\"");
 static COUNTED: Framing = framing("", Prefix::OctetCount, "", "", "");
 
 const fn framing(
@@ -335,4 +336,30 @@ fn a_batch_closes_early_when_the_budget_is_used_up() {
     assert!((180..260).contains(&pushed), "{pushed} events in 256 KiB, in steps of 64");
     let mut second = Batch::new(&desk.packing, 0, &desk.buffers, &small);
     assert_eq!(push(&mut second, 0, &text), Pushed::Fits, "never none at all");
+}
+
+#[test]
+fn a_body_says_when_it_was_closed_and_its_halves_say_the_same() {
+    for encoding in ENCODINGS {
+        let desk = Desk::new(&TIMED, ROOMY, encoding);
+        let mut batch = desk.batch();
+        for at in 0..3 {
+            assert_eq!(push(&mut batch, at, "{}"), Pushed::Fits);
+        }
+        batch.date(1_770_368_400);
+        batch.close();
+        let tail = |n: u32| format!("],\"n\":{n},\"at\":\"2026-02-06T09:00:00Z\"");
+        assert_eq!(opened(&batch), format!("[{{}},{{}},{{}}{}", tail(3)));
+        assert_eq!(opened(&batch.select(|at| at == 1)), format!("[{{}}{}", tail(1)));
+    }
+    // The time is longer than its place in the table, and no body is larger than it may be.
+    let (tail, most) = (TIMED.tail(7, 1_770_368_400).len(), TIMED.tail_bytes_max());
+    assert!(tail <= most && tail > TIMED.tail.len(), "{tail}");
+    let limits = Limits { body_bytes: 1 + 5 + u32::try_from(most).expect("short"), ..ROOMY };
+    let desk = Desk::new(&TIMED, limits, Encoding::Identity);
+    let mut batch = desk.batch();
+    assert_eq!(push(&mut batch, 0, "{}"), Pushed::Fits);
+    assert_eq!(push(&mut batch, 1, "{}{}"), Pushed::Full);
+    batch.close();
+    assert!(batch.raw_bytes() <= limits.body_bytes as usize);
 }

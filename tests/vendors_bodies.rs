@@ -95,7 +95,12 @@ const BODIES: &[Body] = &[
     ),
     body("ocsf.txt", "syslog", Format::Ocsf, &[("payload", "ocsf"), ("structured_data", "false")]),
     body("text.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "text")]),
-    body("meta.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("meta", "true")]),
+    body(
+        "meta.txt",
+        "syslog",
+        Format::Native,
+        &[("hostname", "edge-7"), ("meta", "true"), ("is_synced", "true")],
+    ),
     body("none.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "none")]),
     body(
         "old.txt",
@@ -249,8 +254,7 @@ impl Plans {
             out.extend(text);
             out.extend_from_slice(framing.after.as_bytes());
         }
-        let tail = framing.tail.replace("{count}", &records.len().to_string());
-        out.extend_from_slice(tail.as_bytes());
+        out.extend_from_slice(framing.tail(records.len(), 1_770_368_400).as_bytes());
         out
     }
 }

@@ -142,6 +142,24 @@ fn logs_go_to_the_intake_and_all_else_to_the_api_beside_it() {
 }
 
 #[test]
+fn with_an_intake_alone_nothing_goes_to_the_public_api() {
+    let intake = ("endpoint", "https://intake.example/api/v2/logs");
+    let alone =
+        options(&[intake, ("metrics.enabled", "true"), ("failover.sites", "us3.datadoghq.com")]);
+    let aside = |options: &Options| {
+        let places = (DATADOG.aside)(options).expect("they are right");
+        places.iter().map(|uri| uri.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(aside(&alone), ["https://intake.example/", "https://api.us3.datadoghq.com/"]);
+    let probe = |options: &Options| DATADOG.call(Purpose::Probe, options, Format::Native);
+    assert!(probe(&alone).is_none(), "an intake need not know the keys");
+    let both = options(&[intake, ("metrics_endpoint", "https://api.example")]);
+    assert_eq!(aside(&both), ["https://api.example/"]);
+    assert!(probe(&both).is_some());
+    assert!(probe(&options(&[])).is_some());
+}
+
+#[test]
 fn a_missing_key_and_bad_tags_are_named() {
     assert_eq!((DATADOG.auth)(&Options::default()).expect_err("required").key, "api_key");
     assert_eq!((DATADOG.auth)(&options(&[("api_key", " ")])).expect_err("empty").key, "api_key");

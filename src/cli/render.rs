@@ -51,7 +51,7 @@ pub(crate) fn render(
         out.write_all(&body).map_err(Failure::io("standard output"))?;
         body.clear();
     }
-    render.end(&mut body);
+    render.end(now, &mut body);
     out.write_all(&body).and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
     if filtered > 0 {
         eprintln!("{filtered} events filtered");

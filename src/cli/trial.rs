@@ -88,7 +88,7 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
         bytes += body.len() as u64;
         write(&mut body)
     })?;
-    render.end(&mut body);
+    render.end(now, &mut body);
     bytes += body.len() as u64;
     write(&mut body)?;
     out.flush().map_err(Failure::io("standard output"))?;

@@ -17,7 +17,7 @@ use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, From, Http2,
-    OnLag, OptionValue, Options, Problem, Proxy, RateSettings, RetrySettings, Settings,
+    OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach, RetrySettings, Settings,
     TlsSettings, TlsVersion, Vendor,
 };
 use crate::event::Severity;
@@ -438,10 +438,14 @@ impl Build<'_, '_> {
         let span = |key| values.span(key).unwrap_or_default();
         ConnectionSettings {
             connect_timeout: span("connection.connect_timeout_ms"),
-            timeout: span("timeout_ms"),
+            timeout: values.span("timeout_ms").unwrap_or(self.vendor.timeout),
             keep_alive: span("connection.keep_alive_ms"),
             connections_max: values.number("connection.max_connections").unwrap_or(1),
             age_max: span("connection.max_age_ms"),
+            reach: match values.is_on("connection.allow_private_addresses") {
+                true => Reach::Anywhere,
+                false => Reach::Public,
+            },
             http2: match values.text("connection.http2").as_deref() {
                 Some("h2c") => Http2::H2c,
                 Some("off") => Http2::Off,

@@ -262,8 +262,13 @@ pub const SHARED: &[Key] = &[
          `tls.ca_cert_path` authority and name must be right too.",
     ),
     key("tls.min_version", Kind::Choice(&["1.2", "1.3"]), Is("1.2"), "Oldest TLS version."),
-    key("timeout_ms", Kind::Span(3_600_000), Is("30000"), "How long a request may take.")
-        .also(&["connection.timeout_ms"]),
+    key(
+        "timeout_ms",
+        Kind::Span(3_600_000),
+        Unset("30000; 10000 for syslog"),
+        "How long a request may take, or writing a batch where nothing answers.",
+    )
+    .also(&["connection.timeout_ms", "connection.write_timeout_ms"]),
     key(
         "connection.connect_timeout_ms",
         Kind::Span(3_600_000),
@@ -294,6 +299,14 @@ pub const SHARED: &[Key] = &[
         Is("auto"),
         "HTTP/2 where TLS negotiates it, without TLS, or never.",
     ),
+    key(
+        "connection.allow_private_addresses",
+        Kind::Bool,
+        Is("true"),
+        "Whether a name may lead to this host, a private network or a cloud's metadata; with false \
+         only to addresses of the public Internet.",
+    )
+    .also(&["allow_private_addresses"]),
     key(
         "proxy",
         Kind::Proxy,

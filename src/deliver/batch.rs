@@ -119,6 +119,8 @@ pub struct Batch {
     is_urgent: bool,
     raw_bytes: usize,
     count_digits: usize,
+    /// The time that its body says, in seconds since 1970.
+    dated: i64,
     digest: Digest,
     body: Body,
     /// Whether its events were asked for with a [`Reshape`].
@@ -176,6 +178,7 @@ impl Batch {
             is_urgent: false,
             raw_bytes: raw.len(),
             count_digits: 3,
+            dated: 0,
             digest: Digest::Unasked,
             body: Body::Open(Open { raw, compressed: 0, compressor: None, out: Vec::new() }),
             is_again: false,
@@ -238,7 +241,8 @@ impl Batch {
         open.raw.extend_from_slice(framing.after.as_bytes());
 
         let end = open.raw.len();
-        let around = self.packing.head().len() + framing.tail.len();
+        let tail_bytes = framing.tail_bytes_max();
+        let around = self.packing.head().len() + tail_bytes;
         let body_bytes_max = limits.body_bytes as usize;
         let alone = around + (end - start);
         if document_bytes > limits.event_bytes as usize || alone > body_bytes_max {
@@ -249,7 +253,7 @@ impl Batch {
         let held = (end + open.out.len() + (self.items.len() + 1) * size_of::<Item>()) as u64;
         // A body closes before it is larger than wanted, but one event that is larger goes alone.
         let closes_at = body_bytes_max.min(self.packing.body_bytes as usize);
-        let fits = raw_bytes + framing.tail.len() <= closes_at;
+        let fits = raw_bytes + tail_bytes <= closes_at;
         if !is_first && (!fits || !self.charge.cover(held)) {
             open.raw.truncate(mark);
             return Pushed::Full;
@@ -262,6 +266,11 @@ impl Batch {
         self.items.push(Item { span, received_ns, start: place(start), end: place(end) });
         self.raw_bytes = raw_bytes;
         Pushed::Fits
+    }
+
+    /// Notes the time that the body says, in seconds since 1970, where its framing has one.
+    pub fn date(&mut self, now: i64) {
+        self.dated = now;
     }
 
     /// Compresses at most `bytes` of what was rendered; says how many are left for later turns.
@@ -285,8 +294,7 @@ impl Batch {
     /// Turns come first: what they left is compressed here in one go.
     pub fn close(&mut self) {
         let Body::Open(open) = &mut self.body else { return };
-        // A number below ten million is no longer than the place that it takes.
-        let tail = self.packing.framing.tail.replace("{count}", &self.items.len().to_string());
+        let tail = self.packing.framing.tail(self.items.len(), self.dated);
         open.raw.extend_from_slice(tail.as_bytes());
         self.raw_bytes += tail.len();
         open.begin(&self.packing, &self.buffers);
@@ -375,6 +383,7 @@ impl Batch {
         }
         kept.history = self.history.clone();
         kept.is_urgent = self.is_urgent;
+        kept.dated = self.dated;
         kept.close();
         self.buffers.give(opened);
         kept
@@ -402,6 +411,7 @@ impl Batch {
             is_urgent: self.is_urgent,
             raw_bytes: self.raw_bytes,
             count_digits: self.count_digits,
+            dated: self.dated,
             digest: Digest::Unasked,
             body: Body::Dropped,
             is_again: false,

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::sign::Signer;
 use super::{
     AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Request,
-    Secret, Settings, Vendor,
+    Secret, Settings, Signature, Vendor,
 };
 use crate::transform::Format;
 
@@ -244,10 +244,11 @@ impl CompiledCall {
         let path = path(call, binding)?;
         let timeout = binding.timeout;
         let aside = aside(call, binding)?;
-        let signature = match call.body {
-            CallBody::Batch => (binding.vendor.sign)(binding.options)?,
-            _ => None,
-        };
+        let signature = (binding.vendor.sign)(binding.options)?;
+        // The other kind signs what it is that is sent, and a look sends nothing.
+        let signature = signature.filter(|it| {
+            matches!((call.body, it), (CallBody::Batch, _) | (_, Signature::V4 { .. }))
+        });
         let signer = match signature {
             Some(signature) => {
                 Some(Signer::new(signature, &(binding.vendor.endpoints)(binding.options)?)?)
@@ -301,6 +302,18 @@ impl CompiledCall {
     #[must_use]
     pub fn plain(&self, via: Via) -> Request {
         self.first(via, self.body.clone())
+    }
+
+    /// The same, signed at this time, in seconds since 1970, where the vendor wants every request
+    /// signed.
+    #[must_use]
+    pub fn plain_signed(&self, via: Via, sent: u64) -> Request {
+        let mut request = self.plain(via);
+        if let Some(signer) = &self.signer {
+            let digest = hex(&Sha256::digest(&request.body));
+            signer.sign(&mut request, via.endpoint, || digest, sent);
+        }
+        request
     }
 
     /// A request that is no attempt with events.

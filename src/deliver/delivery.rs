@@ -151,9 +151,9 @@ impl Outcomes {
 #[must_use]
 pub fn judge_transport(error: &TransportError) -> Verdict {
     let (fate, class) = match error.kind {
-        // A certificate that is not accepted is a matter of configuration: trying again changes
-        // nothing, and no event is at fault.
-        TransportErrorKind::TlsRejected => {
+        // A certificate that is not accepted, or an address that is not permitted, is a matter of
+        // configuration: trying again changes nothing, and no event is at fault.
+        TransportErrorKind::TlsRejected | TransportErrorKind::Forbidden => {
             (Fate::Hold { cause: Cause::Config, scope: Scope::Endpoint }, "config")
         }
         TransportErrorKind::Timeout => (Fate::Retry, "timeout"),

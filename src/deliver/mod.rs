@@ -26,6 +26,7 @@ mod lines;
 mod nodes;
 mod options;
 mod proxy;
+mod reach;
 mod sender;
 mod settings;
 mod setup;
@@ -58,7 +59,7 @@ pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
 pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,
-    Proxy, RateSettings, RetrySettings, Settings, TlsSettings, TlsVersion,
+    Proxy, RateSettings, Reach, RetrySettings, Settings, TlsSettings, TlsVersion,
 };
 pub use setup::{Prepared, Setup};
 pub use socket::{SocketDestination, SocketTransport};

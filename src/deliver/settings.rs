@@ -191,10 +191,22 @@ pub struct ConnectionSettings {
     pub connections_max: usize,
     /// How long a connection is used before it is made anew, with a fresh name resolution.
     pub age_max: Duration,
+    /// Which addresses a name may lead to.
+    pub reach: Reach,
     /// Which HTTP version.
     pub http2: Http2,
     /// The way through a proxy.
     pub proxy: Proxy,
+}
+
+/// Which addresses a destination may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Any: an administrator wrote it.
+    #[default]
+    Anywhere,
+    /// None of this host, of private networks, of a link or of a cloud's metadata.
+    Public,
 }
 
 /// Which HTTP version.

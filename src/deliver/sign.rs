@@ -92,7 +92,11 @@ impl V4 {
             headers.insert(HeaderName::from_static(SESSION), session.clone());
         }
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let path = format!("{}{path}", base.strip_suffix('/').unwrap_or(base));
+        // A path of no more than the endpoint's own is that (`Endpoint::target`).
+        let path = match path.is_empty() {
+            true => base.clone(),
+            false => format!("{}{path}", base.strip_suffix('/').unwrap_or(base)),
+        };
         let (lines, names) = canonical_headers(headers, host);
         let canonical = format!(
             "{}\n{}\n{}\n{lines}\n{names}\n{digest}",

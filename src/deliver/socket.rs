@@ -8,6 +8,7 @@ mod outstanding;
 mod stream;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout};
 
 use super::dial::{dial, resolve};
+use super::reach::permitted;
 use super::tls::server_name;
 use super::{
     Answer, Applied, ConnectionSettings, Request, Tls, TlsSettings, Transport, TransportError,
@@ -68,6 +70,11 @@ impl SocketDestination {
         let is_encrypted = endpoints.iter().any(|it| matches!(it.kind, Kind::Tls(_)));
         let tls = is_encrypted.then(|| Tls::load(tls, &[])).transpose()?;
         Ok(Self { endpoints, connection: connection.clone(), tls })
+    }
+
+    /// The addresses of an endpoint that may be connected to.
+    async fn resolve(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, TransportError> {
+        permitted(resolve(&endpoint.host, endpoint.port).await?, self.connection.reach)
     }
 }
 
@@ -129,7 +136,7 @@ impl SocketTransport {
                 let endpoint = &self.destination.endpoints[at];
                 let opened = match &endpoint.kind {
                     Kind::Unix(path) => Datagrams::unix(path)?,
-                    _ => Datagrams::udp(&resolve(&endpoint.host, endpoint.port).await?).await?,
+                    _ => Datagrams::udp(&self.destination.resolve(endpoint).await?).await?,
                 };
                 Rc::new(opened)
             }
@@ -170,7 +177,7 @@ impl SocketTransport {
         let SocketDestination { endpoints, connection, tls } = &*self.destination;
         let endpoint = &endpoints[at];
         let making = async {
-            let addresses = resolve(&endpoint.host, endpoint.port).await?;
+            let addresses = self.destination.resolve(endpoint).await?;
             let tcp = dial(&addresses, SILENCE_MAX.min(connection.timeout)).await?;
             match (&endpoint.kind, tls) {
                 (Kind::Tls(name), Some(tls)) => tls.connect(name, tcp).await.map(Stream::tls),

@@ -62,6 +62,9 @@ pub enum TransportErrorKind {
     /// The certificate, or what we ask of TLS, was not accepted: a matter of configuration.
     #[error("certificate not accepted")]
     TlsRejected,
+    /// Its address is none that may be connected to: a matter of configuration too.
+    #[error("address not permitted")]
+    Forbidden,
     /// The connection broke.
     #[error("connection lost")]
     Network,

@@ -17,8 +17,8 @@ use tokio::task::LocalSet;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    ConnectionSettings, Destination, Http2, HttpTransport, Proxy, Request, Secret, TlsSettings,
-    TlsVersion, Transport as _, TransportLimits, TransportSetupError, percent_encoded,
+    ConnectionSettings, Destination, Http2, HttpTransport, Proxy, Reach, Request, Secret,
+    TlsSettings, TlsVersion, Transport as _, TransportLimits, TransportSetupError, percent_encoded,
 };
 use answer::{Granted, errors, fields, granted};
 
@@ -166,6 +166,7 @@ impl Vault {
             keep_alive: settings.timeout,
             connections_max: 1,
             age_max: settings.timeout,
+            reach: Reach::Anywhere,
             http2: Http2::Off,
             proxy: Proxy::None,
         };

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
+use time::OffsetDateTime;
 
 use super::{AckId, Documents, Opt, Options, Problem, Secret, Verdict};
 use crate::event::{FieldId, Severity, Time};
@@ -42,7 +43,7 @@ pub struct Vendor {
     pub auth: Auth,
     /// Headers that carry credentials under names of the operator's.
     pub headers: NamedHeaders,
-    /// How requests with events are signed, if they are.
+    /// How requests are signed, if they are: those with events, and by [`Signature::V4`] all.
     pub sign: fn(&Options) -> Result<Option<Signature>, Problem>,
     /// Two secrets of which the second takes the place of the first when that is refused.
     pub standby: Option<(&'static str, &'static str)>,
@@ -74,6 +75,8 @@ pub struct Vendor {
     pub ordered_by: &'static [&'static str],
     /// Requests in flight where the configuration does not say; `None` is two per worker.
     pub concurrency: Option<usize>,
+    /// How long a request may take where nothing is written.
+    pub timeout: Duration,
     /// The shortest time between two looks at how the destination is, where each costs something.
     pub health_interval_min: Duration,
     /// How requests travel.
@@ -130,6 +133,7 @@ impl Vendor {
         order: Order::Any,
         ordered_by: &[],
         concurrency: None,
+        timeout: Duration::from_secs(30),
         health_interval_min: Duration::ZERO,
         wire: Wire::Http,
         cookies: false,
@@ -167,6 +171,8 @@ pub enum When {
     Is(&'static str, &'static str),
     /// The option is set, and not to false or an empty text.
     Set(&'static str),
+    /// The option is not set, or to false or an empty text.
+    Unset(&'static str),
     /// All of these hold.
     All(&'static [When]),
     /// One of these holds.
@@ -185,6 +191,7 @@ impl When {
             Self::Always => true,
             Self::Is(key, text) => options.text(key).is_some_and(|value| value == text),
             Self::Set(key) => options.is_set(key),
+            Self::Unset(key) => !options.is_set(key),
             Self::All(conditions) => conditions.iter().all(|when| when.holds(options, format)),
             Self::Any(conditions) => conditions.iter().any(|when| when.holds(options, format)),
             Self::Format(wanted) => format == wanted,
@@ -280,10 +287,42 @@ pub struct Framing {
     pub between: &'static str,
     /// After each.
     pub after: &'static str,
-    /// After the last; `{count}` stands for how many there are.
+    /// After the last; `{count}` stands for how many there are, `{time}` for when the body was
+    /// closed.
     pub tail: &'static str,
     /// The body's media type.
     pub content_type: &'static str,
+}
+
+impl Framing {
+    /// What stands after the last of `events` documents, in a body that is closed at `now`, in
+    /// seconds since 1970.
+    #[must_use]
+    pub fn tail(&self, events: usize, now: i64) -> String {
+        let tail = self.tail.replace("{count}", &events.to_string());
+        match tail.contains(TIME) {
+            true => tail.replace(TIME, &time_text(now)),
+            false => tail,
+        }
+    }
+
+    /// Bytes of the longest tail: a number below ten million is no longer than its place.
+    #[must_use]
+    pub fn tail_bytes_max(&self) -> usize {
+        let is_timed = self.tail.contains(TIME);
+        self.tail.len() + if is_timed { time_text(0).len() - TIME.len() } else { 0 }
+    }
+}
+
+/// The place of the time in a tail.
+const TIME: &str = "{time}";
+
+/// RFC 3339, in whole seconds; always of the same length.
+fn time_text(now: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (date, [hour, minute, second]) = (time.date(), [time.hour(), time.minute(), time.second()]);
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// What stands before each document.

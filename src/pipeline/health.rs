@@ -1,7 +1,7 @@
 //! Asking destinations how they are, beside the events and never in their way.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -151,7 +151,9 @@ impl Questions {
         endpoint: usize,
         network: &impl Transport,
     ) -> Verdict {
-        let request = call.plain(Via { endpoint, group: 0, channel: self.channel });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let via = Via { endpoint, group: 0, channel: self.channel };
+        let request = call.plain_signed(via, now);
         let timeout = request.timeout.min(ANSWER_WAIT_MAX);
         match network.send(Request { timeout, ..request }).await {
             Ok(answer) => {

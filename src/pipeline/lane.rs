@@ -281,6 +281,7 @@ impl Lane {
     /// Ends a batch and hands it to the sender.
     fn close(&mut self, slot: usize) {
         let Some(mut batch) = self.opens.take(slot) else { return };
+        batch.date(self.clock);
         batch.close();
         self.sender.enqueue(batch);
     }

@@ -89,10 +89,11 @@ impl Render {
         true
     }
 
-    /// Appends the body's tail, if anything was rendered.
-    pub fn end(&self, out: &mut Vec<u8>) {
+    /// Appends the body's tail, if anything was rendered; `now` is in seconds since 1970.
+    pub fn end(&self, now: i64, out: &mut Vec<u8>) {
         if self.events > 0 {
-            out.extend_from_slice(self.routes[0].packing.framing.tail.as_bytes());
+            let events = usize::try_from(self.events).unwrap_or(usize::MAX);
+            out.extend_from_slice(self.routes[0].packing.framing.tail(events, now).as_bytes());
         }
     }
 }

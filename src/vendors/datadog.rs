@@ -62,8 +62,11 @@ const AGES: &[Age] = &[
 
 const CALLS: &[Call] = &[
     SEND,
+    // Another intake than the site's need not know this call, and what does not answer it may take
+    // events all the same.
     Call {
         purpose: Purpose::Probe,
+        when: When::Any(&[When::Unset("endpoint"), When::Set("metrics_endpoint")]),
         method: "GET",
         path: "/api/v1/validate",
         body: CallBody::Empty,
@@ -210,14 +213,14 @@ const OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Url,
         default: None,
-        about: "Intake of logs instead of the site's, such as a private link.",
+        about: "Intake of logs instead of the site's, such as a private link or a proxy.",
     },
     Opt {
         key: "metrics_endpoint",
         aliases: &[],
         kind: Kind::Url,
         default: None,
-        about: "API for metrics and for testing the key instead of the site's.",
+        about: "API for metrics and for testing the key instead of the site's; where only endpoint is written, metrics go there, and the key is not tested.",
     },
     Opt {
         key: "failover.sites",

@@ -3,6 +3,8 @@
 mod message;
 mod place;
 
+use std::time::Duration;
+
 use crate::deliver::{
     Call, CallBody, Choice, Encoding, Framing, HOSTNAME, Kind, Limits, Opt, Options, Prefix,
     Purpose, Responses, Shape, Vendor, When, Wire,
@@ -42,6 +44,8 @@ pub static SYSLOG: Vendor = Vendor {
         // A connection that can be made is all that can be asked for.
         Call { purpose: Purpose::Probe, body: CallBody::Empty, ..SEND },
     ],
+    // Nothing answers: a receiver that takes no more bytes for so long is as good as dead.
+    timeout: Duration::from_secs(10),
     wire: Wire::Socket,
     // Numbers of messages show what got lost, so they follow each other.
     ordered_by: &["meta"],
@@ -194,6 +198,13 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Bool,
         default: Some("false"),
         about: "Whether messages are numbered (sequenceId) and say what their times are (timeQuality); they go one batch after the other then.",
+    },
+    Opt {
+        key: "is_synced",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: None,
+        about: "Whether the clocks of this host and of its producers are synchronised, as timeQuality says it with meta; left out where it is not written.",
     },
     Opt {
         key: "enterprise_id",

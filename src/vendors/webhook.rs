@@ -82,7 +82,7 @@ const ENVELOPE: Shape = Shape {
     framing: Framing {
         head: "{\"source\":\"shrike\",\"events\":[",
         between: ",",
-        tail: "],\"count\":{count}}",
+        tail: "],\"count\":{count},\"sent_at\":\"{time}\"}",
         ..Shape::BASE.framing
     },
     ..Shape::BASE
@@ -384,7 +384,7 @@ const OPTIONS: &[Opt] = &[
         "envelope",
         Kind::Bool,
         Some("false"),
-        "Whether an array stands in an object, {\"source\":\"shrike\",\"events\":[..],\"count\":n}.",
+        "Whether an array stands in an object, {\"source\":\"shrike\",\"events\":[..],\"count\":n,\"sent_at\":\"..\"}; the time is that of the first attempt.",
     ),
     Opt {
         aliases: &["body_template"],

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shrike::config::{Config, Exporter, Flag, Flags, Input, LogLevel, Text};
-use shrike::deliver::{Encoding, From, OnLag, OptionValue, Proxy, TlsVersion};
+use shrike::deliver::{Encoding, From, OnLag, OptionValue, Proxy, Reach, TlsVersion};
 use shrike::event::{FieldId, Severity};
 use shrike::log::IoChoice;
 use shrike::transform::{Condition, Format};
@@ -74,7 +74,13 @@ fn every_spelling_of_a_key_means_the_same() {
         &["retry: {max_retries: 0}", "retry_max_attempts: 0", "bulk: {max_retries: 0}"],
         &["retry: {initial_backoff_ms: 2000}", "retry_initial_delay: 2s"],
         &["tls: {insecure_skip_verify: true}", "tls: {reject_unauthorized: false}"],
-        &["timeout_ms: 7000", "connection: {timeout_ms: 7s}", "timeout_ms: '${SEVEN:-7}s'"],
+        &[
+            "timeout_ms: 7000",
+            "connection: {timeout_ms: 7s}",
+            "connection: {write_timeout_ms: 7s}",
+            "timeout_ms: '${SEVEN:-7}s'",
+        ],
+        &["connection: {allow_private_addresses: false}", "allow_private_addresses: false"],
         &["index: {name: b}", "index: b", "'index': \"b\""],
         &["compression: none", "compression: false", "compression: {enabled: false}"],
         &["compression: gzip", "compression: true", "compression: {algorithm: gzip}", ""],
@@ -106,7 +112,8 @@ fn exporter_keys_reach_their_settings() {
          retry: {backoff_multiplier: 1.5, max_age: 2h, budget_percent: 7}, \
          circuit_breaker: {enabled: false}, rate_limit: {requests_per_second: 5}, \
          compression: {level: 6}, tls: {ca: ca.pem, min_version: '1.3', server_name: h}, \
-         connection: {max_connections: 2, http2: 'off', max_age_ms: 1m}, proxy: env, \
+         connection: {max_connections: 2, http2: 'off', max_age_ms: 1m, \
+         allow_private_addresses: false}, proxy: env, \
          headers: {x-a: b}, health_interval_ms: 5s, alert_after_ms: 90s, \
          dlq: {path: letters/a.jsonl, max_bytes: 16MiB, max_age_days: 2, auto_replay: true}, \
          filter: {include_guards: [a, b], \
@@ -131,6 +138,7 @@ fn exporter_keys_reach_their_settings() {
     assert_eq!(settings.connection.connections_max, 2);
     assert_eq!(settings.connection.age_max, Duration::from_secs(60));
     assert_eq!(settings.connection.proxy, Proxy::Env);
+    assert_eq!(settings.connection.reach, Reach::Public);
     assert_eq!(settings.headers[0].1.expose(), "b");
     assert_eq!(settings.health_interval, Duration::from_secs(5));
     assert_eq!(settings.alert_after, Duration::from_secs(90));
@@ -144,6 +152,8 @@ fn exporter_keys_reach_their_settings() {
     assert_eq!(usual.batch.linger, Duration::from_millis(10), "never longer");
     assert_eq!(usual.batch.flush_on, Some(Severity::Critical));
     assert_eq!(usual.from, From::Latest);
+    assert_eq!(usual.connection.reach, Reach::Anywhere);
+    assert_eq!(usual.connection.timeout, Duration::from_secs(30));
     assert_eq!(usual.options.text("index.name").as_deref(), Some("main"));
 }
 

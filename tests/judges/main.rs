@@ -3,6 +3,7 @@
 //! `.ci/judges` installs them below the target directory. A test whose judge is missing says so and
 //! looks at nothing; CI names what it installed, and there a missing one fails.
 
+mod collector;
 mod documents;
 #[path = "../support/equation.rs"]
 mod equation;

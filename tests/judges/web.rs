@@ -84,6 +84,12 @@ fn an_emulator_of_s3_takes_every_event_into_one_object() {
             told["url"], told["bucket"], told["region"], told["id"]
         )
     };
+    // A key that may only put objects is found right without one, and another secret is told.
+    let check = |secret: &str| check(dir.path(), &exporter(secret, "events/"));
+    let (status, said) = check(&told["secret"].to_string());
+    assert!(status == Some(0) && said.contains("exporter s3: takes events"), "{said}");
+    let (status, said) = check("another");
+    assert!(status == Some(2) && said.contains("SignatureDoesNotMatch"), "{said}");
     // What the key may not, and a signature of another secret, the emulator refuses.
     for (name, secret, prefix) in [
         ("denied", told["secret"].to_string(), "other/"),
@@ -106,7 +112,7 @@ fn an_emulator_of_s3_takes_every_event_into_one_object() {
 }
 
 /// Random events of one hour.
-fn write_events(dir: &Path, count: u64) -> PathBuf {
+pub(crate) fn write_events(dir: &Path, count: u64) -> PathBuf {
     let path = dir.join("events.jsonl");
     let mut stream = Stream::new(11);
     let mut lines = Vec::new();
@@ -119,10 +125,10 @@ fn write_events(dir: &Path, count: u64) -> PathBuf {
 }
 
 /// Nothing is sent again because somebody had to wait for a core.
-const PATIENT: &str = "timeout_ms: 5m, connection: {connect_timeout_ms: 1m}";
+pub(crate) const PATIENT: &str = "timeout_ms: 5m, connection: {connect_timeout_ms: 1m}";
 
 /// Runs the real process on `events.jsonl` until all is settled.
-fn drain(dir: &Path, exporters: &str) -> Output {
+pub(crate) fn drain(dir: &Path, exporters: &str) -> Output {
     drain_within(dir, exporters, "180s")
 }
 
@@ -139,8 +145,18 @@ fn drain_within(dir: &Path, exporters: &str, limit: &str) -> Output {
     command.output().expect("the program is built")
 }
 
+/// What `shrike check --connect` says of the exporters, and how it ends.
+fn check(dir: &Path, exporters: &str) -> (Option<i32>, String) {
+    let config = format!("version: '1.0.0'\nexporters:\n{exporters}");
+    fs::write(dir.join("check.yaml"), config).expect("the directory is ours");
+    let mut command = tools::shrike();
+    command.current_dir(dir).args(["check", "--connect", "--config", "check.yaml"]);
+    let output = command.output().expect("the program is built");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Every exporter delivered every event, by the account at the end.
-fn assert_account(said: &str, exporters: usize, events: u64) {
+pub(crate) fn assert_account(said: &str, exporters: usize, events: u64) {
     let accounts = said.lines().filter(|line| line.contains("\"message\":\"account\""));
     let accounts: Vec<Value> =
         accounts.map(|line| serde_json::from_str(line).expect("it is JSON")).collect();

@@ -14,8 +14,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shrike::deliver::{
-    Answer, ConnectionSettings, Http2, HttpTransport, Proxy, Request, TlsSettings, Transport,
-    TransportError, TransportLimits,
+    Answer, ConnectionSettings, Http2, HttpTransport, Proxy, Reach, Request, TlsSettings,
+    Transport, TransportError, TransportLimits,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -170,6 +170,7 @@ pub(crate) fn settings() -> ConnectionSettings {
         keep_alive: Duration::from_secs(60),
         connections_max: 4,
         age_max: Duration::from_secs(300),
+        reach: Reach::Anywhere,
         http2: Http2::Auto,
         proxy: Proxy::None,
     }

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use shrike::deliver::{
-    Applied, ConnectionSettings, Cookies, Destination, HttpTransport, Request, TlsSettings,
-    Transport, TransportErrorKind, TransportLimits,
+    Applied, Cause, ConnectionSettings, Cookies, Destination, Fate, HttpTransport, Reach, Request,
+    Scope, TlsSettings, Transport, TransportErrorKind, TransportLimits, judge_transport,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -567,6 +567,31 @@ fn connecting_has_a_time_limit_of_its_own() {
         let error = send_err(&transport, post("x")).await;
         assert_eq!((error.kind, error.applied), (TransportErrorKind::Connect, Applied::No));
         assert!(error.detail.contains("250 ms"), "{error}");
+    });
+}
+
+#[test]
+fn an_address_of_this_host_is_not_reached_where_that_is_not_permitted() {
+    run(async {
+        let (address, seen) = friendly().await;
+        let public = ConnectionSettings { reach: Reach::Public, ..settings() };
+        // Named or written, the address that was found is what counts.
+        for host in ["127.0.0.1", "localhost"] {
+            let uri: Uri = format!("http://{host}:{}", address.port()).parse().expect("a URL");
+            let reaching = |connection: &ConnectionSettings| {
+                let limits = TransportLimits::new(1);
+                let uris = std::slice::from_ref(&uri);
+                HttpTransport::new(uris, &TlsSettings::default(), connection, limits)
+                    .expect("a transport")
+            };
+            let error = send_err(&reaching(&public), post("x")).await;
+            assert_eq!((error.kind, error.applied), (TransportErrorKind::Forbidden, Applied::No));
+            assert!(seen.heads().is_empty(), "nothing was sent");
+        }
+        let anywhere = transport(address, &settings());
+        anywhere.send(post("x")).await.expect("an answer");
+        let fate = judge_transport(&send_err(&transport(address, &public), post("x")).await).fate;
+        assert_eq!(fate, Fate::Hold { cause: Cause::Config, scope: Scope::Endpoint });
     });
 }
 

@@ -94,6 +94,9 @@ impl S3 {
     fn put(&self, visit: &Visit<'_>) -> Result<Reply, Refusal> {
         let digest = hex(&Sha256::digest(visit.body));
         self.authenticate(visit, &digest)?;
+        if visit.method == http::Method::GET && visit.query == "list-type=2&max-keys=0" {
+            return self.list(visit);
+        }
         if visit.method != http::Method::PUT || !visit.query.is_empty() {
             return Err((405, "MethodNotAllowed", format!("{} {}", visit.method, visit.query)));
         }
@@ -135,6 +138,23 @@ impl S3 {
         }
         taken.note(&self.book);
         Ok(reply(taken.due))
+    }
+
+    /// Nothing of what the bucket has, for who asks whether it is there.
+    fn list(&self, visit: &Visit<'_>) -> Result<Reply, Refusal> {
+        let Account { bucket, .. } = &self.account;
+        let is_ours = match visit.header("host").strip_prefix(&format!("{bucket}.")) {
+            Some(_) => visit.path == "/",
+            None => visit.path.strip_suffix('/').unwrap_or(visit.path) == format!("/{bucket}"),
+        };
+        if !is_ours {
+            return Err((404, "NoSuchBucket", visit.path.to_owned()));
+        }
+        let found = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>{bucket}</Name>\
+             <KeyCount>0</KeyCount><MaxKeys>0</MaxKeys></ListBucketResult>"
+        );
+        Ok(Reply { status: 200, body: found.into(), ..Reply::default() })
     }
 
     /// The key of the object, from a path with the bucket or without.

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, System, Text};
 use shrike::deliver::{
-    ConnectionSettings, Http2, HttpTransport, Proxy, Request, Settings, TlsSettings,
+    ConnectionSettings, Http2, HttpTransport, Proxy, Reach, Request, Settings, TlsSettings,
     Transport as _, TransportLimits,
 };
 use shrike::vendors;
@@ -217,6 +217,7 @@ impl Asking {
             keep_alive: ANSWER_WAIT,
             connections_max: 1,
             age_max: ANSWER_WAIT,
+            reach: Reach::Anywhere,
             http2: Http2::Off,
             proxy: Proxy::None,
         };

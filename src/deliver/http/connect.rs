@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::super::dial::{dial, resolve};
 use super::super::proxy::tunnel;
+use super::super::reach::{permitted, permitted_by_name};
 use super::super::{Applied, TransportError, TransportErrorKind};
 use super::destination::{Destination, Endpoint};
 use super::wire::Wire;
@@ -65,8 +66,9 @@ async fn reach(
     phase: &Cell<Phase>,
 ) -> Result<TcpStream, TransportError> {
     let silence_max = destination.connection.timeout;
+    let reach = destination.connection.reach;
     let Some(server) = &endpoint.proxy else {
-        let addresses = resolve(&endpoint.host, endpoint.port).await?;
+        let addresses = permitted(resolve(&endpoint.host, endpoint.port).await?, reach)?;
         phase.set(Phase::Connect);
         return dial(&addresses, silence_max).await;
     };
@@ -74,6 +76,7 @@ async fn reach(
         detail: format!("the proxy: {}", error.detail),
         ..error
     };
+    permitted_by_name(&endpoint.host, reach)?;
     let addresses = resolve(&server.host, server.port).await.map_err(of_proxy)?;
     phase.set(Phase::Connect);
     let mut tcp = dial(&addresses, silence_max).await.map_err(of_proxy)?;

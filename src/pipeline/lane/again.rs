@@ -47,6 +47,7 @@ impl Lane {
             done += 1;
         }
         if !batch.is_empty() {
+            batch.date(self.clock);
             batch.close();
             self.sender.enqueue(batch);
         }

@@ -10,9 +10,11 @@ pub(super) fn intakes(options: &Options) -> Result<Vec<Uri>, Problem> {
     places(options, "endpoint", "http-intake.logs", "/api/v2/logs")
 }
 
-/// The APIs beside them: metrics, and whether a key is valid.
+/// The APIs beside them: metrics, and whether a key is valid. Where only an intake is written,
+/// nothing goes anywhere else.
 pub(super) fn apis(options: &Options) -> Result<Vec<Uri>, Problem> {
-    places(options, "metrics_endpoint", "api", "/api/v")
+    let own = options.is_set("metrics_endpoint");
+    places(options, if own { "metrics_endpoint" } else { "endpoint" }, "api", "/api/v")
 }
 
 /// One place per site, the first as `key` says where it is written; a URL that names the call too

@@ -152,7 +152,8 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
         }
         Some(b'{') => {
             encoder.literal(b"\"kvlistValue\":{\"values\":[");
-            for (at, (name, value)) in json::members(value).enumerate() {
+            let is_there = |(_, value): &(_, &[u8])| *value != b"null";
+            for (at, (name, value)) in json::members(value).filter(is_there).enumerate() {
                 if at > 0 {
                     encoder.literal(b",");
                 }
@@ -187,8 +188,10 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
             encoder.literal(b"\"doubleValue\":");
             encoder.raw(value);
         }
-        // Null is a value without a kind.
-        _ => {}
+        // "Null values within arrays may be replaced by 0, false or empty strings" where they cannot
+        // be sent, so that places stay; elsewhere they are left out. A value without a kind would
+        // be right by the protocol, and receivers refuse whole requests for one.
+        _ => encoder.literal(b"\"stringValue\":\"\""),
     }
     encoder.literal(b"}");
 }

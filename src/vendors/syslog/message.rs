@@ -272,13 +272,23 @@ pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
     let says = |key: &str| options.text(key).as_deref() == Some("rfc3164");
     let is_old = says("protocol") || says("format");
     let has_meta = options.is_on("meta");
+    if options.value("is_synced").is_some() && !has_meta {
+        let problem = "is said in what `meta: true` adds".to_owned();
+        return Err(Problem { key: "is_synced".to_owned(), problem });
+    }
     if has_meta && is_old {
         let problem = "is structured data, which rfc3164 has none of".to_owned();
         return Err(Problem { key: "meta".to_owned(), problem });
     }
     if has_meta {
-        // Times are UTC. Whether this machine's clock is synchronised is not known here.
-        texts.push(("syslog.quality", "[timeQuality tzKnown=\"1\"]".to_owned()));
+        // Times are UTC. Whether clocks are synchronised only the operator knows: times are those
+        // of producers, which may be on other machines.
+        let synced = match options.value("is_synced") {
+            None => "",
+            Some(_) if options.is_on("is_synced") => " isSynced=\"1\"",
+            Some(_) => " isSynced=\"0\"",
+        };
+        texts.push(("syslog.quality", format!("[timeQuality tzKnown=\"1\"{synced}]")));
     }
     let has_data = options.value("structured_data").is_none() || options.is_on("structured_data");
     if has_data && !is_old {

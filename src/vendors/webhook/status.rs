@@ -4,7 +4,7 @@ use super::problem;
 use serde_json::Value;
 
 use crate::deliver::{
-    Cause, Fate, ItemFate, Options, Pace, Problem, Reason, Response, Scope, Verdict, ambiguous,
+    Cause, Fate, ItemFate, Options, Pace, Problem, Reason, Response, Scope, Verdict,
 };
 
 /// Options with statuses.
@@ -40,24 +40,22 @@ fn accepted(response: &Response<'_>) -> Verdict {
         return all();
     }
     let Ok(answer) = serde_json::from_slice::<Value>(response.body) else {
-        return ambiguous(format!(
-            "the answer is no JSON, so that nobody knows what is at {pointer}"
-        ));
+        return unfit("the answer is no JSON", &pointer);
     };
     let failed = match answer.pointer(&pointer) {
         None | Some(Value::Null) => return all(),
         Some(Value::Array(failed)) => failed,
-        Some(_) => return ambiguous(format!("what is at {pointer} is no list")),
+        Some(_) => return unfit("what is there is no list", &pointer),
     };
     let ids: Option<Vec<&str>> = failed.iter().map(id).collect();
     let Some(ids) = ids else {
-        return ambiguous(format!("the list at {pointer} has an element without an id"));
+        return unfit("the list has an element without an id", &pointer);
     };
     if ids.is_empty() {
         return all();
     }
     let Some(places) = response.documents.find(&ids) else {
-        return ambiguous(format!("the list at {pointer} has an id that was not sent"));
+        return unfit("the list has an id that was not sent", &pointer);
     };
     let reason = Reason::new("partial", response.status, "listed as failed".to_owned());
     let mut items = vec![ItemFate::Delivered; response.events];
@@ -67,6 +65,15 @@ fn accepted(response: &Response<'_>) -> Verdict {
         }
     }
     Verdict::new(Fate::Items(items), "partial")
+}
+
+/// An answer that is not what the operator said it is: nobody knows which events failed. Sending
+/// again and again would store them again and again, so the exporter waits until that is put right.
+fn unfit(problem: &str, pointer: &str) -> Verdict {
+    let hold = Fate::Hold { cause: Cause::Config, scope: Scope::Exporter };
+    let mut verdict = Verdict::new(hold, "config");
+    verdict.reason.detail = format!("{PARTIAL} {pointer}: {problem}");
+    verdict
 }
 
 /// An id alone, or an object that has one.
