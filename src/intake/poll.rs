@@ -296,7 +296,7 @@ impl Poll {
             }
         }
         let Some(hint) = &mut self.hint else {
-            self.runtime.block_on(tokio::time::sleep(left));
+            self.runtime.block_on(async { tokio::time::sleep(left).await });
             return false;
         };
         match self.runtime.block_on(async { timeout(left, client::next(hint)).await }) {

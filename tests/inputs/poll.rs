@@ -1,11 +1,12 @@
 //! An API without a cursor, asked again and again: each record once, the oldest first.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
@@ -20,25 +21,40 @@ struct Daemon {
     state: Arc<Mutex<State>>,
 }
 
+/// A connection, encrypted or not.
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
 #[derive(Default)]
 struct State {
     /// Records, the oldest first.
     records: Vec<String>,
     /// Those who listen to its stream.
-    listeners: Vec<TcpStream>,
+    listeners: Vec<Box<dyn Stream>>,
     /// The limits that were asked for.
     asked: Vec<usize>,
 }
 
 impl Daemon {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(Mutex::new(State::default()));
         let serving = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                serve(stream, &serving);
+                match &tls {
+                    None => serve(Box::new(stream), &serving),
+                    Some(tls) => {
+                        let session = rustls::ServerConnection::new(Arc::clone(tls));
+                        let session = session.expect("the settings are right");
+                        serve(Box::new(rustls::StreamOwned::new(session, stream)), &serving);
+                    }
+                }
             }
         });
         Self { address, state }
@@ -62,7 +78,7 @@ fn record(n: u32) -> String {
 }
 
 /// Answers one request; the connection of a listener stays.
-fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+fn serve(mut stream: Box<dyn Stream>, state: &Mutex<State>) {
     let mut head = Vec::new();
     let mut piece = [0; 4096];
     while !head.ends_with(b"\r\n\r\n") {
@@ -73,7 +89,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
     let head = String::from_utf8(head).expect("a head is text").to_lowercase();
     let path = head.split(' ').nth(1).expect("a path");
-    let answer = |stream: &mut TcpStream, status: &str, kind: &str, body: &str| {
+    let answer = |stream: &mut dyn Stream, status: &str, kind: &str, body: &str| {
         let length = body.len();
         let text = format!(
             "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -83,7 +99,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     };
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     if !head.contains("authorization: bearer secret\r\n") {
-        return answer(&mut stream, "401 Unauthorized", "application/json", "{}");
+        return answer(&mut *stream, "401 Unauthorized", "application/json", "{}");
     }
     if path == "/api/v1/events" {
         let text = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: keep-alive\n\n";
@@ -96,7 +112,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     state.asked.push(limit);
     let page: Vec<&str> = state.records.iter().rev().take(limit).map(String::as_str).collect();
     let body = format!("{{\"events\":[{}],\"total\":{}}}", page.join(","), state.records.len());
-    answer(&mut stream, "200 OK", "application/json", &body);
+    answer(&mut *stream, "200 OK", "application/json", &body);
 }
 
 /// A process that asks a daemon, and may start anew.
@@ -246,4 +262,68 @@ fn a_service_that_refuses_is_asked_again() {
     assert_eq!(records(&asking.host.log).len(), 0);
     asking.start(&daemon, |_| {});
     assert_eq!(asking.numbers(1), [0]);
+}
+
+#[test]
+fn a_service_that_is_away_is_waited_for() {
+    // Nobody listens there any more.
+    let away = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let daemon = Daemon::start();
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| {
+        options.url = format!("http://{away}").parse().expect("a URL");
+        options.interval = Duration::from_secs(3_600);
+    });
+    // It asks, then waits for a hint that cannot come.
+    for _ in 0..3 {
+        asking.step();
+    }
+    assert_eq!(records(&asking.host.log).len(), 0);
+}
+
+#[test]
+fn a_service_is_asked_over_tls_and_only_by_its_own_certificate() {
+    let pair = || {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+        let made = made.expect("a key");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        (made.cert.der().clone(), key)
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let trusting = |certificate: &CertificateDer<'static>| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a certificate");
+        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("usual versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Some(Arc::new(config))
+    };
+    let ((certificate, key), (another, _)) = (pair(), pair());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("usual versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .expect("a pair");
+    let daemon = Daemon::start_with(Some(Arc::new(server)));
+    daemon.record(0..120);
+    let url = format!("https://{}", daemon.address);
+    let mut asking = Asking::new();
+    // Whoever shows another certificate is told nothing, not even the token.
+    asking.start(&daemon, |options| {
+        options.url = url.parse().expect("a URL");
+        options.tls = trusting(&another);
+    });
+    for _ in 0..3 {
+        asking.step();
+    }
+    assert_eq!(daemon.with(|state| state.asked.len()), 0);
+    assert_eq!(records(&asking.host.log).len(), 0);
+    asking.start(&daemon, |options| {
+        options.url = url.parse().expect("a URL");
+        options.tls = trusting(&certificate);
+    });
+    assert_eq!(asking.numbers(120), upto(120));
 }
