@@ -6,4 +6,5 @@ mod equation;
 mod leaks;
 mod paths;
 mod patterns;
+mod raw;
 mod world;
