@@ -346,13 +346,14 @@ fn take_below(node: &mut Node, path: &str) -> Option<Entry> {
 
 /// Groups of exporters in the planning documents, and what may be in each; a list of `webhooks` is
 /// `webhook_0` and so on.
-const GROUPS: &[(&str, &[&str])] = &[
+pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ("alerting", &["pagerduty", "opsgenie"]),
     ("webhook", &["slack", "teams", "webhooks"]),
     ("webhooks", &["slack", "teams", "webhooks"]),
 ];
 /// Keys of an exporter that speak of queues.
-const QUEUES: &[&str] = &["queue", "queue_capacity", "runtime.queue_capacity", "capacity", "spill"];
+pub(super) const QUEUES: &[&str] =
+    &["queue", "queue_capacity", "runtime.queue_capacity", "capacity", "spill"];
 /// What they say that is true of the log as well.
 const QUEUE_KEYS: &[(&str, &str)] = &[
     ("max_bytes", "lag_max_bytes"),

@@ -1,12 +1,15 @@
 //! The JSON Schema of a configuration file, from the same tables that read it.
 //!
-//! It describes the usual form. Lists of exporters, groups and wrappers, which are read too, are
-//! not part of it. A reference (`${VAR}`) is allowed wherever a single value is.
+//! Other forms that are read too are part of it: lists of exporters, groups, wrappers and queues. A
+//! reference (`${VAR}`) is allowed wherever a single value is.
 
 use serde_json::{Map, Value, json};
 
+use super::forms::{GROUPS, QUEUES};
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
-use super::{Default, INPUT, Key, Kind, PATTERN, ROUTING_RULE, TOKEN, keys_of, top};
+use super::{
+    Default, FILTER, INPUT, Key, Kind, PATTERN, ROUTING_RULE, SHARED, TOKEN, keys_of, top,
+};
 use crate::deliver::Vendor;
 use crate::event::FieldId;
 
@@ -25,6 +28,7 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
             rule["required"] = json!(["condition"]);
             exporter["properties"]["routing"]["items"] = rule;
         }
+        QUEUES.iter().for_each(|path| put_queue(&mut exporter, path));
         exporter["description"] = format!("{}.", vendor.about.trim_end_matches('.')).into();
         defs.insert(format!("exporter.{}", vendor.name), exporter);
     }
@@ -35,7 +39,7 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
     defs.insert("routing_rule".to_owned(), object(ROUTING_RULE));
     defs.insert("technique".to_owned(), technique());
     defs.insert("reference".to_owned(), json!({ "type": "string", "pattern": REFERENCE }));
-    let mut root = object(&top());
+    let mut root = wrapped(object(&top()));
     root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     root["title"] = "Configuration of shrike".into();
     root["$defs"] = defs.into();
@@ -113,7 +117,59 @@ impl Step {
     }
 }
 
-/// Exporters by name: their type is `type`, else what the name begins with.
+/// A queue, whatever is said of it.
+fn put_queue(exporter: &mut Value, path: &str) {
+    let mut place = &mut exporter["properties"];
+    let mut steps = path.split('.').peekable();
+    while let Some(step) = steps.next() {
+        place = &mut place[step];
+        if steps.peek().is_some() {
+            place = &mut place["properties"];
+        }
+    }
+    let about = "There is no queue, waiting events stay in the log: `lag_max_bytes`, `on_lag`.";
+    *place = json!({ "description": about, "deprecated": true });
+}
+
+/// The whole, or a part of it, inside `siem` or `export`. Beside `siem`, keys of the program whose
+/// file it is are no mistakes.
+fn wrapped(mut root: Value) -> Value {
+    let steps: Vec<String> =
+        root["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    let at = |pointer: &str| json!({ "$ref": format!("#/properties/{pointer}") });
+    let mut inner: Map<String, Value> = steps.iter().map(|step| (step.clone(), at(step))).collect();
+    for (name, pointer) in [
+        ("filters", "filtering"),
+        ("filter", "filtering"),
+        ("environment", "global/properties/environment"),
+        ("tenant_id", "global/properties/tenant_id"),
+        ("labels", "global/properties/labels"),
+    ] {
+        inner.insert(name.to_owned(), at(pointer));
+    }
+    let switch = json!({ "description": "false switches every exporter off." });
+    inner.insert("enabled".to_owned(), switch);
+    let wrapper = json!({
+        "description": "The same keys, as other documents write them.",
+        "deprecated": true,
+        "type": ["object", "null"],
+        "properties": inner,
+        "additionalProperties": false,
+    });
+    for name in ["siem", "export"] {
+        root["properties"][name] = wrapper.clone();
+    }
+    let names: Vec<&str> = steps.iter().map(String::as_str).chain(["siem", "export"]).collect();
+    if let Some(root) = root.as_object_mut() {
+        root.remove("additionalProperties");
+    }
+    root["if"] = json!({ "required": ["siem"] });
+    root["else"] = json!({ "propertyNames": { "enum": names } });
+    root
+}
+
+/// Exporters by name: their type is `type`, else what the name begins with. Or a list of them, each
+/// with its type; or, under a group's name, several with what they share.
 fn exporters(vendors: &[&'static Vendor]) -> Value {
     let names = |vendor: &'static Vendor| {
         std::iter::once(vendor.name).chain(vendor.aliases.iter().copied())
@@ -136,7 +192,10 @@ fn exporters(vendors: &[&'static Vendor]) -> Value {
         "required": ["type"],
         "allOf": typed,
     });
-    let mut patterns = Map::new();
+    let (mut patterns, mut groups) = (Map::new(), Map::new());
+    for &(name, members) in GROUPS {
+        groups.insert(name.to_owned(), group(members, &by_type, vendors));
+    }
     for &vendor in vendors {
         for name in names(vendor) {
             let rule = json!({
@@ -144,15 +203,61 @@ fn exporters(vendors: &[&'static Vendor]) -> Value {
                 "then": by_type,
                 "else": definition(vendor),
             });
-            patterns.insert(format!("^{name}([_-].*)?$"), rule);
+            match groups.get_mut(name) {
+                // The group's name is an exporter's too: members tell, where no type is said.
+                Some(group) => {
+                    *group = json!({
+                        "if": {
+                            "type": "object",
+                            "anyOf": group["anyOf"],
+                            "not": { "required": ["type"] },
+                        },
+                        "then": group.take(),
+                        "else": rule,
+                    });
+                    patterns.insert(format!("^{name}[_-].*$"), rule);
+                }
+                None => _ = patterns.insert(format!("^{name}([_-].*)?$"), rule),
+            }
         }
     }
-    json!({
+    let map = json!({
         "type": ["object", "null"],
         "propertyNames": { "pattern": "^[a-z0-9_-]{1,64}$" },
+        "properties": groups,
         "patternProperties": patterns,
         "additionalProperties": by_type,
-    })
+    });
+    one_or_many(&map, &by_type)
+}
+
+/// One thing, or a list of things. Not `anyOf`, which hides where in them a mistake is.
+fn one_or_many(one: &Value, item: &Value) -> Value {
+    json!({ "if": { "type": "array" }, "then": { "items": item }, "else": one })
+}
+
+/// Several exporters, and the keys that they share.
+fn group(members: &[&str], by_type: &Value, vendors: &[&'static Vendor]) -> Value {
+    let shared = SHARED.iter().chain(FILTER).filter(|key| key.path != "type").copied();
+    let mut group = object(&shared.collect::<Vec<Key>>());
+    let mut some = Vec::new();
+    for &member in members {
+        let single = member.strip_suffix('s').unwrap_or(member);
+        let known = vendors.iter().find(|vendor| vendor.name == single);
+        let one = match known {
+            Some(vendor) => json!({
+                "if": { "type": "object", "required": ["type"] },
+                "then": by_type,
+                "else": { "$ref": format!("#/$defs/exporter.{}", vendor.name) },
+            }),
+            None => by_type.clone(),
+        };
+        group["properties"][member] = one_or_many(&one, &one);
+        some.push(json!({ "required": [member] }));
+    }
+    group["type"] = "object".into();
+    group["anyOf"] = some.into();
+    group
 }
 
 fn technique() -> Value {
@@ -243,6 +348,7 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Routes => items("routing_rule"),
         Kind::Patterns => items("pattern"),
         Kind::Tokens => items("token"),
+        Kind::Absent => json!({ "type": ["array", "null"], "maxItems": 0 }),
     };
     match schema {
         Value::Object(map) => map,
@@ -312,7 +418,13 @@ fn default(kind: Kind, text: &str) -> Value {
             text.parse::<u64>().map_or_else(|_| plain(), Value::from)
         }
         Kind::Hundredths(..) => text.parse::<f64>().map_or_else(|_| plain(), Value::from),
-        Kind::List | Kind::Urls | Kind::Inputs | Kind::Routes | Kind::Patterns | Kind::Tokens => {
+        Kind::List
+        | Kind::Urls
+        | Kind::Inputs
+        | Kind::Routes
+        | Kind::Patterns
+        | Kind::Tokens
+        | Kind::Absent => {
             let inner = text.trim_start_matches('[').trim_end_matches(']');
             let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
             words.map(Value::from).collect()

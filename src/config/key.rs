@@ -106,6 +106,8 @@ pub enum Kind {
     Patterns,
     /// A list of tokens: `name`, `token` and `role`.
     Tokens,
+    /// An empty list: what the format has and this version does not.
+    Absent,
 }
 
 /// A unit of time.
@@ -280,6 +282,7 @@ impl Kind {
             Self::Exporters => "a map from names to exporters".to_owned(),
             Self::Routes => "a list of {condition, ...} maps".to_owned(),
             Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
+            Self::Absent => "an empty list: it is not part of this version".to_owned(),
             Self::Tokens => "a list of {name, token, role} maps".to_owned(),
         }
     }

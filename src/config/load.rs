@@ -215,6 +215,7 @@ impl Resolve<'_, '_> {
         let values = self.values;
         self.version();
         self.chain();
+        self.absent();
         let global = self.global();
         let schema = self.schema();
         let inputs = self.inputs(names);
@@ -265,6 +266,15 @@ impl Resolve<'_, '_> {
         self.exporters(&setting, &mut config);
         self.routing(names, &mut config);
         config
+    }
+
+    /// What the format has and this version does not: a file that switches it on is refused.
+    fn absent(&mut self) {
+        if self.values.is_on("threat_intel.enabled") {
+            let wrong = "threat intelligence is not part of this version; expected false";
+            self.rule("threat_intel.enabled", wrong.to_owned());
+        }
+        let _refused_where_it_is_read = self.values.value("response_hooks");
     }
 
     fn chain(&mut self) {

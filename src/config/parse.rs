@@ -30,6 +30,7 @@ impl Parse<'_, '_> {
             (Kind::Routes | Kind::Patterns | Kind::Tokens, Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
+            (Kind::Absent, Body::List(nodes)) if nodes.is_empty() => Some(Value::List(Vec::new())),
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
@@ -288,6 +289,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Routes
                 | Kind::Patterns
                 | Kind::Tokens
+                | Kind::Absent
         );
     let has_control = scalar.text.chars().any(char::is_control);
     let found = match is_open {

@@ -166,4 +166,4 @@ fn step<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 /// Names that an error lists at most.
-const LISTED_MAX: usize = 16;
+const LISTED_MAX: usize = 20;

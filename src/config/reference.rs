@@ -145,13 +145,15 @@ the path is the API's, `secret/data/name` |
 A key that takes a secret also takes `@/path` or `file:/path` for the content of a file. Secrets \
 are never printed: not in errors, logs or `shrike status`.
 
-`shrike config schema` prints these tables as a JSON Schema, for editors and for checks elsewhere; \
-it describes the usual form.
+`shrike config schema` prints these tables as a JSON Schema, for editors and for checks elsewhere, \
+with the other forms that are read.
 
 A running process reads its file again when it changes (`global.watch_config`), on `SIGHUP` and on \
 `shrike reload`: it is checked as a whole, a wrong one changes nothing, and exporters that did not \
-change keep their connections. What a value refers to is read again every \
-`credentials.refresh_interval`, as soon as a file changes, and when a destination refuses the \
+change keep their connections; inputs come and go, each from where it was. What belongs to a start \
+is told and takes effect then: `global.state_dir`, `global.log.format`, `admin.listen`, \
+`admin.tls`, `audit`, `memory`, `pipeline`, and of `log` all but `keep` and `max_bytes`. What a \
+value refers to is read again every `credentials.refresh_interval`, as soon as a file changes, and when a destination refuses the \
 credentials ([credentials.md](credentials.md)). `shrike config show` prints what is in effect, \
 secrets masked.
 ";

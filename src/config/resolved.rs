@@ -222,6 +222,12 @@ pub struct ServerTls {
 }
 
 impl Input {
+    /// Whether it is standard input.
+    #[must_use]
+    pub const fn is_stdin(&self) -> bool {
+        matches!(self, Self::Stdin { .. })
+    }
+
     /// Whether the input comes to an end by itself.
     #[must_use]
     pub const fn is_finite(&self) -> bool {

@@ -240,6 +240,20 @@ pub const TOP: &[Key] = &[
         Is("100MiB"),
         "Bytes of receipts that are kept.",
     ),
+    key(
+        "threat_intel.enabled",
+        Kind::Bool,
+        Is("false"),
+        "Threat intelligence is not part of this version: only false is taken.",
+    )
+    .also(&["threat_intel.taxii.enabled"]),
+    key(
+        "response_hooks",
+        Kind::Absent,
+        Is("[]"),
+        "Response hooks are not part of this version: only an empty list is taken. A `webhook` \
+         exporter with `filter` or a routing rule sends chosen events.",
+    ),
     key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];

@@ -18,17 +18,17 @@ fn what_is_no_yaml_is_refused_with_its_place() {
         (
             "- a\n b",
             "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, privacy, routing, schema or version, found a list",
+             log, memory, pipeline, privacy, response_hooks, routing, schema, threat_intel or version, found a list",
         ),
         (
             "[1, 2]",
             "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, privacy, routing, schema or version, found a list",
+             log, memory, pipeline, privacy, response_hooks, routing, schema, threat_intel or version, found a list",
         ),
         (
             "text",
             "1:1: expected a map with admin, audit, credentials, enrichment, exporters, filtering, global, inputs, \
-             log, memory, pipeline, privacy, routing, schema or version, found a single value",
+             log, memory, pipeline, privacy, response_hooks, routing, schema, threat_intel or version, found a single value",
         ),
         ("log:\n  dir: /a\n  dir: /b\n", "3:3: log.dir: written twice, first at 2:3; remove one"),
         ("log: {dir: !secret x}", "1:12: log.dir: tags are not used here; remove it"),
@@ -59,13 +59,34 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
         ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
         (
+            "threat_intel: {enabled: true}",
+            "1:16: threat_intel.enabled: threat intelligence is not part of this version; expected false",
+        ),
+        (
+            "response_hooks: [{name: a}]",
+            "1:17: response_hooks: expected an empty list: it is not part of this version, found a list",
+        ),
+        (
+            "admin: {listen: '0.0.0.0:9401', tokens: [{name: a, token: 0123456789abcdef, role: admin}]}",
+            "1:9: admin.listen: is reachable from other hosts: set `admin.tls` and `admin.tokens`, or listen \
+             on a loopback address, such as 127.0.0.1:9401",
+        ),
+        (
+            "admin: {listen: '127.0.0.1:1', tokens: [{name: a, token: 0123456789abcdef, role: king}]}",
+            "1:82: admin.tokens[0].role: expected viewer, operator or admin, found `king`",
+        ),
+        (
+            "admin: {tokens: [{name: a, token: 0123456789abcdef, role: admin}]}",
+            "1:9: admin.tokens: has no effect without `admin.listen`",
+        ),
+        (
             "admin: {listen: 'localhost:9401'}",
             "1:9: admin.listen: expected an address and a port, such as 127.0.0.1:9401",
         ),
         (
             "zebra: 1",
             "1:1: zebra: unknown key; expected one of: admin, audit, credentials, enrichment, exporters, filtering, \
-             global, inputs, log, memory, pipeline, privacy, routing, schema, version",
+             global, inputs, log, memory, pipeline, privacy, response_hooks, routing, schema, threat_intel, version",
         ),
         (
             "exporters:\n  tower:\n    nodez: https://a\n",

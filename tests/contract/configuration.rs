@@ -208,6 +208,64 @@ fn the_schema_takes_what_the_readme_shows_and_knows_names_and_types() {
 }
 
 #[test]
+fn the_schema_takes_the_forms_of_other_documents_as_the_reader_does() {
+    let validator = jsonschema::validator_for(&json_schema(vendors::ALL)).expect("a schema");
+    let splunk = json!({ "hec_url": "https://a", "hec_token": "t" });
+    let listed = json!({ "type": "splunk", "url": "https://a", "token": "t", "source_type": "s" });
+    let hook = json!({ "url": "https://a" });
+    let typed = json!({ "type": "webhook", "url": "https://a" });
+    for (config, expected) in [
+        (json!({ "exporters": [listed, listed] }), true),
+        (json!({ "exporters": [{ "url": "https://a" }] }), false),
+        (json!({ "exporters": [{ "type": "spunk", "url": "https://a" }] }), false),
+        (json!({ "exporters": [{ "type": "splunk", "urll": "https://a" }] }), false),
+        (json!({ "exporters": { "webhook": hook, "webhook_eu": hook } }), true),
+        (
+            json!({ "exporters": { "webhook": { "webhooks": [hook, hook], "batch_size": 5 } } }),
+            true,
+        ),
+        (
+            json!({ "exporters": { "webhooks": { "min_severity": "low", "webhooks": [hook] } } }),
+            true,
+        ),
+        (
+            json!({ "exporters": { "webhooks": { "min_severety": "low", "webhooks": [hook] } } }),
+            false,
+        ),
+        (json!({ "exporters": { "webhooks": { "webhooks": [{ "urll": "https://a" }] } } }), false),
+        (json!({ "exporters": { "webhooks": { "slack": typed } } }), true),
+        (json!({ "exporters": { "webhooks": { "slack": hook } } }), false),
+        (json!({ "exporters": { "webhook_eu": { "webhooks": [hook] } } }), false),
+        (
+            json!({ "exporters": { "alerting": { "pagerduty": typed, "retry": { "max_retries": 1 } } } }),
+            true,
+        ),
+        (json!({ "exporters": { "alerting": { "min_severity": "high" } } }), false),
+        (
+            json!({ "siem": { "exporters": { "splunk": splunk }, "environment": "a" }, "listen": 1 }),
+            true,
+        ),
+        (json!({ "siem": { "exporterz": {} } }), false),
+        (json!({ "listen": 1 }), false),
+        (json!({ "export": { "enabled": false, "filters": { "domains": ["a"] } } }), true),
+        (json!({ "export": { "filters": { "domain": ["a"] } } }), false),
+        (json!({ "export": { "labels": { "a": "b" } }, "listen": 1 }), false),
+        (
+            json!({ "exporters": { "webhook": {
+                "url": "https://a", "queue": { "max_bytes": "2GiB", "persistent": true },
+                "queue_capacity": 5, "runtime": { "queue_capacity": 5, "batch_size": 3 },
+            } } }),
+            true,
+        ),
+    ] {
+        let text = Text::File { name: "c".to_owned(), text: config.to_string().into() };
+        let read = Config::load(&text, &Flags::default(), vendors::ALL, &Sources::default());
+        assert_eq!(read.is_ok(), expected, "the reader: {config}: {read:?}");
+        assert_eq!(validator.is_valid(&config), expected, "the schema: {config}");
+    }
+}
+
+#[test]
 fn the_schema_documents_every_key() {
     let schema = json_schema(vendors::ALL);
     let of = |root: &Value, path: &str| {
