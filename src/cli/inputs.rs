@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,21 @@ use super::door::Door;
 
 /// The running inputs; clones look at the same ones.
 #[derive(Clone)]
-pub(crate) struct Inputs(Arc<Vec<Arc<Running>>>);
+pub(crate) struct Inputs(Arc<Mutex<All>>);
+
+/// Those that run, and what those took that run no more.
+#[derive(Default)]
+struct All {
+    list: Vec<One>,
+    gone: Vec<Arc<Running>>,
+}
+
+/// An input as it is configured, and as it runs.
+#[derive(Clone)]
+struct One {
+    input: Input,
+    running: Arc<Running>,
+}
 
 /// One input and how far it is.
 struct Running {
@@ -59,116 +74,186 @@ impl Inputs {
     /// # Errors
     /// When one cannot be opened: nothing is read then.
     pub(crate) fn start(inputs: &[Input], door: &Arc<Door>) -> Result<Self, Failure> {
-        let mut opened: Vec<(Work, Arc<Running>)> = Vec::new();
-        for input in inputs {
-            let (work, name) = match input {
-                Input::Stdin { format } => {
-                    (Work::Finite(Box::new(io::stdin()), *format), "stdin".to_owned())
+        let all = All { list: begin(inputs, door)?, gone: Vec::new() };
+        Ok(Self(Arc::new(Mutex::new(all))))
+    }
+
+    /// Runs these from now on: those that did not change are not touched, others end where they are
+    /// and go on there if they come back. Says whether anything changed.
+    ///
+    /// # Errors
+    /// When one cannot be opened: those that ran before run again then.
+    pub(crate) fn reload(&self, inputs: &[Input], door: &Arc<Door>) -> Result<bool, Failure> {
+        let mut rest = inputs.to_vec();
+        let (kept, ending): (Vec<One>, Vec<One>) =
+            self.lock().list.clone().into_iter().partition(|one| {
+                match rest.iter().position(|input| *input == one.input) {
+                    Some(at) => {
+                        rest.swap_remove(at);
+                        true
+                    }
+                    None => false,
                 }
-                Input::File { path, follow: false, format, .. } => {
-                    (Work::Finite(open(path)?, *format), path.display().to_string())
-                }
-                Input::File { path, format, mode, from_end, .. } => {
-                    let options = FilesOptions {
-                        path: path.clone(),
-                        mode: *mode,
-                        from_end: *from_end,
-                        format: *format,
-                        sniff: shrike::dialects::mode,
-                    };
-                    (Work::Files(options), path.display().to_string())
-                }
-                Input::Http { listen, token, body_bytes_max, tls, format } => {
-                    let tls = tls.as_ref().map(server_tls).transpose()?;
-                    let options = HttpOptions {
-                        listen: *listen,
-                        token: token.clone(),
-                        body_bytes_max: *body_bytes_max,
-                        tls,
-                        format: *format,
-                        binary: shrike::dialects::PROTOBUF,
-                    };
-                    let input = HttpInput::start(options, door.shared.clone(), door.appender())
-                        .map_err(Failure::io(format!("listening on {listen}")))?;
-                    let name = format!("http {}", input.address());
-                    info!(input = name, "listening");
-                    (Work::Http(input), name)
-                }
-                Input::Hushd { url, token, interval, ca_cert_path, from_end } => {
-                    let is_tls = url.scheme_str() == Some("https");
-                    let tls = is_tls.then(|| client_tls(ca_cert_path.as_deref())).transpose()?;
-                    let options = PollOptions {
-                        url: url.clone(),
-                        service: shrike::dialects::API,
-                        token: token.clone(),
-                        tls,
-                        interval: *interval,
-                        from_end: *from_end,
-                    };
-                    let poll = Poll::new(options, Arc::clone(&door.positions))
-                        .map_err(Failure::io(url.to_string()))?;
-                    (Work::Poll(Box::new(poll)), url.to_string())
-                }
-                Input::Sqlite { path, from_end } => {
-                    let options = RowsOptions {
-                        path: path.clone(),
-                        table: shrike::dialects::LEDGER,
-                        from_end: *from_end,
-                    };
-                    (Work::Rows(options), path.display().to_string())
-                }
-                Input::Unix { path, format } => {
-                    let name = path.display().to_string();
-                    let input = UnixInput::start(path, *format, door.shared.clone())
-                        .map_err(Failure::io(name.clone()))?;
-                    (Work::Unix(input), name)
-                }
-            };
-            opened.push((work, Arc::new(Running::new(name))));
+            });
+        if rest.is_empty() && ending.is_empty() {
+            return Ok(false);
         }
-        let running = opened.iter().map(|(_, running)| Arc::clone(running)).collect();
-        for (work, running) in opened {
-            let door = Arc::clone(door);
-            thread::Builder::new()
-                .name("shrike-input".to_owned())
-                .spawn(move || running.read(work, &door))
-                .map_err(Failure::io("starting a thread for an input"))?;
+        if rest.iter().any(Input::is_stdin) {
+            let text = "standard input can be read from the start only: restart, or leave it out";
+            return Err(Failure::Usage(text.to_owned()));
         }
-        Ok(Self(Arc::new(running)))
+        // Addresses and files are free once those that had them have ended.
+        ending.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
+        let patience = Instant::now() + END_WAIT;
+        // Whoever reads standard input sits there until something comes, and takes none of it.
+        for one in ending.iter().filter(|one| !one.input.is_stdin()) {
+            while !one.running.has_ended.load(Ordering::Acquire) && Instant::now() < patience {
+                thread::sleep(END_INTERVAL);
+            }
+        }
+        let (begun, problem) = match begin(&rest, door) {
+            Ok(begun) => (begun, None),
+            Err(problem) => {
+                let before: Vec<Input> = ending.iter().map(|one| one.input.clone()).collect();
+                (begin(&before, door)?, Some(problem))
+            }
+        };
+        let mut all = self.lock();
+        all.gone.extend(ending.into_iter().map(|one| one.running));
+        all.list = kept.into_iter().chain(begun).collect();
+        // In the order in which they are written.
+        let place = |one: &One| inputs.iter().position(|input| *input == one.input);
+        all.list.sort_by_key(place);
+        problem.map_or(Ok(true), Err)
     }
 
     /// Whether every input has come to its end, its events durable.
     pub(crate) fn have_ended(&self) -> bool {
-        self.0.iter().all(|input| input.has_ended.load(Ordering::Acquire))
+        self.lock().list.iter().all(|one| one.running.has_ended.load(Ordering::Acquire))
     }
 
     /// Whether an input ended early because of an error.
     pub(crate) fn have_failed(&self) -> bool {
-        self.0.iter().any(|input| input.has_failed.load(Ordering::Acquire))
+        self.lock().ever().any(|running| running.has_failed.load(Ordering::Acquire))
     }
 
     /// Lines that were refused, over all inputs.
     pub(crate) fn rejected(&self) -> u64 {
-        self.0.iter().map(|input| input.rejected.load(Ordering::Acquire)).sum()
+        self.lock().ever().map(|running| running.rejected.load(Ordering::Acquire)).sum()
     }
 
     /// Takes nothing more in. A thread that waits for its source stays there; it appends nothing.
     pub(crate) fn stop(&self) {
-        self.0.iter().for_each(|input| input.is_stopped.store(true, Ordering::Release));
+        let all = self.lock();
+        all.list.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
     }
 
     /// How they are.
     pub(crate) fn status(&self) -> Vec<InputStatus> {
-        let status = |input: &Arc<Running>| InputStatus {
-            name: input.name.clone(),
-            appended: input.appended.load(Ordering::Acquire),
-            duplicates: input.duplicates.load(Ordering::Acquire),
-            rejected: input.rejected.load(Ordering::Acquire),
-            gaps: input.gaps.load(Ordering::Acquire),
-            ended: input.has_ended.load(Ordering::Acquire),
-        };
-        self.0.iter().map(status).collect()
+        self.lock().list.iter().map(|one| one.running.status()).collect()
     }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    fn ever(&self) -> impl Iterator<Item = &Arc<Running>> {
+        self.list.iter().map(|one| &one.running).chain(&self.gone)
+    }
+}
+
+/// Opens inputs and starts reading; nothing is read where one cannot be opened.
+fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
+    let opened = inputs.iter().map(|input| open(input, door)).collect::<Result<Vec<_>, _>>()?;
+    let mut begun = Vec::with_capacity(opened.len());
+    for ((work, name), input) in opened.into_iter().zip(inputs) {
+        let running = Arc::new(Running::new(name));
+        let (door, reading) = (Arc::clone(door), Arc::clone(&running));
+        thread::Builder::new()
+            .name("shrike-input".to_owned())
+            .spawn(move || {
+                let reading = &*reading;
+                let ended = catch_unwind(AssertUnwindSafe(|| reading.read(work, &door)));
+                if ended.is_err() {
+                    // The panic itself was told already; whoever waits for the end learns of it.
+                    error!(input = reading.name, "input failed by a defect of shrike; others run");
+                    reading.has_failed.store(true, Ordering::Release);
+                    reading.has_ended.store(true, Ordering::Release);
+                }
+            })
+            .map_err(Failure::io("starting a thread for an input"))?;
+        begun.push(One { input: input.clone(), running });
+    }
+    Ok(begun)
+}
+
+/// What the thread of an input does, and what it is called.
+fn open(input: &Input, door: &Arc<Door>) -> Result<(Work, String), Failure> {
+    Ok(match input {
+        Input::Stdin { format } => {
+            (Work::Finite(Box::new(io::stdin()), *format), "stdin".to_owned())
+        }
+        Input::File { path, follow: false, format, .. } => {
+            (Work::Finite(open_file(path)?, *format), path.display().to_string())
+        }
+        Input::File { path, format, mode, from_end, .. } => {
+            let options = FilesOptions {
+                path: path.clone(),
+                mode: *mode,
+                from_end: *from_end,
+                format: *format,
+                sniff: shrike::dialects::mode,
+            };
+            (Work::Files(options), path.display().to_string())
+        }
+        Input::Http { listen, token, body_bytes_max, tls, format } => {
+            let tls = tls.as_ref().map(server_tls).transpose()?;
+            let options = HttpOptions {
+                listen: *listen,
+                token: token.clone(),
+                body_bytes_max: *body_bytes_max,
+                tls,
+                format: *format,
+                binary: shrike::dialects::PROTOBUF,
+            };
+            let input = HttpInput::start(options, door.shared.clone(), door.appender())
+                .map_err(Failure::io(format!("listening on {listen}")))?;
+            let name = format!("http {}", input.address());
+            info!(input = name, "listening");
+            (Work::Http(input), name)
+        }
+        Input::Hushd { url, token, interval, ca_cert_path, from_end } => {
+            let is_tls = url.scheme_str() == Some("https");
+            let tls = is_tls.then(|| client_tls(ca_cert_path.as_deref())).transpose()?;
+            let options = PollOptions {
+                url: url.clone(),
+                service: shrike::dialects::API,
+                token: token.clone(),
+                tls,
+                interval: *interval,
+                from_end: *from_end,
+            };
+            let poll = Poll::new(options, Arc::clone(&door.positions))
+                .map_err(Failure::io(url.to_string()))?;
+            (Work::Poll(Box::new(poll)), url.to_string())
+        }
+        Input::Sqlite { path, from_end } => {
+            let options = RowsOptions {
+                path: path.clone(),
+                table: shrike::dialects::LEDGER,
+                from_end: *from_end,
+            };
+            (Work::Rows(options), path.display().to_string())
+        }
+        Input::Unix { path, format } => {
+            let name = path.display().to_string();
+            let input = UnixInput::start(path, *format, door.shared.clone())
+                .map_err(Failure::io(name.clone()))?;
+            (Work::Unix(input), name)
+        }
+    })
 }
 
 /// The certificate that an input or the pages show.
@@ -202,7 +287,7 @@ fn client_tls(authorities: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, F
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-fn open(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
+fn open_file(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Failure::io(name))?;
     Ok(Box::new(file))
@@ -303,6 +388,17 @@ impl Running {
         account()
     }
 
+    fn status(&self) -> InputStatus {
+        InputStatus {
+            name: self.name.clone(),
+            appended: self.appended.load(Ordering::Acquire),
+            duplicates: self.duplicates.load(Ordering::Acquire),
+            rejected: self.rejected.load(Ordering::Acquire),
+            gaps: self.gaps.load(Ordering::Acquire),
+            ended: self.has_ended.load(Ordering::Acquire),
+        }
+    }
+
     fn show(&self, account: Account) {
         self.appended.store(account.events, Ordering::Release);
         self.duplicates.store(account.duplicates, Ordering::Release);
@@ -311,6 +407,9 @@ impl Running {
     }
 }
 
+/// How long an input that is to end is waited for, and how often it is looked at.
+const END_WAIT: Duration = Duration::from_secs(10);
+const END_INTERVAL: Duration = Duration::from_millis(5);
 /// How often the counts of an input that listens are taken over.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the positions are written down beside the log.

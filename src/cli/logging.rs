@@ -5,14 +5,17 @@
 //! thread, but says its own troubles on standard output, which is an exporter's.)
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, LogFormat, LogLevel};
-use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use super::Failure;
 
@@ -37,13 +40,6 @@ struct Lines {
 
 /// Starts logging as configured; a second call changes nothing.
 pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
-    let level = match config.global.log_level {
-        LogLevel::Error => Level::ERROR,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Trace => Level::TRACE,
-    };
     let is_text = match config.global.log_format {
         Some(format) => format == LogFormat::Text,
         None => io::stderr().is_terminal(),
@@ -55,18 +51,38 @@ pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
         .name("shrike-logging".to_owned())
         .spawn(move || write(&entries, &lost))
         .map_err(Failure::io("starting a thread for the log"))?;
-    let layer = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let (level, handle) = reload::Layer::new(filter(config.global.log_level));
+    let layer = fmt::layer()
         .with_writer(move || lines.clone())
         .with_target(false)
         .with_ansi(is_text && io::stderr().is_terminal());
+    let lines = tracing_subscriber::registry().with(level);
     let started = match is_text {
-        true => layer.compact().try_init(),
-        false => layer.json().flatten_event(true).try_init(),
+        true => lines.with(layer.compact()).try_init(),
+        false => lines.with(layer.json().flatten_event(true)).try_init(),
     };
     // A subscriber that is already there is a test's or an embedder's: theirs wins.
-    drop(started);
+    if started.is_ok() {
+        // It started just now, so that nobody has set it before.
+        let _new = LEVEL.set(handle);
+    }
     Ok(Logging { queue })
+}
+
+/// Logs this much from now on.
+pub(crate) fn set_level(level: LogLevel) {
+    // It fails only where the subscriber is gone, and then nobody logs.
+    let _gone = LEVEL.get().map(|handle| handle.reload(filter(level)));
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// Writes line after line, and says how many were lost meanwhile.
@@ -118,6 +134,8 @@ impl Drop for Logging {
     }
 }
 
+/// How much is logged, once logging has started.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// Lines that wait for their reader: about 256 KiB.
 const WAITING_MAX: usize = 1024;
 /// The longest that the end of the process waits for whoever reads them.

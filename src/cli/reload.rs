@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
 use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
+use shrike::log::Log;
 use shrike::pipeline::{Operation, Reloaded};
 use shrike::vendors;
 use tracing::{error, info, warn};
 
 use super::Failure;
 use super::args::{Run, Shared};
+use super::door::Door;
+use super::inputs::Inputs;
 use super::serve::Running;
 use super::settings;
 
@@ -296,7 +299,15 @@ impl Reload {
                 exporter.settings.swap_standby();
             }
         }
-        let reloaded = gate.reload(&config, &self.host)?;
+        gate.take_inputs(&config)?;
+        let reloaded = gate.reload(&config, &self.host).inspect_err(|_| {
+            // All or nothing.
+            if let Err(problem) = gate.take_inputs(&self.config) {
+                error!(problem, "inputs are not as they were before the refused configuration");
+            }
+        })?;
+        gate.log.keep(&config.log);
+        super::logging::set_level(config.global.log_level);
         let changes = self.config.shown.changes(&config.shown);
         let (restart, changes): (Vec<String>, Vec<String>) =
             changes.into_iter().partition(|change| needs_restart(change));
@@ -323,6 +334,9 @@ impl Reload {
 /// The engine as long as its configuration may change.
 struct Gate {
     running: Running,
+    inputs: Inputs,
+    door: Arc<Door>,
+    log: Log,
     is_open: Arc<Mutex<bool>>,
     shown: Arc<Mutex<Told>>,
 }
@@ -337,6 +351,18 @@ impl Gate {
         let paused = self.paused();
         options.exporters.retain(|exporter| !paused.contains_key(&exporter.settings.name));
         self.running.reload(options, SWAP_WAIT)
+    }
+
+    /// Has the inputs of a configuration run.
+    fn take_inputs(&self, config: &Config) -> Result<(), String> {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        match *is_open {
+            true => {
+                let taken = self.inputs.reload(&config.inputs, &self.door);
+                taken.map(drop).map_err(|problem| format!("inputs: {problem}"))
+            }
+            false => Err(STOPPING.to_owned()),
+        }
     }
 
     fn flush(&self, name: &str) -> Result<(), String> {
@@ -377,12 +403,19 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// Starts the thread: a Vault that does not answer holds up nothing else.
-    pub(crate) fn start(reload: Reload, running: &Running) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        reload: Reload,
+        running: &Running,
+        (inputs, door, log): (&Inputs, &Arc<Door>, &Log),
+    ) -> Result<Self, Failure> {
         let (asks, asked) = mpsc::channel();
         let is_open = Arc::new(Mutex::new(true));
         let shown = Arc::clone(&reload.shown);
         let gate = Gate {
             running: running.clone(),
+            inputs: inputs.clone(),
+            door: Arc::clone(door),
+            log: log.clone(),
             is_open: Arc::clone(&is_open),
             shown: Arc::clone(&shown),
         };
@@ -473,11 +506,13 @@ const STOPPING: &str = "shrike is stopping";
 const RESTART: &[&str] = &[
     "admin.listen",
     "admin.tls",
-    "global.debug",
-    "global.log",
+    "audit.",
+    "global.log.format",
     "global.state_dir",
-    "inputs",
-    "log.",
+    "log.dir",
+    "log.io",
+    "log.segment_bytes",
+    "log.sync",
     "memory.",
     "pipeline.",
 ];

@@ -54,7 +54,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door)?;
     let (counts, access) = (reload.counts(), reload.access());
-    let reloader = Reloader::start(reload, &running)?;
+    let reloader = Reloader::start(reload, &running, (&inputs, &door, &log))?;
     let commands = Commands {
         running: running.clone(),
         log: log.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -179,14 +179,16 @@ impl Log {
             .spawn(move || writer.run())
             .map_err(thread_error())?;
         let writer = Mutex::new(Some(thread));
-        let keep = Keep {
-            bytes: options.keep_bytes,
-            age: options.keep_age,
-            bytes_max: options.bytes_max,
-            yields_when_full: options.yields_when_full,
-        };
+        let keep = RwLock::new(Keep::of(&options));
         let held = Held { shared, intake, io, kind, keep, writer, retaining: Mutex::new(lock) };
         Ok((Self { held: Arc::new(held) }, recovery))
+    }
+
+    /// Keeps as much as these options say from now on: their `keep_bytes`, `keep_age` and
+    /// `bytes_max`. The others belong to opening.
+    pub fn keep(&self, options: &LogOptions) {
+        let mut keep = self.held.keep.write().unwrap_or_else(PoisonError::into_inner);
+        *keep = Keep { yields_when_full: keep.yields_when_full, ..Keep::of(options) };
     }
 
     /// A door for threads that append.
@@ -324,7 +326,7 @@ struct Held {
     intake: Arc<Intake>,
     io: Arc<dyn LogIo>,
     kind: IoKind,
-    keep: Keep,
+    keep: RwLock<Keep>,
     writer: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
     /// The directory's lock; the mutex keeps two threads from retaining at once.
     retaining: Mutex<File>,
@@ -336,6 +338,17 @@ struct Keep {
     age: Duration,
     bytes_max: u64,
     yields_when_full: bool,
+}
+
+impl Keep {
+    fn of(options: &LogOptions) -> Self {
+        Self {
+            bytes: options.keep_bytes,
+            age: options.keep_age,
+            bytes_max: options.bytes_max,
+            yields_when_full: options.yields_when_full,
+        }
+    }
 }
 
 /// Beyond every offset.
@@ -353,15 +366,16 @@ impl Held {
         let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-        let is_full = self.keep.yields_when_full && self.intake.is_full();
+        let keep = *self.keep.read().unwrap_or_else(PoisonError::into_inner);
+        let is_full = keep.yields_when_full && self.intake.is_full();
         let mut going = Vec::new();
         for segment in segments {
             let is_finished = segment.capacity_end() <= written;
-            let is_old = now_ns.saturating_sub(newest_ns(&segment)) > self.keep.age.as_nanos();
+            let is_old = now_ns.saturating_sub(newest_ns(&segment)) > keep.age.as_nanos();
             // A full disk takes back what is kept beyond need, one segment at a time.
-            let is_excess = bytes > self.keep.bytes || is_old || (is_full && going.is_empty());
+            let is_excess = bytes > keep.bytes || is_old || (is_full && going.is_empty());
             let is_passed = segment.end() <= pinned;
-            let goes = bytes > self.keep.bytes_max || (is_excess && is_passed);
+            let goes = bytes > keep.bytes_max || (is_excess && is_passed);
             if !is_finished || !goes || segment.end() > limit {
                 break;
             }

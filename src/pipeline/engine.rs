@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -136,6 +137,8 @@ pub struct Engine {
     pub(super) feeds: Arc<Feeds>,
     pub(super) openings: Arc<Openings>,
     pub(super) work: Work,
+    /// How far exporters may fall behind that say nothing of it.
+    pub(super) log_bytes_max: Arc<AtomicU64>,
     /// Held by whoever stops and starts exporters.
     pub(super) operating: Mutex<()>,
     /// Held while exporters are swapped, so that nobody saves one that is no more.
@@ -247,6 +250,7 @@ impl Engine {
         let stopped = Arc::new(Mutex::new(stopped));
         let swapping = Arc::new(Mutex::new(()));
         let started = Instant::now();
+        let log_bytes_max = Arc::new(AtomicU64::new(options.log_bytes_max));
         let keeper = Keeper {
             log: log.clone(),
             reader: reader.clone(),
@@ -254,7 +258,7 @@ impl Engine {
             swapping: Arc::clone(&swapping),
             exporters: Arc::clone(&exporters),
             stopped: Arc::clone(&stopped),
-            log_bytes_max: options.log_bytes_max,
+            log_bytes_max: Arc::clone(&log_bytes_max),
             shared: Arc::clone(&shared),
             receipts,
             work: options.work,
@@ -281,6 +285,7 @@ impl Engine {
             blocks,
             feeds,
             receipts_path,
+            log_bytes_max,
             started,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -31,7 +31,7 @@ pub(crate) struct Keeper {
     /// Held while exporters are swapped, and while this looks at them.
     pub(crate) swapping: Arc<Mutex<()>>,
     /// The hard bound of the log, for exporters without one of their own.
-    pub(crate) log_bytes_max: u64,
+    pub(crate) log_bytes_max: Arc<AtomicU64>,
     /// What was done.
     pub(crate) shared: Arc<Shared>,
     /// What has settled, provably.
@@ -342,7 +342,8 @@ impl Keeper {
         }
         let mut is_held = false;
         for exporter in &self.exporters() {
-            let bound = exporter.settings.lag_bytes_max.unwrap_or(self.log_bytes_max);
+            let of_log = self.log_bytes_max.load(Ordering::Relaxed);
+            let bound = exporter.settings.lag_bytes_max.unwrap_or(of_log);
             let base = exporter.watermark().base();
             let lag = head.bytes().saturating_sub(base.bytes());
             let is_over = lag > bound || base < full_until;

@@ -3,6 +3,7 @@
 //! An exporter that changed ends like one that stops, and a new one goes on where it ended, counts
 //! included: the account holds across the change.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,8 +43,8 @@ struct Wanted {
 }
 
 impl Engine {
-    /// Runs these exporters from now on. Of the options, exporters and opening are taken; the
-    /// others belong to the start.
+    /// Runs these exporters from now on. Of the options, exporters, opening and the log's bound are
+    /// taken; the others belong to the start.
     ///
     /// Exporters that did not change keep their lanes and connections. What others have under way
     /// is waited for until `deadline`, then left: it is sent again.
@@ -70,6 +71,7 @@ impl Engine {
             |it: &&Running| wanted.iter().any(|wanted| is_of(it, wanted) && it.spec == wanted.spec);
         let ending: Vec<Running> = runs.iter().filter(|it| !is_same(it)).cloned().collect();
         self.openings.set(Opening::new(&options.opening));
+        self.log_bytes_max.store(options.log_bytes_max, Ordering::Relaxed);
         self.stop_all(&ending, deadline);
         let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
         self.lock_stopped().retain(|it| is_wanted(it.name()));

@@ -3,6 +3,7 @@
 mod api;
 #[path = "../support/equation.rs"]
 mod equation;
+mod inputs;
 mod secrets;
 mod vault;
 
@@ -152,7 +153,7 @@ impl Place {
         self.write("c.yaml", &self.text(collector, keys));
     }
 
-    fn text(&self, collector: &Collector, keys: &str) -> String {
+    pub(crate) fn text(&self, collector: &Collector, keys: &str) -> String {
         let dir = self.0.path().display();
         format!(
             "global: {{state_dir: {dir}/state}}\npipeline: {{dedup_window: 0}}\ninputs: [{{type: file, path: \
@@ -162,11 +163,16 @@ impl Place {
         )
     }
 
-    /// Appends the sample's events; says how many.
-    pub(crate) fn append(&self) -> usize {
+    /// The sample's events.
+    pub(crate) fn sample(&self) -> Vec<u8> {
         let sample =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/security-events.jsonl");
-        let sample = fs::read(sample).expect("the sample is in the repository");
+        fs::read(sample).expect("the sample is in the repository")
+    }
+
+    /// Appends the sample's events; says how many.
+    pub(crate) fn append(&self) -> usize {
+        let sample = self.sample();
         let file = fs::OpenOptions::new().append(true).open(self.path("events.jsonl"));
         file.and_then(|mut file| file.write_all(&sample)).expect("the directory is ours");
         sample.iter().filter(|&&byte| byte == b'\n').count()
@@ -235,7 +241,7 @@ impl Running {
         text
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 

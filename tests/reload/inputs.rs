@@ -1,0 +1,103 @@
+//! Inputs of a running process that come, change and go.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+
+use crate::{Collector, Place};
+
+const TOKEN: &str = "    hec_token: s3cr3t-one\n";
+
+impl Place {
+    /// The usual configuration with these inputs.
+    fn take_from(&self, collector: &Collector, inputs: &str) {
+        let events = format!("{{type: file, path: {}}}", self.events());
+        let text = self.text(collector, TOKEN);
+        assert!(text.contains(&events), "{text}");
+        let inputs = inputs.replace("EVENTS", &events);
+        self.write("c.yaml", &text.replace(&events, &inputs));
+    }
+
+    /// Appends the sample to a file; says how many events it has.
+    fn append_to(&self, name: &str) -> usize {
+        let sample = self.sample();
+        let path = self.path(name);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(&sample)).expect("the directory is ours");
+        sample.iter().filter(|&&byte| byte == b'\n').count()
+    }
+}
+
+#[test]
+fn inputs_come_and_go_and_each_goes_on_where_it_was() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let mut running = place.run();
+    let mut sent = place.append();
+    collector.wait_for(sent);
+    // Two more, beside the one that stays.
+    let (more, socket) = (place.path("more.jsonl"), place.path("in.sock"));
+    let more = format!("{{type: file, path: {}}}", more.display());
+    let unix = format!("{{type: unix, path: {}}}", socket.display());
+    place.take_from(&collector, &format!("EVENTS, {more}, {unix}"));
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    sent += place.append_to("more.jsonl");
+    collector.wait_for(sent);
+    let mut stream = UnixStream::connect(&socket).expect("it listens");
+    stream.write_all(&place.sample()).expect("it reads");
+    drop(stream);
+    sent += 30;
+    collector.wait_for(sent);
+    sent += place.append();
+    collector.wait_for(sent);
+    // The first goes, and the socket with it.
+    place.take_from(&collector, &more);
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    assert!(UnixStream::connect(&socket).is_err(), "nobody listens any more");
+    let missed = place.append();
+    sent += place.append_to("more.jsonl");
+    collector.wait_for(sent);
+    // It comes back, and goes on where it was.
+    place.take_from(&collector, &format!("{more}, EVENTS"));
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    sent += missed;
+    collector.wait_for(sent);
+    // What cannot be opened changes nothing, whatever else the file says.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().map(|address| (taken, address)).expect("it is bound");
+    place.take_from(&collector, &format!("EVENTS, {{type: http, listen: '{}'}}", taken.1));
+    running.signal(Signal::HUP);
+    running.wait_for("configuration refused; the running one stays");
+    sent += place.append_to("more.jsonl");
+    sent += place.append();
+    collector.wait_for(sent);
+    let log = running.stop();
+    assert!(log.contains("inputs: listening on 127.0.0.1:"), "{log}");
+    assert_eq!(collector.events(), sent, "nothing twice");
+    let account = format!("\"in_range\":{sent},\"delivered\":{sent}");
+    assert!(log.contains(&account), "{log}");
+}
+
+#[test]
+fn the_level_of_the_log_follows_the_configuration() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let mut running = place.run();
+    collector.wait_for(place.append());
+    let louder =
+        place.text(&collector, TOKEN).replace("global: {", "global: {log: {level: debug}, ");
+    place.write("c.yaml", &louder);
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    place.append();
+    running.wait_for("batch answered");
+    let log = running.stop();
+    assert!(!log.contains("takes effect after a restart"), "{log}");
+}
