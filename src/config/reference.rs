@@ -154,8 +154,8 @@ change keep their connections; inputs come and go, each from where it was. What 
 is told and takes effect then: `global.state_dir`, `global.log.format`, `admin.listen`, \
 `admin.tls`, `audit`, `memory`, `pipeline`, and of `log` all but `keep` and `max_bytes`. What a \
 value refers to is read again every `credentials.refresh_interval`, as soon as a file changes, and \
-when a destination refuses the credentials ([credentials.md](credentials.md)). `shrike config show` prints what is in effect, \
-secrets masked.
+when a destination refuses the credentials ([credentials.md](credentials.md)). `shrike config \
+show` prints what is in effect, secrets masked.
 ";
 
 const EXPORTERS: &str = "
