@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, System, Text};
+use shrike::config::{Config, Flags, Lookup, System, Text};
 use shrike::deliver::{
     ConnectionSettings, Http2, HttpTransport, Proxy, Reach, Request, Settings, TlsSettings,
     Transport as _, TransportLimits,
@@ -41,7 +41,7 @@ pub fn live(
     config: &Path,
     search: Option<&SplunkSearch>,
 ) -> Result<Vec<Row>, ScenarioError> {
-    let exporters = exporters(config)?;
+    let exporters = exporters(config, &System)?;
     let mut given = vec![
         format!("global.state_dir={}", bench.path("state").display()),
         format!("log.dir={}", bench.path("log").display()),
@@ -79,11 +79,11 @@ pub fn live(
 }
 
 /// The exporters of a configuration that shrike reads too.
-fn exporters(path: &Path) -> Result<Vec<Settings>, ScenarioError> {
+fn exporters(path: &Path, lookup: &dyn Lookup) -> Result<Vec<Settings>, ScenarioError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(ScenarioError::io(format!("read {name}")))?;
     let text = Text::File { name: name.clone(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, lookup)
         .map_err(|error| unreadable(&name, &error.to_string()))?;
     Ok(config.exporters.into_iter().map(|exporter| exporter.settings).collect())
 }
@@ -301,7 +301,7 @@ mod tests {
             fake.addr()
         );
         std::fs::write(&path, text).expect("it is ours");
-        let settings = exporters(&path).expect("it loads").remove(0);
+        let settings = exporters(&path, &System).expect("it loads").remove(0);
         let ids = [1, 2, 3].map(|sequence| EventId { sequence, scheduled_ns: 0, run: 7 }.text());
         let ask = Asking::as_configured(&settings).expect("it has an endpoint");
         for (index, id) in [("sec-acme-2026.01.01", &ids[0]), ("sec-b-2026.01.02", &ids[1])] {
@@ -316,6 +316,46 @@ mod tests {
         let refused = ask.ask(Method::GET, "/_nothing", "", "").expect_err("no such place");
         assert!(refused.to_string().contains("status 4"), "{refused}");
         fake.stop();
+    }
+
+    /// Every variable is set, as the instructions demand it.
+    struct Exported;
+
+    impl Lookup for Exported {
+        fn variable(&self, name: &str) -> Option<String> {
+            Some(format!("the {name}"))
+        }
+
+        fn file(&self, _: &Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+
+        fn hostname(&self) -> String {
+            "host".to_owned()
+        }
+    }
+
+    #[test]
+    fn the_configurations_beside_fit_what_the_compose_file_starts() {
+        let live = Path::new(env!("CARGO_MANIFEST_DIR")).join("live");
+        let compose = std::fs::read_to_string(live.join("compose.yaml")).expect("it is there");
+        for (file, names) in [
+            ("shrike.yaml", vec!["elastic", "splunk"]),
+            ("open.yaml", vec!["otlp", "s3", "syslog_ng", "syslog_rsyslog"]),
+        ] {
+            let found = exporters(&live.join(file), &Exported).expect(file);
+            let mut named: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+            named.sort_unstable();
+            assert_eq!(named, names, "{file}");
+            for exporter in found.iter().filter(|_| file == "shrike.yaml") {
+                let urls = (exporter.vendor.endpoints)(&exporter.options).expect("they are right");
+                let port = urls[0].port_u16().expect("it is written");
+                assert!(compose.contains(&format!("\"127.0.0.1:{port}:{port}\"")), "{compose}");
+            }
+        }
+        for variable in ["ELASTIC_PASSWORD", "SPLUNK_PASSWORD", "SPLUNK_HEC_TOKEN"] {
+            assert!(compose.contains(&format!("${{{variable}:?")), "{variable} has to be set");
+        }
     }
 
     #[test]
