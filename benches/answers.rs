@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::HeaderMap;
 use shrike::deliver::{Call, Documents, Options, Purpose, Response, judge};
 use shrike::transform::Format;
-use shrike::vendors::{ELASTIC, SPLUNK};
+use shrike::vendors::{elastic::ELASTIC, splunk::SPLUNK};
 
 const CREATED: &str = r#"{"create":{"status":201}}"#;
 const CONFLICT: &str = concat!(

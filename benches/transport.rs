@@ -22,11 +22,15 @@ use shrike::deliver::{
 fn main() {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let pki = Pki::new();
-    println!("{:<34} {:>10} {:>10} {:>12}", "way, body", "CPU-s/GB", "GB/s", "us/request");
+    println!(
+        "{:<34} {:>10} {:>10} {:>12} {:>16}",
+        "way, body", "CPU-s/GB", "GB/s", "us/request", "times the floor"
+    );
     for &bytes in &[1_000_000_usize, 100_000, 10_000] {
+        let mut floor = None;
         for way in WAYS {
             if wanted.as_ref().is_none_or(|name| way.name.contains(name.as_str())) {
-                report(way, bytes, &pki);
+                floor = report(way, bytes, &pki, floor);
             }
         }
     }
@@ -56,20 +60,24 @@ const WAYS: &[Way] = &[
     Way { name: "TLS, HTTP/2", is_tls: true, how: How::Http2 },
 ];
 
-fn report(way: &Way, bytes: usize, pki: &Pki) {
+/// Measures one way and prints it beside the floor, which it gives back for those that follow.
+fn report(way: &Way, bytes: usize, pki: &Pki, floor: Option<f64>) -> Option<f64> {
     let requests = (ROUND_BYTES / bytes).max(1);
     let mut rounds: Vec<(f64, f64)> =
         (0..ROUNDS).map(|_| round(way, bytes, requests, pki)).collect();
     rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (cpu, wall) = rounds[ROUNDS / 2];
     let gigabytes = (bytes * requests) as f64 / 1e9;
+    let floor = if way.how == How::Raw { Some(cpu) } else { floor };
     println!(
-        "{:<34} {:>10.3} {:>10.2} {:>12.1}",
+        "{:<34} {:>10.3} {:>10.2} {:>12.1} {:>16}",
         format!("{}, {} kB", way.name, bytes / 1000),
         cpu / gigabytes,
         gigabytes / wall,
         cpu / requests as f64 * 1e6,
+        floor.map(|floor| format!("{:.2}", cpu / floor)).unwrap_or_default(),
     );
+    floor
 }
 
 /// CPU and wall seconds for so many requests, after one that warms the connection.

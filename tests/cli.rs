@@ -88,6 +88,11 @@ fn exit_codes_tell_what_happened() {
     let place = Place::new();
     place.write("good.yaml", "exporters: {stdout: {}}\n");
     place.write("bad.yaml", "exporters: {stdout: {fromat: ecs}}\nlog: {max_byte: 1}\n");
+    place.write(
+        "files.yaml",
+        "exporters:\n  elastic: {nodes: 'https://h', auth: {type: none}, tls: {ca: /no/ca.pem}}\n\
+         \x20 syslog: {address: h, transport: tls, tls: {ca: /no/other.pem}}\n",
+    );
     let cases: &[(&[&str], i32, &str)] = &[
         (&["check", "--config", "good.yaml"], 0, ""),
         (
@@ -95,6 +100,14 @@ fn exit_codes_tell_what_happened() {
             2,
             "bad.yaml:1:22: exporters.stdout.fromat: unknown key; did you mean `format`?\n\
              bad.yaml:2:7: log.max_byte: unknown key; did you mean `max_bytes`?\n",
+        ),
+        (
+            &["check", "--config", "files.yaml"],
+            2,
+            "exporter elastic: tls.ca_cert_path: cannot read /no/ca.pem: No such file or directory \
+             (os error 2); expected a readable PEM file\n\
+             exporter syslog: tls.ca_cert_path: cannot read /no/other.pem: No such file or \
+             directory (os error 2); expected a readable PEM file\n",
         ),
         (
             &["check", "--config", "missing.yaml"],

@@ -176,6 +176,9 @@ fn the_account_is_told_in_prometheus_words() {
     assert_eq!(sum, number(&samples, "shrike_account_in_range", &siem), "the equation");
     assert_eq!(number(&samples, "shrike_exporter_dlq_records", &siem), 19.0);
     assert_eq!(number(&samples, "shrike_events_received_total", &[]), 300.0);
+    for name in ["events_awaiting", "events_resent_total", "events_degraded_total"] {
+        assert_eq!(number(&samples, &format!("shrike_exporter_{name}"), &siem), 0.0, "{name}");
+    }
     let requests =
         number(&samples, "shrike_exporter_requests_total", &[siem[0], ("status", "200")]);
     assert!(requests >= 1.0);

@@ -102,6 +102,37 @@ fn engine_rooms_name_no_vendor() {
     assert!(wrong.is_empty(), "the engine knows a vendor:\n{}", wrong.join("\n"));
 }
 
+/// "Adding a vendor": one file, and two lines in the catalogue's front door.
+#[test]
+fn a_vendor_is_one_file_and_two_lines() {
+    let door = "src/vendors/mod.rs";
+    let catalogue = read(&root().join(door));
+    let has_word = |line: &str, word: &str| {
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|it| it == word)
+    };
+    for vendor in shrike::vendors::ALL {
+        let (name, constant) = (vendor.name, vendor.name.to_uppercase());
+        let lines = catalogue.lines().filter(|line| has_word(line, name));
+        let expected = [format!("pub mod {name};"), format!("    &{name}::{constant},")];
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{door}");
+        let own = root().join("src/vendors");
+        for file in sources("src").iter().filter(|file| !file.ends_with("vendors/mod.rs")) {
+            let is_own =
+                file == &own.join(format!("{name}.rs")) || file.starts_with(own.join(name));
+            let path = format!("vendors::{name}");
+            let names = |(_, line): &(usize, String)| {
+                line.contains(&path) || (line.contains("vendors") && has_word(line, &constant))
+            };
+            let found = code_lines(file).into_iter().find(names);
+            assert!(is_own || found.is_none(), "{} names {name}: {found:?}", file.display());
+        }
+        for dir in ["tests/golden", "docs/vendors"].iter().filter(|_| !vendor.options.is_empty()) {
+            let place = root().join(dir).join(name);
+            assert!(place.is_dir() || place.with_extension("md").is_file(), "{}", place.display());
+        }
+    }
+}
+
 #[test]
 fn files_and_lines_stay_small() {
     let mut wrong = Vec::new();

@@ -13,7 +13,7 @@ use shrike::deliver::{
 use shrike::event::{Severity, Time};
 use shrike::schemas::NATIVE;
 use shrike::transform::{Format, Overrides, Plan};
-use shrike::vendors::DATADOG;
+use shrike::vendors::datadog::DATADOG;
 use support::{document, opening};
 
 const VIA: Via = Via { endpoint: 1, group: 0, channel: Channel::from_random([7; 16]) };

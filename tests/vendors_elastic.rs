@@ -10,7 +10,7 @@ use shrike::deliver::{
     Purpose, Secret, Setup, Vendor, Via,
 };
 use shrike::transform::Format;
-use shrike::vendors::ELASTIC;
+use shrike::vendors::elastic::ELASTIC;
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
 

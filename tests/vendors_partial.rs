@@ -13,7 +13,7 @@ use shrike::deliver::{
 };
 use shrike::event::{Offset, Severity, Span};
 use shrike::transform::Format;
-use shrike::vendors::{ELASTIC, SPLUNK};
+use shrike::vendors::{elastic::ELASTIC, splunk::SPLUNK};
 
 /// What a destination answers to these events, by number, given the bad ones; and which it took.
 type Answering = fn(events: &[u64], bad: &[u64]) -> (u16, String, Vec<u64>);

@@ -10,7 +10,7 @@ use shrike::deliver::{
 };
 use shrike::event::{Severity, Time};
 use shrike::transform::Format;
-use shrike::vendors::SPLUNK;
+use shrike::vendors::splunk::SPLUNK;
 
 fn via() -> Via {
     let channel = Channel::parse("0AEEAC95-AC74-4AA9-B30D-6C4C0AC581BA").expect("a UUID");

@@ -14,7 +14,7 @@ use shrike::deliver::{
     Via,
 };
 use shrike::transform::{Format, Overrides, Plan};
-use shrike::vendors::{self, SUMO_LOGIC};
+use shrike::vendors::{self, sumo_logic::SUMO_LOGIC};
 use support::{document, opening};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");

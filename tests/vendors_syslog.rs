@@ -3,7 +3,7 @@
 use shrike::config::{Config, Flags, System, Text};
 use shrike::deliver::Options;
 use shrike::transform::Format;
-use shrike::vendors::{self, SYSLOG};
+use shrike::vendors::{self, syslog::SYSLOG};
 
 fn load(keys: &str) -> Result<Config, String> {
     let text = format!("exporters: {{syslog: {{{keys}}}}}");

@@ -10,7 +10,7 @@ use shrike::deliver::{
     Request, Secret, Via,
 };
 use shrike::transform::{Escape, Format};
-use shrike::vendors::{self, WEBHOOK};
+use shrike::vendors::{self, webhook::WEBHOOK};
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
 

@@ -12,8 +12,14 @@ use super::{Exit, Failure, configured, settings};
 pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Exit, Failure> {
     let config = settings::load(shared, to.iter().cloned().map(Flag::To).collect())?;
     let host = Host::look();
+    let mut wrong = Vec::new();
     for exporter in &config.exporters {
-        Render::new(&config.exporter_spec(exporter, &host)).map_err(configured)?;
+        let spec = config.exporter_spec(exporter, &host);
+        let looked = Render::new(&spec).and_then(|_| pipeline::examine(&spec));
+        wrong.extend(looked.err().map(|error| error.to_string()));
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::Usage(wrong.join("\n")));
     }
     let mut out = io::stdout().lock();
     let mut print = |line: String| writeln!(out, "{line}").map_err(Failure::io("standard output"));
@@ -31,6 +37,9 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     }
     for name in &config.disabled {
         print(format!("exporter {name}: disabled"))?;
+    }
+    if config.exporters.is_empty() {
+        print("note: no exporter sends anything: events stay in the log".to_owned())?;
     }
     print(format!("{}: no mistakes", config.origin))?;
     if connects {

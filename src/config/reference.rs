@@ -1,6 +1,7 @@
 //! The reference of the configuration, from the tables.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::credentials;
 use super::key::size;
@@ -59,6 +60,10 @@ fn of_vendor(vendor: &'static Vendor, out: &mut String) {
         size(u64::from(limits.body_bytes)),
         size(u64::from(limits.event_bytes)),
     );
+    let usual = usual(vendor);
+    if !usual.is_empty() {
+        let _ = writeln!(out, "Where nothing is written here, {}.", usual.join(", "));
+    }
     if vendor.options.is_empty() {
         return;
     }
@@ -68,6 +73,17 @@ fn of_vendor(vendor: &'static Vendor, out: &mut String) {
         row(&ROUTING, out);
         let _ = writeln!(out, "\nRules of `routing` may override {}.", ticked(vendor.route_keys));
     }
+}
+
+/// What a destination takes in place of the defaults of all.
+fn usual(vendor: &Vendor) -> Vec<String> {
+    let millis = |key: &str, span: Duration| format!("`{key}` is {}", span.as_millis());
+    let bytes = vendor.body_bytes.map(|it| format!("`batch.max_bytes` is {}", size(it.into())));
+    let linger = vendor.linger.map(|it| millis("batch.linger_ms", it));
+    let concurrency = vendor.concurrency.map(|it| format!("`concurrency` is {it}"));
+    let timeout =
+        (vendor.timeout != Vendor::BASE.timeout).then(|| millis("timeout_ms", vendor.timeout));
+    bytes.into_iter().chain(linger).chain(concurrency).chain(timeout).collect()
 }
 
 fn heading(text: &str, out: &mut String) {

@@ -43,13 +43,13 @@ pub const SHARED: &[Key] = &[
     key(
         "batch.max_bytes",
         Kind::Size(1 << 10, 1 << 30),
-        Unset("1 MB, or the destination's limit where that is less; s3 16 MiB"),
+        Unset("1 MB, or the destination's limit where that is less"),
         "Bytes of a request's body at most, before compression.",
     ),
     key(
         "batch.linger_ms",
         Kind::Span(3_600_000),
-        Unset("a tenth of latency_target_ms, at most 10; s3 60000"),
+        Unset("a tenth of latency_target_ms, at most 10"),
         "How long a batch waits for more events once it could be sent.",
     ),
     key(
@@ -265,7 +265,7 @@ pub const SHARED: &[Key] = &[
     key(
         "timeout_ms",
         Kind::Span(3_600_000),
-        Unset("30000; 10000 for syslog"),
+        Unset("30000"),
         "How long a request may take, or writing a batch where nothing answers.",
     )
     .also(&["connection.timeout_ms", "connection.write_timeout_ms"]),

@@ -119,6 +119,31 @@ const ROWS: &[Row] = &[
     counter("shrike_exporter_events_duplicate_total", "Events that were there already.", |it| {
         it.duplicates as f64
     }),
+    counter(
+        "shrike_exporter_events_degraded_total",
+        "Events that the destination took and put aside, or may have.",
+        |it| it.degraded as f64,
+    ),
+    counter(
+        "shrike_exporter_events_resent_total",
+        "Events sent again since no acknowledgement came.",
+        |it| it.resent as f64,
+    ),
+    counter(
+        "shrike_exporter_events_untimely_total",
+        "Events of an age that the destination treats in its own way.",
+        |it| it.untimely as f64,
+    ),
+    counter(
+        "shrike_exporter_counts_lost_total",
+        "Delivered events whose counts the destination did not take.",
+        |it| it.counts_lost as f64,
+    ),
+    gauge(
+        "shrike_exporter_events_awaiting",
+        "Events that were accepted and wait for their acknowledgement.",
+        |it| it.awaiting as f64,
+    ),
     counter("shrike_exporter_sent_bytes_total", "Bytes of bodies as sent.", |it| {
         it.sent_bytes as f64
     }),

@@ -156,21 +156,15 @@ impl Sender {
         self.channels.asked(endpoint, group);
         match verdict.fate {
             Fate::Confirmed(ids) => {
-                for id in self.channels.confirm(endpoint, group, &ids) {
-                    if let Some(batch) = self.accepted.remove(&id) {
-                        deliver(batch.items(), outcomes);
-                    }
-                }
+                let confirmed = self.channels.confirm(endpoint, group, &ids);
+                self.confirm(&confirmed, outcomes);
             }
             // Confirmations are switched off: the batches were accepted, and nothing more will
             // come.
             Fate::Without(option) => {
                 outcomes.without.push(option);
-                for id in self.channels.lose(endpoint, group) {
-                    if let Some(batch) = self.accepted.remove(&id) {
-                        deliver(batch.items(), outcomes);
-                    }
-                }
+                let accepted = self.channels.lose(endpoint, group);
+                self.confirm(&accepted, outcomes);
             }
             // The channel is unknown: nobody can tell what became of the batches.
             Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
@@ -180,6 +174,15 @@ impl Sender {
             Fate::Hold { cause, .. } => self.gate.hold(cause, now),
             // A poll that failed says nothing about the batches: it is asked again.
             _ => {}
+        }
+    }
+
+    /// Settles accepted batches as delivered.
+    fn confirm(&mut self, ids: &[BatchId], outcomes: &mut Outcomes) {
+        for id in ids {
+            let Some(batch) = self.accepted.remove(id) else { continue };
+            outcomes.tally.answered += batch.events() as u64;
+            deliver(batch.items(), outcomes);
         }
     }
 
@@ -254,6 +257,7 @@ impl Sender {
         let history = &mut batch.history;
         (history.failures, history.row, history.failed_since) = (0, 0, None);
         history.is_suspect = false;
+        outcomes.tally.awaited += batch.events() as u64;
         self.accepted.insert(id, batch);
         if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
             outcomes.tally.ack_resets += 1;
@@ -292,6 +296,7 @@ impl Sender {
         for id in ids {
             let Some(mut batch) = self.accepted.remove(id) else { continue };
             outcomes.tally.resent += batch.events() as u64;
+            outcomes.tally.answered += batch.events() as u64;
             // What was made smaller would not be taken otherwise; that matters more than the mark.
             batch.history.level.get_or_insert(Level::Resend);
             self.again(*id, batch, State::Ready);

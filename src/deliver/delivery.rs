@@ -111,6 +111,10 @@ pub struct Tally {
     pub degraded: u64,
     /// Rendered again as resends after their acknowledgement did not come.
     pub resent: u64,
+    /// Accepted, and confirmed later.
+    pub awaited: u64,
+    /// Of these, confirmed, or given up waiting for.
+    pub answered: u64,
     /// Requests that were cut in halves, for size or to find a bad event.
     pub halved: u64,
     /// Acknowledgement ids that the destination began anew, in channels.

@@ -175,6 +175,10 @@ pub struct ExporterCounters {
     pub degraded: Counter,
     /// Events rendered again and marked, since their acknowledgement did not come.
     pub resent: Counter,
+    /// Events that were accepted and are confirmed later.
+    pub awaited: Counter,
+    /// Of these, events that were confirmed, or given up waiting for.
+    pub answered: Counter,
     /// Failed requests that counted as no attempt.
     pub outages: Counter,
     /// Requests that carried counts and were taken.
@@ -550,6 +554,8 @@ impl Exporter {
         counters.duplicates.add(incidents.duplicates);
         counters.degraded.add(incidents.degraded);
         counters.resent.add(incidents.resent);
+        counters.awaited.add(incidents.awaited);
+        counters.answered.add(incidents.answered);
         counters.outages.add(incidents.outage);
     }
 

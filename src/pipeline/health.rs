@@ -209,6 +209,15 @@ fn tell(exporter: &Exporter, found: HealthStatus) {
     }
 }
 
+/// Looks at what sending needs on this machine: certificates and keys, the way through a proxy.
+/// Connects nowhere.
+///
+/// # Errors
+/// When an exporter could not be started with it.
+pub fn examine(spec: &ExporterSpec) -> Result<(), EngineError> {
+    way_beside(spec).map(drop)
+}
+
 /// Asks a destination once, without an engine: whether it would take events.
 ///
 /// `None` where the vendor has nothing to ask.

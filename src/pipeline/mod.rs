@@ -39,7 +39,7 @@ pub(crate) use engine::Shared;
 pub use engine::{Ended, Engine, EngineError, EngineOptions, Work};
 pub use exporter::{ExporterCounters, ExporterSpec, RouteSpec};
 pub use gap::gap_record;
-pub use health::{HealthStatus, connect};
+pub use health::{HealthStatus, connect, examine};
 pub use operations::{Operation, note_operation};
 pub use places::destinations;
 pub use receipts::{Flaw, Period, Receipt, ReceiptOptions, read_receipts, spans};

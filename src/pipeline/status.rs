@@ -76,6 +76,10 @@ pub struct ExporterStatus {
     pub ambiguous: u64,
     /// Events that the destination had already.
     pub duplicates: u64,
+    /// Events that the destination took and put aside.
+    pub degraded: u64,
+    /// Events that were accepted and are not confirmed yet.
+    pub awaiting: u64,
     /// Events that were rendered again since no acknowledgement came.
     pub resent: u64,
     /// Delivered events whose counts the destination did not take.
@@ -143,6 +147,8 @@ impl ExporterStatus {
             retried: 0,
             ambiguous: 0,
             duplicates: 0,
+            degraded: 0,
+            awaiting: 0,
             resent: 0,
             counts_lost: 0,
             untimely: 0,
@@ -211,6 +217,12 @@ impl ExporterStatus {
             retried: counters.retried.load(),
             ambiguous: counters.ambiguous.load(),
             duplicates: counters.duplicates.load(),
+            degraded: counters.degraded.load(),
+            // Read in this order, so that none is counted as answered before it was awaited.
+            awaiting: {
+                let answered = counters.answered.load();
+                counters.awaited.load().saturating_sub(answered)
+            },
             resent: counters.resent.load(),
             counts_lost: counters.counts_lost.load(),
             untimely: counters.untimely.load(),

@@ -1,32 +1,31 @@
 //! The catalogue of destinations: one static table per vendor, no IO, no clock, no state.
 
-mod datadog;
-mod elastic;
-mod file;
-mod otlp;
-mod s3;
-mod splunk;
-mod stdout;
-mod sumo_logic;
-mod syslog;
-mod webhook;
-
-pub use datadog::DATADOG;
-pub use elastic::ELASTIC;
-pub use file::FILE;
-pub use otlp::OTLP;
-pub use s3::S3;
-pub use splunk::SPLUNK;
-pub use stdout::STDOUT;
-pub use sumo_logic::SUMO_LOGIC;
-pub use syslog::SYSLOG;
-pub use webhook::WEBHOOK;
+pub mod datadog;
+pub mod elastic;
+pub mod file;
+pub mod otlp;
+pub mod s3;
+pub mod splunk;
+pub mod stdout;
+pub mod sumo_logic;
+pub mod syslog;
+pub mod webhook;
 
 use crate::deliver::Vendor;
 
 /// Every vendor, by name.
-pub static ALL: &[&Vendor] =
-    &[&DATADOG, &ELASTIC, &FILE, &OTLP, &S3, &SPLUNK, &STDOUT, &SUMO_LOGIC, &SYSLOG, &WEBHOOK];
+pub static ALL: &[&Vendor] = &[
+    &datadog::DATADOG,
+    &elastic::ELASTIC,
+    &file::FILE,
+    &otlp::OTLP,
+    &s3::S3,
+    &splunk::SPLUNK,
+    &stdout::STDOUT,
+    &sumo_logic::SUMO_LOGIC,
+    &syslog::SYSLOG,
+    &webhook::WEBHOOK,
+];
 
 /// The vendor with this name or alias.
 #[must_use]

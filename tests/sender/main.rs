@@ -641,6 +641,7 @@ fn confirmations_come_in_any_order_and_sending_never_waits_for_them() {
         lane.answer(sent.id, Fate::Pending(AckId(ack)));
     }
     assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (0, 3));
+    assert_eq!((lane.out.tally.awaited, lane.out.tally.answered), (6, 0));
     assert_eq!(lane.allowance.used(), 6 * 32, "no bodies are kept");
     assert!(lane.sender.is_hungry(lane.now));
     lane.wait(Duration::from_secs(1));
@@ -656,9 +657,10 @@ fn confirmations_come_in_any_order_and_sending_never_waits_for_them() {
     lane.sender.on_acks_error(endpoint, group);
     lane.wait(Duration::from_secs(1));
     assert!(matches!(lane.poll(), Action::PollAcks { .. }), "a poll that failed is asked again");
-    assert_eq!(lane.out.tally.resent, 0);
+    assert_eq!((lane.out.tally.resent, lane.out.tally.answered), (0, 4));
     lane.sender.on_acks(endpoint, group, confirmed(&[1]), lane.now, &mut lane.out);
     assert!(lane.sender.is_empty());
+    assert_eq!((lane.out.tally.awaited, lane.out.tally.answered), (6, 6));
 }
 
 #[test]
