@@ -18,7 +18,7 @@ use shrike::intake::{
     Account, CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Position, Positions,
     SharedDoor, Stream,
 };
-use shrike::log::{IoChoice, Log, LogOptions, Read as Found};
+use shrike::log::{IoChoice, Log, LogOptions, Mark, Read as Found};
 
 /// A host: a log, files, and the process that reads them, which may start anew.
 struct Host {
@@ -555,6 +555,26 @@ fn a_position_is_saved_with_every_note_below_it() {
     for (inode, offset) in [(1, 10), (2, 20), (3, 30)] {
         assert_eq!(again.find(1, inode), Some(at(inode, offset)));
     }
+}
+
+#[test]
+fn a_log_without_notes_is_not_searched_for_them_at_each_start() {
+    let host = Host::new();
+    let path = host.path("inputs.json");
+    let positions = Positions::open(path.clone(), &host.log.reader()).expect("opens").0;
+    let appender = host.log.appender();
+    let grow = |mib: usize| {
+        for _ in 0..mib {
+            appender.append(&vec![b'x'; 1 << 20], Mark::default()).expect("the disk takes it");
+        }
+        host.log.flush().expect("the disk takes it");
+        positions.save(&host.log).expect("the disk takes it");
+        std::fs::read_to_string(&path).ok()
+    };
+    assert_eq!(grow(1), None, "little was appended, and nothing noted");
+    let saved = grow(20).expect("it is behind by much");
+    let saved: serde_json::Value = serde_json::from_str(&saved).expect("it is JSON");
+    assert_eq!(saved["offset"], host.log.written().bytes(), "notes from here on count");
 }
 
 #[test]

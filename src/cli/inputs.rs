@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use shrike::config::{Input, ServerTls};
@@ -193,6 +194,8 @@ fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
 fn open(input: &Input, door: &Arc<Door>) -> Result<(Work, String), Failure> {
     Ok(match input {
         Input::Stdin { format } => {
+            // Four chunks may wait in a pipe; what is none, or may not, stays as it is.
+            let _ = fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
             (Work::Finite(Box::new(io::stdin()), *format), "stdin".to_owned())
         }
         Input::File { path, follow: false, format, .. } => {
@@ -335,6 +338,7 @@ impl Running {
                 })
             }
         };
+        door.save_positions();
         match done {
             Ok(account) => {
                 info!(
@@ -375,7 +379,6 @@ impl Running {
             }
             now = Instant::now();
         }
-        door.save_positions();
         Ok(account)
     }
 
@@ -412,5 +415,7 @@ const END_WAIT: Duration = Duration::from_secs(10);
 const END_INTERVAL: Duration = Duration::from_millis(5);
 /// How often the counts of an input that listens are taken over.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+/// What a pipe may hold: as much as the kernel lets anybody have (`/proc/sys/fs/pipe-max-size`).
+const PIPE_BYTES: usize = 1 << 20;
 /// How often the positions are written down beside the log.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);

@@ -180,12 +180,13 @@ impl Checker {
         self.fits(piece.text)?;
         self.opening.rewind(&mut self.arena);
         self.opening.open_exact(&piece.frame, piece.text, &mut self.arena, &mut self.opened)?;
-        if self.window.is_none() {
+        let Some(window) = &self.window else {
             self.add(piece, out);
             return Ok(());
-        }
+        };
         let event = self.event(piece);
         let id = text_hash(event.text(F::EventId), self.seed);
+        window.expect(id);
         let content = content_hash(&event, self.seed);
         match self.meet(id, content) {
             Met::Never => self.add(piece, out),

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub struct Positions {
     path: PathBuf,
     known: Mutex<BTreeMap<Key, Position>>,
     is_changed: AtomicBool,
+    /// Notes from here on are not in the file.
+    saved_to: AtomicU64,
 }
 
 /// Device and inode, since a path may come to mean another file; the name of what is no file.
@@ -131,7 +133,12 @@ impl Positions {
             }
             Err(error) => tracing::warn!(%at, %error, "the log holds a note of another kind"),
         })?;
-        let positions = Self { path, known: Mutex::new(known), is_changed: AtomicBool::new(false) };
+        let positions = Self {
+            path,
+            known: Mutex::new(known),
+            is_changed: AtomicBool::new(false),
+            saved_to: AtomicU64::new(from),
+        };
         Ok((positions, begun.into_values().min()))
     }
 
@@ -164,12 +171,14 @@ impl Positions {
         Noting { known: self.lock(), is_changed: &self.is_changed }
     }
 
-    /// Writes the file anew if anything changed, so that the log's older notes are not needed.
+    /// Writes the file anew if anything changed, so that the log's older notes are not needed; also
+    /// where the log has grown by much without any, so that the next start need not look for them.
     ///
     /// # Errors
     /// When the disk refuses; the notes are still in the log then.
     pub fn save(&self, log: &Log) -> Result<(), LogError> {
-        if !self.is_changed.swap(false, Ordering::AcqRel) {
+        let behind = log.written().bytes().saturating_sub(self.saved_to.load(Ordering::Relaxed));
+        if !self.is_changed.swap(false, Ordering::AcqRel) && behind < BEHIND_BYTES_MAX {
             return Ok(());
         }
         let saved = self.write(log);
@@ -193,7 +202,9 @@ impl Positions {
             action: "write",
             path: self.path.clone(),
             source,
-        })
+        })?;
+        self.saved_to.store(offset.bytes(), Ordering::Relaxed);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Position>> {
@@ -260,6 +271,9 @@ fn replace(path: &PathBuf, text: &[u8]) -> io::Result<()> {
         None => Ok(()),
     }
 }
+
+/// Bytes of the log that a start goes through for notes, at most, after an orderly stop.
+const BEHIND_BYTES_MAX: u64 = 16 << 20;
 
 /// The version of the file.
 const VERSION: u32 = 1;

@@ -123,6 +123,20 @@ impl Parsed {
         }
     }
 
+    /// Reads the frame at `at` for what is no record: of a record only the header is looked at, so
+    /// that a whole log can be gone through for its notes. The checksum of notes is checked.
+    #[must_use]
+    pub(crate) fn skim(window: Window<'_>, at: Offset) -> Self {
+        let header = usize::try_from(at.bytes().saturating_sub(window.base.bytes()))
+            .ok()
+            .and_then(|start| window.bytes.get(start..))
+            .unwrap_or_default();
+        match Self::claimed_bytes(header, at) {
+            Some(bytes) => Self::Filler { next: Offset::new(at.bytes() + bytes) },
+            None => Self::parse(window, at),
+        }
+    }
+
     /// How many bytes the frame at `at` claims, unless the header is impossible.
     ///
     /// Only the length is read, so a reader can make the whole frame resident before it checks it.

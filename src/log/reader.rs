@@ -245,7 +245,7 @@ impl Reader {
                     at = stripe_end(at);
                     continue;
                 }
-                at = match Parsed::parse(window, at) {
+                at = match Parsed::skim(window, at) {
                     Parsed::Note { start, len, next } => {
                         visit(at, &window.bytes[start..start + len]);
                         next

@@ -169,7 +169,7 @@ impl Patterns {
         }
         found.text = Search::new(&literals);
         if !found.list.is_empty() {
-            literals.push(ESCAPED_ASCII.to_vec());
+            literals.extend(ESCAPED_ASCII.iter().map(|escape| escape.to_vec()));
         }
         found.record = Search::new(&literals);
         Ok(found)
@@ -306,8 +306,10 @@ fn is_suspect(text: &[u8]) -> bool {
 
 /// The group of an expression that is replaced alone.
 const SECRET: &str = "secret";
-/// An ASCII character that a record writes as an escape: its text has to be looked at.
-const ESCAPED_ASCII: &[u8] = b"\\u00";
+/// A printable ASCII character that a record writes as an escape: its text has to be looked at.
+/// Control characters, which JSON must escape, are in no literal.
+const ESCAPED_ASCII: [&[u8]; 6] =
+    [b"\\u002", b"\\u003", b"\\u004", b"\\u005", b"\\u006", b"\\u007"];
 /// Literals of one expression that are searched for; more would slow down the search of all.
 const LITERALS_MAX: usize = 64;
 /// Shorter literals are found everywhere.
