@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
 use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
+use shrike::event::Opening;
 use shrike::log::Log;
 use shrike::pipeline::{Operation, Reloaded};
 use shrike::vendors;
@@ -307,6 +308,9 @@ impl Reload {
             }
         })?;
         gate.log.keep(&config.log);
+        // Mappings ask whether a tenant is configured.
+        let opening = Arc::new(Opening::new(&config.opening_options()));
+        gate.door.shared.lock().open_as(opening);
         super::logging::set_level(config.global.log_level);
         let changes = self.config.shown.changes(&config.shown);
         let (restart, changes): (Vec<String>, Vec<String>) =

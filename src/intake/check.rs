@@ -75,6 +75,13 @@ struct Piece<'a> {
 }
 
 impl Checker {
+    /// Opens records this way from now on; what is remembered stays.
+    pub fn open_as(&mut self, opening: Arc<Opening>) {
+        self.arena.clear();
+        opening.begin(&mut self.arena);
+        self.opening = opening;
+    }
+
     /// A checker with an empty window.
     #[must_use]
     pub fn new(opening: Arc<Opening>, options: CheckOptions, counts: Arc<IntakeCounts>) -> Self {

@@ -92,6 +92,11 @@ impl DoorError {
 }
 
 impl Door {
+    /// Opens records this way from now on; what is remembered stays.
+    pub fn open_as(&mut self, opening: Arc<Opening>) {
+        self.checker.open_as(opening);
+    }
+
     /// A door with an empty window of ids.
     #[must_use]
     pub fn new(options: DoorOptions) -> Self {

@@ -23,10 +23,13 @@ impl Place {
     /// Appends the sample to a file; says how many events it has.
     fn append_to(&self, name: &str) -> usize {
         let sample = self.sample();
-        let path = self.path(name);
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| file.write_all(&sample)).expect("the directory is ours");
+        self.add(name, &sample);
         sample.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn add(&self, name: &str, text: &[u8]) {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(self.path(name));
+        file.and_then(|mut file| file.write_all(text)).expect("the directory is ours");
     }
 }
 
@@ -100,4 +103,33 @@ fn the_level_of_the_log_follows_the_configuration() {
     running.wait_for("batch answered");
     let log = running.stop();
     assert!(!log.contains("takes effect after a restart"), "{log}");
+}
+
+#[test]
+fn a_tenant_that_is_configured_later_wins_over_that_of_a_record() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let mut running = place.run();
+    let record = |number: u32| {
+        format!(
+            "{{\"id\":\"019c32d0-0000-7000-8000-{number:012x}\",\"timestamp\":\
+             \"2026-02-06T12:00:01Z\",\"event_type\":\"check\",\"action_type\":\"shell\",\
+             \"decision\":\"allowed\",\"metadata\":{{\"principal\":{{\"organization_id\":\
+             \"acme\"}}}}}}\n"
+        )
+    };
+    place.add("events.jsonl", record(1).as_bytes());
+    collector.wait_for(1);
+    let text = place.text(&collector, TOKEN).replace("global: {", "global: {tenant_id: globex, ");
+    place.write("c.yaml", &text);
+    running.signal(Signal::HUP);
+    running.wait_for("configuration reloaded");
+    place.add("events.jsonl", record(2).as_bytes());
+    collector.wait_for(2);
+    drop(running.stop());
+    let said = place.said(&["log", "cat"]);
+    let tenants: Vec<bool> =
+        said.lines().map(|line| line.contains("\"tenant_id\":\"acme\"")).collect();
+    assert_eq!(tenants, [true, false], "{said}");
 }
