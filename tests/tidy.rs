@@ -175,6 +175,38 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn whoever_decides_is_told_the_time() {
+    let mut wrong = Vec::new();
+    for name in DECIDING {
+        let file = root().join("src").join(name);
+        let asks = ["Instant::now", "SystemTime::now", "Time::now", "UNIX_EPOCH"];
+        let lines = code_lines(&file).into_iter();
+        let lines = lines.filter(|(_, line)| asks.iter().any(|ask| line.contains(ask)));
+        wrong.extend(lines.map(|(number, line)| format!("{name}:{number}: {}", line.trim())));
+    }
+    assert!(wrong.is_empty(), "time is an argument there:\n{}", wrong.join("\n"));
+}
+
+/// What the simulation drives in virtual time, and no step of a wall clock can reach.
+const DECIDING: &[&str] = &[
+    "deliver/acks.rs",
+    "deliver/act.rs",
+    "deliver/answer.rs",
+    "deliver/backoff.rs",
+    "deliver/batch.rs",
+    "deliver/budget.rs",
+    "deliver/delivery.rs",
+    "deliver/gate.rs",
+    "deliver/hold.rs",
+    "deliver/limiter.rs",
+    "deliver/nodes.rs",
+    "deliver/sender.rs",
+    "deliver/watermark.rs",
+    "pipeline/board.rs",
+    "pipeline/lag.rs",
+];
+
+#[test]
 fn whoever_runs_the_engine_asserts_the_account() {
     let mut wrong = Vec::new();
     for dir in ["tests", "loadgen/tests"] {

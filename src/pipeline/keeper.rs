@@ -13,10 +13,11 @@ use tracing::{error, info, warn};
 use super::account::settled_in_log;
 use super::engine::{Running, Shared, Stopped, Work, running};
 use super::exporter::Exporter;
+use super::lag::{Lag, Lagging};
 use super::measure::News;
 use super::operations::Operation;
 use super::receipts::{Account, Receipts};
-use crate::deliver::{Health, OnLag};
+use crate::deliver::Health;
 use crate::event::{Anchor, Checkpoint, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
 
@@ -343,18 +344,17 @@ impl Keeper {
         let mut is_held = false;
         for exporter in &self.exporters() {
             let of_log = self.log_bytes_max.load(Ordering::Relaxed);
-            let bound = exporter.settings.lag_bytes_max.unwrap_or(of_log);
+            let bytes_max = exporter.settings.lag_bytes_max.unwrap_or(of_log);
             let base = exporter.watermark().base();
-            let lag = head.bytes().saturating_sub(base.bytes());
-            let is_over = lag > bound || base < full_until;
-            if exporter.settings.on_lag == OnLag::Block {
-                is_held |= is_over;
-                continue;
-            }
-            if !is_over {
-                continue;
-            }
-            let floor = Offset::new(head.bytes().saturating_sub(bound)).max(full_until);
+            let lag = Lag { head, base, bytes_max, full_until };
+            let floor = match lag.judge(exporter.settings.on_lag) {
+                Lagging::Within => continue,
+                Lagging::HoldsUp => {
+                    is_held = true;
+                    continue;
+                }
+                Lagging::GivesUp(floor) => floor,
+            };
             let skipped = skip(exporter, &mut self.reader, floor);
             if skipped == 0 {
                 continue;

@@ -122,6 +122,41 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
 }
 
 #[test]
+fn a_held_route_pins_the_log_no_further_than_the_lag_bound() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Lacks("alerts"));
+    let keys = "
+    index: events
+    lag_max_bytes: 8MiB
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    batch: {max_bytes: 100KB}
+    routing: [{condition: \"severity == 'critical'\", index: alerts}]";
+    let mut config = config(dir.path(), &[("one", &destination, keys)]);
+    config.in_flight_bytes = 1 << 20;
+    let log = filled(&config, 0..0, 900);
+    let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
+    let engine = engine.expect("it starts");
+    let alert = |number| event(number, 900).replace("\"high\"", "\"critical\"");
+    append_records(&log, (0..3_000).map(alert));
+    append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || destination.count() == 3_000), "{:?}", one());
+    assert!(one().parked > 2_000, "{:?}", one());
+    // They hold the position where they lie, until the bound is reached.
+    let first = one();
+    assert!(first.base.bytes() < 1_000 && first.counts.skipped == 0, "{first:?}");
+    append_records(&log, (6_000..13_000).map(|number| event(number, 900)));
+    assert!(wait_for(PATIENCE, || one().counts.skipped == 3_000), "{:?}", one());
+    assert!(wait_for(PATIENCE, || destination.count() == 10_000), "{:?}", one());
+    let is_free = || one().pending == 0 && one().base == log.written();
+    assert!(wait_for(PATIENCE, is_free), "{:?}", one());
+    assert!(wait_for(PATIENCE, || !destination.gaps().is_empty()), "nobody is told: {:?}", one());
+    let status = assert_equation(engine.end());
+    let one = exporter(&status, "one");
+    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (10_000, 0), "{one:?}");
+}
+
+#[test]
 fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (left, right) =

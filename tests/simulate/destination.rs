@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
 use shrike::deliver::{
     AckId, Applied, Cause, Encoding, Fate, ItemFate, Pace, Reason, Scope, TransportError,
-    TransportErrorKind, Verdict,
+    TransportErrorKind, Verdict, retry_after,
 };
 
 use crate::script::{Fault, How, Poison, S, Script};
@@ -194,7 +196,7 @@ impl Destination {
                 }
                 Fault::Throttle(seconds) => {
                     let pace = match seconds {
-                        Some(seconds) => Pace::Pause(Some(Duration::from_secs(seconds))),
+                        Some(seconds) => Pace::Pause(self.asks_to_wait(seconds, now)),
                         None => [Pace::Ease, Pace::Pause(None)][self.rng.usize(..2)],
                     };
                     self.faults += 1;
@@ -210,6 +212,26 @@ impl Destination {
             }
         }
         None
+    }
+
+    /// A `Retry-After` as it is read: in seconds, or as a date by a clock that leaps.
+    fn asks_to_wait(&mut self, seconds: u64, now: u64) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        let text = match self.rng.bool() {
+            true => seconds.to_string(),
+            false => {
+                let leap = [0, 0, 3_600, 400 * 86_400][self.rng.usize(..4)];
+                let clock = UNIX_EPOCH + Duration::from_secs(1_790_000_000 + now / S - leap);
+                let date = |at| httpdate::fmt_http_date(at);
+                let value = date(clock).parse().expect("a date is a header's value");
+                headers.insert(DATE, value);
+                date(clock + Duration::from_secs(seconds))
+            }
+        };
+        headers.insert(RETRY_AFTER, text.parse().expect("so is a number"));
+        let found = retry_after(&headers);
+        assert_eq!(found, Some(Duration::from_secs(seconds)), "{headers:?}");
+        found
     }
 
     fn fail(&mut self, how: How, ids: &[u32], after: u64) -> End {

@@ -64,7 +64,7 @@ fn every_schedule_ends_well() {
 fn every_mutation_is_noticed() {
     let base = Instant::now();
     let check = |mutation: Mutation| {
-        let noticed = (0..SEEDS / 5).find_map(|seed| {
+        let noticed = (0..SEEDS / 2).find_map(|seed| {
             let problem = run(&Script::new(seed), base, Some(mutation)).err()?;
             Some((seed, problem))
         });

@@ -88,6 +88,10 @@ pub(crate) struct Script {
     pub(crate) ack_delay: u64,
     pub(crate) arrival_gap: u64,
     pub(crate) linger: u64,
+    /// Bytes of a stripe, which no record crosses.
+    pub(crate) stripe: u64,
+    /// How far the exporter may lag, in bytes, before it gives up.
+    pub(crate) lag_bytes_max: u64,
     pub(crate) checkpoint_every: u64,
     pub(crate) phases: Vec<Phase>,
     pub(crate) restarts: Vec<u64>,
@@ -147,6 +151,8 @@ impl Script {
             ack_delay: rng.u64(10 * MS..5 * S),
             arrival_gap: rng.u64(1..40 * MS),
             linger: [0, 5 * MS, 50 * MS][rng.usize(..3)],
+            stripe: [64, 128, 512, 2048][rng.usize(..4)],
+            lag_bytes_max: rng.u64(40..2_500),
             checkpoint_every: [rng.u64(50 * MS..400 * MS), rng.u64(100 * MS..10 * S)]
                 [rng.usize(..2)],
             phases: Vec::new(),
@@ -229,7 +235,8 @@ impl Script {
             // The power goes while a new process has only begun.
             let (at, crash) = self.crashes[0];
             if crash == Crash::Process && rng.bool() {
-                self.crashes.push((at + rng.u64(..500 * MS), Crash::Power));
+                let within = [500 * MS, 5 * S][rng.usize(..2)];
+                self.crashes.push((at + rng.u64(..within), Crash::Power));
             }
         }
         if rng.u8(..5) == 0 {

@@ -6,7 +6,7 @@ mod disk;
 mod lane;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use shrike::deliver::{
     TransportErrorKind, Verdict, Watermark,
 };
 use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
+use shrike::pipeline::{Board, Claim};
 
 use crate::destination::{Destination, TIMEOUT};
 use crate::script::{Crash, MS, Poison, S, Script};
@@ -64,10 +65,16 @@ pub(crate) enum Mutation {
     ForgetGap,
     /// A letter's removal that no checkpoint knows is not told again after a crash.
     ForgetRemoval,
+    /// The rest of a stripe is given back from its beginning.
+    GiveBackTooMuch,
+    /// A stripe counts as read before its last record is.
+    FinishEarly,
+    /// Retention gives up one stripe more than it must.
+    GiveUpTooMuch,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::SettleEarly,
         Self::ForgetRetry,
         Self::CheckpointTooFar,
@@ -87,6 +94,9 @@ impl Mutation {
         Self::ForgetSkip,
         Self::ForgetGap,
         Self::ForgetRemoval,
+        Self::GiveBackTooMuch,
+        Self::FinishEarly,
+        Self::GiveUpTooMuch,
     ];
 }
 
@@ -189,7 +199,8 @@ struct Due {
 struct Lane {
     sender: Sender,
     open: Vec<(u32, Batch, u64)>,
-    claimed: VecDeque<u32>,
+    /// The stripe that it reads; the position moves on.
+    claim: Option<Claim>,
     wakes: u64,
 }
 
@@ -214,7 +225,11 @@ pub(crate) struct World<'a> {
     gate: Arc<Gate>,
     lanes: Vec<Lane>,
     watermark: Watermark,
-    cursor: u32,
+    /// What the process found settled when it began.
+    resumed: Watermark,
+    board: Board,
+    /// Everything below was given up.
+    floor: Offset,
     outcomes: Outcomes,
     // The disk.
     disk: Disk,
@@ -282,12 +297,7 @@ pub(crate) fn run(
 impl<'a> World<'a> {
     fn new(script: &'a Script, base: Instant, mutation: Option<Mutation>) -> Self {
         let mut rng = fastrand::Rng::with_seed(script.seed ^ 0x10C);
-        let mut end = 0;
-        let ends = (0..script.events).map(|_| {
-            end += rng.u64(8..40);
-            end
-        });
-        let ends: Vec<u64> = ends.collect();
+        let ends = lay_out(script, &mut rng);
         let limits = Limits {
             events: script.batch_events,
             body_bytes: script.batch_bytes,
@@ -315,7 +325,9 @@ impl<'a> World<'a> {
             allowance,
             lanes: Vec::new(),
             watermark: Watermark::begin(0, Offset::ZERO),
-            cursor: 0,
+            resumed: Watermark::begin(0, Offset::ZERO),
+            board: Board::new(Offset::ZERO, 1, script.stripe),
+            floor: Offset::ZERO,
             outcomes: Outcomes::default(),
             disk: Disk::default(),
             removed_at: 0,
@@ -353,13 +365,16 @@ impl<'a> World<'a> {
 
     /// A process begins: lanes that go on from the saved checkpoint.
     fn start(&mut self) {
-        self.watermark = Watermark::open(&self.disk.saved());
+        let saved = self.disk.saved();
+        self.watermark = Watermark::open(&saved);
         self.watermark.keep_journal();
+        self.resumed = Watermark::open(&saved);
+        self.board = Board::new(saved.base, usize::from(self.script.lanes), self.script.stripe);
+        self.floor = Offset::ZERO;
         self.open_disk();
         self.has_gap_under_way = false;
         self.replaying.clear();
         self.gate = gate(self.script, self.time(0));
-        self.cursor = 0;
         self.lanes = (0..self.script.lanes)
             .map(|lane| Lane {
                 sender: Sender::new(
@@ -368,7 +383,7 @@ impl<'a> World<'a> {
                     Arc::clone(&self.allowance),
                 ),
                 open: Vec::new(),
-                claimed: VecDeque::new(),
+                claim: None,
                 wakes: 0,
             })
             .collect();
@@ -594,6 +609,29 @@ impl<'a> World<'a> {
         Span { from: Offset::new(from), to: Offset::new(to) }
     }
 
+    /// Where what has arrived ends.
+    fn head(&self) -> Offset {
+        Offset::new(self.start_of(self.arrived))
+    }
+
+    /// Whether an earlier process settled what starts there.
+    fn is_resumed(&self, event: u32) -> bool {
+        let start = Offset::new(self.start_of(event));
+        self.resumed.next_unsettled(start) > start
+    }
+
+    /// The arrived events whose records start within a piece of the log.
+    fn starting_in(&self, (from, to): (Offset, Offset)) -> std::ops::Range<u32> {
+        let first = |at: Offset| {
+            let before = self.ends.partition_point(|end| *end < at.bytes());
+            // The record that starts at the end of the one before.
+            let starts = |event: &usize| self.start_of(*event as u32) >= at.bytes();
+            let found = (before..=self.ends.len()).find(starts).unwrap_or(self.ends.len());
+            u32::try_from(found).expect("few events").min(self.arrived)
+        };
+        first(from)..first(to)
+    }
+
     /// The event whose record starts where the span does.
     fn event(&self, span: Span) -> u32 {
         let at = self.ends.partition_point(|end| *end <= span.from.bytes());
@@ -607,13 +645,13 @@ impl<'a> World<'a> {
 
 impl Lane {
     fn describe(&self) -> String {
-        let Self { sender, open, claimed, wakes } = self;
-        format!("{} unsent, {open:?} open, {claimed:?} claimed, wakes {wakes}", sender.pending())
+        let Self { sender, open, claim, wakes } = self;
+        format!("{} unsent, {open:?} open, {claim:?} claimed, wakes {wakes}", sender.pending())
     }
 
     fn pending(&self) -> u64 {
         let open: usize = self.open.iter().map(|(_, batch, _)| batch.events()).sum();
-        (open + self.claimed.len()) as u64 + self.sender.pending()
+        open as u64 + self.sender.pending()
     }
 }
 
@@ -668,6 +706,24 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         hold_interval: Duration::from_secs(60),
         seed,
     }
+}
+
+/// Where each record ends, with the filler behind it: none crosses into the next stripe.
+fn lay_out(script: &Script, rng: &mut fastrand::Rng) -> Vec<u64> {
+    let mut ends: Vec<u64> = Vec::new();
+    let mut end: u64 = 0;
+    for _ in 0..script.events {
+        let bytes = rng.u64(8..40);
+        if end % script.stripe + bytes > script.stripe {
+            end = end.next_multiple_of(script.stripe);
+            if let Some(before) = ends.last_mut() {
+                *before = end;
+            }
+        }
+        end += bytes;
+        ends.push(end);
+    }
+    ends
 }
 
 /// Bytes of padding in an event's document.

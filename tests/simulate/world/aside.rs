@@ -1,35 +1,47 @@
 //! What goes out beside the log: gap records, and letters that are sent again.
 
-use shrike::deliver::{Fate, Verdict};
+use shrike::deliver::{Fate, OnLag, Verdict};
 use shrike::event::{Gap, Offset, Settle};
+use shrike::pipeline::{Lag, Lagging};
 
 use super::{Event, Mutation, Place, World};
 use crate::script::{MS, S};
 
 impl World<'_> {
-    /// Gives up what lags, as retention does under pressure.
+    /// Gives up what lags, as the keeper does.
     pub(super) fn give_up(&mut self) -> Result<(), String> {
-        let floor = self.rng.u32(self.cursor.min(self.arrived)..=self.arrived);
-        for event in self.cursor..floor {
-            self.cursor = event + 1;
-            let start = Offset::new(self.start_of(event));
-            if self.watermark.next_unsettled(start) == start
-                && self.mutation != Some(Mutation::ForgetSkip)
-            {
+        let (head, base) = (self.head(), self.watermark.base());
+        // Sometimes the disk is full: the oldest stripes have to go, whatever the bound.
+        let full_until = match self.rng.u8(..4) {
+            0 => base.bytes().next_multiple_of(self.script.stripe) + self.script.stripe,
+            _ => 0,
+        };
+        let full_until = Offset::new(full_until).min(head);
+        let lag = Lag { head, base, bytes_max: self.script.lag_bytes_max, full_until };
+        let Lagging::GivesUp(floor) = lag.judge(OnLag::Skip) else { return Ok(()) };
+        let most = Offset::new(head.bytes().saturating_sub(lag.bytes_max)).max(full_until);
+        let floor = match self.mutation {
+            Some(Mutation::GiveUpTooMuch) => Offset::new(floor.bytes() + self.script.stripe),
+            _ => floor,
+        };
+        for piece in self.board.skip(floor) {
+            for event in self.starting_in(piece) {
+                if self.is_resumed(event) || self.mutation == Some(Mutation::ForgetSkip) {
+                    continue;
+                }
+                if self.places[event as usize] != Place::Unread {
+                    return Err(format!("event {event} is given up and was read"));
+                }
+                if self.start_of(event) >= most.bytes() {
+                    return Err(format!("event {event} is given up without need"));
+                }
                 self.put(event, Place::Lane);
                 self.settle(&[self.one(event, Settle::Skipped)])?;
             }
         }
-        let below = Offset::new(self.start_of(floor));
+        self.floor = self.floor.max(floor);
         for lane in 0..self.lanes.len() {
-            while let Some(event) = self.lanes[lane].claimed.pop_front() {
-                if event >= floor {
-                    self.lanes[lane].claimed.push_front(event);
-                    break;
-                }
-                self.settle(&[self.one(event, Settle::Skipped)])?;
-            }
-            self.lanes[lane].sender.give_up_below(below, &mut self.outcomes);
+            self.lanes[lane].sender.give_up_below(floor, &mut self.outcomes);
             self.act(lane)?;
             self.run_lane(lane)?;
         }

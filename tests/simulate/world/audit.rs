@@ -100,6 +100,9 @@ impl World<'_> {
     pub(super) fn audit(&self) -> Result<(), String> {
         let counts = self.watermark.counts();
         let unread = u64::from(self.arrived - self.taken);
+        if self.tally.steps.is_multiple_of(BOARD_EVERY) {
+            self.audit_board(unread)?;
+        }
         let dying = u64::from(self.dying);
         let lanes: u64 = self.lanes.iter().map(Lane::pending).sum();
         let pending = unread + dying + lanes;
@@ -122,6 +125,20 @@ impl World<'_> {
             return Err(format!("{slots} requests are in flight"));
         }
         Ok(())
+    }
+
+    /// What the board and its claims leave to be read is what nobody has read.
+    fn audit_board(&self, unread: u64) -> Result<(), String> {
+        let head = self.head();
+        let claims = self.lanes.iter().filter_map(|lane| lane.claim);
+        let claims = claims.map(|claim| (claim.position, claim.end.min(head)));
+        let pieces = self.board.unclaimed(head).into_iter().chain(claims);
+        let left = pieces.filter(|(from, to)| from < to).flat_map(|it| self.starting_in(it));
+        let left = left.filter(|&event| !self.is_resumed(event)).count() as u64;
+        match left == unread {
+            true => Ok(()),
+            false => Err(format!("{unread} events are unread, and the board knows of {left}")),
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -180,3 +197,6 @@ impl World<'_> {
         }
     }
 }
+
+/// Steps between two looks at the board.
+const BOARD_EVERY: u64 = 32;

@@ -187,7 +187,8 @@ impl World<'_> {
     /// it was not answered and sends it again.
     fn lose_log(&mut self) {
         let synced = self.synced as usize;
-        self.ends[synced..].iter_mut().for_each(|end| *end += RESERVED);
+        let reserved = RESERVED_STRIPES * self.script.stripe;
+        self.ends[synced..].iter_mut().for_each(|end| *end += reserved);
         self.arrived = self.synced;
     }
 
@@ -231,4 +232,4 @@ impl World<'_> {
 }
 
 /// How far the log goes on above what may have been seen before a power loss.
-const RESERVED: u64 = 1_000_000;
+const RESERVED_STRIPES: u64 = 40;

@@ -89,38 +89,90 @@ impl World<'_> {
             }
             let Some(event) = self.next_event(lane)? else { return Ok(()) };
             if !self.push(lane, event) {
-                self.lanes[lane].claimed.push_front(event);
+                self.give_back(lane);
                 return Ok(());
             }
+            self.put(event, Place::Lane);
+            self.read_on(lane, event);
         }
     }
 
-    /// The lane's next event: one it claimed, else it claims some more from the log.
+    /// The next event that the lane is to take, from its stripe or the next one that it claims;
+    /// what is filtered or given up is settled on the way.
     pub(super) fn next_event(&mut self, lane: usize) -> Result<Option<u32>, String> {
-        if let Some(event) = self.lanes[lane].claimed.pop_front() {
-            return Ok(Some(event));
-        }
-        let upto = self.cursor + self.rng.u32(1..16);
-        while self.cursor < self.arrived
-            && (self.cursor < upto || self.lanes[lane].claimed.is_empty())
-        {
-            let event = self.cursor;
-            self.cursor += 1;
-            let start = Offset::new(self.start_of(event));
-            if self.watermark.next_unsettled(start) > start {
-                if !matches!(self.places[event as usize], Place::Settled(_)) {
-                    return Err(format!("unsettled event {event} is skipped on resuming"));
+        loop {
+            let head = self.head();
+            let claimed = self.lanes[lane].claim.or_else(|| self.board.claim(lane, head));
+            let Some(claim) = claimed else { return Ok(None) };
+            self.lanes[lane].claim = Some(claim);
+            let position = claim.position.bytes();
+            let next = self.ends.partition_point(|end| *end <= position);
+            let next = u32::try_from(next).expect("few events");
+            let is_last = self.mutation == Some(Mutation::FinishEarly)
+                && self.script.events > next
+                && self.ends[next as usize] >= claim.end.bytes();
+            if next < self.script.events && self.start_of(next) < position {
+                // Inside of a record that lies further on: nothing starts in this stripe.
+                self.pass(lane, Offset::new(self.ends[next as usize]));
+                continue;
+            }
+            if self.start_of(next) >= claim.end.bytes() || is_last {
+                self.pass(lane, claim.end);
+                continue;
+            }
+            if next >= self.arrived {
+                return Ok(None);
+            }
+            if self.is_resumed(next) {
+                if !matches!(self.places[next as usize], Place::Settled(_)) {
+                    return Err(format!("unsettled event {next} is skipped on resuming"));
                 }
+                self.read_on(lane, next);
                 continue;
             }
-            self.put(event, Place::Lane);
-            if event % 7 == 3 && !self.script.poison.contains_key(&event) {
-                self.settle(&[self.one(event, Settle::Filtered)])?;
-                continue;
+            if self.places[next as usize] != Place::Unread {
+                return Err(format!("event {next} is read twice"));
             }
-            self.lanes[lane].claimed.push_back(event);
+            let is_given_up = self.span(next).to <= self.floor;
+            let is_filtered = next % 7 == 3 && !self.script.poison.contains_key(&next);
+            let fate = match (is_given_up, is_filtered) {
+                (true, _) => Settle::Skipped,
+                (false, true) => Settle::Filtered,
+                (false, false) => return Ok(Some(next)),
+            };
+            self.put(next, Place::Lane);
+            self.read_on(lane, next);
+            self.settle(&[self.one(next, fate)])?;
         }
-        Ok(self.lanes[lane].claimed.pop_front())
+    }
+
+    /// The lane has read a record.
+    fn read_on(&mut self, lane: usize, event: u32) {
+        self.pass(lane, self.span(event).to);
+    }
+
+    /// The lane goes on at an offset; beyond its stripe that is finished.
+    fn pass(&mut self, lane: usize, to: Offset) {
+        let Some(claim) = &mut self.lanes[lane].claim else { return };
+        claim.position = to;
+        if to >= claim.end {
+            self.board.finish(claim.stripe);
+            self.lanes[lane].claim = None;
+        }
+    }
+
+    /// A lane that has no room gives the unread rest of its stripe to the others, now and then.
+    fn give_back(&mut self, lane: usize) {
+        if self.rng.u8(..8) > 0 {
+            return;
+        }
+        let Some(claim) = self.lanes[lane].claim.take() else { return };
+        let position = match self.mutation {
+            Some(Mutation::GiveBackTooMuch) => Offset::new(claim.stripe * self.script.stripe),
+            _ => claim.position,
+        };
+        self.board.release(claim.stripe, position);
+        (0..self.lanes.len()).for_each(|other| self.wake(other, self.now));
     }
 
     /// Pushes an event into the lane's open batch of its route; false when there is no room now.
