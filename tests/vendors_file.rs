@@ -205,7 +205,23 @@ fn documents_that_lack_what_their_schema_asks_for_are_counted() {
         assert!(looked_at.contains(&found.schema_checked), "{validate}: {found:?}");
         assert_eq!(found.schema_invalid, if lacks { found.schema_checked } else { 0 });
         assert_eq!(found.counts.delivered, 3000, "looking changes nothing");
+        assert_eq!(found.schema_left_out, 0, "OCSF has a place for everything");
     }
+}
+
+#[test]
+fn what_a_schema_has_no_place_for_is_counted() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let keys = format!(
+        "{{file: {{path: '{}', from: earliest, format: cef}}}}\nschema: {{validate: all}}",
+        dir.path().join("events.cef").display()
+    );
+    let (log, options) = prepare(dir.path(), &keys, 10);
+    let engine = Engine::start(log, options).expect("it starts");
+    assert_eq!(engine.drain(Instant::now() + Duration::from_secs(60)), Ended::Settled);
+    let found = &assert_equation(engine.end()).exporters[0];
+    let (without, all) = (found.schema_left_out, found.schema_checked);
+    assert!(without > 0 && without <= all, "{without} of {all} have metadata or labels");
 }
 
 #[test]

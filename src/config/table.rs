@@ -87,7 +87,7 @@ pub const TOP: &[Key] = &[
         Kind::Choice(&["off", "sample", "all"]),
         Is("sample"),
         "How many documents are looked at while they are sent, one of a hundred or all; those that \
-         lack what their schema asks for are counted.",
+         lack what their schema asks for, or leave out what it has no place for, are counted.",
     ),
     key(
         "schema.field_mappings",

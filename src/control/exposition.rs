@@ -94,6 +94,11 @@ const ROWS: &[Row] = &[
     counter("shrike_schema_invalid_total", "Those that lack what their schema asks for.", |it| {
         it.schema_invalid as f64
     }),
+    counter(
+        "shrike_schema_left_out_total",
+        "Documents that were looked at and go without what their schema has no place for.",
+        |it| it.schema_left_out as f64,
+    ),
     counter("shrike_exporter_events_delivered_total", "Events that arrived.", |it| {
         it.counts.delivered as f64
     }),

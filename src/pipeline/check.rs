@@ -3,7 +3,7 @@
 use super::ExporterSpec;
 use super::exporter::Exporter;
 use crate::deliver::Buffers;
-use crate::event::{Event, Offset};
+use crate::event::{Event, FieldId, Offset};
 use crate::transform::Plan;
 
 /// How a sample of documents is looked at.
@@ -11,6 +11,7 @@ use crate::transform::Plan;
 pub(super) struct Check {
     plan: Plan,
     holds: fn(&[u8]) -> bool,
+    leaves_out: &'static [FieldId],
     every: u64,
 }
 
@@ -21,7 +22,8 @@ impl Check {
         };
         let plan = Plan::compile(&[spec.document], &spec.overrides);
         let every = u64::from(spec.overrides.checked_every);
-        Ok(Some(Self { plan: plan.map_err(|error| error.to_string())?, holds, every }))
+        let plan = plan.map_err(|error| error.to_string())?;
+        Ok(Some(Self { plan, holds, leaves_out: spec.document.leaves_out, every }))
     }
 
     /// Whether the event at this offset is in the sample; a replay looks at the same ones.
@@ -45,6 +47,8 @@ impl Exporter {
         let mut document = buffers.take();
         check.plan.encode(event, &mut document);
         self.counters.schema_checked.add(1);
+        let is_there = |field: &FieldId| !matches!(event.text(*field), b"" | b"{}");
+        self.counters.schema_left_out.add(check.leaves_out.iter().any(is_there).into());
         if !(check.holds)(&document) {
             if self.counters.schema_invalid.load() == 0 {
                 let name = self.name();

@@ -191,6 +191,8 @@ pub struct ExporterCounters {
     pub schema_checked: Counter,
     /// Those of them that lack what their schema asks for.
     pub schema_invalid: Counter,
+    /// Of the documents that were looked at, those without a field that their schema cannot have.
+    pub schema_left_out: Counter,
     /// Batches closed before their time, since too many were open at once.
     pub closed_early: Counter,
     /// Delivered or pending events whose guard was one too many for the counts.

@@ -90,6 +90,8 @@ pub struct ExporterStatus {
     pub schema_checked: u64,
     /// Those of them that lack what their schema asks for.
     pub schema_invalid: u64,
+    /// Documents that were looked at and go without a field that their schema has no place for.
+    pub schema_left_out: u64,
     /// Dead letters in the store, earlier passes included.
     pub letters: u64,
     /// Dead letters that made room for newer ones, or grew too old.
@@ -154,6 +156,7 @@ impl ExporterStatus {
             untimely: 0,
             schema_checked: 0,
             schema_invalid: 0,
+            schema_left_out: 0,
             letters: 0,
             letters_evicted: 0,
             replayed: 0,
@@ -228,6 +231,7 @@ impl ExporterStatus {
             untimely: counters.untimely.load(),
             schema_checked: counters.schema_checked.load(),
             schema_invalid: counters.schema_invalid.load(),
+            schema_left_out: counters.schema_left_out.load(),
             letters: exporter.dead_letters.live(),
             letters_evicted: exporter.dead_letters.evicted.load(),
             replayed: counters.replayed.load(),

@@ -20,6 +20,8 @@ pub static CEF: Schema = Schema {
     // A slot that is left out would move all behind it.
     required: &["vendor", "product", "version", "class", "name", "severity", "extension"],
     next: Some(&EXTENSION),
+    // Keys of its dictionary are for single values.
+    leaves_out: &[F::Metadata, F::Labels],
     check: Some(check::cef),
     ..Schema::BASE
 };
