@@ -89,6 +89,15 @@ fn exit_codes_tell_what_happened() {
     place.write("good.yaml", "exporters: {stdout: {}}\n");
     place.write("bad.yaml", "exporters: {stdout: {fromat: ecs}}\nlog: {max_byte: 1}\n");
     place.write(
+        "address.yaml",
+        "exporters: {syslog: {address: 10.0.0.1, transport: tls, tls: {ca: ca.pem}}}\n",
+    );
+    place.write(
+        "template.yaml",
+        "exporters: {webhook: {url: 'https://h/', template: '{\"a\": {{json message}}'}}\n",
+    );
+    place.write("block.yaml", "exporters: {webhook: {url: 'https://h/', template: '{{#if a}}'}}\n");
+    place.write(
         "files.yaml",
         "exporters:\n  elastic: {nodes: 'https://h', auth: {type: none}, tls: {ca: /no/ca.pem}}\n\
          \x20 syslog: {address: h, transport: tls, tls: {ca: /no/other.pem}}\n",
@@ -100,6 +109,18 @@ fn exit_codes_tell_what_happened() {
             2,
             "bad.yaml:1:22: exporters.stdout.fromat: unknown key; did you mean `format`?\n\
              bad.yaml:2:7: log.max_byte: unknown key; did you mean `max_bytes`?\n",
+        ),
+        (
+            &["check", "--config", "address.yaml"],
+            2,
+            "exporter syslog: tls.server_name: 10.0.0.1 is an address; expected the name in its \
+             certificate, or a tls.fingerprint\n",
+        ),
+        (
+            &["check", "--config", "block.yaml"],
+            2,
+            "block.yaml:1:42: exporters.webhook.template: line 1, column 10: it is no template from \
+             here on; is a block such as {{#if}} not ended, or a brace missing?\n",
         ),
         (
             &["check", "--config", "files.yaml"],
@@ -165,6 +186,13 @@ fn exit_codes_tell_what_happened() {
             false => assert!(ran.err.contains(expected), "{args:?}\n{}", ran.err),
         }
     }
+    let said = place.run(&["check", "--config", "template.yaml"]);
+    let note = "note: exporter webhook: of a sample event its template makes no body: what was \
+                rendered is no JSON: ";
+    assert!(said.out.contains(note) && said.out.contains("no mistakes"), "{}", said.out);
+    place.write("template.yaml", "exporters: {webhook: {url: 'https://h/', template: '[1]'}}\n");
+    let said = place.run(&["check", "--config", "template.yaml"]);
+    assert!(!said.out.contains("note"), "{}", said.out);
 }
 
 #[test]

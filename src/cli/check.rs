@@ -18,12 +18,13 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
         let looked = Render::new(&spec).and_then(|_| pipeline::examine(&spec));
         wrong.extend(looked.err().map(|error| error.to_string()));
     }
+    let templates = settings::template_notes(&config, &host);
     if !wrong.is_empty() {
         return Err(Failure::Usage(wrong.join("\n")));
     }
     let mut out = io::stdout().lock();
     let mut print = |line: String| writeln!(out, "{line}").map_err(Failure::io("standard output"));
-    for note in config.notes.iter().chain(&config.conversions) {
+    for note in config.notes.iter().chain(&config.conversions).chain(&templates) {
         print(format!("note: {note}"))?;
     }
     for exporter in &config.exporters {

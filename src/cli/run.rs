@@ -18,7 +18,7 @@ use super::inputs::{Inputs, server_tls};
 use super::patience::Patience;
 use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Running};
-use super::{Exit, Failure, configured, failed, position};
+use super::{Exit, Failure, configured, failed, position, settings};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
 pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
@@ -44,6 +44,9 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let is_log_whole = recovery.lost.is_none() && recovery.damaged_stripes == 0;
     if !is_log_whole {
         warn!(recovery = %recovery, "the log lost events; `shrike log verify` shows where");
+    }
+    for note in settings::template_notes(&config, &Host::look()) {
+        warn!("{note}");
     }
     let start = || Engine::start(log.clone(), config.engine_options(&Host::look()));
     let Some(engine) = patience.with(start).map_err(configured)? else { return Ok(Exit::Done) };

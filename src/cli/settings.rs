@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use shrike::config::{Config, Flag, Flags, Sources, Text};
+use shrike::config::{Config, Exporter, Flag, Flags, Host, Sources, Text};
+use shrike::pipeline::Render;
 use shrike::vendors;
 
 use super::Failure;
@@ -34,4 +35,19 @@ pub(crate) fn flags(run: &Run) -> Vec<Flag> {
     let to = run.to.iter().map(|text| Flag::To(text.clone()));
     let input = run.input.iter().map(|path| Flag::Input(path.clone()));
     to.chain(input).collect()
+}
+
+/// What an operator should know of templates: those that make no body of a sample event. Events may
+/// have what the sample lacks, so that this is no mistake by itself.
+pub(crate) fn template_notes(config: &Config, host: &Host) -> Vec<String> {
+    let note = |exporter: &Exporter| {
+        let render = Render::new(&config.exporter_spec(exporter, host)).ok()?;
+        let problem = render.template_problem()?;
+        let name = &exporter.settings.name;
+        Some(format!(
+            "exporter {name}: of a sample event its template makes no body: {problem}; `shrike \
+             render {name} FILE` shows what it makes of yours"
+        ))
+    };
+    config.exporters.iter().filter_map(note).collect()
 }

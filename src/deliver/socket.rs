@@ -8,7 +8,7 @@ mod outstanding;
 mod stream;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +67,16 @@ impl SocketDestination {
     ) -> Result<Self, TransportSetupError> {
         let endpoints: Vec<Endpoint> =
             endpoints.iter().map(Endpoint::parse).collect::<Result<_, _>>()?;
+        // Certificates seldom carry addresses, and nobody else says which name to expect.
+        let is_named = tls.server_name.is_some() || tls.fingerprint.is_some();
+        let bare = endpoints.iter().find(|it| it.is_encrypted_address());
+        if let Some(bare) = bare.filter(|_| !is_named && !tls.insecure_skip_verify) {
+            return Err(TransportSetupError::Value {
+                key: "tls.server_name".to_owned(),
+                problem: format!("{} is an address", bare.host),
+                expected: "the name in its certificate, or a tls.fingerprint",
+            });
+        }
         let is_encrypted = endpoints.iter().any(|it| matches!(it.kind, Kind::Tls(_)));
         let tls = is_encrypted.then(|| Tls::load(tls, &[])).transpose()?;
         Ok(Self { endpoints, connection: connection.clone(), tls })
@@ -79,6 +89,11 @@ impl SocketDestination {
 }
 
 impl Endpoint {
+    /// Whether its certificate would have to carry an address.
+    fn is_encrypted_address(&self) -> bool {
+        matches!(self.kind, Kind::Tls(_)) && self.host.parse::<IpAddr>().is_ok()
+    }
+
     fn parse(uri: &Uri) -> Result<Self, TransportSetupError> {
         let wrong = |problem: String| TransportSetupError::Value {
             key: "address".to_owned(),

@@ -6,7 +6,7 @@ use super::exporter::Route;
 use super::places::Places;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Prefix};
-use crate::event::{Event, Narrowed, Privacy};
+use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
 use crate::transform::Filter;
 
 /// The filter, routes and plans of one exporter, compiled as the engine compiles them.
@@ -46,6 +46,23 @@ impl Render {
             routes: routes.collect::<Result<_, _>>()?,
             events: 0,
             document: Vec::new(),
+        })
+    }
+
+    /// What the templates make wrong of a sample event, which has every field but the operator's
+    /// own metadata.
+    #[must_use]
+    pub fn template_problem(&self) -> Option<String> {
+        let opening = Opening::new(&OpeningOptions::default());
+        let (mut arena, mut opened) = (Vec::new(), Opened::default());
+        let (mut document, mut text) = (Vec::new(), Vec::new());
+        let frame = Frame::default();
+        opening.begin(&mut arena);
+        opening.open(&frame, SAMPLE, &mut arena, &mut opened).expect("the sample is an event");
+        let event = Event::new(&opened, frame, SAMPLE, &arena);
+        self.routes.iter().find_map(|route| {
+            let filled = route.fill_template(&event, 0, &mut document, &mut text);
+            filled.err().map(|problem| problem.to_string())
         })
     }
 
@@ -97,3 +114,6 @@ impl Render {
         }
     }
 }
+
+/// A denied connection with all that an event may say.
+const SAMPLE: &[u8] = br#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"egress_blocked","event_category":"network","timestamp":"2026-02-06T09:00:00.000000000Z","outcome":"failure","action":"egress","agent":{"id":"coder-01","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"c951e57c-8d8a-4850-88f8-f1f86b059b03","user_id":"dev","tenant_id":"acme","environment":"production"},"decision":{"allowed":false,"guard":"egress_allowlist","severity":"high","reason":"not on the list","policy_hash":"0x48","ruleset":"default"},"resource":{"type":"network","name":"exfil.example","path":"/","host":"exfil.example","port":443},"threat":{"indicator":{"type":"domain","value":"exfil.example"},"tactic":"TA0010","technique":"T1048"},"metadata":{"trace_id":"8abd18d08f36d7d51832b154b1c957ab"},"labels":{"team":"security"}}"#;

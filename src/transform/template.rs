@@ -7,7 +7,7 @@ use std::fmt;
 
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, Output, PathAndJson,
-    RenderContext, RenderError, RenderErrorReason, Renderable, ScopedJson,
+    RenderContext, RenderError, RenderErrorReason, Renderable, ScopedJson, TemplateErrorReason,
 };
 use serde_json::Value;
 
@@ -89,7 +89,7 @@ impl Template {
         registry.register_helper("log", Box::new(Refused));
         registry
             .register_template_string(NAME, &text.text)
-            .map_err(|error| TemplateError::Text(error.to_string()))?;
+            .map_err(|error| TemplateError::Text(words(&error)))?;
         let template = Self { registry, escape: text.escape };
         // Helpers are looked up when a template is rendered, so a sample tells what is misspelled.
         if !text.is_strict {
@@ -129,6 +129,19 @@ impl Template {
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Template").field("escape", &self.escape).finish_non_exhaustive()
+    }
+}
+
+/// Where a text is no template; what the grammar expected instead helps nobody.
+fn words(error: &handlebars::TemplateError) -> String {
+    let place = error.pos().map(|(line, column)| format!("line {line}, column {column}: "));
+    let place = place.unwrap_or_default();
+    match error.reason() {
+        TemplateErrorReason::InvalidSyntax(_) => format!(
+            "{place}it is no template from here on; is a block such as {{{{#if}}}} not ended, or a \
+             brace missing?"
+        ),
+        reason => format!("{place}{reason}"),
     }
 }
 
