@@ -108,6 +108,15 @@ fn the_defaults_are_those_of_the_guides() {
     assert_eq!(settings.options.value("use_ack"), Some(&OptionValue::Bool(true)));
     assert_eq!(settings.options.number("ack.timeout_secs"), Some(300));
     assert_eq!(settings.format, Format::Native);
+    for (keys, secs) in [
+        ("syslog: {address: a.example}", 10),
+        ("sumo_logic: {http_source_url: 'https://c.example/x'}", 30),
+        ("webhook: {url: 'https://h.example/x'}", 30),
+    ] {
+        let config = load(&format!("exporters: {{{keys}}}"));
+        let settings = &config.exporters[0].settings;
+        assert_eq!(settings.connection.timeout.as_secs(), secs, "{keys}");
+    }
 }
 
 #[test]
