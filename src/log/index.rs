@@ -30,6 +30,8 @@ pub(crate) struct Stripe {
     pub(crate) to_ns: u64,
     /// Where the last frame that starts in it ends.
     pub(crate) end: Offset,
+    /// Whether a note may start in it.
+    pub(crate) has_notes: bool,
 }
 
 /// Whether records start in a stripe.
@@ -43,6 +45,16 @@ pub(crate) enum State {
     Owned = 1,
     /// It belongs to a record that starts in an earlier stripe.
     Continued = 2,
+}
+
+impl State {
+    fn of(word: u32) -> Self {
+        match word & !NO_NOTES {
+            1 => Self::Owned,
+            2 => Self::Continued,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl Stripe {
@@ -59,7 +71,7 @@ impl Stripe {
 
     fn entry(&self, start: Offset) -> [u8; ENTRY_BYTES] {
         let mut entry = [0; ENTRY_BYTES];
-        entry[4..8].copy_from_slice(&(self.state as u32).to_le_bytes());
+        entry[4..8].copy_from_slice(&self.word().to_le_bytes());
         entry[8..12].copy_from_slice(&self.events.to_le_bytes());
         entry[12..16].copy_from_slice(&self.sum.to_le_bytes());
         entry[16..24].copy_from_slice(&self.from_ns.to_le_bytes());
@@ -71,15 +83,18 @@ impl Stripe {
         entry
     }
 
+    /// The state, and what it says of notes.
+    fn word(&self) -> u32 {
+        self.state as u32 | if self.has_notes { 0 } else { NO_NOTES }
+    }
+
     fn parse(entry: &[u8], start: Offset) -> Option<Self> {
         let whole = u32_at(entry, 0) == crc(&entry[4..]) && u64_at(entry, 40) == start.bytes();
-        let state = match u32_at(entry, 4) {
-            1 => State::Owned,
-            2 => State::Continued,
-            _ => return None,
-        };
-        whole.then(|| Self {
+        let word = u32_at(entry, 4);
+        let state = State::of(word);
+        (whole && state != State::Unknown).then(|| Self {
             state,
+            has_notes: word & NO_NOTES == 0,
             events: u32_at(entry, 8),
             sum: u32_at(entry, 12),
             from_ns: u64_at(entry, 16),
@@ -93,7 +108,7 @@ impl Stripe {
 #[derive(Debug)]
 pub(crate) struct Stripes(Box<[Cell]>);
 
-/// A stripe in memory. `state` is stored last and loaded first.
+/// A stripe in memory. `state`, the same word as on disk, is stored last and loaded first.
 #[derive(Debug, Default)]
 struct Cell {
     state: AtomicU32,
@@ -121,13 +136,10 @@ impl Stripes {
     /// use them only for stripes that lie wholly below `written`.
     pub(crate) fn load(&self, index: usize) -> Stripe {
         let cell = &self.0[index];
-        let state = match cell.state.load(Ordering::Acquire) {
-            1 => State::Owned,
-            2 => State::Continued,
-            _ => State::Unknown,
-        };
+        let word = cell.state.load(Ordering::Acquire);
         Stripe {
-            state,
+            state: State::of(word),
+            has_notes: word & NO_NOTES == 0,
             events: cell.events.load(Ordering::Relaxed),
             sum: cell.sum.load(Ordering::Relaxed),
             from_ns: cell.from_ns.load(Ordering::Relaxed),
@@ -144,7 +156,7 @@ impl Stripes {
         cell.from_ns.store(stripe.from_ns, Ordering::Relaxed);
         cell.to_ns.store(stripe.to_ns, Ordering::Relaxed);
         cell.end.store(stripe.end.bytes(), Ordering::Relaxed);
-        cell.state.store(stripe.state as u32, Ordering::Release);
+        cell.state.store(stripe.word(), Ordering::Release);
     }
 }
 
@@ -181,6 +193,9 @@ pub(crate) fn create(path: &Path, io: &dyn LogIo) -> io::Result<LogFile> {
         made => made,
     }
 }
+
+/// Added to the state where no note starts in the stripe; entries of earlier builds say nothing.
+const NO_NOTES: u32 = 1 << 8;
 
 /// The bytes of one entry.
 const ENTRY_BYTES: usize = 48;

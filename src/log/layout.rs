@@ -73,6 +73,7 @@ impl Layout {
         frame::push_note(at, note, &mut self.bytes);
         self.next = self.end();
         self.stripe.end = self.next;
+        self.stripe.has_notes = true;
         if self.next >= stripe_end(at) {
             self.close_owned(at);
         }
@@ -192,8 +193,15 @@ impl Taken {
 }
 
 /// A stripe that frames are about to start in.
-pub(crate) const OPEN_STRIPE: Stripe =
-    Stripe { state: State::Owned, events: 0, sum: 0, from_ns: 0, to_ns: 0, end: Offset::ZERO };
+pub(crate) const OPEN_STRIPE: Stripe = Stripe {
+    state: State::Owned,
+    events: 0,
+    sum: 0,
+    from_ns: 0,
+    to_ns: 0,
+    end: Offset::ZERO,
+    has_notes: false,
+};
 
 /// No record is longer, whatever the segment: it must fit into memory a few times.
 const RECORD_BYTES_MAX: u64 = 64 << 20;

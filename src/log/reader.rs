@@ -240,8 +240,11 @@ impl Reader {
             segment.mapping().map_err(LogError::io("map", &segment.path))?;
             let window = window(&segment, to);
             while at < to {
+                // Most stripes have no notes, and the index says so: their pages are not touched.
                 let stripe = segment.stripes.load(segment.stripe_index(at));
-                if starts_stripe(at) && stripe.state == State::Continued {
+                let is_whole = starts_stripe(at) && stripe_end(at) <= to;
+                let is_plain = stripe.state == State::Owned && !stripe.has_notes && is_whole;
+                if starts_stripe(at) && stripe.state == State::Continued || is_plain {
                     at = stripe_end(at);
                     continue;
                 }

@@ -79,6 +79,7 @@ pub(crate) fn walk_stripe(window: Window<'_>, start: Offset) -> Walk {
             }
             Parsed::Note { next, .. } => {
                 stripe.end = next;
+                stripe.has_notes = true;
                 at = next;
                 continue;
             }
@@ -87,7 +88,11 @@ pub(crate) fn walk_stripe(window: Window<'_>, start: Offset) -> Walk {
                 continue;
             }
             Parsed::Seal => Stop::Seal,
-            Parsed::Bad => Stop::Bad,
+            Parsed::Bad => {
+                // Nobody knows what stood behind it.
+                stripe.has_notes = true;
+                Stop::Bad
+            }
         };
         return Walk { stripe, at, stop };
     }
