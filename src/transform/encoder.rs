@@ -45,6 +45,8 @@ pub(super) struct Codec {
     quotes: (Vec<u8>, Vec<u8>),
     /// Between two rows.
     between: Vec<u8>,
+    /// Whether the reader counts each character of ASCII as one.
+    weighs_one: bool,
 }
 
 impl Codec {
@@ -58,7 +60,9 @@ impl Codec {
             characters: Table::fold(&around),
             quotes: (Vec::new(), Vec::new()),
             between: Vec::new(),
+            weighs_one: false,
         };
+        codec.weighs_one = (0..128).all(|byte| codec.weight(char::from(byte)) == 1);
         codec.quotes = (codec.fixed(syntax.text.0), codec.fixed(syntax.text.1));
         codec.between = codec.fixed(syntax.between);
         codec
@@ -343,6 +347,12 @@ impl<'a> Encoder<'a> {
 
     /// As much of escaped JSON text as the row still takes.
     fn cut<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
+        // Most texts are ASCII without escapes: bytes are characters then.
+        if self.codec.weighs_one && text.is_ascii() && memchr::memchr(b'\\', text).is_none() {
+            let taken = u32::try_from(text.len()).unwrap_or(UNLIMITED).min(self.left);
+            self.left -= taken;
+            return &text[..taken as usize];
+        }
         let mut end = 0;
         while let Some((char, len)) = json::character(&text[end..]) {
             if !self.spend(char) {
