@@ -90,10 +90,13 @@ const BUILT_IN: &[BuiltIn] = &[
     BuiltIn {
         name: "generic_secret",
         regex: r#"(?i-u)(?:api[_-]?key|access[_-]?key|auth[_-]?token|client[_-]?secret|secret|token|passw(?:or)?d|pwd)["' ]{0,2}[=:]["' ]{0,2}(?P<secret>[^\s"'&,;]{6,})"#,
-        needs: Needs::Beginning,
+        needs: Needs::Assignment(SECRET_WORDS),
         check: None,
     },
 ];
+
+/// How the names of what is kept secret end.
+const SECRET_WORDS: &[&str] = &["key", "token", "secret", "password", "passwd", "pwd"];
 
 /// Whether digits are the number of a card: 13 to 19, not all the same, the last one as Luhn says
 /// (ISO/IEC 7812-1, annex B).

@@ -43,6 +43,8 @@ pub enum Needs {
     Byte(u8),
     /// Nine digits, or four with three dots, with nothing but blanks and signs between them.
     Digits,
+    /// One of these words in any case, then `=` or `:` behind two quotes or blanks at most.
+    Assignment(&'static [&'static str]),
 }
 
 /// The patterns of one set of rules, and the searches that go before them.
@@ -55,6 +57,8 @@ pub(super) struct Patterns {
     text: Option<Search>,
     bytes: Vec<u8>,
     has_digits: bool,
+    /// Words before an assignment.
+    words: Vec<&'static [&'static str]>,
     /// Whether an expression may match any text.
     is_always: bool,
 }
@@ -120,6 +124,7 @@ enum Gate {
     Literals,
     Byte(u8),
     Digits,
+    Assignment(&'static [&'static str]),
     Always,
 }
 
@@ -146,6 +151,7 @@ impl Patterns {
             let gate = match rule.needs {
                 Needs::Byte(byte) => Gate::Byte(byte),
                 Needs::Digits => Gate::Digits,
+                Needs::Assignment(words) => Gate::Assignment(words),
                 Needs::Beginning => match beginnings(&rule.regex) {
                     Some(more) => {
                         literals.extend(more);
@@ -180,6 +186,7 @@ impl Patterns {
             Gate::Literals => {}
             Gate::Byte(byte) => self.bytes.push(byte),
             Gate::Digits => self.has_digits = true,
+            Gate::Assignment(words) => self.words.push(words),
             Gate::Always => self.is_always = true,
         }
     }
@@ -195,6 +202,7 @@ impl Patterns {
         event.opened.concealed
             || record.finds(event.record)
             || self.bytes.iter().any(|&byte| memchr::memchr(byte, event.record).is_some())
+            || self.words.iter().any(|words| assigns(event.record, words, Within::Record))
             || self.has_digits && has_suspect_field(event)
     }
 
@@ -209,6 +217,7 @@ impl Patterns {
                 Gate::Literals => begins,
                 Gate::Byte(byte) => memchr::memchr(byte, text).is_some(),
                 Gate::Digits => has_digits,
+                Gate::Assignment(words) => assigns(text, words, Within::Text),
                 Gate::Always => true,
             };
             if is_wanted && let Some(text) = pattern.apply(changed.as_deref().unwrap_or(text)) {
@@ -284,24 +293,86 @@ fn beginnings(regex: &str) -> Option<Vec<Vec<u8>>> {
 fn has_suspect_field(event: &Event<'_>) -> bool {
     let places = event.opened.places.iter().zip(F::ALL);
     let texts = places.filter(|(place, id)| place.is_present() && id.bit() & NO_NUMBERS == 0);
-    texts.into_iter().any(|(place, _)| is_suspect(place.bytes(event.record, event.arena)))
+    texts.into_iter().any(|(place, _)| {
+        suspects(place.bytes(event.record, event.arena)).any(|json| !is_bare_number(json))
+    })
+}
+
+/// Where a text was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// In JSON: a quote inside a text is escaped, and one without ends a text.
+    Record,
+    /// By itself.
+    Text,
+}
+
+/// Whether a word is assigned something, as [`Needs::Assignment`] says. Names of members are none:
+/// an expression is tried on each text alone.
+fn assigns(text: &[u8], words: &[&str], within: Within) -> bool {
+    memchr::memchr2_iter(b'=', b':', text).any(|at| {
+        let before = &text[..at];
+        let is_name =
+            within == Within::Record && before.ends_with(b"\"") && !before.ends_with(b"\\\"");
+        !is_name && ends_with_word(before, words)
+    })
+}
+
+/// Whether a text ends with one of these words in any case, and with quotes and blanks behind it.
+fn ends_with_word(text: &[u8], words: &[&str]) -> bool {
+    let is_between = |byte: &u8| matches!(byte, b'"' | b'\'' | b' ' | b'\\');
+    let behind = text.iter().rev().take(BETWEEN_BYTES_MAX).take_while(|&byte| is_between(byte));
+    let text = &text[..text.len() - behind.count()];
+    words.iter().any(|word| {
+        let end = text.len().checked_sub(word.len()).map(|start| &text[start..]);
+        end.is_some_and(|end| end.eq_ignore_ascii_case(word.as_bytes()))
+    })
+}
+
+/// The pieces of a text with as many digits as [`Needs::Digits`] says, each with what lies before.
+fn suspects(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = STRIDE - 1;
+    std::iter::from_fn(move || {
+        // No piece is so short that a stride could pass over it.
+        while at < text.len() {
+            if !is_of_number(text[at]) {
+                at += STRIDE;
+                continue;
+            }
+            let start = text[..at].iter().rposition(|&byte| !is_of_number(byte));
+            let start = start.map_or(0, |before| before + 1);
+            let rest = text[at..].iter().position(|&byte| !is_of_number(byte));
+            let end = rest.map_or(text.len(), |rest| at + rest);
+            at = end + STRIDE;
+            if has_digits(&text[start..end]) {
+                return Some(&text[..end]);
+            }
+        }
+        None
+    })
+}
+
+/// Whether JSON that ends with digits ends with a number that is a member: no text, which patterns
+/// are about.
+fn is_bare_number(json: &[u8]) -> bool {
+    let digits = json.iter().rev().take_while(|&&byte| is_of_number(byte)).count();
+    let before = &json[..json.len() - digits];
+    before.ends_with(b"\":") && !before.ends_with(b"\\\":")
+}
+
+const fn is_of_number(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'.' | b' ' | b'-' | b'(' | b')' | b'+')
 }
 
 /// Whether a text has as many digits as [`Needs::Digits`] says.
 fn is_suspect(text: &[u8]) -> bool {
-    let (mut digits, mut dots) = (0_u32, 0_u32);
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b'.' => dots += 1,
-            b' ' | b'-' | b'(' | b')' | b'+' => continue,
-            _ => (digits, dots) = (0, 0),
-        }
-        if digits >= 9 || digits >= 4 && dots >= 3 {
-            return true;
-        }
-    }
-    false
+    suspects(text).next().is_some()
+}
+
+/// The same of a piece without other bytes.
+fn has_digits(piece: &[u8]) -> bool {
+    let digits = piece.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits >= 9 || digits >= 4 && piece.iter().filter(|&&byte| byte == b'.').count() >= 3
 }
 
 /// The group of an expression that is replaced alone.
@@ -310,6 +381,10 @@ const SECRET: &str = "secret";
 /// Control characters, which JSON must escape, are in no literal.
 const ESCAPED_ASCII: [&[u8]; 6] =
     [b"\\u002", b"\\u003", b"\\u004", b"\\u005", b"\\u006", b"\\u007"];
+/// Bytes of the shortest text that has enough digits, `1.2.3.4`.
+const STRIDE: usize = 7;
+/// Quotes and blanks between a word and its assignment: two, each of which JSON may escape.
+const BETWEEN_BYTES_MAX: usize = 4;
 /// Literals of one expression that are searched for; more would slow down the search of all.
 const LITERALS_MAX: usize = 64;
 /// Shorter literals are found everywhere.
@@ -391,6 +466,38 @@ mod tests {
         }
         for text in ["2026-02-06", "1.2.3", "port 8443, 12 times", "", "12345678x9"] {
             assert!(!is_suspect(text.as_bytes()), "{text}");
+        }
+        // Wherever it stands, whatever is around it.
+        for before in 0..20 {
+            for after in 0..20 {
+                let (before, after) = ("x".repeat(before), "y".repeat(after));
+                for (number, expected) in [("1.2.3.4", true), ("123456789", true), ("1.2.3", false)]
+                {
+                    let text = format!("{before}{number}{after}");
+                    assert_eq!(is_suspect(text.as_bytes()), expected, "{text}");
+                }
+            }
+        }
+        let is_bare = |json: &str| suspects(json.as_bytes()).all(is_bare_number);
+        assert!(is_bare(r#"{"at":1770382803111,"b": -123456789.5}"#), "members that are numbers");
+        for text in [r#"{"a":"123456789"}"#, r#"{"a":"{\"b\":123456789}"}"#, "[123456789]"] {
+            assert!(!is_bare(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_assigned_in_any_case_and_behind_quotes() {
+        const WORDS: &[&str] = &["token", "api_key"];
+        for text in ["a token=b", "TOKEN: b", "Api_Key ' = b", "'token' :b", "x=1 token=2"] {
+            assert!(assigns(text.as_bytes(), WORDS, Within::Text), "{text}");
+        }
+        for text in ["tokens=b", "token b", "=token", ": api_key", "toke:", "token     :b"] {
+            assert!(!assigns(text.as_bytes(), WORDS, Within::Text), "{text}");
+        }
+        let record = br#"{"token":"a","b":"c: d","e":"https://f"}"#;
+        assert!(!assigns(record, WORDS, Within::Record), "names of members are no texts");
+        for record in [r#"{"a":"token: b"}"#, r#"{"a":"{\"token\":\"b\"}"}"#] {
+            assert!(assigns(record.as_bytes(), WORDS, Within::Record), "{record}");
         }
     }
 }
