@@ -167,6 +167,22 @@ impl Cursors {
         self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
     }
 
+    /// Lets go the space that is kept aside, for what has to be written before any checkpoint;
+    /// false when there was none.
+    pub(crate) fn spend_reserve(&self) -> bool {
+        let mut reserve = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.tried = Some(Instant::now());
+        let path = self.dir.join(RESERVE);
+        path.exists() && self.remove_file(&path).is_ok()
+    }
+
+    /// Keeps space aside at once: some was freed, and others wait for it too.
+    pub(crate) fn restock(&self) {
+        let mut reserve = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.tried = None;
+        self.keep_reserve(&mut reserve);
+    }
+
     /// Keeps space aside, unless that was tried a moment ago.
     fn keep_reserve(&self, reserve: &mut Reserve) {
         let was_now = reserve.tried.is_some_and(|tried| tried.elapsed() < RESERVE_INTERVAL);
@@ -332,8 +348,9 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 const DIR: &str = "cursors";
 /// The file that keeps space aside.
 const RESERVE: &str = "reserve";
-/// Drafts of a hundred exporters with long lists of spans.
-const RESERVE_BYTES: u64 = 1 << 20;
+/// Receipts that wait when lanes are halted for them, and drafts of a hundred exporters with long
+/// lists of spans.
+const RESERVE_BYTES: u64 = 2 << 20;
 /// Between two tries to keep it.
 const RESERVE_INTERVAL: Duration = Duration::from_secs(10);
 const SUFFIX: &str = ".cursor";

@@ -449,6 +449,10 @@ impl Engine {
         // Nothing moves any more, so the sum is exact: an event too many or too few is a bug.
         let torn = status.exporters.iter().find(|exporter| !exporter.is_whole());
         debug_assert!(has_panicked || torn.is_none(), "the account does not hold: {torn:?}");
+        for Running { exporter, .. } in running(&self.exporters).iter() {
+            let conflicts = exporter.watermark().conflicts();
+            debug_assert!(has_panicked || conflicts == 0, "{}: settled twice", exporter.name());
+        }
         status
     }
 

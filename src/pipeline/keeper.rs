@@ -205,7 +205,15 @@ impl Keeper {
     /// Writes what waits; lanes read nothing more while too much does.
     fn write_receipts(&mut self, exporters: &[Arc<Exporter>]) -> io::Result<Anchor> {
         let Some(receipts) = &mut self.receipts else { return Ok(Anchor::default()) };
-        let written = receipts.flush();
+        let mut written = receipts.flush();
+        let is_full = |problem: &io::Error| {
+            matches!(problem.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        // Without receipts no checkpoint is saved, and without that no segment goes: a disk that
+        // the log itself has filled would stay full.
+        if written.as_ref().is_err_and(is_full) && self.cursors.spend_reserve() {
+            written = receipts.flush();
+        }
         let is_halted = receipts.waiting() > RECEIPTS_WAITING_MAX;
         exporters.iter().for_each(|it| it.is_halted.store(is_halted, Ordering::Relaxed));
         written.map(|()| receipts.head())
@@ -327,7 +335,9 @@ impl Keeper {
         // may lose it has been told to skip it, and whoever blocks holds up what comes in.
         let bases = self.exporters().into_iter().map(|exporter| exporter.watermark().base());
         let passed = bases.min().unwrap_or(to);
-        self.log.retain_up_to(pinned.min(to), passed.min(to)).map(drop)
+        self.log.retain_up_to(pinned.min(to), passed.min(to))?;
+        self.cursors.restock();
+        Ok(())
     }
 
     /// Skips what exporters lag behind more than they may, counted exactly.
@@ -396,8 +406,9 @@ fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
     settled.iter().map(|settled| settled.events).sum()
 }
 
-/// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more.
-const RECEIPTS_WAITING_MAX: usize = 4 << 20;
+/// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more. With
+/// what is under way then they fit into what is kept aside for checkpoints.
+const RECEIPTS_WAITING_MAX: usize = 512 << 10;
 /// Between two saves: what a crash sends twice is at most this much and the unsettled window.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two proofs, where there are any.

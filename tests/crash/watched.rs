@@ -6,10 +6,10 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
@@ -28,35 +28,72 @@ pub(crate) enum Fault {
 }
 
 /// What a whole disk is like for a while.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Weather(Arc<AtomicI32>);
+#[derive(Clone, Debug)]
+pub(crate) struct Weather {
+    errno: Arc<AtomicI32>,
+    /// Bytes that are free.
+    free: Arc<AtomicI64>,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self { errno: Arc::default(), free: Arc::new(AtomicI64::new(i64::MAX / 2)) }
+    }
+}
 
 impl Weather {
     /// Nothing takes space from now on.
     pub(crate) fn full(&self) {
-        self.0.store(libc::ENOSPC, Ordering::Release);
+        self.errno.store(libc::ENOSPC, Ordering::Release);
+    }
+
+    /// There is no space from now on but what is given back.
+    pub(crate) fn filled(&self) {
+        self.free.store(0, Ordering::Release);
     }
 
     /// Nothing is changed from now on.
     pub(crate) fn read_only(&self) {
-        self.0.store(libc::EROFS, Ordering::Release);
+        self.errno.store(libc::EROFS, Ordering::Release);
     }
 
     /// All is well again.
     pub(crate) fn fair(&self) {
-        self.0.store(0, Ordering::Release);
+        self.errno.store(0, Ordering::Release);
     }
 
     /// What it has for a call; 0 lets it pass.
-    fn errno(&self, call: &Call, flags: i32, path: &Path) -> i32 {
-        let changes = match (call.name, self.0.load(Ordering::Acquire)) {
+    fn errno(&self, call: &Call, args: &[u64; 6], path: &Path) -> i32 {
+        let (flags, errno) = (args[2] as i32, self.errno.load(Ordering::Acquire));
+        let changes = match (call.name, errno) {
             (_, 0) | ("sync" | "map", _) => false,
             ("open", libc::ENOSPC) => flags & libc::O_CREAT != 0 && !path.exists(),
             ("open", _) => flags & (libc::O_CREAT | libc::O_WRONLY | libc::O_RDWR) != 0,
             (_, libc::ENOSPC) => call.takes_space,
             _ => true,
         };
-        if changes { self.0.load(Ordering::Acquire) } else { 0 }
+        match changes {
+            true => errno,
+            false => self.take(call, args, path),
+        }
+    }
+
+    /// Takes what a call needs of the space, where there is so much.
+    fn take(&self, call: &Call, args: &[u64; 6], path: &Path) -> i32 {
+        let grows = path.extension().is_some_and(|it| it == "draft" || it == "jsonl");
+        let bytes = match call.name {
+            "allocate" => args[3] as i64,
+            "write" if grows => args[2] as i64,
+            "unlink" => path.metadata().map_or(0, |file| -(file.blocks() as i64 * 512)),
+            _ => 0,
+        };
+        // One call is judged at a time.
+        let free = self.free.load(Ordering::Acquire);
+        if bytes > free {
+            return libc::ENOSPC;
+        }
+        self.free.store(free - bytes, Ordering::Release);
+        0
     }
 }
 
@@ -162,7 +199,7 @@ impl Supervisor {
                 kill_process(pid, Signal::KILL).expect("it runs");
                 libc::EINTR
             }
-            _ => self.weather.errno(call, asked.data.args[2] as i32, &path),
+            _ => self.weather.errno(call, &asked.data.args, &path),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A disk that is full or read-only for a while: waited for, told, and all goes on by itself.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
@@ -70,6 +71,49 @@ fn a_disk_that_becomes_read_only_is_told_once_and_all_goes_on_when_it_can_be_wri
         let times = ended.said.matches(what).count();
         assert!(times <= 1, "{what} is told {times} times\n{}", ended.said);
     }
+    let audit = place.ran(&["audit", "verify"]);
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+}
+
+#[test]
+fn a_disk_that_the_log_has_filled_is_freed_by_giving_up_the_oldest() {
+    let one = Destination::start(Manner::Busy);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 60000");
+    let weather = Weather::default();
+    let keys = [
+        "log.io=syscalls",
+        "exporters.one.retry={initial_backoff_ms: 5, max_backoff_ms: 20}",
+        "exporters.one.circuit_breaker={failure_threshold: 2, open_ms: 50}",
+    ];
+    let mut command = place.command(&["run"]);
+    for key in keys {
+        command.arg("--set").arg(key);
+    }
+    let shrike = Watched::under(command, &place.path("state"), &weather);
+    shrike.wait_for(READY);
+    place.fill(0..6_000);
+    weather.filled();
+    // What is prepared already still fills; then nothing can be appended, written down or saved.
+    let number = Cell::new(6_000);
+    let append = || {
+        let from = number.replace(number.get() + 500);
+        place.append(from..number.get()).status.success()
+    };
+    let is_refused = (0..60).any(|_| !append());
+    assert!(is_refused, "the disk never was full");
+    // Giving up needs receipts and a checkpoint first: there is space aside for both.
+    shrike.wait_for("lag bound reached: events skipped");
+    if !wait_until(append) {
+        panic!("nothing is appended any more:\n{}", shrike.stopped().said);
+    }
+    one.turn(Manner::Accept);
+    let stat = || String::from_utf8_lossy(&place.ran(&["status", "--json"]).stdout).into_owned();
+    assert!(wait_until(|| stat().replace(' ', "").contains("\"pending\":0")), "{}", stat());
+    shrike.terminate();
+    let ended = shrike.ended(PATIENCE).with(1);
+    let account = ended.account("one");
+    assert!(account.counts.skipped > 0 && account.counts.delivered > 0, "{account:?}");
+    assert!(wait_until(|| !one.gaps().is_empty()), "nobody is told of a gap");
     let audit = place.ran(&["audit", "verify"]);
     assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
 }

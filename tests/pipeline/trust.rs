@@ -231,3 +231,41 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
     let status = run_to_the_end(&config, filled(&config, 301..302, 900));
     assert_eq!(exporter(&status, "left").in_range, 302, "all of it goes on");
 }
+
+#[test]
+fn a_note_that_was_settled_before_its_record_holds_up_no_checkpoint() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Hang);
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let log = filled(&config, 0..1, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let one = |engine: &Engine| exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || one(&engine).in_flight == 1), "{:?}", one(&engine));
+    // Behind a record that was read and is on its way: read by itself, and settled at once.
+    let note = || {
+        log.appender().group().note(b"{}").expect("there is room");
+    };
+    note();
+    log.flush().expect("the disk takes it");
+    let saved = || {
+        let cursors = shrike::log::Cursors::look(&config.log.dir);
+        cursors.load("one").expect("replaced as a whole").unwrap_or_default()
+    };
+    assert!(wait_for(PATIENCE, || saved().ahead.len() == 1), "{:?}", saved());
+    // And one that the next process alone sees.
+    append_records(&log, (1..2).map(|number| event(number, 900)));
+    note();
+    log.flush().expect("the disk takes it");
+    drop(assert_equation(engine.end()));
+    log.close().expect("the disk takes it");
+
+    // The next process reads record and note at once.
+    destination.turn(Manner::Accept);
+    let status = run_to_the_end(&config, filled(&config, 0..0, 900));
+    let found = exporter(&status, "one");
+    assert_eq!((found.counts.delivered, found.base), (2, status.written), "{found:?}");
+    assert_eq!((saved().base, saved().ahead.len()), (status.written, 0), "{:?}", saved());
+    let again = run_to_the_end(&config, filled(&config, 0..0, 900));
+    assert_eq!(exporter(&again, "one").requests, 0, "nothing is left to be sent");
+}

@@ -25,10 +25,11 @@ pub(crate) struct Run {
 
 /// Let everything go wrong at once, and say whether anything was lost.
 ///
-/// A file grows while shrike is killed, stopped and frozen, its disk fills up, certificates change
-/// and three destinations refuse, reset, hang, throttle and lie. At the end what was written is
-/// held against what the destinations have. As root a small disk is mounted to be filled. The
-/// clock of the machine is not stepped. Exit code 1 when something is wrong, 2 without figures.
+/// A file grows while shrike is killed, stopped and frozen, its disk fills up or is read-only, its
+/// wall clock is stepped, certificates change and three destinations refuse, reset, hang, throttle
+/// and lie. At the end what was written is held against what the destinations have. A small disk
+/// is mounted (as root), and what comes between shrike and its clock is compiled (by cc); where
+/// either cannot be, that is said. Exit code 1 when something is wrong, 2 without figures.
 #[derive(Debug, Args)]
 pub(crate) struct Nemesis {
     #[command(flatten)]

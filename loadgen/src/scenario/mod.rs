@@ -170,7 +170,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "nemesis",
-        about: "Kills, full disks, dead and lying destinations at once: nothing lost",
+        about: "Kills, bad disks, leaping clocks, dead and lying destinations: nothing lost",
         run: nemesis::nemesis,
     },
 ];

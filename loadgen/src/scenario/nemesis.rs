@@ -150,6 +150,10 @@ fn torment(
         eprintln!("{error}");
     }
     process.terminate(DRAIN_LIMIT)?;
+    for (name, bytes) in unsettled(bench, &config)? {
+        let what = format!("  {name}: log behind its checkpoint");
+        rows.push(Row::aim(what, bytes as f64, "bytes", Target::Exactly(0.0)));
+    }
     rows.push(Row::note("events written to the file", events as f64, "events"));
     for arguments in [["audit", "verify"], ["log", "verify"]] {
         let code = check(bench, &config, &arguments)?;
@@ -329,6 +333,24 @@ impl Nemesis<'_> {
     }
 }
 
+/// How much of the log each checkpoint leaves.
+fn unsettled(bench: &Bench, config: &Path) -> Result<Vec<(String, u64)>, ScenarioError> {
+    let mut command = Command::new(&bench.settings.shrike);
+    command.args(["cursor", "show", "--json", "--config"]).arg(config);
+    let ran = command.output().map_err(ScenarioError::io("run shrike"))?;
+    let said = text(&ran.stdout).into_owned();
+    let unreadable = |why: String| ScenarioError::Unreadable { what: "the cursors".into(), why };
+    let cursors: Vec<serde_json::Value> =
+        serde_json::from_str(&said).map_err(|error| unreadable(error.to_string()))?;
+    let mut found = Vec::new();
+    for cursor in cursors {
+        let number = |key: &str| cursor[key].as_u64().ok_or_else(|| unreadable(said.clone()));
+        let name = cursor["exporter"].as_str().unwrap_or_default().to_owned();
+        found.push((name, number("head")? - number("base")?));
+    }
+    Ok(found)
+}
+
 /// Runs a command of shrike's and gives its exit code, 1,000 where there is none.
 fn check(bench: &Bench, config: &Path, arguments: &[&str]) -> Result<f64, ScenarioError> {
     let mut command = Command::new(&bench.settings.shrike);
@@ -404,6 +426,8 @@ const SETTINGS: &[&str] = &[
     "audit.max_bytes=16MiB",
     "pipeline.quarantine.max_bytes=16MiB",
     "exporters.splunk.ack.timeout_secs=2",
+    // How the endpoint says which events of a request it did not take.
+    "exporters.webhook.partial_path=/result/failed",
 ];
 
 /// Nothing is given up, however long it takes, so that the oracle is exact.

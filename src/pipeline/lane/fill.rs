@@ -82,12 +82,32 @@ impl Lane {
         (at, bytes, Taken::Done)
     }
 
-    /// Filters, routes and renders one record.
+    /// Takes one record, as far as earlier runs have not settled it.
+    ///
+    /// What is a record's depends on how the log was read: filler and notes behind it are its own
+    /// where both were read at once, and stand for themselves where not. An earlier run may have
+    /// settled the one without the other, and what is settled twice would hold up the checkpoint.
     fn take(&mut self, entry: &Entry<'_>, now: Instant) -> Taken {
-        let exporter = &self.exporter;
-        if exporter.next_unsettled(entry.span.from) != entry.span.from {
-            return Taken::Done;
+        let span = entry.span;
+        if span.from >= self.exporter.resumed_to() {
+            return self.take_own(entry, now);
         }
+        let mut parts = self.exporter.unsettled(span);
+        if parts.first().is_some_and(|first| first.from == span.from) {
+            let &Entry { received_ns, event, .. } = entry;
+            let own = Entry { span: parts.remove(0), received_ns, event };
+            if let Taken::Full = self.take_own(&own, now) {
+                return Taken::Full;
+            }
+        }
+        let filler = |span| Settled { span, events: 0, fate: Settle::Filtered };
+        self.settled.extend(parts.into_iter().map(filler));
+        Taken::Done
+    }
+
+    /// Filters, routes and renders one record.
+    fn take_own(&mut self, entry: &Entry<'_>, now: Instant) -> Taken {
+        let exporter = &self.exporter;
         if entry.span.to <= exporter.floor() {
             self.note(entry.span, Settle::Skipped);
             return Taken::Done;

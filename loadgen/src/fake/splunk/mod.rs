@@ -9,6 +9,7 @@ mod code;
 mod envelope;
 mod skim;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ pub struct Splunk {
     book: Arc<Book>,
     rules: Rules,
     acks: Mutex<Acks>,
+    has_restarted: AtomicBool,
 }
 
 /// How the token is set up.
@@ -47,7 +49,7 @@ impl Splunk {
     /// A collector that has just started.
     #[must_use]
     pub fn new(book: Arc<Book>, rules: Rules) -> Self {
-        Self { book, rules, acks: Mutex::default() }
+        Self { book, rules, acks: Mutex::default(), has_restarted: AtomicBool::new(false) }
     }
 
     /// Answers one request.
@@ -62,7 +64,9 @@ impl Splunk {
         match self.route(visit) {
             Ok(reply) => reply,
             Err(code) => {
-                if CLIENT_FAULTS.contains(&code.number) && !is_probe(visit) {
+                // Nobody knows that a server has begun anew before he asks it.
+                let is_unknown = code.number == 11 && self.has_restarted.load(Ordering::Relaxed);
+                if CLIENT_FAULTS.contains(&code.number) && !is_probe(visit) && !is_unknown {
                     let what = format!("code {}: {}", code.number, code.text);
                     self.book.note_problem(&what, visit.body);
                 }
@@ -98,6 +102,7 @@ impl Splunk {
 
     /// The server starts again: channels and acknowledgements are gone.
     pub(super) fn restart(&self) {
+        self.has_restarted.store(true, Ordering::Relaxed);
         *self.acks() = Acks::default();
     }
 
