@@ -90,7 +90,10 @@ static LINE: Schema = Schema {
 
 static SHORT: Schema = Schema {
     name: "short",
-    layout: Layout::Table(&[row("cut", Event(F::Reason, value)).max(7)]),
+    layout: Layout::Table(&[
+        row("cut", Event(F::Reason, value)).max(7),
+        row("longer", Event(F::Reason, value)).max(21),
+    ]),
     ..Schema::BASE
 };
 
@@ -421,6 +424,8 @@ proptest! {
         let cut: String = record.reason.chars().take(7).collect();
         let short = parse(&check(&opening, &compile(&[&SHORT]), &record.json));
         prop_assert_eq!(short["cut"].as_str(), Some(cut.as_str()));
+        let longer: String = record.reason.chars().take(21).collect();
+        prop_assert_eq!(short["longer"].as_str(), Some(longer.as_str()));
         let line = document(&opening, &compile(&[&LINE]), record.json.as_bytes());
         let line = String::from_utf8(line.expect("the record is an event")).expect("UTF-8");
         let spelled: String = cut
