@@ -403,3 +403,27 @@ fn plain_character(text: &[u8]) -> Option<(char, usize)> {
         _ => json::character(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::JSON;
+
+    #[test]
+    fn a_row_takes_as_many_characters_as_it_may() {
+        let codec = Codec::new(&JSON, &[]);
+        for text in ["plain text of ASCII", "line\\nand \\u00e9", "\u{e9}t\u{e9} \u{1f985}", ""] {
+            let all = json::characters(text.as_bytes()).count();
+            for limit in 1..30 {
+                let mut out = Vec::new();
+                let tail = Tail::new(&mut out);
+                let mut encoder = Encoder::new(tail, &codec, Choices::default(), limit);
+                let cut = encoder.cut(text.as_bytes()).len();
+                let taken = json::characters(&text.as_bytes()[..cut]).count();
+                assert_eq!(taken, all.min(usize::from(limit)), "{text:?}, {limit}");
+                let left = usize::from(limit) - taken;
+                assert_eq!(encoder.cut(b"more text than there is room").len(), left.min(28));
+            }
+        }
+    }
+}
