@@ -33,7 +33,8 @@ pub(super) fn outage(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         .map_err(|error| write_failed(error, &process))?;
     fakes.iter().try_for_each(|fake| fake.play(""))?;
     drop(stdin);
-    let usage = process.finish(DRAIN_LIMIT)?;
+    // What gathered in a long time takes long, also on a machine that does other things.
+    let usage = process.finish(DRAIN_LIMIT + bench.settings.time)?;
     let dead_s = bench.settings.time.as_secs_f64();
     let early = usage.anonymous_between_mib(dead_s * 0.2, dead_s * 0.5);
     let late = usage.anonymous_between_mib(dead_s * 0.7, dead_s);
