@@ -22,7 +22,7 @@ pub struct Webhook {
     book: Arc<Book>,
     manners: Manners,
     /// Bytes of the body that came with each key.
-    keys: Mutex<HashMap<String, usize>>,
+    keys: Mutex<HashMap<String, Executed>>,
     paths: Categories,
 }
 
@@ -35,6 +35,15 @@ pub struct Manners {
     pub bearer: Option<String>,
     /// The key of signatures; none is asked for when there is none.
     pub signed: Option<String>,
+}
+
+/// A request that was executed, by its key.
+#[derive(Debug)]
+struct Executed {
+    /// Bytes of its body.
+    bytes: usize,
+    /// What was answered.
+    said: String,
 }
 
 impl Webhook {
@@ -88,14 +97,16 @@ impl Webhook {
             self.book.note_problem(&problem, visit.body);
             return Self::refuse(400);
         }
+        // Held until it is executed, so that a second one of the same key finds what it said.
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        match keys.insert(key.to_owned(), visit.body.len()) {
-            Some(bytes) if bytes != visit.body.len() => {
+        match keys.get(key) {
+            Some(before) if before.bytes != visit.body.len() => {
                 self.book.note_problem("one key for two bodies", key.as_bytes());
                 return Self::refuse(422);
             }
-            Some(_) => return Reply { status: 200, ..Reply::default() },
-            None => drop(keys),
+            // The draft, 2.6: the result of the completed operation, success or error.
+            Some(before) => return Reply::json(200, before.said.clone()),
+            None => {}
         }
         let mut taken = Taken::default();
         let mut failed = Vec::new();
@@ -117,6 +128,8 @@ impl Webhook {
             Some(_) => serde_json::json!({"result": {"failed": failed}}).to_string(),
             None => String::new(),
         };
+        keys.insert(key.to_owned(), Executed { bytes: visit.body.len(), said: body.clone() });
+        drop(keys);
         Reply { accepted: taken.due, ..Reply::json(200, body) }
     }
 
