@@ -1,6 +1,6 @@
 //! Batches that were accepted and not yet confirmed, by the channel that numbers them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::AckId;
@@ -13,6 +13,9 @@ use super::delivery::{AckSettings, BatchId};
 /// match would settle events that were never indexed, so a channel is left at the first sign of it:
 /// after a request that failed, requests go to a new channel and the old one is only asked; after
 /// an id that runs backwards, everything on the old channel counts as unconfirmed.
+///
+/// A restart shows in the answers to requests, and the answer to a question may overtake them: what
+/// is confirmed counts when the requests that were under way then are answered.
 #[derive(Debug)]
 pub(super) struct Channels {
     settings: AckSettings,
@@ -31,6 +34,18 @@ struct Channel {
     highest: Option<AckId>,
     poll_at: Instant,
     is_polling: bool,
+    /// Requests so far.
+    sent: u64,
+    /// Those that are under way, by number.
+    flying: BTreeSet<u64>,
+    held: Vec<Held>,
+}
+
+/// Confirmed ids that count when a request, and all before it, are answered.
+#[derive(Debug)]
+struct Held {
+    until: u64,
+    ids: Vec<AckId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +61,8 @@ pub(super) struct Ticket {
     pub(super) group: u32,
     /// The highest id that was known when the request was sent: its own must be higher.
     floor: Option<AckId>,
+    /// Which request of its channel it is.
+    number: u64,
 }
 
 /// One question to a destination.
@@ -61,12 +78,18 @@ impl Channels {
         Self { settings, channels: Vec::new(), lane, opened: 0 }
     }
 
-    /// The ticket for a request to this endpoint.
+    /// The ticket for a request to this endpoint, to be given back by [`Self::ended`].
     pub(super) fn ticket(&mut self, endpoint: usize, now: Instant) -> Ticket {
-        let is_it = |channel: &&Channel| channel.is_open && channel.endpoint == endpoint;
-        if let Some(channel) = self.channels.iter().find(is_it) {
-            return Ticket { endpoint, group: channel.group, floor: channel.highest };
-        }
+        let is_it = |channel: &Channel| channel.is_open && channel.endpoint == endpoint;
+        let at = self.channels.iter().position(is_it).unwrap_or_else(|| self.open(endpoint, now));
+        let channel = &mut self.channels[at];
+        channel.sent += 1;
+        channel.flying.insert(channel.sent);
+        Ticket { endpoint, group: channel.group, floor: channel.highest, number: channel.sent }
+    }
+
+    /// Opens a channel; says where it is.
+    fn open(&mut self, endpoint: usize, now: Instant) -> usize {
         let group = u32::from(self.lane) << LANE_SHIFT | self.opened & ((1 << LANE_SHIFT) - 1);
         self.opened = self.opened.wrapping_add(1);
         self.channels.push(Channel {
@@ -77,8 +100,31 @@ impl Channels {
             highest: None,
             poll_at: now,
             is_polling: false,
+            sent: 0,
+            flying: BTreeSet::new(),
+            held: Vec::new(),
         });
-        Ticket { endpoint, group, floor: None }
+        self.channels.len() - 1
+    }
+
+    /// Takes in that a request is over, after its answer was; `is_answered` says whether nobody
+    /// needs to guess what became of it. Returns the batches that now are confirmed.
+    pub(super) fn ended(&mut self, ticket: Ticket, is_answered: bool) -> Vec<BatchId> {
+        let Some(channel) = self.channel(ticket.endpoint, ticket.group) else { return Vec::new() };
+        channel.flying.remove(&ticket.number);
+        if !is_answered {
+            // It may have got an id that was confirmed in its name.
+            channel.held.retain(|held| held.until < ticket.number);
+        }
+        let first = channel.flying.first().copied().unwrap_or(u64::MAX);
+        let mut ids = Vec::new();
+        for held in channel.held.extract_if(.., |held| held.until < first) {
+            ids.extend(held.ids);
+        }
+        let confirmed = ids.iter().filter_map(|ack| channel.pending.remove(ack));
+        let confirmed = confirmed.map(|pending| pending.id).collect();
+        self.sweep();
+        confirmed
     }
 
     /// Notes an id to wait for; `Err` holds the batches that can no longer be confirmed.
@@ -130,9 +176,14 @@ impl Channels {
         })
     }
 
-    /// Takes in which ids are confirmed; returns their batches.
+    /// Takes in which ids are confirmed; returns their batches, but for those that have to wait
+    /// until requests have [`ended`](Self::ended).
     pub(super) fn confirm(&mut self, endpoint: usize, group: u32, ids: &[AckId]) -> Vec<BatchId> {
         let Some(channel) = self.channel(endpoint, group) else { return Vec::new() };
+        if let Some(&until) = channel.flying.last() {
+            channel.held.push(Held { until, ids: ids.to_vec() });
+            return Vec::new();
+        }
         let confirmed = ids.iter().filter_map(|ack| channel.pending.remove(ack));
         let confirmed = confirmed.map(|pending| pending.id).collect();
         self.sweep();

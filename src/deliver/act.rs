@@ -48,7 +48,20 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
-        let Some(mut ended) = self.end(id, outcomes) else { return };
+        let Some(ended) = self.end(id, outcomes) else { return };
+        let ticket = ended.flight.ticket;
+        self.on_answer(ended, verdict, now, outcomes);
+        let confirmed = self.channels.ended(ticket, true);
+        self.confirm(&confirmed, outcomes);
+    }
+
+    fn on_answer(
+        &mut self,
+        mut ended: Ended,
+        verdict: Verdict,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
         let Verdict { fate, pace, reason } = verdict;
         let is_node = matches!(reason.status, 502..=504);
         let failure = |reason| Failure { reason, pace, kind: FailureKind::Request { is_node } };
@@ -126,7 +139,10 @@ impl Sender {
         outcomes: &mut Outcomes,
     ) {
         let Some(mut ended) = self.end(id, outcomes) else { return };
-        self.channels.leave(ended.flight.ticket);
+        let ticket = ended.flight.ticket;
+        self.channels.leave(ticket);
+        let confirmed = self.channels.ended(ticket, error.applied != Applied::Maybe);
+        self.confirm(&confirmed, outcomes);
         if error.applied == Applied::Maybe {
             self.count_ambiguous(&mut ended.batch, outcomes);
         }

@@ -1,5 +1,6 @@
 //! What a lane does with each kind of end that a request can have.
 
+mod acks;
 mod matrix;
 
 use std::sync::Arc;

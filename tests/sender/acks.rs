@@ -1,0 +1,61 @@
+//! Confirmations that a destination's restart makes doubtful.
+
+use std::time::Duration;
+
+use shrike::deliver::{AckId, Action, Applied, Fate, TransportErrorKind, Verdict};
+
+use super::Lane;
+
+/// A lane that waits for two confirmations, has a request under way, and asked.
+fn asking() -> (Lane, super::Sent, (usize, u32)) {
+    let mut lane = Lane::new();
+    for ack in 0..2 {
+        lane.enqueue(1, 0);
+        let sent = lane.send();
+        lane.answer(sent.id, Fate::Pending(AckId(ack)));
+    }
+    lane.wait(Duration::from_secs(1));
+    let Action::PollAcks { endpoint, group, .. } = lane.poll() else { panic!("it asks") };
+    lane.enqueue(1, 0);
+    let flying = lane.send();
+    assert_eq!(flying.group, group);
+    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(0)]), "test");
+    lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
+    assert_eq!(lane.delivered(), 0, "the id may be that of the request under way");
+    (lane, flying, (endpoint, group))
+}
+
+#[test]
+fn a_confirmation_counts_when_the_requests_under_way_are_answered() {
+    let (mut lane, flying, _) = asking();
+    // Its number goes on: no restart lies between.
+    lane.answer(flying.id, Fate::Pending(AckId(2)));
+    assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (1, 2));
+}
+
+#[test]
+fn a_confirmation_after_a_restart_settles_nothing() {
+    let (mut lane, flying, _) = asking();
+    // The new process began at 0, and confirmed this request and no other.
+    lane.answer(flying.id, Fate::Pending(AckId(0)));
+    assert_eq!((lane.delivered(), lane.out.tally.ack_resets), (0, 1));
+    assert_eq!(lane.out.tally.resent, 3);
+}
+
+#[test]
+fn a_confirmation_beside_a_request_without_an_answer_is_not_believed() {
+    let (mut lane, flying, (endpoint, group)) = asking();
+    lane.error(flying.id, TransportErrorKind::Network, Applied::Maybe);
+    assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (0, 2));
+    // With nothing under way there, the answer to a later question counts.
+    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(1)]), "test");
+    lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
+    assert_eq!(lane.delivered(), 1);
+}
+
+#[test]
+fn a_request_that_was_not_applied_makes_no_confirmation_doubtful() {
+    let (mut lane, flying, _) = asking();
+    lane.error(flying.id, TransportErrorKind::Network, Applied::No);
+    assert_eq!(lane.delivered(), 1);
+}
