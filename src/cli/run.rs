@@ -241,16 +241,16 @@ impl Signals {
             .enable_all()
             .build()
             .map_err(Failure::io("signals"))?;
+        use tokio::signal::unix::{SignalKind, signal};
+        // Before this returns: a signal that nobody expects yet would end the process.
+        let entered = runtime.enter();
+        let expect = |kind| signal(kind).map_err(Failure::io("signals"));
+        let mut term = expect(SignalKind::terminate())?;
+        let mut interrupt = expect(SignalKind::interrupt())?;
+        let mut hangup = expect(SignalKind::hangup())?;
+        drop(entered);
         let listen = move || {
             runtime.block_on(async {
-                use tokio::signal::unix::{SignalKind, signal};
-                let (Ok(mut term), Ok(mut interrupt), Ok(mut hangup)) = (
-                    signal(SignalKind::terminate()),
-                    signal(SignalKind::interrupt()),
-                    signal(SignalKind::hangup()),
-                ) else {
-                    return;
-                };
                 loop {
                     tokio::select! {
                         _ = term.recv() => {}
