@@ -14,8 +14,10 @@ use super::delivery::{AckSettings, BatchId};
 /// after a request that failed, requests go to a new channel and the old one is only asked; after
 /// an id that runs backwards, everything on the old channel counts as unconfirmed.
 ///
-/// A restart shows in the answers to requests, and the answer to a question may overtake them: what
-/// is confirmed counts when the requests that were under way then are answered.
+/// A restart shows in the answers to requests, and the answer to a question may overtake them. But
+/// a process that began anew has numbered only requests that we have no answer for, so their count
+/// bounds its ids: an answer that confirms a higher one is of the process that we know, and counts
+/// at once. Any other waits until requests are answered.
 #[derive(Debug)]
 pub(super) struct Channels {
     settings: AckSettings,
@@ -38,14 +40,26 @@ struct Channel {
     sent: u64,
     /// Those that are under way, by number.
     flying: BTreeSet<u64>,
+    /// Those that ended and may have been given an id that we never saw.
+    unseen: BTreeSet<u64>,
     held: Vec<Held>,
 }
 
-/// Confirmed ids that count when a request, and all before it, are answered.
+/// What one answer confirmed, as long as it may be about other requests.
 #[derive(Debug)]
 struct Held {
+    /// The last request that it can know of.
     until: u64,
     ids: Vec<AckId>,
+}
+
+/// What became of accepted batches.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    pub(super) batches: Vec<BatchId>,
+    /// What was confirmed in their name may have been another request, and the destination answers
+    /// once: these can no longer be confirmed.
+    pub(super) doubtful: Vec<BatchId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,27 +116,23 @@ impl Channels {
             is_polling: false,
             sent: 0,
             flying: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             held: Vec::new(),
         });
         self.channels.len() - 1
     }
 
     /// Takes in that a request is over, after its answer was; `is_answered` says whether nobody
-    /// needs to guess what became of it. Returns the batches that now are confirmed.
-    pub(super) fn ended(&mut self, ticket: Ticket, is_answered: bool) -> Vec<BatchId> {
-        let Some(channel) = self.channel(ticket.endpoint, ticket.group) else { return Vec::new() };
+    /// needs to guess what became of it.
+    pub(super) fn ended(&mut self, ticket: Ticket, is_answered: bool) -> Confirmed {
+        let Some(channel) = self.channel(ticket.endpoint, ticket.group) else {
+            return Confirmed::default();
+        };
         channel.flying.remove(&ticket.number);
         if !is_answered {
-            // It may have got an id that was confirmed in its name.
-            channel.held.retain(|held| held.until < ticket.number);
+            channel.unseen.insert(ticket.number);
         }
-        let first = channel.flying.first().copied().unwrap_or(u64::MAX);
-        let mut ids = Vec::new();
-        for held in channel.held.extract_if(.., |held| held.until < first) {
-            ids.extend(held.ids);
-        }
-        let confirmed = ids.iter().filter_map(|ack| channel.pending.remove(ack));
-        let confirmed = confirmed.map(|pending| pending.id).collect();
+        let confirmed = channel.believe();
         self.sweep();
         confirmed
     }
@@ -176,16 +186,14 @@ impl Channels {
         })
     }
 
-    /// Takes in which ids are confirmed; returns their batches, but for those that have to wait
-    /// until requests have [`ended`](Self::ended).
-    pub(super) fn confirm(&mut self, endpoint: usize, group: u32, ids: &[AckId]) -> Vec<BatchId> {
-        let Some(channel) = self.channel(endpoint, group) else { return Vec::new() };
-        if let Some(&until) = channel.flying.last() {
-            channel.held.push(Held { until, ids: ids.to_vec() });
-            return Vec::new();
+    /// Takes in which ids are confirmed; those that may be of other requests wait until these have
+    /// [`ended`](Self::ended).
+    pub(super) fn confirm(&mut self, endpoint: usize, group: u32, ids: Vec<AckId>) -> Confirmed {
+        let Some(channel) = self.channel(endpoint, group) else { return Confirmed::default() };
+        if !ids.is_empty() {
+            channel.held.push(Held { until: channel.sent, ids });
         }
-        let confirmed = ids.iter().filter_map(|ack| channel.pending.remove(ack));
-        let confirmed = confirmed.map(|pending| pending.id).collect();
+        let confirmed = channel.believe();
         self.sweep();
         confirmed
     }
@@ -246,6 +254,27 @@ impl Channels {
     /// Drops channels that nothing goes to and nothing waits on.
     fn sweep(&mut self) {
         self.channels.retain(|channel| channel.is_open || !channel.pending.is_empty());
+    }
+}
+
+impl Channel {
+    /// Takes out of what is held that which can now be decided.
+    fn believe(&mut self) -> Confirmed {
+        let mut out = Confirmed::default();
+        let (flying, unseen, pending) = (&self.flying, &self.unseen, &mut self.pending);
+        self.held.retain(|held| {
+            let unseen = unseen.range(..=held.until).count() as u64;
+            let open = flying.range(..=held.until).count() as u64;
+            let highest = held.ids.iter().max().map_or(0, |ack| ack.0);
+            let into = match highest {
+                _ if highest >= unseen + open => &mut out.batches,
+                _ if highest < unseen => &mut out.doubtful,
+                _ => return true,
+            };
+            into.extend(held.ids.iter().filter_map(|ack| pending.remove(ack)).map(|p| p.id));
+            false
+        });
+        out
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::Ticket;
+use super::acks::{Confirmed, Ticket};
 use super::batch::{Batch, Item, settle};
 use super::delivery::{
     BatchId, DeadLetter, History, Outcomes, Remedy, is_turned_away, judge_transport,
@@ -52,7 +52,7 @@ impl Sender {
         let ticket = ended.flight.ticket;
         self.on_answer(ended, verdict, now, outcomes);
         let confirmed = self.channels.ended(ticket, true);
-        self.confirm(&confirmed, outcomes);
+        self.confirm(confirmed, outcomes);
     }
 
     fn on_answer(
@@ -142,7 +142,7 @@ impl Sender {
         let ticket = ended.flight.ticket;
         self.channels.leave(ticket);
         let confirmed = self.channels.ended(ticket, error.applied != Applied::Maybe);
-        self.confirm(&confirmed, outcomes);
+        self.confirm(confirmed, outcomes);
         if error.applied == Applied::Maybe {
             self.count_ambiguous(&mut ended.batch, outcomes);
         }
@@ -172,15 +172,15 @@ impl Sender {
         self.channels.asked(endpoint, group);
         match verdict.fate {
             Fate::Confirmed(ids) => {
-                let confirmed = self.channels.confirm(endpoint, group, &ids);
-                self.confirm(&confirmed, outcomes);
+                let confirmed = self.channels.confirm(endpoint, group, ids);
+                self.confirm(confirmed, outcomes);
             }
             // Confirmations are switched off: the batches were accepted, and nothing more will
             // come.
             Fate::Without(option) => {
                 outcomes.without.push(option);
-                let accepted = self.channels.lose(endpoint, group);
-                self.confirm(&accepted, outcomes);
+                let batches = self.channels.lose(endpoint, group);
+                self.confirm(Confirmed { batches, ..Confirmed::default() }, outcomes);
             }
             // The channel is unknown: nobody can tell what became of the batches.
             Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
@@ -193,13 +193,14 @@ impl Sender {
         }
     }
 
-    /// Settles accepted batches as delivered.
-    fn confirm(&mut self, ids: &[BatchId], outcomes: &mut Outcomes) {
-        for id in ids {
-            let Some(batch) = self.accepted.remove(id) else { continue };
+    /// Settles accepted batches as delivered, and sends the doubtful again.
+    fn confirm(&mut self, confirmed: Confirmed, outcomes: &mut Outcomes) {
+        for id in confirmed.batches {
+            let Some(batch) = self.accepted.remove(&id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
             deliver(batch.items(), outcomes);
         }
+        self.resend(&confirmed.doubtful, outcomes);
     }
 
     /// Takes in that a poll was not answered; it is asked again.

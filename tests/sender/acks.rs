@@ -6,8 +6,21 @@ use shrike::deliver::{AckId, Action, Applied, Fate, TransportErrorKind, Verdict}
 
 use super::Lane;
 
-/// A lane that waits for two confirmations, has a request under way, and asked.
+/// A lane that waits for two confirmations, has a request under way, asked, and got one.
 fn asking() -> (Lane, super::Sent, (usize, u32)) {
+    let (mut lane, flying, (endpoint, group)) = asked();
+    confirm(&mut lane, (endpoint, group), 0);
+    assert_eq!(lane.delivered(), 0, "the id may be that of the request under way");
+    (lane, flying, (endpoint, group))
+}
+
+fn confirm(lane: &mut Lane, (endpoint, group): (usize, u32), ack: u64) {
+    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(ack)]), "test");
+    lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
+}
+
+/// A lane that waits for two confirmations, has a request under way, and asked.
+fn asked() -> (Lane, super::Sent, (usize, u32)) {
     let mut lane = Lane::new();
     for ack in 0..2 {
         lane.enqueue(1, 0);
@@ -19,9 +32,6 @@ fn asking() -> (Lane, super::Sent, (usize, u32)) {
     lane.enqueue(1, 0);
     let flying = lane.send();
     assert_eq!(flying.group, group);
-    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(0)]), "test");
-    lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
-    assert_eq!(lane.delivered(), 0, "the id may be that of the request under way");
     (lane, flying, (endpoint, group))
 }
 
@@ -43,13 +53,24 @@ fn a_confirmation_after_a_restart_settles_nothing() {
 }
 
 #[test]
-fn a_confirmation_beside_a_request_without_an_answer_is_not_believed() {
-    let (mut lane, flying, (endpoint, group)) = asking();
+fn a_confirmation_that_no_new_process_can_give_counts_at_once() {
+    let (mut lane, flying, channel) = asked();
+    // With one request under way, a process that began anew has numbered no more than one.
+    confirm(&mut lane, channel, 1);
+    assert_eq!(lane.delivered(), 1);
+    // Nor when the answer to that request was lost.
     lane.error(flying.id, TransportErrorKind::Network, Applied::Maybe);
-    assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (0, 2));
-    // With nothing under way there, the answer to a later question counts.
-    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(1)]), "test");
-    lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
+    assert_eq!((lane.delivered(), lane.out.tally.resent), (1, 0));
+}
+
+#[test]
+fn a_confirmation_beside_a_request_without_an_answer_is_not_believed() {
+    let (mut lane, flying, channel) = asking();
+    lane.error(flying.id, TransportErrorKind::Network, Applied::Maybe);
+    // The destination says it only once, so the batch is sent again.
+    assert_eq!((lane.delivered(), lane.sender.unconfirmed(), lane.out.tally.resent), (0, 1, 1));
+    // The other can still be told.
+    confirm(&mut lane, channel, 1);
     assert_eq!(lane.delivered(), 1);
 }
 
