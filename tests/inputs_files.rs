@@ -318,6 +318,94 @@ fn rotation_storms_lose_nothing() {
 }
 
 #[test]
+fn rotations_between_two_looks_are_found_whatever_is_at_the_path() {
+    for pattern in ["a.log", "*.log"] {
+        let mut host = Host::new();
+        let path = host.path("a.log");
+        let moved = |host: &Host, name: &str| fs::rename(&path, host.path(name)).expect("ours");
+        // What a rotation left before the input began is not read, nor what only looks like it.
+        append(&host.path("a.log.1"), &lines(900..903));
+        append(&path, &lines(0..2));
+        host.start(pattern, None);
+        assert_eq!(host.numbers(), upto(2));
+        fs::rename(host.path("a.log.1"), host.path("a.log.9")).expect("ours");
+        append(&host.path("a.log.lock"), &lines(910..912));
+        let mut next = 2;
+        for round in 0..6 {
+            for turn in 0..3 {
+                append(&path, &lines(next..next + 3));
+                moved(&host, &format!("a.log-{round}{turn}"));
+                next += 3;
+            }
+            // Nothing is there at the time of the look, or an empty file, or one with lines.
+            if round % 3 > 0 {
+                let count = if round % 3 == 1 { 0 } else { 2 };
+                append(&path, &lines(next..next + count));
+                next += count;
+            }
+            assert_eq!(host.sorted(), upto(next), "{pattern}, round {round}");
+        }
+        // A copy of what was read, also of a rotated one, holds nothing new.
+        fs::copy(host.path("a.log-22"), host.path("a.log-22.1")).expect("ours");
+        append(&path, &lines(next..next + 2));
+        fs::copy(&path, host.path("a.log.2")).expect("ours");
+        assert_eq!(host.sorted(), upto(next + 2), "{pattern}");
+        host.start(pattern, None);
+        assert_eq!(host.sorted(), upto(next + 2), "{pattern}, started again");
+        assert_eq!((host.account().gaps, host.account().rejected), (0, 0), "{pattern}");
+    }
+}
+
+#[test]
+fn a_file_that_nobody_saw_before_it_was_copied_and_cut_comes_from_the_copy() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    fs::copy(&path, host.path("a.log.1")).expect("ours");
+    rewrite(&path, "");
+    assert_eq!(host.numbers(), upto(3));
+    // Written, copied and cut between two looks, while reading stands at the start.
+    append(&path, &lines(3..6));
+    fs::rename(host.path("a.log.1"), host.path("a.log.2")).expect("ours");
+    fs::copy(&path, host.path("a.log.1")).expect("ours");
+    rewrite(&path, "");
+    assert_eq!(host.sorted(), upto(6));
+    append(&path, &lines(6..8));
+    assert_eq!(host.sorted(), upto(8));
+    // Lines that were written between copying and cutting: the copy repeats nothing.
+    append(&path, &lines(8..9));
+    fs::copy(&path, host.path("a.log.3")).expect("ours");
+    append(&path, &lines(9..10));
+    assert_eq!(host.sorted(), upto(10));
+    rewrite(&path, &lines(10..11));
+    assert_eq!(host.sorted(), upto(11));
+    host.start("a.log", None);
+    assert_eq!(host.sorted(), upto(11));
+}
+
+#[test]
+fn what_was_rotated_away_while_nobody_ran_costs_only_what_is_gone() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..3));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(3));
+    let running = host.running.as_ref().expect("it runs");
+    running.positions.save(&host.log).expect("the disk takes it");
+    host.stop();
+    // The file that was read is deleted by then; two that came after it are not.
+    fs::remove_file(&path).expect("ours");
+    append(&host.path("a.log.2"), &lines(3..5));
+    append(&host.path("a.log.1"), &lines(5..7));
+    append(&path, &lines(7..8));
+    host.start("a.log", None);
+    assert_eq!(host.sorted(), upto(8));
+    assert_eq!(host.account().gaps, 1, "what else there was in between, nobody knows");
+}
+
+#[test]
 fn a_copied_and_truncated_file_starts_again() {
     let mut host = Host::new();
     let path = host.path("a.log");

@@ -1,6 +1,7 @@
 //! The files of one input: which there are, which were rotated, which are read now.
 
 mod copies;
+mod rotated;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
@@ -11,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::copies::KnownCopy;
+use self::rotated::Beside;
 use super::door::DoorError;
 use super::position::{Position, Positions};
 use super::shared::{Chunk, SharedDoor};
@@ -46,6 +48,8 @@ pub struct Files {
     at: HashMap<PathBuf, Identity>,
     /// Copies of followed files that the pattern matches too.
     copies: HashMap<Identity, KnownCopy>,
+    /// The folders of the files, where rotations put what had their paths.
+    beside: BTreeMap<PathBuf, Beside>,
     /// Paths about which something was told already.
     told: HashSet<PathBuf>,
     buffer: Vec<u8>,
@@ -74,6 +78,10 @@ impl Files {
         let is_pattern = text.contains(['*', '?', '[']);
         let pattern = is_pattern.then(|| glob::Pattern::new(&text).ok()).flatten();
         let passes_over = options.from_end && positions.named(&text).is_none();
+        let mut beside = BTreeMap::new();
+        if !is_pattern {
+            beside.insert(folder(&options.path), Beside::default());
+        }
         Self {
             pattern,
             passes_over,
@@ -82,6 +90,7 @@ impl Files {
             tails: BTreeMap::new(),
             at: HashMap::new(),
             copies: HashMap::new(),
+            beside,
             told: HashSet::new(),
             buffer: Vec::new(),
             next_scan: now,
@@ -173,7 +182,7 @@ impl Files {
         let (position, unread) = (followed.tail.position(), followed.tail.unread());
         let path = followed.tail.path.display().to_string();
         match followed.tail.mode() {
-            Mode::Append => self.drain_copy(&position, around, now)?,
+            Mode::Append => drop(self.drain_copy(&position, around, now)?),
             // Each run begins the file anew; what was there of the last one's end is known.
             _ if unread > 0 => {
                 self.account.gaps += 1;
@@ -181,6 +190,8 @@ impl Files {
             }
             _ => {}
         }
+        // Others may have been made in between.
+        self.next_scan = now;
         let Some(followed) = self.tails.get_mut(&identity) else { return Ok(()) };
         followed.tail.restart();
         let start = followed.tail.position();
@@ -217,14 +228,20 @@ impl Files {
             self.find_missed(&present, around, now)?;
         }
         self.mark_rotated(&present, around, now)?;
-        self.copies.retain(|identity, _| present.contains(identity));
+        self.find_skipped(&present, around, now)?;
+        let beside = &self.beside;
+        self.copies.retain(|identity, copy| {
+            present.contains(identity) || copy.is_beside(*identity, beside)
+        });
         let mut open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
         for (path, metadata) in found {
             if around.is_stopped.load(Ordering::Acquire) {
                 return Ok(());
             }
             let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
-            self.at.insert(path.clone(), identity);
+            if self.at.insert(path.clone(), identity).is_none() && self.pattern.is_some() {
+                self.beside.entry(folder(&path)).or_default();
+            }
             match self.tails.get_mut(&identity) {
                 Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
                     if let Some(file) = open_same(&path, identity) {
@@ -339,267 +356,23 @@ impl Files {
         if Identity::of(&file.metadata()?) != identity {
             return Ok(None);
         }
+        Ok(self.mode_of(&file)?.map(|mode| (file, mode)))
+    }
+
+    /// How a file is written; `None` while that cannot be told.
+    fn mode_of(&self, file: &File) -> io::Result<Option<Mode>> {
         if let Some(mode) = self.options.mode {
-            return Ok(Some((file, mode)));
+            return Ok(Some(mode));
         }
         let mut start = vec![0; SNIFF_BYTES];
-        let read = std::os::unix::fs::FileExt::read_at(&file, &mut start, 0)?;
+        let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0)?;
         let line = &start[..read];
         let line = match memchr::memchr(b'\n', line) {
             Some(end) => &line[..end],
             None if read == SNIFF_BYTES => line,
             None => return Ok(None),
         };
-        Ok(Some((file, (self.options.sniff)(line))))
-    }
-
-    /// Files that were rotated while nobody looked: their rest is read first.
-    fn find_missed(
-        &mut self,
-        present: &HashSet<Identity>,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<(), DoorError> {
-        let is_ours = |source: &str| match &self.pattern {
-            Some(pattern) => pattern.matches(source),
-            None => Path::new(source) == self.options.path,
-        };
-        let mut newest: HashMap<PathBuf, i128> = HashMap::new();
-        for position in self.positions.of(is_ours) {
-            let identity = Identity { device: position.device, inode: position.inode };
-            if identity == (Identity { device: 0, inode: 0 }) {
-                // The input itself, whose name may match its own pattern.
-                continue;
-            }
-            if present.contains(&identity) || self.tails.contains_key(&identity) {
-                continue;
-            }
-            let dir = Path::new(&position.source).parent().unwrap_or(Path::new("."));
-            let moved = find_in(dir, |_, metadata| Identity::of(metadata) == identity);
-            match moved.filter(|(_, file)| holds(file, &position).unwrap_or(false)) {
-                Some((_, file)) => {
-                    let since = file.metadata().map_or(0, |it| Look::of(&it).modified_ns);
-                    let newest = newest.entry(PathBuf::from(&position.source)).or_default();
-                    *newest = since.max(*newest);
-                    self.read_rest(file, identity, &position, around, now)?;
-                }
-                None => {
-                    self.drain_copy(&position, around, now)?;
-                    self.positions.set(Position { finished: true, ..position });
-                }
-            }
-        }
-        for (path, since) in newest {
-            self.find_skipped(&path, since, present, around, now)?;
-        }
-        Ok(())
-    }
-
-    /// Files that had the path for a while, between one that was known and the one that has it now:
-    /// they came and were rotated while nobody looked.
-    fn find_skipped(
-        &mut self,
-        path: &Path,
-        since: i128,
-        present: &HashSet<Identity>,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<(), DoorError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dir = path.parent().unwrap_or(Path::new("."));
-        // A copy that holds where reading stood is none of them: its rest is read from there.
-        let known = self.positions.of(|source| Path::new(source) == path);
-        let is_copy = |other: &Path| {
-            let holds =
-                |file: &File, it: &Position| it.last.is_some() && holds(file, it).unwrap_or(false);
-            File::open(other).is_ok_and(|file| known.iter().any(|it| holds(&file, it)))
-        };
-        let mut skipped = Vec::new();
-        find_in(dir, |other, metadata| {
-            let (identity, look) = (Identity::of(metadata), Look::of(metadata));
-            let is_known = present.contains(&identity)
-                || self.tails.contains_key(&identity)
-                || self.positions.find(identity.device, identity.inode).is_some();
-            let is_late = look.modified_ns >= since && is_rotated_name(&name, other);
-            if !is_known && is_late && !is_copy(other) {
-                skipped.push((look.modified_ns, other.to_owned(), identity));
-            }
-            false
-        });
-        skipped.sort();
-        for (_, other, identity) in skipped {
-            let Some(file) = open_same(&other, identity) else { continue };
-            info!(input = %path.display(), rotated = %other.display(), "found a rotated file");
-            let mut tail =
-                Tail::new(path, identity, Mode::Append, 0).with_format(self.options.format);
-            tail.attach(file);
-            self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
-            self.drain(identity, around, now)?;
-        }
-        Ok(())
-    }
-
-    /// Reads the rest of a file that lies elsewhere now.
-    fn read_rest(
-        &mut self,
-        file: File,
-        identity: Identity,
-        position: &Position,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<(), DoorError> {
-        let mut tail = Tail::new(Path::new(&position.source), identity, Mode::Append, 0)
-            .with_format(self.options.format);
-        if !tail.resume(file, position).unwrap_or(false) {
-            return Ok(());
-        }
-        // Even if there is nothing more to read: a pattern may meet it again after a restart.
-        note(&tail.position(), around)?;
-        self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
-        self.drain(identity, around, now)
-    }
-
-    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file.
-    fn drain_copy(
-        &mut self,
-        position: &Position,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<(), DoorError> {
-        let path = Path::new(&position.source);
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let own = Identity { device: position.device, inode: position.inode };
-        let mut copies: Vec<(u64, PathBuf)> = Vec::new();
-        find_in(dir, |path, metadata| {
-            let is_copy = is_rotated_name(&name, path)
-                && metadata.len() >= position.offset
-                && Identity::of(metadata) != own
-                && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false);
-            if is_copy {
-                copies.push((metadata.len(), path.to_owned()));
-            }
-            false
-        });
-        // Without prints anything would pass for a copy. An older one, a backup, has less of it.
-        copies.retain(|_| position.last.is_some());
-        let copy = copies.into_iter().max().map(|(_, path)| path);
-        let copy = copy.and_then(|path| File::open(&path).ok().map(|file| (path, file)));
-        match copy {
-            Some((copy, file)) => {
-                let metadata = file.metadata().map_err(|error| {
-                    let source_name = copy.to_string_lossy().into_owned();
-                    DoorError::Read { source_name, position: 0, error }
-                })?;
-                let (identity, since) = (Identity::of(&metadata), Look::of(&metadata).modified_ns);
-                if self.tails.contains_key(&identity) {
-                    return Ok(());
-                }
-                self.copies.remove(&identity);
-                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
-                self.read_rest(file, identity, position, around, now)?;
-                // Others may have been made in between.
-                let present = self.at.values().copied().collect();
-                self.find_skipped(path, since, &present, around, now)
-            }
-            None => {
-                if position.offset > 0 {
-                    self.account.gaps += 1;
-                    warn!(
-                        input = %path.display(),
-                        offset = position.offset,
-                        "the file was cut off and no copy holds this place: what was written to \
-                         it behind the offset, if anything, is lost"
-                    );
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Drains files whose path means another one now, before that one is read.
-    fn mark_rotated(
-        &mut self,
-        present: &HashSet<Identity>,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<(), DoorError> {
-        let gone: Vec<Identity> = self
-            .tails
-            .iter()
-            .filter(|(identity, followed)| !followed.is_rotated && !present.contains(identity))
-            .map(|(identity, _)| *identity)
-            .collect();
-        for identity in gone {
-            let Some(followed) = self.tails.get_mut(&identity) else { continue };
-            followed.is_rotated = true;
-            followed.active = now;
-            if !followed.tail.is_open() {
-                let dir = followed.tail.path.parent().unwrap_or(Path::new(".")).to_owned();
-                let moved = find_in(&dir, |_, metadata| Identity::of(metadata) == identity);
-                if let Some((_, file)) = moved {
-                    followed.tail.attach(file);
-                }
-            }
-            let metadata = followed.tail.metadata();
-            let path = followed.tail.path.clone();
-            self.drain(identity, around, now)?;
-            // Its path means another file: there may have been more of them in between.
-            if let Some(metadata) = metadata
-                && path.exists()
-            {
-                let since = Look::of(&metadata).modified_ns;
-                self.find_skipped(&path, since, present, around, now)?;
-            }
-        }
-        // A file that came back under its name is none that was rotated.
-        for (_, followed) in self.tails.iter_mut().filter(|(it, _)| present.contains(it)) {
-            followed.is_rotated = false;
-        }
-        Ok(())
-    }
-
-    /// Ends files that were rotated and grow no more.
-    fn end_rotated(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
-        let mut rotated: Vec<(Instant, Identity)> = self
-            .tails
-            .iter()
-            .filter(|(_, followed)| followed.is_rotated)
-            .map(|(identity, followed)| (followed.active, *identity))
-            .collect();
-        // Where there are too many, those end that were silent for longest.
-        rotated.sort_unstable();
-        let excess = rotated.len().saturating_sub(ROTATED_MAX);
-        for (n, (_, identity)) in rotated.into_iter().enumerate() {
-            let Some(followed) = self.tails.get_mut(&identity) else { continue };
-            let idle = now.saturating_duration_since(followed.active);
-            // Its writer may hold it open and go on for as long as it runs.
-            let patience = if followed.tail.is_unlinked() { UNLINKED_IDLE } else { ROTATED_IDLE };
-            if idle < patience && n >= excess {
-                continue;
-            }
-            let path = followed.tail.path.clone();
-            let (position, failed) = match followed.tail.finish(around) {
-                Ok(Polled::Stopped) => return Ok(()),
-                Ok(Polled::Read(position)) => (position, None),
-                Ok(Polled::Idle | Polled::Unsettled | Polled::Replaced) => {
-                    (followed.tail.position(), None)
-                }
-                // One file that cannot be read is not the end of the others.
-                Err(DoorError::Read { error, .. }) => (followed.tail.position(), Some(error)),
-                Err(error) => return Err(error),
-            };
-            info!(input = %path.display(), offset = position.offset, "a rotated file is ended");
-            self.positions.set(position);
-            self.account = self.account.plus(followed.tail.account);
-            self.tails.remove(&identity);
-            self.at.retain(|_, other| *other != identity);
-            self.pass_copies(identity, around)?;
-            if let Some(error) = failed {
-                self.tell(&path, &error);
-            }
-        }
-        Ok(())
+        Ok(Some((self.options.sniff)(line)))
     }
 
     /// Gives back file descriptors where there are many.
@@ -652,18 +425,16 @@ fn at_end(path: &Path, identity: Identity, file: &File) -> io::Result<Position> 
     })
 }
 
+/// The folder of a path; empty for the working directory.
+fn folder(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
 /// Opens a path if it still means this file.
 fn open_same(path: &Path, identity: Identity) -> Option<File> {
     let file = File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     (Identity::of(&metadata) == identity).then_some(file)
-}
-
-/// Whether a rotation may have given a file of this name that path: `name.1`, `name-20260206`.
-fn is_rotated_name(name: &str, path: &Path) -> bool {
-    let Some(other) = path.file_name().map(|other| other.to_string_lossy()) else { return false };
-    let rest = other.strip_prefix(name);
-    rest.is_some_and(|rest| rest.starts_with(SEPARATORS)) && !is_compressed(path)
 }
 
 /// Whether a name says that a rotation compressed the file.
@@ -704,11 +475,5 @@ const FILES_MAX: usize = 1 << 20;
 const OPEN_MAX: usize = 512;
 /// How long a file was not written before its descriptor may go to others.
 const CLOSE_IDLE: Duration = Duration::from_secs(2);
-/// Rotated files whose writers may still go on.
-const ROTATED_MAX: usize = 64;
-/// How long a rotated file is waited for: a daemon that holds it may write seldom.
-const ROTATED_IDLE: Duration = Duration::from_secs(3600);
-/// How long one without a name is waited for.
-const UNLINKED_IDLE: Duration = Duration::from_secs(10);
 /// Bytes of a file that tell how it is written.
 const SNIFF_BYTES: usize = 64 << 10;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -60,6 +60,10 @@ pub struct Positions {
     is_changed: AtomicBool,
     /// Notes from here on are not in the file.
     saved_to: AtomicU64,
+    /// When the file was written before this process.
+    saved_ns: Option<i128>,
+    /// Held while the file is written: there is one draft.
+    saving: Mutex<()>,
 }
 
 /// Device and inode, since a path may come to mean another file; the name of what is no file.
@@ -113,6 +117,7 @@ impl Positions {
     /// # Errors
     /// When the log cannot be read. A file that cannot be read is told and left out.
     pub fn open(path: PathBuf, reader: &Reader) -> Result<(Self, Option<Offset>), LogError> {
+        let saved_ns = fs::metadata(&path).ok().map(|it| modified_ns(&it));
         let saved = read(&path).unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "cannot read the positions of inputs");
             None
@@ -138,8 +143,16 @@ impl Positions {
             known: Mutex::new(known),
             is_changed: AtomicBool::new(false),
             saved_to: AtomicU64::new(from),
+            saved_ns,
+            saving: Mutex::default(),
         };
         Ok((positions, begun.into_values().min()))
+    }
+
+    /// When the positions were saved last by an earlier process, nanoseconds since 1970.
+    #[must_use]
+    pub fn saved_ns(&self) -> Option<i128> {
+        self.saved_ns
     }
 
     /// The position in this file; whether it is still the same file, its prints tell.
@@ -177,6 +190,7 @@ impl Positions {
     /// # Errors
     /// When the disk refuses; the notes are still in the log then.
     pub fn save(&self, log: &Log) -> Result<(), LogError> {
+        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let behind = log.written().bytes().saturating_sub(self.saved_to.load(Ordering::Relaxed));
         if !self.is_changed.swap(false, Ordering::AcqRel) && behind < BEHIND_BYTES_MAX {
             return Ok(());
@@ -218,6 +232,11 @@ impl Noting<'_> {
         store(&mut self.known, position);
         self.is_changed.store(true, Ordering::Release);
     }
+}
+
+/// When a file was written last, nanoseconds since 1970.
+pub(super) fn modified_ns(metadata: &fs::Metadata) -> i128 {
+    i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
 fn key(position: &Position) -> Key {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::door::DoorError;
-use super::position::{PRINT_BYTES_MAX, Position, Print};
+use super::position::{PRINT_BYTES_MAX, Position, Print, modified_ns};
 use super::shared::{Chunk, SharedDoor};
 use super::stream::{Account, Stream};
 
@@ -115,9 +115,7 @@ impl Identity {
 
 impl Look {
     pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
-        let modified_ns =
-            i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Self { bytes: metadata.len(), modified_ns }
+        Self { bytes: metadata.len(), modified_ns: modified_ns(metadata) }
     }
 }
 
@@ -249,6 +247,13 @@ impl Tail {
             self.look = Some(look);
         }
         Ok(polled)
+    }
+
+    /// Whether the next look will find that it was cut off, or is another one in the same place.
+    pub(super) fn is_replaced(&self) -> bool {
+        let Some(look) = self.metadata().map(|it| Look::of(&it)) else { return false };
+        let is_added_to = self.mode != Mode::Rewrite && self.is_changed(look);
+        is_added_to && !self.is_continued(look).unwrap_or(true)
     }
 
     /// Whether a rewritten file stood still at a moment when it made no sense.
@@ -668,7 +673,7 @@ pub(super) fn last_line_end(file: &File) -> io::Result<u64> {
 }
 
 /// Whether the bytes before `end` are the ones that were printed.
-fn print_at(file: &File, print: Print, end: u64) -> io::Result<bool> {
+pub(super) fn print_at(file: &File, print: Print, end: u64) -> io::Result<bool> {
     let Some(start) = end.checked_sub(print.bytes) else { return Ok(false) };
     let mut bytes = vec![0; usize::try_from(print.bytes).unwrap_or(0).min(BUFFER_BYTES)];
     let read = fill(file, &mut bytes, start)?;

@@ -4,16 +4,16 @@
 //! it is, [`Files::drain_copy`] reads the rest from the copy. Read as files of their own they would
 //! repeat everything.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::{DoorError, Files, Identity, Look, SEPARATORS, at_end, note, open_same};
+use super::{DoorError, Files, Followed, Identity, Look, SEPARATORS, at_end, note, open_same};
 use crate::intake::tail::{Around, Mode};
 
 /// A copy, as it was when it was compared.
 #[derive(Debug)]
 pub(super) struct KnownCopy {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     look: Look,
     original: Identity,
 }
@@ -22,11 +22,22 @@ impl Files {
     /// Whether a file that is not known holds nothing but what a followed one holds, or held until
     /// it was cut. Compared again whenever the file has changed.
     pub(super) fn is_copy(&mut self, path: &Path, identity: Identity, look: Look) -> bool {
-        let is_single = self.pattern.is_none();
-        if is_single || self.positions.find(identity.device, identity.inode).is_some() {
+        // A single path is no copy of another.
+        let is_own = self.pattern.is_none() && path == self.options.path;
+        if is_own || self.positions.find(identity.device, identity.inode).is_some() {
             return false;
         }
-        if let Some(known) = self.copies.get_mut(&identity).filter(|known| known.look == look) {
+        let tails = &self.tails;
+        // An original that is shorter by now was cut, and what was not read is in the copy alone.
+        let is_whole = |known: &KnownCopy| {
+            tails.get(&known.original).is_some_and(|Followed { tail, .. }| {
+                let metadata = tail.metadata().or_else(|| fs::metadata(&tail.path).ok());
+                let bytes = metadata.map_or(0, |metadata| metadata.len());
+                bytes.max(tail.position().offset) >= known.look.bytes
+            })
+        };
+        let known = self.copies.get_mut(&identity);
+        if let Some(known) = known.filter(|known| known.look == look && is_whole(known)) {
             // Rotations rename their copies.
             path.clone_into(&mut known.path);
             return true;

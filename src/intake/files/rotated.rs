@@ -1,0 +1,439 @@
+//! Files that had one of the input's paths and have another name now: their rest is read first,
+//! and those that came and went between two looks are found beside the path.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::copies::KnownCopy;
+use super::{
+    Around, DoorError, Files, Followed, Identity, Look, Mode, Polled, Position, SEPARATORS, Tail,
+    find_in, folder, holds, is_compressed, note,
+};
+use crate::intake::tail::print_at;
+
+/// What a folder held that rotations may have put there, when it was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// The time of the folder's last change, and when that was seen first.
+    changed: Option<(i128, Instant)>,
+    /// Files that were there before this input, or are known not to be read.
+    passed: HashSet<Identity>,
+    /// All of them.
+    listed: HashSet<Identity>,
+}
+
+/// A file whose name says that it had one of the input's paths.
+struct Candidate {
+    path: PathBuf,
+    /// The path that it had.
+    original: PathBuf,
+    identity: Identity,
+    look: Look,
+    file: File,
+}
+
+impl KnownCopy {
+    /// Whether it was there when its folder was looked at last.
+    pub(super) fn is_beside(&self, identity: Identity, beside: &BTreeMap<PathBuf, Beside>) -> bool {
+        beside.get(&folder(&self.path)).is_some_and(|it| it.listed.contains(&identity))
+    }
+}
+
+impl Beside {
+    /// Whether the folder may hold something else than at the last look: it was changed since, or
+    /// so shortly before that another change may have the same time.
+    fn may_differ(&mut self, dir: &Path, now: Instant) -> bool {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let Ok(metadata) = fs::metadata(dir) else { return false };
+        let modified_ns = Look::of(&metadata).modified_ns;
+        match self.changed {
+            Some((known, since)) if known == modified_ns => {
+                now.saturating_duration_since(since) < CHANGE_SPAN
+            }
+            _ => {
+                self.changed = Some((modified_ns, now));
+                true
+            }
+        }
+    }
+}
+
+impl Files {
+    /// Files that were rotated while nobody looked: their rest is read first.
+    pub(super) fn find_missed(
+        &mut self,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut newest: HashMap<PathBuf, i128> = HashMap::new();
+        for position in self.positions.of(|source| self.is_ours(Path::new(source))) {
+            let identity = Identity { device: position.device, inode: position.inode };
+            if identity == (Identity { device: 0, inode: 0 }) {
+                // The input itself, whose name may match its own pattern.
+                continue;
+            }
+            if present.contains(&identity) || self.tails.contains_key(&identity) {
+                continue;
+            }
+            let source = PathBuf::from(&position.source);
+            let moved = find_in(&folder(&source), |_, it| Identity::of(it) == identity);
+            let since = match moved.filter(|(_, file)| holds(file, &position).unwrap_or(false)) {
+                Some((_, file)) => {
+                    let since = file.metadata().map_or(0, |it| Look::of(&it).modified_ns);
+                    self.read_rest(file, identity, &position, around, now)?;
+                    Some(since)
+                }
+                None => {
+                    let copied = self.drain_copy(&position, around, now)?;
+                    self.positions.set(Position { finished: true, ..position });
+                    // Of those that came after one that is gone, nobody knows but when it was read.
+                    copied.or_else(|| self.positions.saved_ns().map(|at| at - SAVED_SPAN_NS))
+                }
+            };
+            if let Some(since) = since {
+                let newest = newest.entry(source).or_insert(since);
+                *newest = since.max(*newest);
+            }
+        }
+        for (path, since) in newest {
+            let mut skipped = self.candidates(&folder(&path), present).0;
+            skipped.retain(|it| it.original == path && it.look.modified_ns >= since);
+            self.take_skipped(skipped, around, now)?;
+        }
+        Ok(())
+    }
+
+    /// Files that had one of the input's paths for a while, and were rotated before anybody looked
+    /// there. What lies beside a path when it is looked at first was there before the input.
+    pub(super) fn find_skipped(
+        &mut self,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut beside = std::mem::take(&mut self.beside);
+        let mut done = Ok(());
+        for (dir, it) in &mut beside {
+            let is_first = it.changed.is_none();
+            if done.is_err() || !it.may_differ(dir, now) {
+                continue;
+            }
+            let (mut candidates, listed) = self.candidates(dir, present);
+            it.passed.retain(|identity| listed.contains(identity));
+            it.listed = listed;
+            if is_first {
+                it.passed.extend(candidates.into_iter().map(|candidate| candidate.identity));
+                continue;
+            }
+            candidates.retain(|candidate| !it.passed.contains(&candidate.identity));
+            done = self.take_skipped(candidates, around, now);
+        }
+        // Meanwhile nothing else looks there.
+        self.beside = beside;
+        done
+    }
+
+    /// Reads those of these files that are new, the oldest first.
+    fn take_skipped(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        candidates
+            .sort_by(|a, b| (a.look.modified_ns, &a.path).cmp(&(b.look.modified_ns, &b.path)));
+        for candidate in candidates {
+            // What a cut took from the file that has the path now comes first.
+            if let Some(&identity) = self.at.get(&candidate.original)
+                && self.tails.get(&identity).is_some_and(|it| it.tail.is_replaced())
+            {
+                self.replaced(identity, around, now)?;
+            }
+            if self.tails.contains_key(&candidate.identity) || !self.is_new(&candidate) {
+                continue;
+            }
+            let Candidate { path, original, identity, file, .. } = candidate;
+            info!(input = %original.display(), rotated = %path.display(), "found a rotated file");
+            let mut tail =
+                Tail::new(&original, identity, Mode::Append, 0).with_format(self.options.format);
+            tail.attach(file);
+            self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+            self.drain(identity, around, now)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file is none that was read, nor a copy of one, and is added to line by line.
+    fn is_new(&mut self, candidate: &Candidate) -> bool {
+        let Candidate { path, original, identity, look, file } = candidate;
+        let holds = |position: &Position| holds(file, position).unwrap_or(false);
+        // Another file may have the number of one that is gone.
+        if self.positions.find(identity.device, identity.inode).is_some_and(|it| holds(&it)) {
+            return false;
+        }
+        // A copy that holds where reading stands: its rest is read from there.
+        let known = self.positions.of(|source| Path::new(source) == original);
+        if known.iter().any(|position| position.last.is_some() && holds(position)) {
+            return false;
+        }
+        if self.is_copy(path, *identity, *look) {
+            return false;
+        }
+        let mode = file.try_clone().and_then(|file| self.mode_of(&file));
+        matches!(mode, Ok(None | Some(Mode::Append)))
+    }
+
+    /// What a folder holds that had one of our paths by its name and is not followed, and all of
+    /// its files with such names.
+    fn candidates(
+        &self,
+        dir: &Path,
+        present: &HashSet<Identity>,
+    ) -> (Vec<Candidate>, HashSet<Identity>) {
+        let (mut found, mut listed) = (Vec::new(), HashSet::new());
+        let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let (Ok(own), Ok(entries)) = (fs::metadata(readable), fs::read_dir(readable)) else {
+            return (found, listed);
+        };
+        for entry in entries.flatten().take(super::FILES_MAX) {
+            let path = dir.join(entry.file_name());
+            let Some(original) = self.path_before(&path) else { continue };
+            let is_followed = |it: &Identity| present.contains(it) || self.tails.contains_key(it);
+            let probably = Identity { device: own.dev(), inode: entry.ino() };
+            if is_followed(&probably) {
+                listed.insert(probably);
+                continue;
+            }
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            let Some(file) = is_file.then(|| File::open(&path).ok()).flatten() else { continue };
+            // Of the open file: its name may have moved on.
+            let Ok(metadata) = file.metadata() else { continue };
+            let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
+            listed.insert(identity);
+            if !is_followed(&identity) {
+                found.push(Candidate { path, original, identity, look, file });
+            }
+        }
+        (found, listed)
+    }
+
+    /// The path of ours that a file had by its name: `a.log` of `a.log.1` and `a.log-20260206`.
+    fn path_before(&self, path: &Path) -> Option<PathBuf> {
+        let name = path.file_name()?.to_str()?;
+        if is_compressed(path) {
+            return None;
+        }
+        let cuts = name.match_indices(SEPARATORS).filter(|(at, _)| is_rotation(&name[at + 1..]));
+        let mut shorter = cuts.map(|(at, _)| path.with_file_name(&name[..at]));
+        shorter.find(|path| self.is_ours(path))
+    }
+
+    /// Whether a path is one that the input reads.
+    fn is_ours(&self, path: &Path) -> bool {
+        match &self.pattern {
+            Some(pattern) => pattern.matches_path(path),
+            None => *path == self.options.path,
+        }
+    }
+
+    /// Reads the rest of a file that lies elsewhere now.
+    fn read_rest(
+        &mut self,
+        file: File,
+        identity: Identity,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut tail = Tail::new(Path::new(&position.source), identity, Mode::Append, 0)
+            .with_format(self.options.format);
+        if !tail.resume(file, position).unwrap_or(false) {
+            return Ok(());
+        }
+        // Even if there is nothing more to read: a pattern may meet it again after a restart.
+        note(&tail.position(), around)?;
+        self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+        self.drain(identity, around, now)
+    }
+
+    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file. Tells
+    /// when that copy was written last.
+    pub(super) fn drain_copy(
+        &mut self,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<Option<i128>, DoorError> {
+        let path = Path::new(&position.source);
+        let dir = folder(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let own = Identity { device: position.device, inode: position.inode };
+        let mut copies: Vec<(u64, PathBuf)> = Vec::new();
+        find_in(&dir, |path, metadata| {
+            let is_copy = is_rotated_name(&name, path)
+                && metadata.len() >= position.offset
+                && Identity::of(metadata) != own
+                && File::open(path).and_then(|file| holds(&file, position)).unwrap_or(false);
+            if is_copy {
+                copies.push((metadata.len(), path.to_owned()));
+            }
+            false
+        });
+        // Without prints anything would pass for a copy. An older one, a backup, has less of it.
+        copies.retain(|_| position.last.is_some());
+        let copy = copies.into_iter().max().map(|(_, path)| path);
+        let copy = copy.and_then(|path| File::open(&path).ok().map(|file| (path, file)));
+        match copy {
+            Some((copy, file)) => {
+                let metadata = file.metadata().map_err(|error| {
+                    let source_name = copy.to_string_lossy().into_owned();
+                    DoorError::Read { source_name, position: 0, error }
+                })?;
+                let (identity, since) = (Identity::of(&metadata), Look::of(&metadata).modified_ns);
+                if self.tails.contains_key(&identity) {
+                    return Ok(Some(since));
+                }
+                self.copies.remove(&identity);
+                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
+                self.read_rest(file, identity, position, around, now)?;
+                Ok(Some(since))
+            }
+            None => {
+                if position.offset > 0 {
+                    self.account.gaps += 1;
+                    warn!(
+                        input = %path.display(),
+                        offset = position.offset,
+                        "the file was cut off and no copy holds this place: what was written to \
+                         it behind the offset, if anything, is lost"
+                    );
+                    self.pass_alike(position);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Passes over what begins like a file that was cut off: a copy that was made before its last
+    /// lines were written holds nothing that is new.
+    fn pass_alike(&mut self, position: &Position) {
+        let Some(first) = position.first else { return };
+        let path = Path::new(&position.source);
+        let (candidates, _) = self.candidates(&folder(path), &HashSet::new());
+        let Some(beside) = self.beside.get_mut(&folder(path)) else { return };
+        let alike = candidates.iter().filter(|it| {
+            it.original == path && print_at(&it.file, first, first.bytes).unwrap_or(false)
+        });
+        beside.passed.extend(alike.map(|it| it.identity));
+    }
+
+    /// Drains files whose path means another one now, before that one is read.
+    pub(super) fn mark_rotated(
+        &mut self,
+        present: &HashSet<Identity>,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let gone: Vec<Identity> = self
+            .tails
+            .iter()
+            .filter(|(identity, followed)| !followed.is_rotated && !present.contains(identity))
+            .map(|(identity, _)| *identity)
+            .collect();
+        for identity in gone {
+            let Some(followed) = self.tails.get_mut(&identity) else { continue };
+            followed.is_rotated = true;
+            followed.active = now;
+            if !followed.tail.is_open() {
+                let dir = folder(&followed.tail.path);
+                let moved = find_in(&dir, |_, metadata| Identity::of(metadata) == identity);
+                if let Some((_, file)) = moved {
+                    followed.tail.attach(file);
+                }
+            }
+            self.drain(identity, around, now)?;
+        }
+        // A file that came back under its name is none that was rotated.
+        for (_, followed) in self.tails.iter_mut().filter(|(it, _)| present.contains(it)) {
+            followed.is_rotated = false;
+        }
+        Ok(())
+    }
+
+    /// Ends files that were rotated and grow no more.
+    pub(super) fn end_rotated(
+        &mut self,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut rotated: Vec<(Instant, Identity)> = self
+            .tails
+            .iter()
+            .filter(|(_, followed)| followed.is_rotated)
+            .map(|(identity, followed)| (followed.active, *identity))
+            .collect();
+        // Where there are too many, those end that were silent for longest.
+        rotated.sort_unstable();
+        let excess = rotated.len().saturating_sub(ROTATED_MAX);
+        for (n, (_, identity)) in rotated.into_iter().enumerate() {
+            let Some(followed) = self.tails.get_mut(&identity) else { continue };
+            let idle = now.saturating_duration_since(followed.active);
+            // Its writer may hold it open and go on for as long as it runs.
+            let patience = if followed.tail.is_unlinked() { UNLINKED_IDLE } else { ROTATED_IDLE };
+            if idle < patience && n >= excess {
+                continue;
+            }
+            let path = followed.tail.path.clone();
+            let (position, failed) = match followed.tail.finish(around) {
+                Ok(Polled::Stopped) => return Ok(()),
+                Ok(Polled::Read(position)) => (position, None),
+                Ok(Polled::Idle | Polled::Unsettled | Polled::Replaced) => {
+                    (followed.tail.position(), None)
+                }
+                // One file that cannot be read is not the end of the others.
+                Err(DoorError::Read { error, .. }) => (followed.tail.position(), Some(error)),
+                Err(error) => return Err(error),
+            };
+            info!(input = %path.display(), offset = position.offset, "a rotated file is ended");
+            self.positions.set(position);
+            self.account = self.account.plus(followed.tail.account);
+            self.tails.remove(&identity);
+            self.at.retain(|_, other| *other != identity);
+            self.pass_copies(identity, around)?;
+            if let Some(error) = failed {
+                self.tell(&path, &error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a rotation may have given a file of this name that path: `name.1`, `name-20260206`.
+fn is_rotated_name(name: &str, path: &Path) -> bool {
+    let Some(other) = path.file_name().map(|other| other.to_string_lossy()) else { return false };
+    let rest = other.strip_prefix(name);
+    rest.is_some_and(|rest| rest.starts_with(SEPARATORS)) && !is_compressed(path)
+}
+
+/// Whether a rotation puts this behind a name: a number, a time, or what says that it is old.
+fn is_rotation(end: &str) -> bool {
+    end.starts_with(|first: char| first.is_ascii_digit()) || matches!(end, "old" | "prev")
+}
+
+/// How long after a folder was changed it may change again without showing another time: some file
+/// systems count whole seconds.
+const CHANGE_SPAN: Duration = Duration::from_millis(1500);
+/// Positions are saved every few seconds, so that a file may have been read a little before.
+const SAVED_SPAN_NS: i128 = 10_000_000_000;
+/// Rotated files whose writers may still go on.
+const ROTATED_MAX: usize = 64;
+/// How long a rotated file is waited for: a daemon that holds it may write seldom.
+const ROTATED_IDLE: Duration = Duration::from_secs(3600);
+/// How long one without a name is waited for.
+const UNLINKED_IDLE: Duration = Duration::from_secs(10);
