@@ -2,6 +2,8 @@
 
 #[path = "log_disk/refuse.rs"]
 mod refuse;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,14 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use refuse::{Call, Refusing};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
-    CheckOptions, Door, DoorOptions, HttpInput, HttpOptions, SharedDoor, Token, UnixInput,
+    CheckOptions, Door, DoorOptions, HttpInput, HttpOptions, ServerIdentity, ServerTls, SharedDoor,
+    Token, UnixInput,
 };
 use shrike::log::{IoChoice, Log, LogIo, LogOptions, Read as Found};
+use tls::Pair;
 
 const EVENTS: &str = include_str!("fixtures/security-events.jsonl");
 const OTLP: &str = include_str!("fixtures/otlp-logs.jsonl");
@@ -55,7 +58,7 @@ impl Place {
             listen: "127.0.0.1:0".parse().expect("an address"),
             token: None,
             body_bytes_max: 1 << 20,
-            tls: None,
+            identity: Arc::default(),
             format: None,
             binary: dialects::PROTOBUF,
         };
@@ -486,29 +489,14 @@ fn a_disk_that_refuses_is_no_2xx_and_passes() {
 
 #[test]
 fn events_come_over_tls() {
-    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a key");
-    let cert: CertificateDer<'static> = key.cert.der().clone();
-    let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("usual versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.clone()], private)
-        .expect("a pair");
+    let (pair, dir) = (Pair::new(), tempfile::tempdir().expect("a directory"));
+    let (cert_path, key_path) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert_path, &pair.cert_pem).expect("the directory is ours");
+    std::fs::write(&key_path, &pair.key_pem).expect("the directory is ours");
+    let identity = ServerIdentity::open(Some(ServerTls { cert_path, key_path })).expect("a pair");
     let place = Place::new(None);
-    let input = place.http(|options| options.tls = Some(Arc::new(server)));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(cert).expect("a certificate");
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("usual versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("a name");
-    let session = rustls::ClientConnection::new(Arc::new(client), name).expect("a session");
-    let tcp = TcpStream::connect(input.address()).expect("it listens");
-    let connection = rustls::StreamOwned::new(session, tcp);
+    let input = place.http(|options| options.identity = Arc::new(identity));
+    let connection = pair.session(TcpStream::connect(input.address()).expect("it listens"));
     let answer = send(connection, "POST /v1/events HTTP/1.1\r\n", EVENTS.as_bytes());
     assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(30)), "{answer:?}");
     // Plain HTTP is no handshake: the connection ends without an answer.

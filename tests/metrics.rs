@@ -156,9 +156,13 @@ fn the_account_is_told_in_prometheus_words() {
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let process = Arc::new(Process(engine));
     let any = "127.0.0.1:0".parse().expect("an address");
-    let admin =
-        Admin::open(any, None, Arc::<Access>::default(), (process.clone(), process.clone()))
-            .expect("an address is free");
+    let admin = Admin::open(
+        any,
+        Arc::default(),
+        Arc::<Access>::default(),
+        (process.clone(), process.clone()),
+    )
+    .expect("an address is free");
     let siem = [("exporter", "siem")];
     let deadline = Instant::now() + Duration::from_secs(60);
     let samples = loop {

@@ -55,7 +55,7 @@ fn shown(report: &ReloadReport) -> String {
         text += &format!("{change}\n");
     }
     for change in &report.restart {
-        text += &format!("{change} (takes effect after a restart)\n");
+        text += &format!("{change}\n");
     }
     let exporters =
         [("added", &report.added), ("changed", &report.changed), ("removed", &report.removed)];

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use rustix::pipe::fcntl_setpipe_size;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use shrike::config::{Input, ServerTls};
+use shrike::config::Input;
 use shrike::control::InputStatus;
 use shrike::intake::{
-    self, Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
-    RowsOptions, UnixInput,
+    Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
+    RowsOptions, ServerIdentity, UnixInput,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Failure;
 use super::door::Door;
@@ -39,6 +39,7 @@ struct All {
 struct One {
     input: Input,
     running: Arc<Running>,
+    identity: Arc<ServerIdentity>,
 }
 
 /// One input and how far it is.
@@ -149,6 +150,14 @@ impl Inputs {
         all.list.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
     }
 
+    /// Reads certificates again whose files changed; says which inputs show another one now.
+    pub(crate) fn renew_certificates(&self) -> Vec<String> {
+        let all = self.lock();
+        let one =
+            |one: &One| renew(&one.running.name, &one.identity).then(|| one.running.name.clone());
+        all.list.iter().filter_map(one).collect()
+    }
+
     /// How they are.
     pub(crate) fn status(&self) -> Vec<InputStatus> {
         self.lock().list.iter().map(|one| one.running.status()).collect()
@@ -169,7 +178,7 @@ impl All {
 fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
     let opened = inputs.iter().map(|input| open(input, door)).collect::<Result<Vec<_>, _>>()?;
     let mut begun = Vec::with_capacity(opened.len());
-    for ((work, name), input) in opened.into_iter().zip(inputs) {
+    for (Opened { work, name, identity }, input) in opened.into_iter().zip(inputs) {
         let running = Arc::new(Running::new(name));
         let (door, reading) = (Arc::clone(door), Arc::clone(&running));
         thread::Builder::new()
@@ -185,14 +194,21 @@ fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
                 }
             })
             .map_err(Failure::io("starting a thread for an input"))?;
-        begun.push(One { input: input.clone(), running });
+        begun.push(One { input: input.clone(), running, identity });
     }
     Ok(begun)
 }
 
-/// What the thread of an input does, and what it is called.
-fn open(input: &Input, door: &Arc<Door>) -> Result<(Work, String), Failure> {
-    Ok(match input {
+/// What the thread of an input does, what it is called, and what it shows to whoever connects.
+struct Opened {
+    work: Work,
+    name: String,
+    identity: Arc<ServerIdentity>,
+}
+
+fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
+    let mut identity = Arc::default();
+    let (work, name) = match input {
         Input::Stdin { format } => {
             // Four chunks may wait in a pipe; what is none, or may not, stays as it is.
             let _ = fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
@@ -212,12 +228,14 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<(Work, String), Failure> {
             (Work::Files(options), path.display().to_string())
         }
         Input::Http { listen, token, body_bytes_max, tls, format } => {
-            let tls = tls.as_ref().map(server_tls).transpose()?;
+            identity = ServerIdentity::open(tls.clone())
+                .map(Arc::new)
+                .map_err(Failure::io("`tls` of an http input"))?;
             let options = HttpOptions {
                 listen: *listen,
                 token: token.clone(),
                 body_bytes_max: *body_bytes_max,
-                tls,
+                identity: Arc::clone(&identity),
                 format: *format,
                 binary: shrike::dialects::PROTOBUF,
             };
@@ -256,12 +274,24 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<(Work, String), Failure> {
                 .map_err(Failure::io(name.clone()))?;
             (Work::Unix(input), name)
         }
-    })
+    };
+    Ok(Opened { work, name, identity })
 }
 
-/// The certificate that an input or the pages show.
-pub(crate) fn server_tls(tls: &ServerTls) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    intake::server_tls(&tls.cert_path, &tls.key_path).map_err(Failure::io("a certificate"))
+/// Reads a listener's certificate again where its files changed; says whether it did.
+pub(crate) fn renew(listener: &str, identity: &ServerIdentity) -> bool {
+    match identity.renew() {
+        Ok(is_other) => {
+            if is_other {
+                info!(listener, "certificate read again");
+            }
+            is_other
+        }
+        Err(problem) => {
+            warn!(listener, %problem, "certificate not read again; the last one stays");
+            false
+        }
+    }
 }
 
 /// How the certificate of a service that is asked is checked.

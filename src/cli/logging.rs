@@ -5,15 +5,19 @@
 //! thread, but says its own troubles on standard output, which is an exporter's.)
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, LogFormat, LogLevel};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{Compact, Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
@@ -40,10 +44,7 @@ struct Lines {
 
 /// Starts logging as configured; a second call changes nothing.
 pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
-    let is_text = match config.global.log_format {
-        Some(format) => format == LogFormat::Text,
-        None => io::stderr().is_terminal(),
-    };
+    IS_TEXT.store(is_text(config), Ordering::Relaxed);
     let (queue, entries) = sync_channel(WAITING_MAX);
     let lines = Lines { queue: queue.clone(), lost: Arc::default() };
     let lost = Arc::clone(&lines.lost);
@@ -54,13 +55,9 @@ pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
     let (level, handle) = reload::Layer::new(filter(config.global.log_level));
     let layer = fmt::layer()
         .with_writer(move || lines.clone())
-        .with_target(false)
-        .with_ansi(is_text && io::stderr().is_terminal());
-    let lines = tracing_subscriber::registry().with(level);
-    let started = match is_text {
-        true => lines.with(layer.compact()).try_init(),
-        false => lines.with(layer.json().flatten_event(true)).try_init(),
-    };
+        .with_ansi(io::stderr().is_terminal())
+        .event_format(Either::new());
+    let started = tracing_subscriber::registry().with(level).with(layer).try_init();
     // A subscriber that is already there is a test's or an embedder's: theirs wins.
     if started.is_ok() {
         // It started just now, so that nobody has set it before.
@@ -69,10 +66,51 @@ pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
     Ok(Logging { queue })
 }
 
-/// Logs this much from now on.
-pub(crate) fn set_level(level: LogLevel) {
+/// Logs as this configuration says from now on.
+pub(crate) fn set(config: &Config) {
     // It fails only where the subscriber is gone, and then nobody logs.
-    let _gone = LEVEL.get().map(|handle| handle.reload(filter(level)));
+    let _gone = LEVEL.get().map(|handle| handle.reload(filter(config.global.log_level)));
+    IS_TEXT.store(is_text(config), Ordering::Relaxed);
+}
+
+fn is_text(config: &Config) -> bool {
+    match config.global.log_format {
+        Some(format) => format == LogFormat::Text,
+        None => io::stderr().is_terminal(),
+    }
+}
+
+/// Both ways to write a line; which one is asked for each.
+struct Either {
+    text: Format<Compact>,
+    json: Format<Json>,
+}
+
+impl Either {
+    fn new() -> Self {
+        // Spans are those of libraries, and say nothing to an operator.
+        let json = fmt::format().json().flatten_event(true);
+        let json = json.with_current_span(false).with_span_list(false);
+        Self { text: fmt::format().compact().with_target(false), json: json.with_target(false) }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Either
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        match IS_TEXT.load(Ordering::Relaxed) {
+            true => self.text.format_event(context, line, event),
+            false => self.json.format_event(context, line, event),
+        }
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -134,6 +172,8 @@ impl Drop for Logging {
     }
 }
 
+/// Whether lines are text and no JSON.
+static IS_TEXT: AtomicBool = AtomicBool::new(false);
 /// How much is logged, once logging has started.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// Lines that wait for their reader: about 256 KiB.

@@ -1,6 +1,7 @@
 //! Changing the configuration of a running process: reloads, other credentials, standby tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
 use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
 use shrike::event::Opening;
+use shrike::intake::{ServerIdentity, ServerTls};
 use shrike::log::Log;
 use shrike::pipeline::{Operation, Reloaded};
 use shrike::vendors;
@@ -19,7 +21,7 @@ use tracing::{error, info, warn};
 use super::Failure;
 use super::args::{Run, Shared};
 use super::door::Door;
-use super::inputs::Inputs;
+use super::inputs::{self, Inputs};
 use super::serve::Running;
 use super::settings;
 
@@ -42,6 +44,9 @@ pub(crate) struct Reload {
     /// What others see of it, and who may.
     shown: Arc<Mutex<Told>>,
     access: Arc<Access>,
+    /// Where the pages are shown since the start, and with which certificate.
+    listens: Option<SocketAddr>,
+    identity: Arc<ServerIdentity>,
     /// When each refused exporter was last helped.
     helped: BTreeMap<String, Instant>,
     refreshed: Instant,
@@ -76,6 +81,7 @@ impl Reload {
         let own = stamp(file.as_deref().unwrap_or(Path::new(USUAL_PATH)));
         let config = Config::load(&text, &flags, vendors::ALL, &sources)?;
         let now = Instant::now();
+        let listens = config.admin.as_ref().map(|admin| admin.listen);
         let mut reload = Self {
             file,
             flags,
@@ -89,6 +95,8 @@ impl Reload {
             own_seen: own,
             shown: Arc::default(),
             access: Arc::default(),
+            listens,
+            identity: Arc::default(),
             on_standby: BTreeSet::new(),
             helped: BTreeMap::new(),
             refreshed: now,
@@ -112,6 +120,11 @@ impl Reload {
     /// Who may look and change things over HTTP.
     pub(crate) fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access)
+    }
+
+    /// What the pages show to whoever connects.
+    pub(crate) fn identity(&self) -> Arc<ServerIdentity> {
+        Arc::clone(&self.identity)
     }
 
     /// Lets others see the configuration that runs.
@@ -174,6 +187,7 @@ impl Reload {
             Err(problem) => Err(problem.to_string()),
         };
         self.stamp();
+        self.renew_certificates(gate);
         match &applied {
             Ok(report) => {
                 self.counts.reloaded.add(1);
@@ -197,6 +211,7 @@ impl Reload {
             let _ = self.reload("file change", gate);
         }
         self.sources.renew(self.looked);
+        self.renew_certificates(gate);
         let is_due = self.refreshed.elapsed() >= self.config.credentials_interval;
         let has_changed = self.stamps.iter().any(|(path, old)| stamp(path) != *old);
         if is_due || has_changed {
@@ -214,6 +229,27 @@ impl Reload {
         let is_still = now == self.own_seen;
         self.own_seen = now;
         is_still && now.is_some() && now != self.own && !matches!(self.text, Text::Embedded)
+    }
+
+    /// Reads certificates again whose files changed.
+    fn renew_certificates(&self, gate: &Gate) {
+        let mut renewed = gate.inputs.renew_certificates();
+        if inputs::renew("admin", &self.identity) {
+            renewed.push("admin".to_owned());
+        }
+        for listener in renewed {
+            let detail = format!("{listener} shows another certificate");
+            gate.running.note(done("certificate", "shrike", detail));
+        }
+    }
+
+    /// The certificate that a configuration wants the pages to show, where it is another one and
+    /// the listener is the one that it means: one that is still reached from other hosts must not
+    /// become plain because its address is to change.
+    fn wanted_certificate(&self, config: &Config) -> Option<Option<ServerTls>> {
+        let wanted = config.admin.as_ref()?;
+        let is_other = self.identity.files() != wanted.tls && self.listens == Some(wanted.listen);
+        is_other.then(|| wanted.tls.clone())
     }
 
     fn look_at_own(&self) -> Option<Stamp> {
@@ -300,6 +336,11 @@ impl Reload {
                 exporter.settings.swap_standby();
             }
         }
+        let certificate = self.wanted_certificate(&config);
+        if let Some(files) = &certificate {
+            ServerIdentity::open(files.clone())
+                .map_err(|problem| format!("admin.tls: {problem}"))?;
+        }
         gate.take_inputs(&config)?;
         let reloaded = gate.reload(&config, &self.host).inspect_err(|_| {
             // All or nothing.
@@ -307,15 +348,27 @@ impl Reload {
                 error!(problem, "inputs are not as they were before the refused configuration");
             }
         })?;
+        if let Some(Err(problem)) = certificate.map(|files| self.identity.show(files)) {
+            error!(%problem, "the pages show the certificate from before");
+        }
         gate.log.keep(&config.log);
         // Mappings ask whether a tenant is configured.
         let opening = Arc::new(Opening::new(&config.opening_options()));
         gate.door.shared.lock().open_as(opening);
-        super::logging::set_level(config.global.log_level);
+        super::logging::set(&config);
         let changes = self.config.shown.changes(&config.shown);
-        let (restart, changes): (Vec<String>, Vec<String>) =
-            changes.into_iter().partition(|change| needs_restart(change));
-        restart.iter().for_each(|change| warn!(actor, change, "takes effect after a restart"));
+        let is_shown = certificate_is_shown(&self.identity, &config);
+        let (mut restart, mut live) = (Vec::new(), Vec::new());
+        for change in changes {
+            match restart_reason(&change, is_shown) {
+                Some(reason) => {
+                    warn!(actor, change, reason, "takes effect after a restart");
+                    restart.push(format!("{change} (takes effect after a restart: {reason})"));
+                }
+                None => live.push(change),
+            }
+        }
+        let changes = live;
         changes.iter().for_each(|change| info!(actor, change, "configuration changed"));
         let (added, changed, removed) =
             (reloaded.added.join(","), reloaded.changed.join(","), reloaded.removed.join(","));
@@ -498,27 +551,40 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
 }
 
-/// Whether a changed key is one that only a start looks at.
-fn needs_restart(change: &str) -> bool {
+/// Whether the pages show what a configuration says.
+fn certificate_is_shown(identity: &ServerIdentity, config: &Config) -> bool {
+    config.admin.as_ref().is_none_or(|admin| admin.tls == identity.files())
+}
+
+/// Why a changed key is one that only a start looks at; nothing where it is in effect.
+fn restart_reason(change: &str, certificate_is_shown: bool) -> Option<&'static str> {
     let key = change.trim_start_matches(['+', '-', ' ']);
-    let is_of_store = key.starts_with("exporters.") && key.contains(".dlq.");
-    is_of_store || RESTART.iter().any(|start| key.starts_with(start))
+    if key.starts_with("exporters.") && key.contains(".dlq.") {
+        return Some("dead letters stay in the store that is open");
+    }
+    if key.starts_with("admin.tls") && certificate_is_shown {
+        return None;
+    }
+    RESTART.iter().find(|(start, _)| key.starts_with(start)).map(|(_, reason)| *reason)
 }
 
 const STOPPING: &str = "shrike is stopping";
-/// Keys that a running process does not look at again.
-const RESTART: &[&str] = &[
-    "admin.listen",
-    "admin.tls",
-    "audit.",
-    "global.log.format",
-    "global.state_dir",
-    "log.dir",
-    "log.io",
-    "log.segment_bytes",
-    "log.sync",
-    "memory.",
-    "pipeline.",
+/// Keys that a running process does not look at again, and why.
+const RESTART: &[(&str, &str)] = &[
+    ("admin.listen", "the address was taken at the start"),
+    ("admin.tls", "it belongs to the address that `admin.listen` names then"),
+    ("audit.enabled", "receipts are whole for a run, or there are none"),
+    ("audit.path", "the chain of receipts goes on in the file where it began"),
+    ("global.state_dir", "everything that is kept lies there"),
+    ("log.dir", "the log is open there"),
+    ("log.io", "the log was opened so"),
+    ("log.segment_bytes", "the log was opened with it"),
+    ("log.sync", "the log was opened with it"),
+    ("memory.", "it was divided among the exporters at the start"),
+    ("pipeline.dedup_window", "the ids that are remembered fill a table of this size"),
+    ("pipeline.max_event_bytes", "inputs have buffers of this size"),
+    ("pipeline.quarantine", "the quarantine is open"),
+    ("pipeline.workers", "the threads and the lanes on them began with the process"),
 ];
 /// How often files, tokens and refused exporters are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use shrike::config::{AdminSettings, Config, Host, Text};
 use shrike::control::{Access, Admin, Serve, Server};
 use shrike::event::Counts;
+use shrike::intake::ServerIdentity;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
 use tracing::{error, info, warn};
 
 use super::args::{Run, Shared};
 use super::door::Door;
-use super::inputs::{Inputs, server_tls};
+use super::inputs::Inputs;
 use super::patience::Patience;
 use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Running};
@@ -56,7 +57,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     };
     let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door)?;
-    let (counts, access) = (reload.counts(), reload.access());
+    let (counts, access, identity) = (reload.counts(), reload.access(), reload.identity());
     let reloader = Reloader::start(reload, &running, (&inputs, &door, &log))?;
     let commands = Commands {
         running: running.clone(),
@@ -77,7 +78,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         counts,
         access: Arc::clone(&access),
     };
-    let admin = admin(&config, access, pages, commands);
+    let admin = admin(&config, (access, identity), pages, commands);
     let ended = serve(&config, args, (&running, &door), &inputs, (&signals, &reloader));
     running.take_unreadable().into_iter().for_each(|found| door.keep(found));
     drop(admin);
@@ -114,19 +115,16 @@ fn control(config: &Config, commands: Arc<dyn Serve>) -> Option<Server> {
 /// or a certificate that cannot be read, stops nothing.
 fn admin(
     config: &Config,
-    access: Arc<Access>,
+    (access, identity): (Arc<Access>, Arc<ServerIdentity>),
     pages: Pages,
     commands: Arc<dyn Serve>,
 ) -> Option<Admin> {
     let AdminSettings { listen, tls, .. } = config.admin.as_ref()?;
-    let tls = match tls.as_ref().map(server_tls).transpose() {
-        Ok(tls) => tls,
-        Err(problem) => {
-            error!(%problem, "metrics are not shown: see `admin.tls`");
-            return None;
-        }
-    };
-    match Admin::open(*listen, tls, access, (Arc::new(pages), commands)) {
+    if let Err(problem) = identity.show(tls.clone()) {
+        error!(%problem, "metrics are not shown: see `admin.tls`");
+        return None;
+    }
+    match Admin::open(*listen, identity, access, (Arc::new(pages), commands)) {
         Ok(admin) => {
             info!(address = %admin.address(), "metrics are shown");
             Some(admin)

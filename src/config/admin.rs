@@ -8,8 +8,8 @@ use super::key::key;
 use super::read::read;
 use super::text::Body;
 use super::value::{Value, Values};
-use super::{Default, Key, Kind, Mistake, Mistakes, ServerTls, Wrong};
-use crate::intake::Token;
+use super::{Default, Key, Kind, Mistake, Mistakes, Wrong};
+use crate::intake::{ServerTls, Token};
 use Default::Unset;
 
 /// The pages for monitoring and the admin API.

@@ -8,9 +8,9 @@ use super::read::read;
 use super::table::INPUT;
 use super::text::Node;
 use super::value::{Value, Values};
-use super::{Input, Mistakes, ServerTls, Wrong};
+use super::{Input, Mistakes, Wrong};
 use crate::dialects;
-use crate::intake::{Bearer, Mode, Token};
+use crate::intake::{Bearer, Mode, ServerTls, Token};
 
 /// Which kinds of input take a key; `type` and `format` are of all.
 const BELONGS: &[(&str, &[&str])] = &[

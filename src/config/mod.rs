@@ -48,7 +48,7 @@ pub use privacy::{PATTERN, PRIVACY, PRIVACY_OWN};
 pub use reference::reference;
 pub use resolved::{
     Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
-    RouteSettings, RoutingRule, SchemaSettings, ServerTls,
+    RouteSettings, RoutingRule, SchemaSettings,
 };
 pub use shared::{ROUTING, SHARED};
 pub use shown::Shown;

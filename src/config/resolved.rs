@@ -9,7 +9,7 @@ use super::{AdminSettings, Shown};
 
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
-use crate::intake::{Bearer, Mode, Token};
+use crate::intake::{Bearer, Mode, ServerTls, Token};
 use crate::log::LogOptions;
 use crate::pipeline::ReceiptOptions;
 use crate::transform::{Condition, FilterRules, Format};
@@ -210,15 +210,6 @@ pub enum Input {
         /// The dialect of all lines; `None` lets each line tell.
         format: Option<&'static str>,
     },
-}
-
-/// The certificate of something that listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerTls {
-    /// PEM file of the certificate chain.
-    pub cert_path: PathBuf,
-    /// PEM file of its key.
-    pub key_path: PathBuf,
 }
 
 impl Input {

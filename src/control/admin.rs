@@ -13,7 +13,7 @@ use super::Serve;
 use super::api::{self, Call};
 use super::exposition::{Numbers, exposition};
 use crate::config::{AdminToken, Role};
-use crate::intake::{ListenOptions, Listening, Once};
+use crate::intake::{ListenOptions, Listening, Once, ServerIdentity};
 use crate::metrics::Counter;
 
 /// What the pages are made from.
@@ -94,7 +94,7 @@ impl Admin {
     /// When the address is taken or not ours.
     pub fn open(
         address: SocketAddr,
-        tls: Option<Arc<rustls::ServerConfig>>,
+        identity: Arc<ServerIdentity>,
         access: Arc<Access>,
         (observe, serve): (Arc<dyn Observe>, Arc<dyn Serve>),
     ) -> io::Result<Self> {
@@ -102,7 +102,7 @@ impl Admin {
         let address = listener.local_addr()?;
         let options = ListenOptions {
             name: format!("admin {address}"),
-            tls,
+            identity,
             connections_max: CONNECTIONS_MAX,
             requests_max: CONNECTIONS_MAX,
         };

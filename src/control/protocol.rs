@@ -300,7 +300,7 @@ pub struct CursorStatus {
 pub struct ReloadReport {
     /// Keys that are in effect, one line each.
     pub changes: Vec<String>,
-    /// Keys that take effect after a restart.
+    /// What takes effect after a restart only, and why.
     pub restart: Vec<String>,
     /// Exporters that did not run before.
     pub added: Vec<String>,

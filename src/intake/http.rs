@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::door::DoorError;
+use super::identity::ServerIdentity;
 use super::items::items;
 use super::listen::{ListenOptions, Listening, Once, Token};
 use super::shared::{SharedDoor, now_ns};
@@ -38,8 +39,8 @@ pub struct HttpOptions {
     pub token: Option<Token>,
     /// Bytes of a body at most, compressed and not.
     pub body_bytes_max: usize,
-    /// The certificate to show; none for plain HTTP.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The certificate to show, if any.
+    pub identity: Arc<ServerIdentity>,
     /// The dialect of all records; `None` lets each one tell.
     pub format: Option<&'static str>,
     /// How logs are read that are no JSON.
@@ -89,7 +90,7 @@ impl HttpInput {
         let name = format!("http {address}");
         let listen = ListenOptions {
             name: name.clone(),
-            tls: options.tls.clone(),
+            identity: Arc::clone(&options.identity),
             connections_max: CONNECTIONS_MAX,
             requests_max: REQUESTS_MAX,
         };

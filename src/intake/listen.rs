@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,8 +20,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -31,13 +28,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::identity::ServerIdentity;
+
 /// How a server listens.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     /// What the process's log calls it.
     pub name: String,
-    /// The certificate to show; none for plain HTTP.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The certificate to show, if any.
+    pub identity: Arc<ServerIdentity>,
     /// Connections at a time; more are closed at once.
     pub connections_max: usize,
     /// Requests at a time that do blocking work.
@@ -127,40 +126,17 @@ impl Once {
     }
 }
 
-/// Reads the certificate and the key that a server shows.
-///
-/// # Errors
-/// When a file cannot be read, or they are no pair; the error names the file.
-pub fn server_tls(chain: &Path, key: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
-    let wrong = |path: &Path, error: &dyn std::fmt::Display| {
-        let text = format!("{}: {error}", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, text)
-    };
-    let certificates = CertificateDer::pem_file_iter(chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(chain, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
-        .map_err(|error| wrong(chain, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 async fn accept<A, F>(listener: TcpListener, options: ListenOptions, answer: A, stop: &Notify)
 where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Once>> + Send + 'static,
 {
-    let ListenOptions { name, tls, connections_max, .. } = options;
+    let ListenOptions { name, identity, connections_max, .. } = options;
     let (name, answer): (Arc<str>, _) = (name.into(), Arc::new(answer));
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(input = &*name, %error, "cannot listen"),
     };
-    let tls = tls.map(TlsAcceptor::from);
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let accepted = tokio::select! {
@@ -181,7 +157,7 @@ where
             debug!(input = &*name, "too many connections");
             continue;
         }
-        let (tls, name) = (tls.clone(), Arc::clone(&name));
+        let (tls, name) = (identity.tls().map(TlsAcceptor::from), Arc::clone(&name));
         let (answer, one) = (Arc::clone(&answer), Arc::clone(&open));
         tokio::spawn(async move {
             connection(stream, peer, tls, &name, &*answer).await;

@@ -139,6 +139,8 @@ pub struct Engine {
     pub(super) work: Work,
     /// How far exporters may fall behind that say nothing of it.
     pub(super) log_bytes_max: Arc<AtomicU64>,
+    /// Bytes of receipts that are kept.
+    pub(super) receipts_bytes_max: Arc<AtomicU64>,
     /// Held by whoever stops and starts exporters.
     pub(super) operating: Mutex<()>,
     /// Held while exporters are swapped, so that nobody saves one that is no more.
@@ -225,6 +227,8 @@ impl Engine {
             running.push(Running { exporter, spec, number });
             lanes.push(ways);
         }
+        let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
+        let receipts_bytes_max = Arc::new(AtomicU64::new(receipts_bytes_max));
         let receipts = receipts(options.receipts, &running)?;
         let shared = Arc::new(Shared::default());
         shared.operations.note(started(&running, &stopped, options.work));
@@ -259,6 +263,7 @@ impl Engine {
             exporters: Arc::clone(&exporters),
             stopped: Arc::clone(&stopped),
             log_bytes_max: Arc::clone(&log_bytes_max),
+            receipts_bytes_max: Arc::clone(&receipts_bytes_max),
             shared: Arc::clone(&shared),
             receipts,
             work: options.work,
@@ -286,6 +291,7 @@ impl Engine {
             feeds,
             receipts_path,
             log_bytes_max,
+            receipts_bytes_max,
             started,
         })
     }

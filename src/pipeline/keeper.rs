@@ -33,6 +33,8 @@ pub(crate) struct Keeper {
     pub(crate) swapping: Arc<Mutex<()>>,
     /// The hard bound of the log, for exporters without one of their own.
     pub(crate) log_bytes_max: Arc<AtomicU64>,
+    /// Bytes of receipts that are kept.
+    pub(crate) receipts_bytes_max: Arc<AtomicU64>,
     /// What was done.
     pub(crate) shared: Arc<Shared>,
     /// What has settled, provably.
@@ -205,6 +207,11 @@ impl Keeper {
     /// Writes what waits; lanes read nothing more while too much does.
     fn write_receipts(&mut self, exporters: &[Arc<Exporter>]) -> io::Result<Anchor> {
         let Some(receipts) = &mut self.receipts else { return Ok(Anchor::default()) };
+        // 0 where a later configuration keeps none: what is written goes on as it was.
+        match self.receipts_bytes_max.load(Ordering::Relaxed) {
+            0 => {}
+            bytes_max => receipts.keep(bytes_max),
+        }
         let mut written = receipts.flush();
         let is_full = |problem: &io::Error| {
             matches!(problem.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -248,6 +248,11 @@ impl Receipts {
         });
     }
 
+    /// Keeps this many bytes from now on; it shows when the file is next put aside.
+    pub(crate) fn keep(&mut self, bytes_max: u64) {
+        self.options.bytes_max = bytes_max;
+    }
+
     /// Bytes that the disk has not taken yet.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()

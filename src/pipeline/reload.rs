@@ -43,8 +43,8 @@ struct Wanted {
 }
 
 impl Engine {
-    /// Runs these exporters from now on. Of the options, exporters, opening and the log's bound are
-    /// taken; the others belong to the start.
+    /// Runs these exporters from now on. Of the options, exporters, opening and the bounds of log
+    /// and receipts are taken; the others belong to the start.
     ///
     /// Exporters that did not change keep their lanes and connections. What others have under way
     /// is waited for until `deadline`, then left: it is sent again.
@@ -72,6 +72,8 @@ impl Engine {
         let ending: Vec<Running> = runs.iter().filter(|it| !is_same(it)).cloned().collect();
         self.openings.set(Opening::new(&options.opening));
         self.log_bytes_max.store(options.log_bytes_max, Ordering::Relaxed);
+        let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
+        self.receipts_bytes_max.store(receipts_bytes_max, Ordering::Relaxed);
         self.stop_all(&ending, deadline);
         let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
         self.lock_stopped().retain(|it| is_wanted(it.name()));

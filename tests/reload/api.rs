@@ -1,13 +1,11 @@
 //! The admin API of a running process: who may do what, and what comes of it.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::Value;
 
+use crate::tls::Pair;
 use crate::{Collector, Place, Running, wait_until};
 
 const VIEWER: &str = "viewer-0123456789abcdef";
@@ -163,26 +161,13 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
 fn the_api_is_shown_over_tls() {
     let place = Place::new();
     let collector = Collector::start("s3cr3t-one");
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a key");
-    place.write("cert.pem", &pair.cert.pem());
-    place.write("key.pem", &pair.signing_key.serialize_pem());
+    let pair = place.certificate();
     let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
     let tls = format!(", tls: {{cert_path: {}, key_path: {}}}", cert.display(), key.display());
     place.configure(&collector, &keys(&[("eye", VIEWER, "viewer")], &tls));
     let mut running = place.run();
     running.wait_for("metrics are shown");
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = fs::read(&cert).expect("it is there");
-    roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("one");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("usual versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("a name");
-    let session = rustls::ClientConnection::new(Arc::new(client), name).expect("a session");
-    let connection = rustls::StreamOwned::new(session, connect(&running));
+    let connection = pair.session(connect(&running));
     let (status, body) = ask(connection, "GET", "/api/v1/exporters", VIEWER);
     assert_eq!(status, 200, "{body}");
     // In the clear there is no answer.
@@ -192,6 +177,60 @@ fn the_api_is_shown_over_tls() {
     let _reset = plain.read_to_end(&mut rest);
     assert!(!rest.starts_with(b"HTTP"));
     drop(running.stop());
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_without_a_restart() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let old = place.certificate();
+    let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
+    let files = format!("{{cert_path: {}, key_path: {}}}", cert.display(), key.display());
+    let with = format!(", tls: {files}");
+    let input = format!("inputs: [{{type: http, listen: '127.0.0.1:0', tls: {files}}}]\n");
+    let text = |admin: &str| {
+        let text = place.text(&collector, &keys(&[("eye", VIEWER, "viewer")], admin));
+        let (before, after) = text.split_once("inputs: ").expect("it has inputs");
+        let after = after.split_once('\n').expect("a line").1;
+        format!("{before}{input}{after}")
+    };
+    place.write("c.yaml", &text(&with));
+    let mut running = place.run();
+    running.wait_for("metrics are shown");
+    let (pages, events) = (running.pages(), running.listens());
+    // Whether whoever trusts this pair alone gets an answer.
+    let is_shown = |pair: &Pair, address| {
+        let tcp = TcpStream::connect(address).expect("it listens");
+        let mut session = pair.session(tcp);
+        let request = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        session.write_all(request.as_bytes()).is_ok()
+    };
+    assert!(is_shown(&old, pages) && is_shown(&old, events));
+    // One file is replaced before the other: until they are a pair the last ones stay.
+    let new = Pair::new();
+    place.write("cert.pem", &new.cert_pem);
+    running.wait_for("certificate not read again; the last one stays");
+    assert!(is_shown(&old, pages) && is_shown(&old, events));
+    place.write("key.pem", &new.key_pem);
+    running.wait_for("certificate read again");
+    running.wait_for("certificate read again");
+    for address in [pages, events] {
+        assert!(is_shown(&new, address) && !is_shown(&old, address));
+    }
+    // And none at all, at the same address.
+    place.write("c.yaml", &text(""));
+    let report = place.said(&["reload"]);
+    assert!(report.contains("- admin.tls.cert_path"), "{report}");
+    assert!(!report.contains("restart"), "{report}");
+    assert_eq!(ask(connect(&running), "GET", "/healthz", "").0, 200);
+    assert!(is_shown(&new, events));
+    // One that cannot be read is refused as a whole.
+    place.write("c.yaml", &text(&with.replace("cert.pem", "nowhere.pem")));
+    running.wait_for("configuration refused; the running one stays");
+    assert_eq!(ask(connect(&running), "GET", "/healthz", "").0, 200);
+    let log = running.stop();
+    assert!(log.contains("admin.tls: ") && log.contains("nowhere.pem"), "{log}");
+    assert!(place.audit().contains("admin shows another certificate"), "{log}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod api;
 mod equation;
 mod inputs;
 mod secrets;
+#[path = "../support/tls.rs"]
+mod tls;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -163,6 +165,14 @@ impl Place {
         )
     }
 
+    /// Writes a certificate and its key.
+    pub(crate) fn certificate(&self) -> tls::Pair {
+        let pair = tls::Pair::new();
+        self.write("cert.pem", &pair.cert_pem);
+        self.write("key.pem", &pair.key_pem);
+        pair
+    }
+
     /// The sample's events.
     pub(crate) fn sample(&self) -> Vec<u8> {
         let sample =
@@ -203,8 +213,13 @@ impl Place {
     }
 
     pub(crate) fn run(&self) -> Running {
+        self.run_with(&["--set", "global.log.format=json"])
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
-            .args(["run", "--config", "c.yaml", "--set", "global.log.format=json"])
+            .args(["run", "--config", "c.yaml"])
+            .args(arguments)
             .current_dir(&self.0)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -226,8 +241,17 @@ pub(crate) struct Running {
 impl Running {
     /// Where the pages for monitoring are.
     pub(crate) fn pages(&self) -> SocketAddr {
-        let mut lines = self.seen.lines().filter(|line| line.contains("metrics are shown"));
-        let address = lines.next_back().and_then(|line| line.split("\"address\":\"").nth(1));
+        self.address("metrics are shown", "\"address\":\"")
+    }
+
+    /// Where the input over HTTP is.
+    pub(crate) fn listens(&self) -> SocketAddr {
+        self.address("listening", "\"input\":\"http ")
+    }
+
+    fn address(&self, words: &str, before: &str) -> SocketAddr {
+        let mut lines = self.seen.lines().filter(|line| line.contains(words));
+        let address = lines.next_back().and_then(|line| line.split(before).nth(1));
         let address = address.and_then(|rest| rest.split('"').next()).expect("it is shown");
         address.parse().expect("an address")
     }
@@ -308,11 +332,42 @@ fn a_hangup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     assert!(log.contains("exporters.splunk.hec_token: another secret"), "{log}");
     assert!(log.contains(r#""change":"memory.in_flight_bytes: 48MiB -> 32MiB""#), "{log}");
     assert!(log.contains("takes effect after a restart"), "{log}");
+    assert!(log.contains("it was divided among the exporters at the start"), "{log}");
     assert!(!log.contains("s3cr3t"), "{log}");
     assert_eq!(collector.events(), first + second + third, "nothing twice");
     assert_eq!(collector.answered("s3cr3t-two", 403) + collector.answered("s3cr3t-one", 403), 0);
     let account = format!(r#""in_range":{0},"delivered":{0}"#, first + second + third);
     assert!(log.contains(&account), "{log}");
+}
+
+#[test]
+fn how_the_process_logs_and_how_much_is_kept_changes_while_it_runs() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let keys = "    hec_token: s3cr3t-one\n";
+    place.configure(&collector, keys);
+    let running = place.run_with(&[]);
+    let with = |format: &str, more: &str| {
+        let text = place.text(&collector, keys) + more;
+        let global = format!("global: {{log: {{format: {format}}}, ");
+        place.write("c.yaml", &text.replacen("global: {", &global, 1));
+        place.said(&["reload"])
+    };
+    let said = with("text", "audit: {max_bytes: 2MiB}\n");
+    assert!(said.contains("+ global.log.format: \"text\""), "{said}");
+    assert!(said.contains("audit.max_bytes"), "{said}");
+    assert!(!said.contains("restart"), "{said}");
+    let said = with("text", "audit: {max_bytes: 2MiB, path: other.jsonl}\n");
+    let reason = "(takes effect after a restart: the chain of receipts goes on in the file";
+    assert!(said.contains("audit.path") && said.contains(reason), "{said}");
+    with("json", "");
+    let log = running.stop();
+    let kinds: Vec<bool> = log.lines().map(|line| line.starts_with('{')).collect();
+    let first_text = kinds.iter().position(|is_json| !is_json).expect("some are text");
+    let last_text = kinds.iter().rposition(|is_json| !is_json).expect("some are text");
+    assert!(first_text > 0 && last_text + 1 < kinds.len(), "JSON, text, and JSON again:\n{log}");
+    assert!(kinds[first_text..=last_text].iter().all(|is_json| !is_json), "{log}");
+    assert!(log.contains(" INFO configuration reloaded actor="), "{log}");
 }
 
 #[test]
