@@ -142,6 +142,11 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     assert_eq!((&shown["event"]["event_id"], &shown["http_status"]), (&id.into(), &400.into()));
     place.run(&["dlq", "show", "019c322d-fa80-7f99-8d84-000000000018"], 1);
     assert!(place.run(&["dlq", "list", "--exporter", "sien"], 2).contains("there are: siem"));
+    assert!(place.run(&["dlq", "list", "sien"], 2).contains("there are: siem"));
+    let of_one = place.run(&["dlq", "list", "siem"], 0);
+    assert_eq!(of_one, place.run(&["dlq", "list", "--exporter", "siem"], 0));
+    assert_eq!(stats, place.run(&["dlq", "stats", "siem"], 0));
+    place.run(&["dlq", "list", "siem", "--exporter", "siem"], 2);
 
     let dry = place.run(&["dlq", "replay", "--dry-run"], 0);
     assert_eq!(dry.lines().count(), 5, "{dry}");

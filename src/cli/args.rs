@@ -370,6 +370,9 @@ pub(crate) enum Dlq {
     /// Print how many there are, why, and the last error
     Stats {
         /// Only of this exporter
+        #[arg(value_name = "EXPORTER", conflicts_with = "exporter")]
+        name: Option<String>,
+        /// The same
         #[arg(long, value_name = "NAME")]
         exporter: Option<String>,
         /// Print JSON
@@ -421,6 +424,9 @@ pub(crate) enum Dlq {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Letters {
     /// Only of this exporter
+    #[arg(value_name = "EXPORTER", conflicts_with = "exporter")]
+    pub(crate) name: Option<String>,
+    /// The same
     #[arg(long, value_name = "NAME")]
     pub(crate) exporter: Option<String>,
     /// Only those given up since this time (RFC 3339), or time ago (`1h`)

@@ -28,8 +28,9 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
         Dlq::List { letters, limit, json } => {
             list(&stores(&config, letters)?, limit.unwrap_or(u64::MAX), *json)
         }
-        Dlq::Stats { exporter, json } => {
-            let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
+        Dlq::Stats { name, exporter, json } => {
+            let exporter = name.clone().or_else(|| exporter.clone());
+            let letters = Letters { exporter, ..Letters::default() };
             stats(&stores(&config, &letters)?, *json)
         }
         Dlq::Show { id, exporter } => {
@@ -80,15 +81,16 @@ fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, 
     });
     let wanted =
         Wanted { since: since.transpose()?, class: letters.class.clone(), ..Wanted::default() };
+    let named = letters.name.as_ref().or(letters.exporter.as_ref());
     let all = config.exporters.iter().map(|exporter| &exporter.settings);
     let chosen: Vec<_> = all
-        .filter(|settings| letters.exporter.as_ref().is_none_or(|name| *name == settings.name))
+        .filter(|settings| named.is_none_or(|name| *name == settings.name))
         .map(|settings| {
             let chosen = Chosen { name: &settings.name, dir: &settings.dead_letters.dir };
             (chosen, wanted.clone())
         })
         .collect();
-    match (&letters.exporter, chosen.is_empty()) {
+    match (named, chosen.is_empty()) {
         (Some(name), true) => {
             let names: Vec<&str> =
                 config.exporters.iter().map(|it| it.settings.name.as_str()).collect();

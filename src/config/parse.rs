@@ -382,6 +382,9 @@ pub(super) fn span(text: &str, bare: Option<Unit>) -> Option<u64> {
 /// What is wrong with a URL, without repeating it: URLs may carry keys.
 fn url_problem(text: &str, may_carry_credentials: bool) -> Option<&'static str> {
     let Ok(url) = text.parse::<Uri>() else { return Some("a text that is no URL") };
+    if !text.contains("://") {
+        return Some("a text without https:// before the host");
+    }
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Some("a URL of another scheme");
     }

@@ -265,6 +265,11 @@ fn exporter_keys_are_checked_like_all_others() {
     check(&[
         ("exporters: {tower: {}}", "1:13: exporters.tower.nodes: needs at least one URL"),
         (
+            "exporters: {tower: {nodes: 'a:9200'}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
+             found a text without https:// before the host",
+        ),
+        (
             "exporters: {tower: {nodes: 'ftp://a'}}",
             "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
              found a URL of another scheme",
