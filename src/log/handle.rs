@@ -212,6 +212,11 @@ impl Log {
         Cursors::lease(&shared.dir.clone(), Arc::clone(&self.held.io), Some(shared))
     }
 
+    /// The disk that it lies on, for what has to agree with it.
+    pub(crate) fn disk(&self) -> Arc<dyn LogIo> {
+        Arc::clone(&self.held.io)
+    }
+
     /// How the disk is asked.
     #[must_use]
     pub fn io(&self) -> IoKind {

@@ -1,4 +1,5 @@
-//! The seam to the disk: every call that changes a file goes through here.
+//! The seam to the disk: every call that changes the log goes through here, and whatever else has to
+//! agree with it after a crash (cursors, letters, receipts).
 //!
 //! Tests put a recorder in front of [`Disk`] and replay what a power loss would have left.
 
@@ -24,6 +25,12 @@ pub trait LogIo: Send + Sync {
     /// # Errors
     /// As the system says; some of the bytes may be written.
     fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes a file this long.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()>;
 
     /// Makes what was written durable (`fdatasync`).
     ///
@@ -88,6 +95,10 @@ impl LogIo for Disk {
 
     fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
         file.file.write_all_at(bytes, at)
+    }
+
+    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
+        file.file.set_len(bytes)
     }
 
     fn sync(&self, file: &LogFile) -> io::Result<()> {

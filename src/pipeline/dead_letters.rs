@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ use letter::{Record, Removal, VERSION, note_removed, of_newer, walk};
 use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
 use crate::log::{
-    AppendError, Appender, Log, LogError, LogOptions, Mark, RawBlock, Read, Reader, Removed,
+    AppendError, Appender, Log, LogError, LogIo, LogOptions, Mark, RawBlock, Read, Reader, Removed,
 };
 use crate::metrics::Counter;
 
@@ -126,6 +126,7 @@ impl DeadLetters {
         exporter: &str,
         settings: &DeadLetterSettings,
         checkpoint: &Checkpoint,
+        io: Arc<dyn LogIo>,
     ) -> Result<Self, LogError> {
         let mut this = Self {
             exporter: exporter.to_owned(),
@@ -144,7 +145,7 @@ impl DeadLetters {
             let made = builder.recursive(true).mode(0o700).create(parent);
             made.map_err(LogError::io("create", parent))?;
         }
-        let (log, _) = Log::open(LogOptions {
+        let options = LogOptions {
             dir: settings.dir.clone(),
             segment_bytes: segment_bytes(settings.bytes_max),
             keep_bytes: settings.bytes_max,
@@ -152,7 +153,8 @@ impl DeadLetters {
             bytes_max: settings.bytes_max,
             yields_when_full: false,
             ..LogOptions::default()
-        })?;
+        };
+        let (log, _) = Log::open_on(options, io)?;
         let appender = log.appender();
         let store = Store { log, appender };
         let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
@@ -307,6 +309,14 @@ impl DeadLetters {
         written.map(drop)
     }
 
+    /// Waits until everything written so far is durable.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn flush(&self) -> Result<(), LogError> {
+        self.store.iter().try_for_each(|store| store.log.flush().map(drop))
+    }
+
     /// Notes what is settled whatever happens: a checkpoint that was saved.
     pub(crate) fn note_saved(&self, checkpoint: &Checkpoint) {
         if self.store.is_some() {
@@ -436,7 +446,7 @@ impl DeadLetters {
             let pieces: Vec<Span> = run.iter().map(|(span, _)| *span).collect();
             self.remove(&pieces, "purged", run[0].1, 0);
         }
-        store.log.flush()?;
+        self.flush()?;
         Ok(spans.len() as u64)
     }
 

@@ -1,6 +1,5 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -18,6 +17,7 @@ use super::openings::Openings;
 use super::operations::{Operation, Operations};
 use super::passes::first_unused;
 use super::places::Places;
+use super::prepared::Prepared;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
@@ -185,57 +185,21 @@ impl Engine {
     /// When an exporter cannot be compiled, a store not be opened, or a thread not be started.
     /// Nothing runs then. An exporter whose own state is damaged stays stopped, and says so; the
     /// others run.
-    pub fn start(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
-        let count = match options.workers {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
-        let reader = log.reader();
-        let cursors = Arc::new(log.cursors()?);
-        let receipts_path = options.receipts.as_ref().map(|receipts| receipts.path.clone());
-        let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
-        let mut running = Vec::new();
-        let mut stopped = Vec::new();
-        let mut lanes = Vec::new();
-        for (number, spec) in options.exporters.into_iter().enumerate() {
-            let allowance = budget.allowance();
-            let receipts = receipts_path.as_deref();
-            let resumed = checkpoint(&cursors, &reader, &spec, (receipts, options.from_the_start))
-                .and_then(|checkpoint| {
-                    let dead_letters = open_letters(&spec, &checkpoint)?;
-                    Ok((checkpoint, dead_letters))
-                });
-            let (checkpoint, dead_letters) = match resumed {
-                Ok(resumed) => resumed,
-                Err(EngineError::Log(
-                    problem @ (LogError::Damaged { .. } | LogError::Version { .. }),
-                )) => {
-                    stopped.push(Stopped::new(spec, number, allowance, &problem));
-                    continue;
-                }
-                Err(problem) => return Err(problem),
-            };
-            let ways = ways(&spec, count)?;
-            let exporter = build(
-                spec.clone(),
-                checkpoint,
-                (allowance, dead_letters),
-                &ways,
-                count,
-                (options.work, options.receipts.is_some()),
-            )?;
-            running.push(Running { exporter, spec, number });
-            lanes.push(ways);
-        }
-        let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
-        let receipts_bytes_max = Arc::new(AtomicU64::new(receipts_bytes_max));
-        let receipts = receipts(options.receipts, &running)?;
-        let shared = Arc::new(Shared::default());
-        shared.operations.note(started(&running, &stopped, options.work));
-        let openings = Arc::new(Openings::new(Opening::new(&options.opening)));
+    pub fn start(log: Log, mut options: EngineOptions) -> Result<Self, EngineError> {
+        let opening = Opening::new(&std::mem::take(&mut options.opening));
+        let work = options.work;
+        let Prepared { keeper, budget, ways: lanes, workers: count, receipts_path } =
+            Prepared::new(log, options)?;
+        let Keeper { log, reader, cursors, exporters, stopped, swapping, shared, .. } = &keeper;
+        let (log, reader, cursors) = (log.clone(), reader.clone(), Arc::clone(cursors));
+        let (exporters, stopped) = (Arc::clone(exporters), Arc::clone(stopped));
+        let (swapping, shared) = (Arc::clone(swapping), Arc::clone(shared));
+        let log_bytes_max = Arc::clone(&keeper.log_bytes_max);
+        let receipts_bytes_max = Arc::clone(&keeper.receipts_bytes_max);
+        let openings = Arc::new(Openings::new(opening));
         let blocks = Arc::new(BlockCounters::default());
         let feeds = Arc::new(Feeds::default());
-        feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+        feeds.set(running(&exporters).iter().map(|it| Arc::clone(&it.exporter)).collect());
         let start = |index| {
             Worker::start(WorkerSpec {
                 index,
@@ -247,31 +211,9 @@ impl Engine {
             })
         };
         let workers = (0..count).map(start).collect::<Result<Vec<_>, _>>()?;
-        for (running, ways) in running.iter().zip(lanes) {
+        for (running, ways) in running(&exporters).iter().zip(lanes) {
             place(&workers, running, ways);
         }
-        let exporters = Arc::new(Mutex::new(running));
-        let stopped = Arc::new(Mutex::new(stopped));
-        let swapping = Arc::new(Mutex::new(()));
-        let started = Instant::now();
-        let log_bytes_max = Arc::new(AtomicU64::new(options.log_bytes_max));
-        let keeper = Keeper {
-            log: log.clone(),
-            reader: reader.clone(),
-            cursors: Arc::clone(&cursors),
-            swapping: Arc::clone(&swapping),
-            exporters: Arc::clone(&exporters),
-            stopped: Arc::clone(&stopped),
-            log_bytes_max: Arc::clone(&log_bytes_max),
-            receipts_bytes_max: Arc::clone(&receipts_bytes_max),
-            shared: Arc::clone(&shared),
-            receipts,
-            work: options.work,
-            told: BTreeMap::new(),
-            proven: started,
-            refused: BTreeSet::new(),
-            skips: BTreeMap::new(),
-        };
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         Ok(Self {
             log,
@@ -279,7 +221,7 @@ impl Engine {
             cursors,
             budget,
             openings,
-            work: options.work,
+            work,
             operating: Mutex::new(()),
             swapping,
             exporters,
@@ -292,7 +234,7 @@ impl Engine {
             receipts_path,
             log_bytes_max,
             receipts_bytes_max,
-            started,
+            started: Instant::now(),
         })
     }
 
@@ -395,7 +337,7 @@ impl Engine {
         // lost checkpoint was of the first pass at least.
         let pass = first_unused(spec, self.receipts_path.as_deref())?.max(1);
         let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
-        let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint)?);
+        let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint, &self.log)?);
         let ways = ways(spec, self.workers.len())?;
         let workers = self.workers.len();
         let exporter = build(
@@ -543,7 +485,7 @@ impl Engine {
 }
 
 impl Stopped {
-    fn new(
+    pub(super) fn new(
         spec: ExporterSpec,
         number: usize,
         allowance: Arc<Allowance>,
@@ -572,7 +514,7 @@ impl Stopped {
 }
 
 /// What the chain of receipts says of a start.
-fn started(running: &[Running], stopped: &[Stopped], work: Work) -> Operation {
+pub(super) fn started(running: &[Running], stopped: &[Stopped], work: Work) -> Operation {
     let names = running.iter().map(|it| it.exporter.name());
     let names: Vec<&str> = names.chain(stopped.iter().map(Stopped::name)).collect();
     let (version, pid, names) = (env!("CARGO_PKG_VERSION"), std::process::id(), names.join(","));
@@ -622,9 +564,10 @@ pub(super) fn build(
 pub(super) fn open_letters(
     spec: &ExporterSpec,
     checkpoint: &Checkpoint,
+    log: &Log,
 ) -> Result<Arc<DeadLetters>, EngineError> {
     let Settings { name, dead_letters, .. } = &spec.settings;
-    Ok(Arc::new(DeadLetters::open(name, dead_letters, checkpoint)?))
+    Ok(Arc::new(DeadLetters::open(name, dead_letters, checkpoint, log.disk())?))
 }
 
 /// Hands the lanes of an exporter to the workers, the one beside the log last.
@@ -643,13 +586,14 @@ pub(super) fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
 }
 
 /// Opens the receipts, and notes where every exporter goes on.
-fn receipts(
+pub(super) fn receipts(
     options: Option<ReceiptOptions>,
     running: &[Running],
+    log: &Log,
 ) -> Result<Option<Receipts>, EngineError> {
     let Some(options) = options else { return Ok(None) };
     let path = options.path.clone();
-    let receipts = Receipts::open(options);
+    let receipts = Receipts::open(options, log.disk());
     let mut receipts = receipts.map_err(|source| EngineError::Receipts { path, source })?;
     for Running { exporter, .. } in running {
         let (name, anchor) = (exporter.name(), exporter.anchor());

@@ -79,16 +79,27 @@ impl Keeper {
                 retained = Instant::now();
                 self.tell_states();
                 self.tell_trouble();
-                if self.work == Work::All {
-                    self.give_up_laggards();
-                    self.tell_skips();
-                    self.retain();
-                }
-                self.retain_letters();
+                self.look_after();
             }
         }
         self.note("stop", "", String::new());
         self.save();
+    }
+
+    /// Gives up what lags too far behind, and lets go what nobody needs.
+    pub(super) fn look_after(&mut self) {
+        if self.work == Work::All {
+            self.give_up_laggards();
+            self.tell_skips();
+            self.retain();
+        }
+        self.retain_letters();
+    }
+
+    /// The exporters that did not start.
+    pub(super) fn stopped_names(&self) -> Vec<String> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.iter().map(|it| it.name().to_owned()).collect()
     }
 
     /// Notes what this did by itself.
@@ -103,7 +114,7 @@ impl Keeper {
 
     /// Saves the checkpoint of every exporter whose watermark moved, after the receipts of what it
     /// covers; whether all that had to be saved was.
-    fn save(&mut self) -> bool {
+    pub(super) fn save(&mut self) -> bool {
         let durable = self.log.durable();
         let exporters = self.exporters();
         let done = self.shared.operations.take();

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Engine;
 use super::receipts::{ReceiptOptions, Receipts};
 use crate::event::Anchor;
+use crate::log::Disk;
 
 /// Something that was done: a start, a rewind, a reload, a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Engine {
 /// # Errors
 /// When the chain cannot be written.
 pub fn note_operation(options: ReceiptOptions, operation: &Operation) -> io::Result<Anchor> {
-    let mut receipts = Receipts::open(options)?;
+    let mut receipts = Receipts::open(options, Arc::new(Disk))?;
     receipts.note(operation);
     receipts.flush()?;
     Ok(receipts.head())

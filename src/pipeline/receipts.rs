@@ -5,16 +5,18 @@
 //! is anchored in every checkpoint, which tells when the end was cut off.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::operations::Operation;
 use crate::deliver::Entry;
 use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
+use crate::log::{LogFile, LogIo};
 
 /// Where receipts are kept and how long they grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,10 +172,10 @@ pub(crate) struct Account<'a> {
 }
 
 /// The writer of the chain.
-#[derive(Debug)]
 pub(crate) struct Receipts {
     options: ReceiptOptions,
-    file: File,
+    io: Arc<dyn LogIo>,
+    file: LogFile,
     /// Bytes of the file that are whole lines of the chain.
     written: u64,
     head: Anchor,
@@ -188,14 +190,17 @@ impl Receipts {
     ///
     /// # Errors
     /// When the files cannot be made, read or written.
-    pub(crate) fn open(options: ReceiptOptions) -> io::Result<Self> {
+    pub(crate) fn open(options: ReceiptOptions, io: Arc<dyn LogIo>) -> io::Result<Self> {
         if let Some(parent) = options.path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
-        let mut file = open(&options.path)?;
-        refuse_newer(&mut file)?;
+        let mut file = open(&options.path, &*io)?;
+        // What is written here is worth nothing under a name that the next power loss takes back:
+        // one that was made just now, or by a process that ended before it had synced it.
+        io.sync_dir(options.path.parent().unwrap_or(Path::new(".")))?;
+        refuse_newer(&mut file.file)?;
         let older = older_files(&options.path)?;
-        let (head, written) = match end_of(&mut file)? {
+        let (head, written) = match end_of(&mut file.file)? {
             (Some(head), written) => (head, written),
             // A new file after the last one that was put aside.
             (None, written) => {
@@ -204,9 +209,8 @@ impl Receipts {
                 (head.and_then(|(head, _)| head).unwrap_or_default(), written)
             }
         };
-        file.set_len(written)?;
-        file.seek(SeekFrom::End(0))?;
-        let mut this = Self { options, file, written, head, waiting: Vec::new(), older };
+        io.truncate(&file, written)?;
+        let mut this = Self { options, io, file, written, head, waiting: Vec::new(), older };
         this.push(Receipt { kind: "begin".to_owned(), v: VERSION, ..Receipt::default() });
         Ok(this)
     }
@@ -267,10 +271,9 @@ impl Receipts {
             return Ok(());
         }
         // A part that was written before an error is written over.
-        self.file.set_len(self.written)?;
-        self.file.seek(SeekFrom::Start(self.written))?;
-        self.file.write_all(&self.waiting)?;
-        self.file.sync_data()?;
+        self.io.truncate(&self.file, self.written)?;
+        self.io.write(&self.file, self.written, &self.waiting)?;
+        self.io.sync(&self.file)?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
         if self.written >= self.options.bytes_max / FILES {
@@ -292,17 +295,16 @@ impl Receipts {
     /// Puts the file aside and begins another; the oldest go beyond the bound.
     fn rotate(&mut self) -> io::Result<()> {
         let aside = aside(&self.options.path, self.head.line);
-        fs::rename(&self.options.path, &aside)?;
+        self.io.rename(&self.options.path, &aside)?;
         self.older.push_back((aside, self.written));
-        self.file = open(&self.options.path)?;
+        self.file = open(&self.options.path, &*self.io)?;
         self.written = 0;
         let most = self.options.bytes_max - self.options.bytes_max / FILES;
         while self.older.iter().map(|(_, bytes)| bytes).sum::<u64>() > most {
             let Some((path, _)) = self.older.pop_front() else { break };
-            fs::remove_file(path)?;
+            self.io.unlink(&path)?;
         }
-        let dir = self.options.path.parent().unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()
+        self.io.sync_dir(self.options.path.parent().unwrap_or(Path::new(".")))
     }
 }
 
@@ -447,14 +449,22 @@ fn end_of(file: &mut File) -> io::Result<(Option<Anchor>, u64)> {
     file.seek(SeekFrom::Start(from))?;
     let mut tail = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    // No line has a zero: there is a hole where a power loss took what was written before the
+    // lines behind it, and these follow from nothing. Checkpoints know the lines that were synced.
+    if let Some(hole) = tail.iter().position(|&byte| byte == 0) {
+        tail.truncate(hole);
+    }
     let Some(end) = tail.iter().rposition(|&byte| byte == b'\n') else { return Ok((None, 0)) };
     let begin = tail[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let found = parse(&tail[begin..end]).map(|(receipt, hash, _)| Anchor { line: receipt.n, hash });
     Ok((found, from + end as u64 + 1))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+fn open(path: &Path, io: &dyn LogIo) -> io::Result<LogFile> {
+    match LogFile::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => io.create(path, 0),
+        opened => opened,
+    }
 }
 
 fn aside(path: &Path, line: u64) -> PathBuf {
@@ -544,6 +554,6 @@ const HASH: &str = ",\"h\":\"";
 const FILES: u64 = 4;
 /// Characters of what is said beside an operation, so that every last line is short.
 const DETAIL_CHARS: usize = 4096;
-/// The last line is looked for in so many bytes at the end: it is always short, a `sum` or an
-/// operation.
-const TAIL_BYTES: u64 = 64 << 10;
+/// The last line is looked for in so many bytes at the end, and what a power loss left of lines that
+/// were not synced: twice of what may wait for the disk.
+const TAIL_BYTES: u64 = 1 << 20;

@@ -233,7 +233,7 @@ impl Engine {
         }
         let receipts = self.receipts_path.as_deref();
         let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, (receipts, false))?;
-        let shared = (self.budget.allowance(), open_letters(&spec, &checkpoint)?);
+        let shared = (self.budget.allowance(), open_letters(&spec, &checkpoint, &self.log)?);
         let exporter = build(
             spec.clone(),
             checkpoint,

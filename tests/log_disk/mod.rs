@@ -1,8 +1,8 @@
 //! Disks for tests: one that records every change, to build what a power loss would have left of
 //! it; one that refuses on request; one that does not wait.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,10 @@ enum Change {
         at: u64,
         bytes: Vec<u8>,
     },
+    Truncate {
+        ino: u64,
+        bytes: u64,
+    },
     /// Ended; all writes before change number `begun` are safe.
     Sync {
         ino: u64,
@@ -64,17 +68,25 @@ enum Change {
     },
 }
 
-/// What the control page held when a change had been made.
+/// A change, and what the control pages of all logs held when it had been made.
 #[derive(Clone)]
 struct Step {
     change: Change,
-    control: Vec<u8>,
+    /// By directory.
+    control: BTreeMap<PathBuf, Vec<u8>>,
 }
+
+/// A sync that the disk pretends to have made.
+pub(crate) type Lie = fn(&Path) -> bool;
 
 /// A real disk that remembers what was asked of it, in order.
 pub(crate) struct Recorder {
     dir: PathBuf,
     boot: [u8; 16],
+    /// What it only pretends to sync: files, and directories.
+    lie: Option<Lie>,
+    /// Directories with a control page.
+    logs: Mutex<BTreeSet<PathBuf>>,
     /// How many of the steps only tell what was there before.
     begin: usize,
     steps: Mutex<Vec<Step>>,
@@ -93,33 +105,45 @@ pub(crate) struct Promised {
 impl Recorder {
     /// Starts with what is in the directory, all of it safe.
     pub(crate) fn new(dir: &Path, boot: u8) -> Arc<Self> {
-        Self::start(dir, boot, |_| true)
+        Self::start(dir, boot, None, |_| true)
+    }
+
+    /// The same, but the disk does not sync everything that it says it has.
+    pub(crate) fn lying(dir: &Path, boot: u8, lie: Option<Lie>) -> Arc<Self> {
+        Self::start(dir, boot, lie, |_| true)
     }
 
     /// Starts with what a killed process left: its segments are in the page cache only.
-    #[allow(dead_code, reason = "shared with the tests of faults")]
     pub(crate) fn after_kill(dir: &Path, boot: u8) -> Arc<Self> {
-        Self::start(dir, boot, |path| path.extension().is_none_or(|it| it != "log"))
+        Self::start(dir, boot, None, |path| path.extension().is_none_or(|it| it != "log"))
     }
 
-    fn start(dir: &Path, boot: u8, is_safe: impl Fn(&Path) -> bool) -> Arc<Self> {
+    fn start(dir: &Path, boot: u8, lie: Option<Lie>, is_safe: impl Fn(&Path) -> bool) -> Arc<Self> {
         let mut recorder = Self {
             begin: 0,
             dir: dir.to_path_buf(),
             boot: [boot; 16],
-            steps: Mutex::new(Vec::new()),
-            files: Mutex::new(HashMap::new()),
+            lie,
+            logs: Mutex::default(),
+            steps: Mutex::default(),
+            files: Mutex::default(),
         };
-        for dir in [dir.to_path_buf(), dir.join("cursors")] {
-            for entry in fs::read_dir(&dir).into_iter().flatten() {
-                let path = entry.expect("an entry").path();
-                if path.is_file() {
-                    let is_synced = is_safe(&path);
-                    let ino = recorder.note_existing(path);
-                    if is_synced {
-                        let begun = recorder.len();
-                        recorder.note(Change::Sync { ino, begun });
-                    }
+        let mut dirs = vec![dir.to_path_buf()];
+        while let Some(dir) = dirs.pop() {
+            let entries = fs::read_dir(&dir).into_iter().flatten();
+            let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+            // As the file system lists them is not as a seed repeats them.
+            paths.sort_unstable();
+            for path in paths {
+                if path.is_dir() {
+                    dirs.push(path);
+                    continue;
+                }
+                let is_synced = is_safe(&path);
+                let ino = recorder.note_existing(path);
+                if is_synced {
+                    let begun = recorder.len();
+                    recorder.note(Change::Sync { ino, begun });
                 }
             }
             let begun = recorder.len();
@@ -135,7 +159,6 @@ impl Recorder {
     }
 
     /// Whether the names of a directory were made durable since the recording began.
-    #[allow(dead_code, reason = "shared with the tests of faults")]
     pub(crate) fn has_synced(&self, of: &Path) -> bool {
         let is_it = |step: &Step| matches!(&step.change, Change::SyncDir { dir, .. } if dir == of);
         self.steps()[self.begin..].iter().any(is_it)
@@ -153,7 +176,7 @@ impl Recorder {
             Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes")),
             None => 0,
         };
-        let pages = steps[..count].iter().map(|step| &step.control);
+        let pages = steps[..count].iter().filter_map(|step| step.control.get(&self.dir));
         Promised {
             written: pages.clone().map(|page| number(page, 16)).max().unwrap_or(0),
             durable: pages.clone().map(|page| number(page, 24)).max().unwrap_or(0),
@@ -169,12 +192,12 @@ impl Recorder {
         let odds = [0, 15, 50, 85, 100][random.below(5) as usize];
         let names = names_after(steps, &|random| random.below(100) < odds, random);
         for (path, ino) in names {
-            let bytes = content_after(steps, ino, odds, random);
-            let bytes = match path.file_name().is_some_and(|name| name == "control") {
-                true => control_after(steps, ino, random).unwrap_or(bytes),
-                false => bytes,
-            };
-            write(into, &self.dir, &path, &bytes);
+            let image = self.image(into, &path);
+            let is_control = path.file_name().is_some_and(|name| name == "control");
+            match control_after(steps, &path, ino, random).filter(|_| is_control) {
+                Some(page) => put(&image, 0, &page),
+                None => content_after(steps, ino, odds, &image, random),
+            }
         }
     }
 
@@ -185,31 +208,39 @@ impl Recorder {
         let steps = &steps[..count];
         let names = names_after(steps, &|_| true, random);
         for (path, ino) in names {
-            let mut bytes = Vec::new();
+            let image = self.image(into, &path);
             for (number, step) in steps.iter().enumerate() {
                 match &step.change {
-                    Change::Create { ino: of, bytes: len, .. } if *of == ino => {
-                        bytes = vec![0; *len as usize];
+                    Change::Create { ino: of, bytes, .. } | Change::Truncate { ino: of, bytes }
+                        if *of == ino =>
+                    {
+                        image.set_len(*bytes).expect("its length");
                     }
-                    Change::Write { ino: of, at, bytes: written } if *of == ino => {
+                    Change::Write { ino: of, at, bytes } if *of == ino => {
                         let is_last = number + 1 == steps.len();
                         let len = if is_last {
-                            random.below(written.len() as u64 + 1) as usize
+                            random.below(bytes.len() as u64 + 1) as usize
                         } else {
-                            written.len()
+                            bytes.len()
                         };
-                        put(&mut bytes, *at, &written[..len]);
+                        put(&image, *at, &bytes[..len]);
                     }
                     _ => {}
                 }
             }
             if path.file_name().is_some_and(|name| name == "control")
-                && let Some(last) = steps.last().filter(|step| !step.control.is_empty())
+                && let Some(page) = path.parent().and_then(|dir| steps.last()?.control.get(dir))
             {
-                bytes.clone_from(&last.control);
+                put(&image, 0, page);
             }
-            write(into, &self.dir, &path, &bytes);
         }
+    }
+
+    /// A file of an image.
+    fn image(&self, into: &Path, path: &Path) -> File {
+        let path = into.join(path.strip_prefix(&self.dir).expect("below the recorder's directory"));
+        fs::create_dir_all(path.parent().expect("a file has one")).expect("a directory");
+        File::create(&path).expect("a file")
     }
 
     fn note_existing(&self, path: PathBuf) -> u64 {
@@ -217,7 +248,18 @@ impl Recorder {
         let bytes = fs::read(&path).expect("readable");
         let ino = self.new_file(&file);
         self.note(Change::Create { ino, path, bytes: bytes.len() as u64 });
-        self.note(Change::Write { ino, at: 0, bytes });
+        // Holes stay holes: an image is made thousands of times.
+        let is_hole = |sector: &[u8]| sector == &[0; SECTOR_BYTES as usize][..sector.len()];
+        let sectors: Vec<_> = bytes.chunks(SECTOR_BYTES as usize).collect();
+        let mut at = 0;
+        for run in sectors.chunk_by(|a, b| is_hole(a) == is_hole(b)) {
+            let bytes = run.concat();
+            let next = at + bytes.len() as u64;
+            if !is_hole(run[0]) {
+                self.note(Change::Write { ino, at, bytes });
+            }
+            at = next;
+        }
         ino
     }
 
@@ -239,9 +281,20 @@ impl Recorder {
 
     fn note(&self, change: Change) {
         let mut steps = self.steps();
-        // A rename over the page or its creation is under way: nothing to remember yet.
-        let control = fs::read(self.dir.join("control")).unwrap_or_default();
+        let mut logs = self.logs.lock().expect("no panic while recording");
+        if let Change::Create { path, .. } | Change::Rename { to: path, .. } = &change
+            && path.file_name().is_some_and(|name| name == "control")
+        {
+            logs.extend(path.parent().map(Path::to_path_buf));
+        }
+        // A rename over the page may be under way: nothing to remember yet.
+        let page = |dir: &PathBuf| Some((dir.clone(), fs::read(dir.join("control")).ok()?));
+        let control = logs.iter().filter_map(page).collect();
         steps.push(Step { change, control });
+    }
+
+    fn lies(&self, path: &Path) -> bool {
+        self.lie.is_some_and(|lie| lie(path.strip_prefix(&self.dir).unwrap_or(path)))
     }
 }
 
@@ -260,9 +313,18 @@ impl LogIo for Recorder {
         Ok(())
     }
 
+    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
+        let ino = self.file(file);
+        Disk.truncate(file, bytes)?;
+        self.note(Change::Truncate { ino, bytes });
+        Ok(())
+    }
+
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         let (ino, begun) = (self.file(file), self.len());
-        self.note(Change::Sync { ino, begun });
+        if !self.lies(&file.path) {
+            self.note(Change::Sync { ino, begun });
+        }
         Ok(())
     }
 
@@ -280,7 +342,9 @@ impl LogIo for Recorder {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let begun = self.len();
-        self.note(Change::SyncDir { dir: dir.to_path_buf(), begun });
+        if !self.lies(dir) {
+            self.note(Change::SyncDir { dir: dir.to_path_buf(), begun });
+        }
         Ok(())
     }
 
@@ -317,7 +381,8 @@ fn names_after(
         match &step.change {
             Change::Create { ino, path, .. } => {
                 drafts.insert(path.clone(), *ino);
-                if is_safe {
+                // Not beside a file whose move away is lost.
+                if is_safe && !names.contains_key(path) {
                     names.insert(path.clone(), *ino);
                 }
             }
@@ -335,18 +400,21 @@ fn names_after(
 }
 
 /// What a file holds: all that was synced, and any part of the rest, sector by sector.
-fn content_after(steps: &[Step], ino: u64, odds: u64, random: &mut Random) -> Vec<u8> {
+fn content_after(steps: &[Step], ino: u64, odds: u64, image: &File, random: &mut Random) {
     let safe_until = steps.iter().rev().find_map(|step| match step.change {
         Change::Sync { ino: of, begun } if of == ino => Some(begun),
         _ => None,
     });
-    let mut content = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let is_safe = safe_until.is_some_and(|until| number < until);
         match &step.change {
-            Change::Create { ino: of, bytes, .. } if *of == ino => {
-                let has_length = is_safe || random.below(100) < odds;
-                content = vec![0; if has_length { *bytes as usize } else { 0 }];
+            Change::Create { ino: of, bytes, .. } | Change::Truncate { ino: of, bytes }
+                if *of == ino && (is_safe || random.below(100) < odds) =>
+            {
+                image.set_len(*bytes).expect("its length");
+            }
+            Change::Write { ino: of, at, bytes } if *of == ino && is_safe => {
+                put(image, *at, bytes);
             }
             Change::Write { ino: of, at, bytes } if *of == ino => {
                 let mut done = 0;
@@ -354,8 +422,8 @@ fn content_after(steps: &[Step], ino: u64, odds: u64, random: &mut Random) -> Ve
                     let position = at + done as u64;
                     let room = SECTOR_BYTES - (position % SECTOR_BYTES);
                     let len = (bytes.len() - done).min(room as usize);
-                    if is_safe || random.below(100) < odds {
-                        put(&mut content, position, &bytes[done..done + len]);
+                    if random.below(100) < odds {
+                        put(image, position, &bytes[done..done + len]);
                     }
                     done += len;
                 }
@@ -363,18 +431,17 @@ fn content_after(steps: &[Step], ino: u64, odds: u64, random: &mut Random) -> Ve
             _ => {}
         }
     }
-    content
 }
 
 /// The control page is written back whenever the kernel likes: any state since its last sync.
-fn control_after(steps: &[Step], ino: u64, random: &mut Random) -> Option<Vec<u8>> {
+fn control_after(steps: &[Step], path: &Path, ino: u64, random: &mut Random) -> Option<Vec<u8>> {
+    let dir = path.parent()?;
     let mut begin = None;
     for (number, step) in steps.iter().enumerate() {
-        match step.change {
-            Change::Sync { ino: of, .. } if of == ino && !step.control.is_empty() => {
-                begin = Some(number);
-            }
-            Change::Rename { .. } if begin.is_none() && !step.control.is_empty() => {
+        let has_page = step.control.contains_key(dir);
+        match &step.change {
+            Change::Sync { ino: of, .. } if *of == ino && has_page => begin = Some(number),
+            Change::Rename { to, .. } if to == path && begin.is_none() && has_page => {
                 begin = Some(number);
             }
             _ => {}
@@ -382,28 +449,11 @@ fn control_after(steps: &[Step], ino: u64, random: &mut Random) -> Option<Vec<u8
     }
     let begin = begin?;
     let chosen = begin + random.below((steps.len() - begin) as u64) as usize;
-    Some(steps[chosen].control.clone())
+    steps[chosen].control.get(dir).cloned()
 }
 
-fn put(content: &mut Vec<u8>, at: u64, bytes: &[u8]) {
-    let (start, end) = (at as usize, at as usize + bytes.len());
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[start..end].copy_from_slice(bytes);
-}
-
-fn write(into: &Path, from: &Path, path: &Path, bytes: &[u8]) {
-    let path = into.join(path.strip_prefix(from).expect("below the log's directory"));
-    fs::create_dir_all(path.parent().expect("a file has one")).expect("a directory");
-    let file = fs::File::create(&path).expect("a file");
-    // Holes instead of zeros: an image is made thousands of times.
-    file.set_len(bytes.len() as u64).expect("its length");
-    for (index, chunk) in bytes.chunks(SECTOR_BYTES as usize).enumerate() {
-        if chunk != &[0; SECTOR_BYTES as usize][..chunk.len()] {
-            file.write_all_at(chunk, index as u64 * SECTOR_BYTES).expect("its bytes");
-        }
-    }
+fn put(image: &File, at: u64, bytes: &[u8]) {
+    image.write_all_at(bytes, at).expect("its bytes");
 }
 
 /// What a disk writes whole.

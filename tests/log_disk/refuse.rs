@@ -83,6 +83,10 @@ impl LogIo for Refusing {
         Disk.write(file, at, bytes)
     }
 
+    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
+        Disk.truncate(file, bytes)
+    }
+
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         self.check(Call::Sync, &file.path)?;
         Disk.sync(file)

@@ -142,6 +142,10 @@ impl LogIo for SmallDisk {
         Disk.write(file, at, bytes)
     }
 
+    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
+        Disk.truncate(file, bytes)
+    }
+
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         Disk.sync(file)
     }

@@ -1,6 +1,8 @@
 //! What survives: the process going down, the machine going down, at any moment.
 
+#[path = "../log_disk/mod.rs"]
 mod log_disk;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,0 +1,95 @@
+//! What an engine is before it has threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::engine::{
+    EngineError, EngineOptions, Running, Shared, Stopped, build, checkpoint, open_letters,
+    receipts, started, ways,
+};
+use super::keeper::Keeper;
+use super::network::Way;
+use crate::deliver::Budget;
+use crate::log::{Log, LogError};
+
+/// Everything of an engine but its threads.
+pub(super) struct Prepared {
+    pub(super) keeper: Keeper,
+    pub(super) budget: Arc<Budget>,
+    /// The ways of each running exporter's lanes.
+    pub(super) ways: Vec<Vec<Way>>,
+    /// How many threads there are to be.
+    pub(super) workers: usize,
+    pub(super) receipts_path: Option<PathBuf>,
+}
+
+impl Prepared {
+    /// Opens what an engine keeps on disk and compiles its exporters.
+    pub(super) fn new(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
+        let workers = match options.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let reader = log.reader();
+        let cursors = Arc::new(log.cursors()?);
+        let receipts_path = options.receipts.as_ref().map(|receipts| receipts.path.clone());
+        let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
+        let (mut running, mut stopped, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, spec) in options.exporters.into_iter().enumerate() {
+            let allowance = budget.allowance();
+            let receipts = receipts_path.as_deref();
+            let resumed = checkpoint(&cursors, &reader, &spec, (receipts, options.from_the_start))
+                .and_then(|checkpoint| {
+                    let dead_letters = open_letters(&spec, &checkpoint, &log)?;
+                    Ok((checkpoint, dead_letters))
+                });
+            let (checkpoint, dead_letters) = match resumed {
+                Ok(resumed) => resumed,
+                Err(EngineError::Log(
+                    problem @ (LogError::Damaged { .. } | LogError::Version { .. }),
+                )) => {
+                    stopped.push(Stopped::new(spec, number, allowance, &problem));
+                    continue;
+                }
+                Err(problem) => return Err(problem),
+            };
+            let ways = ways(&spec, workers)?;
+            let exporter = build(
+                spec.clone(),
+                checkpoint,
+                (allowance, dead_letters),
+                &ways,
+                workers,
+                (options.work, options.receipts.is_some()),
+            )?;
+            running.push(Running { exporter, spec, number });
+            lanes.push(ways);
+        }
+        let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
+        let receipts = receipts(options.receipts, &running, &log)?;
+        let shared = Arc::new(Shared::default());
+        shared.operations.note(started(&running, &stopped, options.work));
+        let keeper = Keeper {
+            log,
+            reader,
+            cursors,
+            swapping: Arc::default(),
+            exporters: Arc::new(Mutex::new(running)),
+            stopped: Arc::new(Mutex::new(stopped)),
+            log_bytes_max: Arc::new(AtomicU64::new(options.log_bytes_max)),
+            receipts_bytes_max: Arc::new(AtomicU64::new(receipts_bytes_max)),
+            shared,
+            receipts,
+            work: options.work,
+            told: BTreeMap::new(),
+            proven: Instant::now(),
+            refused: BTreeSet::new(),
+            skips: BTreeMap::new(),
+        };
+        Ok(Self { keeper, budget, ways: lanes, workers, receipts_path })
+    }
+}
