@@ -99,6 +99,6 @@ const MUTATIONS: [Mutation; 12] = [
 ];
 
 /// Schedules of an ordinary test run.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 12;
 /// Within so many a broken promise has to be noticed.
 const SEEDS_BROKEN: u64 = 60;

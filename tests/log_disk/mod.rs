@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +93,8 @@ pub(crate) struct Recorder {
     steps: Mutex<Vec<Step>>,
     /// The file behind an inode number; numbers are used again after an unlink, files are not.
     files: Mutex<HashMap<u64, u64>>,
+    /// Files so far: two threads make some at the same time.
+    made: AtomicU64,
 }
 
 /// What was promised at some moment of the recording.
@@ -127,6 +130,7 @@ impl Recorder {
             logs: Mutex::default(),
             steps: Mutex::default(),
             files: Mutex::default(),
+            made: AtomicU64::new(0),
         };
         let mut dirs = vec![dir.to_path_buf()];
         while let Some(dir) = dirs.pop() {
@@ -265,7 +269,7 @@ impl Recorder {
 
     fn new_file(&self, file: &LogFile) -> u64 {
         let mut files = self.files.lock().expect("no panic while recording");
-        let id = self.len() as u64;
+        let id = self.made.fetch_add(1, Ordering::Relaxed);
         files.insert(file.file.metadata().expect("open").ino(), id);
         id
     }
