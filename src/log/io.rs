@@ -1,5 +1,5 @@
-//! The seam to the disk: every call that changes the log goes through here, and whatever else has to
-//! agree with it after a crash (cursors, letters, receipts).
+//! The seam to the disk: every call that changes the log goes through here, and whatever else has
+//! to agree with it after a crash (cursors, letters, receipts).
 //!
 //! Tests put a recorder in front of [`Disk`] and replay what a power loss would have left.
 

@@ -554,6 +554,6 @@ const HASH: &str = ",\"h\":\"";
 const FILES: u64 = 4;
 /// Characters of what is said beside an operation, so that every last line is short.
 const DETAIL_CHARS: usize = 4096;
-/// The last line is looked for in so many bytes at the end, and what a power loss left of lines that
-/// were not synced: twice of what may wait for the disk.
+/// The last line is looked for in so many bytes at the end, and what a power loss left of lines
+/// that were not synced: twice of what may wait for the disk.
 const TAIL_BYTES: u64 = 1 << 20;
