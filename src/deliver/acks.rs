@@ -15,9 +15,10 @@ use super::delivery::{AckSettings, BatchId};
 /// an id that runs backwards, everything on the old channel counts as unconfirmed.
 ///
 /// A restart shows in the answers to requests, and the answer to a question may overtake them. But
-/// a process that began anew has numbered only requests that we have no answer for, so their count
-/// bounds its ids: an answer that confirms a higher one is of the process that we know, and counts
-/// at once. Any other waits until requests are answered.
+/// a process that began anew has numbered only requests that we have no answer for, and those that
+/// were under way together with the one that is confirmed. Their count bounds its ids: a
+/// higher one that is confirmed is of the process that we know, and counts at once. Any other waits
+/// until requests are answered: then a second request of that number would have shown.
 #[derive(Debug)]
 pub(super) struct Channels {
     settings: AckSettings,
@@ -65,6 +66,8 @@ pub(super) struct Confirmed {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     id: BatchId,
+    /// Other requests that were under way while its own was.
+    beside: u64,
     expires: Instant,
 }
 
@@ -77,6 +80,8 @@ pub(super) struct Ticket {
     floor: Option<AckId>,
     /// Which request of its channel it is.
     number: u64,
+    /// Requests that had ended when it was sent.
+    ended: u64,
 }
 
 /// One question to a destination.
@@ -97,9 +102,11 @@ impl Channels {
         let is_it = |channel: &Channel| channel.is_open && channel.endpoint == endpoint;
         let at = self.channels.iter().position(is_it).unwrap_or_else(|| self.open(endpoint, now));
         let channel = &mut self.channels[at];
+        let ended = channel.sent - channel.flying.len() as u64;
         channel.sent += 1;
         channel.flying.insert(channel.sent);
-        Ticket { endpoint, group: channel.group, floor: channel.highest, number: channel.sent }
+        let (group, floor, number) = (channel.group, channel.highest, channel.sent);
+        Ticket { endpoint, group, floor, number, ended }
     }
 
     /// Opens a channel; says where it is.
@@ -160,7 +167,8 @@ impl Channels {
             channel.poll_at = now + interval;
         }
         channel.highest = channel.highest.max(Some(ack));
-        channel.pending.insert(ack, Pending { id, expires: now + timeout });
+        let beside = channel.sent - ticket.ended - 1;
+        channel.pending.insert(ack, Pending { id, beside, expires: now + timeout });
         Ok(())
     }
 
@@ -259,20 +267,28 @@ impl Channels {
 
 impl Channel {
     /// Takes out of what is held that which can now be decided.
+    ///
+    /// Each id by itself: those that wait may be of two processes, and what is confirmed of the
+    /// later one says nothing of the earlier.
     fn believe(&mut self) -> Confirmed {
         let mut out = Confirmed::default();
         let (flying, unseen, pending) = (&self.flying, &self.unseen, &mut self.pending);
-        self.held.retain(|held| {
+        self.held.retain_mut(|held| {
             let unseen = unseen.range(..=held.until).count() as u64;
             let open = flying.range(..=held.until).count() as u64;
-            let highest = held.ids.iter().max().map_or(0, |ack| ack.0);
-            let into = match highest {
-                _ if highest >= unseen + open => &mut out.batches,
-                _ if highest < unseen => &mut out.doubtful,
-                _ => return true,
-            };
-            into.extend(held.ids.iter().filter_map(|ack| pending.remove(ack)).map(|p| p.id));
-            false
+            held.ids.retain(|ack| {
+                let Some(&Pending { id, beside, .. }) = pending.get(ack) else { return false };
+                let into = match (unseen, open) {
+                    (0, 0) => &mut out.batches,
+                    _ if ack.0 >= unseen + open + beside => &mut out.batches,
+                    _ if ack.0 < unseen || open == 0 => &mut out.doubtful,
+                    _ => return true,
+                };
+                into.push(id);
+                pending.remove(ack);
+                false
+            });
+            !held.ids.is_empty()
         });
         out
     }

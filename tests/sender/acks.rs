@@ -14,8 +14,13 @@ fn asking() -> (Lane, super::Sent, (usize, u32)) {
     (lane, flying, (endpoint, group))
 }
 
-fn confirm(lane: &mut Lane, (endpoint, group): (usize, u32), ack: u64) {
-    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(ack)]), "test");
+fn confirm(lane: &mut Lane, channel: (usize, u32), ack: u64) {
+    confirm_all(lane, channel, &[ack]);
+}
+
+fn confirm_all(lane: &mut Lane, (endpoint, group): (usize, u32), acks: &[u64]) {
+    let confirmed = Fate::Confirmed(acks.iter().copied().map(AckId).collect());
+    let confirmed = Verdict::new(confirmed, "test");
     lane.sender.on_acks(endpoint, group, confirmed, lane.now, &mut lane.out);
 }
 
@@ -61,6 +66,14 @@ fn a_confirmation_that_no_new_process_can_give_counts_at_once() {
     // Nor when the answer to that request was lost.
     lane.error(flying.id, TransportErrorKind::Network, Applied::Maybe);
     assert_eq!((lane.delivered(), lane.out.tally.resent), (1, 0));
+}
+
+#[test]
+fn what_a_new_process_can_have_numbered_waits_though_a_higher_number_is_confirmed() {
+    let (mut lane, _flying, channel) = asked();
+    // The higher number may be of the new process as well, and known to be.
+    confirm_all(&mut lane, channel, &[0, 1]);
+    assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (1, 1));
 }
 
 #[test]
