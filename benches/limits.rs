@@ -1,6 +1,7 @@
 //! What has a limit of its own: mapping hushd's lines, privacy, and an append by a program that
 //! embeds the library. `cargo bench --bench limits` measures each beside its limit and says which
 //! are met; CPU seconds per million are those of this thread, the median of several rounds.
+//! `cargo bench --bench limits -- privacy` measures one: `mapping`, `privacy` or `append`.
 
 #[path = "bodies/block.rs"]
 mod block;
@@ -23,9 +24,12 @@ const NOW_NS: u64 = 1_770_388_200_000_000_000;
 const ROUNDS: usize = 41;
 
 fn main() {
-    mapping();
-    privacy();
-    append();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    for (name, run) in [("mapping", mapping as fn()), ("privacy", privacy), ("append", append)] {
+        if wanted.is_empty() || wanted.iter().any(|it| it == name) {
+            run();
+        }
+    }
 }
 
 /// Lines of hushd's log, each with an id of its own, until they are checked events.

@@ -160,6 +160,41 @@ fn each_bad_line_has_its_expected_outcome() {
 }
 
 #[test]
+fn what_a_line_becomes_does_not_hang_on_the_line_before() {
+    let bench =
+        || Bench::new(CheckOptions { dialects: shrike::dialects::ALL, ..CheckOptions::default() });
+    // A byte order mark is one at the beginning of a source only.
+    let is_line = |line: &&[u8]| !line.is_empty() && !line.starts_with(b"\xef\xbb\xbf");
+    let files = [
+        BAD_LINES,
+        SAMPLES.as_bytes(),
+        include_bytes!("fixtures/clawdstrike-audit.jsonl"),
+        include_bytes!("fixtures/openclaw-audit.jsonl"),
+        include_bytes!("fixtures/velar-audit.jsonl"),
+        include_bytes!("fixtures/otlp-logs.jsonl"),
+        include_bytes!("fixtures/falco-alerts.jsonl"),
+        include_bytes!("fixtures/policy-events.jsonl"),
+    ];
+    let deep = format!("{{\"decision\":\"x\",\"a\":{}0{}}}", "[".repeat(200), "]".repeat(200));
+    let lines = files.iter().flat_map(|file| file.split(|&byte| byte == b'\n').filter(is_line));
+    let foreign = br#"{"id":"0","timestamp":"2026-02-06T12:00:00Z","event_type":"check",
+        "action_type":"shell","target":"ls","decision":"allowed"}"#;
+    let foreign: Vec<u8> = foreign.iter().copied().filter(|byte| *byte != b'\n').collect();
+    let mut compared = 0;
+    for line in lines.chain([deep.as_bytes()]) {
+        let line = [line, b"\n"].concat();
+        let alone = bench().take(&line);
+        let mut after = bench();
+        assert_eq!(after.take(&[&foreign[..], b"\n"].concat()).records.len(), 1);
+        let after = after.take(&line);
+        let shown = String::from_utf8_lossy(&line);
+        assert_eq!((after.records, after.rejected), (alone.records, alone.rejected), "{shown}");
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+#[test]
 fn every_sample_is_taken_byte_for_byte() {
     let mut bench = Bench::new(CheckOptions::default());
     let became = bench.take(SAMPLES.as_bytes());

@@ -1,6 +1,6 @@
 //! Clawdstrike: the audit record of hushd (`inputs.md` 2.1, 7.1).
 
-use super::draft::{Draft, string};
+use super::draft::{Draft, may_name, string};
 use super::rules::{Action, Known, capitalised, decided_type, find, resource, severity_kept};
 use crate::event::{Class, FieldId as F, entries};
 use crate::intake::{Column, Dialect, Kind, Mapped, Mode, Service, Source, Table};
@@ -156,6 +156,9 @@ fn administrative(draft: &mut Draft<'_>, word: &[u8]) {
 /// What the metadata says of user, tenant and policy.
 fn principal<'a>(draft: &mut Draft<'a>, metadata: Option<&'a [u8]>, has_tenant: bool) {
     let Some(metadata) = metadata.filter(|json| json.first() == Some(&b'{')) else { return };
+    if !may_name(metadata, b"policy_hash") && !may_name(metadata, b"principal") {
+        return;
+    }
     let members = entries(metadata);
     if let Some(hash) = find(&members, "policy_hash").filter(|json| string(json).is_some()) {
         draft.json(F::PolicyHash, hash);

@@ -45,7 +45,7 @@ impl<'a> Draft<'a> {
             format,
             source,
             fields: [const { Text::None }; F::COUNT],
-            kept: Vec::new(),
+            kept: Vec::with_capacity(KEPT_BYTES_USUAL),
             group: Vec::new(),
             metadata: b"",
             defaulted: 0,
@@ -276,9 +276,11 @@ impl<'a> Draft<'a> {
     fn write_metadata(&self, out: &mut Vec<u8>) -> Option<&'a [u8]> {
         let mut displaced = None;
         if self.metadata.first() == Some(&b'{') {
-            each_entry(self.metadata, |entry| {
-                displaced = if entry.is(b"shrike") { Some(entry.value) } else { displaced };
-            });
+            if may_name(self.metadata, b"shrike") {
+                each_entry(self.metadata, |entry| {
+                    displaced = if entry.is(b"shrike") { Some(entry.value) } else { displaced };
+                });
+            }
             match displaced {
                 None => {
                     let inside = &self.metadata[1..self.metadata.len() - 1];
@@ -355,6 +357,11 @@ impl Text<'_> {
     }
 }
 
+/// Whether an object may have a member with this name: one look, before it is read.
+pub(super) fn may_name(object: &[u8], name: &[u8]) -> bool {
+    memchr::memmem::find(object, name).is_some() || memchr::memchr(b'\\', object).is_some()
+}
+
 /// The text of a JSON string without its quotes, still with its escapes; `None` of anything else.
 pub(super) fn string(json: &[u8]) -> Option<&[u8]> {
     match json {
@@ -399,6 +406,9 @@ fn list<'w>(words: impl Iterator<Item = &'w str>, out: &mut Vec<u8>) {
     }
     out.push(b']');
 }
+
+/// Bytes of what is kept of most records.
+const KEPT_BYTES_USUAL: usize = 256;
 
 const ROOT_HEAD: &[(&str, F)] = &[
     ("event_id", F::EventId),

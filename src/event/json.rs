@@ -329,7 +329,9 @@ impl<'s, 'a> Json<'s, 'a> {
             return;
         }
         let print = fingerprint(key);
-        self.previews |= PREVIEW_PRINTS.has(print);
+        if PREVIEW_PRINTS.has(print) {
+            self.previews |= is_preview(key);
+        }
         let ending = 1 << (print % 64);
         if keys.endings & ending != 0 {
             let seen = self.prints.get(keys.base..keys.len).unwrap_or_default();
@@ -398,10 +400,15 @@ pub(super) const PREVIEWS: &[&str] = &[
     "tool_input",
 ];
 
+#[cold]
+fn is_preview(key: &[u8]) -> bool {
+    PREVIEWS.iter().any(|preview| key == preview.as_bytes())
+}
+
 /// A set of fingerprints: it may hold one that was not put in, never the other way round.
 struct Prints([u64; 1 << (PRINT_BITS - 6)]);
 
-/// So many bits that of a hundred records with ten other keys two or three are suspected.
+/// So many bits that of a hundred records with ten other keys two or three are looked at again.
 const PRINT_BITS: u32 = 12;
 
 static PREVIEW_PRINTS: Prints = Prints::of(PREVIEWS);

@@ -9,7 +9,7 @@ use super::privacy::Concern;
 use super::rewrite::{LABELS_MAX, Label};
 use super::scan::Specials;
 use super::walk::walk;
-use super::{Class, Event, FieldId, Frame, Opened, Privacy, Severity, repair, rewrite};
+use super::{Class, Entry, Event, FieldId, Frame, Opened, Privacy, Severity, repair, rewrite};
 
 /// How events are opened; the same for every exporter.
 #[derive(Clone, Debug)]
@@ -245,6 +245,15 @@ impl Opening {
         }
         out.may_preview = found.previews;
         Judge::new(self, frame, record, arena, out).judge(&found)
+    }
+
+    /// The members of a record that is clean and no event, as far as it is known by its members;
+    /// `None` of any other.
+    #[must_use]
+    pub fn foreign<'r>(&self, record: &'r [u8]) -> Option<Vec<Entry<'r>>> {
+        let entries = rewrite::clean_entries(record, self.options.depth_max)?;
+        let is_event = entries.iter().any(|entry| entry.is(b"schema_version"));
+        (!is_event).then_some(entries)
     }
 
     /// Opens what a repair makes of a record that was refused.

@@ -5,6 +5,7 @@
 //! concerns keeps its places in the record. Intake, and the log, keep originals.
 
 mod change;
+mod marks;
 mod path;
 mod pattern;
 mod walk;

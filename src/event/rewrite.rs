@@ -53,10 +53,42 @@ pub fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Opti
 /// The members of an object that was opened once, in the order of the text; none of anything else.
 #[must_use]
 pub fn entries(object: &[u8]) -> Vec<Entry<'_>> {
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(MEMBERS_USUAL);
     each_entry(object, |entry| entries.push(entry));
     entries
 }
+
+/// The members of a text that is one object without anything that opening would repair or refuse,
+/// whatever its members are; `None` of any other text.
+pub(super) fn clean_entries(text: &[u8], depth_max: usize) -> Option<Vec<Entry<'_>>> {
+    let specials = Specials::new(text);
+    if !specials.ascii && str::from_utf8(text).is_err() {
+        return None;
+    }
+    let mut json = Json::new(&specials, depth_max);
+    let start = json.blanks(0);
+    if json.byte(start) != b'{' {
+        return None;
+    }
+    let mut entries = Vec::with_capacity(MEMBERS_USUAL);
+    let mut after = json.open(start, 1).ok()?;
+    loop {
+        let at = match after {
+            After::Next(at) => at,
+            After::End(end) => {
+                let is_whole = json.blanks(end) == text.len() && !json.lone;
+                return is_whole.then_some(entries);
+            }
+        };
+        let (key, escaped, value) = json.key(at).ok()?;
+        let end = json.value(value, 1, Keys::NONE).ok()?;
+        entries.push(Entry { key, escaped, value: &text[value..end] });
+        after = json.after_member(end).ok()?;
+    }
+}
+
+/// Members that there is room for at once: records of other producers have about a dozen.
+const MEMBERS_USUAL: usize = 16;
 
 /// Where the JSON values of a text lie, which follow each other with nothing but blanks between
 /// them, and whether the text holds nothing else. It must be UTF-8.

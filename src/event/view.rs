@@ -103,6 +103,13 @@ impl Place {
         (&bytes[start..], self.len as usize)
     }
 
+    /// Whether this byte of the record is part of the value.
+    pub(super) const fn covers(self, at: usize) -> bool {
+        // With the bit of the arena, it starts behind every record.
+        let start = self.start as usize;
+        start <= at && at < start + self.len as usize
+    }
+
     /// The first byte in its buffer.
     pub(super) const fn start(self) -> u32 {
         self.start & !Self::ARENA

@@ -9,8 +9,8 @@ use super::counts::IntakeCounts;
 use super::dialect::{Dialect, Mapped, Source};
 use super::window::{Met, Window};
 use crate::event::{
-    Class, Classes, Event, FieldId as F, Frame, Opened, Opening, Reject, content_hash, derived_id,
-    entries, renamed, repair, text_hash, values,
+    Class, Classes, Entry, Event, FieldId as F, Frame, Opened, Opening, Reject, content_hash,
+    derived_id, entries, renamed, repair, text_hash, values,
 };
 use crate::log::Mark;
 
@@ -55,6 +55,8 @@ pub struct Checker {
     mapped: Mapped,
     /// The only dialect that is asked; none for all of them.
     format: Option<&'static str>,
+    /// Whether the line before was of a dialect: the next one most likely is too.
+    is_foreign: bool,
     /// Events and their bytes that are not counted yet: once for each chunk is enough.
     events: u64,
     bytes: u64,
@@ -97,6 +99,7 @@ impl Checker {
             opened: Opened::default(),
             mapped: Mapped::default(),
             format: None,
+            is_foreign: false,
             events: 0,
             bytes: 0,
         }
@@ -159,6 +162,12 @@ impl Checker {
         let text = &chunk[range.clone()];
         let frame = Frame { received_ns, repaired: noted, ..Frame::default() };
         let piece = Piece { text, at: Some(range.start), offset, frame, origin: None };
+        if let Some(result) = self.foreign(piece, out) {
+            if let Err(class) = result {
+                self.refuse(class, text, offset, out);
+            }
+            return;
+        }
         let Err(reject) = self.open(&piece, out) else { return };
         if reject.class == Class::JsonSyntax && text.trim_ascii().is_empty() {
             self.counts.class(Class::Blank).add(1);
@@ -262,7 +271,7 @@ impl Checker {
     fn again(&mut self, piece: Piece<'_>, reject: Reject, out: &mut Batch) -> Result<(), Class> {
         match reject.class {
             Class::TrailingData => self.split(piece, out),
-            Class::UnknownFormat => self.map(piece, out),
+            Class::UnknownFormat => self.map(piece, &entries(piece.text.trim_ascii_start()), out),
             class => {
                 let Some(repaired) = repair(piece.text, class) else { return Err(class) };
                 let mut frame = piece.frame;
@@ -296,19 +305,35 @@ impl Checker {
         result
     }
 
-    /// A record of another dialect.
-    fn map(&mut self, piece: Piece<'_>, out: &mut Batch) -> Result<(), Class> {
-        let members = entries(piece.text.trim_ascii_start());
+    /// Maps a line that follows one of a dialect without opening it first, which would only say
+    /// that it is no event; `None` where opening would say anything else.
+    #[inline]
+    fn foreign(&mut self, piece: Piece<'_>, out: &mut Batch) -> Option<Result<(), Class>> {
+        if !std::mem::take(&mut self.is_foreign) || self.fits(piece.text).is_err() {
+            return None;
+        }
+        let members = self.opening.foreign(piece.text)?;
+        Some(self.map(piece, &members, out))
+    }
+
+    /// A record of another dialect, with these members.
+    fn map(
+        &mut self,
+        piece: Piece<'_>,
+        members: &[Entry<'_>],
+        out: &mut Batch,
+    ) -> Result<(), Class> {
         let is_asked = |dialect: &Dialect| self.format.is_none_or(|name| dialect.name == name);
         let dialect = self
             .options
             .dialects
             .iter()
-            .find(|dialect| is_asked(dialect) && dialect.matches(&members))
+            .find(|dialect| is_asked(dialect) && dialect.matches(members))
             .ok_or(Class::UnknownFormat)?;
+        self.is_foreign = true;
         let source = Source {
             line: piece.text,
-            members: &members,
+            members,
             received_ns: piece.frame.received_ns,
             host: &self.options.host,
             has_tenant: self.opening.has_tenant(),

@@ -295,7 +295,9 @@ fn says<'a>(event: &Event<'a>, id: F) -> Cow<'a, [u8]> {
 /// The text that a JSON string stands for; other values as they are.
 fn text_of(json: &[u8]) -> Cow<'_, [u8]> {
     match json {
-        [b'"', text @ .., b'"'] if text.contains(&b'\\') => Cow::Owned(unescape(text)),
+        [b'"', text @ .., b'"'] if memchr::memchr(b'\\', text).is_some() => {
+            Cow::Owned(unescape(text))
+        }
         [b'"', text @ .., b'"'] => Cow::Borrowed(text),
         other => Cow::Borrowed(other),
     }

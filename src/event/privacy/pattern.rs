@@ -7,7 +7,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 
 use super::super::{Event, FieldId as F};
-use super::path::{DERIVED, ESSENTIAL};
+use super::marks::{Look, Marks, WINDOW};
 
 /// A pattern: what of a text is replaced.
 #[derive(Clone, Debug)]
@@ -61,6 +61,9 @@ pub(super) struct Patterns {
     words: Vec<&'static [&'static str]>,
     /// Whether an expression may match any text.
     is_always: bool,
+    /// Bytes of the shortest text that an expression can match.
+    shortest: usize,
+    look: Look,
 }
 
 /// A search for any of some literals.
@@ -137,7 +140,7 @@ impl Patterns {
         rules: &[PatternRule],
         usual: &str,
     ) -> Result<Self, Vec<(String, String)>> {
-        let mut found = Self::default();
+        let mut found = Self { shortest: usize::MAX, look: Look::new(), ..Self::default() };
         let mut wrong = Vec::new();
         let mut literals: Vec<Vec<u8>> = Vec::new();
         for rule in rules {
@@ -161,6 +164,7 @@ impl Patterns {
                 },
             };
             found.note(gate);
+            found.shortest = found.shortest.min(shortest(&rule.regex));
             let replacement = rule.replacement.as_deref().unwrap_or(usual);
             found.list.push(Pattern {
                 has_secret: regex.capture_names().flatten().any(|name| name == SECRET),
@@ -202,12 +206,30 @@ impl Patterns {
         event.opened.concealed
             || record.finds(event.record)
             || self.bytes.iter().any(|&byte| memchr::memchr(byte, event.record).is_some())
-            || self.words.iter().any(|words| assigns(event.record, words, Within::Record))
-            || self.has_digits && has_suspect_field(event)
+            || (self.has_digits || !self.words.is_empty()) && self.sees(event)
+    }
+
+    /// Whether the record has digits or an assignment that an expression may be about.
+    fn sees(&self, event: &Event<'_>) -> bool {
+        let (mut numbers, mut assignments) = (Numbers::default(), Assignments::default());
+        let mut start = 0;
+        self.look.any(event.record, |marks| {
+            let found = self.has_digits && numbers.next(event, start, marks)
+                || !self.words.is_empty()
+                    && assignments.next(marks, |at| {
+                        let before = &event.record[..start + at];
+                        self.words.iter().any(|words| ends_with_word(before, words))
+                    });
+            start += WINDOW;
+            found
+        })
     }
 
     /// The text without what the patterns find; `None` where they find nothing.
     pub(super) fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if text.len() < self.shortest {
+            return None;
+        }
         let begins = self.text.as_ref().is_some_and(|search| search.finds(text));
         let has_digits = self.has_digits && is_suspect(text);
         let mut changed: Option<Vec<u8>> = None;
@@ -217,7 +239,7 @@ impl Patterns {
                 Gate::Literals => begins,
                 Gate::Byte(byte) => memchr::memchr(byte, text).is_some(),
                 Gate::Digits => has_digits,
-                Gate::Assignment(words) => assigns(text, words, Within::Text),
+                Gate::Assignment(words) => assigns(text, words),
                 Gate::Always => true,
             };
             if is_wanted && let Some(text) = pattern.apply(changed.as_deref().unwrap_or(text)) {
@@ -288,39 +310,105 @@ fn beginnings(regex: &str) -> Option<Vec<Vec<u8>>> {
     is_worth.then_some(cut)
 }
 
-/// Whether a text in one of the fields, or somewhere in metadata or labels, may be a number of
-/// people.
-fn has_suspect_field(event: &Event<'_>) -> bool {
-    let places = event.opened.places.iter().zip(F::ALL);
-    let texts = places.filter(|(place, id)| place.is_present() && id.bit() & NO_NUMBERS == 0);
-    texts.into_iter().any(|(place, _)| {
-        suspects(place.bytes(event.record, event.arena)).any(|json| !is_bare_number(json))
-    })
+/// Bytes of the shortest match of an expression.
+fn shortest(regex: &str) -> usize {
+    let hir = ParserBuilder::new().utf8(false).build().parse(regex).ok();
+    hir.and_then(|hir| hir.properties().minimum_len()).unwrap_or(0)
 }
 
-/// Where a text was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
-    /// In JSON: a quote inside a text is escaped, and one without ends a text.
-    Record,
-    /// By itself.
-    Text,
+/// The search for what may be a number of people, in windows of a record.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// Where the last bytes of the window before ended 1, 2 and 4 bytes of a number.
+    before: [u64; 3],
+    /// Where the number ended that was looked at last.
+    looked: usize,
 }
 
-/// Whether a word is assigned something, as [`Needs::Assignment`] says. Names of members are none:
-/// an expression is tried on each text alone.
-fn assigns(text: &[u8], words: &[&str], within: Within) -> bool {
-    memchr::memchr2_iter(b'=', b':', text).any(|at| {
-        let before = &text[..at];
-        let is_name =
-            within == Within::Record && before.ends_with(b"\"") && !before.ends_with(b"\\\"");
-        !is_name && ends_with_word(before, words)
-    })
+impl Numbers {
+    /// Whether a number with as many digits as [`Needs::Digits`] says ends in a window, or goes on
+    /// behind it; `start` is where the window begins.
+    #[inline]
+    fn next(&mut self, event: &Event<'_>, start: usize, marks: &Marks) -> bool {
+        let one = marks.digits | marks.between;
+        let two = one & (one << 1 | self.before[0] >> 63);
+        let four = two & (two << 2 | self.before[1] >> 62);
+        let seven = four & (four << 3 | self.before[2] >> 61);
+        self.before = [one, two, four];
+        seven != 0 && self.look(event, start, seven)
+    }
+
+    /// Looks at the numbers of which seven bytes end at these places of a window.
+    fn look(&mut self, event: &Event<'_>, start: usize, mut ends: u64) -> bool {
+        let record = event.record;
+        while ends != 0 {
+            let at = start + ends.trailing_zeros() as usize;
+            ends &= ends - 1;
+            if at < self.looked {
+                continue;
+            }
+            let begin = record[..at].iter().rposition(|&byte| !is_of_number(byte));
+            let begin = begin.map_or(0, |before| before + 1);
+            let rest = record[at..].iter().position(|&byte| !is_of_number(byte));
+            self.looked = rest.map_or(record.len(), |rest| at + rest);
+            if has_digits(&record[begin..self.looked]) && is_text(event, begin) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Whether a number at this place of a record may be one that patterns are about: part of a text,
+/// and not of the event's id or times.
+fn is_text(event: &Event<'_>, at: usize) -> bool {
+    let is_covered = NO_NUMBERS.iter().any(|&id| event.opened.places[id as usize].covers(at));
+    let before = &event.record[..at];
+    let is_member = before.ends_with(b"\":") && !before.ends_with(b"\\\":");
+    !is_covered && !is_member
+}
+
+/// The search for assignments, in windows of a record: a quote inside a text is escaped there, and
+/// one without a backslash ends a text. Names of members are assigned nothing: an expression is
+/// tried on each text alone.
+#[derive(Debug, Default)]
+struct Assignments {
+    /// Whether the window before ended with a quote that ends a text.
+    after_text: bool,
+    after_backslash: bool,
+}
+
+impl Assignments {
+    /// Whether a window has an assignment for which `is_meant`, asked with its place, is true.
+    #[inline]
+    fn next(&mut self, marks: &Marks, mut is_meant: impl FnMut(usize) -> bool) -> bool {
+        let escaped = marks.backslashes << 1 | u64::from(self.after_backslash);
+        let ends = marks.quotes & !escaped;
+        let mut left = marks.assigns & !(ends << 1 | u64::from(self.after_text));
+        (self.after_text, self.after_backslash) = (ends >> 63 == 1, marks.backslashes >> 63 == 1);
+        while left != 0 {
+            if is_meant(left.trailing_zeros() as usize) {
+                return true;
+            }
+            left &= left - 1;
+        }
+        false
+    }
+}
+
+/// Whether a word is assigned something in a text, as [`Needs::Assignment`] says.
+fn assigns(text: &[u8], words: &[&str]) -> bool {
+    memchr::memchr2_iter(b'=', b':', text).any(|at| ends_with_word(&text[..at], words))
 }
 
 /// Whether a text ends with one of these words in any case, and with quotes and blanks behind it.
 fn ends_with_word(text: &[u8], words: &[&str]) -> bool {
     let is_between = |byte: &u8| matches!(byte, b'"' | b'\'' | b' ' | b'\\');
+    let Some(last) = text.last() else { return false };
+    // Most signs stand behind something else: times, addresses.
+    if !is_between(last) && !last.is_ascii_alphabetic() {
+        return false;
+    }
     let behind = text.iter().rev().take(BETWEEN_BYTES_MAX).take_while(|&byte| is_between(byte));
     let text = &text[..text.len() - behind.count()];
     words.iter().any(|word| {
@@ -329,47 +417,16 @@ fn ends_with_word(text: &[u8], words: &[&str]) -> bool {
     })
 }
 
-/// The pieces of a text with as many digits as [`Needs::Digits`] says, each with what lies before.
-fn suspects(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut at = STRIDE - 1;
-    std::iter::from_fn(move || {
-        // No piece is so short that a stride could pass over it.
-        while at < text.len() {
-            if !is_of_number(text[at]) {
-                at += STRIDE;
-                continue;
-            }
-            let start = text[..at].iter().rposition(|&byte| !is_of_number(byte));
-            let start = start.map_or(0, |before| before + 1);
-            let rest = text[at..].iter().position(|&byte| !is_of_number(byte));
-            let end = rest.map_or(text.len(), |rest| at + rest);
-            at = end + STRIDE;
-            if has_digits(&text[start..end]) {
-                return Some(&text[..end]);
-            }
-        }
-        None
-    })
-}
-
-/// Whether JSON that ends with digits ends with a number that is a member: no text, which patterns
-/// are about.
-fn is_bare_number(json: &[u8]) -> bool {
-    let digits = json.iter().rev().take_while(|&&byte| is_of_number(byte)).count();
-    let before = &json[..json.len() - digits];
-    before.ends_with(b"\":") && !before.ends_with(b"\\\":")
+/// Whether a text has a piece with as many digits as [`Needs::Digits`] says.
+fn is_suspect(text: &[u8]) -> bool {
+    text.split(|&byte| !is_of_number(byte)).any(has_digits)
 }
 
 const fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b' ' | b'-' | b'(' | b')' | b'+')
 }
 
-/// Whether a text has as many digits as [`Needs::Digits`] says.
-fn is_suspect(text: &[u8]) -> bool {
-    suspects(text).next().is_some()
-}
-
-/// The same of a piece without other bytes.
+/// Whether a piece without other bytes has as many digits as [`Needs::Digits`] says.
 fn has_digits(piece: &[u8]) -> bool {
     let digits = piece.iter().filter(|byte| byte.is_ascii_digit()).count();
     digits >= 9 || digits >= 4 && piece.iter().filter(|&&byte| byte == b'.').count() >= 3
@@ -381,8 +438,6 @@ const SECRET: &str = "secret";
 /// Control characters, which JSON must escape, are in no literal.
 const ESCAPED_ASCII: [&[u8]; 6] =
     [b"\\u002", b"\\u003", b"\\u004", b"\\u005", b"\\u006", b"\\u007"];
-/// Bytes of the shortest text that has enough digits, `1.2.3.4`.
-const STRIDE: usize = 7;
 /// Quotes and blanks between a word and its assignment: two, each of which JSON may escape.
 const BETWEEN_BYTES_MAX: usize = 4;
 /// Literals of one expression that are searched for; more would slow down the search of all.
@@ -395,11 +450,12 @@ const FINGERPRINT_BYTES: usize = 4;
 const SHORT_MAX: usize = 2;
 /// A compiled expression, in bytes.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
-/// Fields with digits that are nobody's number, and those that are looked at in the metadata.
-const NO_NUMBERS: u64 = ESSENTIAL | DERIVED | F::IngestedAt.bit() | F::ResourcePort.bit();
+/// Fields with digits that are nobody's number.
+const NO_NUMBERS: [F; 3] = [F::EventId, F::Timestamp, F::IngestedAt];
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Frame, Opened};
     use super::*;
 
     fn rule(regex: &str) -> PatternRule {
@@ -467,21 +523,59 @@ mod tests {
         for text in ["2026-02-06", "1.2.3", "port 8443, 12 times", "", "12345678x9"] {
             assert!(!is_suspect(text.as_bytes()), "{text}");
         }
-        // Wherever it stands, whatever is around it.
-        for before in 0..20 {
-            for after in 0..20 {
+    }
+
+    /// Whether patterns without literals may be about a record.
+    fn sees(look: Look, record: &str) -> bool {
+        const WORDS: &[&str] = &["token", "api_key"];
+        let patterns =
+            Patterns { has_digits: true, words: vec![WORDS], look, ..Patterns::default() };
+        let opened = Opened::default();
+        patterns.sees(&Event::new(&opened, Frame::default(), record.as_bytes(), b""))
+    }
+
+    #[test]
+    fn numbers_are_seen_in_texts_wherever_they_stand() {
+        for before in (0..20).chain(50..70) {
+            for after in [0, 1, 7, 60] {
                 let (before, after) = ("x".repeat(before), "y".repeat(after));
-                for (number, expected) in [("1.2.3.4", true), ("123456789", true), ("1.2.3", false)]
-                {
-                    let text = format!("{before}{number}{after}");
-                    assert_eq!(is_suspect(text.as_bytes()), expected, "{text}");
+                for (number, expected) in [
+                    ("1.2.3.4", true),
+                    ("123456789", true),
+                    ("+49 (89) 123 456 78", true),
+                    ("1.2.3", false),
+                    ("2026-02-06 14", true),
+                    ("2026-02-06", false),
+                    (r#"":123456789"#, false),
+                    (r#"\":123456789"#, true),
+                ] {
+                    let record = format!("{{{before}{number}{after}}}");
+                    for look in [Look::new(), Look::Portable] {
+                        assert_eq!(sees(look, &record), expected, "{record}");
+                    }
                 }
             }
         }
-        let is_bare = |json: &str| suspects(json.as_bytes()).all(is_bare_number);
-        assert!(is_bare(r#"{"at":1770382803111,"b": -123456789.5}"#), "members that are numbers");
-        for text in [r#"{"a":"123456789"}"#, r#"{"a":"{\"b\":123456789}"}"#, "[123456789]"] {
-            assert!(!is_bare(text), "{text}");
+        assert!(!sees(Look::new(), r#"{"at":1770382803111,"b":-123456789.5}"#), "numbers as such");
+    }
+
+    #[test]
+    fn assignments_are_seen_in_texts_wherever_they_stand() {
+        for before in (0..20).chain(50..70) {
+            let before = "x".repeat(before);
+            for (text, expected) in [
+                (r#""a":"token: b""#, true),
+                (r#""a":"{\"token\":\"b\"}""#, true),
+                (r#""a":"API_KEY = b""#, true),
+                (r#""token":"b""#, false),
+                (r#""a":"https://b:80/c""#, false),
+                (r#""a":"tokens: b""#, false),
+            ] {
+                let record = format!("{{\"{before}\":1,{text}}}");
+                for look in [Look::new(), Look::Portable] {
+                    assert_eq!(sees(look, &record), expected, "{record}");
+                }
+            }
         }
     }
 
@@ -489,15 +583,19 @@ mod tests {
     fn words_are_assigned_in_any_case_and_behind_quotes() {
         const WORDS: &[&str] = &["token", "api_key"];
         for text in ["a token=b", "TOKEN: b", "Api_Key ' = b", "'token' :b", "x=1 token=2"] {
-            assert!(assigns(text.as_bytes(), WORDS, Within::Text), "{text}");
+            assert!(assigns(text.as_bytes(), WORDS), "{text}");
         }
         for text in ["tokens=b", "token b", "=token", ": api_key", "toke:", "token     :b"] {
-            assert!(!assigns(text.as_bytes(), WORDS, Within::Text), "{text}");
+            assert!(!assigns(text.as_bytes(), WORDS), "{text}");
         }
-        let record = br#"{"token":"a","b":"c: d","e":"https://f"}"#;
-        assert!(!assigns(record, WORDS, Within::Record), "names of members are no texts");
-        for record in [r#"{"a":"token: b"}"#, r#"{"a":"{\"token\":\"b\"}"}"#] {
-            assert!(assigns(record.as_bytes(), WORDS, Within::Record), "{record}");
-        }
+    }
+
+    #[test]
+    fn what_is_too_short_for_every_expression_is_left_alone() {
+        assert_eq!(shortest("key-[0-9]+"), 5);
+        assert_eq!(shortest(r"\b[0-9]{3}-?|x"), 1);
+        let patterns = Patterns::compile(&[rule("abc[a-z]{2,}")], "[R]").expect("it is right");
+        assert_eq!(patterns.shortest, 5);
+        assert_eq!(patterns.apply(b"abcde"), Some(b"[R]".to_vec()));
     }
 }
