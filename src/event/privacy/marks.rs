@@ -114,7 +114,7 @@ fn one(window: &[u8; WINDOW]) -> Marks {
     let mut marks = Marks::default();
     for (i, &byte) in window.iter().enumerate() {
         let class = u64::from(class(byte));
-        let bit = |of: u8| (class / u64::from(of) & 1) << i;
+        let bit = |of: u8| ((class / u64::from(of)) & 1) << i;
         marks.digits |= bit(DIGIT);
         marks.between |= bit(BETWEEN);
         marks.assigns |= bit(ASSIGN);
