@@ -109,15 +109,24 @@ impl Receipt {
     /// The fate that this line gives to the event at an offset.
     #[must_use]
     pub fn fate_of(&self, at: Offset) -> Option<&'static str> {
-        let lists = [
+        let has = |list: &str| spans(list).iter().any(|it| it.from <= at && at < it.to);
+        self.lists().into_iter().find(|(_, list)| has(list)).map(|(fate, _)| fate)
+    }
+
+    /// The pieces of the log that this line settles, whatever their fate.
+    #[must_use]
+    pub fn settled(&self) -> Vec<Span> {
+        self.lists().into_iter().flat_map(|(_, list)| spans(list)).collect()
+    }
+
+    fn lists(&self) -> [(&'static str, &str); 5] {
+        [
             ("delivered", &self.delivered_at),
             ("dead_lettered", &self.dead_lettered_at),
             ("filtered", &self.filtered_at),
             ("skipped", &self.skipped_at),
             ("invalid", &self.invalid_at),
-        ];
-        let has = |list: &str| spans(list).iter().any(|it| it.from <= at && at < it.to);
-        lists.iter().find(|(_, list)| has(list)).map(|(fate, _)| *fate)
+        ]
     }
 
     fn with(mut self, counts: Counts) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shrike::event::{Offset, Span};
 use shrike::log::Reader;
-use shrike::pipeline::{Receipt, spans};
+use shrike::pipeline::Receipt;
 
 /// The pieces of the log that each exporter has settled since it last resumed.
 pub(super) struct Settlements {
@@ -51,17 +51,10 @@ impl Settlements {
             // What a crash took back is settled again: only what follows is in a row.
             self.compare(name);
         }
-        let lists = [
-            &receipt.delivered_at,
-            &receipt.dead_lettered_at,
-            &receipt.filtered_at,
-            &receipt.skipped_at,
-            &receipt.invalid_at,
-        ];
         if !matches!(receipt.kind.as_str(), "batch" | "settled") {
             return;
         }
-        let pieces: Vec<Span> = lists.iter().flat_map(|list| spans(list)).collect();
+        let pieces = receipt.settled();
         if pieces.iter().any(|piece| piece.from < self.reader.oldest()) {
             // The log has not all of them any more.
             return;
