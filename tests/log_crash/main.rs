@@ -79,6 +79,30 @@ fn run(
     saved
 }
 
+/// A log that was appended to for a while, in its first life.
+struct Life {
+    dir: tempfile::TempDir,
+    log: Log,
+    recorder: Arc<Recorder>,
+    appended: Appended,
+    /// Its checkpoints, each with how much was recorded by then.
+    saved: Vec<(usize, Offset)>,
+}
+
+impl Life {
+    fn new(random: &mut Random) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let live = dir.path().join("0");
+        std::fs::create_dir(&live).expect("a directory");
+        let recorder = Recorder::new(&live, 1);
+        let (log, _) = Log::open_on(options(&live), Arc::clone(&recorder) as Arc<dyn LogIo>)
+            .expect("a new log");
+        let mut appended = Appended::default();
+        let saved = run(&log, &recorder, random, &mut appended);
+        Self { dir, log, recorder, appended, saved }
+    }
+}
+
 fn append_some(
     group: &mut Group<'_>,
     random: &mut Random,
@@ -176,14 +200,7 @@ fn a_power_loss_takes_nothing_durable_and_no_offset_is_used_twice() {
     for seed in 1..=SEEDS {
         println!("seed {seed}");
         let random = &mut Random::new(seed);
-        let dir = tempfile::tempdir().expect("a directory");
-        let live = dir.path().join("0");
-        std::fs::create_dir(&live).expect("a directory");
-        let recorder = Recorder::new(&live, 1);
-        let (log, _) = Log::open_on(options(&live), Arc::clone(&recorder) as Arc<dyn LogIo>)
-            .expect("a new log");
-        let mut appended = Appended::default();
-        let saved = run(&log, &recorder, random, &mut appended);
+        let Life { dir, log: _log, recorder, appended, saved } = Life::new(random);
         for crash in 1..=CRASHES {
             let count = recorder.any_moment(random);
             let promised = recorder.promised(count);
@@ -214,14 +231,7 @@ fn a_process_that_ends_loses_nothing_that_was_written() {
     for seed in 1..=SEEDS {
         println!("seed {seed}");
         let random = &mut Random::new(seed ^ 0xABCD);
-        let dir = tempfile::tempdir().expect("a directory");
-        let live = dir.path().join("0");
-        std::fs::create_dir(&live).expect("a directory");
-        let recorder = Recorder::new(&live, 1);
-        let (log, _) = Log::open_on(options(&live), Arc::clone(&recorder) as Arc<dyn LogIo>)
-            .expect("a new log");
-        let mut appended = Appended::default();
-        let saved = run(&log, &recorder, random, &mut appended);
+        let Life { dir, log: _log, recorder, appended, saved } = Life::new(random);
         for crash in 1..=CRASHES {
             let count = recorder.any_moment(random);
             let promised = recorder.promised(count);

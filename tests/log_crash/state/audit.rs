@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shrike::event::{Checkpoint, Counts, Offset, Settle};
 use shrike::log::{Cursors, Log};
-use shrike::pipeline::{LetterStore, Period, Wanted, read_receipts, spans};
+use shrike::pipeline::{LetterStore, Period, Wanted, read_receipts};
 
 use super::world::{EXPORTERS, Fact, Life, World};
 use crate::read_all;
@@ -242,14 +242,7 @@ impl World {
             let Some(of) = EXPORTERS.iter().position(|name| *name == receipt.exporter) else {
                 return;
             };
-            let lists = [
-                &receipt.delivered_at,
-                &receipt.dead_lettered_at,
-                &receipt.filtered_at,
-                &receipt.skipped_at,
-                &receipt.invalid_at,
-            ];
-            settled[of].extend(lists.into_iter().flat_map(|list| spans(list)));
+            settled[of].extend(receipt.settled());
         });
         let (_, flaws) = read.map_err(|error| error.to_string())?;
         if let Some(flaw) = flaws.first() {
