@@ -86,18 +86,18 @@ fn lines(bytes: &[u8]) -> usize {
 #[test]
 fn exit_codes_tell_what_happened() {
     let place = Place::new();
-    place.write("good.yaml", "exporters: {stdout: {}}\n");
+    let write = |name: &str, text: &str| {
+        place.write(name, &format!("{text}global: {{state_dir: state}}\n"));
+    };
+    write("good.yaml", "exporters: {stdout: {}}\n");
     place.write("bad.yaml", "exporters: {stdout: {fromat: ecs}}\nlog: {max_byte: 1}\n");
-    place.write(
-        "address.yaml",
-        "exporters: {syslog: {address: 10.0.0.1, transport: tls, tls: {ca: ca.pem}}}\n",
-    );
-    place.write(
+    write("address.yaml", "exporters: {syslog: {address: 10.0.0.1, transport: tls}}\n");
+    write(
         "template.yaml",
         "exporters: {webhook: {url: 'https://h/', template: '{\"a\": {{json message}}'}}\n",
     );
     place.write("block.yaml", "exporters: {webhook: {url: 'https://h/', template: '{{#if a}}'}}\n");
-    place.write(
+    write(
         "files.yaml",
         "exporters:\n  elastic: {nodes: 'https://h', auth: {type: none}, tls: {ca: /no/ca.pem}}\n\
          \x20 syslog: {address: h, transport: tls, tls: {ca: /no/other.pem}}\n",
@@ -125,10 +125,10 @@ fn exit_codes_tell_what_happened() {
         (
             &["check", "--config", "files.yaml"],
             2,
-            "exporter elastic: tls.ca_cert_path: cannot read /no/ca.pem: No such file or directory \
-             (os error 2); expected a readable PEM file\n\
-             exporter syslog: tls.ca_cert_path: cannot read /no/other.pem: No such file or \
-             directory (os error 2); expected a readable PEM file\n",
+            "files.yaml:2:59: exporters.elastic.tls.ca: /no/ca.pem is not there; put it there, or \
+             name another file\n\
+             files.yaml:3:46: exporters.syslog.tls.ca: /no/other.pem is not there; put it \
+             there, or name another file\n",
         ),
         (
             &["check", "--config", "missing.yaml"],
@@ -190,7 +190,7 @@ fn exit_codes_tell_what_happened() {
     let note = "note: exporter webhook: of a sample event its template makes no body: what was \
                 rendered is no JSON: ";
     assert!(said.out.contains(note) && said.out.contains("no mistakes"), "{}", said.out);
-    place.write("template.yaml", "exporters: {webhook: {url: 'https://h/', template: '[1]'}}\n");
+    write("template.yaml", "exporters: {webhook: {url: 'https://h/', template: '[1]'}}\n");
     let said = place.run(&["check", "--config", "template.yaml"]);
     assert!(!said.out.contains("note"), "{}", said.out);
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use shrike::config::{Config, Flag, Host};
+use shrike::config::{Config, Exporter, Flag, Host};
 use shrike::pipeline::{self, Render};
 
 use super::args::Shared;
@@ -12,8 +12,11 @@ use super::{Exit, Failure, configured, settings};
 pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Exit, Failure> {
     let config = settings::load(shared, to.iter().cloned().map(Flag::To).collect())?;
     let host = Host::look();
-    let mut wrong = Vec::new();
-    for exporter in &config.exporters {
+    let looked = config.look_at_paths();
+    let mut wrong: Vec<String> = looked.wrong.iter().map(ToString::to_string).collect();
+    // The engine would tell the same once more, without the place.
+    let is_told = |exporter: &&Exporter| looked.is_wrong_in(&exporter.settings.name);
+    for exporter in config.exporters.iter().filter(|exporter| !is_told(exporter)) {
         let spec = config.exporter_spec(exporter, &host);
         let looked = Render::new(&spec).and_then(|_| pipeline::examine(&spec));
         wrong.extend(looked.err().map(|error| error.to_string()));
@@ -24,7 +27,8 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     }
     let mut out = io::stdout().lock();
     let mut print = |line: String| writeln!(out, "{line}").map_err(Failure::io("standard output"));
-    for note in config.notes.iter().chain(&config.conversions).chain(&templates) {
+    let notes = config.notes.iter().chain(&looked.late).chain(&config.conversions);
+    for note in notes.chain(&templates) {
         print(format!("note: {note}"))?;
     }
     for exporter in &config.exporters {

@@ -341,6 +341,7 @@ impl Reload {
             ServerIdentity::open(files.clone())
                 .map_err(|problem| format!("admin.tls: {problem}"))?;
         }
+        config.look_at_paths().lines().for_each(|line| warn!(actor, "{line}"));
         gate.take_inputs(&config)?;
         let reloaded = gate.reload(&config, &self.host).inspect_err(|_| {
             // All or nothing.

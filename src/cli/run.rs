@@ -26,6 +26,8 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let reload = Reload::start(shared, args)?;
     let config = reload.config().clone();
     let _logging = super::logging::start(&config)?;
+    // Before the disk is asked: what it refuses is told by the key that names it.
+    config.look_at_paths().lines().for_each(|line| warn!("{line}"));
     let signals = Signals::listen()?;
     let patience = Patience {
         is_over: || signals.count() > 0,

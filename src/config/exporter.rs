@@ -8,7 +8,9 @@ use http::HeaderName;
 use super::credentials;
 use super::expand::Names;
 use super::filtering::{self, FILTER};
+use super::later::later;
 use super::mistake::nearest;
+use super::paths::{Named, Wants};
 use super::privacy::{self, PRIVACY_OWN};
 use super::read::read;
 use super::shared::{ROUTING, SHARED};
@@ -16,9 +18,9 @@ use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, From, Http2,
-    OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach, RetrySettings, Settings,
-    TlsSettings, TlsVersion, Vendor,
+    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
+    From, Http2, OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach, RetrySettings,
+    Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
 use crate::transform::{Condition, Format};
@@ -43,6 +45,8 @@ pub(super) struct Read {
     pub(super) notes: Vec<String>,
     /// What was read under another name.
     pub(super) conversions: Vec<String>,
+    /// The paths that it names.
+    pub(super) paths: Vec<Named>,
 }
 
 /// The keys that an exporter to this destination takes: the destination's own first, since they
@@ -77,7 +81,9 @@ pub(super) fn exporter(
         mistakes.add(Mistake::new(at.clone(), place, wrong));
         return None;
     }
-    let vendor = vendor_of(name, at, node, setting, mistakes)?;
+    let Some(vendor) = vendor_of(name, node, setting) else {
+        return unknown(name, at, node, setting, mistakes);
+    };
     let table = keys_of(vendor);
     let before = mistakes.count();
     let mut values = read(node, &place, &table, setting.names, mistakes);
@@ -86,49 +92,92 @@ pub(super) fn exporter(
     let exporter = build.exporter(name, &table);
     debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
     let notes = build.notes;
+    let paths = paths(&exporter.settings, &values);
     let exporter = values.is_on("enabled").then(|| Box::new(exporter));
-    Some(Read { exporter, notes, conversions: values.conversions() })
+    Some(Read { exporter, notes, conversions: values.conversions(), paths })
+}
+
+/// The paths that an exporter names, and what has to be there.
+fn paths(settings: &Settings, values: &Values) -> Vec<Named> {
+    let Settings { tls, dead_letters, .. } = settings;
+    let file = FileSettings::of(&settings.options, true);
+    let is_file = settings.vendor.wire == Wire::File;
+    [
+        ("tls.ca_cert_path", tls.ca_cert_path.as_deref(), Wants::Certificates),
+        ("tls.client_cert_path", tls.client_cert_path.as_deref(), Wants::Certificates),
+        ("tls.client_key_path", tls.client_key_path.as_deref(), Wants::PrivateKey),
+        (
+            "dlq.path",
+            dead_letters.is_enabled.then_some(dead_letters.dir.as_path()),
+            Wants::Directory,
+        ),
+        ("path", is_file.then_some(file.path.as_path()), Wants::Written),
+    ]
+    .into_iter()
+    .filter_map(|(key, path, wants)| Some(values.named(key, path?, wants)))
+    .collect()
 }
 
 /// The destination: by `type`, else by the longest known type that the name starts with.
-fn vendor_of(
+fn vendor_of(name: &str, node: &Node, setting: &Setting<'_>) -> Option<&'static Vendor> {
+    let fitting = setting.vendors.iter().copied().flat_map(|vendor| {
+        let fits = |spelling: &&str| fits(spelling, name, node);
+        spellings(vendor).filter(fits).map(move |spelling| (spelling.len(), vendor))
+    });
+    fitting.max_by_key(|&(length, _)| length).map(|(_, vendor)| vendor)
+}
+
+/// An exporter to a destination that is not here: a mistake, unless it is one to come and off.
+fn unknown(
     name: &str,
     at: &At,
     node: &Node,
     setting: &Setting<'_>,
     mistakes: &mut Mistakes,
-) -> Option<&'static Vendor> {
-    let written = node.below("type");
-    let word = match written.map(|node| &node.body) {
-        Some(Body::Scalar(scalar)) => Some(scalar.text.as_str()),
-        _ => None,
+) -> Option<Read> {
+    let (at, place) = match node.below("type") {
+        Some(node) => (node.at.clone(), format!("exporters.{name}.type")),
+        None => (at.clone(), format!("exporters.{name}")),
     };
-    let spellings = |vendor: &'static Vendor| {
-        std::iter::once(vendor.name).chain(vendor.aliases.iter().copied())
+    let later = later(|spelling| fits(spelling, name, node));
+    if later.is_some() && word(node, "enabled") == Some("false") {
+        let (notes, conversions, paths) = (Vec::new(), Vec::new(), Vec::new());
+        return Some(Read { exporter: None, notes, conversions, paths });
+    }
+    let wrong = match later {
+        Some(what) => Wrong::Later { what },
+        None => {
+            let all = setting.vendors.iter().copied().flat_map(spellings);
+            let nearest = nearest(word(node, "type").unwrap_or(name), all);
+            let known = setting.vendors.iter().map(|vendor| vendor.name.to_owned()).collect();
+            Wrong::Type { nearest, known }
+        }
     };
-    let fits = |spelling: &str| match word {
+    mistakes.add(Mistake::new(at, place, wrong));
+    None
+}
+
+/// Whether an exporter is of a type: by its own word, else by its name.
+fn fits(spelling: &str, name: &str, node: &Node) -> bool {
+    match word(node, "type") {
         Some(word) => word == spelling,
         None => match name.strip_prefix(spelling) {
             Some(rest) => rest.is_empty() || rest.starts_with(['_', '-']),
             None => false,
         },
-    };
-    let vendors = setting.vendors.iter().copied();
-    let fitting = vendors.clone().flat_map(|vendor| {
-        spellings(vendor).filter(|spelling| fits(spelling)).map(move |s| (s.len(), vendor))
-    });
-    if let Some((_, vendor)) = fitting.max_by_key(|&(length, _)| length) {
-        return Some(vendor);
     }
-    let all = vendors.clone().flat_map(spellings);
-    let nearest = nearest(word.unwrap_or(name), all);
-    let known = vendors.map(|vendor| vendor.name.to_owned()).collect();
-    let (at, place) = match written {
-        Some(node) => (node.at.clone(), format!("exporters.{name}.type")),
-        None => (at.clone(), format!("exporters.{name}")),
-    };
-    mistakes.add(Mistake::new(at, place, Wrong::Type { nearest, known }));
-    None
+}
+
+fn spellings(vendor: &'static Vendor) -> impl Iterator<Item = &'static str> {
+    std::iter::once(vendor.name).chain(vendor.aliases.iter().copied())
+}
+
+/// The single value of a key.
+fn word<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match node.below(key).map(|node| &node.body) {
+        Some(Body::Scalar(scalar)) => Some(scalar.text.as_str()),
+        _ => None,
+    }
 }
 
 /// One exporter under construction.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::expand::Names;
 use super::key::one_of;
+use super::paths::{Named, Wants, is_pattern};
 use super::read::read;
 use super::table::INPUT;
 use super::text::Node;
@@ -29,7 +30,12 @@ const BELONGS: &[(&str, &[&str])] = &[
 ];
 
 /// Reads the list of inputs.
-pub(super) fn inputs(nodes: &[Node], names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Input> {
+pub(super) fn inputs(
+    nodes: &[Node],
+    names: &Names<'_>,
+    paths: &mut Vec<Named>,
+    mistakes: &mut Mistakes,
+) -> Vec<Input> {
     let mut inputs: Vec<Input> = Vec::with_capacity(nodes.len());
     for (n, node) in nodes.iter().enumerate() {
         let values = read(node, &format!("inputs[{n}]"), INPUT, names, mistakes);
@@ -38,11 +44,50 @@ pub(super) fn inputs(nodes: &[Node], names: &Names<'_>, mistakes: &mut Mistakes)
             Some(input) if is_stdin(&input) && inputs.iter().any(is_stdin) => {
                 rule(&values, "type", "standard input can be read only once", mistakes);
             }
-            Some(input) => inputs.push(input),
+            Some(input) => {
+                if let Some((key, taken)) = taken(&input, &inputs) {
+                    rule(&values, key, &format!("{taken} listens there already"), mistakes);
+                }
+                paths.extend(paths_of(&input, &values));
+                inputs.push(input);
+            }
             None => {}
         }
     }
     inputs
+}
+
+/// The key of an input that names a place at which another one listens, and that one.
+fn taken(input: &Input, others: &[Input]) -> Option<(&'static str, String)> {
+    let is_taken = |other: &Input| match (input, other) {
+        (Input::Http { listen, .. }, Input::Http { listen: other, .. }) => {
+            listen == other && listen.port() != 0
+        }
+        (Input::Unix { path, .. }, Input::Unix { path: other, .. }) => path == other,
+        _ => false,
+    };
+    let key = if matches!(input, Input::Unix { .. }) { "path" } else { "listen" };
+    let at = others.iter().position(is_taken)?;
+    Some((key, format!("input {} of this list", at + 1)))
+}
+
+/// The paths that an input names, and what has to be there.
+fn paths_of(input: &Input, values: &Values) -> Vec<Named> {
+    let named = |key, path, wants| vec![values.named(key, path, wants)];
+    match input {
+        Input::File { path, follow: true, .. } => named("path", path, Wants::Followed),
+        Input::File { path, .. } => named("path", path, Wants::Once),
+        Input::Sqlite { path, .. } => named("path", path, Wants::Database),
+        Input::Unix { path, .. } => named("path", path, Wants::Socket),
+        Input::Http { tls: Some(ServerTls { cert_path, key_path }), .. } => vec![
+            values.named("tls.cert_path", cert_path, Wants::Certificates),
+            values.named("tls.key_path", key_path, Wants::PrivateKey),
+        ],
+        Input::Hushd { ca_cert_path: Some(path), .. } => {
+            named("tls.ca_cert_path", path, Wants::Certificates)
+        }
+        Input::Stdin { .. } | Input::Http { .. } | Input::Hushd { .. } => Vec::new(),
+    }
 }
 
 fn one(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
@@ -118,6 +163,12 @@ fn hushd(values: &Values, mistakes: &mut Mistakes) -> Option<Input> {
 fn file(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) -> Option<Input> {
     let path = path(values, "file", mistakes)?;
     let follow = values.is_on("follow");
+    if follow
+        && is_pattern(&path)
+        && let Err(error) = glob::Pattern::new(&path.to_string_lossy())
+    {
+        rule(values, "path", &format!("is no pattern: {}", error.msg), mistakes);
+    }
     for key in ["mode", "from"].into_iter().filter(|key| values.is_written(key)) {
         if !follow {
             rule(values, key, "belongs to files that are followed", mistakes);

@@ -349,6 +349,7 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Patterns => items("pattern"),
         Kind::Tokens => items("token"),
         Kind::Absent => json!({ "type": ["array", "null"], "maxItems": 0 }),
+        Kind::Later => json!({}),
     };
     match schema {
         Value::Object(map) => map,

@@ -108,6 +108,8 @@ pub enum Kind {
     Tokens,
     /// An empty list: what the format has and this version does not.
     Absent,
+    /// Anything: a part of what the format has and this version does not.
+    Later,
 }
 
 /// A unit of time.
@@ -283,6 +285,7 @@ impl Kind {
             Self::Routes => "a list of {condition, ...} maps".to_owned(),
             Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
             Self::Absent => "an empty list: it is not part of this version".to_owned(),
+            Self::Later => "anything: it is not part of this version".to_owned(),
             Self::Tokens => "a list of {name, token, role} maps".to_owned(),
         }
     }

@@ -13,17 +13,19 @@ use super::filtering;
 use super::flags::{Flag, Flags};
 use super::forms;
 use super::inputs::inputs;
+use super::paths::{Named, Wants};
 use super::privacy;
 use super::read::read;
 use super::table::{TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
-    Config, Enrichment, Error, Global, Input, LogFormat, LogLevel, Mistake, Mistakes,
+    Config, Enrichment, Error, Global, Input, Kind, LogFormat, LogLevel, Mistake, Mistakes,
     PipelineSettings, SchemaSettings, Shown, Wrong,
 };
 use crate::deliver::{From, Vendor};
 use crate::event::FieldId;
+use crate::intake::ServerTls;
 use crate::log::{IoChoice, LogOptions, STRIPE_BYTES};
 use crate::pipeline::ReceiptOptions;
 use crate::transform::{FilterRules, Format};
@@ -215,10 +217,10 @@ impl Resolve<'_, '_> {
         let values = self.values;
         self.version();
         self.chain();
-        self.absent();
         let global = self.global();
         let schema = self.schema();
-        let inputs = self.inputs(names);
+        let mut paths = Vec::new();
+        let inputs = self.inputs(names, &mut paths);
         // A first run over inputs that end would otherwise start after their events.
         let is_finite = inputs.iter().any(Input::is_finite);
         let setting = Setting {
@@ -258,23 +260,73 @@ impl Resolve<'_, '_> {
             shown: Shown::default(),
             notes: Vec::new(),
             conversions: values.conversions(),
+            paths,
             global: global.clone(),
             schema,
         };
         config.privacy = privacy::privacy(values, names, &mut config.notes, self.mistakes);
+        self.absent(&mut config.notes);
         config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
+        self.paths(&mut config);
         self.exporters(&setting, &mut config);
         self.routing(names, &mut config);
+        self.listens(&config);
         config
     }
 
-    /// What the format has and this version does not: a file that switches it on is refused.
-    fn absent(&mut self) {
-        if self.values.is_on("threat_intel.enabled") {
-            let wrong = "threat intelligence is not part of this version; expected false";
+    /// No two may listen at one address.
+    fn listens(&mut self, config: &Config) {
+        let Some(admin) = &config.admin else { return };
+        let is_same =
+            |input: &Input| matches!(input, Input::Http { listen, .. } if *listen == admin.listen);
+        if admin.listen.port() != 0 && config.inputs.iter().any(is_same) {
+            self.rule("admin.listen", "an input of type http listens there already".to_owned());
+        }
+    }
+
+    /// Notes the paths at the top of a file.
+    fn paths(&mut self, config: &mut Config) {
+        let Config { global, log, pipeline, receipts, admin, paths, .. } = config;
+        let mut note = |key, path: &Path, wants| paths.push(self.values.named(key, path, wants));
+        note("global.state_dir", &global.state_dir, Wants::Directory);
+        note("log.dir", &log.dir, Wants::Directory);
+        note("pipeline.quarantine.path", &pipeline.quarantine_dir, Wants::Directory);
+        if let Some(receipts) = receipts {
+            note("audit.path", &receipts.path, Wants::Own);
+        }
+        if let Some(ServerTls { cert_path, key_path }) =
+            admin.as_ref().and_then(|admin| admin.tls.as_ref())
+        {
+            note("admin.tls.cert_path", cert_path, Wants::Certificates);
+            note("admin.tls.key_path", key_path, Wants::PrivateKey);
+        }
+    }
+
+    /// What the format has and this version does not: a file that switches it on is refused, one
+    /// that describes it and leaves it off is told.
+    fn absent(&mut self, notes: &mut Vec<String>) {
+        let values = self.values;
+        let is_on = values.is_on("threat_intel.enabled");
+        if is_on {
+            let wrong = "threat intelligence is not part of this version: no feed is read and no \
+                         event is matched; expected false";
             self.rule("threat_intel.enabled", wrong.to_owned());
         }
-        let _refused_where_it_is_read = self.values.value("response_hooks");
+        for key in TOP.iter().filter(|key| matches!(key.kind, Kind::Later)) {
+            if values.is_written(key.path) && !is_on {
+                let place = values.place_of(key.path);
+                notes.push(format!(
+                    "{place}: threat intelligence is not part of this version; the key has no \
+                     effect"
+                ));
+            }
+        }
+        if values.node("response_hooks").is_some() {
+            let wrong = "response hooks are not part of this version: none of these would ever \
+                         act; expected an empty list. Until then a `webhook` exporter with \
+                         `filter` or a routing rule sends chosen events";
+            self.rule("response_hooks", wrong.to_owned());
+        }
     }
 
     fn chain(&mut self) {
@@ -417,11 +469,11 @@ impl Resolve<'_, '_> {
         }
     }
 
-    fn inputs(&mut self, names: &Names<'_>) -> Vec<Input> {
+    fn inputs(&mut self, names: &Names<'_>, paths: &mut Vec<Named>) -> Vec<Input> {
         let Some(Body::List(nodes)) = self.values.node("inputs").map(|node| &node.body) else {
             return Vec::new();
         };
-        inputs(nodes, names, self.mistakes)
+        inputs(nodes, names, paths, self.mistakes)
     }
 
     fn exporters(&mut self, setting: &Setting<'_>, config: &mut Config) {
@@ -438,7 +490,7 @@ impl Resolve<'_, '_> {
         let mut stores: Vec<(PathBuf, String)> = Vec::new();
         for entry in entries {
             let read = exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes);
-            let Some(Read { exporter, notes, conversions }) = read else { continue };
+            let Some(Read { exporter, notes, conversions, paths }) = read else { continue };
             config.conversions.extend(conversions);
             match exporter {
                 Some(exporter) => {
@@ -455,6 +507,7 @@ impl Resolve<'_, '_> {
                     stores.push((dir, entry.key.clone()));
                     config.exporters.push(*exporter);
                     config.notes.extend(notes);
+                    config.paths.extend(paths);
                 }
                 None => config.disabled.push(entry.key.clone()),
             }

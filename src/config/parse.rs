@@ -31,6 +31,7 @@ impl Parse<'_, '_> {
                 Some(Value::Node(node.clone()))
             }
             (Kind::Absent, Body::List(nodes)) if nodes.is_empty() => Some(Value::List(Vec::new())),
+            (Kind::Absent, Body::List(_)) | (Kind::Later, _) => Some(Value::Node(node.clone())),
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
@@ -290,6 +291,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Patterns
                 | Kind::Tokens
                 | Kind::Absent
+                | Kind::Later
         );
     let has_control = scalar.text.chars().any(char::is_control);
     let found = match is_open {

@@ -133,7 +133,9 @@ One YAML file: `--config FILE`, else `{usual}` where it exists, else this:
 
 - An unknown key, a wrong value and a missing reference are errors with file, line, column, key \
 path and what was expected; all of them are reported at once, and nothing starts (exit code 2). \
-`shrike check` only looks.
+`shrike check` only looks, also whether each path that is named can be used by the user that runs \
+it; a file to be followed that is missing is a note, since it may come late. A starting process \
+says the same as warnings.
 - `--set KEY=VALUE` sets any key over the file, with a dotted path and a YAML value: \
 `--set log.sync_ms=5`, `--set inputs.0.path=audit.jsonl`. `--to NAME=URL` adds an exporter or \
 points one elsewhere; a plain http URL given there is permitted. `--input FILE` replaces the \

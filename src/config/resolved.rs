@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::paths::Named;
 use super::{AdminSettings, Shown};
 
 use crate::deliver::{OptionValue, Settings};
@@ -57,6 +58,8 @@ pub struct Config {
     pub notes: Vec<String>,
     /// What was read in another form or under another name than the reference gives.
     pub conversions: Vec<String>,
+    /// Every path that it names, and where: [`Config::look_at_paths`].
+    pub(super) paths: Vec<Named>,
 }
 
 /// Who and where we are.

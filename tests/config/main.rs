@@ -4,6 +4,7 @@ mod accepted;
 mod any;
 mod choosing;
 mod forms;
+mod paths;
 mod privacy;
 mod refused;
 mod tables;

@@ -60,11 +60,50 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
         (
             "threat_intel: {enabled: true}",
-            "1:16: threat_intel.enabled: threat intelligence is not part of this version; expected false",
+            "1:16: threat_intel.enabled: threat intelligence is not part of this version: no feed is read and no \
+             event is matched; expected false",
+        ),
+        (
+            "threat_intel: {enabled: true, servers: [{url: 'https://a'}], feed: {page_size: 1}}",
+            "1:16: threat_intel.enabled: threat intelligence is not part of this version: no feed is read and no \
+             event is matched; expected false",
+        ),
+        (
+            "threat_intel: {server: []}",
+            "1:16: threat_intel.server: unknown key; did you mean `servers`?",
+        ),
+        (
+            "inputs:\n- {type: http, listen: '127.0.0.1:94'}\n- {type: http, listen: '127.0.0.1:94'}",
+            "3:16: inputs[1].listen: input 1 of this list listens there already",
+        ),
+        (
+            "inputs: [{type: unix, path: a}, {type: unix, path: a}]",
+            "1:46: inputs[1].path: input 1 of this list listens there already",
+        ),
+        (
+            "admin: {listen: '127.0.0.1:94'}\ninputs: [{type: http, listen: '127.0.0.1:94'}]",
+            "1:9: admin.listen: an input of type http listens there already",
+        ),
+        (
+            "inputs: [{type: file, path: '/a/[b'}]",
+            "1:23: inputs[0].path: is no pattern: invalid range pattern",
+        ),
+        (
+            "exporters: {pagerduty: {routing_key: a}}",
+            "1:13: exporters.pagerduty: PagerDuty is a known type and not part of this version: nothing would be sent \
+             there; leave it out or set `enabled: false`. Until then a `webhook` exporter with \
+             `template` can post chosen events",
+        ),
+        (
+            "exporters: {chat: {type: slack, webhook_url: a}}",
+            "1:26: exporters.chat.type: Slack is a known type and not part of this version: nothing would be sent \
+             there; leave it out or set `enabled: false`. Until then a `webhook` exporter with \
+             `template` can post chosen events",
         ),
         (
             "response_hooks: [{name: a}]",
-            "1:17: response_hooks: expected an empty list: it is not part of this version, found a list",
+            "1:1: response_hooks: response hooks are not part of this version: none of these would ever act; expected \
+             an empty list. Until then a `webhook` exporter with `filter` or a routing rule sends chosen events",
         ),
         (
             "admin: {listen: '0.0.0.0:9401', tokens: [{name: a, token: 0123456789abcdef, role: admin}]}",
