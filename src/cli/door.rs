@@ -2,7 +2,7 @@
 //! twice is recognised wherever it comes from.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shrike::config::{Config, Host};
 use shrike::control::{Appended, Rejected};
@@ -24,6 +24,8 @@ pub(crate) struct Door {
     pub(crate) positions: Arc<Positions>,
     appender: Appender,
     log: Log,
+    /// Held by whoever needs the quarantine to stay the same one.
+    retrying: Mutex<()>,
 }
 
 impl Door {
@@ -32,11 +34,8 @@ impl Door {
     /// # Errors
     /// When the quarantine, the positions or the log cannot be read or written.
     pub(crate) fn open(config: &Config, log: &Log) -> Result<Self, LogError> {
-        let quarantine = Quarantine::open(&QuarantineOptions {
-            dir: config.pipeline.quarantine_dir.clone(),
-            bytes_max: config.pipeline.quarantine_bytes_max,
-        });
-        let bytes_max = usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX);
+        let quarantine = Quarantine::open(&quarantine_options(config));
+        let bytes_max = line_bytes_max(config);
         let mut reader = log.reader();
         let path: PathBuf = config.global.state_dir.join(POSITIONS);
         let (positions, torn) = Positions::open(path, &reader)?;
@@ -62,7 +61,22 @@ impl Door {
             positions,
             appender: log.appender(),
             log: log.clone(),
+            retrying: Mutex::default(),
         })
+    }
+
+    /// Takes in and keeps what a configuration says from now on.
+    ///
+    /// # Errors
+    /// When another quarantine cannot be opened; nothing has changed then.
+    pub(crate) fn change(&self, config: &Config) -> Result<(), LogError> {
+        let _retrying = self.retrying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut door = self.shared.lock();
+        door.quarantine_in(&quarantine_options(config))?;
+        door.bound(line_bytes_max(config), config.pipeline.dedup_window);
+        // Mappings ask whether a tenant is configured.
+        door.open_as(Arc::new(Opening::new(&config.opening_options())));
+        Ok(())
     }
 
     /// Appends every line that is an event, and returns once they are durable.
@@ -98,6 +112,7 @@ impl Door {
 
     /// Looks at refused lines again, and appends those that are events.
     pub(crate) fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
+        let _same_store = self.retrying.lock().unwrap_or_else(PoisonError::into_inner);
         let mut retrying = Retrying::default();
         loop {
             let last = {
@@ -146,6 +161,17 @@ impl Door {
             tracing::warn!(%error, "the positions of inputs are in the log only");
         }
     }
+}
+
+fn quarantine_options(config: &Config) -> QuarantineOptions {
+    QuarantineOptions {
+        dir: config.pipeline.quarantine_dir.clone(),
+        bytes_max: config.pipeline.quarantine_bytes_max,
+    }
+}
+
+fn line_bytes_max(config: &Config) -> usize {
+    usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX)
 }
 
 /// Lists refused lines by number.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
 use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
-use shrike::event::Opening;
 use shrike::intake::{ServerIdentity, ServerTls};
 use shrike::log::Log;
 use shrike::pipeline::{Operation, Reloaded};
@@ -341,11 +340,18 @@ impl Reload {
             ServerIdentity::open(files.clone())
                 .map_err(|problem| format!("admin.tls: {problem}"))?;
         }
-        config.look_at_paths().lines().for_each(|line| warn!(actor, "{line}"));
+        // What the running one names as well is no reason: it may be the disk's fault.
+        let looked = config.look_at_paths_beyond(&self.config);
+        looked.wrong.map_or(Ok(()), |wrong| Err(wrong.to_string()))?;
+        looked.late.iter().for_each(|line| warn!(actor, "{line}"));
         gate.take_inputs(&config)?;
-        let reloaded = gate.reload(&config, &self.host).inspect_err(|_| {
+        let changed = gate.door.change(&config).map_err(|problem| format!("pipeline: {problem}"));
+        let reloaded = changed.and_then(|()| gate.reload(&config, &self.host));
+        let reloaded = reloaded.inspect_err(|_| {
             // All or nothing.
-            if let Err(problem) = gate.take_inputs(&self.config) {
+            let inputs = gate.take_inputs(&self.config);
+            let door = gate.door.change(&self.config).map_err(|problem| problem.to_string());
+            if let Err(problem) = inputs.and(door) {
                 error!(problem, "inputs are not as they were before the refused configuration");
             }
         })?;
@@ -353,9 +359,6 @@ impl Reload {
             error!(%problem, "the pages show the certificate from before");
         }
         gate.log.keep(&config.log);
-        // Mappings ask whether a tenant is configured.
-        let opening = Arc::new(Opening::new(&config.opening_options()));
-        gate.door.shared.lock().open_as(opening);
         super::logging::set(&config);
         let changes = self.config.shown.changes(&config.shown);
         let is_shown = certificate_is_shown(&self.identity, &config);
@@ -560,9 +563,6 @@ fn certificate_is_shown(identity: &ServerIdentity, config: &Config) -> bool {
 /// Why a changed key is one that only a start looks at; nothing where it is in effect.
 fn restart_reason(change: &str, certificate_is_shown: bool) -> Option<&'static str> {
     let key = change.trim_start_matches(['+', '-', ' ']);
-    if key.starts_with("exporters.") && key.contains(".dlq.") {
-        return Some("dead letters stay in the store that is open");
-    }
     if key.starts_with("admin.tls") && certificate_is_shown {
         return None;
     }
@@ -574,17 +574,10 @@ const STOPPING: &str = "shrike is stopping";
 const RESTART: &[(&str, &str)] = &[
     ("admin.listen", "the address was taken at the start"),
     ("admin.tls", "it belongs to the address that `admin.listen` names then"),
-    ("audit.enabled", "receipts are whole for a run, or there are none"),
-    ("audit.path", "the chain of receipts goes on in the file where it began"),
     ("global.state_dir", "everything that is kept lies there"),
     ("log.dir", "the log is open there"),
     ("log.io", "the log was opened so"),
     ("log.segment_bytes", "the log was opened with it"),
-    ("log.sync", "the log was opened with it"),
-    ("memory.", "it was divided among the exporters at the start"),
-    ("pipeline.dedup_window", "the ids that are remembered fill a table of this size"),
-    ("pipeline.max_event_bytes", "inputs have buffers of this size"),
-    ("pipeline.quarantine", "the quarantine is open"),
     ("pipeline.workers", "the threads and the lanes on them began with the process"),
 ];
 /// How often files, tokens and refused exporters are looked at.

@@ -231,6 +231,10 @@ impl Resolve<'_, '_> {
             state_dir: &global.state_dir,
             replacement: &values.text("privacy.redaction_replacement").unwrap_or_default(),
         };
+        let receipts = ReceiptOptions {
+            path: self.path("audit.path", &global.state_dir),
+            bytes_max: values.int("audit.max_bytes").unwrap_or(0),
+        };
         let mut config = Config {
             origin: String::new(),
             privacy: None,
@@ -245,10 +249,7 @@ impl Resolve<'_, '_> {
             pipeline: self.pipeline(&global.state_dir),
             in_flight_bytes: values.int("memory.in_flight_bytes").unwrap_or(0),
             log: self.log(&global.state_dir),
-            receipts: values.is_on("audit.enabled").then(|| ReceiptOptions {
-                path: self.path("audit.path", &global.state_dir),
-                bytes_max: values.int("audit.max_bytes").unwrap_or(0),
-            }),
+            receipts: values.is_on("audit.enabled").then_some(receipts),
             admin: admin::admin(values, names, &global.state_dir, self.mistakes),
             inputs,
             filtering: FilterRules::default(),

@@ -93,25 +93,15 @@ impl Config {
     /// made or changed.
     #[must_use]
     pub fn look_at_paths(&self) -> Looked {
-        let (mut looked, mut mistakes) = (Looked::default(), Mistakes::default());
-        let mut unusable: Vec<&Path> = Vec::new();
-        for Named { at, key, path, wants, is_written } in &self.paths {
-            // One mistake about the state directory says it for all that lies in it by itself.
-            if !is_written && unusable.iter().any(|above| path.starts_with(above)) {
-                continue;
-            }
-            let mistake = |text| Mistake::new(at.clone(), key.as_str(), Wrong::Rule(text));
-            match look(path, *wants) {
-                Ok(()) => {}
-                Err(Finding::Wrong(text)) => {
-                    mistakes.add(mistake(text));
-                    unusable.push(path);
-                }
-                Err(Finding::Late(text)) => looked.late.push(mistake(text).to_string()),
-            }
-        }
-        looked.wrong = (!mistakes.is_empty()).then(|| mistakes.into_error());
-        looked
+        look_at(&self.paths)
+    }
+
+    /// The same of those paths that another configuration does not name.
+    #[must_use]
+    pub fn look_at_paths_beyond(&self, other: &Self) -> Looked {
+        let is_same = |one: &Named, it: &&Named| (&one.key, &one.path) == (&it.key, &it.path);
+        let is_new = |it: &&Named| !other.paths.iter().any(|one| is_same(one, it));
+        look_at(self.paths.iter().filter(is_new))
     }
 }
 
@@ -124,6 +114,29 @@ impl Values {
         let (key, path) = (join(&self.place, spelling), path.to_owned());
         Named { at, key, path, wants, is_written: found.is_some() }
     }
+}
+
+/// Looks at paths in this order.
+fn look_at<'a>(paths: impl IntoIterator<Item = &'a Named>) -> Looked {
+    let (mut looked, mut mistakes) = (Looked::default(), Mistakes::default());
+    let mut unusable: Vec<&Path> = Vec::new();
+    for Named { at, key, path, wants, is_written } in paths {
+        // One mistake about the state directory says it for all that lies in it by itself.
+        if !is_written && unusable.iter().any(|above| path.starts_with(above)) {
+            continue;
+        }
+        let mistake = |text| Mistake::new(at.clone(), key.as_str(), Wrong::Rule(text));
+        match look(path, *wants) {
+            Ok(()) => {}
+            Err(Finding::Wrong(text)) => {
+                mistakes.add(mistake(text));
+                unusable.push(path);
+            }
+            Err(Finding::Late(text)) => looked.late.push(mistake(text).to_string()),
+        }
+    }
+    looked.wrong = (!mistakes.is_empty()).then(|| mistakes.into_error());
+    looked
 }
 
 /// Whether a path is a pattern of paths.

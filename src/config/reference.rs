@@ -169,9 +169,11 @@ with the other forms that are read.
 A running process reads its file again when it changes (`global.watch_config`), on `SIGHUP` and on \
 `shrike reload`: it is checked as a whole, a wrong one changes nothing, and exporters that did not \
 change keep their connections; inputs come and go, each from where it was. What belongs to a start \
-is told with its reason and takes effect then: `global.state_dir`, `admin.listen`, `memory`, \
-`pipeline`, of `audit` all but `max_bytes`, of `log` all but `keep` and `max_bytes`, and `dlq` of \
-exporters. Certificates of listeners are read again when their files change. What a \
+is told with its reason and takes effect then: `global.state_dir`, `admin.listen`, \
+`pipeline.workers`, `log.dir`, `log.io` and `log.segment_bytes`. Another `memory.in_flight_bytes` \
+or place of receipts has every exporter send what it has under way first; dead letters, refused \
+lines and receipts that were written stay where they are. Certificates of listeners are read again \
+when their files change. What a \
 value refers to is read again every `credentials.refresh_interval`, as soon as a file changes, and \
 when a destination refuses the credentials ([credentials.md](credentials.md)). `shrike config \
 show` prints what is in effect, secrets masked.

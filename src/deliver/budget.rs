@@ -11,8 +11,12 @@ use crate::metrics::Counter;
 /// goes to whoever needs it.
 #[derive(Debug)]
 pub struct Budget {
+    bytes: u64,
     reserve: u64,
-    common_max: u64,
+    /// Exporters that it was made for.
+    parts_min: u64,
+    /// Exporters that have a share.
+    parts: AtomicU64,
     common: AtomicU64,
     refused: Counter,
 }
@@ -36,18 +40,34 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: u64, exporters: usize) -> Arc<Self> {
         let exporters = u64::try_from(exporters.max(1)).unwrap_or(u64::MAX);
-        let reserve = bytes / 2 / exporters;
         Arc::new(Self {
-            reserve,
-            common_max: bytes - reserve * exporters,
+            bytes,
+            reserve: bytes / 2 / exporters,
+            parts_min: exporters,
+            parts: AtomicU64::new(0),
             common: AtomicU64::new(0),
             refused: Counter::default(),
         })
     }
 
-    /// An exporter's part; there are as many as the budget was made for.
+    /// The bytes that it divides.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the shares of so many exporters are no more than what there is.
+    #[must_use]
+    pub fn is_enough_for(&self, exporters: usize) -> bool {
+        let exporters = u64::try_from(exporters).unwrap_or(u64::MAX);
+        self.reserve.saturating_mul(exporters) <= self.bytes
+    }
+
+    /// An exporter's part. The shares of more exporters than it was made for come from what all
+    /// have in common.
     #[must_use]
     pub fn allowance(self: &Arc<Self>) -> Arc<Allowance> {
+        self.parts.fetch_add(1, Ordering::Relaxed);
         Arc::new(Allowance { budget: Arc::clone(self), used: AtomicU64::new(0) })
     }
 
@@ -62,10 +82,16 @@ impl Budget {
         used.saturating_sub(self.reserve)
     }
 
+    fn common_max(&self) -> u64 {
+        let parts = self.parts.load(Ordering::Relaxed).max(self.parts_min);
+        self.bytes.saturating_sub(self.reserve.saturating_mul(parts))
+    }
+
     fn take_common(&self, bytes: u64) -> bool {
+        let common_max = self.common_max();
         self.common
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |common| {
-                (common + bytes <= self.common_max).then_some(common + bytes)
+                (common + bytes <= common_max).then_some(common + bytes)
             })
             .is_ok()
     }
@@ -84,13 +110,19 @@ impl Allowance {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Whether it is a part of this budget.
+    #[must_use]
+    pub fn is_of(&self, budget: &Arc<Budget>) -> bool {
+        Arc::ptr_eq(&self.budget, budget)
+    }
+
     /// Whether a step more would be granted now.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let used = self.used();
         let more = self.budget.beyond(used + STEP) - self.budget.beyond(used);
         let common = self.budget.common.load(Ordering::Relaxed);
-        used == 0 || more == 0 || common + more <= self.budget.common_max
+        used == 0 || more == 0 || common + more <= self.budget.common_max()
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -175,6 +207,12 @@ impl Allowance {
     }
 }
 
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        self.budget.parts.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         if self.bytes > 0 {
@@ -227,6 +265,28 @@ mod tests {
         assert_eq!(allowance.used(), 100);
         drop((charge, second));
         assert_eq!(budget.common.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn more_exporters_than_it_was_made_for_take_no_more_in_all() {
+        let budget = Budget::new(1 << 20, 1);
+        let (first, second) = (budget.allowance(), budget.allowance());
+        let mut taken: Vec<Charge> = Vec::new();
+        for allowance in [&first, &second] {
+            loop {
+                let mut charge = allowance.charge();
+                if !charge.cover(STEP) {
+                    break;
+                }
+                taken.push(charge);
+            }
+        }
+        assert_eq!((first.used(), second.used()), (1 << 19, 1 << 19), "a share each");
+        assert!(budget.is_enough_for(2) && !budget.is_enough_for(3));
+        taken.clear();
+        drop(second);
+        let mut alone = first.charge();
+        assert!(alone.cover(1 << 20), "what one leaves is there for the others");
     }
 
     #[test]

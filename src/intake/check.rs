@@ -105,6 +105,19 @@ impl Checker {
         }
     }
 
+    /// Takes lines of at most so many bytes from now on, and remembers so many ids.
+    pub(super) fn bound(&mut self, line_bytes_max: usize, dedup_window: usize) {
+        self.options.line_bytes_max = line_bytes_max.min(self.options.record_bytes_max);
+        if self.options.dedup_window == dedup_window {
+            return;
+        }
+        self.options.dedup_window = dedup_window;
+        self.window = match &self.window {
+            Some(window) => window.resized(dedup_window),
+            None => Window::new(dedup_window),
+        };
+    }
+
     /// Forgets which events came: the last ones were not appended.
     pub(super) fn forget(&mut self) {
         self.window.iter_mut().for_each(Window::forget);

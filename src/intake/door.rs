@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::check::{CheckOptions, Checker};
 use super::counts::IntakeCounts;
 use super::position::{Position, Positions, begin_note, position_note};
-use super::quarantine::Quarantine;
+use super::quarantine::{Quarantine, QuarantineOptions};
 use super::stream::{Account, Stream};
 use crate::event::{Frame, Offset, Opening};
 use crate::log::{AppendError, Appender, LogError, Read as Found, Reader};
@@ -95,6 +95,31 @@ impl Door {
     /// Opens records this way from now on; what is remembered stays.
     pub fn open_as(&mut self, opening: Arc<Opening>) {
         self.checker.open_as(opening);
+    }
+
+    /// Takes lines of at most so many bytes from now on, and remembers so many ids.
+    pub fn bound(&mut self, line_bytes_max: usize, dedup_window: usize) {
+        self.checker.bound(line_bytes_max, dedup_window);
+    }
+
+    /// Puts refused lines there from now on: into the store that it has, where that is the one, or
+    /// into another. What that one holds stays in it.
+    ///
+    /// # Errors
+    /// When the other store cannot be opened, or the disk refuses what the old one still has to
+    /// write; nothing has changed then.
+    pub fn quarantine_in(&mut self, options: &QuarantineOptions) -> Result<(), LogError> {
+        match &mut self.quarantine {
+            Some(quarantine) if quarantine.is_in(&options.dir) => {
+                quarantine.bound(options.bytes_max);
+            }
+            old => {
+                let new = Quarantine::open(options)?;
+                old.as_mut().map_or(Ok(()), Quarantine::settle)?;
+                *old = Some(new);
+            }
+        }
+        Ok(())
     }
 
     /// A door with an empty window of ids.

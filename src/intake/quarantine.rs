@@ -170,6 +170,20 @@ impl Known {
     }
 }
 
+/// How the log of a store is kept.
+fn log_options(options: &QuarantineOptions) -> LogOptions {
+    LogOptions {
+        dir: options.dir.clone(),
+        // At least two, however small the store is to be.
+        segment_bytes: SEGMENT_BYTES.min(options.bytes_max / 2 / STRIPE_BYTES * STRIPE_BYTES),
+        keep_bytes: options.bytes_max,
+        keep_age: KEEP_AGE,
+        bytes_max: options.bytes_max,
+        yields_when_full: false,
+        ..LogOptions::default()
+    }
+}
+
 /// Lines, each with its place.
 type Placed = Vec<(Span, Refused)>;
 
@@ -200,19 +214,21 @@ impl Quarantine {
     /// # Errors
     /// When the directory cannot be made or read, or another process writes to it.
     pub fn open(options: &QuarantineOptions) -> Result<Self, LogError> {
-        let (log, _) = Log::open(LogOptions {
-            dir: options.dir.clone(),
-            // At least two, however small the store is to be.
-            segment_bytes: SEGMENT_BYTES.min(options.bytes_max / 2 / STRIPE_BYTES * STRIPE_BYTES),
-            keep_bytes: options.bytes_max,
-            keep_age: KEEP_AGE,
-            bytes_max: options.bytes_max,
-            yields_when_full: false,
-            ..LogOptions::default()
-        })?;
+        let (log, _) = Log::open(log_options(options))?;
         let appender = log.appender();
         let (dir, bytes_max) = (options.dir.clone(), options.bytes_max);
         Ok(Self { dir, log, appender, bytes_max, since_retained: 0, known: None })
+    }
+
+    /// Whether it lies there.
+    pub(super) fn is_in(&self, dir: &Path) -> bool {
+        self.dir == dir
+    }
+
+    /// Keeps this many bytes from now on.
+    pub(super) fn bound(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+        self.log.keep(&log_options(&QuarantineOptions { dir: self.dir.clone(), bytes_max }));
     }
 
     /// Keeps a refused line of `source`.

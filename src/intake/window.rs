@@ -37,6 +37,21 @@ impl Window {
         })
     }
 
+    /// A window of another length that holds the last ids of this one, as many as fit.
+    pub(super) fn resized(&self, len: usize) -> Option<Self> {
+        let mut other = Self::new(len)?;
+        let (newer, older) = self.order.split_at(self.oldest);
+        // 0 marks places that no id has come to yet.
+        for &id in older.iter().chain(newer).filter(|&&id| id != 0) {
+            let mut at = self.home(id);
+            while self.slots[at].0 != id {
+                at = self.after(at);
+            }
+            other.meet(id, self.slots[at].1);
+        }
+        Some(other)
+    }
+
     /// Forgets every id.
     pub(super) fn forget(&mut self) {
         self.slots.fill((0, 0));
@@ -131,6 +146,20 @@ mod tests {
             assert_eq!(window.meet(id, content), expected, "{id} {content}");
         }
         assert!(Window::new(0).is_none());
+    }
+
+    #[test]
+    fn another_length_keeps_the_last_ids_that_fit() {
+        let mut window = Window::new(4).expect("four ids");
+        (1..=6).for_each(|id| assert_eq!(window.meet(id, id * 10), Met::Never));
+        for (len, known) in [(2, 5..=6), (4, 3..=6), (100, 3..=6)] {
+            let mut resized = window.resized(len).expect("some ids");
+            let met = |id: &u64| resized.meet(*id, id * 10) == Met::Same;
+            // From the newest on: what is new takes the place of the oldest.
+            let same: Vec<u64> = (1..=6).rev().filter(met).collect();
+            assert_eq!(same, known.rev().collect::<Vec<u64>>(), "{len}");
+        }
+        assert!(window.resized(0).is_none());
     }
 
     #[test]

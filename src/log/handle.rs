@@ -149,15 +149,12 @@ impl Log {
         ));
         let thread_error = || LogError::io("start a thread for", &options.dir);
         let disk = DiskThread::start(Arc::clone(&io), wake).map_err(thread_error())?;
+        let pace = Arc::new(Pace::of(&options));
         let writer = Writer {
             shared: Arc::clone(&shared),
             intake: Arc::clone(&intake),
             io: Arc::clone(&io),
-            pace: Pace {
-                sync_interval: options.sync_interval,
-                sync_bytes: options.sync_bytes,
-                segment_bytes: options.segment_bytes,
-            },
+            pace: Arc::clone(&pace),
             disk,
             ring,
             current: opened.current,
@@ -180,13 +177,17 @@ impl Log {
             .map_err(thread_error())?;
         let writer = Mutex::new(Some(thread));
         let keep = RwLock::new(Keep::of(&options));
-        let held = Held { shared, intake, io, kind, keep, writer, retaining: Mutex::new(lock) };
+        let retaining = Mutex::new(lock);
+        let held = Held { shared, intake, io, kind, pace, keep, writer, retaining };
         Ok((Self { held: Arc::new(held) }, recovery))
     }
 
-    /// Keeps as much as these options say from now on: their `keep_bytes`, `keep_age` and
-    /// `bytes_max`. The others belong to opening.
+    /// Keeps as much as these options say from now on, and makes it durable as often: `keep_bytes`,
+    /// `keep_age`, `bytes_max`, `sync_interval` and `sync_bytes`. The others belong to opening.
     pub fn keep(&self, options: &LogOptions) {
+        self.held.pace.set(options);
+        // It may sleep as long as the interval was.
+        self.held.intake.wake.wake();
         let mut keep = self.held.keep.write().unwrap_or_else(PoisonError::into_inner);
         *keep = Keep { yields_when_full: keep.yields_when_full, ..Keep::of(options) };
     }
@@ -331,6 +332,7 @@ struct Held {
     intake: Arc<Intake>,
     io: Arc<dyn LogIo>,
     kind: IoKind,
+    pace: Arc<Pace>,
     keep: RwLock<Keep>,
     writer: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
     /// The directory's lock; the mutex keeps two threads from retaining at once.

@@ -7,7 +7,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::event::Offset;
@@ -15,6 +15,7 @@ use crate::event::Offset;
 use super::append::{GATHER_BYTES, Intake, Open, WriterState};
 use super::engine::{DiskThread, Done, Prepared};
 use super::error::{LogError, Refusal};
+use super::handle::LogOptions;
 use super::index;
 use super::io::{LogFile, LogIo};
 use super::layout::Taken;
@@ -22,15 +23,40 @@ use super::prepare::{Preparation, prepare};
 use super::ring::Ring;
 use super::shared::{Segment, Shared, segment_path};
 
-/// How often groups are made durable.
-#[derive(Clone, Copy, Debug)]
+/// How often groups are made durable; it may change while the log is open.
+#[derive(Debug)]
 pub(crate) struct Pace {
-    /// At the latest after this much time.
-    pub(crate) sync_interval: Duration,
-    /// Or after this many bytes.
-    pub(crate) sync_bytes: u64,
+    sync_ns: AtomicU64,
+    sync_bytes: AtomicU64,
     /// How long segments are.
     pub(crate) segment_bytes: u64,
+}
+
+impl Pace {
+    pub(crate) fn of(options: &LogOptions) -> Self {
+        let segment_bytes = options.segment_bytes;
+        let pace =
+            Self { sync_ns: AtomicU64::new(0), sync_bytes: AtomicU64::new(0), segment_bytes };
+        pace.set(options);
+        pace
+    }
+
+    /// Has the next group follow these options.
+    pub(crate) fn set(&self, options: &LogOptions) {
+        let sync_ns = u64::try_from(options.sync_interval.as_nanos()).unwrap_or(u64::MAX);
+        self.sync_ns.store(sync_ns, Ordering::Relaxed);
+        self.sync_bytes.store(options.sync_bytes, Ordering::Relaxed);
+    }
+
+    /// At the latest after this much time.
+    fn sync_interval(&self) -> Duration {
+        Duration::from_nanos(self.sync_ns.load(Ordering::Relaxed))
+    }
+
+    /// Or after this many bytes.
+    fn sync_bytes(&self) -> u64 {
+        self.sync_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// A segment that is being written, or comes next.
@@ -46,7 +72,7 @@ pub(crate) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) intake: Arc<Intake>,
     pub(super) io: Arc<dyn LogIo>,
-    pub(super) pace: Pace,
+    pub(super) pace: Arc<Pace>,
     pub(super) disk: DiskThread,
     pub(super) ring: Option<Ring>,
     pub(super) current: Active,
@@ -303,7 +329,7 @@ impl Writer {
             return false;
         }
         let unsynced = end.bytes() - self.unsynced_from().bytes();
-        unsynced >= self.pace.sync_bytes || self.sync_at(now).is_some_and(|at| at <= now)
+        unsynced >= self.pace.sync_bytes() || self.sync_at(now).is_some_and(|at| at <= now)
     }
 
     /// When the running interval ends, or at once when somebody asked.
@@ -311,7 +337,7 @@ impl Writer {
         let since =
             self.dirty_since.filter(|_| self.syncing.is_none() && self.trouble.is_none())?;
         let flush = self.intake.flush() > self.shared.control.durable();
-        Some(if flush { now } else { since + self.pace.sync_interval })
+        Some(if flush { now } else { since + self.pace.sync_interval() })
     }
 
     fn start_sync(&mut self, now: Instant) {
@@ -463,7 +489,7 @@ impl Writer {
     /// How far `written` may run ahead of `durable`: that much must be written again when a sync
     /// fails, and is lost with the power.
     fn unsynced_bytes_max(&self) -> u64 {
-        self.pace.sync_bytes.saturating_mul(4).max(UNSYNCED_BYTES_MAX)
+        self.pace.sync_bytes().saturating_mul(4).max(UNSYNCED_BYTES_MAX)
     }
 
     /// Notes that the log ended in order.

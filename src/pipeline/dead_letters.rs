@@ -145,16 +145,7 @@ impl DeadLetters {
             let made = builder.recursive(true).mode(0o700).create(parent);
             made.map_err(LogError::io("create", parent))?;
         }
-        let options = LogOptions {
-            dir: settings.dir.clone(),
-            segment_bytes: segment_bytes(settings.bytes_max),
-            keep_bytes: settings.bytes_max,
-            keep_age: settings.age_max,
-            bytes_max: settings.bytes_max,
-            yields_when_full: false,
-            ..LogOptions::default()
-        };
-        let (log, _) = Log::open_on(options, io)?;
+        let (log, _) = Log::open_on(options(settings), io)?;
         let appender = log.appender();
         let store = Store { log, appender };
         let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
@@ -163,6 +154,11 @@ impl DeadLetters {
             this.remove(&unsettled, "unsettled", checkpoint.pass, 0);
         }
         Ok(this)
+    }
+
+    /// Keeps as much as these settings say from now on, of the same store.
+    pub(crate) fn bound(&self, settings: &DeadLetterSettings) {
+        self.store.iter().for_each(|store| store.log.keep(&options(settings)));
     }
 
     /// Reads the whole store once; returns the letters of events that are not settled.
@@ -530,6 +526,19 @@ impl DeadLetters {
             retryable: dead.retryable,
             event,
         }
+    }
+}
+
+/// How the log of a store is kept.
+fn options(settings: &DeadLetterSettings) -> LogOptions {
+    LogOptions {
+        dir: settings.dir.clone(),
+        segment_bytes: segment_bytes(settings.bytes_max),
+        keep_bytes: settings.bytes_max,
+        keep_age: settings.age_max,
+        bytes_max: settings.bytes_max,
+        yields_when_full: false,
+        ..LogOptions::default()
     }
 }
 

@@ -11,7 +11,7 @@ use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
 use super::exporter::{Exporter, ExporterSpec};
 use super::feed::{Feed, Feeds};
-use super::keeper::Keeper;
+use super::keeper::{Chain, Keeper};
 use super::network::Way;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
@@ -125,15 +125,16 @@ pub struct Engine {
     pub(super) log: Log,
     pub(super) reader: Reader,
     pub(super) cursors: Arc<Cursors>,
-    pub(super) budget: Arc<Budget>,
+    /// What may be in flight, divided; a reload may divide anew.
+    pub(super) budget: Mutex<Arc<Budget>>,
     pub(super) exporters: Arc<Mutex<Vec<Running>>>,
     stopped: Arc<Mutex<Vec<Stopped>>>,
     pub(super) workers: Vec<Worker>,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     pub(super) shared: Arc<Shared>,
     blocks: Arc<BlockCounters>,
-    /// Where receipts are kept, if they are.
-    pub(super) receipts_path: Option<PathBuf>,
+    /// What has settled, provably, if receipts are kept.
+    pub(super) receipts: Chain,
     pub(super) feeds: Arc<Feeds>,
     pub(super) openings: Arc<Openings>,
     pub(super) work: Work,
@@ -188,14 +189,14 @@ impl Engine {
     pub fn start(log: Log, mut options: EngineOptions) -> Result<Self, EngineError> {
         let opening = Opening::new(&std::mem::take(&mut options.opening));
         let work = options.work;
-        let Prepared { keeper, budget, ways: lanes, workers: count, receipts_path } =
-            Prepared::new(log, options)?;
+        let Prepared { keeper, budget, ways: lanes, workers: count } = Prepared::new(log, options)?;
         let Keeper { log, reader, cursors, exporters, stopped, swapping, shared, .. } = &keeper;
         let (log, reader, cursors) = (log.clone(), reader.clone(), Arc::clone(cursors));
         let (exporters, stopped) = (Arc::clone(exporters), Arc::clone(stopped));
         let (swapping, shared) = (Arc::clone(swapping), Arc::clone(shared));
         let log_bytes_max = Arc::clone(&keeper.log_bytes_max);
         let receipts_bytes_max = Arc::clone(&keeper.receipts_bytes_max);
+        let (budget, receipts) = (Mutex::new(budget), Arc::clone(&keeper.receipts));
         let openings = Arc::new(Openings::new(opening));
         let blocks = Arc::new(BlockCounters::default());
         let feeds = Arc::new(Feeds::default());
@@ -231,7 +232,7 @@ impl Engine {
             shared,
             blocks,
             feeds,
-            receipts_path,
+            receipts,
             log_bytes_max,
             receipts_bytes_max,
             started: Instant::now(),
@@ -313,7 +314,7 @@ impl Engine {
             shared,
             &ways,
             workers,
-            (Work::All, self.receipts_path.is_some()),
+            (Work::All, self.has_receipts()),
         )?;
         // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
@@ -335,7 +336,7 @@ impl Engine {
         let Stopped { spec, number, allowance, .. } = &stopped[at];
         // A newer version's state stays for that version; a damaged store cannot be written. The
         // lost checkpoint was of the first pass at least.
-        let pass = first_unused(spec, self.receipts_path.as_deref())?.max(1);
+        let pass = first_unused(spec, self.receipts_path().as_deref())?.max(1);
         let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
         let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint, &self.log)?);
         let ways = ways(spec, self.workers.len())?;
@@ -346,7 +347,7 @@ impl Engine {
             shared,
             &ways,
             workers,
-            (Work::All, self.receipts_path.is_some()),
+            (Work::All, self.has_receipts()),
         )?;
         exporter.watermark().touch();
         let new = Running { exporter, spec: spec.clone(), number: *number };

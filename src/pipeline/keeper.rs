@@ -38,7 +38,7 @@ pub(crate) struct Keeper {
     /// What was done.
     pub(crate) shared: Arc<Shared>,
     /// What has settled, provably.
-    pub(crate) receipts: Option<Receipts>,
+    pub(crate) receipts: Chain,
     /// What the engine does: one that only looks after letters knows too few exporters to tell
     /// what of the log is still needed.
     pub(crate) work: Work,
@@ -51,6 +51,9 @@ pub(crate) struct Keeper {
     /// What was skipped, by exporter.
     pub(crate) skips: BTreeMap<String, Skips>,
 }
+
+/// The chain of receipts, if one is kept: a reload puts another in its place.
+pub(crate) type Chain = Arc<Mutex<Option<Receipts>>>;
 
 /// What an exporter had to skip since that was told last.
 #[derive(Debug, Default)]
@@ -117,6 +120,8 @@ impl Keeper {
     pub(super) fn save(&mut self) -> bool {
         let durable = self.log.durable();
         let exporters = self.exporters();
+        let chain = Arc::clone(&self.receipts);
+        let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.shared.operations.take();
         if !done.is_empty() {
             // Anchored at once: an end that is cut off would not show else.
@@ -136,14 +141,14 @@ impl Keeper {
                 let (name, pass) = (exporter.name(), watermark.pass());
                 (checkpoint, Account { exporter: name, pass, journal, counts })
             };
-            self.receipts.iter_mut().for_each(|receipts| receipts.add(&account));
+            chain.iter_mut().for_each(|receipts| receipts.add(&account));
             if exporter.watermark().has_free_gap() {
                 exporter.wake_aside();
             }
             checkpoints.extend(checkpoint.map(|checkpoint| (Arc::clone(exporter), checkpoint)));
         }
-        self.receipts.iter_mut().for_each(|receipts| done.iter().for_each(|it| receipts.note(it)));
-        let anchor = match self.write_receipts(&exporters) {
+        chain.iter_mut().for_each(|receipts| done.iter().for_each(|it| receipts.note(it)));
+        let anchor = match self.write_receipts(chain.as_mut(), &exporters) {
             Ok(anchor) => anchor,
             Err(problem) => {
                 // What has no receipt is not settled: the next save tries again.
@@ -216,8 +221,12 @@ impl Keeper {
     }
 
     /// Writes what waits; lanes read nothing more while too much does.
-    fn write_receipts(&mut self, exporters: &[Arc<Exporter>]) -> io::Result<Anchor> {
-        let Some(receipts) = &mut self.receipts else { return Ok(Anchor::default()) };
+    fn write_receipts(
+        &self,
+        receipts: Option<&mut Receipts>,
+        exporters: &[Arc<Exporter>],
+    ) -> io::Result<Anchor> {
+        let Some(receipts) = receipts else { return Ok(Anchor::default()) };
         // 0 where a later configuration keeps none: what is written goes on as it was.
         match self.receipts_bytes_max.load(Ordering::Relaxed) {
             0 => {}

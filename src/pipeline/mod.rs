@@ -30,6 +30,7 @@ mod replay;
 mod status;
 mod stop;
 mod subscribe;
+mod terms;
 mod tide;
 mod unreadable;
 mod worker;

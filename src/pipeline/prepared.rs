@@ -1,7 +1,6 @@
 //! What an engine is before it has threads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -24,7 +23,6 @@ pub(super) struct Prepared {
     pub(super) ways: Vec<Vec<Way>>,
     /// How many threads there are to be.
     pub(super) workers: usize,
-    pub(super) receipts_path: Option<PathBuf>,
 }
 
 impl Prepared {
@@ -83,13 +81,13 @@ impl Prepared {
             log_bytes_max: Arc::new(AtomicU64::new(options.log_bytes_max)),
             receipts_bytes_max: Arc::new(AtomicU64::new(receipts_bytes_max)),
             shared,
-            receipts,
+            receipts: Arc::new(Mutex::new(receipts)),
             work: options.work,
             told: BTreeMap::new(),
             proven: Instant::now(),
             refused: BTreeSet::new(),
             skips: BTreeMap::new(),
         };
-        Ok(Self { keeper, budget, ways: lanes, workers, receipts_path })
+        Ok(Self { keeper, budget, ways: lanes, workers })
     }
 }

@@ -194,6 +194,12 @@ pub(crate) struct Receipts {
     older: VecDeque<(PathBuf, u64)>,
 }
 
+impl std::fmt::Debug for Receipts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipts").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 impl Receipts {
     /// Opens the chain, and cuts off what a crash left of a line.
     ///
@@ -222,6 +228,11 @@ impl Receipts {
         let mut this = Self { options, io, file, written, head, waiting: Vec::new(), older };
         this.push(Receipt { kind: "begin".to_owned(), v: VERSION, ..Receipt::default() });
         Ok(this)
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.options.path
     }
 
     /// The last line.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::dead_letters::DeadLetters;
 use super::engine::{
     ABORT_WAIT, EngineOptions, Running, build, checkpoint, open_letters, place, running,
     wait_until, ways,
@@ -43,15 +44,16 @@ struct Wanted {
 }
 
 impl Engine {
-    /// Runs these exporters from now on. Of the options, exporters, opening and the bounds of log
-    /// and receipts are taken; the others belong to the start.
+    /// Runs these exporters from now on. Of the options, all but the number of workers and what
+    /// the exporters do are taken; these belong to the start.
     ///
-    /// Exporters that did not change keep their lanes and connections. What others have under way
-    /// is waited for until `deadline`, then left: it is sent again.
+    /// Exporters that did not change keep their lanes and connections, unless the budget or the
+    /// place of the receipts is another. What others have under way is waited for until `deadline`,
+    /// then left: it is sent again.
     ///
     /// # Errors
-    /// When an exporter cannot be compiled; nothing has changed then. When a new exporter's store
-    /// cannot be opened; the others have changed then.
+    /// When an exporter cannot be compiled or other receipts cannot be opened; nothing has changed
+    /// then. When a new exporter's store cannot be opened; the others have changed then.
     pub fn reload(
         &self,
         options: EngineOptions,
@@ -59,6 +61,7 @@ impl Engine {
     ) -> Result<Reloaded, EngineError> {
         let _one_at_a_time = self.operate();
         let workers = self.workers.len();
+        let terms = self.other_terms(&options)?;
         let mut wanted = Vec::with_capacity(options.exporters.len());
         for spec in options.exporters {
             Render::new(&spec)?;
@@ -69,12 +72,17 @@ impl Engine {
         let is_of = |it: &Running, wanted: &Wanted| it.exporter.name() == wanted.spec.settings.name;
         let is_same =
             |it: &&Running| wanted.iter().any(|wanted| is_of(it, wanted) && it.spec == wanted.spec);
-        let ending: Vec<Running> = runs.iter().filter(|it| !is_same(it)).cloned().collect();
+        let is_ending = |it: &&Running| !terms.are_same() || !is_same(it);
+        let ending: Vec<Running> = runs.iter().filter(is_ending).cloned().collect();
+        let kept: Vec<String> = match terms.are_same() {
+            true => Vec::new(),
+            false => runs.iter().filter(is_same).map(|it| it.exporter.name().to_owned()).collect(),
+        };
         self.openings.set(Opening::new(&options.opening));
         self.log_bytes_max.store(options.log_bytes_max, Ordering::Relaxed);
-        let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
-        self.receipts_bytes_max.store(receipts_bytes_max, Ordering::Relaxed);
+        self.keep_receipts(options.receipts.as_ref());
         self.stop_all(&ending, deadline);
+        self.agree(terms, &ending);
         let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
         self.lock_stopped().retain(|it| is_wanted(it.name()));
         let mut reloaded = Reloaded::default();
@@ -83,7 +91,10 @@ impl Engine {
             match wanted.iter().position(|wanted| is_of(old, wanted)) {
                 Some(at) => {
                     self.exchange(old, wanted.swap_remove(at))?;
-                    reloaded.changed.push(name);
+                    // Those that only go on under other terms are as they were.
+                    if !kept.contains(&name) {
+                        reloaded.changed.push(name);
+                    }
                 }
                 None => {
                     self.remove(old)?;
@@ -169,17 +180,14 @@ impl Engine {
         let workers = self.workers.len();
         let _swapping = self.swap();
         let checkpoint = self.last_of(&old.exporter);
-        let shared = (Arc::clone(&old.exporter.allowance), Arc::clone(&old.exporter.dead_letters));
+        let allowance = self.allowance(&old.exporter);
+        let work = (self.work, self.has_receipts());
         let Wanted { spec, ways: mut lanes } = new;
         let mut running_spec = spec.clone();
-        let made = build(
-            spec,
-            checkpoint.clone(),
-            shared.clone(),
-            &lanes,
-            workers,
-            (self.work, self.receipts_path.is_some()),
-        );
+        let made = self.letters(old, &spec, &checkpoint).and_then(|letters| {
+            let shared = (Arc::clone(&allowance), letters);
+            build(spec, checkpoint.clone(), shared, &lanes, workers, work)
+        });
         let exporter = match made {
             Ok(exporter) => exporter,
             Err(problem) => {
@@ -187,14 +195,8 @@ impl Engine {
                 tracing::error!(%problem, "exporter not changed");
                 running_spec = old.spec.clone();
                 lanes = ways(&old.spec, workers)?;
-                build(
-                    old.spec.clone(),
-                    checkpoint,
-                    shared,
-                    &lanes,
-                    workers,
-                    (self.work, self.receipts_path.is_some()),
-                )?
+                let shared = (allowance, Arc::clone(&old.exporter.dead_letters));
+                build(old.spec.clone(), checkpoint, shared, &lanes, workers, work)?
             }
         };
         exporter.watermark().touch();
@@ -207,6 +209,22 @@ impl Engine {
         }
         self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
         Ok(())
+    }
+
+    /// The dead letters of an exporter that goes on: its own store, kept as long as its settings
+    /// say now, or the one that they name.
+    fn letters(
+        &self,
+        old: &Running,
+        spec: &ExporterSpec,
+        checkpoint: &Checkpoint,
+    ) -> Result<Arc<DeadLetters>, EngineError> {
+        let (before, now) = (&old.spec.settings.dead_letters, &spec.settings.dead_letters);
+        if (before.is_enabled, &before.dir) != (now.is_enabled, &now.dir) {
+            return open_letters(spec, checkpoint, &self.log);
+        }
+        old.exporter.dead_letters.bound(now);
+        Ok(Arc::clone(&old.exporter.dead_letters))
     }
 
     /// Takes out an exporter that has ended; its checkpoint is saved for the day when it is back.
@@ -231,20 +249,22 @@ impl Engine {
             stopped.set_spec(spec);
             return Ok(false);
         }
-        let receipts = self.receipts_path.as_deref();
-        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, (receipts, false))?;
-        let shared = (self.budget.allowance(), open_letters(&spec, &checkpoint, &self.log)?);
+        let receipts = self.receipts_path();
+        let receipts = (receipts.as_deref(), false);
+        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, receipts)?;
+        let shared = (self.budget().allowance(), open_letters(&spec, &checkpoint, &self.log)?);
         let exporter = build(
             spec.clone(),
             checkpoint,
             shared,
             &ways,
             self.workers.len(),
-            (self.work, self.receipts_path.is_some()),
+            (self.work, self.has_receipts()),
         )?;
         let _swapping = self.swap();
         let mut running = running(&self.exporters);
         let number = running.iter().map(|it| it.number + 1).max().unwrap_or(0);
+        self.note_resumed(&exporter);
         let new = Running { exporter, spec, number };
         place(&self.workers, &new, ways);
         running.push(new);
@@ -253,7 +273,7 @@ impl Engine {
     }
 
     /// Where an exporter that has ended is to go on.
-    fn last_of(&self, exporter: &Exporter) -> Checkpoint {
+    pub(super) fn last_of(&self, exporter: &Exporter) -> Checkpoint {
         exporter.apply_effects();
         exporter.watermark().last(self.log.durable())
     }

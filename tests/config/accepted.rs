@@ -432,3 +432,9 @@ fn what_is_to_come_may_be_described_where_it_is_off() {
         ]
     );
 }
+
+#[test]
+fn receipts_can_be_switched_off() {
+    let config = load("audit: {enabled: false, path: a.jsonl}").expect("it is right");
+    assert_eq!(config.receipts, None);
+}

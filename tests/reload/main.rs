@@ -1,6 +1,7 @@
 //! A running `shrike` whose configuration, files and tokens change.
 
 mod api;
+mod bounds;
 #[path = "../support/equation.rs"]
 mod equation;
 mod inputs;
@@ -28,6 +29,8 @@ pub(crate) struct Collector {
 
 struct Seen {
     token: &'static str,
+    /// Whether what comes with it is bad.
+    is_picky: bool,
     /// Requests by token and answer.
     answers: BTreeMap<(String, u16), usize>,
     /// Events that were taken.
@@ -38,7 +41,7 @@ impl Collector {
     pub(crate) fn start(token: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
-        let seen = Seen { token, answers: BTreeMap::new(), events: 0 };
+        let seen = Seen { token, is_picky: false, answers: BTreeMap::new(), events: 0 };
         let state = Arc::new(Mutex::new(seen));
         let serving = Arc::clone(&state);
         thread::spawn(move || {
@@ -52,6 +55,10 @@ impl Collector {
 
     pub(crate) fn takes(&self, token: &'static str) {
         self.seen().token = token;
+    }
+
+    pub(crate) fn rejects(&self, is_picky: bool) {
+        self.seen().is_picky = is_picky;
     }
 
     pub(crate) fn events(&self) -> usize {
@@ -114,6 +121,7 @@ fn serve(state: &Mutex<Seen>, stream: TcpStream) {
         let (status, text) = match (is_event, is_known) {
             (false, _) => (200, r#"{"text":"HEC is healthy","code":17}"#),
             (true, false) => (403, r#"{"text":"Invalid token","code":4}"#),
+            (true, true) if seen.is_picky => (400, r#"{"text":"Invalid data format","code":6}"#),
             (true, true) if body.is_empty() => (400, r#"{"text":"No data","code":5}"#),
             (true, true) => (200, r#"{"text":"Success","code":0}"#),
         };
@@ -319,8 +327,7 @@ fn a_hangup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     collector.wait_for(first + second);
     // Right: another token and a smaller batch, and a key that only a start looks at.
     collector.takes("s3cr3t-two");
-    let keys =
-        "    hec_token: s3cr3t-two\n    batch: {size: 5}\nmemory: {in_flight_bytes: 32MiB}\n";
+    let keys = "    hec_token: s3cr3t-two\n    batch: {size: 5}\nlog: {segment_bytes: 32MiB}\n";
     place.configure(&collector, keys);
     running.signal(Signal::HUP);
     running.wait_for("configuration reloaded");
@@ -330,9 +337,9 @@ fn a_hangup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     assert!(log.contains("unknown key; did you mean `size`?"), "{log}");
     assert!(log.contains("+ exporters.splunk.batch.size: 5"), "{log}");
     assert!(log.contains("exporters.splunk.hec_token: another secret"), "{log}");
-    assert!(log.contains(r#""change":"memory.in_flight_bytes: 48MiB -> 32MiB""#), "{log}");
+    assert!(log.contains(r#""change":"log.segment_bytes: 256MiB -> 32MiB""#), "{log}");
     assert!(log.contains("takes effect after a restart"), "{log}");
-    assert!(log.contains("it was divided among the exporters at the start"), "{log}");
+    assert!(log.contains("the log was opened with it"), "{log}");
     assert!(!log.contains("s3cr3t"), "{log}");
     assert_eq!(collector.events(), first + second + third, "nothing twice");
     assert_eq!(collector.answered("s3cr3t-two", 403) + collector.answered("s3cr3t-one", 403), 0);
@@ -357,9 +364,11 @@ fn how_the_process_logs_and_how_much_is_kept_changes_while_it_runs() {
     assert!(said.contains("+ global.log.format: \"text\""), "{said}");
     assert!(said.contains("audit.max_bytes"), "{said}");
     assert!(!said.contains("restart"), "{said}");
-    let said = with("text", "audit: {max_bytes: 2MiB, path: other.jsonl}\n");
-    let reason = "(takes effect after a restart: the chain of receipts goes on in the file";
-    assert!(said.contains("audit.path") && said.contains(reason), "{said}");
+    let said =
+        with("text", "log: {sync_ms: 5, keep: {age: 1d}}\nmemory: {in_flight_bytes: 8MiB}\n");
+    assert!(said.contains("log.sync_ms: 20ms -> 5ms"), "{said}");
+    assert!(said.contains("memory.in_flight_bytes: 48MiB -> 8MiB"), "{said}");
+    assert!(!said.contains("restart"), "{said}");
     with("json", "");
     let log = running.stop();
     let kinds: Vec<bool> = log.lines().map(|line| line.starts_with('{')).collect();
@@ -470,10 +479,11 @@ fn the_account_is_exact_after_many_reloads_under_load() {
             _ => "  lines: {type: file, path: PATH, nonsense: 1}\n",
         };
         let more = more.replace("PATH", &lines.display().to_string());
-        let size = 5 + n % 4;
+        let (size, memory, chain) = (5 + n % 4, 8 + n % 3, n % 5);
         format!(
-            "    hec_token: s3cr3t-one\n    batch: {{size: {size}}}\n{more}global: {{state_dir: \
-             {}, watch_config: false}}\n",
+            "    hec_token: s3cr3t-one\n    batch: {{size: {size}}}\n    dlq: {{path: \
+             letters-{chain}}}\n{more}global: {{state_dir: {}, watch_config: false}}\nmemory: \
+             {{in_flight_bytes: {memory}MiB}}\naudit: {{path: chain-{chain}.jsonl}}\n",
             place.path("state").display()
         )
     };
@@ -504,4 +514,5 @@ fn the_account_is_exact_after_many_reloads_under_load() {
     let account = format!(r#""exporter":"splunk","in_range":{events},"delivered":{events},"#);
     assert!(log.contains(&account), "{account}: {log}");
     assert_eq!(collector.events(), events, "nothing twice, nothing lost");
+    place.said(&["audit", "verify"]);
 }
