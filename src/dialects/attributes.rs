@@ -61,6 +61,16 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// The list without those whose keys begin so; nothing where none is left.
+    pub(super) fn but(&self, prefix: &str) -> Option<Vec<u8>> {
+        let is_other = |element: &&[u8]| {
+            let key = find(&entries(element), "key").and_then(string);
+            !key.is_some_and(|key| key.starts_with(prefix.as_bytes()))
+        };
+        let others: Vec<&[u8]> = elements(self.raw).into_iter().filter(is_other).collect();
+        (!others.is_empty()).then(|| [b"[", others.join(&b","[..]).as_slice(), b"]"].concat())
+    }
+
     fn value(&self, name: &str) -> Option<&'a [u8]> {
         let mut rows = self.rows.iter().rev();
         let row = rows.find(|(key, _)| *key == name.as_bytes())?;

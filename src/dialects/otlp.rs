@@ -120,10 +120,15 @@ impl Group<'_> {
             false => [b"\"", name.as_bytes(), b"\":", value, b","].concat(),
         };
         let (resource, scope) = (around("resource", self.resource), around("scope", self.scope));
+        let beside = |list: &str| {
+            let (_, object) = self.rest.iter().find(|(name, _)| *name == list)?;
+            Some([&object[1..object.len() - 1], b","].concat())
+        };
+        let beside = |list| beside(list).unwrap_or_default();
         let head: &[u8] = b"{\"resourceLogs\":[{";
-        let scopes: &[u8] = b"\"scopeLogs\":[{";
-        let records: &[u8] = b"\"logRecords\":[";
-        [head, &resource, scopes, &scope, records, record, b"]}]}]}"].concat()
+        let scopes = [&beside("resourceLogs")[..], b"\"scopeLogs\":[{"].concat();
+        let records = [&beside("scopeLogs")[..], b"\"logRecords\":["].concat();
+        [head, &resource, &scopes, &scope, &records, record, b"]}]}]}"].concat()
     }
 }
 
@@ -193,11 +198,20 @@ impl<'a> Record<'a> {
         if !self.group.scope.is_empty() {
             member(b"scope", self.group.scope, &mut around);
         }
-        let repeated = ["attributes", "body"];
-        for entry in
-            self.members.iter().filter(|entry| !repeated.iter().any(|it| entry.is(it.as_bytes())))
-        {
-            member(entry.key, entry.value, &mut around);
+        // The resource stands there as a whole.
+        for (name, object) in self.group.rest.iter().filter(|(name, _)| *name != "resource") {
+            member(name.as_bytes(), object, &mut around);
+        }
+        let message = find(&members, "message");
+        for entry in self.members {
+            let is_message = || self.body() == message && entries_of(entry.value).len() == 1;
+            let is_repeated = entry.is(b"attributes") || (entry.is(b"body") && is_message());
+            if !is_repeated {
+                member(entry.key, entry.value, &mut around);
+            }
+        }
+        if let Some(others) = self.own.but("hush.audit.") {
+            member(b"attributes", &others, &mut around);
         }
         let own =
             Source { line: raw, members: &members, wrapped: Some(("otlp", &around)), ..*part };

@@ -173,9 +173,44 @@ fn each_record_of_otlp_can_be_built_again() {
     assert!(compared > 12, "{compared}");
 }
 
+/// "Mappings are lossless": collectors on the way add to what hushd says.
+#[test]
+fn what_stands_around_a_record_of_hushd_is_kept() {
+    let line = OTLP.lines().next().expect("it is of hushd");
+    let mut export: Value = serde_json::from_str(line).expect("the sample is JSON");
+    let plain = around(&export);
+    assert_eq!(plain["attributes"], Value::Null, "what hushd says twice is kept once");
+    assert_eq!(plain["body"], Value::Null);
+    let urls =
+        ["https://opentelemetry.io/schemas/1.40.0", "https://opentelemetry.io/schemas/1.39.0"];
+    let added = json!({"key": "host.ip", "value": {"stringValue": "10.0.0.7"}});
+    export["resourceLogs"][0]["schemaUrl"] = json!(urls[0]);
+    export["resourceLogs"][0]["scopeLogs"][0]["schemaUrl"] = json!(urls[1]);
+    let record = &mut export["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    record["body"] = json!({"stringValue": "another text"});
+    record["attributes"].as_array_mut().expect("a list").push(added.clone());
+    let kept = around(&export);
+    for (path, value) in [
+        ("/resourceLogs/schemaUrl", json!(urls[0])),
+        ("/scopeLogs/schemaUrl", json!(urls[1])),
+        ("/attributes", json!([added])),
+        ("/body/stringValue", json!("another text")),
+    ] {
+        assert_eq!(kept.pointer(path), Some(&value), "{path}: {kept}");
+    }
+}
+
+/// What an event keeps of the export around its record.
+fn around(export: &Value) -> Value {
+    let (record, _) = mapped(&format!("{export}\n")).remove(0);
+    let event: Value = serde_json::from_slice(&record).expect("an event is JSON");
+    assert_eq!(event["metadata"]["shrike"]["format"], json!("clawdstrike.audit"));
+    event["metadata"]["shrike"]["otlp"].clone()
+}
+
 #[test]
 fn a_record_of_otlp_that_is_none_is_refused_alone() {
-    let line = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+    let line = json!({"resourceLogs": [{"schemaUrl": "a", "scopeLogs": [{"schemaUrl": "b", "logRecords": [
         {"timeUnixNano": "1770379200000000000", "body": {"stringValue": "first"}},
         {"timeUnixNano": "yesterday"},
         7,
@@ -199,6 +234,10 @@ fn a_record_of_otlp_that_is_none_is_refused_alone() {
         assert_eq!((batch.len(), refused), (events, classes.clone()), "{line}");
         // What was refused is refused again by itself, for the same reason.
         let alone: Vec<Vec<u8>> = batch.rejected.iter().map(|it| it.kept.clone()).collect();
+        let urls = |text: &str| text.matches("schemaUrl").count();
+        for kept in &alone {
+            assert_eq!(urls(&String::from_utf8_lossy(kept)), urls(&text), "with what is around it");
+        }
         for (kept, class) in alone.into_iter().zip(classes) {
             batch.clear();
             let text = [kept.as_slice(), b"\n"].concat();
