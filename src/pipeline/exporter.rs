@@ -148,6 +148,8 @@ pub(crate) struct LaneState {
     pub(crate) in_batches: AtomicU64,
     /// The latter alone.
     pub(crate) parked: AtomicU64,
+    /// Whether one of its routes is held.
+    pub(crate) has_held_route: AtomicBool,
     pub(crate) has_ended: AtomicBool,
 }
 
@@ -389,6 +391,11 @@ impl Exporter {
     /// Events that wait for a route which is held, while others go on.
     pub(crate) fn parked(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.parked.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether a route is held while others go on.
+    pub(crate) fn has_held_route(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.has_held_route.load(Ordering::Relaxed))
     }
 
     /// The watermark; locked per settled batch, never per event.

@@ -228,6 +228,8 @@ impl Lane {
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
         state.parked.store(self.parking.events(), Ordering::Relaxed);
+        let has_held_route = self.sender.held_routes().next().is_some();
+        state.has_held_route.store(has_held_route, Ordering::Relaxed);
     }
 
     /// Whether nothing is left to do for this stage.

@@ -196,7 +196,9 @@ impl ExporterStatus {
         let parked = exporter.parked();
         let state = match (exporter.is_prepared(), exporter.gate.health(now)) {
             (false, _) => "starting",
-            (true, Health::Healthy) if parked > 0 => Health::Degraded.word(),
+            (true, Health::Healthy) if parked > 0 || exporter.has_held_route() => {
+                Health::Degraded.word()
+            }
             (true, health) => health.word(),
         };
         let last_error = exporter

@@ -100,7 +100,9 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     append_records(&log, (0..3_000).map(alert));
     append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
     let one = || exporter(&engine.status(), "one").clone();
-    // A route is held for ten seconds before its events are set aside.
+    // Shown at once, and not only when its events are set aside, after ten seconds.
+    assert!(wait_for(PATIENCE, || one().state == "degraded"), "{:?}", one());
+    assert_eq!(one().parked, 0);
     let arrived = || destination.accepted().len() == 3_000;
     assert!(wait_for(PATIENCE, arrived), "{:?}", one());
     let is_whole = || {
