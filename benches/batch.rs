@@ -55,6 +55,7 @@ fn push(criterion: &mut Criterion<CpuTime>, bulks: &[Bulk]) {
         flush_on: None,
         heads: shrike::deliver::Heads::default(),
         head: None,
+        keeps_ids: false,
     });
     let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
 
@@ -95,6 +96,7 @@ fn filled(
             out.extend_from_slice(match part {
                 Part::Prefix => bulk.action.as_bytes(),
                 Part::Document => bulk.document.as_bytes(),
+                Part::Id => b"",
             });
         });
     }

@@ -95,6 +95,7 @@ fn shrike(group: &mut Group<'_>, raw: &[u8]) {
             flush_on: None,
             heads: shrike::deliver::Heads::default(),
             head: None,
+            keeps_ids: false,
         });
         let (buffers, allowance) = (Buffers::new(), Budget::new(1 << 30, 1).allowance());
         let name = format!("shrike {encoding:?} 1{name}");

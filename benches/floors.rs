@@ -190,6 +190,7 @@ fn batching() {
                 out.extend_from_slice(match part {
                     Part::Prefix => bulk.action.as_bytes(),
                     Part::Document => bulk.document.as_bytes(),
+                    Part::Id => b"",
                 });
             });
         }
@@ -349,6 +350,7 @@ fn packing(framing: &'static Framing, encoding: Encoding) -> Arc<Packing> {
         flush_on: None,
         heads: shrike::deliver::Heads::default(),
         head: None,
+        keeps_ids: false,
     })
 }
 

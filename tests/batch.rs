@@ -49,6 +49,7 @@ impl Desk {
                 flush_on,
                 heads: shrike::deliver::Heads::default(),
                 head: None,
+                keeps_ids: false,
             }),
             buffers: Buffers::new(),
             allowance: Budget::new(64 << 20, 1).allowance(),
@@ -79,6 +80,7 @@ fn push(batch: &mut Batch, at: u64, document: &str) -> Pushed {
         out.extend_from_slice(match part {
             Part::Prefix => b"P",
             Part::Document => document.as_bytes(),
+            Part::Id => &document.as_bytes()[..1],
         });
     })
 }
@@ -275,6 +277,21 @@ fn the_digest_is_that_of_the_body_as_sent_however_it_was_built() {
             batch.drop_body();
             assert_eq!(batch.digest(), None);
         }
+    }
+}
+
+#[test]
+fn ids_stay_with_their_events_where_they_are_kept() {
+    for encoding in ENCODINGS {
+        let mut desk = Desk::new(&ARRAY, ROOMY, encoding);
+        assert_eq!(desk.filled(&["a1", "b1"]).ids(), b"", "nobody asks for them");
+        Arc::get_mut(&mut desk.packing).expect("nobody else has it").keeps_ids = true;
+        let mut batch = desk.filled(&["a1", "b1", "c1"]);
+        assert_eq!(batch.ids(), b"a\nb\nc\n", "{encoding:?}");
+        let kept = batch.select(|at| at != 1);
+        assert_eq!((kept.ids(), opened(&kept).as_str()), (&b"a\nc\n"[..], "[a1\n,c1\n]"));
+        batch.drop_body();
+        assert_eq!(batch.ids(), b"", "they are rendered again with the events");
     }
 }
 

@@ -172,6 +172,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         flush_on: None,
         heads: shrike::deliver::Heads::default(),
         head: None,
+        keeps_ids: false,
     };
     let mut batch = Batch::new(&Arc::new(packing), 0, &Buffers::new(), &allowance);
     for event in 0..events {
@@ -180,6 +181,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
             out.extend_from_slice(match part {
                 Part::Prefix => b"{}",
                 Part::Document => b"{\"event\":1}",
+                Part::Id => b"",
             });
         });
         assert_eq!(pushed, Pushed::Fits);

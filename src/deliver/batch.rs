@@ -33,6 +33,8 @@ pub struct Packing {
     pub heads: Heads,
     /// What stands before the first document, in place of the framing's head.
     pub head: Option<Box<str>>,
+    /// Whether requests say which events they carry, so that their ids are kept.
+    pub keeps_ids: bool,
 }
 
 impl Packing {
@@ -96,6 +98,8 @@ pub enum Part {
     Prefix,
     /// The event's document.
     Document,
+    /// The event's id, where ids are kept; it is not in the body.
+    Id,
 }
 
 /// Whether an event went into the batch.
@@ -122,6 +126,8 @@ pub struct Batch {
     /// The time that its body says, in seconds since 1970.
     dated: i64,
     digest: Digest,
+    /// The ids of its events, each ended by a line feed, where they are kept.
+    ids: Vec<u8>,
     body: Body,
     /// Whether its events were asked for with a [`Reshape`].
     pub(super) is_again: bool,
@@ -180,6 +186,7 @@ impl Batch {
             count_digits: 3,
             dated: 0,
             digest: Digest::Unasked,
+            ids: Vec::new(),
             body: Body::Open(Open { raw, compressed: 0, compressor: None, out: Vec::new() }),
             is_again: false,
             history: History::default(),
@@ -250,7 +257,8 @@ impl Batch {
             return Pushed::TooLarge;
         }
         let raw_bytes = self.raw_bytes + (end - mark);
-        let held = (end + open.out.len() + (self.items.len() + 1) * size_of::<Item>()) as u64;
+        let items = (self.items.len() + 1) * size_of::<Item>();
+        let held = (end + open.out.len() + self.ids.len() + items) as u64;
         // A body closes before it is larger than wanted, but one event that is larger goes alone.
         let closes_at = body_bytes_max.min(self.packing.body_bytes as usize);
         let fits = raw_bytes + tail_bytes <= closes_at;
@@ -265,6 +273,10 @@ impl Batch {
         let place = |at: usize| u32::try_from(self.raw_bytes + at - mark).expect("limits are u32");
         self.items.push(Item { span, received_ns, start: place(start), end: place(end) });
         self.raw_bytes = raw_bytes;
+        if self.packing.keeps_ids {
+            render(Part::Id, &mut self.ids);
+            self.ids.push(b'\n');
+        }
         Pushed::Fits
     }
 
@@ -301,7 +313,8 @@ impl Batch {
         let body = open.finish(&self.buffers);
         debug_assert!(self.packing.encoding != Encoding::Identity || body.len() == self.raw_bytes);
         self.digest.finish(&body);
-        self.charge.set((body.len() + self.items.len() * size_of::<Item>()) as u64);
+        let items = self.items.len() * size_of::<Item>();
+        self.charge.set((body.len() + self.ids.len() + items) as u64);
         self.body = Body::Closed(self.buffers.lend(body));
     }
 
@@ -344,6 +357,13 @@ impl Batch {
         }
     }
 
+    /// The ids of its events, each ended by a line feed; empty where they are not kept, and after
+    /// the body was dropped.
+    #[must_use]
+    pub fn ids(&self) -> &[u8] {
+        &self.ids
+    }
+
     /// Whether it has a closed body to send.
     #[must_use]
     pub fn has_body(&self) -> bool {
@@ -354,6 +374,7 @@ impl Batch {
     pub fn drop_body(&mut self) {
         debug_assert!(!matches!(self.body, Body::Open(_)), "an open batch is not sent yet");
         self.body = Body::Dropped;
+        self.ids = Vec::new();
         self.charge.set((self.items.len() * size_of::<Item>()) as u64);
     }
 
@@ -378,8 +399,13 @@ impl Batch {
         };
         let allowance = self.charge.allowance();
         let mut kept = Self::new(&self.packing, self.route, &self.buffers, allowance);
-        for (_, item) in self.items.iter().enumerate().filter(|(at, _)| keep(*at)) {
-            kept.copy(*item, &raw[item.start as usize..item.end as usize]);
+        let mut ids = self.ids.split_inclusive(|&byte| byte == b'\n');
+        for (at, item) in self.items.iter().enumerate() {
+            let id = ids.next().unwrap_or_default();
+            if keep(at) {
+                kept.copy(*item, &raw[item.start as usize..item.end as usize]);
+                kept.ids.extend_from_slice(id);
+            }
         }
         kept.history = self.history.clone();
         kept.is_urgent = self.is_urgent;
@@ -413,6 +439,7 @@ impl Batch {
             count_digits: self.count_digits,
             dated: self.dated,
             digest: Digest::Unasked,
+            ids: Vec::new(),
             body: Body::Dropped,
             is_again: false,
             history: self.history.clone(),

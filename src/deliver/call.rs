@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 
 use super::sign::Signer;
+use super::vendor::{TIME, time_text};
 use super::{
     AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Request,
     Secret, Settings, Signature, Vendor,
@@ -63,6 +64,8 @@ pub struct CompiledCall {
     own_headers: Vec<(HeaderName, Template)>,
     signer: Option<Signer>,
     body: Bytes,
+    /// Whether the body has a place for the time of sending.
+    is_dated: bool,
     timeout: Duration,
     /// What is added to an endpoint's position: where calls without events go elsewhere.
     aside: usize,
@@ -89,6 +92,8 @@ enum Blank {
 }
 
 /// What a request with events has beside its body.
+    /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
+    Ids,
 #[derive(Clone, Copy, Debug)]
 pub struct Parcel<'a> {
     /// What follows from the events.
@@ -96,6 +101,10 @@ pub struct Parcel<'a> {
     /// The how manieth request with these events, from 1.
     pub attempt: u32,
     /// When it is sent, in seconds since 1970.
+    /// Their ids, each ended by a line feed, where the call [asks] for them.
+    ///
+    /// [asks]: CompiledCall::asks_ids
+    pub ids: &'a [u8],
     pub sent: u64,
 }
 
@@ -107,9 +116,10 @@ struct Filling<'a> {
     digest: OnceCell<String>,
 }
 
+    ids: &'a [u8],
 impl<'a> Filling<'a> {
     fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
-        Self { channel, attempt, body, digest: OnceCell::new() }
+        Self { channel, attempt, body, ids: &[], digest: OnceCell::new() }
     }
 
     fn text(&self, blank: Blank) -> String {
@@ -120,6 +130,7 @@ impl<'a> Filling<'a> {
         }
     }
 
+            Blank::Ids => hex(&Sha256::digest(self.ids)),
     /// Computed once for all places that want it.
     fn digest(&self) -> &str {
         self.digest.get_or_init(|| hex(&Sha256::digest(self.body)))
@@ -255,7 +266,26 @@ impl CompiledCall {
             }
             None => None,
         };
-        Ok(Self { call, method, path, headers, own_headers, signer, body, timeout, aside })
+        let is_dated = memchr::memmem::find(&body, TIME.as_bytes()).is_some();
+        Ok(Self {
+            call,
+            method,
+            path,
+            headers,
+            own_headers,
+            signer,
+            body,
+            is_dated,
+            timeout,
+            aside,
+        })
+    }
+
+    /// Whether its requests say which events they carry.
+    #[must_use]
+    pub fn asks_ids(&self) -> bool {
+        let mut headers = self.own_headers.iter().map(|(_, template)| template);
+        headers.any(|template| template.blanks.contains(&Blank::Ids))
     }
 
     /// The same call at places that lie this far behind the endpoints.
@@ -267,7 +297,8 @@ impl CompiledCall {
     /// The request that carries a batch with what belongs to it.
     #[must_use]
     pub fn carrying_with(&self, via: Via, body: Bytes, parcel: &Parcel<'_>) -> Request {
-        let filling = Filling::new(via.channel, parcel.attempt, &body);
+        let filling =
+            Filling { ids: parcel.ids, ..Filling::new(via.channel, parcel.attempt, &body) };
         let mut request = self.request(via, body.clone(), &filling);
         if !parcel.heads.path.is_empty() {
             request.path.insert_str(0, &parcel.heads.path);
@@ -304,11 +335,15 @@ impl CompiledCall {
         self.first(via, self.body.clone())
     }
 
-    /// The same, signed at this time, in seconds since 1970, where the vendor wants every request
-    /// signed.
+    /// The same, dated and signed at this time, in seconds since 1970, where the vendor wants that
+    /// of requests without events.
     #[must_use]
     pub fn plain_signed(&self, via: Via, sent: u64) -> Request {
         let mut request = self.plain(via);
+        if self.is_dated {
+            let now = time_text(i64::try_from(sent).unwrap_or(i64::MAX));
+            request.body = String::from_utf8_lossy(&request.body).replace(TIME, &now).into();
+        }
         if let Some(signer) = &self.signer {
             let digest = hex(&Sha256::digest(&request.body));
             signer.sign(&mut request, via.endpoint, || digest, sent);
@@ -523,8 +558,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 const SUFFIX: &str = "suffix";
 
 /// The placeholders that each request fills in for itself.
-const BLANKS: &[(&str, Blank)] =
-    &[("channel", Blank::Channel), ("attempt", Blank::Attempt), ("digest", Blank::Digest)];
+const BLANKS: &[(&str, Blank)] = &[
+    ("channel", Blank::Channel),
+    ("attempt", Blank::Attempt),
+    ("digest", Blank::Digest),
+    ("ids", Blank::Ids),
+];
 
 /// What every request says of its sender.
 const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));

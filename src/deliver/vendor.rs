@@ -300,7 +300,7 @@ impl Framing {
     #[must_use]
     pub fn tail(&self, events: usize, now: i64) -> String {
         let tail = self.tail.replace("{count}", &events.to_string());
-        match tail.contains(TIME) {
+        match self.tells_time() {
             true => tail.replace(TIME, &time_text(now)),
             false => tail,
         }
@@ -309,18 +309,23 @@ impl Framing {
     /// Bytes of the longest tail: a number below ten million is no longer than its place.
     #[must_use]
     pub fn tail_bytes_max(&self) -> usize {
-        let is_timed = self.tail.contains(TIME);
-        self.tail.len() + if is_timed { time_text(0).len() - TIME.len() } else { 0 }
+        self.tail.len() + if self.tells_time() { time_text(0).len() - TIME.len() } else { 0 }
     }
 }
 
 /// The place of the time in a tail.
-const TIME: &str = "{time}";
+pub(super) const TIME: &str = "{time}";
 
 /// RFC 3339, in whole seconds; always of the same length.
-fn time_text(now: i64) -> String {
+pub(super) fn time_text(now: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, [hour, minute, second]) = (time.date(), [time.hour(), time.minute(), time.second()]);
+    /// Whether the tail says when the body was closed.
+    #[must_use]
+    pub fn tells_time(&self) -> bool {
+        self.tail.contains(TIME)
+    }
+
     let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
@@ -449,7 +454,7 @@ pub struct Call {
     pub path: &'static str,
     /// Query parameters; one whose template names an absent text is left out.
     pub query: &'static [(&'static str, &'static str)],
-    /// Further headers, as templates.
+    /// Further headers, as templates; `{ids}` is a digest of the ids of the events.
     pub headers: &'static [(&'static str, &'static str)],
     /// What is sent.
     pub body: CallBody,
@@ -485,7 +490,8 @@ pub enum CallBody {
     Empty,
     /// The batch.
     Batch,
-    /// Text made from the options, with its media type.
+    /// Text made from the options, with its media type; `{time}` in it stands for when a probe is
+    /// sent.
     Text(&'static str, fn(&Options, &Derived) -> String),
     /// The counts of a window, written by [`Vendor::meter`].
     Counts,

@@ -635,7 +635,10 @@ impl Route {
         let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
-            packing: Arc::new(packing(settings, &options, shape, &derived)),
+            packing: Arc::new(Packing {
+                keeps_ids: send.asks_ids(),
+                ..packing(settings, &options, shape, &derived)
+            }),
             prefix,
             heads,
             template: template.transpose()?,
@@ -679,9 +682,9 @@ impl Route {
         template.render(document, out)
     }
 
-    /// Whether the age of events matters.
-    pub(crate) fn tells_ages(&self) -> bool {
-        !self.aged.is_empty()
+    /// Whether what is sent depends on when that is: on the age of events, or its own time.
+    pub(crate) fn tells_time(&self) -> bool {
+        !self.aged.is_empty() || self.packing.framing.tells_time()
     }
 }
 
@@ -776,6 +779,7 @@ fn packing(
     }
 }
 
+        keeps_ids: false,
 /// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.

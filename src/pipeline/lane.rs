@@ -73,7 +73,7 @@ pub(crate) struct Lane {
     stuck_since: Option<Instant>,
     /// What a template was given and made of the event at hand.
     templated: Templated,
-    /// Seconds since 1970, as of this turn; 0 where the age of events does not matter.
+    /// Seconds since 1970, as of this turn; 0 where nothing that is sent depends on it.
     clock: i64,
     /// Events so far, where they are numbered.
     sequence: Option<u32>,
@@ -195,9 +195,9 @@ impl Lane {
         self.exporter.end(self.number);
     }
 
-    /// Notes what time it is, where documents tell the age of events.
+    /// Notes what time it is, where documents or bodies say something of it.
     fn look_at_the_clock(&mut self) {
-        if self.exporter.routes.iter().any(Route::tells_ages) {
+        if self.exporter.routes.iter().any(Route::tells_time) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.clock = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         }

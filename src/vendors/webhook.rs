@@ -160,13 +160,13 @@ const fn single(method: &'static str, when: When) -> Call {
     }
 }
 
-/// The same bytes have the same key: a plain retry sends the same bytes.
+/// The same events have the same key: also after a crash, when the time in an envelope is another.
 const fn several(method: &'static str, when: When) -> Call {
     Call {
         headers: &[
             ("content-type", "{content_type}"),
             ("x-shrike-attempt", "{attempt}"),
-            ("idempotency-key", "{digest}"),
+            ("idempotency-key", "{ids}"),
         ],
         ..single(method, when)
     }

@@ -85,8 +85,12 @@ def signed(headers, body):
         raise ValueError("the signature is of something else")
     if abs(time.time() - int(parts["t"])) > 300:
         raise ValueError(f"signed at {parts['t']}")
-    # Modes that send several events are known by the digest of the body.
-    if headers["Idempotency-Key"] != hashlib.sha256(body).hexdigest():
+
+
+def keyed(headers, documents):
+    """Modes that send several events are known by the digest of their ids."""
+    ids = "".join(f"{ID.search(json.dumps(document))[0]}\n" for document in documents)
+    if headers["Idempotency-Key"] != hashlib.sha256(ids.encode()).hexdigest():
         raise ValueError(f"Idempotency-Key {headers['Idempotency-Key']}")
 
 
@@ -126,6 +130,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             documents = read(opened(raw, self.headers["Content-Encoding"]).decode("utf-8"))
             if path in ("/lines", "/array"):
                 signed(self.headers, raw)
+                keyed(self.headers, documents)
             answer = answers(documents)
             with LOCK:
                 for document in documents:

@@ -8,6 +8,7 @@ mod letters;
 mod meter;
 mod ordered;
 mod reload;
+mod requests;
 mod trust;
 
 use std::path::Path;

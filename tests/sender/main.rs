@@ -79,6 +79,7 @@ impl Lane {
             flush_on: None,
             heads: shrike::deliver::Heads::default(),
             head: None,
+            keeps_ids: false,
         };
         Self {
             sender: Sender::new(settings, Arc::clone(&gate), Arc::clone(&allowance)),

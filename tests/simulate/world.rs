@@ -315,6 +315,7 @@ impl<'a> World<'a> {
             flush_on: Some(Severity::Critical),
             heads: shrike::deliver::Heads::default(),
             head: None,
+            keeps_ids: false,
         };
         let allowance = Budget::new(script.budget, 1).allowance();
         let mut world = Self {

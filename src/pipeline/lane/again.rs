@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::block::At;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, GapReason, Narrowed, Settle, Settled, Span};
+use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled, Span};
 
 /// What reading one event again found.
 enum Found {
@@ -107,6 +107,7 @@ impl Lane {
             Part::Document if route.template.is_some() => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
         });
+            Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
         match pushed {
             Pushed::Fits => Found::In,
             Pushed::Full => Found::Full,

@@ -99,8 +99,8 @@ impl Lane {
         let measures = &self.exporter.measures;
         measures.batch_events.observe(batch.events() as f64);
         measures.batch_bytes.observe(body.len() as f64);
-        let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let parcel = Parcel { heads: batch.heads(), attempt, sent };
+        let (heads, ids) = (batch.heads(), batch.ids());
+        let parcel = Parcel { heads, ids, attempt, sent: seconds() };
         let request = route.send.carrying_with(via, body, &parcel);
         let network = Rc::clone(&self.network);
         let began = Instant::now();
@@ -128,7 +128,7 @@ impl Lane {
             self.sender.on_probe(endpoint, None, now, &mut self.outcomes);
             return;
         };
-        let request = call.plain(self.calls.via(endpoint, 0));
+        let request = call.plain_at(self.calls.via(endpoint, 0), seconds());
         let network = Rc::clone(&self.network);
         self.tasks.spawn_local(async move {
             Ended::Probed { endpoint, answer: network.send(request).await }
@@ -408,6 +408,11 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
             }
         }
     }
+}
+
+/// Now, in seconds since 1970.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// How long ago something was received.

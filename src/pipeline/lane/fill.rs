@@ -9,7 +9,7 @@ use super::fed::Fed;
 use super::opens::Open;
 use super::{Lane, Reading, Templated, Turn, View};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
-use crate::event::{Class, Event, Frame, GapReason, Offset, Settle, Settled, Span};
+use crate::event::{Class, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span};
 use crate::log::LogError;
 
 /// What became of one record.
@@ -270,6 +270,7 @@ impl Lane {
             Part::Document if has_template => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
         });
+            Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
         if pushed == Pushed::Fits {
             self.sequence = self.sequence.map(|_| number);
             self.exporter.check(entry.span.from, event, &self.buffers);

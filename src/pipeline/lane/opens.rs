@@ -191,6 +191,7 @@ mod tests {
                 flush_on: None,
                 heads: Heads::default(),
                 head: None,
+                keeps_ids: false,
             };
             let allowance = Budget::new(1 << 20, 1).allowance();
             Self { packing: Arc::new(packing), allowance }

@@ -1,0 +1,122 @@
+//! Requests as they arrive: what tells one from another, what they say, and when they were made.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use shrike::config::{Config, Flags, System, Text};
+use shrike::event::Time;
+use shrike::vendors;
+
+use crate::destination::answer;
+use crate::{PATIENCE, append_records, event, filled, run_to_the_end};
+
+/// "Idempotency-Key: sha256 over the batch's ids" (`webhook.md`): what else the body says, such as
+/// when it was closed, may be another after a crash.
+#[test]
+fn an_array_is_known_by_its_events_and_its_envelope_is_dated() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (address, requests) = receiver();
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  webhook: {{url: \
+         \"http://{address}/\", mode: array, envelope: true, format: native, from: earliest}}\n",
+        dir.path().join("state").display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let before = Time::now().secs;
+    run_to_the_end(&config, filled(&config, 0..3, 900));
+    let Came { headers, body } = requests.recv_timeout(PATIENCE).expect("a request came");
+    let key = &headers["idempotency-key"];
+    let body: Value = serde_json::from_slice(&body).expect("an envelope is JSON");
+    let events = body["events"].as_array().expect("it has events");
+    let ids: String = events
+        .iter()
+        .map(|event| format!("{}\n", event["event_id"].as_str().expect("an event has an id")))
+        .collect();
+    let digest: String = Sha256::digest(ids).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(*key, digest);
+    let sent = body["sent_at"].as_str().expect("it is dated");
+    let sent = Time::parse(sent.as_bytes()).expect("it is a time").secs;
+    assert!((before..=Time::now().secs).contains(&sent), "{body}");
+}
+
+/// "Metadata headers apply to the WHOLE request" (`sumo-logic.md`): whatever a line shows.
+#[test]
+fn what_lines_leave_out_still_divides_requests() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (address, requests) = receiver();
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  sumo_logic: {{http_source_url: \
+         \"http://{address}/\", compression: none, from: earliest, fields: {{include_all: false, \
+         include: [decision.reason]}}, partitioning: {{enabled: true, by_tenant: true}}}}\n",
+        dir.path().join("state").display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let log = filled(&config, 0..2, 900);
+    append_records(&log, (2..5).map(|number| event(number, 900).replace("acme", "other")));
+    run_to_the_end(&config, log);
+    let mut lines = BTreeMap::new();
+    while let Ok(Came { headers, body }) = requests.try_recv() {
+        let of = (headers["x-sumo-category"].clone(), headers["x-sumo-fields"].clone());
+        *lines.entry(of).or_insert(0) += body.split(|&byte| byte == b'\n').count() - 1;
+    }
+    let of = |tenant: &str| {
+        let category = format!("security/clawdstrike/{tenant}");
+        (category, format!("environment=test,tenant_id={tenant}"))
+    };
+    assert_eq!(lines, BTreeMap::from([(of("acme"), 2), (of("other"), 3)]));
+}
+
+/// One request.
+struct Came {
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+/// A destination that takes everything, and what came.
+fn receiver() -> (SocketAddr, mpsc::Receiver<Came>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (came, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(stream), came) = (stream, came.clone()) else { return };
+            thread::spawn(move || serve(stream, &came));
+        }
+    });
+    (address, requests)
+}
+
+fn serve(mut stream: TcpStream, came: &mpsc::Sender<Came>) {
+    let mut requests = BufReader::new(stream.try_clone().expect("there are descriptors"));
+    while let Some(request) = request(&mut requests) {
+        let is_wanted = came.send(request).is_ok();
+        if !is_wanted || answer(&mut stream, 200, &Value::Null).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(requests: &mut BufReader<TcpStream>) -> Option<Came> {
+    let (mut headers, mut line) = (BTreeMap::new(), String::new());
+    loop {
+        line.clear();
+        requests.read_line(&mut line).ok()?;
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => drop(headers.insert(name.to_owned(), value.to_owned())),
+            None if line.trim_end().is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = vec![0; headers["content-length"].parse().ok()?];
+    requests.read_exact(&mut body).ok()?;
+    Some(Came { headers, body })
+}
