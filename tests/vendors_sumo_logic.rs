@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, Lookup, Text};
+use shrike::config::{Config, Flags, Host, Lookup, Text};
 use shrike::deliver::{
     Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose, Secret,
     Via,
 };
+use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
+use shrike::pipeline::Render;
 use shrike::transform::{Format, Overrides, Plan};
 use shrike::vendors::{self, sumo_logic::SUMO_LOGIC};
 use support::{document, opening};
@@ -181,6 +183,10 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
     assert_eq!(probe.headers["x-sumo-category"], "sec/healthcheck");
     let line: Value = serde_json::from_slice(&probe.body).expect("JSON");
     assert_eq!(line["_type"], "health_check");
+    let line: Value =
+        serde_json::from_slice(&compile(Purpose::Probe).plain_at(VIA, 1_770_368_403).body)
+            .expect("JSON");
+    assert_eq!(line["timestamp"], "2026-02-06T09:00:03Z");
     assert_eq!(SUMO_LOGIC.health_interval_min, Duration::from_secs(300), "a look is billed");
 }
 
@@ -191,7 +197,9 @@ fn mistakes_are_named() {
         (&[("fields.include", "agent")], "fields.include"),
         (&[("fields.include_all", "false")], "fields.include"),
         (&[("fields.exclude", "decision.raeson")], "fields.exclude"),
-        (&[("fields.exclude", "metadata.x")], "fields.exclude"),
+        (&[("fields.exclude", "metadata.")], "fields.exclude"),
+        (&[("fields.exclude", "metadata.shrike.host")], "fields.exclude"),
+        (&[("fields.include_all", "false"), ("fields.include", "label.team")], "fields.include"),
         (&[("fields.exclude", "event_id")], "fields.exclude"),
         (&[("timestamp_field", "a.b"), ("format", "json")], "timestamp_field"),
     ];
@@ -240,6 +248,65 @@ impl Lookup for Nowhere {
     fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
         Err(std::io::ErrorKind::NotFound.into())
     }
+}
+
+/// A configuration of one exporter with these keys.
+fn load(keys: &str) -> Result<Config, String> {
+    let text =
+        format!("exporters: {{sumo_logic: {{http_source_url: 'https://c.example/k3y', {keys}}}}}");
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+}
+
+#[test]
+fn lines_have_the_fields_that_were_asked_for_and_no_others() {
+    let sample = SAMPLES.lines().next().expect("a sample");
+    let mut record: Value = serde_json::from_str(sample).expect("samples are JSON");
+    record["metadata"] = json!({"velar": {"a": 1, "b": 2}, "trace_id": "t"});
+    record["labels"] = json!({"team": "t", "app.io/x": "y"});
+    let opening = Opening::new(&OpeningOptions::default());
+    let line = |fields: &str| {
+        let config = load(&format!("fields: {{{fields}}}")).unwrap_or_else(|it| panic!("{it}"));
+        let options = config.engine_options(&Host { name: "h".to_owned(), machine_id: None });
+        let mut render = Render::new(&options.exporters[0]).expect("it compiles");
+        let (mut arena, mut opened, mut out) = (Vec::new(), Opened::default(), Vec::new());
+        let (frame, record) = (Frame::default(), record.to_string());
+        opening.begin(&mut arena);
+        opening.open(&frame, record.as_bytes(), &mut arena, &mut opened).expect("an event");
+        let event = Event::new(&opened, frame, record.as_bytes(), &arena);
+        assert!(render.event(&event, 0, &mut out));
+        let mut line: Value = serde_json::from_slice(&out).expect("a line is JSON");
+        for always in ["timestamp", "event_id"] {
+            assert!(line.as_object_mut().expect("an object").remove(always).is_some());
+        }
+        line
+    };
+    let only = |paths: &str| line(&format!("include_all: false, include: [{paths}]"));
+    let reason = record["decision"]["reason"].clone();
+    assert_eq!(only("decision.reason"), json!({"decision": {"reason": reason}}));
+    assert_eq!(only("labels.app.io/x"), json!({"labels": {"app.io/x": "y"}}));
+    assert_eq!(only("metadata.velar.b"), json!({"metadata": {"velar": {"b": 2}}}));
+    assert_eq!(
+        only("metadata.trace_id, labels"),
+        json!({"metadata": {"trace_id": "t"}, "labels": record["labels"]})
+    );
+    let host = json!({"name": "h", "version": env!("CARGO_PKG_VERSION")});
+    assert_eq!(only("metadata.shrike"), json!({"metadata": {"shrike": {"host": host}}}));
+    let whole = only("metadata");
+    assert_eq!(whole["metadata"]["shrike"]["host"], host);
+    assert_eq!(whole["metadata"]["velar"], record["metadata"]["velar"]);
+
+    let but = |paths: &str| line(&format!("exclude: [{paths}]"));
+    let some = but("metadata.velar.a, metadata.trace_id, labels.team, metadata.shrike");
+    assert_eq!(some["metadata"], json!({"velar": {"b": 2}}));
+    assert_eq!(some["labels"], json!({"app.io/x": "y"}));
+    assert_eq!(some["session"], record["session"]);
+    let none = but("metadata, labels");
+    assert!(none.get("metadata").is_none() && none.get("labels").is_none(), "{none}");
+
+    let both =
+        load("fields: {include_all: false, include: [labels.team]}, privacy: {allow: [agent]}");
+    assert!(both.map(|_| ()).expect_err("two lists").contains("privacy.allow"));
 }
 
 #[test]

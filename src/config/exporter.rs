@@ -19,11 +19,12 @@ use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
-    From, Http2, OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach, RetrySettings,
+    From, Hidden, Http2, OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
+    RetrySettings,
     Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
-use crate::transform::{Condition, Format};
+use crate::transform::{Condition, Format, Name};
 
 /// What every exporter is read against.
 pub(super) struct Setting<'a> {
@@ -47,6 +48,8 @@ pub(super) struct Read {
     pub(super) conversions: Vec<String>,
     /// The paths that it names.
     pub(super) paths: Vec<Named>,
+    /// How often its credentials are to be read again, where it says so.
+    pub(super) credentials_interval: Option<Duration>,
 }
 
 /// The keys that an exporter to this destination takes: the destination's own first, since they
@@ -94,7 +97,13 @@ pub(super) fn exporter(
     let notes = build.notes;
     let paths = paths(&exporter.settings, &values);
     let exporter = values.is_on("enabled").then(|| Box::new(exporter));
-    Some(Read { exporter, notes, conversions: values.conversions(), paths })
+    Some(Read {
+        credentials_interval: values.span("credentials.refresh_interval"),
+        exporter,
+        notes,
+        conversions: values.conversions(),
+        paths,
+    })
 }
 
 /// The paths that an exporter names, and what has to be there.
@@ -233,9 +242,14 @@ impl Build<'_, '_> {
         // After another mistake the destination would complain about what is only misspelled.
         let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
         if values.is_on("enabled") && is_whole {
-            self.vendor_rules(&settings.options);
+            self.vendor_rules(&settings);
         }
-        let privacy = privacy::narrower(values, self.setting.replacement, self.mistakes);
+        // What the destination finds wrong is told once.
+        let hidden = match self.mistakes.count() == self.before && values.broken.is_empty() {
+            true => (self.vendor.hides)(&settings.options),
+            false => Hidden::default(),
+        };
+        let privacy = privacy::narrower(values, hidden, self.setting.replacement, self.mistakes);
         Exporter { settings, filter, privacy, routes }
     }
 
@@ -264,7 +278,14 @@ impl Build<'_, '_> {
     }
 
     /// What the destination itself finds wrong.
-    fn vendor_rules(&mut self, options: &Options) {
+    fn vendor_rules(&mut self, settings: &Settings) {
+        let options = &settings.options;
+        if let Some((key, when)) = self.vendor.certificate
+            && when.holds(options, settings.format)
+            && settings.tls.client_cert_path.is_none()
+        {
+            self.rule(key, "needs `tls.client_cert_path` and `tls.client_key_path`".to_owned());
+        }
         let endpoints = (self.vendor.endpoints)(options).err();
         let auth = (self.vendor.auth)(options).err();
         let derived = (self.vendor.derive)(options).err();
@@ -510,6 +531,9 @@ impl Build<'_, '_> {
 
     fn headers(&mut self) -> Vec<(String, crate::deliver::Secret)> {
         let headers = self.values.secrets("headers");
+        if !headers.is_empty() && self.vendor.wire != Wire::Http {
+            self.rule("headers", format!("{} sends no requests with headers", self.vendor.name));
+        }
         for (name, value) in &headers {
             let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
                 && http::HeaderValue::from_str(value.expose()).is_ok();
@@ -522,6 +546,13 @@ impl Build<'_, '_> {
             }
             if !is_header {
                 self.rule("headers", "a name or a value cannot stand in a header".to_owned());
+            }
+            if let Some(place) = placeholder(value.expose()) {
+                let text = format!(
+                    "the value of {name} may not depend on events, and `{place}` would be sent as \
+                     it is; requests of one destination have the same headers"
+                );
+                self.rule("headers", text);
             }
         }
         headers
@@ -597,6 +628,12 @@ impl Build<'_, '_> {
     fn rule(&mut self, key: &str, text: String) {
         self.values.mistake(key, Wrong::Rule(text), self.mistakes);
     }
+}
+
+/// The first name of a field in braces, as templates have it.
+fn placeholder(text: &str) -> Option<&str> {
+    let inside = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    inside.map(|(name, _)| name.trim()).find(|name| Name::parse(name).is_some())
 }
 
 /// A fingerprint as people write it: digits, perhaps with colons, perhaps behind the digest's name.

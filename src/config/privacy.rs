@@ -10,6 +10,7 @@ use super::read::read;
 use super::text::Body;
 use super::value::{Value, Values, join};
 use super::{Default, Key, Kind, Mistake, Mistakes, Wrong};
+use crate::deliver::Hidden;
 use crate::event::{
     Needs, PatternRule, Privacy, PrivacyError, PrivacyList, PrivacyRules, Salt, privacy_paths,
 };
@@ -153,15 +154,26 @@ pub(super) fn privacy(
     compile(&rules, key, values, mistakes)
 }
 
-/// What one exporter sees less than the others.
+/// What one exporter sees less than the others, by its own rules and by what its destination's
+/// options leave out.
 pub(super) fn narrower(
     values: &Values,
+    hidden: Hidden,
     replacement: &str,
     mistakes: &mut Mistakes,
 ) -> Option<Arc<Privacy>> {
+    let mut allow = list(values, "privacy.allow");
+    if !allow.is_empty() && !hidden.but.is_empty() {
+        let wrong = "the destination's own keys choose inside metadata or labels already; write \
+                     one of the two";
+        values.mistake("privacy.allow", Wrong::Rule(wrong.to_owned()), mistakes);
+    }
+    allow.extend(hidden.but);
+    let mut deny = list(values, "privacy.deny");
+    deny.extend(hidden.paths);
     let rules = PrivacyRules {
-        allow: list(values, "privacy.allow"),
-        deny: list(values, "privacy.deny"),
+        allow,
+        deny,
         redact: list(values, "privacy.redact_fields"),
         mask: list(values, "privacy.mask_fields"),
         replacement: replacement.to_owned(),

@@ -67,8 +67,8 @@ pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
-    Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Limits,
-    Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape,
+    Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Hidden,
+    Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape,
     Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};

@@ -93,6 +93,19 @@ pub struct Vendor {
     pub ages: &'static [Age],
     /// How counts are sent beside the events, if the vendor takes any.
     pub meter: Option<&'static Meter>,
+    /// The option that asks for a certificate of our own (`tls.client_cert_path`), and when.
+    pub certificate: Option<(&'static str, When)>,
+    /// What the options leave out of the metadata and the labels, as narrower privacy.
+    pub hides: fn(&Options) -> Hidden,
+}
+
+/// What an exporter leaves out inside metadata and labels, where fields are more than is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Where there are any, optional paths that are not among them.
+    pub but: Vec<String>,
+    /// These paths.
+    pub paths: Vec<String>,
 }
 
 impl PartialEq for Vendor {
@@ -140,6 +153,8 @@ impl Vendor {
         resend_mark: None,
         ages: &[],
         meter: None,
+        certificate: None,
+        hides: |_| Hidden { but: Vec::new(), paths: Vec::new() },
     };
 
     /// How documents are wrapped and framed under these options.
@@ -306,6 +321,12 @@ impl Framing {
         }
     }
 
+    /// Whether the tail says when the body was closed.
+    #[must_use]
+    pub fn tells_time(&self) -> bool {
+        self.tail.contains(TIME)
+    }
+
     /// Bytes of the longest tail: a number below ten million is no longer than its place.
     #[must_use]
     pub fn tail_bytes_max(&self) -> usize {
@@ -320,12 +341,6 @@ pub(super) const TIME: &str = "{time}";
 pub(super) fn time_text(now: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, [hour, minute, second]) = (time.date(), [time.hour(), time.minute(), time.second()]);
-    /// Whether the tail says when the body was closed.
-    #[must_use]
-    pub fn tells_time(&self) -> bool {
-        self.tail.contains(TIME)
-    }
-
     let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

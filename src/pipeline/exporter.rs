@@ -611,7 +611,10 @@ impl Route {
             .template
             .as_ref()
             .map(|text| Template::compile(text).map_err(|problem| format!("template: {problem}")));
-        let heads = shape.heads.map(|schema| beside(schema, &overrides)).transpose()?;
+        // What the vendor's own options leave out of documents tells batches apart all the same.
+        let (allow, deny) = (spec.overrides.allow.clone(), spec.overrides.deny.clone());
+        let around = Overrides { allow, deny, ..overrides.clone() };
+        let heads = shape.heads.map(|schema| beside(schema, &around)).transpose()?;
         let plans = |overrides: &Overrides| {
             let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
             let bytes_max = (vendor.narrow)(&options, vendor.limits).event_bytes;

@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Kind, Limits,
-    Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret, Shape,
-    Vendor, Verdict, When,
+    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Hidden, Kind,
+    Limits, Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret,
+    Shape, Vendor, Verdict, When,
 };
 use crate::event::FieldId;
 use crate::transform::Format;
@@ -42,6 +42,7 @@ pub static SUMO_LOGIC: Vendor = Vendor {
     concurrency: Some(2),
     // A look is a line that is ingested and billed.
     health_interval_min: Duration::from_secs(300),
+    hides,
     ..Vendor::BASE
 };
 
@@ -71,9 +72,9 @@ const CALLS: &[Call] = &[
             ("x-sumo-name", "{source_name}"),
             ("x-sumo-host", "{source_host}"),
         ],
-        // Without a time of its own the line has that of its receipt.
         body: CallBody::Text("application/json", |_, _| {
-            "{\"_type\":\"health_check\",\"source\":\"shrike\"}\n".to_owned()
+            "{\"_type\":\"health_check\",\"timestamp\":\"{time}\",\"source\":\"shrike\"}\n"
+                .to_owned()
         }),
         responses: Responses { rows: SEND_ROWS, read: None },
         ..SEND
@@ -125,15 +126,16 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         ..Derived::NONE
     };
     let format = options.text("format").unwrap_or_default();
+    let is_json = matches!(format.as_str(), "json" | "native");
     let time = options.text("timestamp_field").filter(|time| time != "timestamp");
-    if let Some(time) = time.filter(|_| matches!(format.as_str(), "json" | "native")) {
+    if let Some(time) = time.filter(|_| is_json) {
         if time.is_empty() || time.contains('.') {
             return Err(problem("timestamp_field", "is a name without dots"));
         }
         derived.mappings.push((FieldId::Timestamp, time));
     }
     let takes_all = options.text("fields.include_all").as_deref() != Some("false");
-    let include = fields(options, "fields.include")?;
+    let include = fields(&options.list("fields.include"), "fields.include")?;
     match (takes_all, include.is_empty()) {
         (true, true) => {}
         (true, false) => {
@@ -151,7 +153,19 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
             derived.allow.extend(include);
         }
     }
-    derived.deny = fields(options, "fields.exclude")?;
+    let exclude = options.list("fields.exclude").into_iter().filter(|path| !is_inner(path));
+    derived.deny = fields(&exclude.collect::<Vec<_>>(), "fields.exclude")?;
+    fields(&inner(options, "fields.exclude"), "fields.exclude")?;
+    // Of the host's own facts, too, which are no fields.
+    let is_gone = |field| {
+        derived.deny.contains(&field)
+            || (!derived.allow.is_empty() && !derived.allow.contains(&field))
+    };
+    match (is_gone(FieldId::Metadata), is_gone(FieldId::Shrike)) {
+        (true, true) if is_json => derived.omit.push("metadata"),
+        (false, true) if is_json => derived.omit.push("metadata.shrike"),
+        _ => {}
+    }
     let needed = [FieldId::Timestamp, FieldId::EventId];
     if let Some(field) = derived.deny.iter().find(|field| needed.contains(field)) {
         return Err(problem("fields.exclude", &format!("cannot leave out {}", field.path())));
@@ -159,24 +173,59 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     Ok(derived)
 }
 
-/// The fields at these paths; the path of an object is all inside it.
-fn fields(options: &Options, key: &str) -> Result<Vec<FieldId>, Problem> {
+/// What is shown inside metadata and labels, where less than all of them is wanted.
+fn hides(options: &Options) -> Hidden {
+    let include = inner(options, "fields.include");
+    if include.is_empty() {
+        return Hidden { but: Vec::new(), paths: own(inner(options, "fields.exclude")) };
+    }
+    // Everything else is chosen by field, and events are divided by more than lines show.
+    let fixed = FieldId::ALL
+        .iter()
+        .map(|field| field.path())
+        .filter(|path| !path.starts_with("metadata") && *path != "labels");
+    let whole = options
+        .list("fields.include")
+        .into_iter()
+        .filter(|path| matches!(*path, "metadata" | "labels"));
+    let but = fixed.chain(whole).chain(include).collect();
+    Hidden { but: own(but), paths: own(inner(options, "fields.exclude")) }
+}
+
+/// The paths of a list that lead into metadata or labels.
+fn inner<'o>(options: &'o Options, key: &str) -> Vec<&'o str> {
+    options.list(key).into_iter().filter(|path| is_inner(path)).collect()
+}
+
+/// Whether a path leads into metadata or labels. Our own remarks are a field by themselves.
+fn is_inner(path: &str) -> bool {
+    let is_below = |object: &str| path.strip_prefix(object).is_some_and(|it| it.starts_with('.'));
+    (is_below("metadata") && path != FieldId::Shrike.path()) || is_below("labels")
+}
+
+fn own(paths: Vec<&str>) -> Vec<String> {
+    paths.into_iter().map(str::to_owned).collect()
+}
+
+/// The fields at these paths; the path of an object is all inside it, and one that leads into
+/// metadata or labels is in them.
+fn fields(paths: &[&str], key: &str) -> Result<Vec<FieldId>, Problem> {
     let mut found = Vec::new();
-    for path in options.list(key) {
+    for path in paths {
         let inside = |field: &&FieldId| {
-            field
-                .path()
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            let rest = field.path().strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let fields: Vec<FieldId> = FieldId::ALL.iter().filter(inside).copied().collect();
+        let fields: Vec<FieldId> = match path.split_once('.') {
+            Some((object, names)) if is_inner(path) => {
+                let is_path = names.split('.').all(|name| !name.is_empty());
+                let is_ours = path.starts_with("metadata.shrike.");
+                FieldId::parse(object).filter(|_| is_path && !is_ours).into_iter().collect()
+            }
+            _ => FieldId::ALL.iter().filter(inside).copied().collect(),
+        };
         if fields.is_empty() {
-            let text = match path.split('.').next() {
-                Some("metadata" | "labels") => {
-                    format!("{path:?} is inside what is copied whole: name metadata or labels")
-                }
-                _ => format!("knows no field {path:?}, such as decision.reason"),
-            };
+            let text = format!("knows no field {path:?}, such as decision.reason or labels.team");
             return Err(problem(key, &text));
         }
         found.extend(fields);
