@@ -61,7 +61,7 @@ fn send(options: &Options, body: &'static [u8], attempt: u32) -> Request {
 
 fn send_of(ids: &[u8], options: &Options, body: &'static [u8], attempt: u32) -> Request {
     let heads = Heads::default();
-    let parcel = Parcel { heads: &heads, attempt, sent: 1_770_368_403 };
+    let parcel = Parcel { heads: &heads, ids, attempt, sent: 1_770_368_403 };
     compile(Purpose::Send, options).carrying_with(VIA, Bytes::from_static(body), &parcel)
 }
 
@@ -236,15 +236,32 @@ fn one_line_is_enough() {
     assert_eq!(config.exporters[0].settings.vendor.name, "webhook");
 }
 
+/// "mtls: via tls.*" (`webhook.md`, Auth).
+#[test]
+fn who_says_mtls_has_a_certificate() {
+    let url = "url: 'https://h.example', auth: {type: mtls}";
+    let error = load(&format!("{{{url}}}")).map(|_| ()).expect_err("there is none");
+    assert!(error.contains("auth.type: needs `tls.client_cert_path`"), "{error}");
+    let tls = "tls: {client_cert_path: /etc/us.pem, client_key_path: /etc/us.key}";
+    let config = load(&format!("{{{url}, {tls}}}")).expect("it loads");
+    let options = &config.exporters[0].settings.options;
+    assert!((WEBHOOK.auth)(options).expect("nothing is missing").is_empty());
+}
+
 #[test]
 fn headers_can_be_added_but_not_those_of_the_request_itself() {
     let url = "url: 'https://h.example/k3y'";
-    assert!(load(&format!("{{{url}, headers: {{X-Team: red}}}}")).is_ok());
+    for header in ["X-Team: red", "X-Json: '{\"a\": {\"b\": 1}}'"] {
+        assert!(load(&format!("{{{url}, headers: {{{header}}}}}")).is_ok(), "{header}");
+    }
     for header in [
         "Host: other.example",
         "content-length: '1'",
         "Transfer-Encoding: chunked",
         "\"X-A\": \"a\\r\\nX-B: b\"",
+        "X-Tenant: '{{ tenant_id }}'",
+        "X-Tenant: 'a/{session.tenant_id}'",
+        "X-Team: '{labels.team}'",
     ] {
         let error = load(&format!("{{{url}, headers: {{{header}}}}}")).expect_err(header);
         assert!(error.contains("headers") && !error.contains("k3y"), "{error}");

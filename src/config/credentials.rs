@@ -119,7 +119,16 @@ pub(super) const OF_EXPORTER: &[Key] = &[
         Kind::Choice(PROVIDERS),
         Unset("that of all"),
         "Where `${secret:NAME}` is found for this exporter.",
-    ),
+    )
+    .also(&["token_rotation.provider"]),
+    key(
+        "credentials.refresh_interval",
+        Kind::Span(30 * 86_400_000),
+        Unset("that of all"),
+        "How often what this exporter refers to is read again, where that is sooner than for all; \
+         everything is read again then.",
+    )
+    .also(&["token_rotation.refresh_interval"]),
     key("credentials.file.dir", Kind::Path, Unset("that of all"), "Directory of `provider: file`."),
     key(
         "credentials.k8s_secret.mount",
@@ -246,18 +255,26 @@ fn said(
     names: &Names<'_>,
     mistakes: &mut Mistakes,
 ) -> Said {
-    let mut entry = match &mut node.body {
-        Body::Map(entries) => entries.iter_mut().find(|entry| entry.key == "credentials"),
-        _ => None,
-    };
-    if let Some(entry) = &mut entry {
-        let mut at = super::value::join(place, "credentials");
-        expand(&mut entry.node, &mut at, names, mistakes);
+    let mut entries = Vec::new();
+    if let Body::Map(all) = &mut node.body {
+        for entry in all {
+            if entry.key == "credentials" {
+                let mut at = super::value::join(place, "credentials");
+                expand(&mut entry.node, &mut at, names, mistakes);
+            }
+            // The provider of an exporter may stand there too; its tokens are looked up later.
+            if entry.key == "credentials" || (of_all.is_some() && entry.key == "token_rotation") {
+                entries.push(entry.clone());
+            }
+        }
     }
-    let (body, at) = match (entry, of_all) {
+    let (body, at) = match (entries.first(), of_all) {
         (None, Some(of_all)) => return of_all.clone(),
         (None, None) => (Body::Null, node.at.clone()),
-        (Some(entry), _) => (Body::Map(vec![entry.clone()]), entry.at.clone()),
+        (Some(entry), _) => {
+            let at = entry.at.clone();
+            (Body::Map(entries), at)
+        }
     };
     let shown = std::cell::RefCell::default();
     let names = Names {

@@ -20,8 +20,7 @@ use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
     From, Hidden, Http2, OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
-    RetrySettings,
-    Settings, TlsSettings, TlsVersion, Vendor, Wire,
+    RetrySettings, Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
 use crate::transform::{Condition, Format, Name};
@@ -151,7 +150,13 @@ fn unknown(
     let later = later(|spelling| fits(spelling, name, node));
     if later.is_some() && word(node, "enabled") == Some("false") {
         let (notes, conversions, paths) = (Vec::new(), Vec::new(), Vec::new());
-        return Some(Read { exporter: None, notes, conversions, paths });
+        return Some(Read {
+            exporter: None,
+            notes,
+            conversions,
+            paths,
+            credentials_interval: None,
+        });
     }
     let wrong = match later {
         Some(what) => Wrong::Later { what },

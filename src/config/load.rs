@@ -491,8 +491,14 @@ impl Resolve<'_, '_> {
         let mut stores: Vec<(PathBuf, String)> = Vec::new();
         for entry in entries {
             let read = exporter(&entry.key, &entry.at, &entry.node, setting, self.mistakes);
-            let Some(Read { exporter, notes, conversions, paths }) = read else { continue };
+            let Some(Read { exporter, notes, conversions, paths, credentials_interval }) = read
+            else {
+                continue;
+            };
             config.conversions.extend(conversions);
+            if let (Some(interval), true) = (credentials_interval, exporter.is_some()) {
+                config.credentials_interval = config.credentials_interval.min(interval);
+            }
             match exporter {
                 Some(exporter) => {
                     let dir = exporter.settings.dead_letters.dir.clone();

@@ -40,6 +40,7 @@ pub static WEBHOOK: Vendor = Vendor {
     // Receivers may know `Idempotency-Key`, or not.
     resend: Resend::Ambiguous,
     ordered_by: &["ordered"],
+    certificate: Some(("auth.type", When::Is("auth.type", "mtls"))),
     concurrency: Some(4),
     ..Vendor::BASE
 };
@@ -403,9 +404,9 @@ const OPTIONS: &[Opt] = &[
     ),
     opt(
         "auth.type",
-        Kind::Choice(&["none", "bearer", "basic", "header", "hmac"]),
+        Kind::Choice(&["none", "bearer", "basic", "header", "hmac", "mtls"]),
         None,
-        "How to authenticate; inferred from the fields given.",
+        "How to authenticate; inferred from the fields given. mtls is our own certificate, of `tls.client_cert_path`.",
     ),
     opt("auth.token", Kind::Secret, None, "Token for bearer."),
     opt("auth.username", Kind::Text(1024), None, "User name for basic."),

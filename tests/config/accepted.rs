@@ -355,6 +355,9 @@ fn secrets_come_from_their_provider() {
         ),
         format!("{tower}, credentials: {{provider: file, file: {{dir: /run}}}}}}}}"),
         format!(
+            "credentials: {{file: {{dir: /run}}}}\n{tower}, token_rotation: {{provider: file}}}}}}"
+        ),
+        format!(
             "credentials: {{k8s_secret: {{mount: /}}}}\n{}}}}}",
             tower.replace("secret:token", "k8s:run/token")
         ),
@@ -363,6 +366,11 @@ fn secrets_come_from_their_provider() {
     }
     let config = whole("credentials: {refresh_interval: 7}");
     assert_eq!(config.credentials_interval, Duration::from_secs(7));
+    for (own, expected) in [("credentials", 3), ("token_rotation", 3)] {
+        let text = format!("{env}, {own}: {{refresh_interval: {expected}}}}}}}");
+        let interval = whole(&text).credentials_interval;
+        assert_eq!(interval, Duration::from_secs(expected), "sooner than for all: {text}");
+    }
     for (text, expected) in [
         (
             format!("{tower}}}}}"),
