@@ -283,6 +283,36 @@ fn cef_escapes_what_its_two_syntaxes_ask_for() {
     assert_eq!(cef::read(&line).pairs["reason"], "one|two\\ three=3\nfour\r five");
 }
 
+/// "A `cs` or `cn` key without its Label is invalid", and a mapping brings none.
+#[test]
+fn no_mapping_takes_a_key_of_cef_that_needs_a_label() {
+    let mapped = |key: &str| Overrides {
+        mappings: vec![(F::Guard, key.to_owned())],
+        ..Overrides::default()
+    };
+    for key in ["cs1", "cs6Label", "cn2", "flexString1", "deviceCustomDate2", "c6a2"] {
+        let error = Plan::compile(&[&CEF], &mapped(key)).expect_err(key).to_string();
+        assert!(error.contains(&format!("`{key}` is no key")), "{error}");
+    }
+    for key in ["duid", "cs", "cs1x", "csx", "sproc"] {
+        assert!(Plan::compile(&[&CEF], &mapped(key)).is_ok(), "{key}");
+    }
+    // And takes the label of what it moves.
+    let moved =
+        Overrides { mappings: vec![(F::IngestedAt, "art".to_owned())], ..Overrides::default() };
+    let mut event = record("guard_block", &json!({"type": "tool", "name": "t"}), false, 0, 0);
+    event["ingested_at"] = json!("2026-02-06T09:00:05Z");
+    let event = event.to_string();
+    let line = |overrides| {
+        let line = document(&opening(), &plan(&CEF, overrides), event.as_bytes());
+        String::from_utf8(line.expect("the record is an event")).expect("UTF-8")
+    };
+    let (usual, moved) = (line(&Overrides::default()), line(&moved));
+    let labelled = " deviceCustomDate1=1770368405000 deviceCustomDate1Label=ingestedAt";
+    assert!(usual.contains(labelled), "{usual}");
+    assert!(moved.contains(" art=") && !moved.contains("deviceCustomDate1"), "{moved}");
+}
+
 #[test]
 fn an_ipv6_destination_is_no_dst_of_cef() {
     let plan = plan(&CEF, &Overrides::default());

@@ -41,6 +41,7 @@ static EXTENSION: Schema = Schema {
         cases: &[FILE, NETWORK, PROCESS, OTHER],
     },
     required: &["rt", "externalId"],
+    is_labelled,
     empty: Empty::Drop,
     ..Schema::BASE
 };
@@ -145,6 +146,7 @@ const SHARED: &[Field] = &[
     row("deviceCustomDate1", Part(&[F::IngestedAt], ingested)),
     // Both fields, so that it is no default target of the metadata, which is more than a number.
     row("cn1", Part(&[F::EventId, F::Metadata], sanitized)),
+    row("deviceCustomDate1Label", With(&[F::IngestedAt], "ingestedAt")),
 ];
 
 const FILE: &[Field] = &[
@@ -185,6 +187,17 @@ const OTHER: &[Field] = &[row("destinationServiceName", Event(F::ResourceName, t
 
 /// A slot of the header, which stands also when it is empty.
 fn slot(encoder: &mut Encoder<'_>, event: &E<'_>, field: F) -> bool {
+/// "A `cs` or `cn` key without its Label is invalid": custom keys of a number, and labels.
+fn is_labelled(key: &str) -> bool {
+    let own = key.strip_suffix("Label").unwrap_or(key);
+    let kind = own.trim_end_matches(|char: char| char.is_ascii_digit());
+    kind.len() < own.len() && CUSTOM.contains(&kind)
+}
+
+/// Keys of the dictionary that come numbered, each with a label of its own.
+const CUSTOM: &[&str] =
+    &["cs", "cn", "cfp", "c6a", "deviceCustomDate", "flexDate", "flexNumber", "flexString"];
+
     encoder.text(event.text(field));
     true
 }
@@ -230,9 +243,7 @@ fn ipv6(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
 
 /// When the event was received, with its label.
 fn ingested(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let written = text_millis(encoder, event.text(F::IngestedAt));
-    encoder.raw(b" deviceCustomDate1Label=ingestedAt");
-    written
+    text_millis(encoder, event.text(F::IngestedAt))
 }
 
 /// How many values were sanitised, with its label.

@@ -194,7 +194,7 @@ impl<'c> Rows<'c> {
             self.omit(&mut rows, schema)?;
         }
         if level + 1 == self.chain.len() {
-            self.map(&mut rows);
+            self.map(&mut rows, schema)?;
             self.add(&mut rows, schema);
         }
         self.check_required(&rows, schema)?;
@@ -293,8 +293,12 @@ impl<'c> Rows<'c> {
     }
 
     /// Gives the first row of each mapped field its new key; a field without a row gets one.
-    fn map(&self, rows: &mut Vec<Planned>) {
+    fn map(&self, rows: &mut Vec<Planned>, schema: &'static Schema) -> Result<(), PlanError> {
         for (field, target) in &self.overrides.mappings {
+            if (schema.is_labelled)(target) {
+                let expected = "a key that needs no label beside it";
+                return Err(PlanError::Key { schema: schema.name, key: target.clone(), expected });
+            }
             let direct =
                 |row: &Planned| matches!(row.source, Planning::Event(id, _) if id == *field);
             let first = |row: &Planned| row.fields().first() == Some(field);
@@ -317,6 +321,7 @@ impl<'c> Rows<'c> {
                 }),
             }
         }
+        Ok(())
     }
 
     fn add(&self, rows: &mut Vec<Planned>, schema: &'static Schema) {

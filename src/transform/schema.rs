@@ -25,6 +25,8 @@ pub struct Schema {
     /// What always follows it in a chain, for the document it asks for: a document in two syntaxes,
     /// such as a header and pairs behind it, is two schemas.
     pub next: Option<&'static Schema>,
+    /// Whether a key means nothing without another one that names it: no mapping may take it.
+    pub is_labelled: fn(&str) -> bool,
     /// Fields that it has no place for; how many documents go without one is counted in a sample.
     pub leaves_out: &'static [FieldId],
     /// Whether a document of it has what every one must have, for looking at a sample of them.
@@ -48,6 +50,7 @@ impl Schema {
         raw: None,
         empty: Empty::Keep,
         next: None,
+        is_labelled: |_| false,
         leaves_out: &[],
         check: None,
     };
