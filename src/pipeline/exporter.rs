@@ -779,10 +779,13 @@ fn packing(
         flush_on: settings.batch.flush_on,
         heads: Heads::default(),
         head: derived.head.as_deref().map(Box::from),
+        keeps_ids: false,
     }
 }
 
-        keeps_ids: false,
+/// Class and words of events that no request can carry.
+pub(super) const TOO_LARGE: (&str, &str) =
+    ("too_large", "larger than the destination takes, even without metadata");
 /// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.

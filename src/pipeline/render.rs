@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::exporter::Route;
+use super::exporter::{Route, TOO_LARGE};
 use super::places::Places;
 use super::{EngineError, ExporterSpec};
-use crate::deliver::{Framing, Prefix};
+use crate::deliver::{Framing, Level, Prefix};
 use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
 use crate::transform::Filter;
 
@@ -87,15 +87,24 @@ impl Render {
             prefix.encode(event, out);
             out.extend_from_slice(framing.after.as_bytes());
         }
-        self.document.clear();
-        route.plan(None, event, now).0.encode(event, &mut self.document);
-        if let Some(template) = &route.template {
-            // What cannot be rendered is shown as the words that its dead letter would have.
-            let mut text = Vec::new();
-            if let Err(problem) = template.render(&self.document, &mut text) {
-                text = format!("{}: {problem}", problem.class()).into_bytes();
+        // What cannot be rendered is shown as the words that its dead letter would have.
+        let mut text = Vec::new();
+        if let Err(problem) = route.fill_template(event, now, &mut self.document, &mut text) {
+            text = format!("{}: {problem}", problem.class()).into_bytes();
+        }
+        let bytes_max = route.packing.limits.event_bytes as usize;
+        for level in [None, Some(Level::Shrink)] {
+            self.document.clear();
+            match route.template.is_some() {
+                true => self.document.extend_from_slice(&text),
+                false => route.plan(level, event, now).0.encode(event, &mut self.document),
             }
-            self.document = text;
+            if self.document.len() <= bytes_max {
+                break;
+            }
+        }
+        if self.document.len() > bytes_max {
+            self.document = format!("{}: {}", TOO_LARGE.0, TOO_LARGE.1).into_bytes();
         }
         if let Prefix::OctetCount = framing.prefix {
             out.extend_from_slice(format!("{} ", self.document.len()).as_bytes());

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::block::At;
+use super::super::exporter::TOO_LARGE;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
 use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled, Span};
@@ -106,14 +107,14 @@ impl Lane {
             Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
             Part::Document if route.template.is_some() => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
-        });
             Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
+        });
         match pushed {
             Pushed::Fits => Found::In,
             Pushed::Full => Found::Full,
             Pushed::TooLarge => Found::Lost(Reason {
-                class: "too_large",
-                detail: "larger than the destination takes, even without metadata".to_owned(),
+                class: TOO_LARGE.0,
+                detail: TOO_LARGE.1.to_owned(),
                 ..Reason::default()
             }),
         }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::super::block::{At, Block, Entry};
+use super::super::exporter::TOO_LARGE;
 use super::super::stop::Stage;
 use super::fed::Fed;
 use super::opens::Open;
@@ -225,8 +226,8 @@ impl Lane {
             Pushed::Fits => Taken::Done,
             Pushed::Full => Taken::Full,
             Pushed::TooLarge => {
-                let detail = "larger than the destination takes, even without metadata".to_owned();
-                let reason = Reason { class: "too_large", detail, ..Reason::default() };
+                let (class, detail) = (TOO_LARGE.0, TOO_LARGE.1.to_owned());
+                let reason = Reason { class, detail, ..Reason::default() };
                 self.give_up(entry, reason);
                 Taken::Done
             }
@@ -269,8 +270,8 @@ impl Lane {
             Part::Prefix => how.prefix.iter().for_each(|plan| plan.encode(event, body)),
             Part::Document if has_template => body.extend_from_slice(text),
             Part::Document => plan.encode(event, body),
-        });
             Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
+        });
         if pushed == Pushed::Fits {
             self.sequence = self.sequence.map(|_| number);
             self.exporter.check(entry.span.from, event, &self.buffers);
