@@ -63,6 +63,7 @@ const fn pairs() -> Syntax {
         text: ("", ""),
         nests: false,
         verbatim: false,
+        counts_bytes: false,
         escape: escape_json,
     }
 }

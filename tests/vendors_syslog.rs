@@ -1,7 +1,10 @@
 //! What the syslog tables make of options: priorities, slots, limits, and what they refuse.
 
-use shrike::config::{Config, Flags, System, Text};
+use serde_json::{Value, json};
+use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::deliver::Options;
+use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
+use shrike::pipeline::Render;
 use shrike::transform::Format;
 use shrike::vendors::{self, syslog::SYSLOG};
 
@@ -76,6 +79,61 @@ fn the_payload_names_the_format_unless_that_is_written() {
     }
 }
 
+/// What `shrike render` shows of a sample that is changed.
+fn rendered(keys: &str, change: impl FnOnce(&mut Value)) -> String {
+    let config = load(keys).unwrap_or_else(|error| panic!("{error}"));
+    let options = config.engine_options(&Host::default());
+    let mut render = Render::new(&options.exporters[0]).expect("it compiles");
+    let sample = include_str!("fixtures/security-events.jsonl").lines().next().expect("a sample");
+    let mut record: Value = serde_json::from_str(sample).expect("samples are JSON");
+    change(&mut record);
+    let (record, frame) = (record.to_string(), Frame::default());
+    let (mut arena, mut opened, mut out) = (Vec::new(), Opened::default(), Vec::new());
+    let opening = Opening::new(&OpeningOptions::default());
+    opening.begin(&mut arena);
+    opening.open(&frame, record.as_bytes(), &mut arena, &mut opened).expect("an event");
+    let event = Event::new(&opened, frame, record.as_bytes(), &arena);
+    assert!(render.event(&event, 0, &mut out));
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// "Values cut to 255 bytes": characters beyond ASCII have more than one.
+#[test]
+fn structured_data_is_cut_to_bytes() {
+    let message = rendered("address: h", |record| {
+        record["resource"]["name"] = json!("\u{e9}".repeat(300));
+        record["session"]["id"] = json!("x".repeat(300));
+    });
+    assert!(message.contains(&format!(" resource=\"{}\"", "\u{e9}".repeat(127))), "{message}");
+    assert!(message.contains(&format!(" session=\"{}\"", "x".repeat(255))), "{message}");
+}
+
+#[test]
+fn a_process_of_the_older_form_stays_between_its_brackets() {
+    let message = rendered("address: h, format: rfc3164", |record| {
+        record["agent"]["id"] = json!("a]b[c: d");
+    });
+    assert!(message.contains(" clawdstrike[a_b_c__d]: {"), "{message}");
+}
+
+/// The dry run shows what would be sent, so also what is left out for want of room.
+#[test]
+fn a_message_that_is_too_long_is_shown_as_it_is_sent() {
+    let udp = "address: h, transport: udp";
+    let message = rendered(udp, |record| {
+        record["metadata"] = json!({"long": "x".repeat(1500)});
+        record["decision"]["reason"] = json!("r".repeat(600));
+    });
+    let (count, message) = message.split_once(' ').expect("a count");
+    assert_eq!(count.parse::<usize>().expect("a number"), message.len());
+    assert!(message.len() <= 2048, "{}", message.len());
+    let (_, document) = message.split_once("] ").expect("structured data");
+    let document: Value = serde_json::from_str(document).expect("it is JSON still");
+    assert_eq!(document["metadata"]["shrike"]["truncated"], true);
+    let long = rendered("address: h, transport: udp, max_message_bytes: 480", |_| {});
+    assert!(long.ends_with("too_large: larger than the destination takes, even without metadata"));
+}
+
 #[test]
 fn what_cannot_be_sent_is_refused() {
     let cases = [
@@ -96,6 +154,10 @@ fn what_cannot_be_sent_is_refused() {
         ("address: h, format: text", "format"),
         ("address: h, transport: sctp", "expected tcp, tls, udp or unix"),
         ("address: h, compression: gzip", "takes none"),
+        ("address: h, transport: tls, framing: newline", "tls always counts octets"),
+        ("address: h, transport: udp, framing: newline", "each datagram is one message"),
+        ("address: dev/log, transport: unix, framing: newline", "no absolute path"),
+        ("address: h, headers: {a: b}", "syslog sends no requests with headers"),
     ];
     for (keys, expected) in cases {
         let error = load(keys).map(|_| ()).expect_err(keys);

@@ -89,22 +89,22 @@ enum Blank {
     Attempt,
     /// SHA-256 of its body as sent: the same bytes have the same digest, whenever they are sent.
     Digest,
+    /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
+    Ids,
 }
 
 /// What a request with events has beside its body.
-    /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
-    Ids,
 #[derive(Clone, Copy, Debug)]
 pub struct Parcel<'a> {
     /// What follows from the events.
     pub heads: &'a Heads,
-    /// The how manieth request with these events, from 1.
-    pub attempt: u32,
-    /// When it is sent, in seconds since 1970.
     /// Their ids, each ended by a line feed, where the call [asks] for them.
     ///
     /// [asks]: CompiledCall::asks_ids
     pub ids: &'a [u8],
+    /// The how manieth request with these events, from 1.
+    pub attempt: u32,
+    /// When it is sent, in seconds since 1970.
     pub sent: u64,
 }
 
@@ -113,10 +113,10 @@ struct Filling<'a> {
     channel: Channel,
     attempt: u32,
     body: &'a [u8],
+    ids: &'a [u8],
     digest: OnceCell<String>,
 }
 
-    ids: &'a [u8],
 impl<'a> Filling<'a> {
     fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
         Self { channel, attempt, body, ids: &[], digest: OnceCell::new() }
@@ -127,10 +127,10 @@ impl<'a> Filling<'a> {
             Blank::Channel => self.channel.to_string(),
             Blank::Attempt => self.attempt.to_string(),
             Blank::Digest => self.digest().to_owned(),
+            Blank::Ids => hex(&Sha256::digest(self.ids)),
         }
     }
 
-            Blank::Ids => hex(&Sha256::digest(self.ids)),
     /// Computed once for all places that want it.
     fn digest(&self) -> &str {
         self.digest.get_or_init(|| hex(&Sha256::digest(self.body)))
@@ -338,7 +338,7 @@ impl CompiledCall {
     /// The same, dated and signed at this time, in seconds since 1970, where the vendor wants that
     /// of requests without events.
     #[must_use]
-    pub fn plain_signed(&self, via: Via, sent: u64) -> Request {
+    pub fn plain_at(&self, via: Via, sent: u64) -> Request {
         let mut request = self.plain(via);
         if self.is_dated {
             let now = time_text(i64::try_from(sent).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! A transport that writes bodies to sockets: TCP, TLS, UDP, and datagrams on this machine.
+//! A transport that writes bodies to sockets: TCP, TLS, UDP, and both kinds on this machine.
 //!
 //! Nothing answers. A body counts as taken once the peer's system has acknowledged every byte, or,
 //! with datagrams, once our own took them all; what broke before is unknown, and is said so.
@@ -49,14 +49,16 @@ enum Kind {
     Tls(ServerName<'static>),
     Udp,
     Unix(PathBuf),
+    UnixStream(PathBuf),
 }
 
 impl SocketDestination {
     /// Resolves endpoints and reads the TLS files.
     ///
-    /// Endpoints are `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT` and
-    /// `unix://localhost/PATH`. Those of datagrams take bodies whose documents are framed by octet
-    /// counts; each document becomes one datagram, without its count.
+    /// Endpoints are `tcp://HOST:PORT`, `tls://HOST:PORT`, `udp://HOST:PORT`,
+    /// `unix://localhost/PATH` for datagrams and `unix+stream://localhost/PATH`. Those of datagrams
+    /// take bodies whose documents are framed by octet counts; each document becomes one datagram,
+    /// without its count.
     ///
     /// # Errors
     /// When an endpoint is none of these, or a TLS file cannot be used.
@@ -106,11 +108,12 @@ impl Endpoint {
             Some("tls") => Kind::Tls(server_name(&host)?),
             Some("udp") => Kind::Udp,
             Some("unix") => Kind::Unix(PathBuf::from(uri.path())),
+            Some("unix+stream") => Kind::UnixStream(PathBuf::from(uri.path())),
             _ => return Err(wrong(format!("{uri} has no scheme of a socket"))),
         };
         let port = match (uri.port_u16(), &kind) {
             (Some(port), _) => port,
-            (None, Kind::Unix(_)) => 0,
+            (None, Kind::Unix(_) | Kind::UnixStream(_)) => 0,
             (None, _) => return Err(wrong(format!("{uri} has no port"))),
         };
         Ok(Self { host, port, kind })
@@ -192,6 +195,9 @@ impl SocketTransport {
         let SocketDestination { endpoints, connection, tls } = &*self.destination;
         let endpoint = &endpoints[at];
         let making = async {
+            if let Kind::UnixStream(path) = &endpoint.kind {
+                return Stream::local(path).await;
+            }
             let addresses = self.destination.resolve(endpoint).await?;
             let tcp = dial(&addresses, SILENCE_MAX.min(connection.timeout)).await?;
             match (&endpoint.kind, tls) {
@@ -216,7 +222,7 @@ impl Transport for SocketTransport {
         let at = request.endpoint;
         match self.destination.endpoints[at].kind {
             Kind::Udp | Kind::Unix(_) => self.send_datagrams(at, &request.body, deadline).await,
-            Kind::Tcp | Kind::Tls(_) => {
+            Kind::Tcp | Kind::Tls(_) | Kind::UnixStream(_) => {
                 self.send_stream(at, &request.body, deadline).await?;
                 Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() })
             }

@@ -59,6 +59,7 @@ static HEADER: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape: |byte| match byte {
         b'\\' => Some("\\\\"),
         b'|' => Some("\\|"),
@@ -82,6 +83,7 @@ static PAIRS: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape: |byte| match byte {
         b'\\' => Some("\\\\"),
         b'=' => Some("\\="),
@@ -144,9 +146,9 @@ const SHARED: &[Field] = &[
     row("flexString2", Event(F::Tactic, text)).max(1023),
     row("flexString2Label", With(&[F::Tactic], "mitreTactic")),
     row("deviceCustomDate1", Part(&[F::IngestedAt], ingested)),
+    row("deviceCustomDate1Label", With(&[F::IngestedAt], "ingestedAt")),
     // Both fields, so that it is no default target of the metadata, which is more than a number.
     row("cn1", Part(&[F::EventId, F::Metadata], sanitized)),
-    row("deviceCustomDate1Label", With(&[F::IngestedAt], "ingestedAt")),
 ];
 
 const FILE: &[Field] = &[
@@ -185,8 +187,6 @@ const PROCESS: &[Field] = &[row("dproc", Event(F::ResourceName, text)).max(1023)
 /// The format has no key for a tool of an agent; what it does is a service to the agent.
 const OTHER: &[Field] = &[row("destinationServiceName", Event(F::ResourceName, text)).max(1023)];
 
-/// A slot of the header, which stands also when it is empty.
-fn slot(encoder: &mut Encoder<'_>, event: &E<'_>, field: F) -> bool {
 /// "A `cs` or `cn` key without its Label is invalid": custom keys of a number, and labels.
 fn is_labelled(key: &str) -> bool {
     let own = key.strip_suffix("Label").unwrap_or(key);
@@ -198,6 +198,8 @@ fn is_labelled(key: &str) -> bool {
 const CUSTOM: &[&str] =
     &["cs", "cn", "cfp", "c6a", "deviceCustomDate", "flexDate", "flexNumber", "flexString"];
 
+/// A slot of the header, which stands also when it is empty.
+fn slot(encoder: &mut Encoder<'_>, event: &E<'_>, field: F) -> bool {
     encoder.text(event.text(field));
     true
 }
@@ -241,7 +243,7 @@ fn ipv6(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     true
 }
 
-/// When the event was received, with its label.
+/// When the event was received. What is no time was taken out when the event was opened.
 fn ingested(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     text_millis(encoder, event.text(F::IngestedAt))
 }

@@ -48,6 +48,7 @@ static SENTENCE: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape,
 };
 

@@ -100,7 +100,7 @@ impl Codec {
         spelled
     }
 
-    /// How many characters the reader counts for this one.
+    /// How many characters, or bytes, the reader counts for this one.
     ///
     /// An escape that begins with a backslash is undone by the reader and counts as one; an entity
     /// such as `&amp;` counts as what it is.
@@ -110,6 +110,7 @@ impl Codec {
             Some(escape) if !escape.starts_with('\\') => {
                 u32::try_from(escape.len()).unwrap_or(UNLIMITED)
             }
+            _ if self.syntax.counts_bytes => u32::try_from(char.len_utf8()).unwrap_or(UNLIMITED),
             _ => 1,
         }
     }

@@ -25,6 +25,8 @@ pub struct Syntax {
     pub nests: bool,
     /// Whether a JSON value stands in it as it is, so that strings are copied with their escapes.
     pub verbatim: bool,
+    /// Whether the limits of its rows are of bytes as they stand in UTF-8, not of characters.
+    pub counts_bytes: bool,
     /// What a byte of text becomes when it cannot stand as it is; `None` for bytes that can.
     pub escape: fn(u8) -> Option<&'static str>,
 }
@@ -42,6 +44,7 @@ pub static JSON: Syntax = Syntax {
     text: ("\"", "\""),
     nests: true,
     verbatim: true,
+    counts_bytes: false,
     escape: escape_json,
 };
 
@@ -58,6 +61,7 @@ pub static TEXT: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape: escape_control,
 };
 
@@ -77,6 +81,7 @@ pub static HEADS: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape: escape_control,
 };
 

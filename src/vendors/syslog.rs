@@ -56,7 +56,10 @@ const OLD: When = When::Any(&[When::Is("protocol", "rfc3164"), When::Is("format"
 const TEXT: When = When::Is("payload", "text");
 const NOTHING: When = When::Is("payload", "none");
 const MARKED: When = When::Set("utf8_bom");
-const LINES: When = When::All(&[When::Is("framing", "newline"), When::Is("transport", "tcp")]);
+const LINES: When = When::All(&[
+    When::Is("framing", "newline"),
+    When::Any(&[When::Is("transport", "tcp"), When::Is("transport", "unix")]),
+]);
 
 /// RFC 6587, 3.4.1; datagrams are cut out of a body by their counts.
 const COUNTED: Framing = Framing {
@@ -127,7 +130,7 @@ const OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&["octet_counting", "newline"]),
         default: Some("octet_counting"),
-        about: "What separates messages over tcp; tls always counts octets.",
+        about: "What separates messages over tcp; newline over unix means a stream, else it has datagrams; tls always counts octets.",
     },
     Opt {
         key: "protocol",

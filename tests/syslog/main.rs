@@ -46,6 +46,19 @@ fn every_event_is_one_local_datagram() {
 }
 
 #[test]
+fn lines_arrive_whole_over_a_local_stream() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("log.sock");
+    let receiver = Receiver::unix_stream(&socket);
+    let keys = format!("address: '{}', transport: unix, framing: newline", socket.display());
+    let status = run_to_the_end(&config(dir.path(), &keys), 0..3_000, 900);
+    assert_eq!(syslog(&status).counts.delivered, 3_000);
+    // What was delivered was read: nobody has to be waited for.
+    assert_once(&receiver, 3_000);
+    assert_eq!(syslog(&status).ambiguous, 0);
+}
+
+#[test]
 fn counted_messages_arrive_whole_over_tcp() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::tcp(Manner::Counted);

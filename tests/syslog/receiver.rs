@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -78,6 +78,20 @@ impl Receiver {
         let kept = Arc::clone(&state);
         socket.set_read_timeout(Some(TICK)).expect("a socket");
         thread::spawn(move || datagrams(&kept, |buffer| socket.recv(buffer)));
+        Self { address: None, state }
+    }
+
+    /// Takes lines over connections at a path.
+    pub(crate) fn unix_stream(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).expect("a free path");
+        let state = Arc::new(State::default());
+        let kept = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let kept = Arc::clone(&kept);
+                thread::spawn(move || lines(stream, &kept));
+            }
+        });
         Self { address: None, state }
     }
 

@@ -1,4 +1,4 @@
-//! What the peer of a TCP connection has not acknowledged yet.
+//! What the peer of a connection has not taken yet.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Bytes that were written to this connection and that its peer's system has not confirmed.
 ///
 /// tcp(7), `SIOCOUTQ`: "the amount of unsent data in the socket send queue"; Linux counts sent and
-/// unacknowledged bytes too, `write_seq - snd_una` (net/ipv4/tcp.c). There is no safe call for it.
+/// unacknowledged bytes too, `write_seq - snd_una` (net/ipv4/tcp.c). On this machine they are those
+/// that the peer has not read (net/unix/af_unix.c, `unix_outq_len`). There is no safe call for it.
 pub(super) fn outstanding(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open, since it is borrowed; `TIOCOUTQ`, which is `SIOCOUTQ` on

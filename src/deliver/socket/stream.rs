@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
@@ -26,12 +27,23 @@ pub(super) struct Stream {
 
 enum Io {
     Plain(TcpStream),
+    Local(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
     pub(super) fn plain(tcp: TcpStream) -> Self {
         Self { io: Io::Plain(tcp), made: Instant::now(), is_fresh: true }
+    }
+
+    /// A connection to a receiver on this machine.
+    pub(super) async fn local(path: &Path) -> Result<Self, TransportError> {
+        let made = UnixStream::connect(path).await.map_err(|error| TransportError {
+            kind: TransportErrorKind::Connect,
+            applied: Applied::No,
+            detail: io_words(&error),
+        })?;
+        Ok(Self { io: Io::Local(made), made: Instant::now(), is_fresh: true })
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -75,7 +87,7 @@ impl Stream {
         let mut pause = PAUSE_MIN;
         loop {
             self.heard().await?;
-            let left = outstanding(self.io.tcp().as_fd()).map_err(|error| lost(&error))?;
+            let left = outstanding(self.io.socket()).map_err(|error| lost(&error))?;
             if left == 0 {
                 return Ok(());
             }
@@ -92,7 +104,7 @@ impl Stream {
     /// Some judge it by themselves once the handshake is over, and then a refusal comes when our
     /// bytes have long been acknowledged.
     async fn on_first(&mut self) -> Result<(), TransportError> {
-        if matches!(self.io, Io::Plain(_)) {
+        if !matches!(self.io, Io::Tls(_)) {
             return Ok(());
         }
         let io = &mut self.io;
@@ -168,10 +180,11 @@ fn slow(what: &str) -> TransportError {
 }
 
 impl Io {
-    fn tcp(&self) -> &TcpStream {
+    fn socket(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(tcp) => tcp.as_fd(),
+            Self::Local(local) => local.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
         }
     }
 }
@@ -184,6 +197,7 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, read),
+            Self::Local(local) => Pin::new(local).poll_read(cx, read),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, read),
         }
     }
@@ -197,6 +211,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Local(local) => Pin::new(local).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
     }
@@ -204,6 +219,7 @@ impl AsyncWrite for Io {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Local(local) => Pin::new(local).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
@@ -211,6 +227,7 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Local(local) => Pin::new(local).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }

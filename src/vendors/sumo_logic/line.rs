@@ -91,6 +91,7 @@ static PAIRS: Syntax = Syntax {
     text: ("\"", "\""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape,
 };
 

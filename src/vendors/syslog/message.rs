@@ -46,7 +46,7 @@ pub(super) static OLD: Schema = Schema {
         row("gap", Constant("\" \"")),
         row("tag", Pattern("syslog.app_name", &TAG)),
         row("open", Constant("\"[\"")),
-        row("procid", Pattern("syslog.procid", &PROCESS)),
+        row("procid", Pattern("syslog.procid", &OLD_PROCESS)),
         row("close", Constant("\"]: \"")),
         row("msg", Doc),
     ]),
@@ -85,6 +85,7 @@ const SLOTS: Syntax = Syntax {
     text: ("", ""),
     nests: false,
     verbatim: false,
+    counts_bytes: false,
     escape: |byte| (byte < 0x20 || byte == 0x7f).then_some(" "),
 };
 
@@ -96,6 +97,7 @@ static PARAMETERS: Syntax = Syntax {
     key: ("", "="),
     names: true,
     text: ("\"", "\""),
+    counts_bytes: true,
     escape: |byte| match byte {
         b'"' => Some("\\\""),
         b'\\' => Some("\\\\"),
@@ -179,7 +181,7 @@ static DATA: Schema = Schema {
     ..Schema::BASE
 };
 
-/// `syslog.md`: "values cut to 255".
+/// `syslog.md`: "Values cut to 255 bytes."
 const PARAMETER_MAX: u16 = 255;
 
 /// RFC 5424, 6: PRINTUSASCII is 33 to 126.
@@ -200,6 +202,12 @@ static KIND: Clean = clean(32);
 static TAG: Clean = Clean {
     each: |char| if char.is_ascii_alphanumeric() || "-_.".contains(char) { char } else { '_' },
     ..clean(32)
+};
+
+/// Between brackets: receivers look for the one that closes.
+static OLD_PROCESS: Clean = Clean {
+    each: |char| if char.is_ascii_graphic() && !"[]:".contains(char) { char } else { '_' },
+    ..clean(128)
 };
 
 /// Texts of the priority and the version, by severity.

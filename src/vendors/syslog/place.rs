@@ -11,17 +11,31 @@ pub(super) fn receivers(options: &Options) -> Result<Vec<Uri>, Problem> {
     if addresses.is_empty() {
         return Err(wrong("a receiver is required, such as syslog.example:6514".to_owned()));
     }
+    let is_lines = options.text("framing").as_deref() == Some("newline");
+    if is_lines && !matches!(transport.as_str(), "tcp" | "unix") {
+        let problem = match transport.as_str() {
+            "tls" => "tls always counts octets (RFC 5425, 4.3)",
+            _ => "is for streams; each datagram is one message",
+        };
+        return Err(Problem { key: "framing".to_owned(), problem: problem.to_owned() });
+    }
     if transport == "udp" && options.number("max_message_bytes").is_some_and(|it| it > UDP_MAX) {
         let problem = format!("a datagram has at most {UDP_MAX} bytes");
         return Err(Problem { key: "max_message_bytes".to_owned(), problem });
     }
-    addresses.iter().map(|address| receiver(&transport, address)).collect()
+    // A local socket is of datagrams where nothing else is written, as /dev/log is.
+    let transport = if is_lines && transport == "unix" { "unix+stream" } else { &transport };
+    addresses.iter().map(|address| receiver(transport, address)).collect()
 }
 
 fn receiver(transport: &str, address: &str) -> Result<Uri, Problem> {
     let text = match transport {
-        "unix" if address.starts_with('/') => format!("unix://localhost{address}"),
-        "unix" => return Err(wrong(format!("`{address}` is no absolute path of a socket"))),
+        "unix" | "unix+stream" if address.starts_with('/') => {
+            format!("{transport}://localhost{address}")
+        }
+        "unix" | "unix+stream" => {
+            return Err(wrong(format!("`{address}` is no absolute path of a socket")));
+        }
         _ => format!("{transport}://{}", with_port(transport, address)?),
     };
     text.parse().map_err(|_| wrong(format!("`{address}` is no host and port")))
@@ -78,6 +92,7 @@ mod tests {
             ("tls", "[::1]:7", "tls://[::1]:7/"),
             ("tls", "::1", "tls://[::1]:6514/"),
             ("unix", "/dev/log", "unix://localhost/dev/log"),
+            ("unix+stream", "/run/log", "unix+stream://localhost/run/log"),
         ];
         for (transport, address, expected) in cases {
             let uri = receiver(transport, address).expect(address);
