@@ -236,6 +236,16 @@ fn one_line_is_enough() {
     assert_eq!(config.exporters[0].settings.vendor.name, "webhook");
 }
 
+/// "Response bodies are read up to 64 KiB" (`webhook.md`, Bad input).
+#[test]
+fn of_an_answer_no_more_is_read_than_it_can_say() {
+    let bytes = |pairs| WEBHOOK.answer_bytes(&options(pairs), Format::Native);
+    assert_eq!(bytes(&[]), Some(65_536));
+    // Room for the ids of the largest batch, each a UUID in quotes with a comma behind it.
+    let named = bytes(&[("mode", "array"), ("partial_path", "/failed")]).expect("a bound");
+    assert!(named >= WEBHOOK.limits.events as usize * 39, "{named}");
+}
+
 /// "mtls: via tls.*" (`webhook.md`, Auth).
 #[test]
 fn who_says_mtls_has_a_certificate() {

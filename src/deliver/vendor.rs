@@ -95,6 +95,9 @@ pub struct Vendor {
     pub meter: Option<&'static Meter>,
     /// The option that asks for a certificate of our own (`tls.client_cert_path`), and when.
     pub certificate: Option<(&'static str, When)>,
+    /// Bytes of an answer that are read, by the first row whose condition holds; a longer answer is
+    /// cut there. Without a row there is room for one that names every event with a reason.
+    pub answer_bytes: &'static [(When, usize)],
     /// What the options leave out of the metadata and the labels, as narrower privacy.
     pub hides: fn(&Options) -> Hidden,
 }
@@ -154,6 +157,7 @@ impl Vendor {
         ages: &[],
         meter: None,
         certificate: None,
+        answer_bytes: &[],
         hides: |_| Hidden { but: Vec::new(), paths: Vec::new() },
     };
 
@@ -162,6 +166,13 @@ impl Vendor {
     pub fn shape(&'static self, options: &Options, format: Format) -> Option<&'static Shape> {
         let row = self.shapes.iter().find(|(when, _)| when.holds(options, format));
         row.map(|(_, shape)| shape)
+    }
+
+    /// Bytes of an answer that are read, where there is a bound of the vendor's own.
+    #[must_use]
+    pub fn answer_bytes(&'static self, options: &Options, format: Format) -> Option<usize> {
+        let row = self.answer_bytes.iter().find(|(when, _)| when.holds(options, format));
+        row.map(|&(_, bytes)| bytes)
     }
 
     /// The call of this purpose under these options.

@@ -695,7 +695,10 @@ fn way(spec: &ExporterSpec, connections: usize) -> Result<Way, EngineError> {
         }
         Wire::Http => {
             let (destination, cookies) = destination(spec)?;
-            let limits = TransportLimits { cookies, ..TransportLimits::new(connections) };
+            let usual = TransportLimits::new(connections);
+            let own = settings.vendor.answer_bytes(&settings.options, settings.format);
+            let answer_bytes = own.unwrap_or(usual.answer_bytes);
+            let limits = TransportLimits { cookies, answer_bytes, ..usual };
             Ok(Way::Http(destination, limits))
         }
         Wire::Socket => {

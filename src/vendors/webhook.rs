@@ -40,6 +40,8 @@ pub static WEBHOOK: Vendor = Vendor {
     // Receivers may know `Idempotency-Key`, or not.
     resend: Resend::Ambiguous,
     ordered_by: &["ordered"],
+    // "Read up to 64 KiB": whoever answers may be anybody. A list of failed events may name all.
+    answer_bytes: &[(When::Set(status::PARTIAL), 1 << 20), (When::Always, 64 << 10)],
     certificate: Some(("auth.type", When::Is("auth.type", "mtls"))),
     concurrency: Some(4),
     ..Vendor::BASE

@@ -1,7 +1,7 @@
 //! Requests as they arrive: what tells one from another, what they say, and when they were made.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -13,7 +13,7 @@ use shrike::event::Time;
 use shrike::vendors;
 
 use crate::destination::answer;
-use crate::{PATIENCE, append_records, event, filled, run_to_the_end};
+use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end};
 
 /// "Idempotency-Key: sha256 over the batch's ids" (`webhook.md`): what else the body says, such as
 /// when it was closed, may be another after a crash.
@@ -44,6 +44,42 @@ fn an_array_is_known_by_its_events_and_its_envelope_is_dated() {
     let sent = body["sent_at"].as_str().expect("it is dated");
     let sent = Time::parse(sent.as_bytes()).expect("it is a time").secs;
     assert!((before..=Time::now().secs).contains(&sent), "{body}");
+}
+
+/// "Response bodies are read up to 64 KiB" (`webhook.md`): whoever answers may be anybody.
+#[test]
+fn an_endless_answer_of_a_webhook_is_cut_and_counts_by_its_status() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (told, sent) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut requests = BufReader::new(stream.try_clone().expect("there are descriptors"));
+        request(&mut requests).expect("a request");
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
+        let mut bytes = 0;
+        let mut piece = head.as_bytes();
+        // Until nobody reads any more.
+        while stream.write_all(piece).is_ok() {
+            bytes += piece.len();
+            piece = &[b'x'; 65_536];
+        }
+        told.send(bytes).expect("the test waits");
+    });
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  webhook: {{url: \
+         \"http://{address}/\", mode: array, from: earliest}}\n",
+        dir.path().join("state").display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let status = run_to_the_end(&config, filled(&config, 0..3, 900));
+    assert_eq!(exporter(&status, "webhook").counts.delivered, 3);
+    // What lies in the buffers of both systems was sent too.
+    let bytes = sent.recv_timeout(PATIENCE).expect("the connection is ended");
+    assert!(bytes < 12 << 20, "{bytes} bytes were taken");
 }
 
 /// "Metadata headers apply to the WHOLE request" (`sumo-logic.md`): whatever a line shows.
