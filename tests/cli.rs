@@ -382,6 +382,19 @@ fn commands_talk_to_the_running_process() {
     assert!(!place.path("shrike-data/control.sock").exists());
 }
 
+/// Two thirds of the memory of a busy process would be the rest of such pages.
+#[test]
+fn no_memory_comes_in_huge_pages() {
+    let place = Place::new();
+    place.write("c.yaml", "global: {state_dir: shrike-data}\nexporters: {stdout: {}}\n");
+    let running = Running::start(&place, &["run", "--config", "c.yaml"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id()));
+    let status = status.expect("it runs");
+    // Kernels before 5.0 do not tell.
+    assert!(!status.contains("THP_enabled:\t1"), "{status}");
+    running.stop();
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_printing_quietly() {
     let place = Place::new();
