@@ -10,6 +10,7 @@ mod pattern;
 mod plan;
 mod rows;
 mod schema;
+mod shape;
 mod syntax;
 mod tail;
 mod template;
