@@ -10,8 +10,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator asks for pages of 2 MiB, each of which is resident whole for as long as anything
-    // in it is in use. A kernel that knows no such pages has nothing to switch off.
+    // The allocator asks for pages of 2 MiB, and each is resident whole as long as anything in it
+    // is in use. A kernel that knows no such pages has nothing to switch off.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     cli::main()
 }

@@ -384,17 +384,17 @@ proptest! {
         records in prop::collection::vec(record(), 24),
         overrides in overrides(),
     ) {
-        let opening = opening();
-        for chain in [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&CEF], &[&AROUND, &ECS], &[&QUOTED, &NATIVE]] {
-            for overrides in [&plain(), &overrides] {
-                let plan = || Plan::compile(chain, overrides);
-                let (Ok(roomy), Ok(crowded)) = (plan(), plan()) else { continue };
-                crowd(&opening, &crowded);
-                for record in &records {
-                    let [shaped, asked] =
-                        [&roomy, &crowded].map(|plan| document(&opening, plan, record.json.as_bytes()));
-                    assert_eq!(shaped.map(String::from_utf8), asked.map(String::from_utf8));
-                }
+        let (opening, plain) = (opening(), plain());
+        let chains =
+            [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&CEF], &[&AROUND, &ECS], &[&QUOTED, &NATIVE]];
+        for (chain, overrides) in chains.iter().flat_map(|it| [(it, &plain), (it, &overrides)]) {
+            let plan = || Plan::compile(chain, overrides);
+            let (Ok(roomy), Ok(crowded)) = (plan(), plan()) else { continue };
+            crowd(&opening, &crowded);
+            for record in records.iter().map(|record| record.json.as_bytes()) {
+                let written = [&roomy, &crowded].map(|plan| document(&opening, plan, record));
+                let [shaped, asked] = written.map(|out| out.map(String::from_utf8));
+                assert_eq!(shaped, asked);
             }
         }
     }
