@@ -18,6 +18,7 @@ use shrike::control::{
     Access, Admin, Appended, Change, CursorStatus, InputStatus, Numbers, Observe, ReloadNumbers,
     ReloadReport, Serve, Status, Target,
 };
+use shrike::event::Class;
 use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Log, Mark};
 use shrike::pipeline::{Engine, Progress, Wanted};
@@ -36,6 +37,7 @@ impl Observe for Process {
         let status = self.0.status();
         let lag_seconds = vec![("siem".to_owned(), 1.5)];
         Some(Numbers {
+            classes: vec![(Class::NotObject, 3), (Class::ClockSkew, 2), (Class::Blank, 1)],
             status,
             inputs: vec![input],
             lag_seconds,
@@ -180,6 +182,16 @@ fn the_account_is_told_in_prometheus_words() {
     assert_eq!(sum, number(&samples, "shrike_account_in_range", &siem), "the equation");
     assert_eq!(number(&samples, "shrike_exporter_dlq_records", &siem), 19.0);
     assert_eq!(number(&samples, "shrike_events_received_total", &[]), 300.0);
+    for reason in ["lag", "retention", "corrupt"] {
+        let labels = [siem[0], ("reason", reason)];
+        assert_eq!(number(&samples, "shrike_events_dropped_total", &labels), 0.0, "{reason}");
+    }
+    for (name, class, records) in [("invalid", "not_object", 3.0), ("flagged", "clock_skew", 2.0)] {
+        let name = format!("shrike_events_{name}_total");
+        assert_eq!(number(&samples, &name, &[("class", class)]), records, "{name}");
+        let others = samples.iter().filter(|sample| sample.metric == name);
+        assert_eq!(others.count(), 1, "other classes are no matter of {name}");
+    }
     for name in ["events_awaiting", "events_resent_total", "events_degraded_total"] {
         assert_eq!(number(&samples, &format!("shrike_exporter_{name}"), &siem), 0.0, "{name}");
     }
@@ -207,7 +219,7 @@ fn the_account_is_told_in_prometheus_words() {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     samples.iter().for_each(|sample| *kinds.entry(&sample.metric).or_default() += 1);
     assert!(kinds.keys().all(|name| name.starts_with("shrike_")), "{kinds:?}");
-    let labels = ["exporter", "fate", "input", "status", "le", "result"];
+    let labels = ["class", "exporter", "fate", "input", "le", "reason", "result", "status"];
     let is_known = |key: &&String| labels.contains(&key.as_str());
     assert!(samples.iter().all(|it| it.labels.keys().all(|key| is_known(&key))), "never tenants");
 

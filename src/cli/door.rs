@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shrike::config::{Config, Host};
 use shrike::control::{Appended, Rejected};
-use shrike::event::{Opening, Span};
+use shrike::event::{Class, Opening, Span};
 use shrike::intake::{
-    self, CheckOptions, DoorError, DoorOptions, Positions, Quarantine, QuarantineOptions, Retried,
-    Retrying, SharedDoor, Stream, WantedLines,
+    self, CheckOptions, DoorError, DoorOptions, IntakeCounts, Positions, Quarantine,
+    QuarantineOptions, Retried, Retrying, SharedDoor, Stream, WantedLines,
 };
 use shrike::log::{Appender, Log, LogError};
 use shrike::pipeline::Unreadable;
@@ -24,6 +24,7 @@ pub(crate) struct Door {
     pub(crate) positions: Arc<Positions>,
     appender: Appender,
     log: Log,
+    counts: Arc<IntakeCounts>,
     /// Held by whoever needs the quarantine to stay the same one.
     retrying: Mutex<()>,
 }
@@ -56,7 +57,9 @@ impl Door {
         if let Some(from) = torn {
             door.remember(&mut reader, from)?;
         }
+        let counts = door.counts();
         Ok(Self {
+            counts,
             shared: SharedDoor::new(door),
             positions,
             appender: log.appender(),
@@ -128,6 +131,11 @@ impl Door {
                 return Ok(retrying.sum);
             }
         }
+    }
+
+    /// What was wrong with what came in, counted since the start.
+    pub(crate) fn classes(&self) -> Vec<(Class, u64)> {
+        Class::ALL.iter().map(|&class| (class, self.counts.class(class).load())).collect()
     }
 
     /// Puts a record of the log into quarantine that no exporter could open.

@@ -76,6 +76,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let pages = Pages {
         running: running.clone(),
         log: log.clone(),
+        door: Arc::clone(&door),
         inputs: inputs.clone(),
         counts,
         access: Arc::clone(&access),

@@ -258,6 +258,7 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
 pub(crate) struct Pages {
     pub(crate) running: Running,
     pub(crate) log: Log,
+    pub(crate) door: Arc<Door>,
     pub(crate) inputs: Inputs,
     pub(crate) counts: Arc<ReloadCounts>,
     pub(crate) access: Arc<Access>,
@@ -271,7 +272,8 @@ impl Observe for Pages {
         let lag_seconds = status.exporters.iter().map(lag).collect();
         let reloads = ReloadNumbers::of(&self.counts);
         let (inputs, refused) = (self.inputs.status(), self.access.refused());
-        Some(Numbers { status, inputs, lag_seconds, reloads, refused })
+        let classes = self.door.classes();
+        Some(Numbers { status, inputs, classes, lag_seconds, reloads, refused })
     }
 
     fn unready(&self) -> Vec<String> {

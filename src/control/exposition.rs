@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{InputStatus, ReloadNumbers};
+use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
 use crate::pipeline::{ExporterStatus, Status};
 
@@ -19,6 +20,8 @@ pub struct Numbers {
     pub lag_seconds: Vec<(String, f64)>,
     /// Reloads and readings of credentials.
     pub reloads: ReloadNumbers,
+    /// Records that inputs brought, by what was wrong with them.
+    pub classes: Vec<(Class, u64)>,
     /// Requests for the pages and the admin API without a token that permits them.
     pub refused: u64,
 }
@@ -26,9 +29,15 @@ pub struct Numbers {
 /// Writes all numbers.
 #[must_use]
 pub fn exposition(numbers: &Numbers) -> String {
-    let Numbers { status, inputs, lag_seconds, reloads, refused } = numbers;
+    let Numbers { status, inputs, classes, lag_seconds, reloads, refused } = numbers;
     let mut text = Exposition::default();
     process(&mut text, status, inputs);
+    for (name, about, treatment) in CLASSES {
+        text.begin(name, "counter", about);
+        for (class, records) in classes.iter().filter(|(it, _)| it.treatment() == *treatment) {
+            text.sample(name, &[("class", class.name())], *records as f64);
+        }
+    }
     configuration(&mut text, *reloads);
     let name = "shrike_admin_refused_total";
     text.begin(name, "counter", "Requests to the admin API without a token that permits them.");
@@ -37,6 +46,14 @@ pub fn exposition(numbers: &Numbers) -> String {
         text.begin(row.name, row.kind, row.about);
         for exporter in &status.exporters {
             text.sample(row.name, &[("exporter", &exporter.name)], (row.value)(exporter));
+        }
+    }
+    let name = "shrike_events_dropped_total";
+    text.begin(name, "counter", "Events that were lost before they were sent, by the reason.");
+    for exporter in &status.exporters {
+        for (reason, events) in &exporter.lost {
+            let labels = [("exporter", exporter.name.as_str()), ("reason", reason)];
+            text.sample(name, &labels, *events as f64);
         }
     }
     account(&mut text, &status.exporters);
@@ -61,6 +78,20 @@ pub fn exposition(numbers: &Numbers) -> String {
     text.0
 }
 
+/// What became of records by what was wrong with them (`inputs.md` 8).
+const CLASSES: &[(&str, &str, Treatment)] = &[
+    (
+        "shrike_events_invalid_total",
+        "Lines that are no events and went to quarantine, by what is wrong with them.",
+        Treatment::Reject,
+    ),
+    (
+        "shrike_events_flagged_total",
+        "Events that were mended, or are unusual, by their flag.",
+        Treatment::Flag,
+    ),
+];
+
 /// One number of each exporter.
 struct Row {
     name: &'static str,
@@ -84,9 +115,6 @@ const fn gauge(name: &'static str, about: &'static str, value: fn(&ExporterStatu
 const ROWS: &[Row] = &[
     counter("shrike_events_filtered_total", "Events deliberately not sent.", |it| {
         it.counts.filtered as f64
-    }),
-    counter("shrike_events_dropped_total", "Events that were lost before they were sent.", |it| {
-        it.counts.skipped as f64
     }),
     counter("shrike_schema_checked_total", "Documents that were looked at.", |it| {
         it.schema_checked as f64
@@ -226,7 +254,12 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
     let (written, durable) = (status.written.bytes(), status.durable.bytes());
     let bytes = written - status.oldest.bytes();
     let one = [
-        ("shrike_events_invalid_total", "counter", "Records not readable.", status.invalid as f64),
+        (
+            "shrike_log_invalid_total",
+            "counter",
+            "Records of the log that are no events.",
+            status.invalid as f64,
+        ),
         ("shrike_uptime_seconds", "gauge", "Since the start.", status.uptime.as_secs_f64()),
         ("shrike_log_bytes", "gauge", "Bytes of log between its ends.", bytes as f64),
         ("shrike_log_written_bytes_total", "counter", "The log's end.", written as f64),

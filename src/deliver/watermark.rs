@@ -34,6 +34,8 @@ pub struct Watermark {
     counts: Counts,
     /// What settled since it was taken last, where receipts are written.
     journal: Option<Vec<Entry>>,
+    /// Events that were lost, by the number of the reason.
+    lost: [u64; GapReason::ALL.len()],
     conflicts: u64,
     ahead_peak: usize,
     moved: bool,
@@ -103,6 +105,7 @@ impl Watermark {
             durable: checkpoint.counts,
             counts: checkpoint.counts,
             journal: None,
+            lost: [0; GapReason::ALL.len()],
             conflicts: 0,
             ahead_peak: checkpoint.ahead.len(),
             moved: false,
@@ -167,6 +170,7 @@ impl Watermark {
             debug_assert!(span.from < span.to, "an empty span settles nothing: {span:?}");
             self.counts.add(fate, events);
             let lost = (fate == Settle::Skipped).then_some(reason);
+            lost.iter().for_each(|&reason| self.lost[reason as usize] += events);
             let joins = |last: &Group| {
                 last.span.to == span.from
                     && last.lost == lost
@@ -198,6 +202,12 @@ impl Watermark {
         }
         self.removals.push_back(Removal { events, number });
         self.moved = true;
+    }
+
+    /// Events that were lost since this began, by [`GapReason::ALL`].
+    #[must_use]
+    pub fn lost(&self) -> [u64; GapReason::ALL.len()] {
+        self.lost
     }
 
     /// The checkpoint over everything settled below `durable`; `None` when it has not moved.
@@ -533,6 +543,7 @@ mod tests {
         assert_eq!(watermark.take_gap(), None);
         let skipped: u64 = [grown, next, torn].iter().map(|gap| gap.events).sum();
         assert_eq!(watermark.counts().skipped, skipped, "gaps say all that was skipped");
+        assert_eq!(watermark.lost(), [16, 0, 2], "by reason: lag, retention, damage");
     }
 
     #[test]

@@ -261,7 +261,9 @@ impl DeadLetters {
     }
 
     fn keep(&self, letter: &Letter, received_ns: u64, effect: Effect) -> Result<(), AppendError> {
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
+        // A letter ages from its writing, however old its event is.
+        let mark = Mark { received_ns: Time::now().ns(), checked: true, ..Mark::default() };
+        let letter = &Letter { received_ns: Some(received_ns), ..letter.clone() };
         let record = serde_json::to_string(letter).expect("it is plain");
         let mut state = self.lock();
         let refused = Refused { effect, mark, record };
@@ -386,7 +388,7 @@ impl DeadLetters {
         while let Some(record) = block.records().get(*at) {
             *at += 1;
             let span = Span { from: record.frame.offset, to: record.next };
-            let received_ns = record.frame.received_ns;
+            let written_ns = record.frame.received_ns;
             let is_gone = self.lock().removed.has(span.from);
             if is_gone {
                 continue;
@@ -398,6 +400,7 @@ impl DeadLetters {
                     *at -= 1;
                     return Ok(Found::Unsaved);
                 }
+                let received_ns = letter.received_ns.unwrap_or(written_ns);
                 let letter = Letter { event: None, ..*letter };
                 return Ok(Found::Letter(Box::new(Replayed { span, letter, received_ns })));
             }
@@ -514,6 +517,7 @@ impl DeadLetters {
             pass,
             event_id: event.as_deref().and_then(event_id),
             offset: dead.item.span.from.bytes(),
+            received_ns: None,
             first_failed_at: Time::from_ns(now.ns().saturating_sub(failing_ns)).text(),
             failed_at: now.text(),
             attempts: dead.attempts,
@@ -578,3 +582,41 @@ const REFUSED_BYTES_MAX: usize = 1 << 20;
 const REMOVED_MAX: usize = 1000;
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Disk;
+
+    #[test]
+    fn a_letter_ages_from_its_writing_and_its_event_from_its_receipt() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = DeadLetterSettings {
+            is_enabled: true,
+            dir: dir.path().join("letters"),
+            bytes_max: 64 << 20,
+            age_max: Duration::from_secs(3600),
+            auto_replay: false,
+        };
+        let checkpoint = Checkpoint { base: Offset::new(1 << 30), ..Checkpoint::default() };
+        let letters = DeadLetters::open("a", &settings, &checkpoint, Arc::new(Disk));
+        let letters = letters.expect("the directory is ours");
+        // Of an event of 1970, and more than one segment of it.
+        let event = RawValue::from_string(format!("\"{}\"", "x".repeat(500_000)));
+        let letter = Letter { event: event.ok(), ..Letter::default() };
+        let span = Span { from: Offset::new(0), to: Offset::new(64) };
+        for _ in 0..40 {
+            // It is kept where the next segment is not ready.
+            let _ = letters.bury(&letter, 1, span);
+            while letters.try_again().is_err() || letters.lock().refused_bytes > 0 {}
+        }
+        letters.flush().expect("the disk is well");
+        assert_eq!(letters.retain().expect("it is read"), 0, "they were written just now");
+        assert_eq!(letters.live(), 40);
+        let mut place = letters.place().expect("there is a store");
+        let mut reader = letters.reader().expect("there is a store");
+        let found = letters.next(&mut reader, &mut place, &Wanted::default());
+        let Ok(Found::Letter(found)) = found else { panic!("they are there") };
+        assert_eq!(found.received_ns, 1, "the clock that judges the event");
+    }
+}

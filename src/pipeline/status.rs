@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::exporter::Exporter;
 use super::health::HealthStatus;
 use crate::deliver::{Health, Settings};
-use crate::event::{Counts, Offset, Span};
+use crate::event::{Counts, GapReason, Offset, Span};
 use crate::log::Reader;
 use crate::metrics::Observed;
 
@@ -96,6 +96,8 @@ pub struct ExporterStatus {
     pub letters: u64,
     /// Dead letters that made room for newer ones, or grew too old.
     pub letters_evicted: u64,
+    /// Events that were lost before they were sent, by reason, since this exporter began to run.
+    pub lost: Vec<(&'static str, u64)>,
     /// Dead letters that were delivered after all.
     pub replayed: u64,
     /// Gaps whose record is still to be delivered.
@@ -159,6 +161,7 @@ impl ExporterStatus {
             schema_left_out: 0,
             letters: 0,
             letters_evicted: 0,
+            lost: by_reason([0; GapReason::ALL.len()]),
             replayed: 0,
             gaps: 0,
             parked: 0,
@@ -184,10 +187,11 @@ impl ExporterStatus {
     }
 
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, start, tally, gaps) = {
+        let (pass, start, tally, gaps, lost) = {
             let watermark = exporter.watermark();
             let gaps = watermark.gaps().len() as u64;
-            (watermark.pass(), watermark.start(), watermark.tally(), gaps)
+            let (start, tally, lost) = (watermark.start(), watermark.tally(), watermark.lost());
+            (watermark.pass(), start, tally, gaps, lost)
         };
         let untallied = Span { from: start.max(tally.to), to: head };
         let in_range = tally.events + reader.count(untallied).unwrap_or(0);
@@ -236,6 +240,7 @@ impl ExporterStatus {
             schema_left_out: counters.schema_left_out.load(),
             letters: exporter.dead_letters.live(),
             letters_evicted: exporter.dead_letters.evicted.load(),
+            lost: by_reason(lost),
             replayed: counters.replayed.load(),
             gaps,
             parked,
@@ -280,6 +285,10 @@ impl ExporterStatus {
             |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
         (0..LOOKS_MAX).map(|_| look()).find(is_whole).unwrap_or_else(look)
     }
+}
+
+fn by_reason(lost: [u64; GapReason::ALL.len()]) -> Vec<(&'static str, u64)> {
+    GapReason::ALL.map(GapReason::word).into_iter().zip(lost).collect()
 }
 
 /// The state of exporters that did not start.

@@ -25,6 +25,10 @@ pub struct Letter {
     pub event_id: Option<String>,
     /// Where the event lies in the log.
     pub offset: u64,
+    /// When the event was received, nanoseconds since 1970; a letter that does not say it lies in
+    /// the store under that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_ns: Option<u64>,
     /// When the first request with it failed.
     pub first_failed_at: String,
     /// When it was given up.
@@ -57,6 +61,7 @@ impl Default for Letter {
             pass: 0,
             event_id: None,
             offset: 0,
+            received_ns: None,
             first_failed_at: String::new(),
             failed_at: String::new(),
             attempts: 0,
