@@ -286,6 +286,24 @@ fn rendering_shows_what_would_be_sent_and_sends_nothing() {
 }
 
 #[test]
+fn rendering_reads_lines_as_inputs_do() {
+    let place = Place::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in ["clawdstrike-audit", "velar-audit", "openclaw-audit", "policy-events"] {
+        let text = fs::read(fixtures.join(format!("{name}.jsonl"))).expect("it is there");
+        let native = ["render", "stdout", "--set", "exporters.stdout.format=native"];
+        let out = place.run_with(&native, &text).ended(0).out;
+        assert_eq!(lines(out.as_bytes()), lines(&text), "{name}");
+        assert!(out.lines().all(|line| line.starts_with("{\"schema_version\"")), "{out}");
+    }
+    let ran = place.run_with(&["render", "stdout"], b"\n[1]\n{}\n");
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "line 2: not_object\nline 3: unknown_format\n")
+    );
+}
+
+#[test]
 fn rules_send_each_event_to_the_exporters_that_they_choose() {
     let place = Place::new();
     place.write(

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Render {
         /// Name of the exporter
         exporter: String,
-        /// File of events, one JSON object a line; else standard input
+        /// File of events of any producer, one JSON object a line; else standard input
         #[arg(value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
         /// Add an exporter, as for `run`

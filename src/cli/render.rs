@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use shrike::config::{Config, Flag, Host};
 use shrike::event::{Event, Frame, Opened, Opening};
+use shrike::intake::{Batch, CheckOptions, Checker, Lines};
+use shrike::log::Mark;
 use shrike::pipeline::Render;
 
 use super::args::Shared;
@@ -28,28 +31,37 @@ pub(crate) fn render(
         }
         None => (Box::new(io::stdin().lock()), "standard input".to_owned()),
     };
-    let opening = Opening::new(&config.opening_options());
+    let opening = Arc::new(Opening::new(&config.opening_options()));
+    let mut checker = checker(&config, &opening);
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut arena, mut opened, mut body) = (Vec::new(), Opened::default(), Vec::new());
     let (mut filtered, mut rejected) = (0_u64, 0_u64);
-    let frame = Frame { received_ns: position::now(), ..Frame::default() };
-    let now = i64::try_from(frame.received_ns / 1_000_000_000).unwrap_or(i64::MAX);
+    let received_ns = position::now();
+    let now = i64::try_from(received_ns / 1_000_000_000).unwrap_or(i64::MAX);
+    let mut batch = Batch::default();
+    opening.begin(&mut arena);
     for (number, line) in lines.split(b'\n').enumerate() {
         let line = line.map_err(Failure::io(name.clone()))?;
-        let record = line.strip_suffix(b"\r").unwrap_or(&line);
-        if record.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        opening.begin(&mut arena);
-        if let Err(reject) = opening.open(&frame, record, &mut arena, &mut opened) {
+        batch.clear();
+        // Only the first line begins a file: no other may have its mark.
+        Lines::new(number as u64).finish(&mut checker, &line, received_ns, &mut batch);
+        for reject in &batch.rejected {
             rejected += 1;
             eprintln!("line {}: {}", number + 1, reject.class.name());
-            continue;
         }
-        let event = Event::new(&opened, frame, record, &arena);
-        filtered += u64::from(!render.event(&event, now, &mut body));
-        out.write_all(&body).map_err(Failure::io("standard output"))?;
-        body.clear();
+        for (record, Mark { received_ns, checked, mapped, repaired }) in batch.records(&line) {
+            let frame = Frame { received_ns, checked, mapped, repaired, ..Frame::default() };
+            opening.rewind(&mut arena);
+            if let Err(reject) = opening.open(&frame, record, &mut arena, &mut opened) {
+                rejected += 1;
+                eprintln!("line {}: {}", number + 1, reject.class.name());
+                continue;
+            }
+            let event = Event::new(&opened, frame, record, &arena);
+            filtered += u64::from(!render.event(&event, now, &mut body));
+            out.write_all(&body).map_err(Failure::io("standard output"))?;
+            body.clear();
+        }
     }
     render.end(now, &mut body);
     out.write_all(&body).and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
@@ -57,6 +69,18 @@ pub(crate) fn render(
         eprintln!("{filtered} events filtered");
     }
     Ok(if rejected == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// What takes lines as an input does, of any dialect; what comes twice is shown twice.
+fn checker(config: &Config, opening: &Arc<Opening>) -> Checker {
+    let options = CheckOptions {
+        line_bytes_max: usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX),
+        dedup_window: 0,
+        dialects: shrike::dialects::ALL,
+        host: Host::look().name,
+        ..CheckOptions::default()
+    };
+    Checker::new(Arc::clone(opening), options, Arc::default())
 }
 
 /// One exporter of the configuration, compiled.

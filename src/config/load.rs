@@ -289,7 +289,7 @@ impl Resolve<'_, '_> {
     fn paths(&mut self, config: &mut Config) {
         let Config { global, log, pipeline, receipts, admin, paths, .. } = config;
         let mut note = |key, path: &Path, wants| paths.push(self.values.named(key, path, wants));
-        note("global.state_dir", &global.state_dir, Wants::Directory);
+        note("global.state_dir", &global.state_dir, Wants::State);
         note("log.dir", &log.dir, Wants::Directory);
         note("pipeline.quarantine.path", &pipeline.quarantine_dir, Wants::Directory);
         if let Some(receipts) = receipts {

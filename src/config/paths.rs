@@ -31,6 +31,8 @@ pub(super) struct Named {
 /// What has to be at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wants {
+    /// A directory of ours with a socket in it, made where it is missing.
+    State,
     /// A directory of ours, made where it is missing.
     Directory,
     /// A file of ours in a directory that is made where it is missing.
@@ -146,6 +148,7 @@ pub(super) fn is_pattern(path: &Path) -> bool {
 
 fn look(path: &Path, wants: Wants) -> Result<(), Finding> {
     let looked = match wants {
+        Wants::State => directory(path).and_then(|()| socket_name(&path.join(CONTROL))),
         Wants::Directory => directory(path),
         Wants::Own => directory(folder(path)).and_then(|()| writable(path)),
         Wants::Written => there(folder(path)).and_then(|()| writable(path)),
@@ -292,10 +295,20 @@ fn private_key(path: &Path) -> Result<(), String> {
     PrivateKeyDer::from_pem_file(path).map(drop).map_err(wrong)
 }
 
-fn socket(path: &Path) -> Result<(), String> {
-    if path.as_os_str().len() > SOCKET_BYTES_MAX {
-        return Err(format!("expected a path of at most {SOCKET_BYTES_MAX} bytes"));
+/// Whether a socket can have this name.
+fn socket_name(path: &Path) -> Result<(), String> {
+    match path.as_os_str().len() {
+        ..=SOCKET_BYTES_MAX => Ok(()),
+        bytes => Err(format!(
+            "the path of the socket {} has {bytes} bytes; at most {SOCKET_BYTES_MAX} are possible: \
+             name a shorter one",
+            path.display()
+        )),
     }
+}
+
+fn socket(path: &Path) -> Result<(), String> {
+    socket_name(path)?;
     there(folder(path))?;
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -335,6 +348,8 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// What helps where the system refuses.
 const PERMIT: &str = "permit it to the user that shrike runs as";
+/// The socket through which commands reach a running process.
+const CONTROL: &str = "control.sock";
 /// What a process locks in each of its logs.
 const LOCK: &str = "lock";
 /// How a SQLite database begins.

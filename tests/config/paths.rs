@@ -132,6 +132,26 @@ fn one_mistake_about_the_state_directory_is_enough() {
 }
 
 #[test]
+fn a_socket_has_a_short_path() {
+    let place = Place::new();
+    let long = "d".repeat(100);
+    for (text, expected) in [
+        (format!("global: {{state_dir: DIR/{long}}}"), "c:1:10: global.state_dir"),
+        (
+            format!("global: {{state_dir: DIR/s}}\ninputs: [{{type: unix, path: DIR/{long}}}]"),
+            "c:2:23: inputs[0].path",
+        ),
+    ] {
+        let (_, wrong, _) = place.look(&text);
+        assert!(
+            wrong.starts_with(&format!("{expected}: the path of the socket DIR/{long}")),
+            "{wrong}"
+        );
+        assert!(wrong.ends_with("at most 107 are possible: name a shorter one"), "{wrong}");
+    }
+}
+
+#[test]
 fn an_input_that_is_not_there_may_still_come() {
     let place = Place::new();
     for (input, expected) in [
