@@ -84,8 +84,7 @@
 //!
 //! # Three abstractions
 //! - **Schema to plan** ([`transform`]): rows of keys and sources, compiled at start-up to a flat
-//!   list of operations, and once more for each shape of events that is met. Encoding cannot fail
-//!   and does not allocate.
+//!   list of operations. Encoding cannot fail and does not allocate.
 //! - **Vendor** ([`deliver::Vendor`]): where events go and what answers mean, as one static.
 //! - **Delivery** ([`deliver`]): one batch's life, a machine told the time by its caller.
 //!

@@ -326,78 +326,8 @@ fn check(opening: &Opening, plan: &Plan, record: &str) -> String {
     first
 }
 
-/// Has a plan meet events of more shapes than it keeps, all of which have a rule set.
-fn crowd(opening: &Opening, plan: &Plan) {
-    let optional = [
-        ("session", r#""user_id":"u""#),
-        ("session", r#""tenant_id":"t""#),
-        ("resource", r#""path":"/p""#),
-        ("resource", r#""host":"h""#),
-        ("resource", r#""port":1"#),
-        ("threat", r#""indicator":{"type":"url","value":"v"}"#),
-        ("threat", r#""tactic":"t""#),
-        ("threat", r#""technique":"t""#),
-        ("labels", r#""x":"y""#),
-        ("metadata", r#""k":"v""#),
-        ("decision", r#""policy_hash":"p""#),
-    ];
-    for shape in 0..1 << optional.len() {
-        let there = |object: &str| {
-            let all = optional.iter().enumerate();
-            let chosen = all.filter(|(at, (of, _))| shape >> at & 1 == 1 && *of == object);
-            chosen.map(|(_, (_, member))| format!(",{member}")).collect::<String>()
-        };
-        let inside = |object: &str| there(object).trim_start_matches(',').to_owned();
-        let members = [
-            r#""schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77""#
-                .to_owned(),
-            r#""event_type":"policy_allow","event_category":"tool""#.to_owned(),
-            r#""timestamp":"2026-02-06T12:00:00.5Z","outcome":"success","action":"a""#.to_owned(),
-            r#""agent":{"id":"i","name":"n","version":"v","type":"t"}"#.to_owned(),
-            format!(r#""session":{{"id":"s"{}}}"#, there("session")),
-            format!(r#""threat":{{{}}}"#, inside("threat")),
-            format!(
-                r#""decision":{{"allowed":true,"guard":"g","severity":"low","reason":"r","ruleset":"s"{}}}"#,
-                there("decision")
-            ),
-            format!(r#""resource":{{"type":"file","name":"f"{}}}"#, there("resource")),
-            format!(r#""metadata":{{{}}},"labels":{{{}}}"#, inside("metadata"), inside("labels")),
-        ];
-        let record = format!("{{{}}}", members.join(","));
-        assert!(document(opening, plan, record.as_bytes()).is_some(), "no event: {record}");
-    }
-}
-
 fn parse(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 4,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn an_event_of_one_shape_too_many_is_written_as_well(
-        records in prop::collection::vec(record(), 24),
-        overrides in overrides(),
-    ) {
-        let (opening, plain) = (opening(), plain());
-        let chains =
-            [&[&NATIVE][..], &[&ECS], &[&OCSF], &[&CEF], &[&AROUND, &ECS], &[&QUOTED, &NATIVE]];
-        for (chain, overrides) in chains.iter().flat_map(|it| [(it, &plain), (it, &overrides)]) {
-            let plan = || Plan::compile(chain, overrides);
-            let (Ok(roomy), Ok(crowded)) = (plan(), plan()) else { continue };
-            crowd(&opening, &crowded);
-            for record in records.iter().map(|record| record.json.as_bytes()) {
-                let written = [&roomy, &crowded].map(|plan| document(&opening, plan, record));
-                let [shaped, asked] = written.map(|out| out.map(String::from_utf8));
-                assert_eq!(shaped, asked);
-            }
-        }
-    }
 }
 
 proptest! {

@@ -5,10 +5,30 @@ use super::pattern::Piece;
 use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
 use super::rows::{Node, Place, Planned, Planning, Rows, cases};
 use super::schema::{Clean, Empty, Layout, Overrides, Pick, Schema, Write};
-use super::shape::Shapes;
 use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
+
+/// Fields that opening gives to every event, and never an empty text.
+///
+/// An event that lacks one all the same is written by a program that looks at each of them.
+const SURE: u64 = FieldId::SchemaVersion.bit()
+    | FieldId::EventId.bit()
+    | FieldId::EventType.bit()
+    | FieldId::EventCategory.bit()
+    | FieldId::Timestamp.bit()
+    | FieldId::AgentId.bit()
+    | FieldId::AgentName.bit()
+    | FieldId::AgentVersion.bit()
+    | FieldId::AgentType.bit()
+    | FieldId::SessionId.bit()
+    | FieldId::Outcome.bit()
+    | FieldId::Action.bit()
+    | FieldId::Allowed.bit()
+    | FieldId::Guard.bit()
+    | FieldId::Severity.bit()
+    | FieldId::ResourceType.bit()
+    | FieldId::ResourceName.bit();
 
 /// Combinations of cases in a chain.
 ///
@@ -28,10 +48,11 @@ pub(super) fn compile(chain: &[&'static Schema], overrides: &Overrides) -> Resul
     }
     let mut compiler = Compiler::new(chain, overrides)?;
     for program in 0..programs {
-        let program = compiler.program(program, &counts)?;
-        compiler.plan.programs.push(program);
+        let careful = compiler.program(program, &counts, 0)?;
+        compiler.plan.careful.push(careful);
+        let sure = compiler.program(program, &counts, compiler.plan.sure)?;
+        compiler.plan.programs.push(sure);
     }
-    compiler.plan.shapes = Shapes::new(&compiler.plan.programs);
     compiler.plan.arena.extend_from_slice(&[0; WINDOW]);
     Ok(compiler.plan)
 }
@@ -77,6 +98,8 @@ struct Compiler<'c> {
     ops: Vec<Op>,
     /// Static text that waits for the next operation.
     pending: Vec<u8>,
+    /// Fields that every event of the program has, by [`FieldId::bit`].
+    sure: u64,
     /// Objects whose beginning is remembered.
     depth: usize,
     /// Objects around the current place that are written for every event.
@@ -94,7 +117,8 @@ impl<'c> Compiler<'c> {
             plan: Plan {
                 arena: Vec::new(),
                 programs: Vec::new(),
-                shapes: Shapes::new(&[]),
+                careful: Vec::new(),
+                sure: SURE & !rows.unread(),
                 picks: Vec::new(),
                 codecs: Vec::new(),
                 names: Vec::new(),
@@ -112,6 +136,7 @@ impl<'c> Compiler<'c> {
             rows,
             ops: Vec::new(),
             pending: Vec::new(),
+            sure: 0,
             depth: 0,
             filled_depth: 0,
             asked: 0,
@@ -124,8 +149,14 @@ impl<'c> Compiler<'c> {
         Ok(compiler)
     }
 
-    /// The program of these cases.
-    fn program(&mut self, program: usize, counts: &[usize]) -> Result<Vec<Op>, PlanError> {
+    /// The program of these cases, for events that surely have these fields.
+    fn program(
+        &mut self,
+        program: usize,
+        counts: &[usize],
+        sure: u64,
+    ) -> Result<Vec<Op>, PlanError> {
+        self.sure = sure;
         let mut chosen = vec![0; counts.len()];
         let mut rest = program;
         for (chosen, &count) in chosen.iter_mut().zip(counts).rev() {
@@ -152,7 +183,7 @@ impl<'c> Compiler<'c> {
         let codec = &self.plan.codecs[usize::from(stand.codec)];
         let open = codec.fixed(stand.schema.syntax.open);
         let close = codec.fixed(stand.schema.syntax.close);
-        if fills(&nodes) {
+        if self.fills(&nodes, stand) {
             return self.filled(&nodes, &open, &close, stand);
         }
         self.pending.extend_from_slice(&open);
@@ -224,6 +255,26 @@ impl<'c> Compiler<'c> {
         nodes.iter().try_for_each(|node| self.node(node, stand))
     }
 
+    /// Whether one of these is written for every event.
+    fn fills(&self, nodes: &[Node], stand: Stand<'_>) -> bool {
+        nodes.iter().any(|node| match node {
+            Node::Row(row) => (row.always() && !row.keeps()) || self.is_sure(row, stand),
+            Node::Object(_, nodes) => self.fills(nodes, stand),
+        })
+    }
+
+    /// Whether the row copies a field that every event of this program has.
+    fn is_sure(&self, row: &Planned, stand: Stand<'_>) -> bool {
+        match row.source {
+            Planning::Event(field, write) => {
+                self.sure & field.bit() != 0
+                    && self.copies(field, write, stand.codec)
+                    && self.characters_max(row.max) == 0
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a field is copied as it is.
     ///
     /// A writer whose address differs from the known one is only slower, never wrong.
@@ -268,7 +319,7 @@ impl<'c> Compiler<'c> {
                 let open = self.spell_open(key, stand);
                 let codec = &self.plan.codecs[usize::from(stand.codec)];
                 let close = [&codec.fixed(codec.syntax().close)[..], codec.between()].concat();
-                if fills(nodes) {
+                if self.fills(nodes, stand) {
                     // Such objects need no mark, so their depth is counted here.
                     self.filled_depth += 1;
                     if self.depth + self.filled_depth > Plan::DEPTH_MAX {
@@ -317,6 +368,12 @@ impl<'c> Compiler<'c> {
             Planning::OneText(_, pick, texts) => {
                 let texts = texts.iter().map(|text| self.quoted(text, stand.codec)).collect();
                 self.one_of(*pick, texts, &lead, &trail);
+            }
+            Planning::Event(field, _) if self.is_sure(row, stand) => {
+                self.pending.extend_from_slice(&lead);
+                let text = std::mem::replace(&mut self.pending, trail);
+                let text = self.span(&text);
+                self.ops.push(Op::Say { text, field: *field });
             }
             Planning::Event(field, write) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
@@ -563,14 +620,6 @@ impl<'c> Compiler<'c> {
         self.plan.arena.extend_from_slice(text);
         Span { start, len }
     }
-}
-
-/// Whether one of these is written for every event.
-fn fills(nodes: &[Node]) -> bool {
-    nodes.iter().any(|node| match node {
-        Node::Row(row) => row.always() && !row.keeps(),
-        Node::Object(_, nodes) => fills(nodes),
-    })
 }
 
 /// The only row of an object, with the names of the objects around it.

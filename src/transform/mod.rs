@@ -10,7 +10,6 @@ mod pattern;
 mod plan;
 mod rows;
 mod schema;
-mod shape;
 mod syntax;
 mod tail;
 mod template;

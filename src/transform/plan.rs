@@ -4,7 +4,6 @@ use super::encoder::{Choices, Codec, Encoder};
 use super::name::Name;
 use super::pattern::DatePart;
 use super::schema::{Clean, Derive, Overrides, Pick, Schema, Write};
-use super::shape::Shapes;
 use super::tail::Tail;
 use super::{compile, json, write};
 use crate::event::{Event, FieldId, Opened, Place, Value};
@@ -12,16 +11,19 @@ use crate::event::{Event, FieldId, Opened, Place, Value};
 /// A compiled chain of schemas.
 ///
 /// Everything static is spelled once, in one arena; an event's values are all that is written per
-/// event. Encoding cannot fail, allocates nothing but room in the buffer (and once per shape of
-/// events, its program), and gives the same bytes for the same event.
+/// event. Encoding cannot fail, allocates nothing but room in the buffer, and gives the same bytes
+/// for the same event.
 #[derive(Debug)]
 pub struct Plan {
     /// Text of all operations, and a window's width of padding behind it.
     pub(super) arena: Vec<u8>,
-    /// One list per combination of cases, in the order of `picks`.
+    /// One list per combination of cases, in the order of `picks`, for events that have all sure
+    /// fields.
     pub(super) programs: Vec<Vec<Op>>,
-    /// The same for the shapes of events that were met.
-    pub(super) shapes: Shapes,
+    /// The same for events that lack one.
+    pub(super) careful: Vec<Vec<Op>>,
+    /// Fields that programs write without looking, by [`FieldId::bit`].
+    pub(super) sure: u64,
     /// What picks the case of each schema that has cases: outermost first, with their number.
     pub(super) picks: Vec<(PickCase, usize)>,
     /// How each schema of the chain is spelled.
@@ -147,13 +149,6 @@ pub(super) struct Span {
     pub(super) len: u32,
 }
 
-impl Span {
-    /// The piece.
-    pub(super) fn of(self, arena: &[u8]) -> &[u8] {
-        &arena[self.start as usize..][..self.len as usize]
-    }
-}
-
 /// What a row with a dynamic value needs beside the value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
@@ -174,9 +169,9 @@ pub(super) struct Row {
 /// One step of a program.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    /// Text; that of a shape lies in the shape's own arena.
+    /// Text.
     Text(Span),
-    /// Text as above, and a field that is surely there, as it lies in the record.
+    /// Text, and a field that is surely there, as it lies in the record.
     Say { text: Span, field: FieldId },
     /// A field as it lies in the record; lead and trail are at most a window wide.
     Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
@@ -273,17 +268,16 @@ impl Plan {
         }
         let mut tail = Tail::new(out);
         let mut marks = [Mark::default(); Self::DEPTH_MAX];
-        let (ops, own) = match self.shapes.of(self, program, [present, filled]) {
-            Some(shape) => (shape.ops.as_slice(), shape.text.as_slice()),
-            None => (self.programs[program].as_slice(), self.arena.as_slice()),
-        };
+        let is_sure = filled & self.sure == self.sure;
+        let programs = if is_sure { &self.programs } else { &self.careful };
+        let ops = programs[program].as_slice();
         let mut next = 0;
         while let Some(op) = ops.get(next) {
             next += 1;
             match *op {
-                Op::Text(text) => stretch(own, text, &mut tail),
+                Op::Text(text) => self.text(text, &mut tail),
                 Op::Say { text, field } => {
-                    stretch(own, text, &mut tail);
+                    self.text(text, &mut tail);
                     value(event, field, &mut tail);
                 }
                 Op::Copy { field, drops_empty, lead, trail } => {
@@ -432,7 +426,11 @@ impl Plan {
     /// Appends a piece of the arena.
     #[inline(always)]
     fn text(&self, span: Span, tail: &mut Tail<'_>) {
-        stretch(&self.arena, span, tail);
+        if span.len as usize <= WINDOW {
+            self.window::<WINDOW>(span, tail);
+        } else {
+            tail.long(&self.arena[span.start as usize..][..span.len as usize]);
+        }
     }
 
     /// Appends a piece of the arena that is at most this wide.
@@ -440,17 +438,6 @@ impl Plan {
     fn window<const WIDTH: usize>(&self, span: Span, tail: &mut Tail<'_>) {
         let window = self.arena[span.start as usize..].first_chunk();
         tail.window::<WIDTH>(window.expect("the arena is padded"), span.len as usize);
-    }
-}
-
-/// Appends a piece of an arena that has a window's width of padding.
-#[inline(always)]
-fn stretch(arena: &[u8], span: Span, tail: &mut Tail<'_>) {
-    match arena[span.start as usize..].first_chunk() {
-        Some(window) if span.len as usize <= WINDOW => {
-            tail.window::<WINDOW>(window, span.len as usize);
-        }
-        _ => tail.long(span.of(arena)),
     }
 }
 
