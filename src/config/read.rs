@@ -111,7 +111,6 @@ impl Walk<'_, '_> {
     }
 
     fn unknown(&self, prefix: &str, name: &str) -> Wrong {
-        let known = self.steps(prefix);
         let spellings = || self.table.iter().flat_map(Key::spellings);
         let siblings = spellings().filter_map(|spelling| step(spelling, prefix));
         // The right word at the wrong level is the next best guess: `max_retries` for
@@ -121,8 +120,8 @@ impl Walk<'_, '_> {
             Some(join(&self.values.place, key.path))
         };
         let nearest = nearest(name, siblings).or_else(elsewhere);
-        let listed = nearest.is_none() && known.len() <= LISTED_MAX;
-        Wrong::Unknown { nearest, known: if listed { known } else { Vec::new() } }
+        let known = if nearest.is_none() { self.steps(prefix) } else { Vec::new() };
+        Wrong::Unknown { nearest, known }
     }
 
     /// The canonical names that may follow a path, sorted.
@@ -165,5 +164,5 @@ fn step<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     rest.split('.').next()
 }
 
-/// Names that an error lists at most.
+/// Names that an error about a value's kind lists at most.
 const LISTED_MAX: usize = 20;
