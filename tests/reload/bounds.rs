@@ -126,3 +126,34 @@ fn refused_lines_and_lengths_follow_the_configuration() {
     collector.wait_for(2 * before - long);
     running.stop();
 }
+
+#[test]
+fn a_place_that_cannot_be_used_is_refused_by_its_key_and_nothing_changes() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let running = place.run();
+    place.write("plain", "");
+    let file = place.path("plain").display().to_string();
+    for (keys, expected) in [
+        (format!("    dlq: {{path: {file}}}\n"), "c.yaml:11:11: exporters.splunk.dlq.path"),
+        (format!("audit: {{path: {file}/a}}\n"), "c.yaml:11:9: audit.path"),
+        (
+            format!("pipeline: {{quarantine: {{path: {file}}}}}\n"),
+            "c.yaml:11:25: pipeline.quarantine.path",
+        ),
+    ] {
+        let text = place.text(&collector, &format!("{TOKEN}{keys}"));
+        let is_pipeline = keys.starts_with("pipeline");
+        let own = if is_pipeline { "pipeline: {dedup_window: 0}" } else { "nothing of it" };
+        place.write("c.yaml", &text.replace(own, ""));
+        let (code, said) = place.shrike(&["reload"]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(expected) && said.contains("is no directory"), "{said}");
+    }
+    let events = place.append();
+    collector.wait_for(events);
+    running.stop();
+    place.configure(&collector, TOKEN);
+    place.said(&["audit", "verify"]);
+}
