@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shrike::config::{
-    Config, Error, Flags, INPUT, Key, Kind, PATTERN, ROUTING_RULE, Sources, TOKEN, Text, Wrong,
-    json_schema, keys_of, top,
+    Config, Error, Flags, INPUT, Key, Kind, Mistake, PATTERN, ROUTING_RULE, Sources, TOKEN, Text,
+    Wrong, json_schema, keys_of, top,
 };
 use shrike::vendors;
 
@@ -133,7 +133,10 @@ fn refused(config: &Value) -> Vec<String> {
             let is_of_kind = |wrong: &Wrong| {
                 matches!(wrong, Wrong::Kind { .. } | Wrong::Word { .. } | Wrong::Unknown { .. })
             };
-            let of_kind = mistakes.iter().filter(|mistake| is_of_kind(&mistake.wrong));
+            // A rule says of what this version does not have what to do instead.
+            let is_absent = |path: &str| path == "response_hooks";
+            let is_refused = |it: &&Mistake| is_of_kind(&it.wrong) || is_absent(&it.path);
+            let of_kind = mistakes.iter().filter(is_refused);
             of_kind.map(|mistake| mistake.path.clone()).collect()
         }
         Err(other) => panic!("{other}"),
