@@ -10,7 +10,7 @@ use shrike::config::{Config, time};
 use shrike::event::{Anchor, Checkpoint, Counts, Offset, Span};
 use shrike::log::{Cursors, Reader};
 use shrike::pipeline::{
-    Letter, LetterStore, Period, Receipt, Wanted, read_receipts, settled_in_log,
+    Letter, LetterStore, Period, Receipt, TakenOut, Wanted, read_receipts, settled_in_log,
 };
 
 use self::settled::Settlements;
@@ -252,11 +252,12 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     for at in &offsets {
         text += &format!("event {id} at offset {at}\n");
     }
-    let letters = letters(config, id)?;
+    let (letters, taken_out) = letters(config, id)?;
     if offsets.is_empty() {
         text += &format!("event {id} is not in the log any more\n");
         // A letter says where it lay, so that its receipts are found.
-        offsets.extend(letters.iter().map(|letter| Offset::new(letter.offset)));
+        let gone = taken_out.iter().map(|it| &it.letter);
+        offsets.extend(letters.iter().chain(gone).map(|letter| Offset::new(letter.offset)));
         offsets.sort_unstable();
         offsets.dedup();
     }
@@ -277,12 +278,19 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
              {http_status}: {error}\n"
         );
     }
-    let has_letter = |name: &str| letters.iter().any(|letter| letter.exporter == name);
+    for TakenOut { letter, why, at } in &taken_out {
+        let (name, pass) = (&letter.exporter, letter.pass);
+        text += &match why.as_str() {
+            "replayed" => format!("{name}: delivered by a replay of its dead letter at {at}"),
+            why => format!("{name}: dead letter {why} at {at}"),
+        };
+        text += &format!(", pass {pass}\n");
+    }
+    let known = || letters.iter().chain(taken_out.iter().map(|it| &it.letter));
     for (name, _) in told.iter().filter(|(_, fate)| **fate == "dead_lettered") {
-        if !has_letter(name) {
+        if !known().any(|letter| letter.exporter == *name) {
             text += &format!(
-                "{name}: its dead letter is gone: replayed, purged or too old; `shrike audit log` \
-                 says what was done\n"
+                "{name}: its dead letter is gone: too old, or it made room for newer ones\n"
             );
         }
     }
@@ -300,10 +308,10 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     Ok(if offsets.is_empty() { Exit::Failed } else { Exit::Done })
 }
 
-/// The dead letters of an event, of all exporters.
-fn letters(config: &Config, id: &str) -> Result<Vec<Letter>, Failure> {
+/// The dead letters of an event, of all exporters, and those that were replayed or purged.
+fn letters(config: &Config, id: &str) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
     let wanted = Wanted { event_id: Some(id.to_owned()), ..Wanted::default() };
-    let mut found = Vec::new();
+    let (mut found, mut taken_out) = (Vec::new(), Vec::new());
     for exporter in &config.exporters {
         let dir = &exporter.settings.dead_letters.dir;
         let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
@@ -312,8 +320,9 @@ fn letters(config: &Config, id: &str) -> Result<Vec<Letter>, Failure> {
             ControlFlow::Continue(())
         };
         store.visit(&wanted, keep).map_err(failed)?;
+        taken_out.extend(store.taken_out(&wanted).map_err(failed)?);
     }
-    Ok(found)
+    Ok((found, taken_out))
 }
 
 /// Prints what was done.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 pub(crate) use letter::letter_text;
-pub use letter::{Letter, LetterStore, Wanted};
-use letter::{Record, Removal, VERSION, note_removed, of_newer, walk};
+pub use letter::{Letter, LetterStore, TakenOut, Wanted};
+use letter::{Record, Removal, UNSETTLED, VERSION, note_removed, of_newer, walk};
 
 use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
@@ -151,7 +151,7 @@ impl DeadLetters {
         let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
         this.store = Some(store);
         if !unsettled.is_empty() {
-            this.remove(&unsettled, "unsettled", checkpoint.pass, 0);
+            this.remove(&unsettled, UNSETTLED, checkpoint.pass, 0);
         }
         Ok(this)
     }

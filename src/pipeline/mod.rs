@@ -39,7 +39,7 @@ pub use account::settled_in_log;
 pub use block::BlockCounters;
 pub use board::{Board, Claim};
 pub use by_hand::ByHand;
-pub use dead_letters::{Letter, LetterStore, Wanted};
+pub use dead_letters::{Letter, LetterStore, TakenOut, Wanted};
 pub(crate) use engine::Shared;
 pub use engine::{Ended, Engine, EngineError, EngineOptions, Work};
 pub use exporter::{ExporterCounters, ExporterSpec, RouteSpec};

@@ -121,6 +121,17 @@ impl Wanted {
     }
 }
 
+/// A letter that somebody took out of its store.
+#[derive(Clone, Debug)]
+pub struct TakenOut {
+    /// The letter, without its event.
+    pub letter: Letter,
+    /// `replayed` or `purged`.
+    pub why: String,
+    /// When.
+    pub at: String,
+}
+
 /// A record of a store.
 pub(super) enum Record {
     Letter(Box<Letter>),
@@ -234,6 +245,37 @@ impl LetterStore {
             _ => ControlFlow::Continue(()),
         })
     }
+
+    /// The wanted letters that were replayed or purged and whose segment is still there, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn taken_out(&mut self, wanted: &Wanted) -> Result<Vec<TakenOut>, LogError> {
+        let (mut met, mut gone): (Vec<(Offset, Letter)>, Vec<TakenOut>) = (Vec::new(), Vec::new());
+        walk(&mut self.reader, |span, record| {
+            match record {
+                Record::Letter(letter) if wanted.fits(&letter) => {
+                    met.push((span.from, Letter { event: None, ..*letter }));
+                }
+                // Removals follow their letters. Events of `unsettled` ones were read again.
+                Record::Removal(Removal { removed, why, at, .. }) if why != UNSETTLED => {
+                    let is_in = |from: Offset| {
+                        removed.iter().any(|(a, b)| (*a..*b).contains(&from.bytes()))
+                    };
+                    let taken = met.extract_if(.., |(from, _)| is_in(*from));
+                    gone.extend(taken.map(|(_, letter)| TakenOut {
+                        letter,
+                        why: why.clone(),
+                        at: at.clone(),
+                    }));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(gone)
+    }
 }
 
 /// Notes what a record says of earlier ones.
@@ -271,6 +313,8 @@ pub(crate) fn letter_text(block: &RawBlock) -> Option<String> {
 
 /// Version of the records; 1 had neither pass nor times as text.
 pub(super) const VERSION: u32 = 2;
+/// Why letters go whose events are read again.
+pub(super) const UNSETTLED: &str = "unsettled";
 /// How the line of a removal begins, and no other.
 const REMOVAL: &[u8] = b"{\"v\":2,\"removed\":";
 
