@@ -403,7 +403,10 @@ impl Sender {
         let floor = match pace {
             Pace::Pause(Some(floor)) => self.gate.capped(floor),
             Pace::Pause(None) => {
-                pace = Pace::Pause(Some(wait));
+                // Where nobody asked for less, others go before this batch does: what they meet
+                // tells a bad batch from a bad destination, and one bad batch does not stop them.
+                let others = (wait / 2).min(self.backoff.ceiling(1));
+                pace = Pace::Pause(Some(if is_throttled { wait } else { others }));
                 Duration::ZERO
             }
             Pace::Keep | Pace::Ease => Duration::ZERO,
