@@ -18,7 +18,7 @@ use super::measure::News;
 use super::operations::Operation;
 use super::receipts::{Account, Receipts};
 use crate::deliver::Health;
-use crate::event::{Anchor, Checkpoint, Offset, Settle, Settled, Span, Tally};
+use crate::event::{Anchor, Checkpoint, GapReason, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
 
 /// Looks after checkpoints and retention until it is told to stop.
@@ -58,6 +58,8 @@ pub(crate) type Chain = Arc<Mutex<Option<Receipts>>>;
 /// What an exporter had to skip since that was told last.
 #[derive(Debug, Default)]
 pub(crate) struct Skips {
+    /// All that a pass has lost to its lag, as the audit knows it.
+    noted: (u32, u64),
     events: u64,
     is_disk_full: bool,
     told: Option<Instant>,
@@ -85,6 +87,7 @@ impl Keeper {
                 self.look_after();
             }
         }
+        self.exporters().iter().for_each(|exporter| self.note_skips(exporter, None));
         self.note("stop", "", String::new());
         self.save();
     }
@@ -384,25 +387,37 @@ impl Keeper {
             let bytes_max = exporter.settings.lag_bytes_max.unwrap_or(of_log);
             let base = exporter.watermark().base();
             let lag = Lag { head, base, bytes_max, full_until };
-            let floor = match lag.judge(exporter.settings.on_lag) {
-                Lagging::Within => continue,
-                Lagging::HoldsUp => {
-                    is_held = true;
-                    continue;
-                }
-                Lagging::GivesUp(floor) => floor,
-            };
-            let skipped = skip(exporter, &mut self.reader, floor);
-            if skipped == 0 {
-                continue;
+            match lag.judge(exporter.settings.on_lag) {
+                Lagging::Within => {}
+                Lagging::HoldsUp => is_held = true,
+                Lagging::GivesUp(floor) => skip(exporter, &mut self.reader, floor),
             }
-            let (name, is_disk_full) = (exporter.name(), full_until > Offset::ZERO);
-            let skips = self.skips.entry(name.to_owned()).or_default();
-            (skips.events, skips.is_disk_full) = (skips.events + skipped, is_disk_full);
-            let why = if is_disk_full { "the disk is full" } else { "lag bound" };
-            self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
+            self.note_skips(exporter, Some(full_until > Offset::ZERO));
         }
         self.log.hold(is_held);
+    }
+
+    /// Notes what an exporter has lost to its lag since that was noted last.
+    ///
+    /// What nobody had read is given up here and now, what lanes had read a little later by them.
+    fn note_skips(&mut self, exporter: &Exporter, is_disk_full: Option<bool>) {
+        let (name, floor) = (exporter.name(), exporter.floor());
+        let (pass, lost) = {
+            let watermark = exporter.watermark();
+            (watermark.pass(), watermark.lost()[GapReason::Lag as usize])
+        };
+        let skips = self.skips.entry(name.to_owned()).or_default();
+        // A rewind begins from nothing.
+        let before = if skips.noted.0 == pass { skips.noted.1 } else { 0 };
+        skips.noted = (pass, lost);
+        let skipped = lost.saturating_sub(before);
+        if skipped == 0 {
+            return;
+        }
+        skips.events += skipped;
+        skips.is_disk_full = is_disk_full.unwrap_or(skips.is_disk_full);
+        let why = if skips.is_disk_full { "the disk is full" } else { "lag bound" };
+        self.note("skip", name, format!("{skipped} events below {floor}: {why}"));
     }
 
     /// Says what was skipped: at once the first time, then so often at most.
@@ -414,13 +429,13 @@ impl Keeper {
             }
             let (events, is_disk_full) = (skips.events, skips.is_disk_full);
             warn!(exporter = name, events, is_disk_full, "lag bound reached: events skipped");
-            *skips = Skips { told: Some(Instant::now()), ..Skips::default() };
+            (skips.events, skips.told) = (0, Some(Instant::now()));
         }
     }
 }
 
 /// Settles everything unread below `floor` as skipped, and tells the lanes about the rest.
-fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
+fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) {
     let mut settled = Vec::new();
     for (from, to) in exporter.board.skip(floor) {
         for span in exporter.unsettled(Span { from, to }) {
@@ -430,7 +445,6 @@ fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) -> u64 {
     }
     exporter.settle(&settled);
     exporter.raise_floor(floor);
-    settled.iter().map(|settled| settled.events).sum()
 }
 
 /// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more. With

@@ -10,7 +10,7 @@ use serde_json::Value;
 use shrike::config::{Config, Host};
 use shrike::event::Offset;
 use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
-use shrike::pipeline::{Ended, Engine};
+use shrike::pipeline::{Ended, Engine, Period, read_receipts};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
@@ -34,6 +34,20 @@ fn told(destination: &Destination) -> (u64, Vec<String>) {
     let count = gaps.iter().map(|gap| metadata(gap, "count").as_u64().expect("a number")).sum();
     let reasons = gaps.iter().map(|gap| metadata(gap, "reason").to_string()).collect();
     (count, reasons)
+}
+
+/// The events that the audit says were skipped.
+fn skips_noted(config: &Config) -> u64 {
+    let path = &config.receipts.as_ref().expect("receipts are written").path;
+    let mut events = 0;
+    read_receipts(path, Period::ALWAYS, |receipt, _| {
+        if receipt.action == "skip" {
+            let number = receipt.detail.split(' ').next().expect("it has words");
+            events += number.parse::<u64>().expect("it begins with their number");
+        }
+    })
+    .expect("the chain is there");
+    events
 }
 
 const LAGGING: &str = "
@@ -84,6 +98,7 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     assert_eq!(count, one.counts.skipped, "every lost event is told, once");
     assert!(reasons.iter().all(|reason| reason == "\"lag\""), "{reasons:?}");
     assert!(reasons.len() <= 2, "an outage makes few records: {reasons:?}");
+    assert_eq!(skips_noted(&config), one.counts.skipped, "every lost event stands in the audit");
     assert!(well.gaps().is_empty(), "who lost nothing is told nothing");
     assert_eq!(well.accepted().len(), 32_000);
 }
