@@ -252,6 +252,10 @@ fn drain_sends_everything_and_rewinding_sends_it_again() {
     assert_eq!(unknown, "no cursor of exporter `stdour`; there are: stdout\n");
     let nowhere = place.run(&["cursor", "rewind", "stdout", "--to", "soon"]).ended(2).err;
     assert!(nowhere.starts_with("`soon` is no position; expected earliest, latest"), "{nowhere}");
+    let beyond = place.run(&["cursor", "rewind", "stdout", "--to", "99999999"]).ended(1).err;
+    assert!(beyond.contains("offset 99999999 lies beyond the end of the log, "), "{beyond}");
+    let cursor = place.run(&["cursor", "show"]).ended(0).out;
+    assert!(cursor.contains("stdout       1      0"), "{cursor}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, F
 /// The checkpoint of a new pass that begins at a position.
 fn again(old: &Checkpoint, to: Target, reader: &Reader) -> Result<Checkpoint, Failure> {
     // A checkpoint never passes what is durable.
-    let start = position::find(to, reader).map_err(failed)?.min(reader.durable());
+    let start = position::begin(to, reader).map_err(failed)?.min(reader.durable());
     Ok(Checkpoint {
         pass: old.pass.saturating_add(1),
         start,

@@ -37,6 +37,19 @@ pub(crate) fn find(target: Target, reader: &Reader) -> Result<Offset, LogError> 
     }
 }
 
+/// Where a new pass begins. An offset beyond the log's end is no place in it: taken for the end, it
+/// would silently leave out whatever the exporter still has to send.
+pub(crate) fn begin(target: Target, reader: &Reader) -> Result<Offset, String> {
+    let end = reader.written().bytes();
+    match target {
+        Target::Offset(offset) if offset > end => Err(format!(
+            "offset {offset} lies beyond the end of the log, {end}; expected an offset that \
+             `shrike cursor show` or `shrike log stat` names, or `latest` for the end"
+        )),
+        target => find(target, reader).map_err(|problem| problem.to_string()),
+    }
+}
+
 /// Nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -169,7 +169,7 @@ impl Serve for Commands {
 
     fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
         let reader = self.log.reader();
-        let start = position::find(to, &reader).map_err(|error| error.to_string())?;
+        let start = position::begin(to, &reader)?;
         let deadline = Instant::now() + REWIND_WAIT;
         self.running.rewind(exporter, start, deadline)?;
         let mut cursors = self.cursors(Some(exporter))?;
