@@ -290,7 +290,8 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     for (name, _) in told.iter().filter(|(_, fate)| **fate == "dead_lettered") {
         if !known().any(|letter| letter.exporter == *name) {
             text += &format!(
-                "{name}: its dead letter is gone: too old, or it made room for newer ones\n"
+                "{name}: its dead letter is not kept: it grew too old, made room for newer ones, or \
+                 `dlq.enabled` is false\n"
             );
         }
     }
