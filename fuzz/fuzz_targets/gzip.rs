@@ -34,6 +34,7 @@ fuzz_target!(|input: Input<'_>| {
         flush_on: None,
         heads: Heads::default(),
         head: None,
+        keeps_ids: false,
     });
     let allowance = Budget::new(64 << 20, 1).allowance();
     let mut batch = Batch::new(&packing, 0, &Buffers::new(), &allowance);
