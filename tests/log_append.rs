@@ -300,6 +300,29 @@ fn a_reader_of_another_process_is_woken_through_the_shared_page() {
     assert_eq!(foreign.count(all).expect("counted"), 150);
 }
 
+/// The writer names a segment before it gives it its length, and a reader of another process may
+/// look at the directory in between.
+#[test]
+fn a_segment_that_was_seen_before_it_had_its_length_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, _) = Log::open(options(dir.path(), IoChoice::Syscalls)).expect("a new log");
+    for len in lengths(150) {
+        log.appender().append(&record(5, len), mark(1)).expect("appended");
+    }
+    log.flush().expect("flushed");
+    let files = std::fs::read_dir(dir.path().join("log")).expect("the log's directory");
+    let mut segments: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    segments.sort();
+    assert!(segments.len() > 3, "{segments:?}");
+    let (whole, aside) = (&segments[1], dir.path().join("aside"));
+    std::fs::rename(whole, &aside).expect("renamed");
+    std::fs::File::create(whole).expect("an empty file");
+    let mut foreign = Reader::open_dir(&dir.path().join("log")).expect("readable");
+    std::fs::rename(&aside, whole).expect("renamed back");
+    assert_eq!(read_all(&mut foreign, Offset::ZERO).len(), 150);
+}
+
 #[test]
 fn a_killed_writer_loses_nothing_that_was_written() {
     if let Ok(dir) = std::env::var(CHILD) {

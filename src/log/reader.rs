@@ -98,7 +98,7 @@ impl Reader {
             return Ok(Read::End);
         }
         let Some(segment) = self.find(from)? else { return Ok(Read::End) };
-        let to = self.hole_end(&segment, from, written);
+        let to = self.hole_end(&segment, from, written)?;
         if to > from {
             let span = Span { from, to: to.min(until) };
             return Ok(Read::Block(RawBlock::new(segment, span, 0, Vec::new())));
@@ -121,7 +121,7 @@ impl Reader {
             return Ok(Read::Cold(span));
         }
         self.cold = None;
-        Ok(self.block(segment, bounds))
+        self.block(segment, bounds)
     }
 
     /// Brings a span into memory, waiting for the disk; for a thread that may wait.
@@ -300,35 +300,45 @@ impl Reader {
         {
             return Ok(Some(Arc::clone(segment)));
         }
-        let mut found = self.shared.find(from);
-        let incomplete = found.as_ref().is_none_or(|segment| segment.base > from);
-        if self.shared.foreign && incomplete {
-            self.shared.refresh()?;
-            found = self.shared.find(from);
-        }
+        let found = self.look(from)?;
         self.segment.clone_from(&found);
         Ok(found)
     }
 
+    /// The same, for an offset below `written`: its file has its length by now, also where another
+    /// process had only begun it when the directory was last looked at.
+    fn look(&self, from: Offset) -> Result<Option<Arc<Segment>>, LogError> {
+        let found = self.shared.find(from);
+        let is_incomplete = found.as_ref().is_none_or(|segment| segment.base > from);
+        if !(self.shared.foreign && is_incomplete) {
+            return Ok(found);
+        }
+        self.shared.refresh()?;
+        Ok(self.shared.find(from))
+    }
+
     /// Where reading goes on when no frame can start at `from`; `from` itself otherwise.
-    fn hole_end(&self, segment: &Segment, from: Offset, written: Offset) -> Offset {
+    fn hole_end(
+        &self,
+        segment: &Segment,
+        from: Offset,
+        written: Offset,
+    ) -> Result<Offset, LogError> {
         if from < segment.base {
-            return segment.base;
+            return Ok(segment.base);
         }
         if from >= segment.end() {
             return self.next_base(segment, written);
         }
         let stripe = segment.stripes.load(segment.stripe_index(from));
-        if starts_stripe(from) && stripe.state == State::Continued {
-            return stripe_end(from);
-        }
-        from
+        let is_owned = starts_stripe(from) && stripe.state == State::Continued;
+        Ok(if is_owned { stripe_end(from) } else { from })
     }
 
     /// Where the segment after this one starts.
-    fn next_base(&self, segment: &Segment, written: Offset) -> Offset {
-        let next = self.shared.find(segment.capacity_end());
-        next.map_or(written, |next| next.base.min(written))
+    fn next_base(&self, segment: &Segment, written: Offset) -> Result<Offset, LogError> {
+        let next = self.look(segment.capacity_end())?;
+        Ok(next.map_or(written, |next| next.base.min(written)))
     }
 
     /// What has to be read from the disk first.
@@ -354,7 +364,7 @@ impl Reader {
     }
 
     /// Checks records until a bound is reached.
-    fn block(&self, segment: Arc<Segment>, bounds: Bounds) -> Read {
+    fn block(&self, segment: Arc<Segment>, bounds: Bounds) -> Result<Read, LogError> {
         let window = window(&segment, bounds.limit);
         let mut records: Vec<RawRecord> = Vec::with_capacity(RECORDS_USUAL);
         let origin = segment.position(bounds.from);
@@ -379,15 +389,17 @@ impl Reader {
                     }
                 }
                 Parsed::Seal => {
-                    at = self.next_base(&segment, bounds.limit.max(self.written()));
+                    at = self.next_base(&segment, bounds.limit.max(self.written()))?;
                     skip_to(&mut records, at);
                 }
-                Parsed::Bad if records.is_empty() => return self.damaged(&segment, bounds, at),
+                Parsed::Bad if records.is_empty() => {
+                    return Ok(self.damaged(&segment, bounds, at));
+                }
                 Parsed::Bad => break,
             }
         }
         let span = Span { from: bounds.from, to: at };
-        Read::Block(RawBlock::new(segment, span, end - origin, records))
+        Ok(Read::Block(RawBlock::new(segment, span, end - origin, records)))
     }
 
     fn damaged(&self, segment: &Segment, bounds: Bounds, at: Offset) -> Read {

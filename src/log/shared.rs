@@ -92,7 +92,10 @@ impl Shared {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let known = std::mem::take(&mut *segments);
         for name in list(&self.dir)? {
-            let old = known.iter().find(|segment| segment.base == name.base);
+            // A file that was seen before it had its length is another one now.
+            let is_same =
+                |segment: &&Arc<Segment>| segment.base == name.base && segment.bytes == name.bytes;
+            let old = known.iter().find(is_same);
             segments.push(match old {
                 Some(segment) => Arc::clone(segment),
                 None => Arc::new(Segment::new(&self.dir, name)),
