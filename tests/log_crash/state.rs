@@ -100,5 +100,5 @@ const MUTATIONS: [Mutation; 12] = [
 
 /// Schedules of an ordinary test run.
 const SEEDS: u64 = 12;
-/// Within so many a broken promise has to be noticed.
-const SEEDS_BROKEN: u64 = 60;
+/// Within so many a broken promise has to be noticed; how many it takes depends on threads too.
+const SEEDS_BROKEN: u64 = 240;
