@@ -207,6 +207,7 @@ fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
     assert_eq!(lines[1]["offset"], u64::try_from(text.len() - 9).expect("small"));
     let class = lines[0]["class"].as_str().expect("a class").to_owned();
     assert_eq!(refused(&place, &["--class", &class, "--since", "1h"]).len(), 1);
+    place.run(&["log", "quarantine", "list", "--class", "truncatd"], 2);
     assert!(refused(&place, &["--source", "elsewhere"]).is_empty());
     assert_eq!(refused(&place, &["-n", "1"]).len(), 1);
     let id = lines[1]["id"].to_string();

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use shrike::event::Class;
 
 /// Ships security events from an append log to SIEMs.
 ///
@@ -262,8 +264,8 @@ pub(crate) struct Lines {
     /// Only those that came since this time (RFC 3339), or time ago (`1h`)
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Only those of this class, such as `truncated`
-    #[arg(long, value_name = "CLASS")]
+    /// Only those of this class, such as `json_syntax`
+    #[arg(long, value_name = "CLASS", value_parser = classes(), hide_possible_values = true)]
     pub(crate) class: Option<String>,
     /// Only those of this source: the path of a file, `append`, or `log` for records of the log
     #[arg(long, value_name = "SOURCE")]
@@ -435,6 +437,11 @@ pub(crate) struct Letters {
     /// Only those of this class, such as `rejected`
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
+}
+
+/// The classes that a line may be refused as; others are refused themselves, with the nearest.
+fn classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Class::ALL.iter().map(|class| class.name()))
 }
 
 /// A span of time such as `300s`.
