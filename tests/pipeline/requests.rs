@@ -11,9 +11,22 @@ use sha2::{Digest, Sha256};
 use shrike::config::{Config, Flags, System, Text};
 use shrike::event::Time;
 use shrike::vendors;
+use tempfile::TempDir;
 
 use crate::destination::answer;
 use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end};
+
+/// A configuration with these exporters, that keeps its state in this directory.
+fn configured(dir: &TempDir, exporters: &str) -> Config {
+    let state = dir.path().join("state");
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  {exporters}\n",
+        state.display()
+    );
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
 
 /// "Idempotency-Key: sha256 over the batch's ids" (`webhook.md`): what else the body says, such as
 /// when it was closed, may be another after a crash.
@@ -21,14 +34,11 @@ use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end};
 fn an_array_is_known_by_its_events_and_its_envelope_is_dated() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (address, requests) = receiver();
-    let text = format!(
-        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  webhook: {{url: \
-         \"http://{address}/\", mode: array, envelope: true, format: native, from: earliest}}\n",
-        dir.path().join("state").display()
+    let exporters = format!(
+        "webhook: {{url: \"http://{address}/\", mode: array, envelope: true, \
+         format: native, from: earliest}}"
     );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let config = configured(&dir, &exporters);
     let before = Time::now().secs;
     run_to_the_end(&config, filled(&config, 0..3, 900));
     let Came { headers, body } = requests.recv_timeout(PATIENCE).expect("a request came");
@@ -67,14 +77,8 @@ fn an_endless_answer_of_a_webhook_is_cut_and_counts_by_its_status() {
         }
         told.send(bytes).expect("the test waits");
     });
-    let text = format!(
-        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  webhook: {{url: \
-         \"http://{address}/\", mode: array, from: earliest}}\n",
-        dir.path().join("state").display()
-    );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let exporters = format!("webhook: {{url: \"http://{address}/\", mode: array, from: earliest}}");
+    let config = configured(&dir, &exporters);
     let status = run_to_the_end(&config, filled(&config, 0..3, 900));
     assert_eq!(exporter(&status, "webhook").counts.delivered, 3);
     // What lies in the buffers of both systems was sent too.
@@ -87,15 +91,12 @@ fn an_endless_answer_of_a_webhook_is_cut_and_counts_by_its_status() {
 fn what_lines_leave_out_still_divides_requests() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (address, requests) = receiver();
-    let text = format!(
-        "version: 1.0.0\nglobal: {{state_dir: {}}}\nexporters:\n  sumo_logic: {{http_source_url: \
-         \"http://{address}/\", compression: none, from: earliest, fields: {{include_all: false, \
-         include: [decision.reason]}}, partitioning: {{enabled: true, by_tenant: true}}}}\n",
-        dir.path().join("state").display()
+    let exporters = format!(
+        "sumo_logic: {{http_source_url: \"http://{address}/\", compression: none, \
+         from: earliest, fields: {{include_all: false, include: \
+         [decision.reason]}}, partitioning: {{enabled: true, by_tenant: true}}}}"
     );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let config = configured(&dir, &exporters);
     let log = filled(&config, 0..2, 900);
     append_records(&log, (2..5).map(|number| event(number, 900).replace("acme", "other")));
     run_to_the_end(&config, log);
