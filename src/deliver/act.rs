@@ -385,7 +385,7 @@ impl Sender {
     /// Tries a batch again later, unless that was tried often enough.
     fn fail(&mut self, ended: Ended, failure: Failure, now: Instant, outcomes: &mut Outcomes) {
         let Ended { id, mut batch, flight } = ended;
-        let Failure { reason, mut pace, kind } = failure;
+        let Failure { reason, pace, kind } = failure;
         let is_throttled = reason.class == THROTTLED;
         batch.history.failed_since.get_or_insert(now);
         batch.history.row = batch.history.row.saturating_add(1);
@@ -402,16 +402,22 @@ impl Sender {
         }
         let floor = match pace {
             Pace::Pause(Some(floor)) => self.gate.capped(floor),
-            Pace::Pause(None) => {
-                // Where nobody asked for less, others go before this batch does: what they meet
-                // tells a bad batch from a bad destination, and one bad batch does not stop them.
-                let others = (wait / 2).min(self.backoff.ceiling(1));
-                pace = Pace::Pause(Some(if is_throttled { wait } else { others }));
-                Duration::ZERO
-            }
-            Pace::Keep | Pace::Ease => Duration::ZERO,
+            Pace::Pause(None) | Pace::Keep | Pace::Ease => Duration::ZERO,
         };
-        self.gate.adapt(pace, Success::No, flight.sent, now);
+        match pace {
+            Pace::Pause(Some(_)) if is_throttled || reason.status == BUSY => {
+                self.gate.adapt(pace, Success::No, flight.sent, now);
+            }
+            // It is broken and says for how long: that is waited for, and asks for nothing less.
+            Pace::Pause(Some(_)) => self.gate.pause(floor, now),
+            Pace::Pause(None) if is_throttled => {
+                self.gate.adapt(Pace::Pause(Some(wait)), Success::No, flight.sent, now);
+            }
+            // Where nobody asked for less, others go before this batch does: what they meet tells a
+            // bad batch from a bad destination, and one bad batch does not stop them.
+            Pace::Pause(None) => self.gate.rest((wait / 2).min(self.backoff.ceiling(1)), now),
+            Pace::Keep | Pace::Ease => self.gate.adapt(pace, Success::No, flight.sent, now),
+        }
 
         // Attempts count only while the destination accepts otherwise: a retry failed, and it was
         // sent when the destination was at work again after the failure before. The first failure
@@ -628,6 +634,10 @@ fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) 
 
 /// The class of answers that ask for less; no event is at fault for them.
 const THROTTLED: &str = "throttled";
+
+/// The status of a server that is busy, or away, for the time that it names; "halve the rate on
+/// 429/503-busy" (`pipeline.md`, Rate limiting).
+const BUSY: u16 = 503;
 
 /// The class of events that were not looked at.
 const UNREAD: &str = "unread";

@@ -45,6 +45,8 @@ pub struct Gate {
     /// Lanes that were refused a slot or are held, by bit.
     waiting: AtomicU64,
     pause_ns: AtomicU64,
+    /// The end of the pause that the destination asked for itself.
+    asked_ns: AtomicU64,
     limiter: Limiter,
     retries: RetryBudget,
     hold: Hold,
@@ -126,6 +128,7 @@ impl Gate {
             open_slots: AtomicU32::new(settings.concurrency),
             waiting: AtomicU64::new(0),
             pause_ns: AtomicU64::new(0),
+            asked_ns: AtomicU64::new(0),
             limiter: Limiter::new(settings.rate),
             retries: RetryBudget::new(settings.retry_percent),
             hold: Hold::default(),
@@ -150,8 +153,8 @@ impl Gate {
         }
         let failed_ns = self.failed_ns.load(Ordering::Relaxed);
         let has_failed = failed_ns != 0 && now_ns.saturating_sub(failed_ns) < ns(DEGRADED_FOR);
-        let is_paused = self.pause_ns.load(Ordering::Relaxed) > now_ns;
-        if is_paused || self.limiter.eased_within(DEGRADED_FOR, now_ns) {
+        let is_asked = self.asked_ns.load(Ordering::Relaxed) > now_ns;
+        if is_asked || self.limiter.eased_within(DEGRADED_FOR, now_ns) {
             Health::Throttled
         } else if has_failed || self.nodes.alive() < self.nodes.count() {
             Health::Degraded
@@ -205,7 +208,7 @@ impl Gate {
         has_slot()
     }
 
-    /// The end of a pause that the destination asked for.
+    /// The end of a pause of the whole exporter.
     pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
         let pause_ns = self.pause_ns.load(Ordering::Acquire);
         (pause_ns > self.ns(now)).then(|| self.time(pause_ns))
@@ -431,9 +434,21 @@ impl Gate {
         let now_ns = self.ns(now);
         self.limiter.adapt(pace, success == Success::Yes, self.ns(sent), now_ns);
         if let Pace::Pause(Some(wait)) = pace {
-            let wait = self.capped(wait);
-            self.pause_ns.fetch_max(now_ns.saturating_add(ns(wait)), Ordering::AcqRel);
+            self.pause(wait, now);
         }
+    }
+
+    /// Sends nothing for as long as the destination asked for.
+    pub(super) fn pause(&self, wait: Duration, now: Instant) {
+        let until = self.ns(now).saturating_add(ns(self.capped(wait)));
+        self.asked_ns.fetch_max(until, Ordering::AcqRel);
+        self.pause_ns.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Sends nothing for a moment after a failure, though nobody asked for it.
+    pub(super) fn rest(&self, wait: Duration, now: Instant) {
+        let until = self.ns(now).saturating_add(ns(wait));
+        self.pause_ns.fetch_max(until, Ordering::AcqRel);
     }
 
     pub(super) fn epoch(&self) -> Instant {

@@ -200,3 +200,45 @@ fn a_breaker_opens_after_so_many_failures_and_lets_one_probe_through() {
         assert_eq!(lane.gate.held(), None, "its success closes the breaker");
     }
 }
+
+/// "`adaptive: true`: halve the rate on 429/503-busy": whoever is out of order for other reasons
+/// has not asked for less, and is not slower for it once it is back.
+#[test]
+fn the_rate_is_halved_for_those_only_who_ask_for_less() {
+    for &(how, then) in TABLE.iter().filter(|(_, then)| *then == Then::Retry) {
+        let asks = match how {
+            Back::Status(status) => status == 429,
+            Back::After(..) => true,
+            Back::Nothing(_) => false,
+        };
+        let mut lane = Lane::with(|gate, _| {
+            let (per_second, burst) = (Some(100), 10);
+            gate.rate = RateSettings { per_second, burst, adaptive: true, per_second_min: 1 };
+        });
+        lane.enqueue(1, 0);
+        let sent = lane.send();
+        lane.wait(Duration::from_millis(10));
+        back(&mut lane, &sent, how);
+        assert_eq!(lane.gate.rate(), if asks { 50_000 } else { 100_000 }, "{how:?} {then:?}");
+        let health = if asks { Health::Throttled } else { Health::Degraded };
+        assert_eq!(lane.gate.health(lane.now), health, "{how:?}");
+        let waits = matches!(lane.poll(), Action::Wait(at) if at > lane.now);
+        assert!(waits, "{how:?}: it waits before it tries again, for whatever reason");
+    }
+}
+
+/// A server that breaks, and says when it will be back, is not asked before; but not less.
+#[test]
+fn a_time_that_a_broken_server_names_is_waited_for_at_the_same_rate() {
+    let mut lane = Lane::with(|gate, _| {
+        let (per_second, burst) = (Some(100), 10);
+        gate.rate = RateSettings { per_second, burst, adaptive: true, per_second_min: 1 };
+    });
+    lane.enqueue(1, 0);
+    lane.enqueue(1, 0);
+    let sent = lane.send();
+    back(&mut lane, &sent, Back::After(500, "7"));
+    lane.send_later();
+    assert_eq!(lane.now - lane.start, Duration::from_secs(7), "for all batches");
+    assert_eq!(lane.gate.rate(), 100_000);
+}
