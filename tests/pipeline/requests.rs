@@ -8,13 +8,15 @@ use std::thread;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use shrike::config::{Config, Flags, System, Text};
+use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::Time;
+use shrike::pipeline::{Engine, Status};
 use shrike::vendors;
 use tempfile::TempDir;
 
 use crate::destination::answer;
-use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end};
+use crate::equation::assert_equation;
+use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end, wait_for};
 
 /// A configuration with these exporters, that keeps its state in this directory.
 fn configured(dir: &TempDir, exporters: &str) -> Config {
@@ -110,6 +112,42 @@ fn what_lines_leave_out_still_divides_requests() {
         (category, format!("environment=test,tenant_id={tenant}"))
     };
     assert_eq!(lines, BTreeMap::from([(of("acme"), 2), (of("other"), 3)]));
+}
+
+/// Why it is held is what an operator has to know, not what came of requests under way since then.
+#[test]
+fn a_late_answer_does_not_hide_why_an_exporter_is_held() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (held, is_held) = mpsc::channel();
+    thread::spawn(move || {
+        let taken = || {
+            let (stream, _) = listener.accept().expect("a connection");
+            let mut requests = BufReader::new(stream.try_clone().expect("there are descriptors"));
+            request(&mut requests).expect("a request");
+            stream
+        };
+        let (mut first, mut second) = (taken(), taken());
+        answer(&mut first, 302, &Value::Null).expect("it reads");
+        is_held.recv().expect("the test goes on");
+        answer(&mut second, 503, &Value::Null).expect("it reads");
+    });
+    let exporters = format!(
+        "webhook: {{url: \"http://{address}/\", mode: array, batch: {{size: 1}}, \
+         concurrency: 2, from: earliest}}"
+    );
+    let config = configured(&dir, &exporters);
+    let log = filled(&config, 0..2, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let of = |status: &Status| exporter(status, "webhook").clone();
+    assert!(wait_for(PATIENCE, || of(&engine.status()).state == "config_failed"));
+    held.send(()).expect("it waits");
+    let is_late = |status: &Status| of(status).statuses.contains(&(503, 1));
+    assert!(wait_for(PATIENCE, || is_late(&engine.status())));
+    let status = assert_equation(engine.end());
+    let (_, error) = of(&status).last_error.expect("an operator wants to know why");
+    assert!(error.contains("302") && error.contains("redirects"), "{error}");
 }
 
 /// One request.

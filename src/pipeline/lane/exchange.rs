@@ -9,9 +9,9 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Channel, CompiledCall, Documents, Fate, OptionValue, Options,
-    Parcel, Purpose, Remedy, Response, Sent, Setup, Transport, TransportError, Verdict, Via, judge,
-    judge_transport,
+    AckId, Action, Answer, BatchId, Cause, Channel, CompiledCall, Documents, Fate, OptionValue,
+    Options, Parcel, Purpose, Remedy, Response, Scope, Sent, Setup, Transport, TransportError,
+    Verdict, Via, judge, judge_transport,
 };
 use crate::event::{Span, Time};
 use crate::log::Reader;
@@ -164,7 +164,7 @@ impl Lane {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                self.exporter.note_error(error.to_string(), now);
+                self.note_silence(&error, now);
                 self.exporter.trouble.begin(now);
                 self.sender.on_transport_error(id, &error, now, &mut self.outcomes);
                 return;
@@ -218,7 +218,7 @@ impl Lane {
                 self.sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
             }
             Err(error) => {
-                self.exporter.note_error(error.to_string(), now);
+                self.note_silence(&error, now);
                 self.sender.on_acks_error(endpoint, group);
             }
         }
@@ -229,7 +229,7 @@ impl Lane {
         let verdict = match answer {
             Ok(answer) => Some(judge(call.call, &response(&answer, &[], &self.calls.options))),
             Err(error) => {
-                self.exporter.note_error(error.to_string(), now);
+                self.note_silence(&error, now);
                 None
             }
         };
@@ -242,6 +242,21 @@ impl Lane {
         let reason = &verdict.reason;
         if reason.class != "accepted" {
             let text = format!("{} (status {}): {}", reason.class, reason.status, reason.detail);
+            self.note_unless_held(&verdict.fate, text, now);
+        }
+    }
+
+    /// The same of a request without an answer.
+    fn note_silence(&self, error: &TransportError, now: Instant) {
+        self.note_unless_held(&judge_transport(error).fate, error.to_string(), now);
+    }
+
+    /// While the exporter is held for what an operator has to see to, that is shown: what became
+    /// of requests that were under way says nothing of it.
+    fn note_unless_held(&self, fate: &Fate, text: String, now: Instant) {
+        let is_why = matches!(fate, Fate::Hold { scope: Scope::Exporter | Scope::Endpoint, .. });
+        let is_held = matches!(self.exporter.gate.held(), Some((Cause::Auth | Cause::Config, ..)));
+        if is_why || !is_held {
             self.exporter.note_error(text, now);
         }
     }
