@@ -133,6 +133,10 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     assert_eq!(place.letters(&[]).len(), 4);
     assert_eq!(place.letters(&["--class", "rejected", "--since", "1h", "-n", "3"]).len(), 3);
     assert!(place.letters(&["--class", "timeout"]).is_empty());
+    for command in ["list", "replay", "purge"] {
+        let told = place.run(&["dlq", command, "--class", "rejectd"], 2);
+        assert!(told.contains("'rejectd'") && told.contains("rejected"), "{told}");
+    }
     assert!(place.letters(&["--since", "2500-01-01T00:00:00Z"]).is_empty());
     let stats = place.run(&["dlq", "stats"], 0);
     assert!(stats.contains("siem            4            0"), "{stats}");

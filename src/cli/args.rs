@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use shrike::event::Class;
+use shrike::pipeline::Letter;
 
 /// Ships security events from an append log to SIEMs.
 ///
@@ -435,13 +436,18 @@ pub(crate) struct Letters {
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
     /// Only those of this class, such as `rejected`
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, value_name = "CLASS", value_parser = letter_classes(), hide_possible_values = true)]
     pub(crate) class: Option<String>,
 }
 
 /// The classes that a line may be refused as; others are refused themselves, with the nearest.
 fn classes() -> PossibleValuesParser {
     PossibleValuesParser::new(Class::ALL.iter().map(|class| class.name()))
+}
+
+/// The classes that an event may be given up as.
+fn letter_classes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Letter::CLASSES)
 }
 
 /// A span of time such as `300s`.

@@ -23,7 +23,7 @@ use super::admin::Reply;
 use super::server::act;
 use super::{Answer, Change, Request, Serve};
 use crate::config::{Role, time};
-use crate::pipeline::Wanted;
+use crate::pipeline::{Letter, Wanted};
 
 /// Where the API begins.
 pub(super) const PREFIX: &str = "/api/";
@@ -118,6 +118,7 @@ impl Call {
                 };
                 let Replay { since, class, id: event_id, rate } = wanted;
                 let since = since.as_deref().map(time).transpose()?;
+                class.as_deref().map(class_of_letters).transpose()?;
                 let wanted = Wanted { since, class, event_id, ..Wanted::default() };
                 Request::Replay { exporter: exporter(name), wanted, rate }
             }
@@ -175,6 +176,17 @@ fn time(text: &str) -> Result<u64, Reply> {
         let text = "since: expected a time such as 2026-01-31T12:00:00Z, or a time ago such as 1h";
         Reply::error(StatusCode::BAD_REQUEST, text)
     })
+}
+
+/// A class that no letter can be of would choose none, and nobody would know why.
+fn class_of_letters(class: &str) -> Result<(), Reply> {
+    match Letter::CLASSES.contains(&class) {
+        true => Ok(()),
+        false => {
+            let text = format!("class: expected one of {}", Letter::CLASSES.join(", "));
+            Err(Reply::error(StatusCode::BAD_REQUEST, &text))
+        }
+    }
 }
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.

@@ -503,6 +503,8 @@ impl DeadLetters {
         options: &crate::deliver::Options,
         document: Option<Vec<u8>>,
     ) -> Letter {
+        let class = dead.reason.class;
+        debug_assert!(Letter::CLASSES.contains(&class), "`{class}` is no class of letters");
         let now = Time::now();
         let failing_for = dead
             .failed_since
@@ -523,7 +525,7 @@ impl DeadLetters {
             attempts: dead.attempts,
             replays: 0,
             replaces: None,
-            class: dead.reason.class.to_owned(),
+            class: class.to_owned(),
             http_status: dead.reason.status,
             code: dead.reason.code,
             error: quote(dead.reason.detail.as_bytes(), options),

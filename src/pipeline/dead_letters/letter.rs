@@ -77,6 +77,29 @@ impl Default for Letter {
     }
 }
 
+impl Letter {
+    /// The classes that a letter may be of: those of answers that refuse or hold up
+    /// ([`Reason::class`]), `expired` for what was held longer than `retry.max_age`, and what a
+    /// template could not say.
+    ///
+    /// [`Reason::class`]: crate::deliver::Reason::class
+    pub const CLASSES: &'static [&'static str] = &[
+        "ambiguous",
+        "auth",
+        "config",
+        "expired",
+        "network",
+        "rejected",
+        "template",
+        "template_invalid_json",
+        "throttled",
+        "timeout",
+        "too_large",
+        "unavailable",
+        "unread",
+    ];
+}
+
 /// A note that letters are gone from the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Removal {
