@@ -162,6 +162,9 @@ fn logs_of_otlp_exporters_are_taken() {
     assert_eq!(place.records().len(), 7);
     let answer = logs("application/json", b"{\"resourceLogs\":[]}");
     assert_eq!((answer.status, answer.body), (200, json!({})));
+    // "If the server receives an empty request [...] the server SHOULD respond with success."
+    let answer = logs("application/json", b"{ }");
+    assert_eq!((answer.status, answer.body), (200, json!({})));
     let answer = logs("application/json", b"nothing");
     assert_eq!(answer.status, 400);
     assert!(answer.body["message"].is_string());
@@ -424,6 +427,30 @@ fn each_item_is_answered() {
     assert_eq!(answer.body["items"][0]["class"], json!("not_object"));
     let answer = post(input.address(), "", b"");
     assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(0)));
+}
+
+#[test]
+fn one_item_of_an_array_costs_no_other() {
+    let place = Place::new(None);
+    let input = place.http(|_| {});
+    let events: Vec<&str> = EVENTS.lines().collect();
+    let mut body = format!("\u{feff}[{},\n{{\"x\":NaN}},", events[0]).into_bytes();
+    // Bytes that are no UTF-8 are replaced in that item, and told of it.
+    let replaced = events[1].replacen("\"metadata\":{", "\"metadata\":{\"name\":\"?\",", 1);
+    let at = replaced.find('?').expect("an event with metadata");
+    body.extend_from_slice(&replaced.as_bytes()[..at]);
+    body.push(0xff);
+    body.extend_from_slice(&replaced.as_bytes()[at + 1..]);
+    body.extend_from_slice(format!(",{}]", events[2]).as_bytes());
+    let answer = post(input.address(), "", &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let expected = json!([
+        {"status": "accepted"},
+        {"status": "rejected", "class": "json_syntax"},
+        {"status": "accepted"},
+        {"status": "accepted"},
+    ]);
+    assert_eq!(answer.body["items"], expected, "{answer:?}");
 }
 
 #[test]

@@ -248,7 +248,12 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
         }
     };
     let worked = tokio::task::spawn_blocking(move || {
-        let reply = work(&body, encoding, is_binary, &shared);
+        let kind = match (is_logs, is_binary) {
+            (true, true) => Content::Binary,
+            (true, false) => Content::Logs,
+            (false, _) => Content::Items,
+        };
+        let reply = work(&body, encoding, kind, &shared);
         drop(room);
         reply
     });
@@ -261,6 +266,17 @@ fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
     let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
+}
+
+/// What a body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// An object, an array, or lines.
+    Items,
+    /// One export of logs as JSON.
+    Logs,
+    /// The same in the other encoding.
+    Binary,
 }
 
 /// How a body is compressed.
@@ -331,14 +347,16 @@ async fn collect(body: Incoming, cap: usize) -> Result<Vec<u8>, Reply> {
 }
 
 /// Takes what a body holds and waits until it is durable.
-fn work(body: &[u8], encoding: Encoding, is_binary: bool, shared: &Shared) -> Result<Reply, Reply> {
+fn work(body: &[u8], encoding: Encoding, kind: Content, shared: &Shared) -> Result<Reply, Reply> {
     let mut plain = encoding.decode(body, shared.options.body_bytes_max)?;
-    if is_binary {
+    if kind == Content::Binary {
         let bytes_max = shared.options.body_bytes_max.saturating_mul(BINARY_GROWTH);
         let wrong = || Reply::error(StatusCode::BAD_REQUEST, "the body is no export of logs");
         plain = (shared.options.binary.decode)(&plain, bytes_max).ok_or_else(wrong)?;
     }
-    let lines = items(&plain);
+    // "If the server receives an empty request [...] the server SHOULD respond with success."
+    let is_nothing = kind == Content::Logs && is_empty_object(&plain);
+    let lines = if is_nothing { Vec::new() } else { items(&plain) };
     let mut stream = Stream::new(&shared.name, 0).with_format(shared.options.format);
     let mut listed = Vec::new();
     let last = {
@@ -380,6 +398,11 @@ fn work(body: &[u8], encoding: Encoding, is_binary: bool, shared: &Shared) -> Re
         "items": listed,
     });
     Ok(Reply { status, body, retry_after: None })
+}
+
+fn is_empty_object(text: &[u8]) -> bool {
+    let inside = text.trim_ascii().strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
 /// The answer while the log takes nothing; the sender keeps its events.
