@@ -651,6 +651,55 @@ fn a_destination_without_a_host_is_kept() {
 }
 
 #[test]
+fn what_is_blank_is_as_good_as_absent() {
+    let record = audit(json!({"agent_id": " ", "session_id": "", "guard": " "}));
+    let said = fields(&record);
+    for (path, expected) in
+        [("agent.id", "hushd"), ("session.id", "unknown"), ("decision.guard", "engine")]
+    {
+        assert_eq!(said[path], json!(expected), "{path}");
+    }
+    assert_eq!(said["metadata.shrike"]["flags"], json!(["empty_field"]));
+    let kept = json!({"agent_id": " ", "session_id": "", "guard": " "});
+    assert_eq!(said["metadata.shrike"]["source"], kept);
+    for action in ["egress", "file_access", "patch"] {
+        let said = fields(&audit(json!({"action_type": action, "target": "  "})));
+        assert_eq!(said["resource.name"], json!("unknown"), "{action}");
+        for path in ["resource.host", "resource.port", "resource.path", "threat.indicator.value"] {
+            assert_eq!(said.get(path), None, "{path} of {action}");
+        }
+        assert_eq!(said["metadata.shrike"]["source"]["target"], json!("  "), "{action}");
+    }
+}
+
+#[test]
+fn what_velar_masked_may_be_told_by_number_and_kind_alone() {
+    let record = |more: Value| {
+        let mut record = json!({"timestamp": "2026-02-06T10:00:00Z", "method": "POST",
+            "host": "a.example", "path": "/v1", "decision": "allow", "reason": "default (default)"});
+        record.as_object_mut().expect("an object").extend(more.as_object().expect("one").clone());
+        fields(&record)
+    };
+    for (more, event_type, count) in [
+        (
+            json!({"sanitized_count": 2, "sanitized_types": ["api_key", "email"]}),
+            "secret_detected",
+            2,
+        ),
+        (json!({"sanitized_types": ["email"]}), "guard_warn", 1),
+        (json!({"sanitized_count": 3}), "guard_warn", 3),
+        (json!({"sanitized": true, "sanitized_items": []}), "guard_warn", 0),
+    ] {
+        let said = record(more.clone());
+        assert_eq!(said["event_type"], json!(event_type), "{more}");
+        assert_eq!(said["decision.guard"], json!("velar.sanitizer"), "{more}");
+        assert_eq!(said["metadata"]["velar"]["sanitized_count"], json!(count), "{more}");
+    }
+    let none = record(json!({"sanitized_count": 0, "sanitized_types": []}));
+    assert_eq!(none["event_type"], json!("policy_allow"));
+}
+
+#[test]
 fn a_frame_of_the_stream_is_thin() {
     for (_, fields) in mapped(&frames(FRAMES)) {
         assert_eq!(fields["metadata.shrike"]["flags"], json!(["thin"]));

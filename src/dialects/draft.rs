@@ -127,8 +127,8 @@ impl<'a> Draft<'a> {
         self.fields[id as usize] = Text::Own(json);
     }
 
-    /// Sets a field to an optional string of the source: absent and null fall to the default, what
-    /// is no string is kept and flagged.
+    /// Sets a field to an optional string of the source: absent, null and blank fall to the default;
+    /// what is blank or no string is kept and flagged.
     pub(super) fn optional(
         &mut self,
         id: F,
@@ -137,13 +137,14 @@ impl<'a> Draft<'a> {
         default: Option<&'static str>,
     ) {
         match value {
-            Some(json) if string(json).is_some() => {
-                self.json(id, json);
-                // Opening replaces a blank text, where it may not be blank.
-                if default.is_some() && is_blank_text(json) {
+            Some(json) if string(json).is_some() => match default {
+                Some(word) if is_blank_text(json) => {
                     self.keep(key, json);
+                    self.word(id, word);
+                    self.flag(Class::EmptyField);
                 }
-            }
+                _ => self.json(id, json),
+            },
             other => {
                 if let Some(json) = other {
                     self.keep(key, json);

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, string};
 use super::rules::{Action, Known, decided_type, find};
-use crate::event::{Class, Entry, FieldId as F, entries};
+use crate::event::{Class, Entry, FieldId as F, entries, is_blank_text};
 use crate::intake::{Dialect, Kind, Mapped, Mode, Source};
 
 /// One event of a sandbox.
@@ -70,7 +70,8 @@ fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
 fn place<'a>(draft: &mut Draft<'a>, kind: &'a [u8], data: Option<&'a [u8]>) -> Action {
     let data = data.map(entries).unwrap_or_default();
     let args: Vec<Entry<'a>> = find(&data, "args").map(entries).unwrap_or_default();
-    let text = |name: &str| find(&args, name).filter(|json| json.len() > 2 && json[0] == b'"');
+    let is_text = |json: &&[u8]| string(json).is_some() && !is_blank_text(json);
+    let text = |name: &str| find(&args, name).filter(is_text);
     let (action, word, name) = match string(kind).unwrap_or_default() {
         b"fs_read" | b"fs_write" => (Action::File, "file", text("path")),
         b"net_connect" | b"dns_resolve" => (Action::Egress, "network", text("host")),

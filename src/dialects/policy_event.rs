@@ -3,7 +3,7 @@
 use super::draft::{Draft, string};
 use super::openclaw::ACTIONS;
 use super::rules::{Action, Known, decided_type, find, severity};
-use crate::event::{Class, Entry, FieldId as F, elements, entries, unescape};
+use crate::event::{Class, Entry, FieldId as F, elements, entries, is_blank_text, unescape};
 use crate::intake::{Dialect, Kind, Mapped, Mode, Source};
 
 /// One record of `hush.events.jsonl`.
@@ -140,7 +140,7 @@ fn resource<'a>(draft: &mut Draft<'a>, kind: &[u8], kind_json: &'a [u8], data: &
     draft.word(F::ResourceType, word);
     draft.word(F::EventCategory, category);
     draft.json(F::ResourceName, name.unwrap_or(empty));
-    let name = name.filter(|json| json.len() > 2);
+    let name = name.filter(|json| !is_blank_text(json));
     match kind {
         b"file" | b"patch" => {
             let Some(path) = name else { return };

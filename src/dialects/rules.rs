@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::draft::{Draft, string};
-use crate::event::{Class, Entry, FieldId as F, Severity, unescape};
+use crate::event::{Class, Entry, FieldId as F, Severity, is_blank_text, unescape};
 
 /// The members of a record that a dialect knows, by the order of its table; the last of several
 /// with one key wins, as in JavaScript and Go.
@@ -190,7 +190,7 @@ pub(super) fn resource<'a>(
     let text = target.and_then(string);
     let json = if text.is_some() { target } else { None };
     if let Some(other) = target
-        && (text.is_none() || crate::event::is_blank_text(other))
+        && (text.is_none() || is_blank_text(other))
     {
         draft.keep(key, other);
         if text.is_none() && other != b"null" {
@@ -198,7 +198,7 @@ pub(super) fn resource<'a>(
         }
     }
     let json = json.unwrap_or(b"\"\"");
-    let is_there = string(json).is_some_and(|text| !text.is_empty());
+    let is_there = !is_blank_text(json);
     match action {
         Action::Egress => return network(draft, key, json),
         Action::File => {
@@ -250,7 +250,7 @@ fn network<'a>(draft: &mut Draft<'a>, key: &str, json: &'a [u8]) {
     };
     let destination = Destination::parse(text);
     draft.text(F::ResourceName, destination.host);
-    if destination.host.is_empty() {
+    if destination.host.trim_ascii().is_empty() {
         if !text.trim_ascii().is_empty() {
             draft.keep(key, json);
         }

@@ -20,7 +20,7 @@ pub(super) static VELAR: Dialect = Dialect {
 
 const NAME: &str = "velar.audit";
 
-const NAMES: &[&str; 12] = &[
+const NAMES: &[&str; 14] = &[
     "timestamp",
     "host",
     "path",
@@ -33,6 +33,8 @@ const NAMES: &[&str; 12] = &[
     "request_id",
     "hostname",
     "velar_version",
+    "sanitized_count",
+    "sanitized_types",
 ];
 
 /// Kinds of secrets; whatever else is masked is personal data: email, phone, person, org, loc.
@@ -60,7 +62,7 @@ fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
     let decision = known.required(5)?;
     let word = string(decision).unwrap_or_default();
     let allowed = word == b"allow" || word == b"mitm";
-    let items = Items::read(known.get(7), known.get(8));
+    let items = Items::read(&known);
 
     draft.id("request_id", known.get(9));
     draft.json(F::Timestamp, timestamp);
@@ -106,9 +108,15 @@ struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    fn read(sanitized: Option<&'a [u8]>, items: Option<&'a [u8]>) -> Self {
-        let items = items.map(elements).unwrap_or_default();
-        let mut kinds = Vec::with_capacity(items.len());
+    fn read(known: &Known<'a, 14>) -> Self {
+        let list = |at: usize| known.get(at).map(elements).unwrap_or_default();
+        // A record may say how many and which kinds without saying where.
+        let (items, named) = (list(8), list(13));
+        let mut kinds = Vec::with_capacity(items.len() + named.len());
+        kinds.extend(named.iter().filter_map(|json| string(json)));
+        let is_counted =
+            known.get(12).is_some_and(|json| matches!(json.first(), Some(b'1'..=b'9')));
+        let count = if items.is_empty() { named.len() } else { items.len() };
         for item in &items {
             let kind = entries(item).into_iter().rev().find(|entry| entry.is(b"type"));
             kinds.extend(kind.and_then(|entry| string(entry.value)));
@@ -116,9 +124,9 @@ impl<'a> Items<'a> {
         kinds.sort_unstable();
         kinds.dedup();
         Self {
-            is_sanitized: sanitized == Some(b"true") || !items.is_empty(),
+            is_sanitized: known.get(7) == Some(b"true") || count > 0 || is_counted,
             has_secret: kinds.iter().any(|kind| SECRETS.contains(kind)),
-            count: items.len(),
+            count,
             kinds,
         }
     }
@@ -147,13 +155,13 @@ fn agent<'a>(
     hostname: Option<&'a [u8]>,
     version: Option<&'a [u8]>,
 ) {
-    let hostname = hostname.filter(|json| string(json).is_some_and(|text| !text.is_empty()));
+    let hostname = hostname.filter(|json| string(json).is_some() && !is_blank_text(json));
     match hostname {
         Some(json) => draft.json(F::AgentId, json),
         None => draft.default(F::AgentId, "velar"),
     }
     draft.word(F::AgentName, "velar");
-    match version.filter(|json| string(json).is_some_and(|text| !text.is_empty())) {
+    match version.filter(|json| string(json).is_some() && !is_blank_text(json)) {
         Some(json) => draft.json(F::AgentVersion, json),
         None => draft.word(F::AgentVersion, "unknown"),
     }
