@@ -718,6 +718,7 @@ fn files_are_read_as_their_producer_writes_them() {
         (POLICY, Mode::PerRun),
         (OTLP, Mode::Append),
         (FALCO, Mode::Append),
+        ("{\"receipt\":{},\"signatures\":{}}\n", Mode::Document),
         ("no json\n", Mode::Append),
     ] {
         assert_eq!(dialects::mode(text.lines().next().unwrap_or_default().as_bytes()), mode);

@@ -1,5 +1,7 @@
 //! Files of other programs, however they are written, rotated and replaced: each line once.
 
+#[path = "inputs/documents.rs"]
+mod documents;
 #[path = "inputs/poll.rs"]
 mod poll;
 #[path = "inputs/rows.rs"]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use shrike::control::{APPEND_BYTES_MAX, Appended, Client, Rejected};
 use shrike::event::Class;
+use shrike::intake::Unfolded;
 use shrike::log::Log;
 
 use super::args::Shared;
@@ -104,10 +105,10 @@ impl Lines {
                 let name = path.display().to_string();
                 let file = File::open(path).map_err(Failure::io(name.clone()))?;
                 let bytes = file.metadata().map_err(Failure::io(name.clone()))?.len();
-                (Box::new(BufReader::with_capacity(CHUNK_BYTES, file)), name, bytes)
+                (Box::new(BufReader::with_capacity(CHUNK_BYTES, Unfolded::new(file))), name, bytes)
             }
             _ => {
-                let stdin = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
+                let stdin = BufReader::with_capacity(CHUNK_BYTES, Unfolded::new(io::stdin()));
                 (Box::new(stdin), "standard input".to_owned(), 0)
             }
         };

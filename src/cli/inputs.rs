@@ -16,7 +16,7 @@ use shrike::config::Input;
 use shrike::control::InputStatus;
 use shrike::intake::{
     Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
-    RowsOptions, ServerIdentity, UnixInput,
+    RowsOptions, ServerIdentity, Unfolded, UnixInput,
 };
 use tracing::{error, info, warn};
 
@@ -212,7 +212,7 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
         Input::Stdin { format } => {
             // Four chunks may wait in a pipe; what is none, or may not, stays as it is.
             let _ = fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
-            (Work::Finite(Box::new(io::stdin()), *format), "stdin".to_owned())
+            (Work::Finite(Box::new(Unfolded::new(io::stdin())), *format), "stdin".to_owned())
         }
         Input::File { path, follow: false, format, .. } => {
             (Work::Finite(open_file(path)?, *format), path.display().to_string())
@@ -323,7 +323,7 @@ fn client_tls(authorities: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, F
 fn open_file(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Failure::io(name))?;
-    Ok(Box::new(file))
+    Ok(Box::new(Unfolded::new(file)))
 }
 
 impl Running {

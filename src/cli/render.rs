@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shrike::config::{Config, Flag, Host};
 use shrike::event::{Event, Frame, Opened, Opening};
-use shrike::intake::{Batch, CheckOptions, Checker, Lines};
+use shrike::intake::{Batch, CheckOptions, Checker, Lines, Unfolded};
 use shrike::log::Mark;
 use shrike::pipeline::Render;
 
@@ -27,9 +27,12 @@ pub(crate) fn render(
         Some(path) => {
             let name = path.display().to_string();
             let file = File::open(path).map_err(Failure::io(name.clone()))?;
-            (Box::new(BufReader::new(file)), name)
+            (Box::new(BufReader::new(Unfolded::new(file))), name)
         }
-        None => (Box::new(io::stdin().lock()), "standard input".to_owned()),
+        None => {
+            let source = Unfolded::new(io::stdin());
+            (Box::new(BufReader::new(source)), "standard input".to_owned())
+        }
     };
     let opening = Arc::new(Opening::new(&config.opening_options()));
     let mut checker = checker(&config, &opening);

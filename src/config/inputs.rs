@@ -178,7 +178,8 @@ fn file(values: &Values, format: Option<&'static str>, mistakes: &mut Mistakes) 
         Some("append") => Some(Mode::Append),
         Some("rewrite") => Some(Mode::Rewrite),
         Some("per_run") => Some(Mode::PerRun),
-        _ => None,
+        Some("document") => Some(Mode::Document),
+        _ => format.and_then(dialects::mode_of),
     };
     let from_end = values.text("from").as_deref() == Some("end");
     Some(Input::File { path, follow, format, mode, from_end })

@@ -168,7 +168,7 @@ pub enum Input {
         follow: bool,
         /// The dialect of all lines; `None` lets each line tell.
         format: Option<&'static str>,
-        /// How it is written; `None` is told by its first line.
+        /// How it is written; `None` is told by its beginning.
         mode: Option<Mode>,
         /// Whether what is in it at the first start is passed over.
         from_end: bool,

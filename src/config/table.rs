@@ -310,10 +310,11 @@ pub const INPUT: &[Key] = &[
     ),
     key(
         "mode",
-        Kind::Choice(&["auto", "append", "rewrite", "per_run"]),
+        Kind::Choice(&["auto", "append", "rewrite", "per_run", "document"]),
         Is("auto"),
         "How a followed file is written: lines are added, everything is written again for each \
-         event, or each run begins it anew; auto tells by the first line.",
+         event, each run begins it anew, or it is one JSON document over any number of lines; \
+         auto tells by its beginning.",
     ),
     key(
         "from",

@@ -127,8 +127,8 @@ impl<'a> Draft<'a> {
         self.fields[id as usize] = Text::Own(json);
     }
 
-    /// Sets a field to an optional string of the source: absent, null and blank fall to the default;
-    /// what is blank or no string is kept and flagged.
+    /// Sets a field to an optional string of the source: absent, null and blank fall to the
+    /// default; what is blank or no string is kept and flagged.
     pub(super) fn optional(
         &mut self,
         id: F,

@@ -59,6 +59,14 @@ pub fn mode(line: &[u8]) -> Mode {
     dialect.map_or(Mode::Append, |dialect| dialect.mode)
 }
 
+/// How the producer of a format writes its files, where a file's beginning may not tell: a document
+/// on one line needs no ending.
+#[must_use]
+pub fn mode_of(format: &str) -> Option<Mode> {
+    let dialect = ALL.iter().find(|dialect| dialect.name == format)?;
+    (dialect.mode == Mode::Document).then_some(dialect.mode)
+}
+
 /// Names that an input's `format` takes beside `auto`.
 pub const NAMES: &[&str] = &[
     "security_event",

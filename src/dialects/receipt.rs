@@ -9,7 +9,7 @@ use crate::intake::{Dialect, Kind, Mapped, Mode, Source};
 pub(super) static RECEIPT: Dialect = Dialect {
     name: NAME,
     keys: &[("receipt", Kind::Object), ("signatures", Kind::Any)],
-    mode: Mode::PerRun,
+    mode: Mode::Document,
     map,
 };
 

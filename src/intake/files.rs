@@ -17,17 +17,20 @@ use tracing::warn;
 use self::copies::KnownCopy;
 use self::rotated::Beside;
 use super::door::DoorError;
+use super::items::is_spread;
 use super::position::{Position, Positions};
 use super::shared::{Chunk, SharedDoor};
 use super::stream::{Account, Stream};
-use super::tail::{Around, Identity, Look, Mode, Polled, Tail, holds, last_line_end, print_before};
+use super::tail::{
+    Around, Identity, Look, Mode, Polled, Tail, behind_document, holds, last_line_end, print_before,
+};
 
 /// What one file input reads.
 #[derive(Clone, Debug)]
 pub struct FilesOptions {
     /// A path, or a pattern of paths.
     pub path: PathBuf,
-    /// How the files are written; `None` is told by their first line.
+    /// How the files are written; `None` is told by their beginning.
     pub mode: Option<Mode>,
     /// The dialect of all lines; `None` lets each line tell.
     pub format: Option<&'static str>,
@@ -310,8 +313,9 @@ impl Files {
                 return Ok(());
             }
         };
+        let mut tail = Tail::new(path, identity, mode, 0).with_format(self.options.format);
         let known = match self.positions.find(identity.device, identity.inode) {
-            None if self.passes_over => match at_end(path, identity, &file) {
+            None if self.passes_over => match at_end(&tail, &file) {
                 Ok(position) => {
                     note(&position, around)?;
                     Some(position)
@@ -323,7 +327,6 @@ impl Files {
             },
             known => known,
         };
-        let mut tail = Tail::new(path, identity, mode, 0).with_format(self.options.format);
         if let Some(position) = known {
             let again = file.try_clone();
             match again.and_then(|again| tail.resume(again, &position)) {
@@ -367,6 +370,11 @@ impl Files {
         let mut start = vec![0; SNIFF_BYTES];
         let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0)?;
         let line = &start[..read];
+        match is_spread(line) {
+            Some(true) => return Ok(Some(Mode::Document)),
+            None if read < SNIFF_BYTES => return Ok(None),
+            _ => {}
+        }
         let line = match memchr::memchr(b'\n', line) {
             Some(end) => &line[..end],
             None if read == SNIFF_BYTES => line,
@@ -412,17 +420,13 @@ pub(super) fn note(position: &Position, around: Around<'_>) -> Result<(), DoorEr
     around.door.bring(&mut stream, nothing, around.is_stopped, |_, _| position()).map(drop)
 }
 
-/// The position behind the last complete line of a file.
-fn at_end(path: &Path, identity: Identity, file: &File) -> io::Result<Position> {
+/// The position behind all that a file holds: its last complete line, or its document.
+fn at_end(tail: &Tail, file: &File) -> io::Result<Position> {
+    if tail.mode() == Mode::Document {
+        return behind_document(tail, file);
+    }
     let offset = last_line_end(file)?;
-    Ok(Position {
-        source: path.to_string_lossy().into_owned(),
-        device: identity.device,
-        inode: identity.inode,
-        offset,
-        last: print_before(file, offset)?,
-        ..Position::default()
-    })
+    Ok(Position { offset, last: print_before(file, offset)?, ..tail.position() })
 }
 
 /// The folder of a path; empty for the working directory.

@@ -16,7 +16,7 @@ pub(super) fn items(text: &[u8]) -> Vec<u8> {
     let mut rest = text.strip_prefix(BOM).unwrap_or(text);
     // It is told of the first item, as of the first line of a file.
     lines.extend_from_slice(&text[..text.len() - rest.len()]);
-    if let Some(values) = spread(rest) {
+    if let Some(values) = values_of(rest) {
         for value in values {
             match rest[value.start] {
                 b'[' => drop(cut(&rest[value], &mut lines)),
@@ -36,17 +36,53 @@ pub(super) fn items(text: &[u8]) -> Vec<u8> {
     lines
 }
 
-/// The values of a text that holds nothing else and is no list of lines: a single one, or some that
-/// are arrays or take several lines.
-fn spread(text: &[u8]) -> Option<Vec<Range<usize>>> {
-    let (values, is_whole) = values(&readable(text));
-    let is_spread =
-        |value: &Range<usize>| text[value.start] == b'[' || text[value.clone()].contains(&b'\n');
-    (is_whole && (values.len() == 1 || values.iter().any(is_spread))).then_some(values)
+/// Whether a text is no list of lines, told by its beginning: an object whose first line holds only
+/// its brace, or an array of objects. `None` while that is too short to tell.
+pub(super) fn is_spread(start: &[u8]) -> Option<bool> {
+    let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
+    let (&first, rest) = start.split_first()?;
+    let next = |rest: &[u8]| rest.trim_ascii_start().first().copied();
+    match first {
+        b'[' => next(rest).map(|next| next == b'{'),
+        b'{' => match rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+            Some(b'\n') => next(rest).map(|next| next == b'"'),
+            Some(_) => Some(false),
+            None => None,
+        },
+        _ => Some(false),
+    }
 }
 
-/// The text with something that is UTF-8 in each place that is not ASCII, where it is not UTF-8 as a
-/// whole: such bytes stand inside strings, and are repaired item by item.
+/// Whether a text holds nothing but whole values.
+pub(super) fn is_whole(text: &[u8]) -> bool {
+    let text = text.strip_prefix(BOM).unwrap_or(text);
+    let (values, is_whole) = values(&readable(text));
+    is_whole && !values.is_empty()
+}
+
+/// The items of a document that is known to end here: one that was cut off inside its only object
+/// is one item, which is refused as a whole.
+pub(super) fn ended(text: &[u8]) -> Vec<u8> {
+    let is_cut = !is_whole(text) && is_spread(text) == Some(true);
+    if !is_cut || text.trim_ascii_start().first() == Some(&b'[') {
+        return items(text);
+    }
+    let mut line = Vec::with_capacity(text.len() + 1);
+    push(text, &mut line);
+    line
+}
+
+/// The values of a text that holds nothing else and is no list of lines: a single one, or some that
+/// are arrays or take several lines.
+fn values_of(text: &[u8]) -> Option<Vec<Range<usize>>> {
+    let (values, is_whole) = values(&readable(text));
+    let is_no_line =
+        |value: &Range<usize>| text[value.start] == b'[' || text[value.clone()].contains(&b'\n');
+    (is_whole && (values.len() == 1 || values.iter().any(is_no_line))).then_some(values)
+}
+
+/// The text with something that is UTF-8 in each place that is not ASCII, where it is not UTF-8 as
+/// a whole: such bytes stand inside strings, and are repaired item by item.
 fn readable(text: &[u8]) -> Cow<'_, [u8]> {
     match str::from_utf8(text) {
         Ok(_) => Cow::Borrowed(text),
@@ -120,6 +156,40 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_is_told_from_lines_by_its_beginning() {
+        for (start, expected) in [
+            ("{\n  \"a\"", Some(true)),
+            ("\u{feff} {\r\n\"a\"", Some(true)),
+            ("[{\"a\":1}", Some(true)),
+            ("[\n  {\n", Some(true)),
+            ("{\"a\":1}\n", Some(false)),
+            ("{\n{\"a\":1}\n", Some(false)),
+            ("{ \"a\"", Some(false)),
+            ("[2026-02-06T12:00:00Z INFO hushd] up\n", Some(false)),
+            ("[\"check\",1]\n", Some(false)),
+            ("plain\n", Some(false)),
+            ("", None),
+            (" \n", None),
+            ("{", None),
+            ("{ \r\n ", None),
+            ("[ ", None),
+        ] {
+            assert_eq!(is_spread(start.as_bytes()), expected, "{start}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_was_cut_off_costs_what_is_not_whole() {
+        for (text, expected) in [
+            ("{\n\"a\": {\n\"b\"", "{ \"a\": { \"b\"\n"),
+            ("[\n{\n\"a\":1},\n{\n\"b\"", "{ \"a\":1}\n{ \"b\"\n"),
+            ("{\n\"a\":1}\n", "{ \"a\":1}\n"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&ended(text.as_bytes())), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_body_is_an_object_an_array_or_lines() {

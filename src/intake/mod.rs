@@ -21,6 +21,7 @@ mod rows;
 mod shared;
 mod stream;
 mod tail;
+mod unfolded;
 mod unix;
 mod window;
 
@@ -42,4 +43,5 @@ pub use rows::{Column, Rows, RowsOptions, Table};
 pub use shared::{Chunk, SharedDoor};
 pub use stream::{Account, Stream};
 pub use tail::Mode;
+pub use unfolded::Unfolded;
 pub use unix::UnixInput;

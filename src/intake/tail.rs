@@ -1,5 +1,7 @@
 //! One file of another program, read while it is written (`inputs.md` 5.2).
 
+mod document;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -8,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+pub(super) use self::document::behind as behind_document;
 use super::door::DoorError;
 use super::position::{PRINT_BYTES_MAX, Position, Print, modified_ns};
 use super::shared::{Chunk, SharedDoor};
@@ -23,6 +26,8 @@ pub enum Mode {
     Rewrite,
     /// It begins the file anew with each run.
     PerRun,
+    /// It writes one document, an object or an array, over any number of lines.
+    Document,
 }
 
 /// Which file this is, whatever its name.
@@ -133,7 +138,7 @@ impl Tail {
             open: None,
             look: None,
             reading: None,
-            seen: (mode == Mode::Rewrite).then(Box::default),
+            seen: matches!(mode, Mode::Rewrite | Mode::Document).then(Box::default),
             long: None,
             account: Account::default(),
         }
@@ -151,8 +156,10 @@ impl Tail {
         }
         self.offset = position.offset;
         (self.last, self.first) = (position.last, position.first);
-        if let Some(seen) = &mut self.seen {
-            seen.fill(&file, position.offset)?;
+        match &mut self.seen {
+            Some(_) if self.mode == Mode::Document => self.resume_document(&file, position)?,
+            Some(seen) => seen.fill(&file, position.offset)?,
+            None => {}
         }
         self.attach(file);
         Ok(true)
@@ -172,7 +179,7 @@ impl Tail {
 
     /// Whether the file differs from what it was when it was last read.
     pub(super) fn is_changed(&self, look: Look) -> bool {
-        self.look != Some(look)
+        self.look != Some(look) || (self.mode == Mode::Document && self.reading != Some(look))
     }
 
     /// Gives the file descriptor back, unless a line is half taken.
@@ -221,6 +228,9 @@ impl Tail {
         let Some(open) = &self.open else { return Ok(Polled::Idle) };
         let metadata = open.file.metadata().map_err(|error| self.unreadable(error))?;
         let look = Look::of(&metadata);
+        if self.mode == Mode::Document {
+            return self.poll_document(look, around);
+        }
         let before = self.look;
         if before == Some(look) && !self.is_unsettled(look) {
             return Ok(Polled::Idle);
@@ -252,7 +262,7 @@ impl Tail {
     /// Whether the next look will find that it was cut off, or is another one in the same place.
     pub(super) fn is_replaced(&self) -> bool {
         let Some(look) = self.metadata().map(|it| Look::of(&it)) else { return false };
-        let is_added_to = self.mode != Mode::Rewrite && self.is_changed(look);
+        let is_added_to = matches!(self.mode, Mode::Append | Mode::PerRun) && self.is_changed(look);
         is_added_to && !self.is_continued(look).unwrap_or(true)
     }
 
@@ -267,6 +277,9 @@ impl Tail {
     /// A file that is gone is forgotten; one that has another name is known further on, since it
     /// may be met again.
     pub(super) fn finish(&mut self, around: Around<'_>) -> Result<Polled, DoorError> {
+        if self.mode == Mode::Document && self.open.is_some() {
+            return self.finish_document(around);
+        }
         let finished = self.is_unlinked();
         let Some(mut open) = self.open.take() else { return Ok(Polled::Idle) };
         let mut rest = Vec::new();

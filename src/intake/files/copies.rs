@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::{DoorError, Files, Followed, Identity, Look, SEPARATORS, at_end, note, open_same};
-use crate::intake::tail::{Around, Mode};
+use crate::intake::tail::{Around, Mode, Tail};
 
 /// A copy, as it was when it was compared.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Files {
         let copies: Vec<(Identity, KnownCopy)> = self.copies.extract_if(is_of).collect();
         for (identity, KnownCopy { path, .. }) in copies {
             let Some(file) = open_same(&path, identity) else { continue };
-            match at_end(&path, identity, &file) {
+            match at_end(&Tail::new(&path, identity, Mode::Append, 0), &file) {
                 Ok(position) => note(&position, around)?,
                 Err(error) => self.tell(&path, &error),
             }
