@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shrike::event::{Class, Event, FieldId as F, Frame, Opened, Opening, OpeningOptions};
 use shrike::intake::{
     Batch, CheckOptions, Checker, Dialect, Door, DoorOptions, IntakeCounts, Kind, Lines, Mapped,
-    Mode, Quarantine, QuarantineOptions, Source,
+    Mode, Quarantine, QuarantineOptions, Retrying, Source, WantedLines,
 };
 use shrike::log::{Log, LogOptions, Mark, Read};
 
@@ -485,4 +485,44 @@ fn a_file_is_read_into_the_log_and_the_quarantine() {
     assert_eq!((&kept[0]["source"], &kept[0]["length"]), (&json!("events.jsonl"), &json!(7)));
     assert_eq!(kept[1]["length"], json!(1 << 20));
     assert_eq!(kept[1]["sha256"].as_str().map(str::len), Some(64));
+}
+
+/// A line came once, however often it is looked at again: metrics of what comes in count arrivals.
+#[test]
+fn a_line_that_is_looked_at_again_and_is_still_none_is_counted_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open_log(&dir.path().join("log"));
+    let quarantine = QuarantineOptions { dir: dir.path().join("quarantine"), bytes_max: 8 << 20 };
+    let door = |dialects: &'static [&'static Dialect]| {
+        Door::new(DoorOptions {
+            opening: Arc::new(Opening::new(&OpeningOptions::default())),
+            check: CheckOptions { dialects, ..CheckOptions::default() },
+            appender: log.appender(),
+            quarantine: Some(Quarantine::open(&quarantine).expect("a quarantine opens")),
+            positions: None,
+        })
+    };
+    let retry = |door: &mut Door| {
+        let mut retrying = Retrying::default();
+        door.retry(&WantedLines::default(), &mut retrying, NOW_NS).expect("it is read");
+        door.retried(&mut retrying).expect("it is taken out");
+        (retrying.sum.taken, retrying.sum.refused)
+    };
+    let counted = |door: &Door| {
+        let classes = Class::ALL.iter().map(|&class| door.counts().class(class).load());
+        (classes.sum::<u64>(), door.counts().events.load())
+    };
+    let foreign = include_str!("fixtures/clawdstrike-audit.jsonl").lines().next();
+    let source = format!("no json\n{}\n", foreign.expect("it has lines"));
+    let mut old = door(&[]);
+    old.read("source", &mut source.as_bytes(), || NOW_NS).expect("it is read");
+    assert_eq!(counted(&old), (2, 0));
+    assert_eq!(retry(&mut old), (0, 2));
+    assert_eq!(counted(&old), (2, 0), "they came once");
+    drop(old);
+    // A newer version knows the dialect.
+    let mut new = door(shrike::dialects::ALL);
+    assert_eq!(retry(&mut new), (1, 1));
+    let (classes, events) = counted(&new);
+    assert_eq!((events, new.counts().class(Class::JsonSyntax).load()), (1, 0), "{classes}");
 }

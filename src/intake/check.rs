@@ -118,6 +118,11 @@ impl Checker {
         };
     }
 
+    /// Counts there from now on.
+    pub(super) fn count_in(&mut self, counts: Arc<IntakeCounts>) {
+        self.counts = counts;
+    }
+
     /// Forgets which events came: the last ones were not appended.
     pub(super) fn forget(&mut self) {
         self.window.iter_mut().for_each(Window::forget);

@@ -31,6 +31,15 @@ impl IntakeCounts {
         &self.classes[class as usize]
     }
 
+    /// Adds all that was counted elsewhere.
+    pub(super) fn add_all(&self, other: &Self) {
+        self.events.add(other.events.load());
+        self.bytes.add(other.bytes.load());
+        for (here, there) in self.classes.iter().zip(&other.classes) {
+            here.add(there.load());
+        }
+    }
+
     /// Counts each class of a set once.
     pub(super) fn add(&self, classes: Classes) {
         if !classes.is_empty() {

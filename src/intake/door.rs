@@ -291,6 +291,12 @@ impl Door {
             .map_err(|error| DoorError::Quarantine { source_name: source_name.into(), error })
     }
 
+    /// Counts there from now on; returns where it counted before.
+    pub(super) fn count_in(&mut self, counts: Arc<IntakeCounts>) -> Arc<IntakeCounts> {
+        self.checker.count_in(Arc::clone(&counts));
+        std::mem::replace(&mut self.counts, counts)
+    }
+
     /// Forgets which events came: some of them were not appended.
     pub(super) fn forget(&mut self) {
         self.checker.forget();

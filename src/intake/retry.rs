@@ -1,10 +1,12 @@
 //! Looks at refused lines again: a newer version may understand what an older one did not.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::door::{Door, DoorError};
 use super::quarantine::{Refused, WantedLines};
-use super::stream::Stream;
+use super::stream::{Account, Stream};
 use crate::event::{Class, Offset, Span};
 use crate::log::LogError;
 
@@ -87,6 +89,25 @@ impl Door {
         retrying: &mut Retrying,
         now_ns: u64,
     ) -> Result<(), DoorError> {
+        // A line that stays was counted when it came; what becomes an event counts as one now.
+        let counts = self.count_in(Arc::default());
+        let account = self.take_line(line, now_ns);
+        let seen = self.count_in(counts);
+        match account? {
+            None => retrying.sum.refused += 1,
+            Some(account) => {
+                self.counts().add_all(&seen);
+                retrying.sum.taken += 1;
+                retrying.sum.appended += account.events;
+                retrying.sum.duplicates += account.duplicates;
+                retrying.done.push(span);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what the line holds, if all of it is events now.
+    fn take_line(&mut self, line: &Refused, now_ns: u64) -> Result<Option<Account>, DoorError> {
         let mut stream = Stream::new(&line.source, 0);
         let bytes = line.kept();
         self.take_rest(&mut stream, &bytes, now_ns);
@@ -97,16 +118,10 @@ impl Door {
                 // What was recognised of it is not in the log.
                 self.forget();
             }
-            retrying.sum.refused += 1;
-            return Ok(());
+            return Ok(None);
         }
         self.append(&mut stream, &bytes, None)?;
-        let account = stream.account();
-        retrying.sum.taken += 1;
-        retrying.sum.appended += account.events;
-        retrying.sum.duplicates += account.duplicates;
-        retrying.done.push(span);
-        Ok(())
+        Ok(Some(stream.account()))
     }
 
     /// Takes out what has become events, which are durable.
