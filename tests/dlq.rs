@@ -77,11 +77,20 @@ impl Place {
 /// A running process; it is told to stop when dropped.
 struct Running(Child, std::path::PathBuf);
 
+impl Running {
+    /// Tells it to stop, unless it has; its exit code.
+    fn end(&mut self) -> Option<i32> {
+        if self.0.try_wait().expect("it is ours").is_none() {
+            let pid = rustix::process::Pid::from_child(&self.0);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        }
+        self.0.wait().expect("it ends").code()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        self.0.wait().expect("it ends");
+        self.end();
         if !std::thread::panicking() {
             let said = std::fs::read_to_string(&self.1).expect("the directory is ours");
             assert!(said.contains("\"account\""), "{said}");
@@ -191,6 +200,50 @@ fn a_running_process_replays_and_the_others_only_look() {
     drop(running);
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
+
+/// "1 if this run lost or dead-lettered anything" (`design.md` 9): what arrived after all is not
+/// lost, and what is lost stays so, whatever becomes of the exporter meanwhile.
+#[test]
+fn the_exit_code_tells_of_letters_of_this_run_that_are_left() {
+    // What comes between the letters and the end, and the exit code.
+    type Between = fn(&Place);
+    let rows: [(&str, Between, i32); 6] = [
+        ("nothing", |_| {}, 1),
+        ("all replayed", |place| drop(place.run(&["dlq", "replay"], 0)), 0),
+        ("one replayed", |place| drop(place.run(&["dlq", "replay", "--id", ID], 0)), 1),
+        ("purged", |place| drop(place.run(&["dlq", "purge", "--all"], 0)), 1),
+        ("rewound", |place| drop(place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0)), 1),
+        (
+            "changed",
+            |place| {
+                let path = place.0.path().join("shrike.yaml");
+                let text = std::fs::read_to_string(&path).expect("it is ours");
+                let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
+                std::fs::write(&path, text).expect("the directory is ours");
+                wait_for(|| place.run(&["audit", "log"], 0).contains("siem.concurrency: 3"));
+            },
+            1,
+        ),
+    ];
+    for (what, between, code) in rows {
+        let destination = Destination::start(Manner::Refuse('7'));
+        let place = Place::new(&destination, "[]");
+        // One letter of an earlier run, which counts for nothing.
+        place.run_with(&["append"], &events(7..8), 0);
+        place.run(&["run", "--drain"], 1);
+        let mut running = place.start();
+        place.run_with(&["append"], &events(16..64), 0);
+        wait_for(|| place.letters(&[]).len() == 4);
+        // What is replayed in vain is of the run that gave it up.
+        place.run(&["dlq", "replay", "--id", OLD_ID], 1);
+        destination.turn(Manner::Accept);
+        between(&place);
+        assert_eq!(running.end(), Some(code), "{what}");
+    }
+}
+
+const OLD_ID: &str = "019c322d-fa80-7f99-8d84-000000000007";
+const ID: &str = "019c322d-fa80-7f99-8d84-000000000017";
 
 /// The refused lines, as JSON.
 fn refused(place: &Place, args: &[&str]) -> Vec<Value> {

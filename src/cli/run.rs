@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{AdminSettings, Config, Host, Text};
 use shrike::control::{Access, Admin, Serve, Server};
-use shrike::event::Counts;
 use shrike::intake::ServerIdentity;
 use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, Status};
@@ -197,13 +196,11 @@ fn until_signal(signals: &Signals, seen: u8, look: impl Fn() -> Ended, deadline:
 }
 
 fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
-    let mut is_whole = true;
+    let mut is_whole = status.losses_of_removed == 0;
     for exporter in &status.exporters {
         is_whole &= !exporter.is_stopped();
         let counts = exporter.counts;
-        // Dead letters by what this run buried: replays take others out of the count.
-        let lost = |it: Counts| it.skipped + it.invalid;
-        is_whole &= exporter.buried == 0 && lost(counts) == lost(exporter.counts_before);
+        is_whole &= exporter.losses == 0;
         info!(
             exporter = exporter.name,
             in_range = exporter.in_range,

@@ -27,6 +27,8 @@ use crate::metrics::Counter;
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     exporter: String,
+    /// Which run this is, as its letters say.
+    run: u64,
     /// None where dead letters are only counted.
     store: Option<Store>,
     state: Mutex<State>,
@@ -130,6 +132,7 @@ impl DeadLetters {
     ) -> Result<Self, LogError> {
         let mut this = Self {
             exporter: exporter.to_owned(),
+            run: Time::now().ns(),
             store: None,
             state: Mutex::default(),
             is_stuck: AtomicBool::new(false),
@@ -354,6 +357,11 @@ impl DeadLetters {
         self.live.load().saturating_sub(self.gone.load())
     }
 
+    /// Whether it was this run that gave up the event of a letter.
+    pub(crate) fn has_given_up(&self, letter: &Letter) -> bool {
+        letter.run == self.run
+    }
+
     /// Everything that is in the store now; `None` where there is none.
     pub(crate) fn place(&self) -> Option<Place> {
         let log = &self.store.as_ref()?.log;
@@ -524,6 +532,7 @@ impl DeadLetters {
             failed_at: now.text(),
             attempts: dead.attempts,
             replays: 0,
+            run: self.run,
             replaces: None,
             class: class.to_owned(),
             http_status: dead.reason.status,

@@ -1,5 +1,6 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -12,6 +13,7 @@ use super::dead_letters::{DeadLetters, Wanted};
 use super::exporter::{Exporter, ExporterSpec};
 use super::feed::{Feed, Feeds};
 use super::keeper::{Chain, Keeper};
+use super::measure::Deeds;
 use super::network::Way;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
@@ -142,6 +144,8 @@ pub struct Engine {
     pub(super) log_bytes_max: Arc<AtomicU64>,
     /// Bytes of receipts that are kept.
     pub(super) receipts_bytes_max: Arc<AtomicU64>,
+    /// What exporters did in this run, those that are gone included.
+    deeds: Mutex<BTreeMap<String, Deeds>>,
     /// Held by whoever stops and starts exporters.
     pub(super) operating: Mutex<()>,
     /// Held while exporters are swapped, so that nobody saves one that is no more.
@@ -215,6 +219,10 @@ impl Engine {
         for (running, ways) in running(&exporters).iter().zip(lanes) {
             place(&workers, running, ways);
         }
+        let deeds = running(&exporters)
+            .iter()
+            .map(|it| (it.exporter.name().to_owned(), it.exporter.deeds()))
+            .collect();
         let keeper = Some(keeper.start().map_err(EngineError::Thread)?);
         Ok(Self {
             log,
@@ -235,6 +243,7 @@ impl Engine {
             receipts,
             log_bytes_max,
             receipts_bytes_max,
+            deeds: Mutex::new(deeds),
             started: Instant::now(),
         })
     }
@@ -261,8 +270,21 @@ impl Engine {
             blocks_shared: self.blocks.shared.load(),
             blocks_fed: self.blocks.fed.load(),
             records_opened: self.blocks.records.load(),
+            losses_of_removed: self.losses_but_of(&exporters),
             exporters,
         }
+    }
+
+    /// What an exporter of this name did in this run so far.
+    pub(super) fn deeds(&self, name: &str) -> Deeds {
+        let mut deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        deeds.entry(name.to_owned()).or_default().clone()
+    }
+
+    fn losses_but_of(&self, exporters: &[ExporterStatus]) -> u64 {
+        let deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = |name: &str| exporters.iter().all(|it| it.name != name);
+        deeds.iter().filter(|(name, _)| is_gone(name)).map(|(_, it)| it.counters.losses()).sum()
     }
 
     /// Begins a new pass of an exporter at `start`; the others are not disturbed.
@@ -296,6 +318,7 @@ impl Engine {
             drop(watermark.checkpoint(durable));
             watermark.resume()
         };
+        old.exporter.hand_over(last.counts);
         let pass = last.pass + 1;
         let checkpoint = Checkpoint {
             pass,
@@ -306,7 +329,8 @@ impl Engine {
             ..Checkpoint::default()
         };
         let ways = ways(&old.spec, self.workers.len())?;
-        let shared = (Arc::clone(&old.exporter.allowance), Arc::clone(&old.exporter.dead_letters));
+        let (allowance, letters) = (&old.exporter.allowance, &old.exporter.dead_letters);
+        let shared = (Arc::clone(allowance), Arc::clone(letters), old.exporter.deeds());
         let workers = self.workers.len();
         let exporter = build(
             old.spec.clone(),
@@ -338,7 +362,8 @@ impl Engine {
         // lost checkpoint was of the first pass at least.
         let pass = first_unused(spec, self.receipts_path().as_deref())?.max(1);
         let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
-        let shared = (Arc::clone(allowance), open_letters(spec, &checkpoint, &self.log)?);
+        let letters = open_letters(spec, &checkpoint, &self.log)?;
+        let shared = (Arc::clone(allowance), letters, self.deeds(name));
         let ways = ways(spec, self.workers.len())?;
         let workers = self.workers.len();
         let exporter = build(
@@ -538,7 +563,7 @@ pub(super) fn wait_until(deadline: Instant, is_done: impl Fn() -> bool) {
 pub(super) fn build(
     spec: ExporterSpec,
     checkpoint: Checkpoint,
-    (allowance, dead_letters): (Arc<Allowance>, Arc<DeadLetters>),
+    (allowance, dead_letters, deeds): (Arc<Allowance>, Arc<DeadLetters>, Deeds),
     ways: &[Way],
     workers: usize,
     (work, has_receipts): (Work, bool),
@@ -551,7 +576,7 @@ pub(super) fn build(
     let is_fed = spec.settings.order() == Order::Strict && workers > 1;
     let feed = (is_fed && !spec.filter.is_open()).then(|| Feed::new(checkpoint.base));
     let mut exporter =
-        Exporter::compile(spec, checkpoint, allowance, gate, dead_letters, ways.len())?;
+        Exporter::compile(spec, checkpoint, allowance, gate, (dead_letters, deeds), ways.len())?;
     exporter.feed = feed;
     if has_receipts {
         exporter.keep_receipts();

@@ -13,7 +13,7 @@ use super::check::Check;
 use super::dead_letters::DeadLetters;
 use super::feed::Feed;
 use super::health;
-use super::measure::{Measures, Trouble};
+use super::measure::{Deeds, ExporterCounters, Measures, Trouble, lost};
 use super::meter::Ledger;
 use super::places::{Places, overridden};
 use super::replay::Replays;
@@ -28,7 +28,6 @@ use crate::event::{
 };
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
-use crate::metrics::Counter;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema, Template, TemplateError};
 
 /// One exporter as it is configured, with the schemas that its format names.
@@ -73,7 +72,7 @@ pub(crate) struct Exporter {
     pub(crate) gate: Arc<Gate>,
     pub(crate) board: Board,
     pub(crate) allowance: Arc<Allowance>,
-    pub(crate) counters: ExporterCounters,
+    pub(crate) counters: Arc<ExporterCounters>,
     /// Wakes each lane: a slot is free, work was given back, or it is time to stop.
     pub(crate) wakes: Vec<Notify>,
     /// How documents are looked at, where they are.
@@ -100,7 +99,7 @@ pub(crate) struct Exporter {
     /// How the destination said it is.
     pub(crate) health: health::Found,
     /// What is measured of its requests.
-    pub(crate) measures: Measures,
+    pub(crate) measures: Arc<Measures>,
     /// Since when nothing arrives.
     pub(crate) trouble: Trouble,
     is_prepared: AtomicBool,
@@ -160,55 +159,6 @@ pub(crate) struct LastError {
     pub(crate) text: String,
 }
 
-/// Counts of one exporter, beside its fates.
-#[derive(Debug, Default)]
-pub struct ExporterCounters {
-    /// Requests that were sent.
-    pub requests: Counter,
-    /// Bytes of bodies as they went over the wire.
-    pub sent_bytes: Counter,
-    /// Events sent again after a failure.
-    pub retried: Counter,
-    /// Events in requests whose end nobody can tell.
-    pub ambiguous: Counter,
-    /// Events that the destination had already.
-    pub duplicates: Counter,
-    /// Events that the destination took and put aside.
-    pub degraded: Counter,
-    /// Events rendered again and marked, since their acknowledgement did not come.
-    pub resent: Counter,
-    /// Events that were accepted and are confirmed later.
-    pub awaited: Counter,
-    /// Of these, events that were confirmed, or given up waiting for.
-    pub answered: Counter,
-    /// Failed requests that counted as no attempt.
-    pub outages: Counter,
-    /// Requests that carried counts and were taken.
-    pub counts_sent: Counter,
-    /// Delivered events whose counts were not taken.
-    pub counts_lost: Counter,
-    /// Events of an age that the destination treats in its own way, as they were rendered.
-    pub untimely: Counter,
-    /// Documents that were looked at (`schema.validate`).
-    pub schema_checked: Counter,
-    /// Those of them that lack what their schema asks for.
-    pub schema_invalid: Counter,
-    /// Of the documents that were looked at, those without a field that their schema cannot have.
-    pub schema_left_out: Counter,
-    /// Batches closed before their time, since too many were open at once.
-    pub closed_early: Counter,
-    /// Delivered or pending events whose guard was one too many for the counts.
-    pub guards_other: Counter,
-    /// Events that were given up.
-    pub buried: Counter,
-    /// Dead letters that were delivered after all.
-    pub replayed: Counter,
-    /// Gap records that were delivered.
-    pub gap_records: Counter,
-    /// Gap records that the destination refused.
-    pub gap_records_refused: Counter,
-}
-
 impl Exporter {
     /// Compiles an exporter that goes on at its checkpoint.
     ///
@@ -219,7 +169,7 @@ impl Exporter {
         checkpoint: Checkpoint,
         allowance: Arc<Allowance>,
         gate: Arc<Gate>,
-        dead_letters: Arc<DeadLetters>,
+        (dead_letters, deeds): (Arc<DeadLetters>, Deeds),
         lanes: usize,
     ) -> Result<Self, EngineError> {
         let name = &spec.settings.name;
@@ -245,7 +195,7 @@ impl Exporter {
             gate,
             board: Board::new(checkpoint.base, lanes, STRIPE_BYTES),
             allowance,
-            counters: ExporterCounters::default(),
+            counters: deeds.counters,
             // One more than read: the lane beside the log.
             wakes: (0..=lanes).map(|_| Notify::new()).collect(),
             lanes: (0..=lanes).map(|_| LaneState::default()).collect(),
@@ -257,7 +207,7 @@ impl Exporter {
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),
-            measures: Measures::default(),
+            measures: deeds.measures,
             trouble: Trouble::new(Instant::now()),
             is_prepared: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
@@ -292,6 +242,20 @@ impl Exporter {
     /// What earlier runs settled in this pass.
     pub(crate) fn counts_before(&self) -> Counts {
         self.resumed.counts
+    }
+
+    /// What it did in this run, whichever one it was.
+    pub(crate) fn deeds(&self) -> Deeds {
+        Deeds { counters: Arc::clone(&self.counters), measures: Arc::clone(&self.measures) }
+    }
+
+    /// Notes for whoever comes after it what it has lost; `counts` are its last ones.
+    pub(crate) fn hand_over(&self, counts: Counts) {
+        let counters = &self.counters;
+        counters.lost.add(lost(counts).saturating_sub(lost(self.resumed.counts)));
+        // Nobody waits any more for what was accepted and is not confirmed.
+        let answered = counters.answered.load();
+        counters.answered.add(counters.awaited.load().saturating_sub(answered));
     }
 
     /// How many batches with headers of their own a lane may have open at once.

@@ -31,6 +31,7 @@ impl Exporter {
             first_failed_at: old.first_failed_at.clone(),
             attempts: old.attempts.saturating_add(dead.attempts),
             replays: old.replays.saturating_add(1),
+            run: old.run,
             replaces: Some(replayed.span.from.bytes()),
             ..self.letter(dead, document)
         };

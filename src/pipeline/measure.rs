@@ -1,9 +1,87 @@
-//! What is measured of each exporter, once per request.
+//! What is counted and measured of each exporter.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::event::Counts;
 use crate::metrics::{Counter, Histogram};
+
+/// Counts of one exporter, beside its fates.
+#[derive(Debug, Default)]
+pub struct ExporterCounters {
+    /// Requests that were sent.
+    pub requests: Counter,
+    /// Bytes of bodies as they went over the wire.
+    pub sent_bytes: Counter,
+    /// Events sent again after a failure.
+    pub retried: Counter,
+    /// Events in requests whose end nobody can tell.
+    pub ambiguous: Counter,
+    /// Events that the destination had already.
+    pub duplicates: Counter,
+    /// Events that the destination took and put aside.
+    pub degraded: Counter,
+    /// Events rendered again and marked, since their acknowledgement did not come.
+    pub resent: Counter,
+    /// Events that were accepted and are confirmed later.
+    pub awaited: Counter,
+    /// Of these, events that were confirmed, or given up waiting for.
+    pub answered: Counter,
+    /// Failed requests that counted as no attempt.
+    pub outages: Counter,
+    /// Requests that carried counts and were taken.
+    pub counts_sent: Counter,
+    /// Delivered events whose counts were not taken.
+    pub counts_lost: Counter,
+    /// Events of an age that the destination treats in its own way, as they were rendered.
+    pub untimely: Counter,
+    /// Documents that were looked at (`schema.validate`).
+    pub schema_checked: Counter,
+    /// Those of them that lack what their schema asks for.
+    pub schema_invalid: Counter,
+    /// Of the documents that were looked at, those without a field that their schema cannot have.
+    pub schema_left_out: Counter,
+    /// Batches closed before their time, since too many were open at once.
+    pub closed_early: Counter,
+    /// Delivered or pending events whose guard was one too many for the counts.
+    pub guards_other: Counter,
+    /// Events that were given up.
+    pub buried: Counter,
+    /// Dead letters that were delivered after all.
+    pub replayed: Counter,
+    /// Those of them that this run had given up itself.
+    pub redeemed: Counter,
+    /// Events that were skipped or could not be opened, before the exporter was last changed.
+    pub lost: Counter,
+    /// Gap records that were delivered.
+    pub gap_records: Counter,
+    /// Gap records that the destination refused.
+    pub gap_records_refused: Counter,
+}
+
+impl ExporterCounters {
+    /// Events of this run that are given up and were not delivered since, or are lost otherwise,
+    /// before the exporter was last changed.
+    pub(crate) fn losses(&self) -> u64 {
+        // Read in this order, so that none is redeemed before it was given up.
+        let redeemed = self.redeemed.load();
+        self.buried.load().saturating_sub(redeemed) + self.lost.load()
+    }
+}
+
+/// What one exporter did in this run: it outlives whatever a reload, a rewind or a pause makes of
+/// the exporter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deeds {
+    pub(crate) counters: Arc<ExporterCounters>,
+    pub(crate) measures: Arc<Measures>,
+}
+
+/// Events that are neither delivered nor kept.
+pub(crate) fn lost(counts: Counts) -> u64 {
+    counts.skipped + counts.invalid
+}
 
 /// Sizes, times and answers of an exporter's requests.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use super::engine::{
     receipts, started, ways,
 };
 use super::keeper::Keeper;
+use super::measure::Deeds;
 use super::network::Way;
 use crate::deliver::Budget;
 use crate::log::{Log, LogError};
@@ -59,7 +60,7 @@ impl Prepared {
             let exporter = build(
                 spec.clone(),
                 checkpoint,
-                (allowance, dead_letters),
+                (allowance, dead_letters, Deeds::default()),
                 &ways,
                 workers,
                 (options.work, options.receipts.is_some()),

@@ -180,12 +180,13 @@ impl Engine {
         let workers = self.workers.len();
         let _swapping = self.swap();
         let checkpoint = self.last_of(&old.exporter);
+        old.exporter.hand_over(checkpoint.counts);
         let allowance = self.allowance(&old.exporter);
         let work = (self.work, self.has_receipts());
         let Wanted { spec, ways: mut lanes } = new;
         let mut running_spec = spec.clone();
         let made = self.letters(old, &spec, &checkpoint).and_then(|letters| {
-            let shared = (Arc::clone(&allowance), letters);
+            let shared = (Arc::clone(&allowance), letters, old.exporter.deeds());
             build(spec, checkpoint.clone(), shared, &lanes, workers, work)
         });
         let exporter = match made {
@@ -195,7 +196,8 @@ impl Engine {
                 tracing::error!(%problem, "exporter not changed");
                 running_spec = old.spec.clone();
                 lanes = ways(&old.spec, workers)?;
-                let shared = (allowance, Arc::clone(&old.exporter.dead_letters));
+                let letters = Arc::clone(&old.exporter.dead_letters);
+                let shared = (allowance, letters, old.exporter.deeds());
                 build(old.spec.clone(), checkpoint, shared, &lanes, workers, work)?
             }
         };
@@ -234,6 +236,7 @@ impl Engine {
         // Receipts only grow: what was anchored stands.
         let anchor = self.cursors.load(name)?.map(|saved| saved.anchor).unwrap_or_default();
         let checkpoint = Checkpoint { anchor, ..self.last_of(&old.exporter) };
+        old.exporter.hand_over(checkpoint.counts);
         let mut running = running(&self.exporters);
         running.retain(|it| it.exporter.name() != name);
         self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
@@ -252,7 +255,8 @@ impl Engine {
         let receipts = self.receipts_path();
         let receipts = (receipts.as_deref(), false);
         let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, receipts)?;
-        let shared = (self.budget().allowance(), open_letters(&spec, &checkpoint, &self.log)?);
+        let letters = open_letters(&spec, &checkpoint, &self.log)?;
+        let shared = (self.budget().allowance(), letters, self.deeds(name));
         let exporter = build(
             spec.clone(),
             checkpoint,

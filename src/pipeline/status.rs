@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exporter::Exporter;
 use super::health::HealthStatus;
+use super::measure::lost;
 use crate::deliver::{Health, Settings};
 use crate::event::{Counts, GapReason, Offset, Span};
 use crate::log::Reader;
@@ -34,6 +35,8 @@ pub struct Status {
     pub blocks_fed: u64,
     /// Records that were opened.
     pub records_opened: u64,
+    /// Events that exporters lost in this run which are gone since.
+    pub losses_of_removed: u64,
     /// The exporters, as configured.
     pub exporters: Vec<ExporterStatus>,
 }
@@ -106,6 +109,8 @@ pub struct ExporterStatus {
     pub parked: u64,
     /// Events that were given up by this run.
     pub buried: u64,
+    /// Events that this run lost: skipped, not to be opened, or given up and not delivered since.
+    pub losses: u64,
     /// Requests by the status of their answer; 0 is no answer.
     pub statuses: Vec<(u16, u64)>,
     /// Whether nothing is sent until a probe succeeds.
@@ -166,6 +171,7 @@ impl ExporterStatus {
             gaps: 0,
             parked: 0,
             buried: 0,
+            losses: 0,
             statuses: Vec::new(),
             is_held: false,
             rate_limit: 0.0,
@@ -187,11 +193,11 @@ impl ExporterStatus {
     }
 
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, start, tally, gaps, lost) = {
+        let (pass, start, tally, gaps, reasons) = {
             let watermark = exporter.watermark();
             let gaps = watermark.gaps().len() as u64;
-            let (start, tally, lost) = (watermark.start(), watermark.tally(), watermark.lost());
-            (watermark.pass(), start, tally, gaps, lost)
+            let (start, tally) = (watermark.start(), watermark.tally());
+            (watermark.pass(), start, tally, gaps, watermark.lost())
         };
         let untallied = Span { from: start.max(tally.to), to: head };
         let in_range = tally.events + reader.count(untallied).unwrap_or(0);
@@ -240,11 +246,12 @@ impl ExporterStatus {
             schema_left_out: counters.schema_left_out.load(),
             letters: exporter.dead_letters.live(),
             letters_evicted: exporter.dead_letters.evicted.load(),
-            lost: by_reason(lost),
+            lost: by_reason(reasons),
             replayed: counters.replayed.load(),
             gaps,
             parked,
             buried: counters.buried.load(),
+            losses: counters.losses() + lost(counts).saturating_sub(lost(exporter.counts_before())),
             statuses: exporter.measures.statuses(),
             is_held: exporter.gate.held().is_some(),
             rate_limit: exporter.gate.rate() as f64 / 1000.0,

@@ -50,7 +50,8 @@ fn dead_letters_go_where_the_configuration_says_now() {
     let fourth = place.append();
     collector.wait_for(first + fourth);
     wait_until("an empty store", || letters(&place) == 0);
-    let log = running.stop();
+    // Of this run's letters some lie elsewhere, and some are counted only.
+    let log = running.stop_with(1);
     let account = format!(
         r#""in_range":{},"delivered":{},"dead_lettered":{}"#,
         first + second + third + fourth,

@@ -293,11 +293,16 @@ impl Running {
 
     /// Ends it; returns all that it logged.
     #[track_caller]
-    pub(crate) fn stop(mut self) -> String {
+    pub(crate) fn stop(self) -> String {
+        self.stop_with(0)
+    }
+
+    /// The same where it ends with this code.
+    pub(crate) fn stop_with(mut self, code: i32) -> String {
         self.signal(Signal::TERM);
         self.err.read_to_string(&mut self.seen).expect("text");
         let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "{}", self.seen);
+        assert_eq!(status.code(), Some(code), "{}", self.seen);
         equation::assert_equation_said(&self.seen);
         std::mem::take(&mut self.seen)
     }

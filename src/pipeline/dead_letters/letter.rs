@@ -37,6 +37,9 @@ pub struct Letter {
     pub attempts: u32,
     /// Replays that did not get it through.
     pub replays: u32,
+    /// When the run began that gave it up, nanoseconds since 1970; 0 where nobody knows.
+    #[serde(skip_serializing_if = "is_unknown")]
+    pub run: u64,
     /// The letter that this one takes the place of, by its offset in the store.
     pub replaces: Option<u64>,
     /// Why, for counters.
@@ -66,6 +69,7 @@ impl Default for Letter {
             failed_at: String::new(),
             attempts: 0,
             replays: 0,
+            run: 0,
             replaces: None,
             class: String::new(),
             http_status: 0,
@@ -332,6 +336,10 @@ pub(crate) fn letter_text(block: &RawBlock) -> Option<String> {
         Record::Letter(letter) => letter.event.map(|event| event.get().to_owned()),
         Record::Removal(_) | Record::Newer(_) | Record::Unreadable => None,
     }
+}
+
+fn is_unknown(run: &u64) -> bool {
+    *run == 0
 }
 
 /// Version of the records; 1 had neither pass nor times as text.

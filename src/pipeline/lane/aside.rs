@@ -323,6 +323,7 @@ impl Lane {
         let Some(aside) = &mut self.aside else { return };
         let mut letters: Vec<(u32, Span)> = Vec::new();
         let mut jobs: Vec<u64> = Vec::new();
+        let mut redeemed = 0;
         for Settled { span, .. } in settled {
             for number in span.from.bytes()..span.to.bytes() {
                 match aside.tickets.remove(&number) {
@@ -331,6 +332,7 @@ impl Lane {
                         exporter.counters.gap_records.add(1);
                     }
                     Some(Ticket::Letter(replayed, job)) => {
+                        redeemed += u64::from(exporter.dead_letters.has_given_up(&replayed.letter));
                         letters.push((replayed.letter.pass, replayed.span));
                         jobs.push(job);
                     }
@@ -347,6 +349,7 @@ impl Lane {
             exporter.dead_letters.remove(&spans, "replayed", run[0].0, spans.len() as u64);
         }
         exporter.counters.replayed.add(letters.len() as u64);
+        exporter.counters.redeemed.add(redeemed);
         for run in jobs.chunk_by(|a, b| a == b) {
             self.note_replayed(run[0], run.len() as u64, 0);
         }
