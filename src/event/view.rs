@@ -83,11 +83,11 @@ impl Place {
         &bytes[start..start + self.len as usize]
     }
 
-    /// Whether the JSON text has more than this many bytes.
+    /// Bytes of JSON text, 3 where there are more: what is longer than an empty text.
     #[inline]
     #[must_use]
-    pub const fn is_longer_than(self, bytes: u32) -> bool {
-        self.len > bytes
+    pub const fn len_up_to_3(self) -> u8 {
+        if self.len < 3 { self.len as u8 } else { 3 }
     }
 
     /// The bytes from this place on, as far as its buffer goes, and how many of them are the value.

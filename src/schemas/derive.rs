@@ -255,9 +255,11 @@ pub(super) fn ip(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 /// The address that a host is, and its text without brackets.
 ///
 /// A test of characters would call `face.cafe` an address; only the parser decides. An IPv4
-/// address ends in a digit, which no top-level domain does, and an IPv6 address has a colon.
+/// address begins and ends with a digit, which few names do, and an IPv6 address has a colon.
 pub(super) fn address(host: &[u8]) -> Option<(IpAddr, &[u8])> {
-    if !host.last()?.is_ascii_digit() && !host.contains(&b':') {
+    let (first, last) = (host.first()?, host.last()?);
+    let is_v4 = first.is_ascii_digit() && last.is_ascii_digit();
+    if !is_v4 && memchr::memchr(b':', host).is_none() {
         return None;
     }
     let text = match host {

@@ -20,6 +20,8 @@ pub struct Encoder<'a> {
     taken: &'a [String],
 }
 
+/// Bytes of a member's name that are changed at once.
+const NAME_BYTES: usize = 32;
 /// No limit on the characters of a row.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -274,6 +276,23 @@ impl<'a> Encoder<'a> {
             return false;
         }
         self.raw(self.codec.syntax.key.0.as_bytes());
+        if self.codec.syntax.verbatim {
+            // Copied as it is, escapes and all, so it may be cut anywhere.
+            for part in name.chunks(NAME_BYTES) {
+                let mut changed = [0; NAME_BYTES];
+                changed[..part.len()].copy_from_slice(part);
+                changed.iter_mut().for_each(|byte| *byte = change(*byte));
+                self.raw(&changed[..part.len()]);
+            }
+        } else {
+            self.changed(name, change);
+        }
+        self.raw(self.codec.syntax.key.1.as_bytes());
+        true
+    }
+
+    /// Appends a name's characters, without cutting through an escape.
+    fn changed(&mut self, name: &[u8], change: impl Fn(u8) -> u8) {
         let mut rest = name;
         while let Some((&first, _)) = rest.split_first() {
             let run = rest.iter().position(|&byte| change(byte) != byte).unwrap_or(rest.len());
@@ -284,8 +303,6 @@ impl<'a> Encoder<'a> {
             }
             rest = after;
         }
-        self.raw(self.codec.syntax.key.1.as_bytes());
-        true
     }
 
     /// Appends the separator behind a member, for rows whose key ends in `.*`.
@@ -331,6 +348,9 @@ impl<'a> Encoder<'a> {
 
     fn spell(&mut self, char: char) {
         let (tail, table) = (&mut self.tail, &self.codec.characters);
+        if let Some(plain) = u8::try_from(char).ok().filter(|&byte| table.is_plain(byte)) {
+            return tail.window(&[plain], 1);
+        }
         table.map(char.encode_utf8(&mut [0; 4]).as_bytes(), |piece| tail.append(piece));
     }
 

@@ -87,23 +87,44 @@ fn value_len(json: &[u8]) -> usize {
     }
 }
 
-/// Bytes of the string at the start; keys and most values are short, so bytes are looked at one by
-/// one before a search is worth its call.
+/// Bytes of the string at the start.
 fn string_len(json: &[u8]) -> usize {
-    const SHORT: usize = 24;
     let mut at = 1;
-    loop {
+    while let Some(rest) = json.get(at..) {
+        at += plain_len(rest);
         match json.get(at) {
             Some(b'"') => return at + 1,
-            Some(b'\\') => at += 2,
-            Some(_) if at < SHORT => at += 1,
-            Some(_) => {
-                let rest = &json[at..];
-                at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            }
-            None => return json.len(),
+            Some(_) => at += 2,
+            None => break,
         }
     }
+    json.len()
+}
+
+/// Bytes before the first quotation mark or backslash.
+///
+/// Keys and most values are short, so eight bytes are looked at at once before a search is worth
+/// its call: a byte that is zero after the exclusive or with the wanted one borrows from its top
+/// bit when 1 is subtracted, and a byte above 127 is never wanted. A borrow may mark a byte behind
+/// a wanted one too, never one before it.
+fn plain_len(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const SHORT: usize = 4;
+    let equals = |word: u64, byte: u8| (word ^ (ONES * u64::from(byte))).wrapping_sub(ONES);
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().take(SHORT).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = (equals(word, b'"') | equals(word, b'\\')) & !word & (ONES << 7);
+        if found != 0 {
+            return 8 * at + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let at = 8 * words.len().min(SHORT);
+    let found = match words.len() {
+        0..=SHORT => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
+        _ => memchr::memchr2(b'"', b'\\', &text[at..]),
+    };
+    found.map_or(text.len(), |found| at + found)
 }
 
 fn container_len(json: &[u8]) -> usize {

@@ -206,7 +206,7 @@ pub(super) enum Op {
 
 impl Op {
     /// What an operation asks for that always has something to write: a bit that no field has and
-    /// [`present`] gives to every event, also to one without any field.
+    /// that every event is given, also one without any field.
     pub(super) const ANY: u64 = 1 << 63;
 }
 
@@ -262,6 +262,7 @@ impl Plan {
 
     fn run(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let (present, filled) = present(event.opened);
+        let present = present | Op::ANY;
         let mut program = 0;
         for &(pick, cases) in &self.picks {
             program = program * cases + pick(event).min(cases - 1);
@@ -276,10 +277,7 @@ impl Plan {
             next += 1;
             match *op {
                 Op::Text(text) => self.text(text, &mut tail),
-                Op::Say { text, field } => {
-                    self.text(text, &mut tail);
-                    value(event, field, &mut tail);
-                }
+                Op::Say { text, field } => self.say(text, event, field, &mut tail),
                 Op::Copy { field, drops_empty, lead, trail } => {
                     if present & field.bit() != 0 {
                         self.copy(event, field, drops_empty, [lead, trail], &mut tail);
@@ -396,9 +394,33 @@ impl Plan {
         if drops_empty && len == 2 && bytes[0] == b'"' {
             return;
         }
-        self.window::<LEAD>(lead, tail);
-        copy(bytes, len, tail);
-        self.window::<TRAIL>(trail, tail);
+        match bytes.first_chunk::<WINDOW>() {
+            Some(value) if len <= WINDOW => {
+                let (before, after) = (self.piece::<LEAD>(lead), self.piece::<TRAIL>(trail));
+                tail.windows(before, (value, len), after);
+            }
+            _ => {
+                self.window::<LEAD>(lead, tail);
+                tail.long(&bytes[..len]);
+                self.window::<TRAIL>(trail, tail);
+            }
+        }
+    }
+
+    /// Appends text and a field as it lies in the record.
+    #[inline(always)]
+    fn say(&self, text: Span, event: &Event<'_>, field: FieldId, tail: &mut Tail<'_>) {
+        let place = event.opened.places[field as usize];
+        let (bytes, len) = place.reach(event.record, event.arena);
+        match bytes.first_chunk::<WINDOW>() {
+            Some(value) if len <= WINDOW && text.len as usize <= WINDOW => {
+                tail.windows(self.piece::<WINDOW>(text), (value, len), (&[], 0));
+            }
+            _ => {
+                self.text(text, tail);
+                tail.long(&bytes[..len]);
+            }
+        }
     }
 
     /// Writes a row, or takes it back when there is nothing to write.
@@ -436,17 +458,16 @@ impl Plan {
     /// Appends a piece of the arena that is at most this wide.
     #[inline(always)]
     fn window<const WIDTH: usize>(&self, span: Span, tail: &mut Tail<'_>) {
-        let window = self.arena[span.start as usize..].first_chunk();
-        tail.window::<WIDTH>(window.expect("the arena is padded"), span.len as usize);
+        let (window, len) = self.piece::<WIDTH>(span);
+        tail.window(window, len);
     }
-}
 
-/// Appends a field as it lies in the record.
-#[inline(always)]
-fn value(event: &Event<'_>, field: FieldId, tail: &mut Tail<'_>) {
-    let place = event.opened.places[field as usize];
-    let (bytes, len) = place.reach(event.record, event.arena);
-    copy(bytes, len, tail);
+    /// A piece of the arena that is at most this wide, and what lies behind it.
+    #[inline(always)]
+    fn piece<const WIDTH: usize>(&self, span: Span) -> (&[u8; WIDTH], usize) {
+        let window = self.arena[span.start as usize..].first_chunk();
+        (window.expect("the arena is padded"), span.len as usize)
+    }
 }
 
 /// Whether one of these fields, which the event has, is more than an empty text.
@@ -462,34 +483,25 @@ fn says(event: &Event<'_>, fields: u64) -> bool {
     false
 }
 
-/// Appends the first `len` of these bytes, in a window where it fits.
-#[inline(always)]
-fn copy(bytes: &[u8], len: usize, tail: &mut Tail<'_>) {
-    match bytes.first_chunk() {
-        Some(window) if len <= WINDOW => tail.window::<WINDOW>(window, len),
-        _ => tail.long(&bytes[..len]),
-    }
-}
-
 /// Which fields the event has, and which have more than an empty text, by [`FieldId::bit`].
 #[inline]
 fn present(opened: &Opened) -> (u64, u64) {
-    // One byte per field first, which the compiler does many at a time; then eight bytes become
-    // eight bits by one multiplication, which moves byte i to bit 56 + i.
+    // One byte per field first, which the compiler does many at a time: 0 for nothing, 3 for more
+    // than an empty text. Then eight bytes become eight bits by one multiplication, which moves
+    // byte i to bit 56 + i.
+    const ONES: u64 = u64::MAX / 255;
     const GATHER: u64 = 0x0102_0408_1020_4080;
-    let (mut present, mut filled) = ([0; 64], [0; 64]);
-    for (at, place) in opened.places.iter().enumerate() {
-        present[at] = u8::from(place.is_present());
-        filled[at] = u8::from(place.is_longer_than(2));
+    let mut lens = [0; 64];
+    for (len, place) in lens.iter_mut().zip(&opened.places) {
+        *len = place.len_up_to_3();
     }
-    let bits = |flags: &[u8; 64]| {
-        let (words, _) = flags.as_chunks::<8>();
-        words
-            .iter()
-            .rev()
-            .fold(0, |bits, word| bits << 8 | u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56)
-    };
-    (bits(&present) | Op::ANY, bits(&filled))
+    let (words, _) = lens.as_chunks::<8>();
+    words.iter().rev().fold((0, 0), |(present, filled), word| {
+        let word = u64::from_le_bytes(*word);
+        let (low, high) = (word & ONES, word >> 1 & ONES);
+        let gathered = |bits: u64| bits.wrapping_mul(GATHER) >> 56;
+        (present << 8 | gathered(low | high), filled << 8 | gathered(low & high))
+    })
 }
 
 /// The same judgements without the places of these fields.

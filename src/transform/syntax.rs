@@ -182,6 +182,12 @@ impl Table {
         Some(&self.bytes[usize::from(start)..usize::from(start + len)])
     }
 
+    /// Whether this byte is a character that stands as it is.
+    #[inline]
+    pub(super) fn is_plain(&self, byte: u8) -> bool {
+        byte.is_ascii() && self.places[usize::from(byte)].1 == PLAIN
+    }
+
     /// How many bytes at the start stand as they are; it may stop early at one that does.
     #[inline]
     fn plain(&self, text: &[u8]) -> usize {

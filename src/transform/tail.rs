@@ -43,11 +43,37 @@ impl<'a> Tail<'a> {
     /// Appends the first `len` bytes of a window that may hold more.
     #[inline(always)]
     pub(super) fn window<const WIDTH: usize>(&mut self, window: &[u8; WIDTH], len: usize) {
-        debug_assert!(len <= WIDTH, "a window holds its bytes");
         self.room(WIDTH);
-        // SAFETY: `room` made the capacity at least `len + WIDTH`, so `WIDTH` bytes behind `len`
-        // are inside the allocation; the window is borrowed and cannot overlap it, as `out` is
-        // borrowed mutably.
+        // SAFETY: `room` made the capacity at least `len + WIDTH`.
+        unsafe { self.put(window, len) };
+    }
+
+    /// Appends three windows, as [`Self::window`] does, with one look at the room.
+    #[inline(always)]
+    pub(super) fn windows<const A: usize, const B: usize, const C: usize>(
+        &mut self,
+        (first, first_len): (&[u8; A], usize),
+        (second, second_len): (&[u8; B], usize),
+        (third, third_len): (&[u8; C], usize),
+    ) {
+        self.room(A + B + C);
+        // SAFETY: `room` made the capacity at least `len + A + B + C`.
+        unsafe { self.put(first, first_len) };
+        // SAFETY: the first took `A` bytes at most.
+        unsafe { self.put(second, second_len) };
+        // SAFETY: the second took `B` bytes at most.
+        unsafe { self.put(third, third_len) };
+    }
+
+    /// Appends the first `len` bytes of a window.
+    ///
+    /// # Safety
+    /// The capacity must be at least `self.len + WIDTH`.
+    #[inline(always)]
+    unsafe fn put<const WIDTH: usize>(&mut self, window: &[u8; WIDTH], len: usize) {
+        debug_assert!(len <= WIDTH, "a window holds its bytes");
+        // SAFETY: `WIDTH` bytes behind `len` are inside the allocation, as the caller says; the
+        // window is borrowed and cannot overlap it, as `out` is borrowed mutably.
         unsafe { self.end().cast::<[u8; WIDTH]>().write_unaligned(*window) };
         self.len += len.min(WIDTH);
     }
@@ -138,6 +164,12 @@ mod tests {
             expected.extend_from_slice(&source[300 - len..]);
             tail.window::<32>(source[..32].try_into().expect("32 bytes"), len % 33);
             expected.extend_from_slice(&source[..len % 33]);
+            let first: &[u8; 8] = source.first_chunk().expect("8 bytes");
+            let second: &[u8; 64] = source.first_chunk().expect("64 bytes");
+            tail.windows((first, len % 9), (second, len % 65), (b"\"},", len % 4));
+            for piece in [&source[..len % 9], &source[..len % 65], &b"\"},"[..len % 4]] {
+                expected.extend_from_slice(piece);
+            }
         }
         assert_eq!(tail.len(), expected.len());
         drop(tail);

@@ -103,7 +103,7 @@ pub fn rfc3164(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     for (separator, number) in
         [(b" ", second / 3600), (b":", second / 60 % 60), (b":", second % 60)]
     {
-        encoder.raw(separator);
+        encoder.literal(separator);
         digits::<2>(encoder, number);
     }
     true
@@ -152,7 +152,7 @@ fn rfc3339<const FRACTION: usize>(encoder: &mut Encoder<'_>, time: Time) -> bool
         (b":", second / 60 % 60),
         (b":", second % 60),
     ] {
-        encoder.raw(separator);
+        encoder.literal(separator);
         digits::<2>(encoder, number);
     }
     encoder.literal(b".");
@@ -171,7 +171,7 @@ fn digits<const WIDTH: usize>(encoder: &mut Encoder<'_>, number: u32) {
         *digit = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
         rest /= 10;
     }
-    encoder.raw(&text);
+    encoder.literal(&text);
 }
 
 /// A day of the Gregorian calendar and the second inside it, UTC.

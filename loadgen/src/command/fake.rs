@@ -42,6 +42,7 @@ use tokio::sync::oneshot;
 ///   slow-read N            read so many bytes a second
 ///   max-body N             413 above so many bytes
 ///   forget                 answer as accepted, store nothing, never acknowledge
+///   swallow                the same without a look at the body: a fake that costs nothing
 ///   restart                acknowledgement ids begin again, connections are reset
 ///   ack-delay TIME         acknowledge only after a time
 ///   ack-lost SHARE         never acknowledge this share of requests

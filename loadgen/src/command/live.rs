@@ -52,6 +52,7 @@ impl Live {
             workers: 0,
             kills: 0,
             judge_every: 1,
+            swallow: false,
             // Other events each time: those of an earlier run are there already.
             seed: u64::from(now.subsec_nanos()),
             set: Vec::new(),

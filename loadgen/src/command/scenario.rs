@@ -60,6 +60,10 @@ struct Options {
     /// The fakes judge only every N-th request in full
     #[arg(long, value_name = "N", default_value_t = 32)]
     judge_every: u64,
+    /// Fakes of Elasticsearch, Splunk and webhooks that only read, in scenarios of cost: no
+    /// accounts, and hardly any work beside shrike's
+    #[arg(long)]
+    swallow: bool,
     /// Seed of events and faults
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -144,6 +148,7 @@ impl Options {
             workers: self.workers,
             kills: self.kills,
             judge_every: self.judge_every,
+            swallow: self.swallow,
             seed: self.seed,
             set: self.set.clone(),
         })

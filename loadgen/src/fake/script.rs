@@ -77,6 +77,8 @@ pub enum Fault {
     Lost,
     /// Answered as accepted, but neither stored nor ever acknowledged.
     Forget,
+    /// The same, and the body is not even decompressed: the fake then costs next to nothing.
+    Swallow,
     /// The server restarts: acknowledgement ids begin again, connections are reset.
     Restart,
 }
@@ -223,6 +225,7 @@ fn action(word: &str, rest: &[&str]) -> Result<Action, String> {
         ("mute", [time]) => fault(Fault::Mute(duration(time)?)),
         ("lost", []) => fault(Fault::Lost),
         ("forget", []) => fault(Fault::Forget),
+        ("swallow", []) => fault(Fault::Swallow),
         ("restart", []) => fault(Fault::Restart),
         ("refuse", []) => Ok(Action::Refuse),
         ("slow-read", [pace]) => Ok(Action::SlowRead(number(pace)?)),

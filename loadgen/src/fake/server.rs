@@ -335,6 +335,7 @@ async fn answer(
             let reply = match &plan.fault {
                 Some(Fault::Status(status)) => shared.vendor.refuse(*status),
                 Some(Fault::Throttle { wait, date }) => throttle(&shared.vendor, *wait, *date),
+                Some(Fault::Swallow) => shared.vendor.swallow(&body),
                 Some(Fault::Restart) => {
                     shared.vendor.restart();
                     return shared.gone(&cut, Duration::ZERO).await;
@@ -402,6 +403,10 @@ async fn receive(
         let wire_bytes = wire.len() as u64;
         if !known && !word.eq_ignore_ascii_case("identity") {
             return Err(BodyError::Encoding(word.to_owned()));
+        }
+        let is_swallowed = plan.fault == Some(Fault::Swallow);
+        if is_swallowed && !shared.vendor.counts_what_it_swallows() {
+            return Ok((wire, wire_bytes));
         }
         Ok((body::decode(encoding, wire, bytes_max)?, wire_bytes))
     };

@@ -36,6 +36,25 @@ impl Vendor {
         }
     }
 
+    /// Answers as if it had taken everything, at next to no cost.
+    pub(super) fn swallow(&self, body: &[u8]) -> Reply {
+        match self {
+            Self::Elastic(_) => Elastic::swallow(body),
+            Self::Splunk(_) => Splunk::swallow(),
+            // The others say all with their status.
+            Self::Datadog(_)
+            | Self::Otlp(_)
+            | Self::S3(_)
+            | Self::SumoLogic(_)
+            | Self::Webhook(_) => Reply { status: 200, ..Reply::default() },
+        }
+    }
+
+    /// Whether an answer that looks at nothing still has to know the events of a body.
+    pub(super) fn counts_what_it_swallows(&self) -> bool {
+        matches!(self, Self::Elastic(_))
+    }
+
     /// What the vendor says with a failing status, when the request itself is not to blame.
     pub(super) fn refuse(&self, status: u16) -> Reply {
         match self {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub kills: u32,
     /// Every how many requests the fakes judge one in full.
     pub judge_every: u64,
+    /// Whether the fakes of cost scenarios only read: no accounts, and a sibling core at rest.
+    pub swallow: bool,
     /// Seed of events and faults.
     pub seed: u64,
     /// More `--set` arguments for shrike.

@@ -80,6 +80,22 @@ fn statuses_and_retry_after_come_as_scripted() {
 }
 
 #[test]
+fn what_is_swallowed_is_answered_as_taken_and_counted_by_its_bytes_alone() {
+    let fake = fake("on bulk swallow");
+    let body = item(0) + &item(1);
+    let answer = send(&fake, BULK, &[NDJSON], body.as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = answer.json();
+    assert_eq!(answer["errors"], false);
+    let items = answer["items"].as_array().expect("items");
+    assert!(items.len() == 2 && items.iter().all(|item| item["create"]["status"] == 201));
+    let report = fake.report();
+    assert_eq!((report.events, report.body_bytes), (0, body.len() as u64), "{report:?}");
+    let other = send(&fake, "GET /_cluster/health", &[], b"").expect("an answer");
+    assert_eq!(other.status, 200, "other requests are answered as ever: {other:?}");
+}
+
+#[test]
 fn latency_and_slow_reads_take_their_time() {
     for script in ["latency 60ms", "slow-read 2000"] {
         let fake = fake(script);

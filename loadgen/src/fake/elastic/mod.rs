@@ -96,6 +96,14 @@ impl Elastic {
         })
     }
 
+    /// What it says of a bulk request of `create` actions that it took, by its lines.
+    pub(in crate::fake) fn swallow(body: &[u8]) -> Reply {
+        let items = memchr::memchr_iter(b'\n', body).count() / 2;
+        let items = r#"{"create":{"status":201}},"#.repeat(items);
+        let items = items.trim_end_matches(',');
+        Reply::json(200, format!(r#"{{"took":1,"errors":false,"items":[{items}]}}"#))
+    }
+
     /// What the server says with a failing status when the request is not to blame.
     pub(in crate::fake) fn refuse(status: u16) -> Reply {
         dress(match status {

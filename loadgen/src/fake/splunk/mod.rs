@@ -100,6 +100,11 @@ impl Splunk {
         Code::find(number).map(Code::reply).unwrap_or_default()
     }
 
+    /// What it says of a request that it took.
+    pub(super) fn swallow() -> Reply {
+        code::of(0).reply()
+    }
+
     /// The server starts again: channels and acknowledgements are gone.
     pub(super) fn restart(&self) {
         self.has_restarted.store(true, Ordering::Relaxed);
