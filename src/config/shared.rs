@@ -173,7 +173,8 @@ pub const SHARED: &[Key] = &[
         "retry.max_age",
         Kind::SpanOrNone,
         Is("none"),
-        "How long an event may be held before it becomes a dead letter.",
+        "How long after the first request with it an event may be held before it becomes a dead \
+         letter, with what the last request met.",
     ),
     key(
         "circuit_breaker.enabled",

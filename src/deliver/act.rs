@@ -102,13 +102,28 @@ impl Sender {
             Fate::Hold { cause, scope } => {
                 self.on_hold(ended, (cause, scope), failure(reason), now, outcomes);
             }
-            Fate::Without(option) => {
-                self.note(&ended, Success::No, pace, now, outcomes);
-                outcomes.without.push(option);
-                self.again(ended.id, ended.batch, State::Ready);
-            }
+            Fate::Without(option) => self.without(ended, option, failure(reason), now, outcomes),
             Fate::Rechannel => self.rechannel(ended, failure(reason), now, outcomes),
         }
+    }
+
+    /// Sends again without an option, once; then something else is meant, and it is a matter of
+    /// configuration.
+    fn without(
+        &mut self,
+        mut ended: Ended,
+        option: &'static str,
+        failure: Failure,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        if ended.batch.history.is_without {
+            return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
+        }
+        ended.batch.history.is_without = true;
+        self.note(&ended, Success::No, failure.pace, now, outcomes);
+        outcomes.without.push(option);
+        self.again(ended.id, ended.batch, State::Ready);
     }
 
     /// Takes a new channel and sends again, once; then it is a matter of configuration.
@@ -388,6 +403,7 @@ impl Sender {
         let Failure { reason, pace, kind } = failure;
         let is_throttled = reason.class == THROTTLED;
         batch.history.failed_since.get_or_insert(now);
+        batch.history.last = Some(reason.clone());
         batch.history.row = batch.history.row.saturating_add(1);
         let wait = self.backoff.wait(batch.history.row, &mut self.rng);
 
@@ -456,7 +472,7 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) -> Option<Batch> {
-        let History { failures, ambiguous, failed_since, .. } = batch.history;
+        let &History { failures, ambiguous, failed_since, .. } = &batch.history;
         let failures_max = self.settings.retry.retries_max.max(1);
         let bisect_after = BISECT_AFTER.min(failures_max);
         let is_old = self.settings.retry.age_max.is_some_and(|age_max| {
@@ -464,7 +480,10 @@ impl Sender {
         });
         let is_unclear = self.settings.ambiguous_max.is_some_and(|most| ambiguous > most);
         let may_hide_one = batch.events() > 1 && kind != FailureKind::Items;
-        if is_old || is_unclear || (failures >= failures_max && !may_hide_one) {
+        if is_old {
+            bury(&batch, &expired(&batch.history), Retryable::Yes, outcomes);
+            None
+        } else if is_unclear || (failures >= failures_max && !may_hide_one) {
             bury(&batch, reason, Retryable::Yes, outcomes);
             None
         } else if failures >= bisect_after && may_hide_one {
@@ -514,6 +533,7 @@ impl Sender {
         }
         let Ended { id, mut batch, .. } = ended;
         batch.history.failed_since.get_or_insert(now);
+        batch.history.last = Some(failure.reason.clone());
         batch.history.row = batch.history.row.saturating_add(1);
         let has_remedy = match cause {
             Cause::Auth => true,
@@ -565,13 +585,12 @@ impl Sender {
     /// Buries what was held for longer than it may be.
     pub(super) fn expire_ages(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let Some(age_max) = self.settings.retry.age_max else { return };
-        let reason = Reason { class: "expired", ..Reason::default() };
         self.entries.retain(|entry| {
             let since = entry.batch.history.failed_since;
             let is_old = since.is_some_and(|at| now.saturating_duration_since(at) >= age_max);
             let is_flying = matches!(entry.state, State::Flying(_));
             if is_old && !is_flying {
-                bury(&entry.batch, &reason, Retryable::Yes, outcomes);
+                bury(&entry.batch, &expired(&entry.batch.history), Retryable::Yes, outcomes);
                 return false;
             }
             true
@@ -630,6 +649,14 @@ fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) 
         retryable: retryable == Retryable::Yes,
         failed_since: history.failed_since,
     }
+}
+
+/// Why events are given up that were held for longer than they may be: what the last request with
+/// them met.
+fn expired(history: &History) -> Reason {
+    let last = history.last.clone().unwrap_or_default();
+    let detail = format!("held longer than `retry.max_age`; {}: {}", last.class, last.detail);
+    Reason { class: "expired", detail, ..last }
 }
 
 /// The class of answers that ask for less; no event is at fault for them.

@@ -33,6 +33,10 @@ pub struct History {
     pub failed_since: Option<Instant>,
     /// Whether a new channel was taken for them once.
     pub is_rechannelled: bool,
+    /// Whether an option was switched off for them once.
+    pub is_without: bool,
+    /// What the last request that failed met.
+    pub last: Option<Reason>,
 }
 
 /// Events to be rendered again from the log, into batches of [`super::Batch::again`].

@@ -628,6 +628,33 @@ fn what_was_held_for_too_long_is_a_dead_letter() {
     assert!(lane.now - lane.start >= Duration::from_secs(600));
     assert!(lane.now - lane.start <= Duration::from_secs(660));
     assert!(lane.out.dead.iter().all(|letter| letter.retryable));
+    for letter in &lane.out.dead {
+        // Why it was held is what an operator has to see to.
+        let Reason { class, detail, .. } = &letter.reason;
+        assert_eq!(*class, "expired");
+        assert!(detail.contains("retry.max_age") && detail.contains("network: "), "{detail}");
+    }
+}
+
+/// Whoever refuses what is not asked for any more means something else: asked again at once, it
+/// would say the same for ever.
+#[test]
+fn a_destination_that_refuses_an_option_which_is_off_is_held() {
+    let mut lane = Lane::new();
+    lane.enqueue(3, 0);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Without("use_ack"));
+    assert_eq!(lane.out.without, ["use_ack"]);
+    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
+    let again = lane.send();
+    assert_eq!(again.body, sent.body, "at once");
+    lane.answer(again.id, Fate::Without("use_ack"));
+    assert_eq!(lane.gate.health(lane.now), Health::ConfigFailed);
+    assert_eq!(lane.out.without, ["use_ack"], "once");
+    assert_eq!((lane.sender.pending(), lane.dead()), (3, vec![]));
+    let held = lane.now;
+    assert!(lane.send_later().is_probe);
+    assert_eq!(lane.now - held, Duration::from_secs(60));
 }
 
 #[test]

@@ -294,6 +294,9 @@ impl Lane {
         }
         self.again.extend(outcomes.reshape.drain(..));
         for option in outcomes.without.drain(..) {
+            if !self.calls.options.is_on(option) {
+                continue;
+            }
             let name = self.exporter.name();
             warn!(exporter = name, option, "the destination does not do this: off for this run");
             self.calls.options.set(option, OptionValue::Bool(false));
