@@ -1,6 +1,6 @@
 //! Appending: many threads copy records into the group that the writer takes next.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Offset;
@@ -134,13 +134,15 @@ impl Group<'_> {
         if let Some(refusal) = &open.refusal {
             return Err(AppendError::Disk(Arc::clone(refusal)));
         }
-        if open.layout.bytes.len() < GROUP_BYTES_MAX {
+        if open.layout.bytes.len() < open.group_bytes_max {
             if let Some(offset) = push(&mut open.layout) {
                 return Ok(Some(offset));
             }
             if let Some(refusal) = &open.segment_refusal {
                 return Err(AppendError::Disk(Arc::clone(refusal)));
             }
+        } else if let Some(refusal) = &open.hold {
+            return Err(AppendError::Disk(Arc::clone(refusal)));
         }
         if open.writer != WriterState::Busy {
             open.writer = WriterState::Busy;
@@ -187,7 +189,7 @@ pub(crate) struct Intake {
     pub(crate) wake: Wake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) record_bytes_max: usize,
-    /// Whether no further segment may be begun.
+    /// Whether nothing is taken, since somebody needs what the bound on the log would take for it.
     pub(crate) is_held: AtomicBool,
 }
 
@@ -204,6 +206,10 @@ pub(crate) struct Open {
     pub(crate) refusal: Option<Arc<Refusal>>,
     /// Why there is no next segment at present.
     pub(crate) segment_refusal: Option<Arc<Refusal>>,
+    /// Why nothing is taken while somebody is behind; groups have no room then.
+    hold: Option<Arc<Refusal>>,
+    /// A group takes at most this and one more record.
+    group_bytes_max: usize,
     /// Appenders that wait for room.
     pub(crate) waiting: u32,
     /// Nothing is taken any more.
@@ -231,6 +237,8 @@ impl Intake {
             flush: Offset::ZERO,
             refusal: None,
             segment_refusal: None,
+            hold: None,
+            group_bytes_max: GROUP_BYTES_MAX,
             waiting: 0,
             closed: false,
             ended: false,
@@ -251,6 +259,16 @@ impl Intake {
     /// copy itself does not panic.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes nothing from now on, for this reason, or goes on where there is none.
+    pub(crate) fn hold(&self, reason: Option<Refusal>) {
+        self.is_held.store(reason.is_some(), Ordering::Release);
+        let mut open = self.lock();
+        // An appender looks at the room in the group anyway: none is all it costs.
+        open.group_bytes_max = if reason.is_some() { 0 } else { GROUP_BYTES_MAX };
+        open.hold = reason.map(Arc::new);
+        self.signal_room(&open);
     }
 
     /// Lets appenders that wait for room look again.

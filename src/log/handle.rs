@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,7 +16,7 @@ use super::STRIPE_BYTES;
 use super::append::{Appender, Intake};
 use super::cursors::Cursors;
 use super::engine::{DiskThread, Wake};
-use super::error::LogError;
+use super::error::{LogError, Refusal};
 use super::index::State;
 use super::io::{Disk, LogIo};
 use super::layout::{Layout, Taken};
@@ -257,10 +258,22 @@ impl Log {
         Ok(retained)
     }
 
-    /// Begins no further segment while this holds: somebody needs what the bound on the log would
-    /// take for it, and appenders are refused with that reason.
+    /// Takes nothing while this holds: somebody is behind as far as he may be, or needs what the
+    /// bound on the log would take, and appenders are refused with that reason.
     pub fn hold(&self, is_held: bool) {
-        self.held.intake.is_held.store(is_held, Ordering::Release);
+        let intake = &self.held.intake;
+        if intake.is_held.load(Ordering::Acquire) == is_held {
+            return;
+        }
+        let reason = || Refusal {
+            action: "append to",
+            path: self.held.shared.dir.clone(),
+            source: io::Error::other(
+                "an exporter that blocks (`on_lag: block`) is as far behind as it may be, or still \
+                 needs the oldest events of a log that has reached its bound",
+            ),
+        };
+        intake.hold(is_held.then(reason));
     }
 
     /// Takes away old segments: those beyond `keep` that lie wholly below `pinned`, and, whoever

@@ -419,6 +419,8 @@ impl Engine {
                 debug_assert!(false, "the keeper panicked");
             }
         }
+        // Whoever was waited for is no more.
+        self.log.hold(false);
         let status = self.status();
         // Nothing moves any more, so the sum is exact: an event too many or too few is a bug.
         let torn = status.exporters.iter().find(|exporter| !exporter.is_whole());

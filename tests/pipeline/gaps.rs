@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shrike::config::{Config, Host};
@@ -235,6 +235,49 @@ fn a_full_disk_lets_the_oldest_segment_go_and_the_log_goes_on() {
     assert_eq!(told(&destination).0, one.counts.skipped);
     let checkpoint = shrike::log::Cursors::look(&config.log.dir).load("one").expect("it is whole");
     assert_eq!(checkpoint.expect("it was saved").base, status.written);
+}
+
+/// "`lag_max_bytes` and `on_lag: skip | block`": what comes in waits at the bound, not at the end of
+/// a segment.
+#[test]
+fn an_exporter_that_blocks_holds_up_what_comes_in_at_its_own_bound() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ill = Destination::start(Manner::Busy);
+    let keys = "
+    on_lag: block
+    lag_max_bytes: 1MiB
+    retry: {initial_backoff_ms: 5, max_backoff_ms: 20}
+    circuit_breaker: {failure_threshold: 2, open_ms: 50}";
+    let config = config(dir.path(), &[("ill", &ill, keys)]);
+    let log = filled(&config, 0..1, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let appender = log.appender();
+    let append = |number: u32| {
+        let mark = Mark { received_ns: u64::from(number) + 1, checked: true, ..Mark::default() };
+        appender.append(event(number, 900).as_bytes(), mark)
+    };
+    let mut number = 1;
+    let refused = loop {
+        assert!(log.written().bytes() < 8 << 20, "half a segment, and nobody is held up");
+        match append(number) {
+            Ok(_) => number += 1,
+            Err(refused) => break refused.to_string(),
+        }
+        // About a megabyte a second; the lag is looked at once a second.
+        std::thread::park_timeout(Duration::from_millis(1));
+    };
+    assert!(refused.contains("on_lag: block"), "{refused}");
+    assert!(log.written().bytes() > 1 << 20, "within its bound nobody is held up");
+    ill.turn(Manner::Accept);
+    assert!(wait_for(PATIENCE, || append(number).is_ok()), "the log goes on by itself");
+    log.flush().expect("there is room");
+    let ended = engine.drain(Instant::now() + PATIENCE);
+    let status = assert_equation(engine.end());
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let one = exporter(&status, "ill");
+    let all = u64::from(number) + 1;
+    assert_eq!((one.in_range, one.counts.delivered, one.counts.skipped), (all, all, 0), "{one:?}");
 }
 
 #[test]
