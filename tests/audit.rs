@@ -105,7 +105,9 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
     assert!(refused.contains("siem: dead_lettered at "), "{refused}");
     let by_replay = "siem: delivered by a replay of its dead letter at ";
     assert!(refused.contains(by_replay), "{refused}");
-    place.run(&["audit", "show", "--event", &id(9_999)], 1);
+    let unknown = place.run(&["audit", "show", "--event", &id(9_999)], 1);
+    assert!(unknown.contains("it never came, or retention took it"), "{unknown}");
+    place.run(&["audit", "show", "--event", ""], 2);
     place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
     place.run(&["run", "--drain"], 0);
     let again = place.run(&["audit", "verify"], 0);
@@ -136,7 +138,10 @@ fn what_people_ask_of_a_running_process_is_in_the_chain() {
     let socket = place.0.path().join("state/control.sock");
     wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
     place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
-    place.run(&["cursor", "rewind", "sien", "--to", "earliest"], 1);
+    // As without a running process.
+    let told = place.run(&["cursor", "rewind", "sien", "--to", "earliest"], 2);
+    assert!(told.contains("no exporter `sien`; there are: siem"), "{told}");
+    place.run(&["cursor", "show", "sien"], 2);
     place.run(&["dlq", "purge", "--all"], 0);
     let path = place.0.path().join("shrike.yaml");
     let text = std::fs::read_to_string(&path).expect("it is ours");

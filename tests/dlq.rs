@@ -172,6 +172,15 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     assert_eq!(destination.accepted().get(id), Some(&1));
     assert_eq!(place.letters(&[]).len(), 3);
 
+    // An id that no letter has is a mistake, whoever is asked.
+    for command in ["show", "replay", "purge"] {
+        let id: &[&str] = if command == "show" { &["no-id"] } else { &["--id", "no-id"] };
+        let told = place.run(&[&["dlq", command][..], id].concat(), 1);
+        assert!(told.contains("no dead letter of event no-id"), "{command}: {told}");
+    }
+    for time in ["soon", "2999-01-01T00:00:00Z"] {
+        assert!(place.run(&["dlq", "list", "--since", time], 2).contains("from 1970 to 2554"));
+    }
     assert!(place.run(&["dlq", "purge"], 2).contains("say --all"));
     assert_eq!(place.run(&["dlq", "purge", "--class", "timeout"], 0), "siem: 0 removed\n");
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 3 removed\n");
@@ -271,6 +280,7 @@ fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
     let shown = place.run(&["log", "quarantine", "show", &id], 0);
     assert!(shown.starts_with("not json\n") && shown.contains("8 bytes of append"), "{shown}");
     place.run(&["log", "quarantine", "show", "12345678"], 1);
+    place.run(&["log", "quarantine", "retry", "--id", "12345678"], 1);
     let table = place.run(&["log", "quarantine", "list"], 0);
     assert!(table.lines().count() == 3 && table.contains("not json"), "{table}");
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use shrike::event::Class;
@@ -299,6 +299,7 @@ pub(crate) enum Cursor {
 pub(crate) enum Exporter {
     /// Send nothing until it is resumed, or the process starts again
     ///
+    /// `enabled: false` in the configuration lasts longer: a start does what is written there.
     /// Its position is kept. It does not hold the log back meanwhile: what retention removes is
     /// skipped, and told, when it goes on.
     Pause {
@@ -340,7 +341,7 @@ pub(crate) enum Audit {
     /// Print what became of one event at every exporter
     Show {
         /// Id of the event
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
         event: String,
     },
 }

@@ -44,7 +44,11 @@ pub(crate) fn exporter(shared: &Shared, command: &Exporter) -> Result<Exit, Fail
         Exporter::Flush { exporter } => (exporter, Change::Flush),
     };
     let state = running(shared)?.change(exporter, change).map_err(failed)?;
-    let text = format!("exporter {exporter} is {state}\n");
+    let until = match change {
+        Change::Pause => " until it is resumed or shrike starts again",
+        Change::Resume | Change::Flush => "",
+    };
+    let text = format!("exporter {exporter} is {state}{until}\n");
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
     Ok(Exit::Done)
 }

@@ -31,12 +31,7 @@ pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
 fn period(within: &Within) -> Result<Period, Failure> {
     let edge = |text: &Option<String>, usual| match text {
         None => Ok(usual),
-        Some(text) => time::parse_or_ago(text, position::now()).ok_or_else(|| {
-            Failure::Usage(format!(
-                "`{text}` is no time; expected 2026-01-31T12:00:00Z, or a span before now such \
-                 as 1h"
-            ))
-        }),
+        Some(text) => position::time(text),
     };
     let Period { from, to } = Period::ALWAYS;
     let period = Period { from: edge(&within.from, from)?, to: edge(&within.to, to)? };
@@ -254,7 +249,7 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     }
     let (letters, taken_out) = letters(config, id)?;
     if offsets.is_empty() {
-        text += &format!("event {id} is not in the log any more\n");
+        text += &format!("event {id} is not in the log: it never came, or retention took it\n");
         // A letter says where it lay, so that its receipts are found.
         let gone = taken_out.iter().map(|it| &it.letter);
         offsets.extend(letters.iter().chain(gone).map(|letter| Offset::new(letter.offset)));

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use shrike::config::Config;
-use shrike::control::{Client, CursorStatus, Target};
+use shrike::control::{Client, CursorStatus, Error, Target};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::{Cursors, LogError, Reader};
 use shrike::pipeline::note_operation;
@@ -20,7 +20,7 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
         Cursor::Show { exporter, json } => {
             let name = exporter.as_deref();
             let cursors = match client {
-                Some(mut client) => client.cursors(name).map_err(failed)?,
+                Some(mut client) => client.cursors(name).map_err(refused(&config, name))?,
                 None => {
                     let reader = log::open(&config.log.dir)?;
                     let cursors = Cursors::look(&config.log.dir);
@@ -45,11 +45,23 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
         Cursor::Rewind { exporter, to } => {
             let target = position::parse(to)?;
             let cursors = match client {
-                Some(mut client) => client.rewind(exporter, target).map_err(failed)?,
+                Some(mut client) => {
+                    client.rewind(exporter, target).map_err(refused(&config, Some(exporter)))?
+                }
                 None => vec![rewind(&config, exporter, target)?],
             };
             print(&cursors, false)
         }
+    }
+}
+
+/// A name that nobody knows is wrong usage, whoever says so.
+fn refused(config: &Config, name: Option<&str>) -> impl Fn(Error) -> Failure {
+    let is_known =
+        name.is_none_or(|name| config.exporters.iter().any(|it| it.settings.name == name));
+    move |error| match error {
+        Error::Refused(problem) if !is_known => Failure::Usage(problem),
+        error => failed(error),
     }
 }
 

@@ -71,16 +71,8 @@ struct Chosen<'a> {
 
 /// The stores that the arguments choose.
 fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, Wanted)>, Failure> {
-    let since = letters.since.as_deref().map(|text| {
-        shrike::config::time::parse_or_ago(text, position::now()).ok_or_else(|| {
-            Failure::Usage(format!(
-                "`{text}` is no time; expected 2026-01-31T12:00:00Z, or a span before now such \
-                 as 1h"
-            ))
-        })
-    });
-    let wanted =
-        Wanted { since: since.transpose()?, class: letters.class.clone(), ..Wanted::default() };
+    let since = letters.since.as_deref().map(position::time).transpose()?;
+    let wanted = Wanted { since, class: letters.class.clone(), ..Wanted::default() };
     let named = letters.name.as_ref().or(letters.exporter.as_ref());
     let all = config.exporters.iter().map(|exporter| &exporter.settings);
     let chosen: Vec<_> = all
@@ -232,12 +224,20 @@ fn show(stores: &[(Chosen<'_>, Wanted)], id: &str) -> Result<Exit, Failure> {
         Ok(ControlFlow::Continue(()))
     })?;
     if text.is_empty() {
-        return Err(Failure::Engine(format!(
-            "no dead letter of event {id}; `shrike dlq list` names them"
-        )));
+        return Err(unknown(id));
     }
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
     Ok(Exit::Done)
+}
+
+fn unknown(id: &str) -> Failure {
+    Failure::Engine(format!("no dead letter of event {id}; `shrike dlq list` names them"))
+}
+
+/// Whoever names an event has it in mind: that there is no such letter is told as a mistake.
+fn found(stores: &[(Chosen<'_>, Wanted)], letters: u64) -> Result<(), Failure> {
+    let id = stores.iter().find_map(|(_, wanted)| wanted.event_id.as_deref());
+    id.filter(|_| letters == 0).map_or(Ok(()), |id| Err(unknown(id)))
 }
 
 /// What the chain of receipts says of something that this command did by itself.
@@ -321,9 +321,10 @@ fn replay(
     rate: Option<u32>,
 ) -> Result<Exit, Failure> {
     let mut actor = Actor::find(config, stores)?;
-    let mut exit = Exit::Done;
+    let (mut exit, mut letters) = (Exit::Done, 0);
     for (Chosen { name, .. }, wanted) in stores {
         let begun = actor.replay(name, wanted, rate)?;
+        letters += begun.wanted;
         let bar = progress::Progress::letters("replay", begun.wanted);
         let mut last = begun;
         while last.is_running {
@@ -338,16 +339,20 @@ fn replay(
         }
     }
     actor.end()?;
+    found(stores, letters)?;
     Ok(exit)
 }
 
 fn purge(config: &Config, stores: &[(Chosen<'_>, Wanted)]) -> Result<Exit, Failure> {
     let mut actor = Actor::find(config, stores)?;
+    let mut all = 0;
     for (Chosen { name, .. }, wanted) in stores {
         let letters = actor.purge(name, wanted)?;
+        all += letters;
         println!("{name}: {letters} removed");
     }
     actor.end()?;
+    found(stores, all)?;
     Ok(Exit::Done)
 }
 

@@ -21,8 +21,18 @@ pub(crate) fn parse(text: &str) -> Result<Target, Failure> {
     }
     time::parse_or_ago(text, now()).map(Target::Time).ok_or_else(|| {
         Failure::Usage(format!(
-            "`{text}` is no position; expected earliest, latest, an offset, a time such as \
-             2026-01-31T12:00:00Z, or a span before now such as 1h"
+            "`{text}` is no position; expected earliest, latest, an offset, a time from 1970 to \
+             2554 such as 2026-01-31T12:00:00Z, or a span before now such as 1h"
+        ))
+    })
+}
+
+/// Reads an RFC 3339 time, or a span before now such as `1h`: nanoseconds since 1970.
+pub(crate) fn time(text: &str) -> Result<u64, Failure> {
+    time::parse_or_ago(text, now()).ok_or_else(|| {
+        Failure::Usage(format!(
+            "`{text}` is no time from 1970 to 2554; expected one such as 2026-01-31T12:00:00Z, or \
+             a span before now such as 1h"
         ))
     })
 }

@@ -34,16 +34,9 @@ pub(crate) fn quarantine(config: &Config, command: &Quarantine) -> Result<Exit, 
 }
 
 fn wanted(lines: &Lines) -> Result<WantedLines, Failure> {
-    let since = lines.since.as_deref().map(|text| {
-        time::parse_or_ago(text, position::now()).ok_or_else(|| {
-            Failure::Usage(format!(
-                "`{text}` is no time; expected 2026-01-31T12:00:00Z, or a span before now such \
-                 as 1h"
-            ))
-        })
-    });
+    let since = lines.since.as_deref().map(position::time).transpose()?;
     let Lines { class, source, .. } = lines.clone();
-    Ok(WantedLines { since: since.transpose()?, class, source, id: None })
+    Ok(WantedLines { since, class, source, id: None })
 }
 
 /// Visits the wanted lines.
@@ -113,11 +106,7 @@ fn show(config: &Config, id: u64) -> Result<Exit, Failure> {
         found = Some(line.clone());
         ControlFlow::Break(())
     })?;
-    let Some(line) = found else {
-        return Err(Failure::Engine(format!(
-            "no line {id} in quarantine; `shrike log quarantine list` names them"
-        )));
-    };
+    let Some(line) = found else { return Err(unknown(id)) };
     let Refused { class, source, offset, length, received, .. } = &line;
     let received = time::text(*received);
     eprintln!("{class}: {length} bytes of {source} at {offset}, received {received}");
@@ -129,6 +118,11 @@ fn show(config: &Config, id: u64) -> Result<Exit, Failure> {
         .and_then(|()| out.write_all(b"\n"))
         .map_err(Failure::io("standard output"))?;
     Ok(Exit::Done)
+}
+
+fn unknown(id: u64) -> Failure {
+    let list = "`shrike log quarantine list` names them";
+    Failure::Engine(format!("no line {id} in quarantine; {list}"))
 }
 
 fn retry(config: &Config, wanted: &WantedLines) -> Result<Exit, Failure> {
@@ -144,6 +138,9 @@ fn retry(config: &Config, wanted: &WantedLines) -> Result<Exit, Failure> {
             retried
         }
     };
+    if let (Some(id), 0) = (wanted.id, retried.wanted) {
+        return Err(unknown(id));
+    }
     let Retried { wanted, taken, appended, duplicates, refused, cut } = retried;
     println!(
         "{taken} of {wanted} lines are events now: {appended} appended, {duplicates} repeats; \

@@ -1,6 +1,7 @@
 //! What the running process does for commands.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use shrike::control::{
     Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, LastError, LogStatus,
     Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
 };
-use shrike::event::Offset;
+use shrike::event::{Checkpoint, Counts, Offset, Span};
 use shrike::intake::{Retried, WantedLines};
-use shrike::log::{Log, Read, Reader};
+use shrike::log::{Cursors, Log, Read, Reader};
 use shrike::pipeline::{
     self, Ended, Engine, EngineOptions, Operation, Progress, Reloaded, Unreadable, Wanted,
 };
@@ -123,10 +124,8 @@ impl Serve for Commands {
         let now = position::now();
         let exporters = status.exporters.iter().map(|exporter| shown(exporter, &self.log, now));
         let mut exporters: Vec<ExporterStatus> = exporters.collect();
-        exporters.extend(self.reloader.told().paused.into_iter().map(|(name, kind)| {
-            let (vendor, state) = (kind.to_owned(), "paused".to_owned());
-            ExporterStatus { name, vendor, state, ..ExporterStatus::default() }
-        }));
+        let paused = self.reloader.told().paused;
+        exporters.extend(paused.into_iter().map(|(name, kind)| self.paused(name, kind)));
         exporters.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -157,17 +156,34 @@ impl Serve for Commands {
             ahead: 0,
             head: status.written.bytes(),
         });
-        let found: Vec<CursorStatus> = found.collect();
+        let mut found: Vec<CursorStatus> = found.collect();
+        let paused = self.reloader.told().paused;
+        let wanted = |name: &&String| exporter.is_none_or(|wanted| *wanted == **name);
+        for name in paused.keys().filter(wanted) {
+            let Some(saved) = self.saved(name) else { continue };
+            found.push(CursorStatus {
+                exporter: name.clone(),
+                pass: saved.pass,
+                start: saved.start.bytes(),
+                base: saved.base.bytes(),
+                ahead: saved.ahead.len(),
+                head: status.written.bytes(),
+            });
+        }
+        found.sort_by(|a, b| a.exporter.cmp(&b.exporter));
         match (exporter, found.is_empty()) {
             (Some(name), true) => {
-                let names: Vec<&str> = status.exporters.iter().map(|it| it.name.as_str()).collect();
-                Err(format!("no exporter `{name}`; there are: {}", names.join(", ")))
+                let running = status.exporters.iter().map(|it| it.name.as_str());
+                let names: Vec<&str> = running.chain(paused.keys().map(String::as_str)).collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Err(format!("no exporter `{name}`; there are: {names}"))
             }
             _ => Ok(found),
         }
     }
 
     fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
+        self.runs(exporter)?;
         let reader = self.log.reader();
         let start = position::begin(to, &reader)?;
         let deadline = Instant::now() + REWIND_WAIT;
@@ -182,14 +198,17 @@ impl Serve for Commands {
         wanted: &Wanted,
         rate: Option<u32>,
     ) -> Result<Progress, String> {
+        self.runs(exporter)?;
         self.running.ask(|engine| engine.replay(exporter, wanted, rate))
     }
 
     fn replayed(&self, exporter: &str) -> Result<Progress, String> {
+        self.runs(exporter)?;
         self.running.ask(|engine| engine.replayed(exporter))
     }
 
     fn purge(&self, exporter: &str, wanted: &Wanted) -> Result<u64, String> {
+        self.runs(exporter)?;
         self.running.ask(|engine| engine.purge(exporter, wanted))
     }
 
@@ -216,6 +235,49 @@ impl Serve for Commands {
     fn note(&self, by: &str, request: &Request, outcome: &Result<Answer, String>) {
         if let Some(operation) = operation(by, request, outcome) {
             self.running.note(operation);
+        }
+    }
+}
+
+impl Commands {
+    /// Refuses what only an exporter that runs can do.
+    fn runs(&self, exporter: &str) -> Result<(), String> {
+        if self.reloader.told().paused.contains_key(exporter) {
+            return Err(format!(
+                "exporter {exporter} is paused; `shrike exporter resume {exporter}` lets it go on"
+            ));
+        }
+        self.cursors(Some(exporter)).map(drop)
+    }
+
+    /// Where an exporter that has ended is to go on.
+    fn saved(&self, exporter: &str) -> Option<Checkpoint> {
+        Cursors::look(Path::new(&self.log_dir)).load(exporter).ok().flatten()
+    }
+
+    /// An exporter that somebody paused, as far as its checkpoint says how it is.
+    fn paused(&self, name: String, kind: &'static str) -> ExporterStatus {
+        let (vendor, state) = (kind.to_owned(), "paused".to_owned());
+        let Some(saved) = self.saved(&name) else {
+            return ExporterStatus { name, vendor, state, ..ExporterStatus::default() };
+        };
+        let head = self.log.written();
+        let untallied = Span { from: saved.start.max(saved.tally.to), to: head };
+        let in_range = saved.tally.events + self.log.reader().count(untallied).unwrap_or(0);
+        let Counts { delivered, dead_lettered, filtered, skipped, invalid } = saved.counts;
+        ExporterStatus {
+            name,
+            vendor,
+            state,
+            pass: saved.pass,
+            pending: in_range.saturating_sub(saved.counts.total()),
+            lag_bytes: head.bytes().saturating_sub(saved.base.bytes()),
+            delivered,
+            dead_lettered,
+            filtered,
+            skipped,
+            invalid,
+            ..ExporterStatus::default()
         }
     }
 }

@@ -249,11 +249,33 @@ fn commands_pause_resume_and_flush() {
         assert_eq!(place.said(&["exporter", "flush", "splunk"]), "exporter splunk is running\n");
         collector.events() == first
     });
-    assert_eq!(place.said(&["exporter", "pause", "splunk"]), "exporter splunk is paused\n");
-    assert!(place.said(&["status"]).contains("paused"));
+    let said = place.said(&["exporter", "pause", "splunk"]);
+    assert_eq!(said, "exporter splunk is paused until it is resumed or shrike starts again\n");
+    // It is shown as it is, and what it would have to run for is refused with the reason.
+    let held = place.append();
+    let status: Value = serde_json::from_str(&place.said(&["status", "--json"])).expect("JSON");
+    let splunk = &status["exporters"][0];
+    assert_eq!((&splunk["state"], &splunk["delivered"]), (&"paused".into(), &first.into()));
+    wait_until("what waits", || {
+        let status: Value = serde_json::from_str(&place.said(&["status", "--json"])).expect("JSON");
+        status["exporters"][0]["pending"] == held
+    });
+    assert!(place.said(&["cursor", "show", "splunk"]).contains("splunk"));
+    for command in [
+        &["cursor", "rewind", "splunk", "--to", "earliest"][..],
+        &["dlq", "replay", "splunk"],
+        &["dlq", "purge", "splunk", "--all"],
+    ] {
+        let (code, told) = place.shrike(command);
+        assert!(code == Some(1) && told.contains("exporter resume splunk"), "{told}");
+    }
     assert_eq!(place.said(&["exporter", "resume", "splunk"]), "exporter splunk is running\n");
+    wait_until("the rest flushed", || {
+        place.said(&["exporter", "flush", "splunk"]);
+        collector.events() == first + held
+    });
     let log = running.stop();
-    let account = format!("\"in_range\":{first},\"delivered\":{first}");
+    let account = format!("\"in_range\":{0},\"delivered\":{0}", first + held);
     assert!(log.contains(&account), "{log}");
     // Ends with 0 where the chain holds.
     assert!(!place.said(&["audit", "verify"]).is_empty());
