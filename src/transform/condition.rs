@@ -504,7 +504,8 @@ mod tests {
         r#""reason":"a \"quoted\" caf\u00e9"},"#,
         r#""resource":{"type":"network","#,
         r#""name":"api.x.example","host":"api.x.example","port":8443},"#,
-        r#""metadata":{"velar":{"count":3,"ok":true,"list":[1]}},"labels":{"k8s.pod":"p-1","#,
+        r#""metadata":{"velar":{"count":3,"ok":true,"list":[1],"none":null}},"#,
+        r#""labels":{"k8s.pod":"p-1","stra\u00dfe":"a","#,
         r#""n":"42"}}"#,
     );
 
@@ -538,6 +539,7 @@ mod tests {
             "reason == 'a \"quoted\" caf\u{e9}' and decision.reason matches 'a \"*\u{e9}'",
             "category != 'file'",
             "metadata.velar.list != 1",
+            "labels.stra\u{df}e == 'a'",
             " default ",
         ] {
             assert!(holds(text), "{text}");
@@ -552,6 +554,8 @@ mod tests {
             "user_id matches '*'",
             "labels.team in ['red']",
             "metadata.velar.nothing.inside == 1",
+            "metadata.velar.none != 1",
+            "metadata.velar.none matches '*'",
             "severity == 'critical'",
             "guard < 'a' or resource.host matches 'x.example'",
             "metadata.velar.ok == 'yes'",

@@ -167,8 +167,10 @@ impl Layer {
 
     fn sanitized_count(&self, event: &Event<'_>) -> u64 {
         let value = self.sanitized_count.value(event);
-        let digits = value.and_then(|value| std::str::from_utf8(value.json).ok());
-        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        let digits = value.and_then(|value| std::str::from_utf8(value.text()).ok());
+        // Some encoders write whole numbers with a fraction, or as texts.
+        let whole = digits.and_then(|digits| digits.split('.').next());
+        whole.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -185,21 +187,34 @@ fn begins(text: &[u8], prefix: &str) -> bool {
 /// Whether the host is the domain or below it.
 fn is_under(host: &[u8], domain: &str) -> bool {
     let host = host.strip_suffix(b".").unwrap_or(host);
+    if memchr::memchr(b'\\', host).is_some() {
+        return is_spelled_under(host, domain);
+    }
     let Some(above) = host.len().checked_sub(domain.len()) else { return false };
     let (below, name) = host.split_at(above);
     name.eq_ignore_ascii_case(domain.as_bytes()) && (below.is_empty() || below.ends_with(b"."))
 }
 
+/// The same of a host that is spelled with escapes.
+fn is_spelled_under(host: &[u8], domain: &str) -> bool {
+    let lengths = (json::characters(host).count(), domain.chars().count());
+    let Some(above) = lengths.0.checked_sub(lengths.1) else { return false };
+    let mut below = json::characters(host).take(above);
+    let name = json::characters(host).skip(above);
+    name.map(|char| char.to_ascii_lowercase()).eq(domain.chars())
+        && (above == 0 || below.nth(above - 1) == Some('.'))
+}
+
 /// Loopback addresses and names (RFC 6761, section 6.3), and the usual paths of health checks.
 fn is_internal(host: &[u8], path: &[u8]) -> bool {
-    const CHECKS: [&[u8]; 7] =
-        [b"/health", b"/healthz", b"/livez", b"/readyz", b"/ready", b"/live", b"/ping"];
+    const CHECKS: [&str; 7] =
+        ["/health", "/healthz", "/livez", "/readyz", "/ready", "/live", "/ping"];
     let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
     let address = std::str::from_utf8(bare).ok().and_then(|host| host.parse::<IpAddr>().ok());
-    let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let path = || json::characters(path).take_while(|char| *char != '?');
     address.is_some_and(|address| address.to_canonical().is_loopback())
         || is_under(host, "localhost")
-        || CHECKS.contains(&path)
+        || CHECKS.iter().any(|check| check.chars().eq(path()))
 }
 
 #[cfg(test)]
@@ -227,7 +242,10 @@ mod tests {
     }
 
     fn lets_through(filter: &Filter, host: &str, path: &str) -> bool {
-        let record = RECORD.replace("API.Example.com.", host).replace("/v1/chat?x", path);
+        takes(filter, &RECORD.replace("API.Example.com.", host).replace("/v1/chat?x", path))
+    }
+
+    fn takes(filter: &Filter, record: &str) -> bool {
         let opening = Opening::new(&OpeningOptions::default());
         let (frame, record) = (Frame::default(), record.as_bytes());
         let (mut arena, mut opened) = (Vec::new(), Opened::default());
@@ -305,6 +323,15 @@ mod tests {
         for (at, (change, expected)) in cases.into_iter().enumerate() {
             assert_eq!(passes(change, "API.Example.com.", "/v1/chat?x"), expected, "case {at}");
         }
+        for (spelled, min, expected) in
+            [("3.0", 3, true), ("3.5", 4, false), ("\"3\"", 3, true), ("null", 1, false)]
+        {
+            let mut rules = FilterRules { min_sanitized_count: min, ..FilterRules::default() };
+            rules.exclude_paths = list("/v2");
+            let record =
+                RECORD.replace("\"sanitized_count\":2", &format!("\"sanitized_count\":{spelled}"));
+            assert_eq!(takes(&Filter::new(rules), &record), expected, "{spelled} {min}");
+        }
         let both = |rules: &mut FilterRules| {
             rules.include_guards = list("egress");
             rules.exclude_guards = list("egress");
@@ -320,6 +347,11 @@ mod tests {
             ("api.example.com", "example.com", false),
             ("ample.com", "example.com", false),
             ("example.com.", "a.b.example.com", true),
+            // Producers may spell what is not ASCII, and slashes, with escapes.
+            ("b\u{fc}cher.example", "Shop.b\\u00fccher.example.", true),
+            ("b\u{fc}cher.example", "b\\u00fccher.Example", true),
+            ("cher.example", "b\\u00fccher.example", false),
+            ("example", "b\\u00fccher.example", true),
         ] {
             let change = |rules: &mut FilterRules| rules.domains = vec![domain.to_owned()];
             assert_eq!(passes(change, host, "/"), expected, "{domain} {host}");
@@ -335,6 +367,7 @@ mod tests {
             ("[::1]", "/", false),
             ("::ffff:127.0.0.1", "/", false),
             ("example.com", "/healthz?full=1", false),
+            ("example.com", "\\/healthz?full=1", false),
             ("example.com", "/healthy", true),
             ("10.0.0.1", "/v1", true),
         ] {

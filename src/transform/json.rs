@@ -12,11 +12,16 @@ pub fn elements(array: &[u8]) -> Elements<'_> {
     Elements { rest: inside(array, b'[', b']') }
 }
 
-/// The value of the first member with this key.
-///
-/// Keys are compared as they are written; a key spelled with escapes is not found.
+/// The value of the first member with this key, which has no escape that it could do without.
 pub fn member<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    members(object).find(|(name, _)| *name == key).map(|(_, value)| value)
+    members(object).find(|(name, _)| *name == key || is_longer(name, key)).map(|(_, value)| value)
+}
+
+/// Whether a name is the key in a longer spelling, with escapes.
+fn is_longer(name: &[u8], key: &[u8]) -> bool {
+    name.len() > key.len()
+        && memchr::memchr(b'\\', name).is_some()
+        && characters(name).eq(characters(key))
 }
 
 /// What stands between the brackets, without surrounding blanks; empty for anything else.
@@ -242,6 +247,11 @@ mod tests {
             [("a", "1"), ("b\\\"c", r#"{"x":["}",{}]}"#), ("d", r#""e\\""#), ("f", "[ ]")];
         assert_eq!(found, expected);
         assert_eq!(member(object, b"d").map(text), Some(r#""e\\""#));
+        let escaped = br#"{"stra\u00dfe":1,"a\/b":2,"c\u0022":3}"#;
+        for (key, value) in [("stra\u{df}e", "1"), ("a/b", "2"), ("c\\\"", "3")] {
+            assert_eq!(member(escaped, key.as_bytes()).map(text), Some(value), "{key}");
+        }
+        assert_eq!(member(escaped, b"strasse"), None);
         assert_eq!(members(b"{}").count() + members(b" ").count() + members(b"{a").count(), 0);
     }
 

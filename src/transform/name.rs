@@ -52,13 +52,13 @@ impl Name {
         self.path.is_empty()
     }
 
-    /// The value in this event.
+    /// The value in this event; null is none.
     #[must_use]
     pub fn value<'a>(&self, event: &Event<'a>) -> Option<Value<'a>> {
         let value = event.value(self.field)?;
         let found =
             self.path.iter().try_fold(value.json, |object, name| json::member(object, name))?;
-        Some(Value { json: found, escaped: value.escaped })
+        (found != b"null").then_some(Value { json: found, escaped: value.escaped })
     }
 }
 
