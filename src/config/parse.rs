@@ -24,6 +24,7 @@ impl Parse<'_, '_> {
     /// The value of a node, or a mistake and nothing.
     pub(super) fn value(&mut self, kind: Kind, node: &Node, path: &str) -> Option<Value> {
         match (kind, &node.body) {
+            (_, Body::Broken) => None,
             (Kind::Inputs, Body::List(_)) | (Kind::Exporters, Body::Map(_) | Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
@@ -81,6 +82,10 @@ impl Parse<'_, '_> {
                 fits.then(|| Value::Text(text.to_owned()))
             }
             Kind::Text(max) => is_text(text, max).then(|| Value::Text(text.to_owned())),
+            Kind::Path if text == "~" || text.starts_with("~/") => {
+                // A directory of that name would be made, and nothing found in it.
+                return self.wrong(node, path, Wrong::Rule(NO_HOME.to_owned()));
+            }
             Kind::Path => {
                 let fits = !text.is_empty() && is_text(text, PATH_BYTES_MAX);
                 fits.then(|| Value::Text(text.to_owned()))
@@ -414,6 +419,9 @@ fn is_version(text: &str) -> bool {
 const TEXT_BYTES_MAX: usize = 4096;
 /// Bytes of a path; Linux takes 4,096 with the closing NUL.
 const PATH_BYTES_MAX: usize = 4095;
+/// What is wrong with a path that a shell would have replaced.
+const NO_HOME: &str = "`~` is not replaced by a home; write `${HOME}`, or the whole path";
+
 /// Values in a list or map.
 const LIST_MAX: usize = 4096;
 /// Characters of a wrong value that an error repeats.

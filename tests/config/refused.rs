@@ -187,6 +187,11 @@ fn values_of_the_wrong_kind_are_refused_with_what_was_expected() {
     check(&[
         ("version: 2.0.0", "1:1: version: version 2.0.0 is not understood; expected 1.x"),
         ("version: one", "1:10: version: expected a version such as 8.17.0, found `one`"),
+        (
+            "inputs: [{type: file, path: ~/audit.log}]",
+            "1:29: inputs[0].path: `~` is not replaced by a home; write `${HOME}`, or the whole \
+             path",
+        ),
         ("global: {debug: yes}", "1:17: global.debug: expected true or false, found `yes`"),
         ("global: {debug: [true]}", "1:17: global.debug: expected true or false, found a list"),
         (
@@ -479,6 +484,17 @@ fn exporter_keys_are_checked_like_all_others() {
 #[test]
 fn references_that_do_not_hold_are_refused() {
     check(&[
+        // Once each, wherever they stand.
+        (
+            "global: {labels: {a: '${NOWHERE}'}}",
+            "1:22: global.labels.a: the environment has no variable NOWHERE; set it, or write a \
+             default: ${NOWHERE:-text}",
+        ),
+        (
+            "privacy: {redact_fields: [session.id, '${NOWHERE}']}",
+            "1:39: privacy.redact_fields[1]: the environment has no variable NOWHERE; set it, or \
+             write a default: ${NOWHERE:-text}",
+        ),
         (
             "global: {environment: '${NOWHERE}'}",
             "1:23: global.environment: the environment has no variable NOWHERE; set it, or \
