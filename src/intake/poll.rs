@@ -95,6 +95,8 @@ pub struct Poll {
     hint: Option<Incoming>,
     next_hint: Instant,
     due: Instant,
+    /// When a hint may lead to a question again.
+    rested: Instant,
     stream: Stream,
     gaps: u64,
     told: Option<String>,
@@ -125,6 +127,7 @@ impl Poll {
             hint: None,
             next_hint: Instant::now(),
             due: Instant::now(),
+            rested: Instant::now(),
             stream: Stream::new(&name, 0).with_format(Some(options.service.format)),
             name,
             options,
@@ -145,7 +148,7 @@ impl Poll {
     pub fn step(&mut self, door: &SharedDoor, is_stopped: &AtomicBool) -> Result<(), DoorError> {
         if Instant::now() < self.due {
             if self.wait_for_hint() {
-                self.due = Instant::now();
+                self.due = self.rested;
             }
             return Ok(());
         }
@@ -166,7 +169,8 @@ impl Poll {
                 self.options.interval.max(RETRY_INTERVAL)
             }
         };
-        self.due = Instant::now() + wait;
+        let now = Instant::now();
+        (self.due, self.rested) = (now + wait, now + HINT_REST);
         Ok(())
     }
 
@@ -364,5 +368,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// After a stream of hints that ended.
 const HINT_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two questions that hints lead to: the service bounds those of an address, which the
+/// programs that it judges may share, to a hundred a second.
+const HINT_REST: Duration = Duration::from_millis(100);
 /// How long a step waits, so that a request to stop is seen.
 const STEP: Duration = Duration::from_millis(100);

@@ -253,6 +253,34 @@ fn a_frame_of_the_stream_is_a_hint_to_ask() {
 }
 
 #[test]
+fn hints_that_follow_each_other_leave_the_service_its_rest() {
+    let daemon = Daemon::start();
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| options.interval = Duration::from_secs(3_600));
+    let begun = Instant::now();
+    while daemon.with(|state| state.listeners.is_empty()) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "it listens");
+        asking.step();
+    }
+    let (begun, mut n) = (Instant::now(), 0);
+    let before = daemon.with(|state| state.asked.len());
+    while begun.elapsed() < Duration::from_secs(1) {
+        daemon.record(n..n + 1);
+        n += 1;
+        daemon.with(|state| {
+            let frame = b"event: check\ndata: {\"allowed\":true}\n\n";
+            state.listeners[0].write_all(frame).expect("it listens");
+        });
+        asking.step();
+    }
+    // The daemon answers a hundred questions a second of all who ask from one address.
+    let tenths = usize::try_from(begun.elapsed().as_millis() / 100).expect("seconds");
+    let asked = daemon.with(|state| state.asked.len()) - before;
+    assert!((1..=tenths + 2).contains(&asked), "{asked} questions in {tenths} tenths of a second");
+    assert_eq!(asking.numbers(n as usize), upto(n));
+}
+
+#[test]
 fn a_service_that_refuses_is_asked_again() {
     let daemon = Daemon::start();
     daemon.record(0..1);
