@@ -235,6 +235,10 @@ fn late(path: &Path, known: &Path) -> Result<(), Finding> {
             let dir = path.display();
             Err(format!("{dir} is a directory; name a file, or a pattern such as {dir}/*.jsonl"))
         }
+        Ok(metadata) if !metadata.is_file() => Err(format!(
+            "{} is no file that could be followed; a pipe is read with `follow: false`",
+            path.display()
+        )),
         Ok(_) => may(path, Access::READ_OK, "read"),
         Err(error) if is_missing(&error) => return Err(Finding::Late(missing(path, known))),
         Err(error) => Err(format!("{}: {error}; {PERMIT}", known.display())),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use shrike::config::{Config, Flags, Looked, Text};
@@ -17,6 +18,7 @@ impl Place {
         let place = Self(tempfile::tempdir().expect("a directory"));
         fs::write(place.path().join("file"), "text").expect("it is ours");
         fs::create_dir(place.path().join("dir")).expect("it is ours");
+        drop(UnixListener::bind(place.path().join("socket")).expect("it is ours"));
         symlink("/nowhere/at/all", place.path().join("dangling")).expect("it is ours");
         place
     }
@@ -77,6 +79,11 @@ const WRONG: &[(&str, &str)] = &[
     (
         "inputs: [{type: file, path: DIR/dir}]",
         "2:23: inputs[0].path: DIR/dir is a directory; name a file, or a pattern such as DIR/dir/*.jsonl",
+    ),
+    (
+        "inputs: [{type: file, path: DIR/socket}]",
+        "2:23: inputs[0].path: DIR/socket is no file that could be followed; a pipe is read with \
+         `follow: false`",
     ),
     (
         "inputs: [{type: file, path: 'DIR/file/*'}]",
