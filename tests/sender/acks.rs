@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shrike::deliver::{AckId, Action, Applied, Fate, TransportErrorKind, Verdict};
+use shrike::deliver::{AckId, Action, Applied, Fate, Health, TransportErrorKind, Verdict};
 
 use super::Lane;
 
@@ -92,4 +92,25 @@ fn a_request_that_was_not_applied_makes_no_confirmation_doubtful() {
     let (mut lane, flying, _) = asking();
     lane.error(flying.id, TransportErrorKind::Network, Applied::No);
     assert_eq!(lane.delivered(), 1);
+}
+
+/// Whoever refuses what is not asked for any more means something else: asked again at once, it
+/// would say the same for ever.
+#[test]
+fn a_destination_that_refuses_an_option_which_is_off_is_held() {
+    let mut lane = Lane::new();
+    lane.enqueue(3, 0);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Without("use_ack"));
+    assert_eq!(lane.out.without, ["use_ack"]);
+    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
+    let again = lane.send();
+    assert_eq!(again.body, sent.body, "at once");
+    lane.answer(again.id, Fate::Without("use_ack"));
+    assert_eq!(lane.gate.health(lane.now), Health::ConfigFailed);
+    assert_eq!(lane.out.without, ["use_ack"], "once");
+    assert_eq!((lane.sender.pending(), lane.dead()), (3, vec![]));
+    let held = lane.now;
+    assert!(lane.send_later().is_probe);
+    assert_eq!(lane.now - held, Duration::from_secs(60));
 }

@@ -636,27 +636,6 @@ fn what_was_held_for_too_long_is_a_dead_letter() {
     }
 }
 
-/// Whoever refuses what is not asked for any more means something else: asked again at once, it
-/// would say the same for ever.
-#[test]
-fn a_destination_that_refuses_an_option_which_is_off_is_held() {
-    let mut lane = Lane::new();
-    lane.enqueue(3, 0);
-    let sent = lane.send();
-    lane.answer(sent.id, Fate::Without("use_ack"));
-    assert_eq!(lane.out.without, ["use_ack"]);
-    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
-    let again = lane.send();
-    assert_eq!(again.body, sent.body, "at once");
-    lane.answer(again.id, Fate::Without("use_ack"));
-    assert_eq!(lane.gate.health(lane.now), Health::ConfigFailed);
-    assert_eq!(lane.out.without, ["use_ack"], "once");
-    assert_eq!((lane.sender.pending(), lane.dead()), (3, vec![]));
-    let held = lane.now;
-    assert!(lane.send_later().is_probe);
-    assert_eq!(lane.now - held, Duration::from_secs(60));
-}
-
 #[test]
 fn an_uncertain_request_is_resent_no_more_often_than_allowed() {
     let mut lane = Lane::with(|_, sender| sender.ambiguous_max = Some(1));
