@@ -267,6 +267,40 @@ fn wait_for(holds: impl Fn() -> bool) {
     }
 }
 
+/// Receipts of an earlier `audit.path` stay provable: those that come later know where they end.
+#[test]
+fn receipts_of_an_earlier_place_are_verified_where_they_are() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..20), 0);
+    place.run(&["run", "--drain"], 0);
+    let path = place.0.path().join("shrike.yaml");
+    let text = std::fs::read_to_string(&path).expect("it is ours");
+    std::fs::write(&path, text + "audit: {path: other.jsonl}\n").expect("the directory is ours");
+    place.run_with(&["append"], &events(20..30), 0);
+    let begun = place.run(&["run", "--drain"], 0);
+    assert!(begun.contains("they begin anew"), "it is said: {begun}");
+    let now = place.run(&["audit", "verify"], 0);
+    assert!(now.contains("were written before these"), "{now}");
+    let file = place.0.path().join("state/audit.jsonl");
+    let name = file.to_str().expect("a path of letters");
+    let earlier = place.run(&["audit", "verify", "--file", name], 0);
+    assert!(earlier.contains("20 settled = 20 delivered"), "{earlier}");
+    assert!(earlier.contains("came after them and knows receipt"), "{earlier}");
+    // Its end is cut off: nobody who came later knows what is left.
+    let lines = std::fs::read_to_string(&file).expect("it is ours");
+    let left: Vec<&str> = lines.lines().collect();
+    let left = left[..left.len() - 4].join("\n") + "\n";
+    std::fs::write(&file, left).expect("the directory is ours");
+    let cut = place.run(&["audit", "verify", "--file", name], 0);
+    assert!(cut.contains("whether more came after receipt"), "{cut}");
+    place.run(&["audit", "verify", "--file", "state/nothing.jsonl"], 2);
+    // A line that is changed is found there as well.
+    std::fs::write(&file, lines.replacen("\"delivered\":20", "\"delivered\":19", 1))
+        .expect("the directory is ours");
+    assert!(place.run(&["audit", "verify", "--file", name], 1).contains("WRONG"));
+}
+
 #[test]
 fn a_line_that_is_changed_removed_or_moved_is_found() {
     let destination = Destination::start(Manner::Refuse('7'));

@@ -329,6 +329,10 @@ pub(crate) enum Audit {
     Verify {
         #[command(flatten)]
         within: Within,
+        /// Receipts that were written before `audit.path` was another, instead of those of now; the
+        /// ones that came after them say where they end
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
     },
     /// Print what was done: starts, rewinds, replays, reloads, and by whom
     Log {

@@ -5,6 +5,7 @@ mod settled;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use shrike::config::{Config, time};
 use shrike::event::{Anchor, Checkpoint, Counts, Offset, Span};
@@ -22,7 +23,7 @@ use super::{Exit, Failure, failed, log, position, settings};
 pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
     let config = settings::load(shared, Vec::new())?;
     match command {
-        Audit::Verify { within } => verify(&config, period(within)?),
+        Audit::Verify { within, file } => verify(&config, file.as_deref(), period(within)?),
         Audit::Show { event } => show(&config, event),
         Audit::Log { within, json } => done(&config, period(within)?, *json),
     }
@@ -73,25 +74,51 @@ struct Chain {
     lines: u64,
     /// When the last line was written.
     last_at: u64,
+    /// What these receipts know of others before them.
+    before: Vec<Anchor>,
+}
+
+/// Who knows of lines that the chain must have.
+enum Witness {
+    /// The checkpoints: these are the receipts of now.
+    Checkpoints(Vec<(String, Checkpoint)>),
+    /// Receipts that came later, and what they know of others.
+    Later(Vec<Anchor>),
+}
+
+impl Witness {
+    fn knows(&self, line: u64) -> bool {
+        match self {
+            Self::Checkpoints(all) => all.iter().any(|(_, it)| it.anchor.line == line),
+            Self::Later(all) => all.iter().any(|it| it.line == line),
+        }
+    }
 }
 
 /// Checks the chain, the sums inside it, its anchors, and all of it against the log: for the lines
 /// of a period.
-fn verify(config: &Config, period: Period) -> Result<Exit, Failure> {
-    let path = path(config)?;
-    // First the checkpoints: what they say was written before, so the chain must have it.
-    let checkpoints = checkpoints(config)?;
+fn verify(config: &Config, file: Option<&Path>, period: Period) -> Result<Exit, Failure> {
+    let current = path(config)?;
+    let path = file.unwrap_or(current);
+    if file.is_some() && !path.exists() {
+        return Err(Failure::Usage(format!("{}: there are no receipts", path.display())));
+    }
+    // First whoever knows of lines: what they say was written before, so the chain must have it.
+    let witness = match same(path, current) {
+        true => Witness::Checkpoints(checkpoints(config)?),
+        false => Witness::Later(known_before(current)?),
+    };
     let reader = config.log.dir.exists().then(|| log::open(&config.log.dir)).transpose()?;
     let mut chain = Chain::default();
     let mut settlements = reader.map(Settlements::new);
-    let is_anchor = |line| checkpoints.iter().any(|(_, it)| it.anchor.line == line);
     let (head, flaws) = read_receipts(path, period, |receipt, anchor| {
         let at = time::parse(&receipt.at).unwrap_or_default();
         let is_within = period.has(at);
         chain.last_at = chain.last_at.max(at);
         chain.first.get_or_insert(anchor.line);
         chain.lines += u64::from(is_within);
-        if is_anchor(anchor.line) {
+        chain.before.extend(receipt.before());
+        if witness.knows(anchor.line) {
             chain.found.insert(anchor.line, (anchor.hash, is_within));
         }
         if receipt.exporter.is_empty() || receipt.kind == "done" {
@@ -108,20 +135,24 @@ fn verify(config: &Config, period: Period) -> Result<Exit, Failure> {
         chain.wrong.push(format!("{}:{}: {}", flaw.path.display(), flaw.line, flaw.problem));
     }
     let has_end = period.to > chain.last_at;
-    for (name, checkpoint) in &checkpoints {
-        chain.wrong.extend(check_anchor(name, checkpoint.anchor, head, &chain, has_end));
-    }
     let mut compared = 0;
-    if let Some(settlements) = settlements {
-        let reader = settlements.reader().clone();
-        for (name, checkpoint) in checkpoints.iter().filter(|_| has_end) {
-            chain.wrong.extend(check_log(name, checkpoint, &reader));
+    let reader = settlements.as_ref().map(|it| it.reader().clone());
+    if let Witness::Checkpoints(checkpoints) = &witness {
+        for (name, checkpoint) in checkpoints {
+            chain.wrong.extend(check_anchor(name, checkpoint.anchor, head, &chain, has_end));
         }
+        for (name, checkpoint) in checkpoints.iter().filter(|_| has_end) {
+            let compare = |reader| check_log(name, checkpoint, reader);
+            chain.wrong.extend(reader.as_ref().and_then(compare));
+        }
+    }
+    if let Some(settlements) = settlements {
         let (events, wrong) = settlements.end();
         compared = events;
         chain.wrong.extend(wrong);
     }
-    let text = told(&chain, head, compared, period);
+    let mut text = told(&chain, head, compared, period);
+    text += &ends(&witness, &chain, head, current);
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
     Ok(if chain.wrong.is_empty() { Exit::Done } else { Exit::Failed })
 }
@@ -152,6 +183,43 @@ fn told(chain: &Chain, head: Anchor, compared: u64, period: Period) -> String {
         ),
         count => format!("{lines} receipts, up to {line}: {count} things are wrong\n"),
     }
+}
+
+/// What is known of receipts before these, and of the end of those that were put aside.
+fn ends(witness: &Witness, chain: &Chain, head: Anchor, current: &Path) -> String {
+    let mut text = String::new();
+    for Anchor { line, .. } in &chain.before {
+        text += &format!(
+            "receipts up to {line} were written before these; `shrike audit verify --file FILE` \
+             checks them where they are\n"
+        );
+    }
+    let Witness::Later(known) = witness else { return text };
+    let current = current.display();
+    let is_there =
+        |it: &&Anchor| chain.found.get(&it.line).is_some_and(|(hash, _)| *hash == it.hash);
+    match known.iter().filter(is_there).map(|it| it.line).max() {
+        Some(line) => text + &format!("{current} came after them and knows receipt {line}\n"),
+        None => {
+            let line = head.line;
+            text + &format!(
+                "{current} knows none of them: whether more came after receipt {line} is not known\n"
+            )
+        }
+    }
+}
+
+/// What receipts know of others before them.
+fn known_before(path: &Path) -> Result<Vec<Anchor>, Failure> {
+    let mut known = Vec::new();
+    read_receipts(path, Period::ALWAYS, |receipt, _| known.extend(receipt.before()))
+        .map_err(Failure::io(path.display().to_string()))?;
+    Ok(known)
+}
+
+/// Whether two paths are one file.
+fn same(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().ok().is_some_and(|it| other.canonicalize().ok() == Some(it))
 }
 
 /// Adds a receipt to its exporter's sums, and compares where it says them.
@@ -204,7 +272,8 @@ fn check_anchor(
     has_end: bool,
 ) -> Option<String> {
     let line = anchor.line;
-    if line == 0 || chain.first.is_some_and(|first| line < first) {
+    let is_elsewhere = chain.before.contains(&anchor);
+    if line == 0 || is_elsewhere || chain.first.is_some_and(|first| line < first) {
         return None;
     }
     match chain.found.get(&line) {

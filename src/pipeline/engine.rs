@@ -30,7 +30,7 @@ use crate::deliver::{
     self, Allowance, Budget, Cookies, Destination, Encoding, FileSettings, Files, Gate,
     GateSettings, Order, Settings, SocketDestination, TransportLimits, TransportSetupError, Wire,
 };
-use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
+use crate::event::{Anchor, Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
 use crate::metrics::Counter;
 
@@ -617,19 +617,36 @@ pub(super) fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
 pub(super) fn receipts(
     options: Option<ReceiptOptions>,
     running: &[Running],
-    log: &Log,
+    (log, cursors): (&Log, &Cursors),
 ) -> Result<Option<Receipts>, EngineError> {
     let Some(options) = options else { return Ok(None) };
     let path = options.path.clone();
     let receipts = Receipts::open(options, log.disk());
     let mut receipts = receipts.map_err(|source| EngineError::Receipts { path, source })?;
-    for Running { exporter, .. } in running {
-        let (name, anchor) = (exporter.name(), exporter.anchor());
-        if anchor.line > receipts.head().line {
-            let (expected, found) = (anchor.line, receipts.head().line);
-            tracing::error!(exporter = name, expected, found, "receipts are missing at the end");
+    let head = receipts.last_of_before();
+    let mut others: Vec<Anchor> = Vec::new();
+    for name in cursors.names()? {
+        // One that is damaged knows nothing.
+        let Ok(Some(Checkpoint { anchor, .. })) = cursors.load(&name) else { continue };
+        if anchor.line <= head || others.contains(&anchor) {
+            continue;
         }
-        receipts.resume(name, exporter.pass(), exporter.counts_before());
+        let (line, path) = (anchor.line, receipts.path().display().to_string());
+        if head == 0 {
+            let problem = "they begin anew; `audit.path` was another, or the file is gone";
+            tracing::warn!(exporter = name, known = line, path, problem, "receipts are not here");
+            let detail = format!("they begin anew: a checkpoint knows receipt {line} of others");
+            receipts.come_after(anchor, detail);
+        } else {
+            let (expected, found) = (line, head);
+            tracing::error!(exporter = name, expected, found, "receipts are missing at the end");
+            let detail = format!("missing at the end: a checkpoint knows receipt {line}");
+            receipts.note(&Operation::by_itself("receipts", "", detail));
+        }
+        others.push(anchor);
+    }
+    for Running { exporter, .. } in running {
+        receipts.resume(exporter.name(), exporter.pass(), exporter.counts_before());
     }
     Ok(Some(receipts))
 }

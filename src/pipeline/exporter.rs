@@ -23,9 +23,7 @@ use crate::deliver::{
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
     SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{
-    Anchor, Checkpoint, Counts, Event, FieldId, Narrowed, Offset, Privacy, Settled, Span,
-};
+use crate::event::{Checkpoint, Counts, Event, FieldId, Narrowed, Offset, Privacy, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema, Template, TemplateError};
@@ -432,11 +430,6 @@ impl Exporter {
     pub(crate) fn keep_receipts(&mut self) {
         self.has_receipts = true;
         self.watermark().keep_journal();
-    }
-
-    /// The receipts' chain as of the checkpoint that this run began with.
-    pub(crate) fn anchor(&self) -> Anchor {
-        self.resumed.anchor
     }
 
     /// Which pass over the log this is.

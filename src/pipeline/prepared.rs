@@ -69,7 +69,7 @@ impl Prepared {
             lanes.push(ways);
         }
         let receipts_bytes_max = options.receipts.as_ref().map_or(0, |receipts| receipts.bytes_max);
-        let receipts = receipts(options.receipts, &running, &log)?;
+        let receipts = receipts(options.receipts, &running, (&log, &cursors))?;
         let shared = Arc::new(Shared::default());
         shared.operations.note(started(&running, &stopped, options.work));
         let keeper = Keeper {

@@ -96,6 +96,12 @@ pub struct Receipt {
     /// What else there is to say of it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The last line that is known of other receipts, which came before these.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub after: u64,
+    /// Its hash, as hexadecimal digits.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub after_hash: String,
 }
 
 impl Receipt {
@@ -104,6 +110,13 @@ impl Receipt {
     pub fn counts(&self) -> Counts {
         let &Self { delivered, dead_lettered, filtered, skipped, invalid, .. } = self;
         Counts { delivered, dead_lettered, filtered, skipped, invalid }
+    }
+
+    /// What these receipts know of the ones before them.
+    #[must_use]
+    pub fn before(&self) -> Option<Anchor> {
+        let hash = unhex(&self.after_hash)?;
+        (self.after > 0).then_some(Anchor { line: self.after, hash })
     }
 
     /// The fate that this line gives to the event at an offset.
@@ -188,6 +201,8 @@ pub(crate) struct Receipts {
     /// Bytes of the file that are whole lines of the chain.
     written: u64,
     head: Anchor,
+    /// The last line when it was opened.
+    opened: u64,
     /// Lines that are not on disk yet.
     waiting: Vec<u8>,
     /// Bytes of the older files, oldest first.
@@ -225,7 +240,8 @@ impl Receipts {
             }
         };
         io.truncate(&file, written)?;
-        let mut this = Self { options, io, file, written, head, waiting: Vec::new(), older };
+        let (opened, waiting) = (head.line, Vec::new());
+        let mut this = Self { options, io, file, written, head, opened, waiting, older };
         this.push(Receipt { kind: "begin".to_owned(), v: VERSION, ..Receipt::default() });
         Ok(this)
     }
@@ -233,6 +249,11 @@ impl Receipts {
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.options.path
+    }
+
+    /// The last line that was there when it was opened; 0 where it begins.
+    pub(crate) fn last_of_before(&self) -> u64 {
+        self.opened
     }
 
     /// The last line.
@@ -268,6 +289,22 @@ impl Receipts {
             action: (*action).to_owned(),
             actor: actor.clone(),
             detail: detail.chars().take(DETAIL_CHARS).collect(),
+            ..Receipt::default()
+        });
+    }
+
+    /// Notes which other receipts these come after, as far as anybody knows: else nobody could tell
+    /// whether the end of those is still there.
+    pub(crate) fn come_after(&mut self, last: Anchor, detail: String) {
+        let operation = Operation::by_itself("receipts", "", detail);
+        let Operation { action, actor, detail, .. } = operation;
+        self.push(Receipt {
+            kind: "done".to_owned(),
+            action: action.to_owned(),
+            actor,
+            detail: detail.chars().take(DETAIL_CHARS).collect(),
+            after: last.line,
+            after_hash: if last.line > 0 { hex(&last.hash) } else { String::new() },
             ..Receipt::default()
         });
     }
@@ -434,12 +471,16 @@ fn parse(line: &[u8]) -> Option<(Receipt, [u8; 32], &[u8])> {
     let at = line.len().checked_sub(HASH.len() + 64 + 2)?;
     let (text, rest) = line.split_at(at);
     let digits = rest.strip_prefix(HASH.as_bytes())?.strip_suffix(b"\"}")?;
-    let digits = std::str::from_utf8(digits).ok()?;
+    let hash = unhex(std::str::from_utf8(digits).ok()?)?;
+    Some((receipt, hash, text))
+}
+
+fn unhex(digits: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     for (byte, pair) in hash.iter_mut().zip(0..32) {
         *byte = u8::from_str_radix(digits.get(pair * 2..pair * 2 + 2)?, 16).ok()?;
     }
-    Some((receipt, hash, text))
+    Some(hash)
 }
 
 /// Leaves a file alone that a newer shrike wrote: its first line says so.

@@ -87,7 +87,8 @@ impl Engine {
         }
         if let Some(new) = &mut new {
             let from = chain.as_ref().map_or("nowhere: they were switched off".to_owned(), path_of);
-            new.note(&Operation::by_itself("receipts", "", format!("they come from {from}")));
+            let last = chain.as_ref().map(Receipts::head).unwrap_or_default();
+            new.come_after(last, format!("they come from {from}"));
             for Running { exporter, .. } in ended {
                 let last = self.last_of(exporter);
                 new.resume(exporter.name(), last.pass, last.counts);
