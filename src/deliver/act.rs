@@ -52,7 +52,7 @@ impl Sender {
         let ticket = ended.flight.ticket;
         self.on_answer(ended, verdict, now, outcomes);
         let confirmed = self.channels.ended(ticket, true);
-        self.confirm(confirmed, outcomes);
+        self.confirm(confirmed, now, outcomes);
     }
 
     fn on_answer(
@@ -136,7 +136,7 @@ impl Sender {
     ) {
         let Ticket { endpoint, group, .. } = ended.flight.ticket;
         let lost = self.channels.lose(endpoint, group);
-        self.resend(&lost, outcomes);
+        self.resend(&lost, now, outcomes);
         if ended.batch.history.is_rechannelled {
             return self.on_hold(ended, (Cause::Config, Scope::Exporter), failure, now, outcomes);
         }
@@ -157,7 +157,7 @@ impl Sender {
         let ticket = ended.flight.ticket;
         self.channels.leave(ticket);
         let confirmed = self.channels.ended(ticket, error.applied != Applied::Maybe);
-        self.confirm(confirmed, outcomes);
+        self.confirm(confirmed, now, outcomes);
         if error.applied == Applied::Maybe {
             self.count_ambiguous(&mut ended.batch, outcomes);
         }
@@ -188,38 +188,39 @@ impl Sender {
         match verdict.fate {
             Fate::Confirmed(ids) => {
                 let confirmed = self.channels.confirm(endpoint, group, ids);
-                self.confirm(confirmed, outcomes);
+                self.confirm(confirmed, now, outcomes);
             }
             // Confirmations are switched off: the batches were accepted, and nothing more will
             // come.
             Fate::Without(option) => {
                 outcomes.without.push(option);
                 let batches = self.channels.lose(endpoint, group);
-                self.confirm(Confirmed { batches, ..Confirmed::default() }, outcomes);
+                self.confirm(Confirmed { batches, ..Confirmed::default() }, now, outcomes);
             }
             // The channel is unknown: nobody can tell what became of the batches.
             Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
                 let lost = self.channels.lose(endpoint, group);
-                self.resend(&lost, outcomes);
+                self.resend(&lost, now, outcomes);
             }
             Fate::Hold { cause, .. } => self.gate.hold(cause, now),
             // A poll that failed says nothing about the batches: it is asked again.
-            _ => {}
+            _ => self.gate.doubt(now),
         }
     }
 
     /// Settles accepted batches as delivered, and sends the doubtful again.
-    fn confirm(&mut self, confirmed: Confirmed, outcomes: &mut Outcomes) {
+    fn confirm(&mut self, confirmed: Confirmed, now: Instant, outcomes: &mut Outcomes) {
         for id in confirmed.batches {
             let Some(batch) = self.accepted.remove(&id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
             deliver(batch.items(), outcomes);
         }
-        self.resend(&confirmed.doubtful, outcomes);
+        self.resend(&confirmed.doubtful, now, outcomes);
     }
 
     /// Takes in that a poll was not answered; it is asked again.
-    pub fn on_acks_error(&mut self, endpoint: usize, group: u32) {
+    pub fn on_acks_error(&mut self, endpoint: usize, group: u32, now: Instant) {
+        self.gate.doubt(now);
         self.channels.asked(endpoint, group);
     }
 
@@ -293,7 +294,7 @@ impl Sender {
         self.accepted.insert(id, batch);
         if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
             outcomes.tally.ack_resets += 1;
-            self.resend(&lost, outcomes);
+            self.resend(&lost, now, outcomes);
             self.note_reset(now, outcomes);
         }
     }
@@ -320,11 +321,14 @@ impl Sender {
     pub(super) fn expire_acks(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let mut expired = Vec::new();
         self.channels.expire(now, &mut expired);
-        self.resend(&expired, outcomes);
+        self.resend(&expired, now, outcomes);
     }
 
     /// Sends accepted batches again, rendered anew and marked.
-    fn resend(&mut self, ids: &[BatchId], outcomes: &mut Outcomes) {
+    fn resend(&mut self, ids: &[BatchId], now: Instant, outcomes: &mut Outcomes) {
+        if !ids.is_empty() {
+            self.gate.doubt(now);
+        }
         for id in ids {
             let Some(mut batch) = self.accepted.remove(id) else { continue };
             outcomes.tally.resent += batch.events() as u64;

@@ -54,6 +54,8 @@ pub struct Gate {
     failures: AtomicU32,
     /// When a request last failed.
     failed_ns: AtomicU64,
+    /// When something that was accepted was last not confirmed, or the question for it failed.
+    doubted_ns: AtomicU64,
     /// When the latest of the accepted requests was sent.
     accepted_ns: AtomicU64,
     recoveries: AtomicU64,
@@ -66,7 +68,7 @@ pub struct Gate {
 pub enum Health {
     /// Requests succeed.
     Healthy,
-    /// Something failed within the last half minute, or an endpoint is dead.
+    /// Something failed or was not confirmed within the last half minute, or an endpoint is dead.
     Degraded,
     /// The destination asked for less.
     Throttled,
@@ -135,6 +137,7 @@ impl Gate {
             held_since_ns: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             failed_ns: AtomicU64::new(0),
+            doubted_ns: AtomicU64::new(0),
             accepted_ns: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
@@ -151,7 +154,9 @@ impl Gate {
             Held::Until(cause, _) | Held::Probing(cause, _) => return cause.into(),
             Held::No => {}
         }
-        let failed_ns = self.failed_ns.load(Ordering::Relaxed);
+        let [failed_ns, doubted_ns] =
+            [&self.failed_ns, &self.doubted_ns].map(|at| at.load(Ordering::Relaxed));
+        let failed_ns = failed_ns.max(doubted_ns);
         let has_failed = failed_ns != 0 && now_ns.saturating_sub(failed_ns) < ns(DEGRADED_FOR);
         let is_asked = self.asked_ns.load(Ordering::Relaxed) > now_ns;
         if is_asked || self.limiter.eased_within(DEGRADED_FOR, now_ns) {
@@ -369,6 +374,11 @@ impl Gate {
             self.hold(Cause::Outage, now);
         }
         false
+    }
+
+    /// Notes that what was accepted was not confirmed. It is shown, and says nothing of requests.
+    pub(super) fn doubt(&self, now: Instant) {
+        self.doubted_ns.fetch_max(self.ns(now).max(1), Ordering::AcqRel);
     }
 
     /// Holds the exporter until a probe succeeds; a running probe has failed.

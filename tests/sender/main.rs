@@ -670,7 +670,8 @@ fn confirmations_come_in_any_order_and_sending_never_waits_for_them() {
     assert_eq!(lane.delivered(), 4);
     lane.wait(Duration::from_secs(1));
     assert!(matches!(lane.poll(), Action::PollAcks { ids, .. } if ids == [AckId(1)]));
-    lane.sender.on_acks_error(endpoint, group);
+    lane.sender.on_acks_error(endpoint, group, lane.now);
+    assert_eq!(lane.gate.health(lane.now), Health::Degraded);
     lane.wait(Duration::from_secs(1));
     assert!(matches!(lane.poll(), Action::PollAcks { .. }), "a poll that failed is asked again");
     assert_eq!((lane.out.tally.resent, lane.out.tally.answered), (0, 4));
@@ -703,6 +704,7 @@ fn what_is_never_confirmed_is_rendered_again_and_marked() {
         let Action::PollAcks { endpoint, group, .. } = lane.poll() else { panic!("it asks") };
         lose(&mut lane, endpoint, group);
         let _ = lane.poll();
+        assert_eq!(lane.gate.health(lane.now), Health::Degraded, "{name}");
         let reshape = lane.out.reshape.pop().unwrap_or_else(|| panic!("{name}"));
         assert_eq!(reshape.level, Some(Level::Resend), "{name}");
         assert_eq!(reshape.items.len(), 2, "{name}");

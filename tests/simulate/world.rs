@@ -535,7 +535,7 @@ impl<'a> World<'a> {
             (_, Ok(verdict)) => {
                 sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
             }
-            (_, Err(_)) => sender.on_acks_error(endpoint, group),
+            (_, Err(_)) => sender.on_acks_error(endpoint, group, now),
         }
         self.act(lane)
     }

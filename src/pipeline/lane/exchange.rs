@@ -112,7 +112,7 @@ impl Lane {
 
     fn ask(&mut self, endpoint: usize, group: u32, ids: Vec<AckId>) {
         let Some(call) = &self.calls.poll else {
-            self.sender.on_acks_error(endpoint, group);
+            self.sender.on_acks_error(endpoint, group, Instant::now());
             return;
         };
         let request = call.asking(self.calls.via(endpoint, group), &ids);
@@ -215,11 +215,15 @@ impl Lane {
             Ok(answer) => {
                 let verdict = judge(call.call, &response(&answer, ids, &self.calls.options));
                 self.note_failure(&verdict, now);
+                if !matches!(verdict.fate, Fate::Confirmed(_)) {
+                    self.exporter.trouble.begin(now);
+                }
                 self.sender.on_acks(endpoint, group, verdict, now, &mut self.outcomes);
             }
             Err(error) => {
                 self.note_silence(&error, now);
-                self.sender.on_acks_error(endpoint, group);
+                self.exporter.trouble.begin(now);
+                self.sender.on_acks_error(endpoint, group, now);
             }
         }
     }
@@ -267,6 +271,12 @@ impl Lane {
             return;
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
+        if outcomes.tally.resent > 0 {
+            let events = outcomes.tally.resent;
+            let text = format!("{events} events were accepted and not confirmed: sent again");
+            self.note_unless_held(&Fate::Retry, text, now);
+            self.exporter.trouble.begin(now);
+        }
         if !outcomes.settled.is_empty() {
             self.exporter.trouble.end();
         }
