@@ -4,6 +4,8 @@
 mod documents;
 #[path = "inputs/poll.rs"]
 mod poll;
+#[path = "inputs/rotations.rs"]
+mod rotations;
 #[path = "inputs/rows.rs"]
 mod rows;
 

@@ -53,6 +53,9 @@ pub struct Files {
     copies: HashMap<Identity, KnownCopy>,
     /// The folders of the files, where rotations put what had their paths.
     beside: BTreeMap<PathBuf, Beside>,
+    /// When the newest file was written that an earlier process read at a path, nanoseconds since
+    /// 1970.
+    since: HashMap<PathBuf, i128>,
     /// Paths about which something was told already.
     told: HashSet<PathBuf>,
     buffer: Vec<u8>,
@@ -62,6 +65,9 @@ pub struct Files {
     passes_over: bool,
     account: Account,
 }
+
+/// The files that were at paths of the input when it was looked which there are, and where.
+type Present<'a> = HashMap<Identity, &'a Path>;
 
 /// A file that is read, and what becomes of it.
 #[derive(Debug)]
@@ -94,6 +100,7 @@ impl Files {
             at: HashMap::new(),
             copies: HashMap::new(),
             beside,
+            since: HashMap::new(),
             told: HashSet::new(),
             buffer: Vec::new(),
             next_scan: now,
@@ -226,7 +233,13 @@ impl Files {
                 Err(error) => self.tell(&path, &error),
             }
         }
-        let present: HashSet<Identity> = found.iter().map(|(_, it)| Identity::of(it)).collect();
+        if self.pattern.is_some() {
+            for (path, _) in found.iter().filter(|(path, _)| !self.at.contains_key(path)) {
+                self.beside.entry(folder(path)).or_default();
+            }
+        }
+        let present: Present<'_> =
+            found.iter().map(|(path, it)| (Identity::of(it), path.as_path())).collect();
         if self.is_first_scan {
             self.find_missed(&present, around, now)?;
         }
@@ -234,7 +247,7 @@ impl Files {
         self.find_skipped(&present, around, now)?;
         let beside = &self.beside;
         self.copies.retain(|identity, copy| {
-            present.contains(identity) || copy.is_beside(*identity, beside)
+            present.contains_key(identity) || copy.is_beside(*identity, beside)
         });
         let mut open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
         for (path, metadata) in found {
@@ -242,9 +255,7 @@ impl Files {
                 return Ok(());
             }
             let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
-            if self.at.insert(path.clone(), identity).is_none() && self.pattern.is_some() {
-                self.beside.entry(folder(&path)).or_default();
-            }
+            self.at.insert(path.clone(), identity);
             match self.tails.get_mut(&identity) {
                 Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
                     if let Some(file) = open_same(&path, identity) {
@@ -447,22 +458,49 @@ fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|end| COMPRESSED.iter().any(|it| end == *it))
 }
 
-/// The first file of a folder that is wanted.
+/// The first file of a folder that is wanted. A listing may leave out what gets another name
+/// meanwhile: such a folder is listed again before a file is taken for gone.
 fn find_in(
     dir: &Path,
     mut is_wanted: impl FnMut(&Path, &fs::Metadata) -> bool,
 ) -> Option<(PathBuf, File)> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let entries = fs::read_dir(dir).ok()?;
-    for entry in entries.flatten().take(FILES_MAX) {
-        let path = entry.path();
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_file() && is_wanted(&path, &metadata) {
-            let file = open_same(&path, Identity::of(&metadata))?;
-            return Some((path, file));
+    for _ in 0..LISTINGS_MAX {
+        let before = changed(dir);
+        let (found, is_moving) = list(dir, &mut is_wanted);
+        if found.is_some() || !(is_moving || changed(dir) != before) {
+            return found;
         }
     }
     None
+}
+
+/// The same of one listing, and whether something moved away during it.
+fn list(
+    dir: &Path,
+    is_wanted: &mut impl FnMut(&Path, &fs::Metadata) -> bool,
+) -> (Option<(PathBuf, File)>, bool) {
+    let mut is_moving = false;
+    let Ok(entries) = fs::read_dir(dir) else { return (None, false) };
+    for entry in entries.flatten().take(FILES_MAX) {
+        let path = entry.path();
+        let Ok(metadata) = fs::metadata(&path) else {
+            is_moving |= fs::symlink_metadata(&path).is_err();
+            continue;
+        };
+        if metadata.is_file() && is_wanted(&path, &metadata) {
+            match open_same(&path, Identity::of(&metadata)) {
+                Some(file) => return (Some((path, file)), false),
+                None => is_moving = true,
+            }
+        }
+    }
+    (None, is_moving)
+}
+
+/// When a folder was changed last.
+fn changed(dir: &Path) -> Option<i128> {
+    fs::metadata(dir).ok().map(|metadata| Look::of(&metadata).modified_ns)
 }
 
 /// What a rotation puts between a name and what it adds.
@@ -479,5 +517,7 @@ const FILES_MAX: usize = 1 << 20;
 const OPEN_MAX: usize = 512;
 /// How long a file was not written before its descriptor may go to others.
 const CLOSE_IDLE: Duration = Duration::from_secs(2);
+/// Listings of a folder at most whose files get other names meanwhile.
+const LISTINGS_MAX: usize = 5;
 /// Bytes of a file that tell how it is written.
 const SNIFF_BYTES: usize = 64 << 10;

@@ -41,6 +41,9 @@ pub struct Position {
     /// The file is finished: nothing more is read from it, and it is forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,
+    /// The file was rotated, and its writer waited for in vain: what it held was read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// What tells a line from others: its length with its ending, and a hash of its last bytes.

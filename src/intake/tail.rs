@@ -295,7 +295,8 @@ impl Tail {
                 break;
             }
         }
-        let position = Position { finished, offset: at, last: None, ..self.position() };
+        let ended = !finished;
+        let position = Position { finished, ended, offset: at, last: None, ..self.position() };
         let chunk = Chunk { bytes: &rest, is_rest: true };
         let Around { door, is_stopped } = around;
         let before = open.stream.account();

@@ -1,7 +1,7 @@
 //! Files that had one of the input's paths and have another name now: their rest is read first,
 //! and those that came and went between two looks are found beside the path.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 use super::copies::KnownCopy;
 use super::{
-    Around, DoorError, Files, Followed, Identity, Look, Mode, Polled, Position, SEPARATORS, Tail,
-    find_in, folder, holds, is_compressed, note,
+    Around, DoorError, Files, Followed, Identity, LISTINGS_MAX, Look, Mode, Polled, Position,
+    Present, SEPARATORS, Tail, changed, find_in, folder, holds, is_compressed, note,
 };
 use crate::intake::tail::print_at;
 
@@ -64,21 +64,21 @@ impl Beside {
 }
 
 impl Files {
-    /// Files that were rotated while nobody looked: their rest is read first.
+    /// Files that were rotated while nobody looked: their rest is read first. What came after them
+    /// under the same path, and was rotated as well, is found when its folder is looked at.
     pub(super) fn find_missed(
         &mut self,
-        present: &HashSet<Identity>,
+        present: &Present<'_>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
-        let mut newest: HashMap<PathBuf, i128> = HashMap::new();
         for position in self.positions.of(|source| self.is_ours(Path::new(source))) {
             let identity = Identity { device: position.device, inode: position.inode };
             if identity == (Identity { device: 0, inode: 0 }) {
                 // The input itself, whose name may match its own pattern.
                 continue;
             }
-            if present.contains(&identity) || self.tails.contains_key(&identity) {
+            if present.contains_key(&identity) || self.tails.contains_key(&identity) {
                 continue;
             }
             let source = PathBuf::from(&position.source);
@@ -90,30 +90,31 @@ impl Files {
                     Some(since)
                 }
                 None => {
-                    let copied = self.drain_copy(&position, around, now)?;
+                    // One that was read to its end is removed at last; nothing of it is lost.
+                    let copied = match position.ended {
+                        true => None,
+                        false => self.drain_copy(&position, around, now)?,
+                    };
                     self.positions.set(Position { finished: true, ..position });
                     // Of those that came after one that is gone, nobody knows but when it was read.
                     copied.or_else(|| self.positions.saved_ns().map(|at| at - SAVED_SPAN_NS))
                 }
             };
             if let Some(since) = since {
-                let newest = newest.entry(source).or_insert(since);
+                self.beside.entry(folder(&source)).or_default();
+                let newest = self.since.entry(source).or_insert(since);
                 *newest = since.max(*newest);
             }
-        }
-        for (path, since) in newest {
-            let mut skipped = self.candidates(&folder(&path), present).0;
-            skipped.retain(|it| it.original == path && it.look.modified_ns >= since);
-            self.take_skipped(skipped, around, now)?;
         }
         Ok(())
     }
 
     /// Files that had one of the input's paths for a while, and were rotated before anybody looked
-    /// there. What lies beside a path when it is looked at first was there before the input.
+    /// there. What lies beside a path when it is looked at first was there before the input, unless
+    /// it was written after what an earlier process read.
     pub(super) fn find_skipped(
         &mut self,
-        present: &HashSet<Identity>,
+        present: &Present<'_>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
@@ -128,8 +129,13 @@ impl Files {
             it.passed.retain(|identity| listed.contains(identity));
             it.listed = listed;
             if is_first {
-                it.passed.extend(candidates.into_iter().map(|candidate| candidate.identity));
-                continue;
+                // Looked at once: what came between two looks would be passed over.
+                let is_new = |candidate: &Candidate| {
+                    let since = self.since.get(&candidate.original);
+                    since.is_some_and(|since| candidate.look.modified_ns >= *since)
+                };
+                let old = candidates.iter().filter(|candidate| !is_new(candidate));
+                it.passed.extend(old.map(|candidate| candidate.identity));
             }
             candidates.retain(|candidate| !it.passed.contains(&candidate.identity));
             done = self.take_skipped(candidates, around, now);
@@ -155,7 +161,14 @@ impl Files {
             {
                 self.replaced(identity, around, now)?;
             }
-            if self.tails.contains_key(&candidate.identity) || !self.is_new(&candidate) {
+            if self.tails.contains_key(&candidate.identity) {
+                continue;
+            }
+            if let Some(position) = self.unread_of(&candidate) {
+                self.read_rest(candidate.file, candidate.identity, &position, around, now)?;
+                continue;
+            }
+            if !self.is_new(&candidate) {
                 continue;
             }
             let Candidate { path, original, identity, file, .. } = candidate;
@@ -167,6 +180,14 @@ impl Files {
             self.drain(identity, around, now)?;
         }
         Ok(())
+    }
+
+    /// The position in a file that an earlier process began to read and that holds more.
+    fn unread_of(&self, candidate: &Candidate) -> Option<Position> {
+        let Candidate { identity, look, file, .. } = candidate;
+        let position = self.positions.find(identity.device, identity.inode)?;
+        let has_more = position.offset < look.bytes && holds(file, &position).unwrap_or(false);
+        has_more.then_some(position)
     }
 
     /// Whether a file is none that was read, nor a copy of one, and is added to line by line.
@@ -191,11 +212,23 @@ impl Files {
 
     /// What a folder holds that had one of our paths by its name and is not followed, and all of
     /// its files with such names.
-    fn candidates(
-        &self,
-        dir: &Path,
-        present: &HashSet<Identity>,
-    ) -> (Vec<Candidate>, HashSet<Identity>) {
+    ///
+    /// What a listing leaves out because it gets another name meanwhile comes with the next one;
+    /// but a process that is killed before it would take it for old (see [`Self::find_missed`]).
+    fn candidates(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
+        let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let mut listed = (Vec::new(), HashSet::new());
+        for _ in 0..LISTINGS_MAX {
+            let before = changed(readable);
+            listed = self.listed(dir, present);
+            if changed(readable) == before {
+                break;
+            }
+        }
+        listed
+    }
+
+    fn listed(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
         let (mut found, mut listed) = (Vec::new(), HashSet::new());
         let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let (Ok(own), Ok(entries)) = (fs::metadata(readable), fs::read_dir(readable)) else {
@@ -204,7 +237,10 @@ impl Files {
         for entry in entries.flatten().take(super::FILES_MAX) {
             let path = dir.join(entry.file_name());
             let Some(original) = self.path_before(&path) else { continue };
-            let is_followed = |it: &Identity| present.contains(it) || self.tails.contains_key(it);
+            // What was at a path of ours and is here now has moved since.
+            let is_followed = |it: &Identity| {
+                present.get(it).is_some_and(|at| *at == path) || self.tails.contains_key(it)
+            };
             let probably = Identity { device: own.dev(), inode: entry.ino() };
             if is_followed(&probably) {
                 listed.insert(probably);
@@ -325,7 +361,7 @@ impl Files {
     fn pass_alike(&mut self, position: &Position) {
         let Some(first) = position.first else { return };
         let path = Path::new(&position.source);
-        let (candidates, _) = self.candidates(&folder(path), &HashSet::new());
+        let (candidates, _) = self.candidates(&folder(path), &Present::new());
         let Some(beside) = self.beside.get_mut(&folder(path)) else { return };
         let alike = candidates.iter().filter(|it| {
             it.original == path && print_at(&it.file, first, first.bytes).unwrap_or(false)
@@ -336,14 +372,14 @@ impl Files {
     /// Drains files whose path means another one now, before that one is read.
     pub(super) fn mark_rotated(
         &mut self,
-        present: &HashSet<Identity>,
+        present: &Present<'_>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
         let gone: Vec<Identity> = self
             .tails
             .iter()
-            .filter(|(identity, followed)| !followed.is_rotated && !present.contains(identity))
+            .filter(|(identity, followed)| !followed.is_rotated && !present.contains_key(identity))
             .map(|(identity, _)| *identity)
             .collect();
         for identity in gone {
@@ -360,7 +396,7 @@ impl Files {
             self.drain(identity, around, now)?;
         }
         // A file that came back under its name is none that was rotated.
-        for (_, followed) in self.tails.iter_mut().filter(|(it, _)| present.contains(it)) {
+        for (_, followed) in self.tails.iter_mut().filter(|(it, _)| present.contains_key(it)) {
             followed.is_rotated = false;
         }
         Ok(())

@@ -44,7 +44,7 @@ impl Tail {
     pub(super) fn finish_document(&mut self, around: Around<'_>) -> Result<Polled, DoorError> {
         let finished = self.is_unlinked();
         let text = self.document().map_err(|error| self.unreadable(error))?;
-        let position = Position { finished, ..self.document_position(&text) };
+        let position = Position { finished, ended: !finished, ..self.document_position(&text) };
         if self.last == position.last && self.offset == position.offset {
             self.open = None;
             return Ok(Polled::Read(position));

@@ -1,0 +1,77 @@
+//! Rotations between the looks of a process, and of one that is killed.
+
+use std::fs;
+use std::time::Duration;
+
+use super::{Host, append, lines, upto};
+
+#[test]
+fn rotations_right_after_the_first_look_are_found() {
+    for pattern in ["a.log", "*.log"] {
+        let mut host = Host::new();
+        let path = host.path("a.log");
+        append(&path, &lines(0..2));
+        host.start(pattern, None);
+        host.step();
+        // What comes and goes before the second look was not there before the input.
+        for (n, numbers) in [(2, 2..4), (1, 4..6)] {
+            fs::rename(&path, host.path(&format!("a.log.{n}"))).expect("ours");
+            append(&path, &lines(numbers));
+        }
+        assert_eq!(host.sorted(), upto(6), "{pattern}");
+    }
+}
+
+#[test]
+fn rotations_during_the_looks_of_a_process_that_is_killed_lose_nothing() {
+    const FILES: u32 = 1_500;
+    for pattern in ["a.log", "*.log"] {
+        let mut host = Host::new();
+        let path = host.path("a.log");
+        append(&path, &lines([0]));
+        host.start(pattern, None);
+        assert_eq!(host.numbers(), [0]);
+        let (writing, dir) = (path.clone(), host.dir.path().to_owned());
+        let writer = std::thread::spawn(move || {
+            for n in 1..FILES {
+                fs::rename(&writing, dir.join(format!("a.log-{n:04}"))).expect("ours");
+                append(&writing, &lines([n]));
+            }
+        });
+        while !writer.is_finished() {
+            host.start(pattern, None);
+            host.step();
+        }
+        writer.join().expect("it writes");
+        host.start(pattern, None);
+        let found = host.sorted();
+        let missing: Vec<u32> = upto(FILES).into_iter().filter(|n| !found.contains(n)).collect();
+        assert_eq!((missing, found.len()), (vec![], FILES as usize), "{pattern}");
+    }
+}
+
+#[test]
+fn what_a_rotation_removes_at_last_is_no_loss() {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..2));
+    host.start("a.log", None);
+    assert_eq!(host.numbers(), upto(2));
+    fs::rename(&path, host.path("a.log.1")).expect("ours");
+    append(&path, &lines(2..4));
+    assert_eq!(host.numbers(), upto(4));
+    // Its writer is waited for, and then no more.
+    host.now += Duration::from_secs(2 * 3_600);
+    assert_eq!(host.numbers(), upto(4));
+    fs::remove_file(host.path("a.log.1")).expect("ours");
+    host.start("a.log", None);
+    assert_eq!((host.numbers(), host.account().gaps), (upto(4), 0));
+    // What was still waited for may have held more.
+    fs::rename(&path, host.path("a.log.1")).expect("ours");
+    append(&path, &lines(4..5));
+    assert_eq!(host.numbers(), upto(5));
+    host.stop();
+    fs::remove_file(host.path("a.log.1")).expect("ours");
+    host.start("a.log", None);
+    assert_eq!((host.numbers(), host.account().gaps), (upto(5), 1));
+}
