@@ -61,6 +61,8 @@ pub struct Files {
     buffer: Vec<u8>,
     next_scan: Instant,
     is_first_scan: bool,
+    /// Whether an earlier process ran this input.
+    has_begun: bool,
     /// Whether files that are not known yet are read from their end.
     passes_over: bool,
     account: Account,
@@ -86,7 +88,8 @@ impl Files {
         let text = options.path.to_string_lossy();
         let is_pattern = text.contains(['*', '?', '[']);
         let pattern = is_pattern.then(|| glob::Pattern::new(&text).ok()).flatten();
-        let passes_over = options.from_end && positions.named(&text).is_none();
+        let has_begun = positions.named(&text).is_some();
+        let passes_over = options.from_end && !has_begun;
         let mut beside = BTreeMap::new();
         if !is_pattern {
             beside.insert(folder(&options.path), Beside::default());
@@ -94,6 +97,7 @@ impl Files {
         Self {
             pattern,
             passes_over,
+            has_begun,
             options,
             positions,
             tails: BTreeMap::new(),
@@ -279,7 +283,7 @@ impl Files {
             let followed = self.tails.get(&identity);
             open += usize::from(followed.is_some_and(|followed| followed.tail.is_open()));
         }
-        if self.is_first_scan && self.passes_over {
+        if self.is_first_scan && !self.has_begun {
             let source = self.options.path.to_string_lossy().into_owned();
             note(&Position { source, ..Position::default() }, around)?;
             self.passes_over = false;

@@ -1,7 +1,7 @@
 //! Rotations between the looks of a process, and of one that is killed.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Host, append, lines, upto};
 
@@ -47,6 +47,28 @@ fn rotations_during_the_looks_of_a_process_that_is_killed_lose_nothing() {
         let found = host.sorted();
         let missing: Vec<u32> = upto(FILES).into_iter().filter(|n| !found.contains(n)).collect();
         assert_eq!((missing, found.len()), (vec![], FILES as usize), "{pattern}");
+    }
+}
+
+#[test]
+fn a_first_file_that_came_and_was_rotated_while_nobody_ran_is_found() {
+    for pattern in ["a.log", "*.log"] {
+        let mut host = Host::new();
+        let path = host.path("a.log");
+        append(&host.path("a.log.9"), &lines(900..902));
+        let old = fs::File::options().append(true).open(host.path("a.log.9"));
+        let hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+        old.and_then(|file| file.set_modified(hour_ago)).expect("ours");
+        host.start(pattern, None);
+        assert_eq!(host.numbers(), upto(0), "nothing has come yet");
+        let running = host.running.as_ref().expect("it runs");
+        running.positions.save(&host.log).expect("the disk takes it");
+        host.stop();
+        append(&path, &lines(0..2));
+        fs::rename(&path, host.path("a.log.1")).expect("ours");
+        append(&path, &lines(2..4));
+        host.start(pattern, None);
+        assert_eq!(host.sorted(), upto(4), "{pattern}");
     }
 }
 

@@ -131,8 +131,8 @@ impl Files {
             if is_first {
                 // Looked at once: what came between two looks would be passed over.
                 let is_new = |candidate: &Candidate| {
-                    let since = self.since.get(&candidate.original);
-                    since.is_some_and(|since| candidate.look.modified_ns >= *since)
+                    let since = self.since_of(&candidate.original);
+                    since.is_some_and(|since| candidate.look.modified_ns >= since)
                 };
                 let old = candidates.iter().filter(|candidate| !is_new(candidate));
                 it.passed.extend(old.map(|candidate| candidate.identity));
@@ -143,6 +143,20 @@ impl Files {
         // Meanwhile nothing else looks there.
         self.beside = beside;
         done
+    }
+
+    /// Since when files that had this path were not read, nanoseconds since 1970; none where all
+    /// that lies beside it was there before the input.
+    fn since_of(&self, original: &Path) -> Option<i128> {
+        if let Some(since) = self.since.get(original) {
+            return Some(*since);
+        }
+        // Nothing had this path when an earlier process looked last.
+        let known = self.positions.of(|source| Path::new(source) == original);
+        // The input itself has a position without a file.
+        let is_unknown = known.iter().all(|position| position.inode == 0);
+        let saved = self.positions.saved_ns().filter(|_| self.has_begun && is_unknown);
+        saved.map(|at| at - SAVED_SPAN_NS)
     }
 
     /// Reads those of these files that are new, the oldest first.
