@@ -85,6 +85,7 @@ impl Sender {
             }
             Fate::Split | Fate::Bisect if ended.batch.events() > 1 => {
                 self.note(&ended, Success::No, pace, now, outcomes);
+                ended.batch.history.is_cut = true;
                 self.halve(ended.batch, outcomes);
             }
             Fate::Split => {
@@ -514,6 +515,7 @@ impl Sender {
     /// Has a batch rendered at a level; one that was already is dead.
     fn reshape_once(&mut self, mut batch: Batch, level: Level, reason: Reason, out: &mut Outcomes) {
         batch.history.reshapes += 1;
+        batch.history.is_cut = true;
         let is_tried = batch.history.level == Some(level);
         match is_tried || batch.history.reshapes > RESHAPES_MAX {
             true => bury(&batch, &reason, Retryable::No, out),

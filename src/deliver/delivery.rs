@@ -33,6 +33,9 @@ pub struct History {
     pub failed_since: Option<Instant>,
     /// Whether a new channel was taken for them once.
     pub is_rechannelled: bool,
+    /// Whether their batch was cut or made smaller since the last request with them, as an answer
+    /// asked: the next one is no retry.
+    pub is_cut: bool,
     /// Whether an option was switched off for them once.
     pub is_without: bool,
     /// What the last request that failed met.

@@ -353,7 +353,8 @@ impl Sender {
                 self.ask_again(batch, level, outcomes);
                 continue;
             }
-            let is_retry = self.entries[at].batch.history.attempts > 0;
+            let history = &self.entries[at].batch.history;
+            let is_retry = history.attempts > 0 && !history.is_cut;
             if is_retry && let Err(later) = self.gate.admit_retry(now) {
                 return Err(Some(later));
             }
@@ -418,6 +419,7 @@ impl Sender {
         let entry = &mut self.entries[at];
         let history = &mut entry.batch.history;
         history.attempts = history.attempts.saturating_add(1);
+        history.is_cut = false;
         let (id, attempt) = (entry.id, history.attempts);
         if attempt == 1 {
             self.gate.earn_retry();

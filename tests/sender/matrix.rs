@@ -201,6 +201,34 @@ fn a_breaker_opens_after_so_many_failures_and_lets_one_probe_through() {
     }
 }
 
+/// "Per-exporter retry budget: retries <= 20 % of first attempts + 10/s": it spares a destination
+/// that fails. One that answers what it refuses is well, and a batch of which it takes nothing is
+/// sorted out as fast as it answers.
+#[test]
+fn halves_of_what_is_refused_are_no_retries() {
+    for (fate, requests) in [(Fate::Bisect, 127), (Fate::Split, 127 + 64)] {
+        let mut lane = Lane::new();
+        lane.enqueue(64, 0);
+        for _ in 0..requests {
+            let sent = lane.send();
+            let fate = match &fate {
+                Fate::Bisect if sent.events.len() == 1 => Fate::Reject,
+                fate => fate.clone(),
+            };
+            lane.answer(sent.id, fate);
+            lane.render_all();
+        }
+        assert_eq!((lane.dead().len(), lane.now), (64, lane.start), "{fate:?}");
+        // What fails afterwards has the budget that there was.
+        lane.enqueue(1, 0);
+        for _ in 0..10 {
+            let sent = lane.send_later();
+            back(&mut lane, &sent, Back::Nothing(TransportErrorKind::Dns));
+        }
+        assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen, "{fate:?}");
+    }
+}
+
 /// "`adaptive: true`: halve the rate on 429/503-busy": whoever is out of order for other reasons
 /// has not asked for less, and is not slower for it once it is back.
 #[test]
