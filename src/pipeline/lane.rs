@@ -341,7 +341,10 @@ impl Lane {
             [linger, settings.interval].map(|wait| wait.map(|wait| open.since + wait))
         });
         let stuck = self.stuck_since.filter(|_| self.reading.is_some());
+        // What waits for a held route is set aside some time after that, whoever wakes this lane.
+        let is_parting = self.sender.held_routes().next().is_some();
         lingering
+            .chain([is_parting.then_some(now + IDLE_WAIT)])
             .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER), self.patience_ends()])
             .chain([self.aside.as_ref().and_then(Aside::due)])
             .flatten()

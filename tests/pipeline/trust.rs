@@ -1,7 +1,7 @@
 //! Failing disks and damaged state: each stops what it concerns, and nothing is lost.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shrike::config::Host;
 use shrike::event::Offset;
@@ -10,7 +10,8 @@ use shrike::pipeline::{Ended, Engine};
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
 use crate::{
-    PATIENCE, append_records, config, event, exporter, filled, records, run_to_the_end, wait_for,
+    PATIENCE, append, append_records, config, event, exporter, filled, records, run_to_the_end,
+    wait_for,
 };
 
 #[test]
@@ -121,6 +122,25 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.in_range), (6_000, 6_000), "{one:?}");
     assert_eq!(destination.accepted().len(), 6_000);
+}
+
+/// "After 10 s the events of a held route go to the exporter's parked log" (`design.md` 4), also
+/// where nothing else happens meanwhile.
+#[test]
+fn what_waits_for_a_held_route_is_set_aside_though_nothing_else_comes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Lacks("alerts"));
+    let config = config(dir.path(), &[("one", &destination, "\n    index: alerts")]);
+    let log = filled(&config, 0..1, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let one = || exporter(&engine.status(), "one").clone();
+    assert!(wait_for(PATIENCE, || one().state == "degraded"), "{:?}", one());
+    append(&log, 1..2, 900);
+    let soon = Duration::from_secs(30);
+    assert!(wait_for(soon, || one().parked == 1), "one to try with, one aside: {:?}", one());
+    assert_eq!(one().pending, 2);
+    drop(assert_equation(engine.end()));
 }
 
 #[test]
