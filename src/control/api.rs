@@ -10,6 +10,7 @@
 //! | `POST /api/v1/config/reload` | admin | as `shrike reload` |
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,7 +52,7 @@ struct Replay {
     /// Only the letter of the event with this id.
     id: Option<String>,
     /// Events a second at most.
-    rate: Option<u32>,
+    rate: Option<NonZeroU32>,
 }
 
 impl Call {
@@ -120,6 +121,7 @@ impl Call {
                 let since = since.as_deref().map(time).transpose()?;
                 class.as_deref().map(class_of_letters).transpose()?;
                 let wanted = Wanted { since, class, event_id, ..Wanted::default() };
+                let rate = rate.map(NonZeroU32::get);
                 Request::Replay { exporter: exporter(name), wanted, rate }
             }
         })

@@ -342,6 +342,7 @@ impl Engine {
         )?;
         // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
+        exporter.go_on_replaying(&old.exporter);
         let new = Running { exporter, ..old };
         place(&self.workers, &new, ways);
         let mut running = running(&self.exporters);
@@ -447,7 +448,8 @@ impl Engine {
         let letters = exporter.dead_letters.count(wanted)?;
         let place = exporter.dead_letters.place();
         let progress = Progress { is_running: letters > 0, wanted: letters, ..Progress::default() };
-        let job = Job { number: 0, wanted: wanted.clone(), rate, place, progress };
+        let (wanted, until) = (wanted.clone(), Offset::ZERO);
+        let job = Job { number: 0, wanted, rate, place, until, progress };
         let begun = exporter.replays.begin(job).map_err(|running| EngineError::Exporter {
             name: name.to_owned(),
             problem: format!(

@@ -247,6 +247,12 @@ impl Exporter {
         Deeds { counters: Arc::clone(&self.counters), measures: Arc::clone(&self.measures) }
     }
 
+    /// Goes on with what the one before it replayed.
+    pub(crate) fn go_on_replaying(&self, old: &Self) {
+        let is_same = Arc::ptr_eq(&self.dead_letters, &old.dead_letters);
+        self.replays.take_over(&old.replays, is_same.then(|| self.dead_letters.place()).flatten());
+    }
+
     /// Notes for whoever comes after it what it has lost; `counts` are its last ones.
     pub(crate) fn hand_over(&self, counts: Counts) {
         let counters = &self.counters;

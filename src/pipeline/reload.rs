@@ -202,6 +202,7 @@ impl Engine {
             }
         };
         exporter.watermark().touch();
+        exporter.go_on_replaying(&old.exporter);
         let new = Running { exporter, spec: running_spec, number: old.number };
         place(&self.workers, &new, lanes);
         let mut running = running(&self.exporters);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters::{Place, Wanted};
+use crate::event::Offset;
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) rate: Option<u32>,
     /// How far it has read; gone once it has read everything.
     pub(crate) place: Option<Place>,
+    /// Where what it reads ends; given by [`Replays::begin`].
+    pub(crate) until: Offset,
     pub(crate) progress: Progress,
 }
 
@@ -52,6 +55,20 @@ impl Replays {
     /// Changed by single calls, so that a panic elsewhere leaves it whole.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Job>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with what another exporter of the same store replayed that has ended, from the
+    /// beginning of the store: nobody answers any more what that one had under way, and what has
+    /// arrived is gone from there. Without a place it ends.
+    pub(crate) fn take_over(&self, ended: &Self, place: Option<Place>) {
+        let Some(mut job) = ended.lock().take() else { return };
+        if job.progress.is_running {
+            job.progress.sent = job.progress.delivered + job.progress.kept;
+            job.progress.is_running = place.is_some();
+            job.place = place;
+            job.place.iter_mut().for_each(|place| place.until = job.until);
+        }
+        *self.lock() = Some(job);
     }
 
     /// How far the last one is.
@@ -66,6 +83,7 @@ impl Replays {
     pub(crate) fn begin(&self, mut job: Job) -> Result<Progress, Progress> {
         let mut slot = self.lock();
         job.number = slot.as_ref().map_or(0, |last| last.number) + 1;
+        job.until = job.place.as_ref().map_or(Offset::ZERO, |place| place.until);
         match slot.as_ref().map(|job| job.progress) {
             Some(running) if running.is_running && !running.is_automatic => Err(running),
             _ => {

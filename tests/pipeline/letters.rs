@@ -95,6 +95,32 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
     assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_010, 0, 0));
 }
 
+/// A reload, a flush or a rewind makes another exporter of it, and whoever asked for the replay
+/// waits for its end.
+#[test]
+fn a_replay_goes_on_whatever_becomes_of_its_exporter() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..1_000, 900)));
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    engine.replay("one", &Wanted::default(), Some(20)).expect("nothing else is replayed");
+    let progress = || engine.replayed("one").expect("it runs");
+    let deadline = Instant::now() + PATIENCE;
+    assert!(wait_for(PATIENCE, || progress().delivered > 0), "{:?}", progress());
+    engine.flush_exporter("one", deadline).expect("it runs");
+    let flushed = progress();
+    assert!(flushed.is_running && flushed.wanted == 63, "{flushed:?}");
+    engine.rewind("one", engine.status().written, deadline).expect("it runs");
+    assert!(wait_for(PATIENCE, || !progress().is_running), "{:?}", progress());
+    let through = progress();
+    assert_eq!((through.wanted, through.delivered, through.kept), (63, 63, 0), "{through:?}");
+    drop(assert_equation(engine.end()));
+    assert!(letters(&config).is_empty());
+    assert_eq!(destination.accepted().len(), 1_000);
+}
+
 #[test]
 fn a_removal_whose_checkpoint_was_lost_is_counted_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");

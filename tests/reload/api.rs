@@ -121,6 +121,7 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
         |body| ask_with(connect(&running), "POST", "/api/v1/dlq/splunk/replay", OPERATOR, body);
     assert_eq!(replay("{\"sinze\": \"1h\"}").0, 400);
     assert_eq!(replay("{\"since\": \"soon\"}").0, 400);
+    assert_eq!(replay("{\"rate\": 0}").0, 400);
     let (found, why) = replay("{\"class\": \"rejectd\"}");
     assert!(found == 400 && why.contains("rejected, "), "{found}: {why}");
     let (found, progress) = replay("{\"since\": \"1h\", \"rate\": 5}");

@@ -165,7 +165,8 @@ impl Lane {
         let progress = Progress { is_running: true, is_automatic: true, ..Progress::default() };
         let place = exporter.dead_letters.place();
         // While one that somebody asked for is running, it waits: that one may want other letters.
-        let job = Job { number: 0, wanted, rate: None, place, progress };
+        let until = Offset::ZERO;
+        let job = Job { number: 0, wanted, rate: None, place, until, progress };
         aside.wants_replay = exporter.replays.begin(job).is_err();
         if !aside.wants_replay {
             let detail = format!("{} letters, by itself", exporter.dead_letters.live());
