@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
 use shrike::deliver::{Derived, OptionValue, Options, Prefix, Vendor};
+use shrike::event::FieldId;
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
@@ -58,6 +59,7 @@ const BODIES: &[Body] = &[
     body("records.txt", "otlp", Format::Native, OTLP),
     body("records_ocsf.txt", "otlp", Format::Ocsf, OTLP),
     body("event_minimal.txt", "splunk", Format::Native, SPLUNK),
+    body("event_ocsf.txt", "splunk", Format::Ocsf, SPLUNK),
     body(
         "event_full_ecs.txt",
         "splunk",
@@ -259,6 +261,36 @@ impl Plans {
     }
 }
 
+/// "A name that is both indexed and a JSON top-level key shows up as a duplicated multivalue"
+/// (`splunk.md`, Mapping).
+#[test]
+fn no_field_is_indexed_that_the_document_has_at_its_top() {
+    const GUARD: &str = "guard";
+    let splunk = vendors::ALL.iter().find(|vendor| vendor.name == "splunk").expect("it is known");
+    let envelope = splunk.shapes.last().expect("it has shapes").1.envelope.expect("an envelope");
+    let cases: &[(&'static Schema, &[FieldId], &[&str])] = &[
+        (&schemas::NATIVE, &[], &["severity", GUARD]),
+        (&schemas::ECS, &[], &["severity", GUARD]),
+        // Its severity is a word of its own.
+        (&schemas::OCSF, &[], &[GUARD]),
+        // A slot of a header has no name in what is sent.
+        (&schemas::CEF, &[], &["severity", GUARD]),
+        (&schemas::NATIVE, &[FieldId::Guard], &["severity"]),
+    ];
+    let record = SAMPLES.lines().next().expect("there are samples").as_bytes();
+    for &(document, mapped, indexed) in cases {
+        let mappings = mapped.iter().map(|&field| (field, GUARD.to_owned())).collect();
+        let overrides = Overrides { mappings, ..Overrides::default() };
+        let plan = Plan::compile(&[envelope, document], &overrides).expect("it compiles");
+        let body = self::document(&opening(), &plan, record).expect("it opens");
+        let body: Value = serde_json::from_slice(&body).expect("an envelope is JSON");
+        for name in ["severity", GUARD] {
+            let is_indexed = body["fields"].get(name).is_some();
+            assert_eq!(is_indexed, indexed.contains(&name), "{name} of {}: {body}", document.name);
+        }
+    }
+}
+
 #[test]
 fn bodies_of_the_samples_are_as_written_down() {
     let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
@@ -315,7 +347,9 @@ fn an_envelope_has_only_the_keys_that_exist() {
             let fields = envelope["fields"].as_object().expect("fields");
             assert_eq!(fields.contains_key("shrike_resend"), case.resent);
             assert!(!fields.contains_key("reason"), "the reason is never indexed");
-            for always in ["severity", "guard", "environment", "tenant_id"] {
+            let own_severity = envelope["event"].get("severity").is_some();
+            assert_eq!(fields.contains_key("severity"), !own_severity, "one of the two");
+            for always in ["guard", "environment", "tenant_id"] {
                 assert!(fields.contains_key(always), "{always} is always there");
             }
         }

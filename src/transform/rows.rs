@@ -193,6 +193,7 @@ impl<'c> Rows<'c> {
         if level == 0 {
             self.omit(&mut rows, schema)?;
         }
+        self.yield_to_document(&mut rows, schema, level);
         if level + 1 == self.chain.len() {
             self.map(&mut rows, schema)?;
             self.add(&mut rows, schema);
@@ -290,6 +291,17 @@ impl<'c> Rows<'c> {
             rows.retain(|row| !is_within(&row.key, omit));
         }
         Ok(())
+    }
+
+    /// Takes out the rows whose names the document has at its top.
+    fn yield_to_document(&self, rows: &mut Vec<Planned>, schema: &'static Schema, level: usize) {
+        let inner = self.chain.get(level + 1).filter(|inner| inner.syntax.nests);
+        let Some(inner) = inner.filter(|_| !schema.yields.is_empty()) else { return };
+        let mut taken = keys(inner);
+        taken.extend(self.overrides.mappings.iter().map(|(_, target)| target.as_str()));
+        rows.retain(|row| {
+            row.key.strip_prefix(schema.yields).is_none_or(|name| !taken.contains(&name))
+        });
     }
 
     /// Gives the first row of each mapped field its new key; a field without a row gets one.

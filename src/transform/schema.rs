@@ -29,6 +29,9 @@ pub struct Schema {
     pub is_labelled: fn(&str) -> bool,
     /// Fields that it has no place for; how many documents go without one is counted in a sample.
     pub leaves_out: &'static [FieldId],
+    /// Keys that begin so are left out where the document has the rest of the key at its top:
+    /// whoever reads both takes them for one field with two values. Empty for none.
+    pub yields: &'static str,
     /// Whether a document of it has what every one must have, for looking at a sample of them.
     pub check: Option<fn(&[u8]) -> bool>,
 }
@@ -52,6 +55,7 @@ impl Schema {
         next: None,
         is_labelled: |_| false,
         leaves_out: &[],
+        yields: "",
         check: None,
     };
 }

@@ -73,6 +73,9 @@ pub(super) static ENVELOPE: Schema = Schema {
     required: &["time", "event"],
     // A blank field would be refused, or found by searches for it.
     empty: Empty::Drop,
+    // "A name that is both indexed and a JSON top-level key shows up as a duplicated multivalue":
+    // OCSF has `severity` there, in words of its own.
+    yields: "fields.",
     ..Schema::BASE
 };
 
