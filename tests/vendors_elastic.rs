@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use shrike::deliver::{
     Answer, Binding, Channel, CompiledCall, Credentials, Derived, Encoding, OptionValue, Options,
     Purpose, Secret, Setup, Vendor, Via,
@@ -391,8 +392,10 @@ fn what_a_person_changed_is_left_alone() {
         assert!(setup.prepared().notes[0].contains("init.overwrite"), "{:?}", setup.prepared());
         assert!(!setup.prepared().is_degraded());
     }
-    // Ours of an older version, or told to overwrite: replaced.
-    let cases = [(ours("shrike", "older", "1d"), "false"), (ours("ops", "", "1d"), "true")];
+    // Ours of an older version, which nobody changed, or told to overwrite: replaced.
+    let older = json!({"phases": {"warm": {"min_age": "1d"}}}).to_string();
+    let older: String = Sha256::digest(older)[..8].iter().map(|it| format!("{it:02x}")).collect();
+    let cases = [(ours("shrike", &older, "1d"), "false"), (ours("ops", "", "1d"), "true")];
     for (policy, overwrite) in cases {
         let (_, setup, _) = prepare(
             &defaults(&[("init.overwrite", overwrite)]),
@@ -400,6 +403,36 @@ fn what_a_person_changed_is_left_alone() {
         );
         assert_eq!(setup.prepared().changes, ["lifecycle policy"]);
     }
+}
+
+/// A lifecycle that somebody made longer, and another mode since: to overwrite it would delete.
+#[test]
+fn what_a_person_changed_is_left_alone_though_the_configuration_changed_too() {
+    let missing =
+        [(LOOK_POLICY, 404, ""), (PUT_POLICY, 200, ""), (LOOK_TEMPLATE, 410, "")].as_slice();
+    let (_, _, bodies) = prepare(&defaults(&[]), missing);
+    let answer = |delete: &str| {
+        let mut policy = bodies[0]["policy"].clone();
+        let phases = &mut policy["phases"];
+        phases["delete"]["min_age"] = json!(delete);
+        // The cluster fills in defaults of its own.
+        phases["delete"]["actions"]["delete"]["delete_searchable_snapshot"] = json!(true);
+        phases["warm"]["actions"]["shrink"]["allow_write_after_shrink"] = json!(false);
+        json!({"clawdstrike-policy": {"version": 2, "policy": policy}}).to_string()
+    };
+    let other = defaults(&[("index.mode", "data_stream")]);
+
+    let longer = answer("365d");
+    let (_, setup, _) = prepare(&other, &[(LOOK_POLICY, 200, &longer), (LOOK_TEMPLATE, 410, "")]);
+    assert_eq!(setup.prepared().changes, Vec::<String>::new());
+    assert!(setup.prepared().notes[0].contains("init.overwrite"), "{:?}", setup.prepared());
+
+    let as_it_was = answer("90d");
+    let (_, setup, _) = prepare(
+        &other,
+        &[(LOOK_POLICY, 200, &as_it_was), (PUT_POLICY, 200, ""), (LOOK_TEMPLATE, 410, "")],
+    );
+    assert_eq!(setup.prepared().changes, ["lifecycle policy"]);
 }
 
 #[test]

@@ -108,8 +108,10 @@ fn need(response: &Response<'_>, ours: &Value, find: impl Fn(&Value) -> Option<V
     if response.options.is_on("init.overwrite") {
         return Need::Act;
     }
+    // Ours of an older version, or of a configuration since changed; not what somebody edited,
+    // which keeps our mark: a lifecycle made longer must not become short again.
     let is_ours = theirs["_meta"]["managed_by"] == MANAGER;
-    if is_ours && theirs["_meta"]["digest"] != ours["_meta"]["digest"] {
+    if is_ours && theirs["_meta"]["digest"] == digest(&without_additions(&theirs)) {
         return Need::Act;
     }
     Need::Leave(
@@ -140,14 +142,35 @@ fn scalar(value: &Value) -> String {
 
 /// Marks an object as ours and with a digest of its content, to tell our changes from others'.
 fn stamped(mut object: Value) -> Value {
-    let digest = Sha256::digest(object.to_string().as_bytes());
-    let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     object["_meta"] = json!({
         "description": "Security events of AI agents, shipped by shrike",
         "managed_by": MANAGER,
-        "digest": digest,
+        "digest": digest(&object),
     });
     object
+}
+
+/// Members stand in the order of their names, so the same content has the same digest.
+fn digest(object: &Value) -> String {
+    let digest = Sha256::digest(object.to_string().as_bytes());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The object as it was written: without our mark, and without what the cluster filled in.
+fn without_additions(object: &Value) -> Value {
+    match object {
+        Value::Object(members) => {
+            let is_added = |key: &str, value: &Value| {
+                ADDED.iter().any(|(name, usual)| {
+                    *name == key && usual.is_none_or(|usual| *value == Value::Bool(usual))
+                })
+            };
+            let written = members.iter().filter(|(key, value)| !is_added(key, value));
+            written.map(|(key, value)| (key.clone(), without_additions(value))).collect()
+        }
+        Value::Array(values) => values.iter().map(without_additions).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Hot, warm after 7 days, cold after 30, gone after 90.
@@ -268,6 +291,20 @@ impl Kind {
 
 /// Who manages what is prepared here.
 const MANAGER: &str = "shrike";
+
+/// What a policy or template that is read has beside what was written, and with which value; none
+/// is any.
+const ADDED: &[(&str, Option<bool>)] = &[
+    ("_meta", None),
+    ("allow_custom_routing", Some(false)),
+    ("allow_write_after_shrink", Some(false)),
+    ("created_date", None),
+    ("created_date_millis", None),
+    ("delete_searchable_snapshot", Some(true)),
+    ("hidden", Some(false)),
+    ("modified_date", None),
+    ("modified_date_millis", None),
+];
 
 /// The component template with the rest of ECS, where the cluster ships it (8.9 and later).
 const ECS_COMPONENT: &str = "ecs@mappings";
