@@ -6,8 +6,8 @@
 //! [`Vendor::setup`]: super::Vendor::setup
 
 use super::{
-    Answer, Binding, Call, Cause, CompiledCall, Documents, Fate, Need, Options, Problem, Request,
-    Response, Step, TransportError, Verdict, Via, judge, judge_transport,
+    Answer, Applied, Binding, Call, Cause, CompiledCall, Documents, Fate, Need, Options, Problem,
+    Request, Response, Step, TransportError, Verdict, Via, judge, judge_transport,
 };
 
 /// The steps of one exporter, and how far they are.
@@ -30,6 +30,8 @@ pub struct Prepared {
     pub failures: Vec<String>,
     /// Whether trying later may help: the destination did not answer, or was busy.
     pub again: bool,
+    /// Whether nobody could be connected to, so that events would not arrive either.
+    pub unreached: bool,
 }
 
 /// A step with its calls filled in.
@@ -118,6 +120,7 @@ impl Setup {
     /// Takes in that no answer came.
     pub fn on_error(&mut self, error: &TransportError) {
         self.postpone(&judge_transport(error));
+        self.prepared.unreached = error.applied == Applied::No;
     }
 
     /// How it ended, once [`Setup::poll`] gives nothing more.

@@ -19,9 +19,9 @@ use super::places::{Places, overridden};
 use super::replay::Replays;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
-    AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Heads,
-    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Problem, Purpose, Sender,
-    SenderSettings, Sent, Settings, Setup, Shape, Watermark,
+    AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Heads, Health,
+    Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Prepared, Problem, Purpose,
+    Sender, SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, FieldId, Narrowed, Offset, Privacy, Settled, Span};
 use crate::log::Reader;
@@ -101,6 +101,8 @@ pub(crate) struct Exporter {
     /// Since when nothing arrives.
     pub(crate) trouble: Trouble,
     is_prepared: AtomicBool,
+    /// Whether something could not be prepared.
+    is_ill_prepared: AtomicBool,
     /// Whether receipts wait for the disk.
     pub(crate) is_halted: AtomicBool,
     /// Whether receipts are written.
@@ -208,6 +210,7 @@ impl Exporter {
             measures: deeds.measures,
             trouble: Trouble::new(Instant::now()),
             is_prepared: AtomicBool::new(false),
+            is_ill_prepared: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
             has_receipts: false,
             watermark: Mutex::new(Watermark::open(&checkpoint)),
@@ -468,6 +471,25 @@ impl Exporter {
         self.is_prepared.load(Ordering::Acquire)
     }
 
+    /// How it is: what goes through the gate, and what is kept back behind it.
+    pub(crate) fn condition(&self, now: Instant) -> Health {
+        let is_ill_prepared = self.is_ill_prepared.load(Ordering::Relaxed);
+        let is_away = !self.is_prepared() && self.trouble.since(now).is_some();
+        match self.gate.health(now) {
+            // Nothing has gone through the gate yet that could have closed it.
+            Health::Healthy if is_away => Health::CircuitOpen,
+            Health::Healthy if is_ill_prepared || self.parked() > 0 || self.has_held_route() => {
+                Health::Degraded
+            }
+            health => health,
+        }
+    }
+
+    /// Notes whether something could not be prepared.
+    pub(crate) fn note_prepared(&self, prepared: &Prepared) {
+        self.is_ill_prepared.store(prepared.is_degraded(), Ordering::Relaxed);
+    }
+
     /// Lets every lane send.
     pub(crate) fn set_prepared(&self) {
         self.is_prepared.store(true, Ordering::Release);
@@ -488,13 +510,15 @@ impl Exporter {
         seed.copy_from_slice(&self.seed(lane)[..8]);
         let number = |key: &str| settings.options.number(key);
         let usual = AckSettings::default();
+        let readers = (self.lanes.len() - 1).max(1);
         let acks = AckSettings {
             poll_interval: number("ack.poll_interval_ms")
                 .map_or(usual.poll_interval, Duration::from_millis),
             timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_secs),
             pending_max: number("ack.max_pending")
                 .and_then(|pending| usize::try_from(pending).ok())
-                .unwrap_or(usual.pending_max),
+                // Each lane that reads has its share, and one at least.
+                .map_or(usual.pending_max, |pending| (pending / readers).max(1)),
         };
         let vendor = settings.vendor;
         let has_call = |purpose| vendor.call(purpose, &settings.options, settings.format).is_some();

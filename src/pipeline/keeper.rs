@@ -253,7 +253,7 @@ impl Keeper {
     fn tell_states(&mut self) {
         let now = Instant::now();
         for exporter in &self.exporters() {
-            let (name, health) = (exporter.name(), exporter.gate.health(now));
+            let (name, health) = (exporter.name(), exporter.condition(now));
             let before = self.told.insert(name.to_owned(), health).unwrap_or(Health::Healthy);
             if before == health {
                 continue;

@@ -204,12 +204,9 @@ impl ExporterStatus {
         let (base, counts, pending) = Self::account(exporter, reader, head, in_range);
         let counters = &exporter.counters;
         let parked = exporter.parked();
-        let state = match (exporter.is_prepared(), exporter.gate.health(now)) {
-            (false, _) => "starting",
-            (true, Health::Healthy) if parked > 0 || exporter.has_held_route() => {
-                Health::Degraded.word()
-            }
-            (true, health) => health.word(),
+        let state = match (exporter.is_prepared(), exporter.condition(now)) {
+            (false, Health::Healthy) => "starting",
+            (_, condition) => condition.word(),
         };
         let last_error = exporter
             .last_error()

@@ -9,6 +9,7 @@ mod meter;
 mod ordered;
 mod reload;
 mod requests;
+mod setup;
 mod trust;
 
 use std::path::Path;

@@ -4,11 +4,11 @@ use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, Host, System, Text};
-use shrike::pipeline::Engine;
+use shrike::pipeline::{Ended, Engine};
 use shrike::vendors;
 use tempfile::TempDir;
 
@@ -109,14 +109,18 @@ fn a_cluster_that_comes_up_late_is_prepared_before_events_come() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (gone, address) = bound();
     drop(gone);
-    let late = thread::spawn(move || {
-        // Longer than a dozen wakes of the lane, which are no reason to give up.
-        thread::park_timeout(Duration::from_millis(2500));
-        cluster(TcpListener::bind(address).expect("nobody took the port"), empty)
-    });
     let config = configured(&dir, &[address], "");
-    run_to_the_end(&config, filled(&config, 0..20, 900));
-    let came = late.join().expect("it listens");
+    let log = filled(&config, 0..20, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    // Lanes are woken many times meanwhile, which is no reason to give up.
+    let ended = engine.drain(Instant::now() + Duration::from_millis(2500));
+    assert!(matches!(ended, Ended::Pending(_)), "{ended:?}");
+    // It is ready all the same: inputs have to take what comes.
+    assert_eq!(exporter(&engine.status(), "elastic").state, "circuit_open");
+    let came = cluster(TcpListener::bind(address).expect("nobody took the port"), empty);
+    assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Settled);
+    assert_eq!(exporter(&engine.status(), "elastic").state, "healthy");
+    drop(assert_equation(engine.end()));
     assert!(made_before_events(&came), "{came:?}");
 }
 

@@ -9,9 +9,9 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Cause, Channel, CompiledCall, Documents, Fate, OptionValue,
-    Options, Parcel, Purpose, Remedy, Response, Scope, Sent, Setup, Transport, TransportError,
-    Verdict, Via, judge, judge_transport,
+    AckId, Action, Answer, BatchId, Cause, Channel, CompiledCall, Documents, Fate, ItemFate,
+    OptionValue, Options, Parcel, Prepared, Purpose, Reason, Remedy, Response, Scope, Sent, Setup,
+    Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
 use crate::event::{Span, Time};
 use crate::log::Reader;
@@ -188,7 +188,8 @@ impl Lane {
         if matches!(verdict.fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_)) {
             let oldest = batch.items().first().map_or(0, |item| item.received_ns);
             self.exporter.measures.accept_seconds.observe(since(oldest).as_secs_f64());
-        } else {
+        }
+        if !has_settled(&verdict.fate) {
             self.exporter.trouble.begin(now);
         }
         let wants_digest = self.exporter.has_receipts;
@@ -243,7 +244,10 @@ impl Lane {
 
     /// Remembers an answer that was no success, for people.
     fn note_failure(&self, verdict: &Verdict, now: Instant) {
-        let reason = &verdict.reason;
+        let reason = match &verdict.fate {
+            Fate::Items(items) => worst(items).unwrap_or(&verdict.reason),
+            _ => &verdict.reason,
+        };
         if reason.class != "accepted" {
             let text = format!("{} (status {}): {}", reason.class, reason.status, reason.detail);
             self.note_unless_held(&verdict.fate, text, now);
@@ -359,20 +363,25 @@ impl Lane {
             }
             return;
         }
-        let mut wait = SETUP_WAIT;
-        for _ in 0..SETUP_ROUNDS_MAX {
-            let via = self.calls.via(0, 0);
+        let (mut wait, mut rounds, mut told) = (SETUP_WAIT, 0, Vec::new());
+        while rounds < SETUP_ROUNDS_MAX {
+            let way = (&self.calls.options, self.calls.via(0, 0));
             // A destination that does not answer must not hold up the end.
-            let again = tokio::select! {
-                again = prepare(&self.exporter, &*self.network, &self.calls.options, via) => again,
-                () = self.stopped() => false,
+            let prepared = tokio::select! {
+                prepared = prepare(&self.exporter, &*self.network, way, &mut told) => prepared,
+                () = self.stopped() => break,
             };
-            if !again || self.exporter.stop.stage() >= Stage::Flush {
+            if !prepared.again {
                 break;
             }
-            // Woken early when the engine stops.
-            let woken = self.exporter.wakes[self.number].notified();
-            let _ = tokio::time::timeout(wait, woken).await;
+            self.exporter.trouble.begin(Instant::now());
+            // While nobody can be connected to, events could not be sent either: what they are
+            // written to shall be prepared when they can.
+            rounds += u32::from(!prepared.unreached);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stopped() => break,
+            }
             wait = (wait * 2).min(SETUP_WAIT_MAX);
         }
         self.exporter.set_prepared();
@@ -390,29 +399,41 @@ impl Lane {
         let (exporter, network) = (self.exporter.clone(), Rc::clone(&self.network));
         let (options, via) = (self.calls.options.clone(), self.calls.via(0, 0));
         self.tasks.spawn_local(async move {
-            prepare(&exporter, &*network, &options, via).await;
+            prepare(&exporter, &*network, (&options, via), &mut Vec::new()).await;
             Ended::Prepared
         });
     }
 }
 
-/// Runs the vendor's setup once; says whether trying later may help.
+/// Runs the vendor's setup once; another endpoint is asked where one is away.
+///
+/// `told` holds the failures of the time before, which are not told again.
 async fn prepare(
     exporter: &Exporter,
     network: &impl Transport,
-    options: &Options,
-    via: Via,
-) -> bool {
+    (options, via): (&Options, Via),
+    told: &mut Vec<String>,
+) -> Prepared {
     let name = exporter.name();
     let mut setup = match exporter.setup() {
         Ok(setup) => setup,
         Err(problem) => {
             exporter.note_error(problem.to_string(), Instant::now());
-            return false;
+            return Prepared::default();
         }
     };
-    run_setup(&mut setup, network, options, via).await;
-    let prepared = setup.prepared();
+    let endpoints = (exporter.settings.vendor.endpoints)(options);
+    let (mut unreached, mut changes) = (true, Vec::new());
+    for endpoint in 0..endpoints.map_or(1, |all| all.len().max(1)) {
+        setup.restart();
+        run_setup(&mut setup, network, options, Via { endpoint, ..via }).await;
+        changes.extend(setup.prepared().changes.iter().cloned());
+        unreached &= setup.prepared().unreached;
+        if !setup.prepared().again {
+            break;
+        }
+    }
+    let prepared = Prepared { unreached, changes, ..setup.prepared().clone() };
     for change in &prepared.changes {
         info!(exporter = name, change, "destination prepared");
     }
@@ -420,10 +441,14 @@ async fn prepare(
         info!(exporter = name, note, "left as it is");
     }
     for failure in &prepared.failures {
-        warn!(exporter = name, failure, "destination not prepared");
+        if !told.contains(failure) {
+            warn!(exporter = name, failure, "destination not prepared");
+        }
         exporter.note_error(format!("setup: {failure}"), Instant::now());
     }
-    prepared.again
+    exporter.note_prepared(&prepared);
+    told.clone_from(&prepared.failures);
+    prepared
 }
 
 async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Options, via: Via) {
@@ -436,6 +461,31 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
             }
         }
     }
+}
+
+/// Whether the answer settles events, or will.
+fn has_settled(fate: &Fate) -> bool {
+    match fate {
+        Fate::Delivered | Fate::Pending(_) => true,
+        Fate::Items(items) => {
+            items.iter().any(|item| !matches!(item, ItemFate::Hold(..) | ItemFate::Retry(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Why an event of an accepted batch was not: what holds it says more than a refusal, and that more
+/// than a failure that is tried again.
+fn worst(items: &[ItemFate]) -> Option<&Reason> {
+    let of = |rank: u8| {
+        items.iter().find_map(|item| match (item, rank) {
+            (ItemFate::Hold(_, reason), 0) => Some(reason),
+            (ItemFate::Reject(reason), 1) => Some(reason),
+            (ItemFate::Retry(reason), 2) => Some(reason),
+            _ => None,
+        })
+    };
+    (0..3).find_map(of)
 }
 
 /// Now, in seconds since 1970.
