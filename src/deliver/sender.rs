@@ -235,9 +235,10 @@ impl Sender {
     fn may_enqueue(&self) -> bool {
         let has_work = !self.entries.is_empty() || self.reshaping > 0;
         let waits = self.gate.held().is_some() && has_work;
+        // What is not accepted yet will wait for its confirmation too.
         !waits
             && self.entries.len() < ENTRIES_MAX
-            && self.accepted.len() < self.settings.acks.pending_max
+            && self.accepted.len() + self.entries.len() < self.settings.acks.pending_max
     }
 
     /// A batch that was named by an [`Action`] and has not settled.

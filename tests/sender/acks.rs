@@ -114,3 +114,18 @@ fn a_destination_that_refuses_an_option_which_is_off_is_held() {
     assert!(lane.send_later().is_probe);
     assert_eq!(lane.now - held, Duration::from_secs(60));
 }
+
+/// "Pending batches are bounded (`ack.max_pending`), then backpressure" (`splunk.md`).
+#[test]
+fn what_is_not_sent_yet_counts_to_what_may_wait_for_confirmation() {
+    let mut lane = Lane::with(|_, sender| sender.acks.pending_max = 3);
+    for ack in 0..3 {
+        assert!(lane.sender.room(), "{ack} of 3");
+        lane.enqueue(1, 0);
+        if ack == 0 {
+            let sent = lane.send();
+            lane.answer(sent.id, Fate::Pending(AckId(ack)));
+        }
+    }
+    assert!(!lane.sender.room());
+}
