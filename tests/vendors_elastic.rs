@@ -129,6 +129,8 @@ fn credentials_take_every_form() {
         (&[("auth.api_key", "key")], Err("neither the encoded form nor id:key")),
         (&[("auth.username", "u"), ("auth.password", "p:p")], Ok(Some("Basic dTpwOnA="))),
         (&[("auth.username", "u:v"), ("auth.password", "p")], Err("colon")),
+        // Not sent as an empty one.
+        (&[("auth.username", "u")], Err("required for basic")),
         (&[("auth.type", "none")], Ok(None)),
         (&[("auth.type", "none"), ("auth.api_key", "aWQ6a2V5")], Ok(None)),
         (&[("auth.type", "basic"), ("auth.api_key", "aWQ6a2V5")], Err("required for basic")),
@@ -174,6 +176,7 @@ fn names_follow_from_name_and_mode() {
         ("{tenant_id}", "daily", Err("begin with a fixed text")),
         ("-sec", "daily", Err("none of - _ +")),
         ("Sec", "daily", Err("lower case")),
+        ("..", "data_stream", Err("dots")),
         ("a b", "daily", Err("' '")),
         ("a/b", "daily", Err("'/'")),
         ("a{b", "daily", Err("brace")),

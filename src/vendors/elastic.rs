@@ -208,7 +208,9 @@ fn auth(options: &Options) -> Result<Credentials, Problem> {
         "none" => return Ok(Vec::new()),
         "basic" => {
             let user = username.ok_or_else(|| problem("auth.username", "is required for basic"))?;
-            let password = options.secret("auth.password").map_or("", Secret::expose);
+            let password = options.secret("auth.password").map(Secret::expose);
+            let password =
+                password.ok_or_else(|| problem("auth.password", "is required for basic"))?;
             if user.contains(':') {
                 return Err(problem("auth.username", "must not contain a colon (RFC 7617)"));
             }

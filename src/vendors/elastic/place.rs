@@ -117,6 +117,10 @@ pub(super) fn names(options: &Options) -> Result<Names, Problem> {
     if literal.starts_with(NOT_FIRST) || fixed[0].is_empty() {
         return Err(wrong("must begin with a fixed text that is none of - _ + and no placeholder"));
     }
+    // "Cannot be . or .." (Create index API); with a date behind them they name nothing either.
+    if literal.chars().all(|c| c == '.') {
+        return Err(wrong("must have more than dots"));
+    }
     let mode = Mode::of(options);
     let varies = fixed.len() > 1;
     if varies && mode == Mode::Alias {
