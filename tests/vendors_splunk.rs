@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Deserializer, Value, json};
+use shrike::config::{Config, Flags, System, Text};
 use shrike::deliver::{
     AckId, Binding, Channel, CompiledCall, Credentials, Derived, Encoding, OptionValue, Options,
     Purpose, Request, Secret, Tally, Via, Window,
 };
 use shrike::event::{Severity, Time};
 use shrike::transform::Format;
+use shrike::vendors;
 use shrike::vendors::splunk::SPLUNK;
 
 fn via() -> Via {
@@ -254,4 +256,17 @@ fn counts_need_an_index_and_may_have_a_token_of_their_own() {
 fn a_missing_token_is_named() {
     assert_eq!((SPLUNK.auth)(&Options::default()).expect_err("required").key, "hec_token");
     assert_eq!((SPLUNK.auth)(&options(&[("hec_token", " ")])).expect_err("empty").key, "hec_token");
+}
+
+/// "800 MiB on current Enterprise, 1 MB on old ones; Splunk Cloud about 5 MiB" (`splunk.md`, Wire).
+#[test]
+fn bodies_are_small_by_default_and_may_be_larger() {
+    let bytes_max = |keys: &str| {
+        let of = "exporters: {splunk: {hec_url: 'https://a:8088', hec_token: t";
+        let text = Text::File { name: "test".to_owned(), text: format!("{of}, {keys}}}}}").into() };
+        let config = Config::load(&text, &Flags::default(), vendors::ALL, &System);
+        config.unwrap_or_else(|error| panic!("{error}")).exporters[0].settings.batch.bytes_max
+    };
+    assert_eq!(bytes_max(""), 1_000_000);
+    assert_eq!(bytes_max("batch: {max_bytes: 5MiB}"), 5 << 20);
 }

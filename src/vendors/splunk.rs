@@ -26,8 +26,9 @@ pub static SPLUNK: Vendor = Vendor {
     endpoints,
     auth: |options| token(options, "hec_token"),
     derive,
-    // Old servers take 1 MB, Splunk Cloud 5 MiB; an event longer than 800 KB is made smaller.
-    limits: Limits { events: 10_000, body_bytes: 1_000_000, event_bytes: 800_000 },
+    // Old servers take 1 MB, which is the default; Splunk Cloud takes 5 MiB and Enterprise 800 MiB,
+    // more than memory is for. An event longer than 800 KB is made smaller.
+    limits: Limits { events: 10_000, body_bytes: 64 << 20, event_bytes: 800_000 },
     encodings: &[Encoding::Gzip, Encoding::Identity],
     calls: CALLS,
     route_keys: &["index", "sourcetype", "source"],
