@@ -438,6 +438,19 @@ fn what_a_person_changed_is_left_alone_though_the_configuration_changed_too() {
     assert_eq!(setup.prepared().changes, ["lifecycle policy"]);
 }
 
+/// "Policy WITHOUT rollover" for an index a day (`elastic.md`, Index strategy): lifecycle would stop
+/// at every one of them, and nothing would ever be deleted.
+#[test]
+fn a_rollover_is_taken_out_where_an_index_a_day_follows() {
+    let missing = [(LOOK_POLICY, 404, ""), (PUT_POLICY, 200, ""), (LOOK_TEMPLATE, 410, "")];
+    let (_, _, bodies) = prepare(&defaults(&[("index.mode", "data_stream")]), &missing);
+    let policy = json!({"clawdstrike-policy": {"policy": bodies[0]["policy"]}}).to_string();
+    let found = [(LOOK_POLICY, 200, &*policy), (PUT_POLICY, 200, ""), (LOOK_TEMPLATE, 410, "")];
+    let (_, setup, bodies) = prepare(&defaults(&[]), &found);
+    assert_eq!(setup.prepared().changes, ["lifecycle policy"]);
+    assert_eq!(bodies[0]["policy"]["phases"]["hot"]["actions"].get("rollover"), None);
+}
+
 #[test]
 fn serverless_projects_have_no_lifecycle_and_no_shards() {
     let refused = r#"{"error":{"type":"illegal_argument_exception",
