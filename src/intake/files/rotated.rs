@@ -95,7 +95,8 @@ impl Files {
                         true => None,
                         false => self.drain_copy(&position, around, now)?,
                     };
-                    self.positions.set(Position { finished: true, ..position });
+                    // Else the same would be told again after a process that was killed.
+                    note(&Position { finished: true, ..position }, around)?;
                     // Of those that came after one that is gone, nobody knows but when it was read.
                     copied.or_else(|| self.positions.saved_ns().map(|at| at - SAVED_SPAN_NS))
                 }
@@ -227,19 +228,24 @@ impl Files {
     /// What a folder holds that had one of our paths by its name and is not followed, and all of
     /// its files with such names.
     ///
-    /// What a listing leaves out because it gets another name meanwhile comes with the next one;
-    /// but a process that is killed before it would take it for old (see [`Self::find_missed`]).
+    /// A listing of a folder whose names change all the time may hold what came during it, and not
+    /// what came before that: such files are left for the next look, since a process that is killed
+    /// meanwhile would take the older ones for read (see [`Self::find_missed`]).
     fn candidates(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
         let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let mut listed = (Vec::new(), HashSet::new());
-        for _ in 0..LISTINGS_MAX {
+        let mut listings = 0;
+        loop {
             let before = changed(readable);
-            listed = self.listed(dir, present);
+            let (mut found, listed) = self.listed(dir, present);
+            listings += 1;
             if changed(readable) == before {
-                break;
+                return (found, listed);
+            }
+            if listings >= LISTINGS_MAX {
+                found.retain(|candidate| before.is_some_and(|at| candidate.look.modified_ns < at));
+                return (found, listed);
             }
         }
-        listed
     }
 
     fn listed(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
