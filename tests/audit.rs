@@ -338,6 +338,9 @@ fn a_line_that_is_changed_removed_or_moved_is_found() {
         altered[at].replace_range(place..=place, digit);
         check(altered, &format!("line {at} changed"));
     }
+    let mut newer = copy();
+    newer[5] = newer[5].replacen("\"kind\":", "\"v\":9,\"kind\":", 1);
+    check(newer, "a version that nobody wrote");
     let mut doubled = copy();
     doubled.insert(4, lines[3].to_owned());
     check(doubled, "a line twice");

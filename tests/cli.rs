@@ -390,8 +390,8 @@ fn commands_talk_to_the_running_process() {
     assert!(json.contains(&format!("\"pid\":{}", running.child.id())), "{json}");
     let cursor = place.run(&["cursor", "show", "stdout"]).ended(0).out;
     assert!(cursor.contains("stdout"), "{cursor}");
-    let unknown = place.run(&["cursor", "show", "stdour"]).ended(1).err;
-    assert_eq!(unknown, "shrike: no exporter `stdour`; there are: stdout\n");
+    let unknown = place.run(&["cursor", "show", "stdour"]).ended(2).err;
+    assert_eq!(unknown, "no exporter `stdour`; there are: stdout\n");
     let rewound = place.run(&["cursor", "rewind", "stdout", "--to", "earliest"]).ended(0).out;
     assert!(rewound.contains("stdout       1      0"), "{rewound}");
     let second = place.run(&["run", "--config", "c.yaml"]).ended(1).err;

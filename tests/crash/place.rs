@@ -113,6 +113,10 @@ impl Place {
     /// The events in the log.
     pub(crate) fn events_in_log(&self) -> u64 {
         let stat = self.ran(&["log", "stat", "--json"]);
+        // A process that was killed at once may have made none.
+        if String::from_utf8_lossy(&stat.stderr).contains("there is no log in") {
+            return 0;
+        }
         let text = String::from_utf8_lossy(&stat.stdout);
         let stat: Value =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{stat:?}"));
