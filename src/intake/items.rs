@@ -152,6 +152,8 @@ fn push(item: &[u8], lines: &mut Vec<u8>) {
 
 /// U+FEFF in UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// Bytes of a document at most: all of it is in memory before its first item is handed on.
+pub(super) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {

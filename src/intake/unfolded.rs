@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::items::{is_spread, items};
+use super::items::{DOCUMENT_BYTES_MAX, is_spread, items};
 
 /// Reads a source as lines: a document, which its beginning tells, is read to its end first, and
 /// gives a line for each of its items. Anything else passes as it is.
@@ -79,8 +79,6 @@ fn more(from: &mut impl Read, text: &mut Vec<u8>) -> io::Result<usize> {
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// Bytes of a document at most: all of it is in memory before its first item is handed on.
-const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::{Around, DoorError, Look, Mode, Polled, Print, Tail, fill};
-use crate::intake::items::{ended, is_whole, items};
+use crate::intake::items::{DOCUMENT_BYTES_MAX, ended, is_whole, items};
 use crate::intake::position::Position;
 use crate::intake::shared::Chunk;
 
@@ -118,6 +118,3 @@ fn read(file: &File) -> io::Result<Vec<u8>> {
     text.truncate(filled);
     Ok(text)
 }
-
-/// Bytes of a document at most: all of it is in memory while it is taken.
-const DOCUMENT_BYTES_MAX: usize = 64 << 20;
