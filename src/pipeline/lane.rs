@@ -23,6 +23,7 @@ use super::exporter::{Exporter, Route};
 use super::health;
 use super::meter::Noted;
 use super::network::{Network, Way};
+use super::pace::Seat;
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
@@ -46,6 +47,7 @@ pub(crate) struct Lane {
     /// Which of them the event at hand goes into.
     target: Target,
     reading: Option<Reading>,
+    seat: Seat,
     /// What it sends instead of what it reads, in the lane beside the log.
     aside: Option<Aside>,
     /// For others to open blocks, where the exporter needs order.
@@ -126,6 +128,7 @@ impl Lane {
             outcomes: Outcomes::default(),
             buffers: Buffers::new(),
             reading: None,
+            seat: bench.pace.seat(),
             aside: exporter.is_aside(number).then(|| Aside::new(exporter.dead_letters.reader())),
             patience: Patience::default(),
             view: exporter
@@ -173,6 +176,7 @@ impl Lane {
             self.close_due(stage, turn, now);
             self.exchange(now);
             self.publish();
+            self.keep_pace(turn);
             if turn == Turn::More {
                 yield_now().await;
                 self.collect();
@@ -184,6 +188,7 @@ impl Lane {
             self.give_back_if_stuck(now);
             self.wait(stage, turn, Instant::now()).await;
         }
+        self.keep_pace(Turn::Dry);
         if let Some(reading) = self.reading.take() {
             self.exporter.board.release(reading.claim.stripe, reading.position);
         }
@@ -230,6 +235,12 @@ impl Lane {
         state.parked.store(self.parking.events(), Ordering::Relaxed);
         let has_held_route = self.sender.held_routes().next().is_some();
         state.has_held_route.store(has_held_route, Ordering::Relaxed);
+    }
+
+    /// Tells the other lanes of this worker where it reads next, if it only lacks their time.
+    fn keep_pace(&self, turn: Turn) {
+        let reading = self.reading.as_ref().filter(|_| turn == Turn::More);
+        self.seat.note(reading.map(|reading| reading.position));
     }
 
     /// Whether nothing is left to do for this stage.

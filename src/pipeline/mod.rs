@@ -20,6 +20,7 @@ mod meter;
 mod network;
 mod openings;
 mod operations;
+mod pace;
 mod passes;
 mod places;
 mod prepared;

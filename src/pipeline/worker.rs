@@ -19,6 +19,7 @@ use super::lane::Lane;
 use super::meter;
 use super::network::Way;
 use super::openings::Openings;
+use super::pace::Pace;
 use super::tide::Tide;
 use super::{EngineError, Shared};
 use crate::log::Reader;
@@ -86,6 +87,7 @@ impl Worker {
 pub(crate) struct Bench {
     pub(crate) tide: Tide,
     pub(crate) blocks: RefCell<Blocks>,
+    pub(crate) pace: Pace,
     pub(crate) reader: Reader,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feeds: Arc<Feeds>,
@@ -106,6 +108,7 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
                 spec.counters,
                 Arc::clone(&spec.feeds),
             )),
+            pace: Pace::default(),
             reader: spec.reader,
             shared: spec.shared,
             feeds: spec.feeds,

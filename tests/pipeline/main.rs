@@ -20,7 +20,7 @@ use equation::assert_equation;
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::Offset;
 use shrike::log::{Log, Mark};
-use shrike::pipeline::{Ended, Engine, ExporterStatus, Status};
+use shrike::pipeline::{Ended, Engine, EngineOptions, ExporterStatus, Status};
 use shrike::vendors;
 
 #[test]
@@ -62,6 +62,31 @@ fn two_exporters_that_keep_up_share_one_opening() {
     assert!(
         status.records_opened * 100 <= 6_000 * 105,
         "{} openings of 6000 records for two exporters",
+        status.records_opened
+    );
+}
+
+/// Of two that have much to read, the one behind goes first until both read the same blocks.
+#[test]
+fn two_exporters_that_have_drifted_apart_come_together_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (left, right) = (Destination::start(Manner::Accept), Destination::start(Manner::Accept));
+    let one_worker = |config: &Config, log| {
+        let options = EngineOptions { workers: 1, ..config.engine_options(&Host::default()) };
+        let engine = Engine::start(log, options).expect("it starts");
+        assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Settled);
+        assert_equation(engine.end())
+    };
+    let before = config(dir.path(), &[("left", &left, "")]);
+    let log = filled(&before, 0..3_000, 4_000);
+    one_worker(&before, log.clone());
+    append(&log, 3_000..12_000, 4_000);
+    let both = config(dir.path(), &[("left", &left, ""), ("right", &right, "")]);
+    let status = one_worker(&both, log);
+    assert_eq!((left.count(), right.count()), (12_000, 12_000));
+    assert!(
+        status.records_opened < 14_000,
+        "{} openings of 12000 records of which one exporter had 3000 before",
         status.records_opened
     );
 }

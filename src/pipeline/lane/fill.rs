@@ -49,6 +49,9 @@ impl Lane {
                 }
                 Fed::Ends => return Turn::Full,
             }
+            if self.is_ahead() {
+                break;
+            }
             let Some((block, at)) = self.next_block() else { return self.dry() };
             let (read, bytes, taken) = self.take_records(&block, at, TURN_BYTES - rendered, now);
             rendered += bytes;
@@ -61,6 +64,14 @@ impl Lane {
             batch.turn(TURN_BYTES);
         }
         Turn::More
+    }
+
+    /// Whether the next block is not opened yet, and others of this worker should go first.
+    fn is_ahead(&self) -> bool {
+        let Some(Reading { position, claim, block: None }) = &self.reading else { return false };
+        let head = self.bench.tide.head();
+        self.bench.pace.is_ahead(*position, head)
+            && !self.bench.blocks.borrow().has(*position, head.min(claim.end))
     }
 
     /// Takes records of a block from `at` on; says where it stopped, and how many bytes that was.
