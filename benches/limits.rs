@@ -75,7 +75,7 @@ fn privacy() {
         with("{}"),
         with(
             "privacy: {builtin_patterns: [private_key, aws_key, github_token, slack_token, bearer, \
-             email, credit_card, ssn, phone, ipv4, generic_secret]}",
+             llm_key, url_password, email, credit_card, ssn, phone, ipv4, generic_secret]}",
         ),
     ];
     let mut arena = Vec::new();

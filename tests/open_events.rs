@@ -144,6 +144,24 @@ fn the_samples_hold_each_word_of_each_enumeration() {
 }
 
 #[test]
+fn a_uuid_with_escapes_is_the_same_event() {
+    let line = SAMPLES.lines().next().expect("there are samples");
+    let id = json!(open(line.as_bytes()).expect("a sample opens").field(F::EventId));
+    let text = id.as_str().expect("it is a text");
+    for (first, escaped) in [(0, false), (0, true), (9, true)] {
+        let byte = text.as_bytes()[first];
+        let (before, after) = (&text[..first], &text[first + 1..]);
+        let spelled = match escaped {
+            true => format!("{before}\\u{byte:04X}{after}"),
+            false => format!("evt_{text}"),
+        };
+        let seen = open(line.replace(text, &spelled).as_bytes()).expect("it opens");
+        assert_eq!(seen.field(F::EventId), Some(&id), "{spelled}");
+        assert_eq!(seen.field(F::Shrike).is_some(), !escaped, "{spelled}");
+    }
+}
+
+#[test]
 fn keys_may_come_in_any_order_and_with_any_blanks() {
     for line in SAMPLES.lines() {
         let canonical = open(line.as_bytes()).expect("a sample opens");

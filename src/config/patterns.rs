@@ -1,5 +1,9 @@
 //! What privacy looks for without being told how: secrets and numbers of people.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use crate::event::{Needs, PatternRule};
 
 /// A built-in pattern; rows of one name belong together.
@@ -43,7 +47,8 @@ pub(super) fn named(name: &str) -> impl Iterator<Item = PatternRule> {
 }
 
 /// Each expression begins with few literals, which one search looks for in every record: the
-/// first five names are on by default, and have to cost next to nothing.
+/// first six names are on by default, and have to cost next to nothing. Together they
+/// have 32 literals at most: the search for more is a slower one.
 const BUILT_IN: &[BuiltIn] = &[
     // A block without its end was cut: everything after the beginning goes.
     literal(
@@ -68,7 +73,24 @@ const BUILT_IN: &[BuiltIn] = &[
         "bearer",
         r"(?-u:\b)(?:[Bb]earer|BEARER)[^A-Za-z0-9]{1,3}(?P<secret>[A-Za-z0-9._~+/=-]{16,})",
     ),
+    // A word like `basic` is common; what follows it decides.
+    BuiltIn {
+        name: "bearer",
+        regex: r"(?-u:\b)(?:[Bb]asic|BASIC)[^A-Za-z0-9]{1,3}(?P<secret>[A-Za-z0-9+/]{8,}={0,2})",
+        needs: Needs::Beginning,
+        check: Some(is_credentials),
+    },
     literal("bearer", r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"),
+    literal("llm_key", r"(?-u:\b)sk-(?:ant|proj)-[A-Za-z0-9_-]{16,}"),
+    // Each key of OpenAI has this in its midst, and means nothing without its second half.
+    literal("llm_key", r"T3BlbkFJ[A-Za-z0-9_-]{16,}"),
+    // Up to the last `@`: whoever writes such an address forgets to escape the others.
+    BuiltIn {
+        name: "url_password",
+        regex: r#"[A-Za-z0-9+.-]:(?:\\?/){2}[^\s/?\#@:"'<>]*:(?P<secret>[^\s/?\#"'<>]+)@"#,
+        needs: Needs::Byte(b'@'),
+        check: None,
+    },
     BuiltIn {
         name: "email",
         regex: r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}",
@@ -89,7 +111,7 @@ const BUILT_IN: &[BuiltIn] = &[
     ),
     BuiltIn {
         name: "generic_secret",
-        regex: r#"(?i-u)(?:api[_-]?key|access[_-]?key|auth[_-]?token|client[_-]?secret|secret|token|passw(?:or)?d|pwd)["' ]{0,2}[=:]["' ]{0,2}(?P<secret>[^\s"'&,;]{6,})"#,
+        regex: r#"(?i-u)(?:api[_-]?key|access[_-]?key|auth[_-]?token|client[_-]?secret|secret|token|passw(?:or)?d|pwd)(?:\\{0,7}["' ]){0,2}[=:](?:\\{0,7}["' ]){0,2}(?P<secret>(?:[^\s"'&,;\\]|\\+[^\s"'&,;\\]){6,})"#,
         needs: Needs::Assignment(SECRET_WORDS),
         check: None,
     },
@@ -97,6 +119,22 @@ const BUILT_IN: &[BuiltIn] = &[
 
 /// How the names of what is kept secret end.
 const SECRET_WORDS: &[&str] = &["key", "token", "secret", "password", "passwd", "pwd"];
+
+/// Whether a text is a user and a password as basic authentication spells them (RFC 7617, section
+/// 2): base64 of a name, a colon and the rest.
+fn is_credentials(text: &[u8]) -> bool {
+    let decoded = BASIC.decode(text).unwrap_or_default();
+    let name = decoded.iter().position(|&byte| byte == b':').map(|at| &decoded[..at]);
+    name.and_then(|name| str::from_utf8(name).ok()).is_some_and(|it| !it.contains(char::is_control))
+}
+
+/// Base64 with or without its end.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Whether digits are the number of a card: 13 to 19, not all the same, the last one as Luhn says
 /// (ISO/IEC 7812-1, annex B).
@@ -130,6 +168,18 @@ mod tests {
         }
         for other in ["4111111111111112", "0000000000000000", "1771234567890"] {
             assert!(!is_card(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_a_name_a_colon_and_the_rest() {
+        for text in
+            ["YWxhZGRpbjpvcGVuc2VzYW1l", "dXNlcjpwYXNz", "dTpw", "OnRva2VuMTI=", "OnRva2VuMTI"]
+        {
+            assert!(is_credentials(text.as_bytes()), "{text}");
+        }
+        for other in ["authentication", "information", "security", "training", "YWxhZGRpbg=="] {
+            assert!(!is_credentials(other.as_bytes()), "{other}");
         }
     }
 

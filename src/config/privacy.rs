@@ -72,9 +72,9 @@ pub const PRIVACY: &[Key] = &[
     key(
         "privacy.builtin_patterns",
         Kind::List,
-        Is("[private_key, aws_key, github_token, slack_token, bearer]"),
-        "Of private_key, aws_key, github_token, slack_token, bearer, email, credit_card, ssn, \
-         phone, ipv4 and generic_secret those that are looked for.",
+        Is("[private_key, aws_key, github_token, slack_token, bearer, llm_key]"),
+        "Of private_key, aws_key, github_token, slack_token, bearer, llm_key, url_password, email, \
+         credit_card, ssn, phone, ipv4 and generic_secret those that are looked for.",
     ),
     key(
         "privacy.redaction_replacement",

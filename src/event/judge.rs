@@ -230,10 +230,11 @@ impl<'a> Judge<'a> {
     #[cold]
     fn identify(&mut self) {
         let source_id = if self.has(F::EventId) { self.text(F::EventId) } else { b"" };
-        let known = id::uuid_of(source_id);
+        let text = rewrite::unescape(source_id);
+        let known = id::uuid_of(&text);
         let derive = || id::derived_id("security_event", source_id, self.record);
         let uuid = known.unwrap_or_else(derive);
-        let is_respelled = known.is_some_and(|uuid| source_id.eq_ignore_ascii_case(&uuid));
+        let is_respelled = known.is_some_and(|uuid| text.eq_ignore_ascii_case(&uuid));
         if !is_respelled && !source_id.is_empty() {
             self.kept.fields |= F::EventId.bit();
         }

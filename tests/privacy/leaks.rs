@@ -50,6 +50,10 @@ const PLANTED: &[(&str, &str)] = &[
     ("/metadata/b", "mail planted.person@example.org please"),
     ("/metadata/c", "card 4111 1111 1111 1111 ok"),
     ("/metadata/d", "badge BADGE-471147114711"),
+    ("/metadata/f", "-H 'Authorization: Basic cGxhbnRlZDpwbGFudGVkLWJhc2lj'"),
+    ("/metadata/g", "key sk-ant-api03-plantedANTHROPICkey0123456789"),
+    ("/metadata/h", "clone https://planted:planted.urlpass@git.example/x"),
+    ("/metadata/i", r#"body {\"password\":\"planted-nested-pass\",\"b\":1}"#),
     (
         "/metadata/e",
         "line\n-----BEGIN RSA PRIVATE KEY-----\nMIIEplantedkeymaterial\n-----END RSA PRIVATE KEY-----",
@@ -70,6 +74,10 @@ const NEEDLES: &[&str] = &[
     "4111 1111 1111 1111",
     "BADGE-471147114711",
     "MIIEplantedkeymaterial",
+    "cGxhbnRlZDpwbGFudGVkLWJhc2lj",
+    "plantedANTHROPICkey",
+    "planted.urlpass",
+    "planted-nested-pass",
 ];
 
 /// Destinations on one address, told apart by path; they keep all bodies.
@@ -201,8 +209,8 @@ impl Place {
 
 fn configuration(http: SocketAddr, syslog: SocketAddr, dir: &Path) -> String {
     let dir = dir.display();
-    let all = "private_key, aws_key, github_token, slack_token, bearer, email, credit_card, ssn, \
-               phone, ipv4, generic_secret";
+    let all = "private_key, aws_key, github_token, slack_token, bearer, llm_key, url_password, email, \
+               credit_card, ssn, phone, ipv4, generic_secret";
     format!(
         r#"
 global: {{state_dir: {dir}/state, shutdown_timeout_ms: 500, log: {{level: trace, format: json}}}}

@@ -31,6 +31,21 @@ const SECRETS: &[(&str, &str, &str)] = &[
     ),
     ("bearer", "Authorization: Bearer abcdef0123456789.XYZ", "Authorization: Bearer [REDACTED]"),
     ("bearer", "jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.sig-_1 x", "jwt [REDACTED] x"),
+    (
+        "bearer",
+        "Authorization: Basic YWxhZGRpbjpvcGVuc2VzYW1l, x",
+        "Authorization: Basic [REDACTED], x",
+    ),
+    ("bearer", "basic dXNlcjpwYXNz", "basic [REDACTED]"),
+    ("llm_key", "sk-ant-api03-abcdefghijklmnop_-0 x", "[REDACTED] x"),
+    ("llm_key", "k=sk-proj-abcdefghijklmnop0123", "k=[REDACTED]"),
+    (
+        "llm_key",
+        "sk-svcacct-abcdefghijT3BlbkFJ0123456789abcdefghij.",
+        "sk-svcacct-abcdefghij[REDACTED].",
+    ),
+    ("url_password", "to https://joe:pa@ss:w@h.example/x", "to https://joe:[REDACTED]@h.example/x"),
+    ("url_password", r"redis:\/\/:hunter2@h:6379", r"redis:\/\/:[REDACTED]@h:6379"),
     ("email", "from alice.b+c@mail.example.com today", "from [REDACTED] today"),
     ("credit_card", "card 4111 1111 1111 1111 ok", "card [REDACTED] ok"),
     ("ssn", "ssn 123-45-6789", "ssn [REDACTED]"),
@@ -39,6 +54,17 @@ const SECRETS: &[(&str, &str, &str)] = &[
     ("ipv4", "from 192.168.10.254:443", "from [REDACTED]:443"),
     ("generic_secret", "run --password=hunter22 x", "run --password=[REDACTED] x"),
     ("generic_secret", "API_KEY: 'abcdef123'", "API_KEY: '[REDACTED]'"),
+    (
+        "generic_secret",
+        r#"{\"password\": \"hunter22\",\"user\":\"joe\"}"#,
+        r#"{\"password\": \"[REDACTED]\",\"user\":\"joe\"}"#,
+    ),
+    (
+        "generic_secret",
+        r#"{\\\"token\\\":\\\"hunter22\\\"}"#,
+        r#"{\\\"token\\\":\\\"[REDACTED]\\\"}"#,
+    ),
+    ("generic_secret", r"password=DOMAIN\hunter22\x y", "password=[REDACTED] y"),
 ];
 
 /// Texts that no pattern may touch.
@@ -50,6 +76,9 @@ const OTHERS: &[&str] = &[
     "4111 1111 1111 1112, 1234567890123456",
     "2026-02-06T12:00:00Z took 123456789 ns, version 1.2.3",
     "secrets are kept; token rotated",
+    "basic authentication, Basic information, BASIC networking",
+    "sk-ant-short task-projection sk-proj- T3BlbkFJ",
+    "https://h.example:8443/a?b=c@d http://user@host ssh://git@host:22/x",
 ];
 
 /// The places where a text can stand.
@@ -88,7 +117,8 @@ fn the_defaults_find_credentials_and_leave_the_rest() {
     let options = configured("{drop_previews: false}");
     for (name, text, left) in SECRETS {
         let seen = seen_as(&options, &with("/decision/reason", text));
-        let is_default = ["private_key", "aws_key", "github_token", "slack_token", "bearer"];
+        let is_default =
+            ["private_key", "aws_key", "github_token", "slack_token", "bearer", "llm_key"];
         match is_default.contains(name) {
             true => {
                 let seen = seen.unwrap_or_else(|| panic!("{name} is on: {text}"));
@@ -101,8 +131,8 @@ fn the_defaults_find_credentials_and_leave_the_rest() {
 
 #[test]
 fn what_only_looks_like_a_secret_stays() {
-    let all = "private_key, aws_key, github_token, slack_token, bearer, credit_card, ssn, phone, \
-               ipv4, generic_secret, email";
+    let all = "private_key, aws_key, github_token, slack_token, bearer, llm_key, url_password, \
+               credit_card, ssn, phone, ipv4, generic_secret, email";
     let options = configured(&format!("{{drop_previews: false, builtin_patterns: [{all}]}}"));
     let mut event = event();
     event["session"]["user_id"] = json!("alice");

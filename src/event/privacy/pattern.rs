@@ -43,7 +43,7 @@ pub enum Needs {
     Byte(u8),
     /// Nine digits, or four with three dots, with nothing but blanks and signs between them.
     Digits,
-    /// One of these words in any case, then `=` or `:` behind two quotes or blanks at most.
+    /// One of these words in any case, then `=` or `:` behind four quotes or blanks at most.
     Assignment(&'static [&'static str]),
 }
 
@@ -409,7 +409,11 @@ fn ends_with_word(text: &[u8], words: &[&str]) -> bool {
     if !is_between(last) && !last.is_ascii_alphabetic() {
         return false;
     }
-    let behind = text.iter().rev().take(BETWEEN_BYTES_MAX).take_while(|&byte| is_between(byte));
+    let mut signs = 0;
+    let behind = text.iter().rev().take(BETWEEN_BYTES_MAX).take_while(|&byte| {
+        signs += usize::from(*byte != b'\\');
+        is_between(byte) && signs <= BETWEEN_MAX
+    });
     let text = &text[..text.len() - behind.count()];
     words.iter().any(|word| {
         let end = text.len().checked_sub(word.len()).map(|start| &text[start..]);
@@ -438,8 +442,10 @@ const SECRET: &str = "secret";
 /// Control characters, which JSON must escape, are in no literal.
 const ESCAPED_ASCII: [&[u8]; 6] =
     [b"\\u002", b"\\u003", b"\\u004", b"\\u005", b"\\u006", b"\\u007"];
-/// Quotes and blanks between a word and its assignment: two, each of which JSON may escape.
-const BETWEEN_BYTES_MAX: usize = 4;
+/// Quotes and blanks between a word and its assignment.
+const BETWEEN_MAX: usize = 4;
+/// The same with their backslashes: a quote has seven in JSON inside of JSON inside of JSON.
+const BETWEEN_BYTES_MAX: usize = 18;
 /// Literals of one expression that are searched for; more would slow down the search of all.
 const LITERALS_MAX: usize = 64;
 /// Shorter literals are found everywhere.
@@ -567,6 +573,7 @@ mod tests {
                 (r#""a":"token: b""#, true),
                 (r#""a":"{\"token\":\"b\"}""#, true),
                 (r#""a":"API_KEY = b""#, true),
+                (r#""a":"\"{\\\"token\\\":\\\"b\\\"}\"""#, true),
                 (r#""token":"b""#, false),
                 (r#""a":"https://b:80/c""#, false),
                 (r#""a":"tokens: b""#, false),
