@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "credentials.refresh_interval",
-        Kind::Span(30 * 86_400_000),
+        Kind::Span(1_000, 30 * 86_400_000),
         Is("300"),
         "How often everything that the configuration refers to is read again; files that change \
          and credentials that are refused are read again at once. What cannot be read keeps its \
@@ -100,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "credentials.vault.timeout_ms",
-        Kind::Span(60_000),
+        Kind::Span(1, 60_000),
         Is("5000"),
         "How long one request to the Vault may take.",
     ),
@@ -123,7 +123,7 @@ pub(super) const OF_EXPORTER: &[Key] = &[
     .also(&["token_rotation.provider"]),
     key(
         "credentials.refresh_interval",
-        Kind::Span(30 * 86_400_000),
+        Kind::Span(1_000, 30 * 86_400_000),
         Unset("that of all"),
         "How often what this exporter refers to is read again, where that is sooner than for all; \
          everything is read again then.",

@@ -283,7 +283,7 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Path => json!({ "type": SCALAR, "minLength": 1 }),
         Kind::Url | Kind::SecretUrl => url(),
         Kind::Proxy => either([json!({ "enum": ["none", "env"] }), url()]),
-        Kind::Urls => either([url(), json!({ "type": "array", "items": url() })]),
+        Kind::Urls => either([url(), json!({ "type": "array", "items": url(), "minItems": 1 })]),
         Kind::Bool => {
             either([json!({ "type": ["boolean", "null"] }), json!({ "enum": TRUTHS }), reference()])
         }
@@ -306,8 +306,8 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
                 reference(),
             ])
         }
-        Kind::Span(_) => span(spelling),
-        Kind::SpanOrNone => either([json!({ "const": "none" }), span(spelling)]),
+        Kind::Span(min, _) => span(spelling, min),
+        Kind::SpanOrNone(min) => either([json!({ "const": "none" }), span(spelling, min)]),
         Kind::Choice(words) => words_of(words),
         Kind::ChoiceOrList(words) => either([words_of(words), list()]),
         Kind::List => either([list(), json!({ "type": SCALAR })]),
@@ -386,16 +386,20 @@ fn list() -> Value {
 }
 
 /// A whole number needs a unit in the name of its key.
-fn span(spelling: &str) -> Value {
+fn span(spelling: &str, min: u64) -> Value {
     let units = "(ms|s|m|h|d)";
+    let number = if min == 0 { "[0-9]+" } else { "0*[1-9][0-9]*" };
     match Unit::of_key(spelling) {
-        Some(_) => either([
-            json!({ "type": ["integer", "null"], "minimum": 0 }),
-            json!({ "type": "string", "pattern": format!("^[0-9]+ *{units}?$") }),
+        Some(unit) => either([
+            json!({
+                "type": ["integer", "null"],
+                "minimum": min.div_ceil(unit.milliseconds()),
+            }),
+            json!({ "type": "string", "pattern": format!("^{number} *{units}?$") }),
             reference(),
         ]),
         None => either([
-            json!({ "type": ["string", "null"], "pattern": format!("^[0-9]+ *{units}$") }),
+            json!({ "type": ["string", "null"], "pattern": format!("^{number} *{units}$") }),
             reference(),
         ]),
     }
@@ -415,7 +419,7 @@ fn default(kind: Kind, text: &str) -> Value {
         Kind::Bool | Kind::Compression => {
             text.parse::<bool>().map_or_else(|_| plain(), Value::from)
         }
-        Kind::Int(..) | Kind::IntOrAuto(..) | Kind::Size(..) | Kind::Span(_) => {
+        Kind::Int(..) | Kind::IntOrAuto(..) | Kind::Size(..) | Kind::Span(..) => {
             text.parse::<u64>().map_or_else(|_| plain(), Value::from)
         }
         Kind::Hundredths(..) => text.parse::<f64>().map_or_else(|_| plain(), Value::from),

@@ -63,9 +63,9 @@ pub enum Kind {
     Hundredths(u64, u64),
     /// Bytes within these bounds: a whole number or a text such as `64MiB`.
     Size(u64, u64),
-    /// A time span of at most this many milliseconds: a text such as `10s`, or a whole number where
-    /// the key's name ends with a unit.
-    Span(u64),
+    /// A time span within these bounds in milliseconds: a text such as `10s`, or a whole number
+    /// where the key's name ends with a unit.
+    Span(u64, u64),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One of these words, or a list of texts.
@@ -94,8 +94,8 @@ pub enum Kind {
     Compression,
     /// `none`, `env` or a URL, which may carry credentials.
     Proxy,
-    /// `none`, or a time span of any length.
-    SpanOrNone,
+    /// `none`, or a time span of at least this many milliseconds.
+    SpanOrNone(u64),
     /// A list of inputs.
     Inputs,
     /// A map of exporters.
@@ -257,15 +257,21 @@ impl Kind {
             Self::Size(min, max) => {
                 format!("a size from {} to {}, such as 64MiB", size(min), size(max))
             }
-            Self::Span(max) => match Unit::of_key(spelling) {
-                Some(unit) => format!(
-                    "a whole number in {} or a text such as 10s, at most {}",
-                    unit.symbol(),
-                    span(max)
-                ),
-                None => format!("a time span such as 10s, at most {}", span(max)),
-            },
-            Self::SpanOrNone => "none, or a time span such as 10s".to_owned(),
+            Self::Span(min, max) => {
+                let bounds = match min {
+                    0 => format!("at most {}", span(max)),
+                    min => format!("from {} to {}", span(min), span(max)),
+                };
+                match Unit::of_key(spelling).map(Unit::symbol) {
+                    Some(unit) => {
+                        format!("a whole number in {unit} or a text such as 10s, {bounds}")
+                    }
+                    None => format!("a time span such as 10s, {bounds}"),
+                }
+            }
+            Self::SpanOrNone(min) => {
+                format!("none, or a time span such as 10s, at least {}", span(min))
+            }
             Self::Choice(words) => one_of(words),
             Self::ChoiceOrList(words) => format!("{}, or a list of texts", one_of(words)),
             Self::List => "a list of texts".to_owned(),

@@ -37,6 +37,11 @@ impl Parse<'_, '_> {
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
             (Kind::Mitre, Body::Map(_)) => self.mitre(node, path).map(Value::Mitre),
+            (Kind::Urls, Body::List(nodes)) if nodes.is_empty() => {
+                // Not the address where none is written: that may be another destination.
+                let (expected, found) = (kind.expected(path), "an empty list".to_owned());
+                self.wrong(node, path, Wrong::Kind { expected, found })
+            }
             (Kind::List | Kind::Urls | Kind::ChoiceOrList(_), Body::List(nodes)) => {
                 self.list(kind, nodes, path).map(Value::List)
             }
@@ -100,11 +105,14 @@ impl Parse<'_, '_> {
             Kind::Size(min, max) => {
                 size(text).filter(|bytes| (min..=max).contains(bytes)).map(Value::Int)
             }
-            Kind::Span(max) => {
-                span(text, Unit::of_key(path)).filter(|&span| span <= max).map(Value::Int)
+            Kind::Span(min, max) => {
+                let span = span(text, Unit::of_key(path));
+                span.filter(|span| (min..=max).contains(span)).map(Value::Int)
             }
-            Kind::SpanOrNone if text == "none" => Some(Value::None),
-            Kind::SpanOrNone => span(text, Unit::of_key(path)).map(Value::Int),
+            Kind::SpanOrNone(_) if text == "none" => Some(Value::None),
+            Kind::SpanOrNone(min) => {
+                span(text, Unit::of_key(path)).filter(|&span| span >= min).map(Value::Int)
+            }
             Kind::Choice(words) | Kind::ChoiceOrList(words) => {
                 words.contains(&text).then(|| Value::Text(text.to_owned()))
             }

@@ -28,7 +28,7 @@ pub const SHARED: &[Key] = &[
     key("allow_http", Kind::Bool, Is("false"), "Permits plain http to hosts other than this one."),
     key(
         "latency_target_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(1, 3_600_000),
         Is("500"),
         "Time from append to attempt that 99 of 100 events keep; batch keys that are not \
          written follow from it.",
@@ -48,13 +48,13 @@ pub const SHARED: &[Key] = &[
     ),
     key(
         "batch.linger_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(0, 3_600_000),
         Unset("a tenth of latency_target_ms, at most 10"),
         "How long a batch waits for more events once it could be sent.",
     ),
     key(
         "batch.flush_interval_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(1, 3_600_000),
         Unset("none"),
         "Closes a batch after this long in any case.",
     )
@@ -119,7 +119,12 @@ pub const SHARED: &[Key] = &[
         Is("50MiB"),
         "Their bound; the oldest go first, counted.",
     ),
-    key("dlq.max_age_days", Kind::Span(3650 * 86_400_000), Is("30"), "How long they are kept."),
+    key(
+        "dlq.max_age_days",
+        Kind::Span(1_000, 3650 * 86_400_000),
+        Is("30"),
+        "How long they are kept.",
+    ),
     key(
         "dlq.auto_replay",
         Kind::Bool,
@@ -136,12 +141,12 @@ pub const SHARED: &[Key] = &[
     .also(&["retry_max_attempts", "bulk.max_retries", "runtime.retry.max_retries"]),
     key(
         "retry.initial_backoff_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(1, 3_600_000),
         Is("1000"),
         "The first wait, before full jitter.",
     )
     .also(&["retry_initial_delay", "runtime.retry.initial_backoff_ms"]),
-    key("retry.max_backoff_ms", Kind::Span(86_400_000), Is("30000"), "The longest wait.")
+    key("retry.max_backoff_ms", Kind::Span(1, 86_400_000), Is("30000"), "The longest wait.")
         .also(&["runtime.retry.max_backoff_ms"]),
     key(
         "retry.backoff_multiplier",
@@ -152,7 +157,7 @@ pub const SHARED: &[Key] = &[
     .also(&["runtime.retry.backoff_multiplier"]),
     key(
         "retry.max_retry_after_ms",
-        Kind::Span(86_400_000),
+        Kind::Span(0, 86_400_000),
         Is("300000"),
         "The longest `Retry-After` that is honoured.",
     ),
@@ -171,7 +176,7 @@ pub const SHARED: &[Key] = &[
     ),
     key(
         "retry.max_age",
-        Kind::SpanOrNone,
+        Kind::SpanOrNone(1),
         Is("none"),
         "How long after the first request with it an event may be held before it becomes a dead \
          letter, with what the last request met.",
@@ -183,7 +188,7 @@ pub const SHARED: &[Key] = &[
         "Whether failures in a row stop the attempts for a while.",
     ),
     key("circuit_breaker.failure_threshold", Kind::Int(1, 1000), Is("5"), "How many."),
-    key("circuit_breaker.open_ms", Kind::Span(86_400_000), Is("30000"), "For how long."),
+    key("circuit_breaker.open_ms", Kind::Span(1, 86_400_000), Is("30000"), "For how long."),
     key(
         "rate_limit.requests_per_second",
         Kind::Int(1, 1_000_000),
@@ -265,20 +270,20 @@ pub const SHARED: &[Key] = &[
     key("tls.min_version", Kind::Choice(&["1.2", "1.3"]), Is("1.2"), "Oldest TLS version."),
     key(
         "timeout_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(1, 3_600_000),
         Unset("30000"),
         "How long a request may take, or writing a batch where nothing answers.",
     )
     .also(&["connection.timeout_ms", "connection.write_timeout_ms"]),
     key(
         "connection.connect_timeout_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(1, 3_600_000),
         Is("5000"),
         "How long making a connection may take, TLS included.",
     ),
     key(
         "connection.keep_alive_ms",
-        Kind::Span(86_400_000),
+        Kind::Span(0, 86_400_000),
         Is("60000"),
         "How long an idle connection is kept.",
     ),
@@ -290,7 +295,7 @@ pub const SHARED: &[Key] = &[
     ),
     key(
         "connection.max_age_ms",
-        Kind::Span(86_400_000),
+        Kind::Span(0, 86_400_000),
         Is("300000"),
         "How long a connection is used before a new one is made, its name resolved anew.",
     ),
@@ -322,13 +327,13 @@ pub const SHARED: &[Key] = &[
     ),
     key(
         "health_interval_ms",
-        Kind::Span(86_400_000),
+        Kind::Span(10, 86_400_000),
         Is("30000"),
         "How often the destination is asked how it is.",
     ),
     key(
         "alert_after_ms",
-        Kind::Span(86_400_000),
+        Kind::Span(1, 86_400_000),
         Is("300000"),
         "How long nothing may arrive although it is tried before that is logged as an error.",
     ),

@@ -131,7 +131,7 @@ fn text(kind: Kind, value: &Value, mark: &mut u64) -> Option<String> {
         (_, Value::Text(text)) => quoted(text),
         (_, Value::Secret(secret)) => masked(secret, mark),
         (_, Value::Bool(yes)) => yes.to_string(),
-        (Kind::Span(_) | Kind::SpanOrNone, Value::Int(number)) => super::key::span(*number),
+        (Kind::Span(..) | Kind::SpanOrNone(_), Value::Int(number)) => super::key::span(*number),
         (Kind::Size(..), Value::Int(bytes)) => super::key::size(*bytes),
         (Kind::Hundredths(..), Value::Int(number)) => {
             format!("{}.{:02}", number / 100, number % 100)

@@ -59,7 +59,7 @@ pub const TOP: &[Key] = &[
     ),
     key(
         "global.shutdown_timeout_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(0, 3_600_000),
         Is("30000"),
         "How long a stopping process flushes and waits for confirmations; the rest stays \
          in the log.",
@@ -151,7 +151,7 @@ pub const TOP: &[Key] = &[
     ),
     key(
         "log.sync_ms",
-        Kind::Span(60_000),
+        Kind::Span(0, 60_000),
         Is("20"),
         "Appended events are made durable together at least this often.",
     ),
@@ -167,7 +167,7 @@ pub const TOP: &[Key] = &[
         Is("10GiB"),
         "Log that is kept after every exporter has passed it.",
     ),
-    key("log.keep.age", Kind::Span(3650 * 86_400_000), Is("7d"), "How long it is kept then."),
+    key("log.keep.age", Kind::Span(0, 3650 * 86_400_000), Is("7d"), "How long it is kept then."),
     key(
         "log.max_bytes",
         Kind::Size(1 << 20, 1 << 50),
@@ -357,7 +357,7 @@ pub const INPUT: &[Key] = &[
     ),
     key(
         "poll_interval_ms",
-        Kind::Span(3_600_000),
+        Kind::Span(10, 3_600_000),
         Is("2000"),
         "How often a `hushd` input asks without a hint that something is new.",
     ),

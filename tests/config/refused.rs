@@ -384,8 +384,43 @@ fn exporter_keys_are_checked_like_all_others() {
         ),
         (
             "exporters: {tower: {nodes: https://a, batch_timeout: 10}}",
-            "1:54: exporters.tower.batch_timeout: expected a time span such as 10s, at most \
-             1h, found `10`",
+            "1:54: exporters.tower.batch_timeout: expected a time span such as 10s, from 1ms \
+             to 1h, found `10`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, timeout_ms: 0}}",
+            "1:51: exporters.tower.timeout_ms: expected a whole number in ms or a text such as \
+             10s, from 1ms to 1h, found `0`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, alert_after_ms: 0s}}",
+            "1:55: exporters.tower.alert_after_ms: expected a whole number in ms or a text such \
+             as 10s, from 1ms to 1d, found `0s`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, dlq: {max_age_days: 0}}}",
+            "1:59: exporters.tower.dlq.max_age_days: expected a whole number in d or a text such \
+             as 10s, from 1s to 3650d, found `0`",
+        ),
+        (
+            "exporters: {tower: {nodes: https://a, retry: {max_age: 0s}}}",
+            "1:56: exporters.tower.retry.max_age: expected none, or a time span such as 10s, at \
+             least 1ms, found `0s`",
+        ),
+        (
+            "inputs: [{type: hushd, url: 'http://127.0.0.1:1', poll_interval_ms: 0}]",
+            "1:69: inputs[0].poll_interval_ms: expected a whole number in ms or a text such as \
+             10s, from 10ms to 1h, found `0`",
+        ),
+        (
+            "credentials: {refresh_interval: 0}",
+            "1:33: credentials.refresh_interval: expected a whole number in s or a text such as \
+             10s, from 1s to 30d, found `0`",
+        ),
+        (
+            "exporters: {tower: {nodes: []}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, found \
+             an empty list",
         ),
         (
             "exporters: {tower: {nodes: https://a, compression: zip}}",
