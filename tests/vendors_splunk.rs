@@ -120,6 +120,22 @@ fn events_go_to_the_event_endpoint_with_token_and_channel() {
 }
 
 #[test]
+fn lines_carry_no_indexed_fields() {
+    for (endpoint, fields, is_right) in
+        [("raw", "minimal", false), ("raw", "guard user", false), ("event", "full", true)]
+    {
+        let options = defaults(&[("endpoint", endpoint), ("indexed_fields", fields)]);
+        match (SPLUNK.derive)(&options) {
+            Ok(_) => assert!(is_right, "{endpoint} {fields}"),
+            Err(problem) => {
+                assert!(!is_right && problem.key == "indexed_fields", "{problem}");
+                assert!(problem.problem.contains("endpoint: raw"), "{problem}");
+            }
+        }
+    }
+}
+
+#[test]
 fn lines_go_to_the_raw_endpoint_with_everything_in_the_query() {
     let options = defaults(&[("endpoint", "raw"), ("sourcetype", "a b&c")]);
     let request = compile(Purpose::Send, &options).carrying(via(), Bytes::new());

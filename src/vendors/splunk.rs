@@ -201,6 +201,12 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if options.is_on("metrics.enabled") && !options.is_set("metrics.index") {
         return Err(problem("metrics.index", "is required where metrics.enabled is true"));
     }
+    let is_raw = options.text("endpoint").as_deref() == Some("raw");
+    if is_raw && options.value("indexed_fields").is_some() {
+        let text = "has no effect with endpoint: raw, where lines carry no fields beside the event; \
+                    leave it out, or set endpoint: event";
+        return Err(problem("indexed_fields", text));
+    }
     let chosen: Vec<&str> = match options.value("indexed_fields") {
         Some(OptionValue::Text(word)) if word == "full" => {
             envelope::FIELDS.iter().map(|field| field.name).collect()
@@ -214,7 +220,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         return Err(problem("indexed_fields", &text));
     }
     // Lines have no envelope that something could be left out of.
-    if options.text("endpoint").as_deref() == Some("raw") {
+    if is_raw {
         return Ok(Derived::NONE);
     }
     let left_out = envelope::FIELDS.iter().filter(|field| !chosen.contains(&field.name));
@@ -292,8 +298,9 @@ const OPTIONS: &[Opt] = &[
         key: "indexed_fields",
         aliases: &[],
         kind: Kind::ChoiceOrList(&["minimal", "full"]),
-        default: Some("minimal"),
-        about: "Which fields are indexed beside the event: minimal, full, or a list of names.",
+        default: None,
+        about: "Which fields are indexed beside the event: minimal, as where none is written, full, \
+                or a list of names. The raw endpoint has none.",
     },
     Opt {
         key: "use_ack",
