@@ -344,6 +344,9 @@ impl Reload {
         let looked = config.look_at_paths_beyond(&self.config);
         looked.wrong.map_or(Ok(()), |wrong| Err(wrong.to_string()))?;
         looked.late.iter().for_each(|line| warn!(actor, "{line}"));
+        if gate.may_change() == May::Exporters && config.inputs != self.config.inputs {
+            return Err("inputs: shrike drains; what is read changes no more".to_owned());
+        }
         gate.take_inputs(&config)?;
         let changed = gate.door.change(&config).map_err(|problem| format!("pipeline: {problem}"));
         let reloaded = changed.and_then(|()| gate.reload(&config, &self.host));
@@ -392,22 +395,40 @@ impl Reload {
     }
 }
 
+/// How much of what runs may change; it only ever becomes less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum May {
+    /// All of it.
+    All,
+    /// All but the inputs, which have ended.
+    Exporters,
+    /// The process ends.
+    Nothing,
+}
+
 /// The engine as long as its configuration may change.
 struct Gate {
     running: Running,
     inputs: Inputs,
     door: Arc<Door>,
     log: Log,
-    is_open: Arc<Mutex<bool>>,
+    may: Arc<Mutex<May>>,
     shown: Arc<Mutex<Told>>,
 }
 
 impl Gate {
+    /// How much may change; while it is held that stays so.
+    fn hold(&self) -> Result<MutexGuard<'_, May>, String> {
+        let may = self.may.lock().unwrap_or_else(PoisonError::into_inner);
+        if *may == May::Nothing { Err(STOPPING.to_owned()) } else { Ok(may) }
+    }
+
+    fn may_change(&self) -> May {
+        *self.may.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reload(&self, config: &Config, host: &Host) -> Result<Reloaded, String> {
-        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_open {
-            return Err(STOPPING.to_owned());
-        }
+        let _may = self.hold()?;
         let mut options = config.engine_options(host);
         let paused = self.paused();
         options.exporters.retain(|exporter| !paused.contains_key(&exporter.settings.name));
@@ -416,25 +437,15 @@ impl Gate {
 
     /// Has the inputs of a configuration run.
     fn take_inputs(&self, config: &Config) -> Result<(), String> {
-        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
-        match *is_open {
-            true => {
-                let taken = self.inputs.reload(&config.inputs, &self.door);
-                taken.map(drop).map_err(|problem| format!("inputs: {problem}"))
-            }
-            false => Err(STOPPING.to_owned()),
-        }
+        let _may = self.hold()?;
+        let taken = self.inputs.reload(&config.inputs, &self.door);
+        taken.map(drop).map_err(|problem| format!("inputs: {problem}"))
     }
 
     fn flush(&self, name: &str) -> Result<(), String> {
-        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
-        match *is_open {
-            true => {
-                let deadline = Instant::now() + SWAP_WAIT;
-                self.running.ask(|engine| engine.flush_exporter(name, deadline))
-            }
-            false => Err(STOPPING.to_owned()),
-        }
+        let _may = self.hold()?;
+        let deadline = Instant::now() + SWAP_WAIT;
+        self.running.ask(|engine| engine.flush_exporter(name, deadline))
     }
 
     fn shown(&self) -> MutexGuard<'_, Told> {
@@ -458,7 +469,7 @@ enum Ask {
 #[derive(Clone)]
 pub(crate) struct Reloader {
     asks: Sender<Ask>,
-    is_open: Arc<Mutex<bool>>,
+    may: Arc<Mutex<May>>,
     shown: Arc<Mutex<Told>>,
 }
 
@@ -470,21 +481,21 @@ impl Reloader {
         (inputs, door, log): (&Inputs, &Arc<Door>, &Log),
     ) -> Result<Self, Failure> {
         let (asks, asked) = mpsc::channel();
-        let is_open = Arc::new(Mutex::new(true));
+        let may = Arc::new(Mutex::new(May::All));
         let shown = Arc::clone(&reload.shown);
         let gate = Gate {
             running: running.clone(),
             inputs: inputs.clone(),
             door: Arc::clone(door),
             log: log.clone(),
-            is_open: Arc::clone(&is_open),
+            may: Arc::clone(&may),
             shown: Arc::clone(&shown),
         };
         thread::Builder::new()
             .name("shrike-config".to_owned())
             .spawn(move || serve(reload, &gate, &asked))
             .map_err(Failure::io("configuration"))?;
-        Ok(Self { asks, is_open, shown })
+        Ok(Self { asks, may, shown })
     }
 
     /// Has the file read again, without waiting.
@@ -518,7 +529,17 @@ impl Reloader {
 
     /// From here on nothing changes; waits for a change that is under way.
     pub(crate) fn close(&self) {
-        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.only(May::Nothing);
+    }
+
+    /// From here on inputs do not change: all have ended, and the log grows no more.
+    pub(crate) fn keep_inputs(&self) {
+        self.only(May::Exporters);
+    }
+
+    fn only(&self, may: May) {
+        let mut now = self.may.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = may.max(*now);
     }
 }
 

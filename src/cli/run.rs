@@ -150,14 +150,13 @@ fn serve(
     // A service waits for a signal; a pipeline ends with its input.
     let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
     let ends_by_itself = args.drain || is_pipeline;
+    let mut until = None;
     while signals.count() == 0 {
         if ends_by_itself && inputs.have_ended() {
-            reloader.close();
-            let ended = finish(args, engine, signals);
-            if signals.count() == 0 {
+            let until = *until.get_or_insert_with(|| Instant::now() + args.drain_timeout);
+            if let Some(ended) = drained(engine, inputs, reloader, until) {
                 return ended;
             }
-            break;
         }
         if signals.wants_reload() {
             reloader.ask("SIGHUP");
@@ -177,11 +176,29 @@ fn serve(
     )
 }
 
-/// Sends what is in the log, once the inputs have ended.
-fn finish(args: &Run, engine: &Running, signals: &Signals) -> Ended {
-    let deadline = Instant::now() + args.drain_timeout;
-    let drain = || engine.drain(deadline.min(Instant::now() + LOOK_INTERVAL * 5));
-    until_signal(signals, 0, drain, deadline)
+/// Sends what is in the log, once the inputs have ended; none where there is more to be done and
+/// time left for it. Credentials and exporters may change until then.
+fn drained(
+    engine: &Running,
+    inputs: &Inputs,
+    reloader: &Reloader,
+    until: Instant,
+) -> Option<Ended> {
+    reloader.keep_inputs();
+    if !inputs.have_ended() {
+        return None;
+    }
+    let drain = |until| Some(engine.drain(until)).filter(|it| !matches!(it, Ended::Pending(_)));
+    let ended = drain(until.min(Instant::now() + LOOK_INTERVAL * 5));
+    if ended.is_none() && Instant::now() < until {
+        return None;
+    }
+    reloader.close();
+    // An exporter that changed in the last moment is drained as well.
+    match drain(Instant::now()) {
+        None if Instant::now() >= until => Some(engine.drain(until)),
+        ended => ended,
+    }
 }
 
 /// Looks again and again until the lanes have ended, time is over, or a further signal comes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -497,6 +497,11 @@ impl Engine {
     /// Waits for the lanes to end by themselves.
     fn wait_for(&self, deadline: Instant) -> Ended {
         let have_ended = || {
+            // While exporters are exchanged, those that have ended may go on as others.
+            let _operating = match self.operating.try_lock() {
+                Err(TryLockError::WouldBlock) => return false,
+                operating => operating,
+            };
             running(&self.exporters).iter().all(|Running { exporter, .. }| {
                 exporter.has_ended() && exporter.dead_letters.waiting() == 0
             })

@@ -298,8 +298,13 @@ impl Running {
     }
 
     /// The same where it ends with this code.
-    pub(crate) fn stop_with(mut self, code: i32) -> String {
+    pub(crate) fn stop_with(self, code: i32) -> String {
         self.signal(Signal::TERM);
+        self.end_with(code)
+    }
+
+    /// The same where it ends by itself.
+    pub(crate) fn end_with(mut self, code: i32) -> String {
         self.err.read_to_string(&mut self.seen).expect("text");
         let status = self.child.wait().expect("it ends");
         assert_eq!(status.code(), Some(code), "{}", self.seen);
@@ -440,6 +445,39 @@ fn the_standby_token_is_used_when_the_other_is_refused() {
     let log = running.stop();
     assert!(!log.contains("s3cr3t"), "{log}");
     assert_eq!(collector.events(), first + second, "nothing twice, nothing lost");
+}
+
+#[test]
+fn the_standby_token_is_used_while_draining() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-standby");
+    let keys = "    hec_token: s3cr3t-first\n    token_rotation: {standby_token: s3cr3t-standby}\n";
+    place.configure(&collector, keys);
+    let events = place.append();
+    let drain = ["--drain", "--drain-timeout", "60s", "--set", "inputs.0.follow=false"];
+    let log = place.run_with(&drain).end_with(0);
+    assert!(log.contains("credentials refused: others are used now"), "{log}");
+    assert_eq!(collector.events(), events, "nothing twice, nothing lost");
+}
+
+#[test]
+fn other_exporters_are_drained_as_well_and_other_inputs_are_refused() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-other");
+    let finite = |keys: &str| {
+        place.text(&collector, keys).replace("events.jsonl}", "events.jsonl, follow: false}")
+    };
+    place.write("c.yaml", &finite("    hec_token: s3cr3t-wrong\n"));
+    let events = place.append();
+    let mut running = place.run_with(&["--drain", "--drain-timeout", "60s"]);
+    wait_until("a refusal", || collector.answered("s3cr3t-wrong", 403) > 0);
+    let text = finite("    hec_token: s3cr3t-other\n");
+    place.write("c.yaml", &text.replace("{type: file,", "{type: stdin}, {type: file,"));
+    running.wait_for("inputs: shrike drains; what is read changes no more");
+    place.write("c.yaml", &text);
+    let log = running.end_with(0);
+    assert!(log.contains("configuration reloaded"), "{log}");
+    assert_eq!(collector.events(), events, "nothing twice, nothing lost");
 }
 
 #[test]
