@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use shrike::config::{AdminSettings, Config, Host, Text};
 use shrike::control::{Access, Admin, Serve, Server};
 use shrike::intake::ServerIdentity;
-use shrike::log::Log;
+use shrike::log::{Cursors, Log};
 use shrike::pipeline::{Ended, Engine, Status};
 use tracing::{error, info, warn};
 
@@ -17,7 +17,7 @@ use super::door::Door;
 use super::inputs::Inputs;
 use super::patience::Patience;
 use super::reload::{Reload, Reloader};
-use super::serve::{Commands, Pages, Running};
+use super::serve::{Commands, Pages, Paused, Running};
 use super::{Exit, Failure, configured, failed, position, settings};
 
 /// Runs until a signal, or until everything is settled with `--drain`.
@@ -60,6 +60,11 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let inputs = Inputs::start(&config.inputs, &door)?;
     let (counts, access, identity) = (reload.counts(), reload.access(), reload.identity());
     let reloader = Reloader::start(reload, &running, (&inputs, &door, &log))?;
+    let paused = Paused {
+        reloader: reloader.clone(),
+        log: log.clone(),
+        cursors: Arc::new(Cursors::look(&config.log.dir)),
+    };
     let commands = Commands {
         running: running.clone(),
         log: log.clone(),
@@ -69,6 +74,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         inputs: inputs.clone(),
         notes: config.notes.clone(),
         reloader: reloader.clone(),
+        paused: paused.clone(),
     };
     let commands: Arc<dyn Serve> = Arc::new(commands);
     let control = control(&config, Arc::clone(&commands));
@@ -79,6 +85,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         inputs: inputs.clone(),
         counts,
         access: Arc::clone(&access),
+        paused,
     };
     let admin = admin(&config, (access, identity), pages, commands);
     let ended = serve(&config, args, (&running, &door), &inputs, (&signals, &reloader));

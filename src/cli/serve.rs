@@ -1,7 +1,6 @@
 //! What the running process does for commands.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use shrike::control::{
     Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, LastError, LogStatus,
     Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
 };
-use shrike::event::{Checkpoint, Counts, Offset, Span};
+use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Cursors, Log, Read, Reader};
 use shrike::pipeline::{
@@ -116,16 +115,17 @@ pub(crate) struct Commands {
     pub(crate) inputs: Inputs,
     pub(crate) notes: Vec<String>,
     pub(crate) reloader: Reloader,
+    pub(crate) paused: Paused,
 }
 
 impl Serve for Commands {
     fn status(&self) -> Result<Status, String> {
         let Some(status) = self.running.status() else { return Err(STOPPING.to_owned()) };
         let now = position::now();
-        let exporters = status.exporters.iter().map(|exporter| shown(exporter, &self.log, now));
-        let mut exporters: Vec<ExporterStatus> = exporters.collect();
-        let paused = self.reloader.told().paused;
-        exporters.extend(paused.into_iter().map(|(name, kind)| self.paused(name, kind)));
+        let paused = self.paused.status();
+        let exporters = status.exporters.iter().chain(&paused);
+        let mut exporters: Vec<ExporterStatus> =
+            exporters.map(|exporter| shown(exporter, &self.log, now)).collect();
         exporters.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -160,7 +160,7 @@ impl Serve for Commands {
         let paused = self.reloader.told().paused;
         let wanted = |name: &&String| exporter.is_none_or(|wanted| *wanted == **name);
         for name in paused.keys().filter(wanted) {
-            let Some(saved) = self.saved(name) else { continue };
+            let Some(saved) = self.paused.saved(name) else { continue };
             found.push(CursorStatus {
                 exporter: name.clone(),
                 pass: saved.pass,
@@ -249,36 +249,30 @@ impl Commands {
         }
         self.cursors(Some(exporter)).map(drop)
     }
+}
 
-    /// Where an exporter that has ended is to go on.
-    fn saved(&self, exporter: &str) -> Option<Checkpoint> {
-        Cursors::look(Path::new(&self.log_dir)).load(exporter).ok().flatten()
+/// The exporters that somebody paused.
+#[derive(Clone)]
+pub(crate) struct Paused {
+    pub(crate) reloader: Reloader,
+    pub(crate) log: Log,
+    pub(crate) cursors: Arc<Cursors>,
+}
+
+impl Paused {
+    /// How they are, as far as their checkpoints say it.
+    fn status(&self) -> Vec<pipeline::ExporterStatus> {
+        let reader = self.log.reader();
+        let paused = self.reloader.told().paused.into_iter().map(|(name, vendor)| {
+            let saved = self.saved(&name);
+            pipeline::ExporterStatus::paused(&name, vendor, saved.as_ref(), &reader)
+        });
+        paused.collect()
     }
 
-    /// An exporter that somebody paused, as far as its checkpoint says how it is.
-    fn paused(&self, name: String, kind: &'static str) -> ExporterStatus {
-        let (vendor, state) = (kind.to_owned(), "paused".to_owned());
-        let Some(saved) = self.saved(&name) else {
-            return ExporterStatus { name, vendor, state, ..ExporterStatus::default() };
-        };
-        let head = self.log.written();
-        let untallied = Span { from: saved.start.max(saved.tally.to), to: head };
-        let in_range = saved.tally.events + self.log.reader().count(untallied).unwrap_or(0);
-        let Counts { delivered, dead_lettered, filtered, skipped, invalid } = saved.counts;
-        ExporterStatus {
-            name,
-            vendor,
-            state,
-            pass: saved.pass,
-            pending: in_range.saturating_sub(saved.counts.total()),
-            lag_bytes: head.bytes().saturating_sub(saved.base.bytes()),
-            delivered,
-            dead_lettered,
-            filtered,
-            skipped,
-            invalid,
-            ..ExporterStatus::default()
-        }
+    /// Where one of them is to go on.
+    fn saved(&self, exporter: &str) -> Option<Checkpoint> {
+        self.cursors.load(exporter).ok().flatten()
     }
 }
 
@@ -324,11 +318,13 @@ pub(crate) struct Pages {
     pub(crate) inputs: Inputs,
     pub(crate) counts: Arc<ReloadCounts>,
     pub(crate) access: Arc<Access>,
+    pub(crate) paused: Paused,
 }
 
 impl Observe for Pages {
     fn numbers(&self) -> Option<Numbers> {
-        let status = self.running.status()?;
+        let mut status = self.running.status()?;
+        status.exporters.extend(self.paused.status());
         let now = position::now();
         let lag = |it: &pipeline::ExporterStatus| (it.name.clone(), lag(it, &self.log, now));
         let lag_seconds = status.exporters.iter().map(lag).collect();

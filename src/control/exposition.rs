@@ -211,6 +211,9 @@ const ROWS: &[Row] = &[
         let is_well = it.health.as_ref().is_none_or(|health| health.is_healthy);
         f64::from(u8::from(it.state == "healthy" && is_well))
     }),
+    gauge("shrike_exporter_paused", "1 where somebody paused it.", |it| {
+        f64::from(u8::from(it.state == "paused"))
+    }),
     gauge(
         "shrike_exporter_failing_seconds",
         "How long nothing has arrived although tried.",

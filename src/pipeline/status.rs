@@ -6,7 +6,7 @@ use super::exporter::Exporter;
 use super::health::HealthStatus;
 use super::measure::lost;
 use crate::deliver::{Health, Settings};
-use crate::event::{Counts, GapReason, Offset, Span};
+use crate::event::{Checkpoint, Counts, GapReason, Offset, Span};
 use crate::log::Reader;
 use crate::metrics::Observed;
 
@@ -138,10 +138,43 @@ pub struct ExporterStatus {
 impl ExporterStatus {
     /// One that did not start, and why.
     pub(crate) fn stopped(settings: &Settings, ago: Duration, problem: &str) -> Self {
+        let last_error = Some((ago, problem.to_owned()));
+        Self { last_error, ..Self::at_rest(&settings.name, settings.vendor.name, STOPPED) }
+    }
+
+    /// One that somebody paused, as far as its checkpoint says how it is.
+    #[must_use]
+    pub fn paused(
+        name: &str,
+        vendor: &'static str,
+        saved: Option<&Checkpoint>,
+        reader: &Reader,
+    ) -> Self {
+        let still = Self::at_rest(name, vendor, PAUSED);
+        let Some(saved) = saved else { return still };
+        let head = reader.written();
+        let untallied = Span { from: saved.start.max(saved.tally.to), to: head };
+        let in_range = saved.tally.events + reader.count(untallied).unwrap_or(0);
         Self {
-            name: settings.name.clone(),
-            vendor: settings.vendor.name,
-            state: STOPPED,
+            pass: saved.pass,
+            start: saved.start,
+            base: saved.base,
+            counts: saved.counts,
+            counts_before: saved.counts,
+            in_range,
+            pending: in_range.saturating_sub(saved.counts.total()),
+            lag_bytes: head.bytes().saturating_sub(saved.base.bytes()),
+            gaps: saved.gaps.len() as u64,
+            ..still
+        }
+    }
+
+    /// One that does nothing.
+    fn at_rest(name: &str, vendor: &'static str, state: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            vendor,
+            state,
             pass: 0,
             start: Offset::ZERO,
             base: Offset::ZERO,
@@ -182,7 +215,7 @@ impl ExporterStatus {
             batch_events: Observed::default(),
             batch_bytes: Observed::default(),
             health: None,
-            last_error: Some((ago, problem.to_owned())),
+            last_error: None,
         }
     }
 
@@ -295,6 +328,8 @@ fn by_reason(lost: [u64; GapReason::ALL.len()]) -> Vec<(&'static str, u64)> {
     GapReason::ALL.map(GapReason::word).into_iter().zip(lost).collect()
 }
 
+/// The state of exporters that somebody paused.
+const PAUSED: &str = "paused";
 /// The state of exporters that did not start.
 const STOPPED: &str = "stopped";
 /// Looks at a moving exporter; at rest the first one is right.

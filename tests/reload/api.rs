@@ -109,6 +109,18 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
         ask("GET", "/metrics", VIEWER).1.contains(&received)
     });
     assert_eq!(collector.events(), first, "nothing is sent");
+    let metrics = ask("GET", "/metrics", VIEWER).1;
+    for (name, labels, value) in [
+        ("shrike_exporter_paused", "", 1),
+        ("shrike_exporter_healthy", "", 0),
+        ("shrike_account_in_range", "", first + second),
+        ("shrike_account_events", ",fate=\"delivered\"", first),
+        ("shrike_account_events", ",fate=\"pending\"", second),
+        ("shrike_exporter_lag_events", "", second),
+    ] {
+        let line = format!("\n{name}{{exporter=\"splunk\"{labels}}} {value}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
     assert_eq!(status("POST", "/api/v1/exporters/splunk/flush", OPERATOR), 409, "it is paused");
     // A reload leaves it paused.
     assert_eq!(status("POST", "/api/v1/config/reload", ADMIN), 200);
