@@ -49,6 +49,16 @@ impl Appender {
         group.try_lay(|layout| layout.push(record, mark))
     }
 
+    /// Ends the segment that ends at `end`, where it is the one being filled; false where the next
+    /// one is not ready.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the log is closed.
+    pub(crate) fn try_end_segment(&self, end: Offset) -> Result<bool, AppendError> {
+        let laid = self.group().try_lay(|layout| layout.end_segment(end))?;
+        Ok(laid.is_some())
+    }
+
     /// Starts a group of appends that take the lock once.
     ///
     /// Nobody else appends meanwhile, so do only this.

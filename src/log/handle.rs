@@ -306,6 +306,25 @@ impl Log {
         Ok(retained)
     }
 
+    /// Ends the segment being written where its oldest record is older than `keep_age`: once its
+    /// newest is too, [`Log::retain`] takes it. To be called again and again, since the next
+    /// segment may not be ready.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the log is closed.
+    pub fn end_aged(&self) -> Result<(), LogError> {
+        let (held, written) = (&self.held, self.written());
+        let is_active = |it: &&Arc<Segment>| it.base <= written && written < it.capacity_end();
+        let segments = held.shared.segments();
+        let Some(active) = segments.iter().find(is_active) else { return Ok(()) };
+        let age = held.keep.read().unwrap_or_else(PoisonError::into_inner).age;
+        let is_aged = |oldest| now_ns(SystemTime::now()).saturating_sub(oldest) > age.as_nanos();
+        if oldest_ns(active).is_some_and(is_aged) {
+            self.appender().try_end_segment(active.capacity_end()).map_err(LogError::Append)?;
+        }
+        Ok(())
+    }
+
     /// Where the oldest segment ends, when there is no space left on the disk: what lies below has
     /// to go before anything can be appended.
     #[must_use]
@@ -383,7 +402,7 @@ impl Held {
         now: SystemTime,
     ) -> Result<(Retained, Vec<Arc<Segment>>), LogError> {
         let written = self.shared.control.written();
-        let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let now_ns = now_ns(now);
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let keep = *self.keep.read().unwrap_or_else(PoisonError::into_inner);
@@ -436,6 +455,18 @@ impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log").field("dir", &self.shared.dir).finish_non_exhaustive()
     }
+}
+
+fn now_ns(now: SystemTime) -> u128 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+}
+
+/// When the oldest of a segment's records was received, nanoseconds since 1970; none where it has
+/// none.
+fn oldest_ns(segment: &Segment) -> Option<u128> {
+    let stripes = (0..segment.stripes.len()).map(|index| segment.stripes.load(index));
+    let filled = stripes.filter(|stripe| stripe.state == State::Owned && stripe.events > 0);
+    filled.map(|stripe| u128::from(stripe.from_ns)).min()
 }
 
 /// When the newest of a segment's records was received, nanoseconds since 1970.

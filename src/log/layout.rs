@@ -80,6 +80,18 @@ impl Layout {
         Some(at)
     }
 
+    /// Makes the rest of the segment that ends at `end` filler, where it is the one being filled,
+    /// and begins the next with a note; `None` when that one is needed first.
+    pub(crate) fn end_segment(&mut self, end: Offset) -> Option<Offset> {
+        if self.segment_end != end {
+            return Some(self.next);
+        }
+        while self.next < end {
+            self.fill();
+        }
+        self.push_note(ENDED)
+    }
+
     /// Goes to the start of a new segment, leaving the current one as it is.
     pub(crate) fn jump(&mut self, base: Offset) {
         assert!(self.bytes.is_empty(), "a buffer is one piece of the log");
@@ -202,6 +214,9 @@ pub(crate) const OPEN_STRIPE: Stripe = Stripe {
     end: Offset::ZERO,
     has_notes: false,
 };
+
+/// What the first note behind a segment says that was ended early.
+const ENDED: &[u8] = b"the segment before was ended for its age";
 
 /// No record is longer, whatever the segment: it must fit into memory a few times.
 const RECORD_BYTES_MAX: u64 = 64 << 20;

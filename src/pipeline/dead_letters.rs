@@ -457,13 +457,14 @@ impl DeadLetters {
         Ok(spans.len() as u64)
     }
 
-    /// Removes the oldest letters beyond the store's bounds; says how many were lost.
+    /// Removes the oldest letters beyond the store's bounds; says how many were lost. The segment
+    /// that is being written ends when its oldest letter is too old, and goes when its newest is.
     pub(crate) fn retain(&self) -> Result<u64, LogError> {
         let Some(Store { log, .. }) = &self.store else { return Ok(0) };
         let pinned = log.written();
         let going = log.retainable(pinned)?;
         if going.segments == 0 {
-            return Ok(0);
+            return log.end_aged().map(|()| 0);
         }
         let mut lost = 0;
         walk(&mut log.reader(), |span, record| {
@@ -598,6 +599,63 @@ const BLOCK_BYTES: usize = 256 << 10;
 mod tests {
     use super::*;
     use crate::log::Disk;
+
+    #[test]
+    fn a_letter_that_is_too_old_goes_when_no_other_comes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut settings = DeadLetterSettings {
+            is_enabled: true,
+            dir: dir.path().join("letters"),
+            bytes_max: 64 << 20,
+            age_max: Duration::from_secs(3600),
+            auto_replay: false,
+        };
+        let checkpoint = Checkpoint { base: Offset::new(1 << 30), ..Checkpoint::default() };
+        let open = |settings: &DeadLetterSettings| {
+            let letters = DeadLetters::open("a", settings, &checkpoint, Arc::new(Disk));
+            letters.expect("the directory is ours")
+        };
+        let files = || {
+            let files = std::fs::read_dir(dir.path().join("letters")).expect("it is ours");
+            let files = files.map(|file| file.expect("it is ours").path());
+            let read = files.filter(|it| it.is_file()).map(std::fs::read);
+            read.map(|bytes| bytes.expect("it is ours")).collect::<Vec<_>>()
+        };
+        let holds = |text: &str| {
+            files().iter().any(|bytes| memchr::memmem::find(bytes, text.as_bytes()).is_some())
+        };
+        let span = Span { from: Offset::new(0), to: Offset::new(64) };
+        let bury = |letters: &DeadLetters, text: &str| {
+            let event = RawValue::from_string(format!("\"{text}\""));
+            let letter = Letter { event: event.ok(), ..Letter::default() };
+            letters.bury(&letter, 1, span).expect("there is room");
+            letters.flush().expect("the disk is well");
+        };
+        let letters = open(&settings);
+        bury(&letters, "planted-first");
+        assert_eq!(letters.retain().expect("it is read"), 0, "it was written just now");
+        assert!(letters.live() == 1 && holds("planted-first"));
+        settings.age_max = Duration::ZERO;
+        letters.bound(&settings);
+        let begun = Instant::now();
+        while letters.live() > 0 {
+            letters.retain().expect("it is read");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it stays");
+        }
+        assert!(!holds("planted-first"), "its bytes go with it");
+        assert_eq!(letters.evicted.load(), 1);
+        // Nothing that could be ended is left, and what comes is kept again, also by the next run.
+        let at = letters.place().map(|place| place.until);
+        (0..10).for_each(|_| _ = letters.retain().expect("it is read"));
+        assert_eq!(letters.place().map(|place| place.until), at);
+        settings.age_max = Duration::from_secs(3600);
+        letters.bound(&settings);
+        bury(&letters, "planted-second");
+        drop(letters);
+        let letters = open(&settings);
+        assert_eq!((letters.live(), letters.retain().expect("it is read")), (1, 0));
+        assert!(holds("planted-second"));
+    }
 
     #[test]
     fn a_letter_ages_from_its_writing_and_its_event_from_its_receipt() {
