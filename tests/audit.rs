@@ -301,6 +301,44 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
     assert!(place.run(&["audit", "verify", "--file", name], 1).contains("WRONG"));
 }
 
+/// A chain that goes on after others is right at once, for exporters that run and for those that
+/// do not.
+#[test]
+fn receipts_that_go_on_where_they_were_before_are_right() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    let path = place.0.path().join("shrike.yaml");
+    let text = std::fs::read_to_string(&path).expect("it is ours");
+    let other = "  other: {type: file, path: PATH, from: earliest}\n"
+        .replace("PATH", &place.0.path().join("lines").display().to_string());
+    let configure = |keys: String| {
+        std::fs::write(&path, format!("{text}{keys}")).expect("the directory is ours");
+    };
+    configure(other.clone());
+    place.run_with(&["append"], &events(0..20), 0);
+    place.run(&["run", "--drain"], 0);
+    // Elsewhere, with more and with fewer lines than the first has by then.
+    for (runs, name) in [(1, "short.jsonl"), (4, "long.jsonl")] {
+        configure(format!("{other}audit: {{path: {name}}}\n"));
+        for run in 0..runs {
+            place.run_with(&["append"], &events(20 + run * 10..30 + run * 10), 0);
+            place.run(&["run", "--drain"], 0);
+        }
+        place.run(&["audit", "verify"], 0);
+        configure(String::new());
+        for _ in 0..2 {
+            let back = place.run(&["run", "--drain"], 0);
+            assert!(!back.contains("missing at the end"), "{name}: {back}");
+            let now = place.run(&["audit", "verify"], 0);
+            assert!(now.contains("were written before these"), "{name}: {now}");
+        }
+        let file = place.0.path().join("state").join(name);
+        let name = file.to_str().expect("a path of letters");
+        let elsewhere = place.run(&["audit", "verify", "--file", name], 0);
+        assert!(elsewhere.contains("came after them and knows receipt"), "{elsewhere}");
+    }
+}
+
 #[test]
 fn a_line_that_is_changed_removed_or_moved_is_found() {
     let destination = Destination::start(Manner::Refuse('7'));

@@ -1,7 +1,9 @@
 //! Cursors: the checkpoint of each exporter, one small file each, replaced as a whole.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -122,12 +124,35 @@ impl Cursors {
         }
     }
 
+    /// Where the receipts lie that checkpoints know; none where nobody has noted it.
+    pub(crate) fn receipts(&self) -> Option<PathBuf> {
+        let bytes = std::fs::read(self.dir.join(RECEIPTS)).ok()?;
+        Some(PathBuf::from(OsString::from_vec(bytes)))
+    }
+
+    /// Notes that, durably, unless it is noted already.
+    ///
+    /// # Errors
+    /// When this is not the holder, or the disk refuses; the old note stays then.
+    pub(crate) fn note_receipts(&self, receipts: &Path) -> Result<(), LogError> {
+        if self.receipts().is_some_and(|noted| noted == receipts) {
+            return Ok(());
+        }
+        let path = self.dir.join(RECEIPTS);
+        self.require_lease(&path)?;
+        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(&path, receipts.as_os_str().as_bytes())
+    }
+
     fn save_file(&self, path: &Path, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        self.replace(path, &encode(checkpoint))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         let draft = path.with_extension("draft");
         self.remove_file(&draft)?;
         let file = self.io.create(&draft, 0).map_err(LogError::io("create", &draft))?;
-        let bytes = encode(checkpoint);
-        self.io.write(&file, 0, &bytes).map_err(LogError::io("write", &draft))?;
+        self.io.write(&file, 0, bytes).map_err(LogError::io("write", &draft))?;
         self.io.sync(&file).map_err(LogError::io("sync", &draft))?;
         self.io.rename(&draft, path).map_err(LogError::io("rename", &draft))?;
         self.io.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
@@ -346,6 +371,8 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 }
 
 const DIR: &str = "cursors";
+/// Where the receipts lie that checkpoints know: the bytes of a path.
+const RECEIPTS: &str = "receipts";
 /// The file that keeps space aside.
 const RESERVE: &str = "reserve";
 /// Receipts that wait when lanes are halted for them, and drafts of a hundred exporters with long

@@ -24,6 +24,7 @@ use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
+use super::terms::come_from;
 use super::unreadable::Unreadables;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
@@ -631,6 +632,10 @@ pub(super) fn receipts(
     let receipts = Receipts::open(options, log.disk());
     let mut receipts = receipts.map_err(|source| EngineError::Receipts { path, source })?;
     let head = receipts.last_of_before();
+    let noted = cursors.receipts().filter(|noted| noted != receipts.path());
+    if let Some(noted) = &noted {
+        come_from(noted, &mut receipts, cursors)?;
+    }
     let mut others: Vec<Anchor> = Vec::new();
     for name in cursors.names()? {
         // One that is damaged knows nothing.
@@ -654,6 +659,9 @@ pub(super) fn receipts(
     }
     for Running { exporter, .. } in running {
         receipts.resume(exporter.name(), exporter.pass(), exporter.counts_before());
+    }
+    if let Err(problem) = cursors.note_receipts(receipts.path()) {
+        tracing::warn!(%problem, "not noted where the receipts are");
     }
     Ok(Some(receipts))
 }
