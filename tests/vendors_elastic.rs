@@ -336,6 +336,44 @@ fn an_empty_cluster_is_prepared() {
 }
 
 #[test]
+fn two_exporters_do_not_prepare_different_things_under_one_name() {
+    use shrike::config::{Config, Flags, System, Text};
+    let refusal = |b: &str| {
+        let text = format!(
+            "exporters:\n  a: {{type: elastic, nodes: ['http://localhost:9200'], auth: {{type: \
+             none}}}}\n  b: {{type: elastic, auth: {{type: none}}, {b}}}\n"
+        );
+        let text = Text::File { name: "c.yaml".to_owned(), text: text.into() };
+        let config = Config::load(&text, &Flags::default(), shrike::vendors::ALL, &System);
+        config.map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    for (b, expected) in [
+        ("index: {name: x}", ""),
+        ("index: {name: clawdstrike-security}", ""),
+        ("index: {name: x, mode: alias, ilm_policy: other}", ""),
+        ("index: {name: x, mode: alias, ilm: false}", ""),
+        ("index: {mode: alias}, init: {enabled: false}", ""),
+        ("index: {mode: alias}, nodes: ['http://localhost:9201']", ""),
+        (
+            "index: {name: x, mode: alias}",
+            "c.yaml:3:3: exporters.b.index.ilm_policy: the lifecycle policy of \
+             `clawdstrike-policy` is also prepared by exporter `a` at the same place",
+        ),
+        (
+            "index: {shards: 3}",
+            "c.yaml:3:3: exporters.b.index.name: the index template of `clawdstrike-security` is \
+             also prepared by exporter `a`",
+        ),
+    ] {
+        let found = refusal(b);
+        assert!(
+            found.contains(expected) && found.is_empty() == expected.is_empty(),
+            "{b}: {found}"
+        );
+    }
+}
+
+#[test]
 fn preparing_again_changes_nothing() {
     let options = defaults(&[("index.mode", "alias")]);
     let (_, _, bodies) = prepare(

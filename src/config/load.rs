@@ -14,6 +14,7 @@ use super::flags::{Flag, Flags};
 use super::forms;
 use super::inputs::inputs;
 use super::paths::{Named, Wants};
+use super::prepared::prepared_otherwise;
 use super::privacy;
 use super::read::read;
 use super::table::{TOP, top};
@@ -520,6 +521,11 @@ impl Resolve<'_, '_> {
             }
         }
         config.exporters.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+        let at = |name: &str| {
+            let entry = entries.iter().find(|entry| entry.key == name);
+            entry.map_or(&node.at, |entry| &entry.at).clone()
+        };
+        prepared_otherwise(&config.exporters, at, self.mistakes);
     }
 
     fn routing(&mut self, names: &Names<'_>, config: &mut Config) {

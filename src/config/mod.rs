@@ -24,6 +24,7 @@ mod mistake;
 mod parse;
 mod paths;
 mod patterns;
+mod prepared;
 mod privacy;
 mod read;
 mod reference;

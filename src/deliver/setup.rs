@@ -6,8 +6,8 @@
 //! [`Vendor::setup`]: super::Vendor::setup
 
 use super::{
-    Answer, Applied, Binding, Call, Cause, CompiledCall, Documents, Fate, Need, Options, Problem,
-    Request, Response, Step, TransportError, Verdict, Via, judge, judge_transport,
+    Answer, Applied, Binding, Call, Cause, Channel, CompiledCall, Documents, Fate, Need, Options,
+    Problem, Request, Response, Step, TransportError, Verdict, Via, judge, judge_transport,
 };
 
 /// The steps of one exporter, and how far they are.
@@ -76,6 +76,12 @@ impl Setup {
         };
         setup.restart();
         Ok(setup)
+    }
+
+    /// What the steps put at the destination where nothing is there.
+    pub fn puts(&self) -> impl Iterator<Item = (&'static Step, Request)> {
+        let via = Via { endpoint: 0, group: 0, channel: Channel::from_random([0; 16]) };
+        self.steps.iter().map(move |it| (it.step, it.act.plain(via)))
     }
 
     /// Begins again with the first step.

@@ -565,6 +565,9 @@ pub struct Response<'a> {
 pub struct Step {
     /// What it prepares, for people.
     pub name: &'static str,
+    /// The option that names it: two exporters to one destination may not prepare different things
+    /// under one name.
+    pub key: &'static str,
     /// When the step applies.
     pub when: When,
     /// The look; without one the step always acts.

@@ -125,6 +125,7 @@ const NODE_OUT: Verdict =
 const SETUP: &[Step] = &[
     Step {
         name: "lifecycle policy",
+        key: "index.ilm_policy",
         when: When::All(&[When::Set("init.enabled"), When::Set("index.ilm")]),
         look: Some(look("/_ilm/policy/{index.ilm_policy}")),
         need: prepare::need_policy,
@@ -133,6 +134,7 @@ const SETUP: &[Step] = &[
     },
     Step {
         name: "index template",
+        key: "index.name",
         when: When::Set("init.enabled"),
         look: Some(look("/_index_template/{name}-template")),
         need: prepare::need_template,
@@ -141,6 +143,7 @@ const SETUP: &[Step] = &[
     },
     Step {
         name: "write alias",
+        key: "index.name",
         when: When::All(&[When::Set("init.enabled"), When::Is("index.mode", "alias")]),
         look: Some(look("/_alias/{name}")),
         need: prepare::need_bootstrap,
