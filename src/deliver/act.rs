@@ -519,7 +519,10 @@ impl Sender {
         let is_tried = batch.history.level == Some(level);
         match is_tried || batch.history.reshapes > RESHAPES_MAX {
             true => bury(&batch, &reason, Retryable::No, out),
-            false => self.ask_again(batch, Some(level), out),
+            false => {
+                batch.history.shrink = (level == Level::Shrink).then_some(reason);
+                self.ask_again(batch, Some(level), out);
+            }
         }
     }
 

@@ -91,6 +91,14 @@ pub struct Item {
     pub end: u32,
 }
 
+impl Item {
+    /// Bytes of the event in its batch's body, before compression.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
 /// What a rendering is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -203,7 +211,7 @@ impl Batch {
     ) -> Self {
         let mut batch = Self::new(packing, reshape.route, buffers, allowance);
         batch.is_again = true;
-        batch.history = reshape.history.clone();
+        batch.history = History { shrink: None, ..reshape.history.clone() };
         batch
     }
 

@@ -29,6 +29,8 @@ pub struct History {
     pub reshapes: u32,
     /// The level at which the events were last rendered; `None` is the usual plan.
     pub level: Option<Level>,
+    /// Why they are to be rendered smaller, until that is done.
+    pub shrink: Option<Reason>,
     /// When the first request failed.
     pub failed_since: Option<Instant>,
     /// Whether a new channel was taken for them once.
@@ -45,7 +47,7 @@ pub struct History {
 /// Events to be rendered again from the log, into batches of [`super::Batch::again`].
 #[derive(Clone, Debug)]
 pub struct Reshape {
-    /// The events; byte ranges mean nothing any more.
+    /// The events; their byte ranges say only how long they were.
     pub items: Vec<Item>,
     /// The route they belong to.
     pub route: u32,

@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Refuse(char),
     /// 401 to everything.
     Lock,
+    /// 413 to everything.
+    Narrow,
     /// Knows no index whose name begins so: 404 for each of its events.
     Lacks(&'static str),
     /// Takes everything, and says that shards are missing.
@@ -169,6 +171,7 @@ fn serve(state: &State, stream: TcpStream) {
             }
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
+            Manner::Narrow => (413, json!({"error": "too large"})),
             Manner::Accept | Manner::Red => (200, bulk(state, &body, None)),
             Manner::Lacks(index) => (200, lacking(state, &body, index)),
             Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),

@@ -11,7 +11,9 @@ use shrike::pipeline::{Ended, Engine, Letter, LetterStore, Progress, Wanted, Wor
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{PATIENCE, append, config, exporter, filled, run_to_the_end, wait_for};
+use crate::{
+    PATIENCE, append, append_records, config, event, exporter, filled, run_to_the_end, wait_for,
+};
 
 /// The letters of the exporter `one`, oldest first.
 fn letters(config: &Config) -> Vec<Letter> {
@@ -93,6 +95,23 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
     let status = run_to_the_end(&config, filled(&config, 1_000..1_010, 900));
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_010, 0, 0));
+}
+
+#[test]
+fn an_event_that_cannot_be_made_smaller_is_not_sent_once_more() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Narrow);
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    let log = filled(&config, 0..1, 0);
+    let more = format!("\"metadata\":{{\"note\":\"{}\"}}", "x".repeat(900));
+    append_records(&log, [event(1, 0).replace("\"metadata\":{}", &more)].into_iter());
+    drop(run_to_the_end(&config, log));
+    let found = letters(&config);
+    assert!(found.iter().all(|it| it.class == "too_large" && it.http_status == 413), "{found:?}");
+    let mut attempts: Vec<(u64, u32)> = found.iter().map(|it| (it.offset, it.attempts)).collect();
+    attempts.sort_unstable();
+    let attempts: Vec<u32> = attempts.into_iter().map(|(_, attempts)| attempts).collect();
+    assert_eq!(attempts, [2, 3], "together, alone, and the long one without what it can spare");
 }
 
 /// A reload, a flush or a rewind makes another exporter of it, and whoever asked for the replay

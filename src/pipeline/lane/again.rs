@@ -6,7 +6,7 @@ use super::super::block::At;
 use super::super::exporter::TOO_LARGE;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled, Span};
+use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled};
 
 /// What reading one event again found.
 enum Found {
@@ -60,7 +60,8 @@ impl Lane {
         if self.is_aside() {
             let number = item.span.from.bytes();
             let rendered = self.with_ticket(number, |lane, entry, event| {
-                lane.push_again(entry.span, entry.received_ns, event, reshape, batch)
+                let again = Item { span: entry.span, received_ns: entry.received_ns, ..item };
+                lane.push_again(again, event, reshape, batch)
             });
             return match rendered {
                 Ok(found) => found,
@@ -83,14 +84,13 @@ impl Lane {
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
         let mut room = Narrowed::default();
         let event = self.exporter.sees(*event, &mut room);
-        self.push_again(item.span, item.received_ns, &event, reshape, batch)
+        self.push_again(item, &event, reshape, batch)
     }
 
-    /// Renders an event as it is asked for.
+    /// Renders an event as it is asked for, unless it was too large and gets no smaller.
     fn push_again(
         &mut self,
-        span: Span,
-        received_ns: u64,
+        item: Item,
         event: &Event<'_>,
         reshape: &Reshape,
         batch: &mut Batch,
@@ -103,6 +103,18 @@ impl Lane {
             let (class, detail) = (problem.class(), problem.to_string());
             return Found::Lost(Reason { class, detail, ..Reason::default() });
         }
+        if let Some(reason) = &reshape.history.shrink {
+            document.clear();
+            route.prefix.iter().for_each(|plan| plan.encode(event, document));
+            match route.template.is_some() {
+                true => document.extend_from_slice(text),
+                false => plan.encode(event, document),
+            }
+            if document.len() >= item.bytes() {
+                return Found::Lost(reason.clone());
+            }
+        }
+        let (span, received_ns) = (item.span, item.received_ns);
         let pushed = batch.push(span, received_ns, severity, |part, body| match part {
             Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
             Part::Document if route.template.is_some() => body.extend_from_slice(text),
