@@ -404,6 +404,24 @@ impl Sender {
 
     /// Tries a batch again later, unless that was tried often enough.
     fn fail(&mut self, ended: Ended, failure: Failure, now: Instant, outcomes: &mut Outcomes) {
+        let another_node = match failure.kind {
+            FailureKind::Request { is_node } if failure.reason.class != THROTTLED => {
+                self.gate.fail(ended.flight.ticket.endpoint, is_node, now)
+            }
+            _ => false,
+        };
+        self.fail_where(ended, failure, another_node, now, outcomes);
+    }
+
+    /// The same once the gate knows of it.
+    fn fail_where(
+        &mut self,
+        ended: Ended,
+        failure: Failure,
+        another_node: bool,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
         let Ended { id, mut batch, flight } = ended;
         let Failure { reason, pace, kind } = failure;
         let is_throttled = reason.class == THROTTLED;
@@ -412,12 +430,6 @@ impl Sender {
         batch.history.row = batch.history.row.saturating_add(1);
         let wait = self.backoff.wait(batch.history.row, &mut self.rng);
 
-        let another_node = match kind {
-            FailureKind::Request { is_node } if !is_throttled => {
-                self.gate.fail(flight.ticket.endpoint, is_node, now)
-            }
-            _ => false,
-        };
         if flight.is_probe {
             self.gate.hold_on(now);
         }
@@ -539,6 +551,10 @@ impl Sender {
         if scope == Scope::Endpoint && self.gate.fail(ticket.endpoint, true, now) {
             let Ended { id, batch, .. } = ended;
             return self.again(id, batch, State::Ready);
+        }
+        // Nobody stands in for it: what it says now, it may not say in a moment.
+        if scope == Scope::Endpoint && cause == Cause::Outage {
+            return self.fail_where(ended, failure, false, now, outcomes);
         }
         let Ended { id, mut batch, .. } = ended;
         batch.history.failed_since.get_or_insert(now);

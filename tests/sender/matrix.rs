@@ -270,3 +270,34 @@ fn a_time_that_a_broken_server_names_is_waited_for_at_the_same_rate() {
     assert_eq!(lane.now - lane.start, Duration::from_secs(7), "for all batches");
     assert_eq!(lane.gate.rate(), 100_000);
 }
+
+#[test]
+fn a_lone_endpoint_that_is_leaving_is_tried_again_within_the_backoff() {
+    let leaving = || {
+        let fate = Fate::Hold { cause: Cause::Outage, scope: Scope::Endpoint };
+        Verdict::new(fate, "unavailable").at(Pace::Pause(None))
+    };
+    let mut lane = Lane::new();
+    lane.enqueue(1, 0);
+    let sent = lane.send();
+    lane.verdict(sent.id, leaving());
+    assert_eq!(lane.gate.held(), None);
+    let again = lane.send_later();
+    assert!(!again.is_probe && lane.now - lane.start <= Duration::from_secs(1));
+    lane.answer(again.id, Fate::Delivered);
+    assert_eq!((lane.delivered(), lane.out.tally.retried), (1, 1));
+    // The breaker is what stops the attempts of one that stays away.
+    lane.enqueue(1, 0);
+    for _ in 0..5 {
+        let sent = lane.send_later();
+        lane.verdict(sent.id, leaving());
+    }
+    assert!(matches!(lane.gate.held(), Some((Cause::Outage, ..))));
+    assert!(lane.dead().is_empty());
+    // Another one takes it at once.
+    let mut lane = Lane::with(|gate, _| gate.endpoints = 2);
+    lane.enqueue(1, 0);
+    let sent = lane.send();
+    lane.verdict(sent.id, leaving());
+    assert_ne!(lane.send().endpoint, sent.endpoint);
+}

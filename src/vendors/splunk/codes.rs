@@ -237,4 +237,5 @@ const NEARLY_FULL: Verdict = Verdict::new(Fate::Delivered, "accepted").at(Pace::
 
 /// It shuts down: another endpoint serves meanwhile.
 const LEAVING: Verdict =
-    Verdict::new(Fate::Hold { cause: Cause::Outage, scope: Scope::Endpoint }, "unavailable");
+    Verdict::new(Fate::Hold { cause: Cause::Outage, scope: Scope::Endpoint }, "unavailable")
+        .at(Pace::Pause(None));
