@@ -1,6 +1,7 @@
 //! The files of one input: which there are, which were rotated, which are read now.
 
 mod copies;
+mod cuts;
 mod rotated;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
 use self::copies::KnownCopy;
+use self::cuts::Cuts;
 use self::rotated::Beside;
 use super::door::DoorError;
 use super::items::is_spread;
@@ -66,6 +68,7 @@ pub struct Files {
     /// Whether files that are not known yet are read from their end.
     passes_over: bool,
     account: Account,
+    cuts: Cuts,
 }
 
 /// The files that were at paths of the input when it was looked which there are, and where.
@@ -110,6 +113,7 @@ impl Files {
             next_scan: now,
             is_first_scan: true,
             account: Account::default(),
+            cuts: Cuts::default(),
         }
     }
 
@@ -146,6 +150,7 @@ impl Files {
         }
         self.end_rotated(around, now)?;
         self.close_idle(now);
+        self.cuts.tell(now);
         Ok(if has_read { Duration::ZERO } else { POLL_INTERVAL })
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::copies::KnownCopy;
 use super::{
@@ -363,12 +363,7 @@ impl Files {
             None => {
                 if position.offset > 0 {
                     self.account.gaps += 1;
-                    warn!(
-                        input = %path.display(),
-                        offset = position.offset,
-                        "the file was cut off and no copy holds this place: what was written to \
-                         it behind the offset, if anything, is lost"
-                    );
+                    self.cuts.add(path, position.offset);
                     self.pass_alike(position);
                 }
                 Ok(None)
