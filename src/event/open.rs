@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::enrich::{Constant, Constants, Technique, Techniques};
 use super::judge::Judge;
-use super::privacy::Concern;
+use super::privacy::Gates;
 use super::rewrite::{LABELS_MAX, Label};
 use super::scan::Specials;
 use super::walk::walk;
@@ -183,13 +183,13 @@ impl Opening {
             self.open_repaired(frame, record, reject, arena, out)?;
         }
         if let Some(privacy) = &self.options.privacy {
-            let concern = match exact {
+            let gates = match exact {
                 Ok(()) => privacy.concern(&Event::new(out, *frame, record, arena)),
                 // The values are not from the record: no search in it says anything of them.
-                Err(_) => Some(Concern::Patterns),
+                Err(_) => Some(Gates::ALL),
             };
-            if let Some(concern) = concern {
-                conceal(privacy, (frame, record, concern), start, arena, out);
+            if let Some(gates) = gates {
+                conceal(privacy, (frame, record, gates), start, arena, out);
             }
         }
         Ok(())
@@ -285,7 +285,7 @@ impl Opening {
 #[cold]
 fn conceal(
     privacy: &Privacy,
-    (frame, record, concern): (&Frame, &[u8], Concern),
+    (frame, record, gates): (&Frame, &[u8], Gates),
     start: usize,
     arena: &mut Vec<u8>,
     out: &mut Opened,
@@ -297,7 +297,7 @@ fn conceal(
     ROOM.with_borrow_mut(|room| {
         room.clear();
         let event = Event::new(out, *frame, record, arena);
-        let Some(opened) = privacy.changed(&event, concern, room) else { return };
+        let Some(opened) = privacy.changed(&event, gates, room) else { return };
         arena.truncate(start);
         arena.extend_from_slice(room);
         *out = opened.moved_to_arena(start as u32);

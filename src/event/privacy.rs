@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use self::change::{Change, Op};
 use self::path::{ESSENTIAL, NO_TEXTS, REQUIRED_TEXTS, Step, Target};
+pub(super) use self::pattern::Gates;
 use self::pattern::Patterns;
 use super::{Event, FieldId as F, Opened};
 
@@ -312,10 +313,10 @@ impl Privacy {
     pub(super) fn changed(
         &self,
         event: &Event<'_>,
-        concern: Concern,
+        gates: Gates,
         out: &mut Vec<u8>,
     ) -> Option<Opened> {
-        Change::new(self, event, concern == Concern::Patterns, out).run()
+        Change::new(self, event, gates, out).run()
     }
 
     /// Whether a rule about a path may concern the event.
@@ -334,35 +335,26 @@ impl Privacy {
             || (self.labels.is_any() && has(F::Labels))
     }
 
-    /// Which rules may concern an event: for most events none, after one search.
+    /// Which patterns an event has to be searched for, where any rule may concern it: for most
+    /// events there is none.
     #[inline]
-    pub(super) fn concern(&self, event: &Event<'_>) -> Option<Concern> {
+    pub(super) fn concern(&self, event: &Event<'_>) -> Option<Gates> {
+        let gates = self.patterns.concern(event);
         let may_preview = self.drops_previews && event.opened.may_preview;
-        if may_preview || self.patterns.concern(event) {
-            return Some(Concern::Patterns);
-        }
-        self.has_paths_in(event).then_some(Concern::Paths)
+        let is_any = gates != Gates::NONE || may_preview || self.has_paths_in(event);
+        is_any.then_some(gates)
     }
 
     /// The event for a destination that sees less than others, in `room`; as it is where nothing
     /// changes.
     #[must_use]
     pub fn narrowed<'a>(&self, event: Event<'a>, room: &'a mut Narrowed) -> Event<'a> {
-        let Some(concern) = self.concern(&event) else { return event };
+        let Some(gates) = self.concern(&event) else { return event };
         room.arena.clear();
-        let Some(opened) = self.changed(&event, concern, &mut room.arena) else { return event };
+        let Some(opened) = self.changed(&event, gates, &mut room.arena) else { return event };
         room.opened = opened.moved_to_arena(0);
         Event::new(&room.opened, event.frame, &[], &room.arena)
     }
-}
-
-/// Which rules may concern an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Concern {
-    /// Those about paths only.
-    Paths,
-    /// All of them.
-    Patterns,
 }
 
 /// Room for an event as one destination sees it.

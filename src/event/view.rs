@@ -103,6 +103,17 @@ impl Place {
         (&bytes[start..], self.len as usize)
     }
 
+    /// Where the value ends in the record; `None` of one that lies in the arena.
+    pub(super) const fn end_in_record(self) -> Option<usize> {
+        let is_there = self.start & Self::ARENA == 0 && self.len != 0;
+        if is_there { Some(self.start as usize + self.len as usize) } else { None }
+    }
+
+    /// Bytes of JSON text.
+    pub(super) const fn len(self) -> u32 {
+        self.len
+    }
+
     /// Whether this byte of the record is part of the value.
     pub(super) const fn covers(self, at: usize) -> bool {
         // With the bit of the arena, it starts behind every record.

@@ -9,6 +9,7 @@ use super::super::rewrite::{each_entry, quote, unescape};
 use super::super::{Event, FieldId as F, IndicatorType, Opened, Place};
 use super::Privacy;
 use super::path::DERIVED;
+use super::pattern::Gates;
 use super::walk::{Root, Walk};
 
 /// What happens to a value, the stronger after the weaker.
@@ -28,8 +29,8 @@ pub(super) enum Op {
 pub(super) struct Change<'a> {
     pub(super) privacy: &'a Privacy,
     event: &'a Event<'a>,
-    /// Whether patterns may find something in it.
-    has_patterns: bool,
+    /// Which patterns may find something in it.
+    gates: Gates,
     pub(super) out: &'a mut Vec<u8>,
     opened: Opened,
     ops: [Option<Op>; F::COUNT],
@@ -48,13 +49,13 @@ impl<'a> Change<'a> {
     pub(super) fn new(
         privacy: &'a Privacy,
         event: &'a Event<'a>,
-        has_patterns: bool,
+        gates: Gates,
         out: &'a mut Vec<u8>,
     ) -> Self {
         let mut change = Self {
             privacy,
             event,
-            has_patterns,
+            gates,
             out,
             opened: event.opened.clone(),
             ops: privacy.fields,
@@ -219,7 +220,7 @@ impl<'a> Change<'a> {
     /// What a text has instead, where anything covered or found is in it; `None` where there is
     /// nothing.
     pub(super) fn text(&self, json: &[u8], repeats: bool) -> Option<Vec<u8>> {
-        if json.first() != Some(&b'"') || (!repeats && !self.has_patterns) {
+        if json.first() != Some(&b'"') || (!repeats && self.gates == Gates::NONE) {
             return None;
         }
         let text = text_of(json);
@@ -230,9 +231,9 @@ impl<'a> Change<'a> {
                 changed = copy.replaced(before).or(changed);
             }
         }
-        if self.has_patterns {
+        if self.gates != Gates::NONE {
             let before = changed.as_deref().unwrap_or(&text);
-            changed = self.privacy.patterns.apply(before).or(changed);
+            changed = self.privacy.patterns.apply(before, self.gates).or(changed);
         }
         changed
     }

@@ -1,4 +1,7 @@
-//! Which bytes of a record a pattern without literals could be about, many at a time.
+//! Which bytes of a record a pattern could be about that the search for literals does not find,
+//! many at a time.
+
+use memchr::memmem;
 
 /// What was seen of 64 bytes: bit i of each is about byte i.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +97,24 @@ impl Look {
     }
 }
 
+/// Words of three bytes that are looked for at once.
+pub(super) type Words = [[u8; 3]; 2];
+
+impl Look {
+    /// Whether one of these words is in a text.
+    #[inline]
+    pub(super) fn finds(self, text: &[u8], words: &Words) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                // SAFETY: the function needs AVX2 and nothing else, and `new` found it.
+                unsafe { finds_avx2(text, words) }
+            }
+            Self::Portable => words.iter().any(|word| memmem::find(text, word).is_some()),
+        }
+    }
+}
+
 #[inline(always)]
 fn any(
     text: &[u8],
@@ -124,26 +145,71 @@ fn one(window: &[u8; WINDOW]) -> Marks {
     marks
 }
 
+/// Two halves, each of which becomes one load.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(low: &[u8; 16], high: &[u8; 16]) -> std::arch::x86_64::__m256i {
+    use std::arch::x86_64::{_mm_set_epi64x, _mm256_set_m128i};
+    let half = |bytes: &[u8; 16]| {
+        let number = u128::from_le_bytes(*bytes);
+        _mm_set_epi64x((number >> 64) as i64, number as i64)
+    };
+    _mm256_set_m128i(half(high), half(low))
+}
+
+/// Each word is compared at 32 places at once: its bytes with the text from there, from the next
+/// place and from the one after.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn finds_avx2(text: &[u8], words: &Words) -> bool {
+    use std::arch::x86_64::{
+        __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_set1_epi8,
+    };
+    const PLACES: usize = 32;
+    const REACH: usize = PLACES + 2;
+
+    let all = |byte: u8| _mm256_set1_epi8(byte as i8);
+    let bytes = |word: &[u8; 3]| [all(word[0]), all(word[1]), all(word[2])];
+    let (one, other) = (bytes(&words[0]), bytes(&words[1]));
+    let from = |window: &[u8; REACH], at: usize| match (
+        window[at..].first_chunk(),
+        window[at + 16..].first_chunk(),
+    ) {
+        (Some(low), Some(high)) => load(low, high),
+        _ => all(0),
+    };
+    let begins_in = |window: &[u8; REACH]| {
+        let (a, b, c) = (from(window, 0), from(window, 1), from(window, 2));
+        let is = |word: &[__m256i; 3]| {
+            let begins =
+                _mm256_and_si256(_mm256_cmpeq_epi8(a, word[0]), _mm256_cmpeq_epi8(b, word[1]));
+            _mm256_and_si256(begins, _mm256_cmpeq_epi8(c, word[2]))
+        };
+        _mm256_movemask_epi8(_mm256_or_si256(is(&one), is(&other))) != 0
+    };
+    let mut rest = text;
+    while let Some(window) = rest.first_chunk() {
+        if begins_in(window) {
+            return true;
+        }
+        rest = &rest[PLACES..];
+    }
+    let mut last = [0; REACH];
+    last[..rest.len()].copy_from_slice(rest);
+    begins_in(&last)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn any_avx2(text: &[u8], sees: impl FnMut(&Marks) -> bool) -> bool {
     use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_movemask_epi8, _mm256_set_epi64x, _mm256_set1_epi8,
-        _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16,
+        __m256i, _mm256_and_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_shuffle_epi8,
+        _mm256_slli_epi16, _mm256_srli_epi16,
     };
 
-    let number = |bytes: &[u8; 8]| i64::from_le_bytes(*bytes);
-    let load = |bytes: &[u8; 32]| match bytes.as_chunks::<8>().0 {
-        [a, b, c, d] => _mm256_set_epi64x(number(d), number(c), number(b), number(a)),
-        _ => _mm256_set1_epi8(0),
-    };
-    let table = |half: &[u8; 16]| {
-        let mut twice = [0; 32];
-        twice[..16].copy_from_slice(half);
-        twice[16..].copy_from_slice(half);
-        load(&twice)
-    };
-    let (low, high) = (table(&LOW), table(&HIGH));
+    let (low, high) = (load(&LOW, &LOW), load(&HIGH, &HIGH));
     let halves = _mm256_set1_epi8(15);
     // A shuffle gives 0 for bytes beyond ASCII, whatever else they have.
     let classes = |bytes: __m256i| {
@@ -155,8 +221,8 @@ fn any_avx2(text: &[u8], sees: impl FnMut(&Marks) -> bool) -> bool {
         bits(a) | bits(b) << 32
     };
     let look = |window: &[u8; WINDOW]| {
-        let ([a, b], _) = window.as_chunks::<32>() else { return one(window) };
-        let (a, b) = (classes(load(a)), classes(load(b)));
+        let ([a, b, c, d], _) = window.as_chunks::<16>() else { return one(window) };
+        let (a, b) = (classes(load(a, b)), classes(load(c, d)));
         Marks {
             digits: mask(_mm256_slli_epi16::<7>(a), _mm256_slli_epi16::<7>(b)),
             between: mask(_mm256_slli_epi16::<6>(a), _mm256_slli_epi16::<6>(b)),
@@ -184,6 +250,27 @@ mod tests {
                 _ => 0,
             };
             assert_eq!(class(byte), expected, "{byte}");
+        }
+    }
+
+    #[test]
+    fn words_are_found_wherever_they_stand() {
+        let words = [*b"abc", *b"xox"];
+        for len in 0..140 {
+            let text = vec![b'x'; len];
+            assert!(!Look::new().finds(&text, &words), "{len}");
+            for at in 0..len.saturating_sub(2) {
+                for word in words {
+                    let mut text = text.clone();
+                    text[at..at + 3].copy_from_slice(&word);
+                    for look in [Look::new(), Look::Portable] {
+                        assert!(look.finds(&text, &words), "{len} {at}");
+                    }
+                }
+            }
+            let mut cut = vec![b'x'; len];
+            cut.extend_from_slice(b"ab");
+            assert!(!Look::new().finds(&cut, &words), "{len}");
         }
     }
 

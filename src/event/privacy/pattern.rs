@@ -6,8 +6,8 @@ use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 
-use super::super::{Event, FieldId as F};
-use super::marks::{Look, Marks, WINDOW};
+use super::super::{Category, Event, EventType, FieldId as F};
+use super::marks::{Look, Marks, WINDOW, Words};
 
 /// A pattern: what of a text is replaced.
 #[derive(Clone, Debug)]
@@ -41,7 +41,8 @@ pub enum Needs {
     Beginning,
     /// This byte.
     Byte(u8),
-    /// Nine digits, or four with three dots, with nothing but blanks and signs between them.
+    /// Nine digits, or four with three dots, with nothing but blanks and signs between them; digits
+    /// alone that are part of a word do not count.
     Digits,
     /// One of these words in any case, then `=` or `:` behind four quotes or blanks at most.
     Assignment(&'static [&'static str]),
@@ -73,8 +74,9 @@ enum Search {
     Packed {
         /// Finds the others.
         long: packed::Searcher,
-        /// Literals shorter than the fingerprint that the packed search compares.
-        short: Vec<memmem::Finder<'static>>,
+        /// Literals shorter than the fingerprint that the packed search compares, and how they are
+        /// looked for.
+        short: Option<(Look, Words)>,
     },
     /// By an automaton.
     Any(AhoCorasick),
@@ -94,8 +96,12 @@ impl Search {
         }
         let mut few = packed::Config::new().builder();
         if let Some(long) = few.extend(long).build() {
-            let finder = |literal: &Vec<u8>| memmem::Finder::new(literal).into_owned();
-            return Some(Self::Packed { long, short: short.into_iter().map(finder).collect() });
+            let word = |literal: &&Vec<u8>| literal.first_chunk().copied();
+            let words: Vec<[u8; 3]> = short.iter().filter_map(word).collect();
+            // One alone is looked for twice.
+            let ends = words.first().zip(words.last());
+            let short = ends.map(|(&first, &last)| (Look::new(), [first, last]));
+            return Some(Self::Packed { long, short });
         }
         let built = AhoCorasick::new(literals);
         Some(Self::Any(built.expect("texts of a configuration fit the search")))
@@ -105,7 +111,8 @@ impl Search {
     fn finds(&self, text: &[u8]) -> bool {
         match self {
             Self::Packed { long, short } => {
-                long.find(text).is_some() || short.iter().any(|it| it.find(text).is_some())
+                long.find(text).is_some()
+                    || short.as_ref().is_some_and(|(look, words)| look.finds(text, words))
             }
             Self::Any(search) => search.is_match(text),
         }
@@ -129,6 +136,34 @@ enum Gate {
     Digits,
     Assignment(&'static [&'static str]),
     Always,
+}
+
+/// Which expressions may find something in an event, as far as searches of its record tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Gates(u8);
+
+impl Gates {
+    /// None.
+    pub(in super::super) const NONE: Self = Self(0);
+    /// Any: nothing is known of the texts.
+    pub(in super::super) const ALL: Self = Self(u8::MAX);
+    const LITERALS: Self = Self(1);
+    const BYTES: Self = Self(2);
+    const DIGITS: Self = Self(4);
+    const WORDS: Self = Self(8);
+    const ALWAYS: Self = Self(16);
+
+    const fn when(self, is_so: bool) -> Self {
+        if is_so { self } else { Self::NONE }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 impl Patterns {
@@ -195,51 +230,67 @@ impl Patterns {
         }
     }
 
-    /// Whether something in an event may be concerned; most records are left after one search.
+    /// Which expressions may find something in an event: for most events none.
     #[inline]
-    pub(super) fn concern(&self, event: &Event<'_>) -> bool {
-        if self.is_always {
-            return true;
+    pub(super) fn concern(&self, event: &Event<'_>) -> Gates {
+        let always = Gates::ALWAYS.when(self.is_always);
+        let Some(record) = &self.record else { return always };
+        let beginning = beginning(event);
+        let texts = &event.record[beginning..];
+        let has_literals = record.finds(texts);
+        // The record of a concealed event is out of reach, and an escape hides a character.
+        if event.opened.concealed || has_literals && memmem::find(texts, ESCAPE_BEGINS).is_some() {
+            return Gates::ALL;
         }
-        let Some(record) = &self.record else { return false };
-        // The record of a concealed event is out of reach.
-        event.opened.concealed
-            || record.finds(event.record)
-            || self.bytes.iter().any(|&byte| memchr::memchr(byte, event.record).is_some())
-            || (self.has_digits || !self.words.is_empty()) && self.sees(event)
+        let has = |&byte: &u8| memchr::memchr(byte, texts).is_some();
+        let mut gates = always
+            .and(Gates::LITERALS.when(has_literals))
+            .and(Gates::BYTES.when(self.bytes.iter().any(has)));
+        if self.has_digits || !self.words.is_empty() {
+            gates = gates.and(self.seen(event, beginning));
+        }
+        gates
     }
 
-    /// Whether the record has digits or an assignment that an expression may be about.
-    fn sees(&self, event: &Event<'_>) -> bool {
+    /// Whether the record has digits or an assignment that an expression may be about, from some
+    /// byte on.
+    fn seen(&self, event: &Event<'_>, mut start: usize) -> Gates {
         let (mut numbers, mut assignments) = (Numbers::default(), Assignments::default());
-        let mut start = 0;
-        self.look.any(event.record, |marks| {
-            let found = self.has_digits && numbers.next(event, start, marks)
-                || !self.words.is_empty()
-                    && assignments.next(marks, |at| {
-                        let before = &event.record[..start + at];
-                        self.words.iter().any(|words| ends_with_word(before, words))
-                    });
+        let (mut wants_digits, mut wants_words) = (self.has_digits, !self.words.is_empty());
+        self.look.any(&event.record[start..], |marks| {
+            if wants_digits && numbers.next(event, start, marks) {
+                wants_digits = false;
+            }
+            let is_meant = |at| {
+                let before = &event.record[..start + at];
+                self.words.iter().any(|words| ends_with_word(before, words))
+            };
+            if wants_words && assignments.next(marks, is_meant) {
+                wants_words = false;
+            }
             start += WINDOW;
-            found
-        })
+            !wants_digits && !wants_words
+        });
+        let has_words = !self.words.is_empty() && !wants_words;
+        Gates::DIGITS.when(self.has_digits && !wants_digits).and(Gates::WORDS.when(has_words))
     }
 
-    /// The text without what the patterns find; `None` where they find nothing.
-    pub(super) fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
+    /// The text without what the patterns behind these gates find; `None` where they find nothing.
+    pub(super) fn apply(&self, text: &[u8], gates: Gates) -> Option<Vec<u8>> {
         if text.len() < self.shortest {
             return None;
         }
-        let begins = self.text.as_ref().is_some_and(|search| search.finds(text));
-        let has_digits = self.has_digits && is_suspect(text);
+        let finds = |search: &Search| search.finds(text);
+        let begins = gates.has(Gates::LITERALS) && self.text.as_ref().is_some_and(finds);
+        let has_digits = gates.has(Gates::DIGITS) && self.has_digits && is_suspect(text);
         let mut changed: Option<Vec<u8>> = None;
         for pattern in &self.list {
             // What is left can only have fewer of the bytes and digits, but for replacements.
             let is_wanted = match pattern.gate {
                 Gate::Literals => begins,
-                Gate::Byte(byte) => memchr::memchr(byte, text).is_some(),
+                Gate::Byte(byte) => gates.has(Gates::BYTES) && memchr::memchr(byte, text).is_some(),
                 Gate::Digits => has_digits,
-                Gate::Assignment(words) => assigns(text, words),
+                Gate::Assignment(words) => gates.has(Gates::WORDS) && assigns(text, words),
                 Gate::Always => true,
             };
             if is_wanted && let Some(text) = pattern.apply(changed.as_deref().unwrap_or(text)) {
@@ -275,6 +326,24 @@ impl Pattern {
         out.extend_from_slice(&text[copied..]);
         Some(out)
     }
+}
+
+/// Where in its record an event may begin to say something that patterns are about. Nearly all
+/// begin with their version, their id, their kind and their time, each checked when it was opened.
+fn beginning(event: &Event<'_>) -> usize {
+    const NAMES: &str =
+        r#"{"schema_version":,"event_id":,"event_type":,"event_category":,"timestamp":"#;
+    const FIRST: [F; 5] =
+        [F::SchemaVersion, F::EventId, F::EventType, F::EventCategory, F::Timestamp];
+    let opened = event.opened;
+    let len = |id: &F| opened.places[*id as usize].len() as usize;
+    let is_known = opened.event_type != EventType::Other
+        && opened.category != Category::Other
+        && len(&F::SchemaVersion) <= VERSION_BYTES_MAX;
+    // Nothing else stands before the end of the time if that is just as far as these reach.
+    let end = opened.places[F::Timestamp as usize].end_in_record();
+    let reach = NAMES.len() + FIRST.iter().map(len).sum::<usize>();
+    if is_known && end == Some(reach) { reach } else { 0 }
 }
 
 fn expression(text: &str) -> Result<Regex, String> {
@@ -335,28 +404,47 @@ impl Numbers {
         let four = two & (two << 2 | self.before[1] >> 62);
         let seven = four & (four << 3 | self.before[2] >> 61);
         self.before = [one, two, four];
-        seven != 0 && self.look(event, start, seven)
+        seven != 0 && self.look(event, start, marks, seven)
     }
 
     /// Looks at the numbers of which seven bytes end at these places of a window.
-    fn look(&mut self, event: &Event<'_>, start: usize, mut ends: u64) -> bool {
-        let record = event.record;
+    fn look(&mut self, event: &Event<'_>, start: usize, marks: &Marks, mut ends: u64) -> bool {
+        let one = marks.digits | marks.between;
         while ends != 0 {
-            let at = start + ends.trailing_zeros() as usize;
-            ends &= ends - 1;
-            if at < self.looked {
+            let at = ends.trailing_zeros();
+            let (before, behind) = ((one << (63 - at)).leading_ones(), (one >> at).trailing_ones());
+            let (begin, end) = (at + 1 - before, at + behind);
+            let number = (u64::MAX >> (64 - (end - begin))) << begin;
+            ends &= !number;
+            let is_whole = begin > 0 && end < 64;
+            if is_whole && !may_have_digits(marks.digits & number, marks.between & number) {
                 continue;
             }
-            let begin = record[..at].iter().rposition(|&byte| !is_of_number(byte));
-            let begin = begin.map_or(0, |before| before + 1);
-            let rest = record[at..].iter().position(|&byte| !is_of_number(byte));
-            self.looked = rest.map_or(record.len(), |rest| at + rest);
-            if has_digits(&record[begin..self.looked]) && is_text(event, begin) {
+            let (begin, end) = self.piece(event.record, start + at as usize);
+            if is_number(event.record, begin, end) && is_text(event, begin) {
                 return true;
             }
         }
         false
     }
+
+    /// Where the number that is at this place of a record begins and ends; nothing where it was
+    /// looked at before.
+    fn piece(&mut self, record: &[u8], at: usize) -> (usize, usize) {
+        if at < self.looked {
+            return (at, at);
+        }
+        let begin = record[..at].iter().rposition(|&byte| !is_of_number(byte));
+        let rest = record[at..].iter().position(|&byte| !is_of_number(byte));
+        self.looked = rest.map_or(record.len(), |rest| at + rest);
+        (begin.map_or(0, |before| before + 1), self.looked)
+    }
+}
+
+/// Whether a number with these digits and these other signs may be one of [`Needs::Digits`].
+fn may_have_digits(digits: u64, between: u64) -> bool {
+    let digits = digits.count_ones();
+    digits >= DIGITS_MIN || digits >= DOTTED_MIN && between.count_ones() >= DOTS_MIN
 }
 
 /// Whether a number at this place of a record may be one that patterns are about: part of a text,
@@ -423,25 +511,47 @@ fn ends_with_word(text: &[u8], words: &[&str]) -> bool {
 
 /// Whether a text has a piece with as many digits as [`Needs::Digits`] says.
 fn is_suspect(text: &[u8]) -> bool {
-    text.split(|&byte| !is_of_number(byte)).any(has_digits)
+    let mut begin = 0;
+    text.split(|&byte| !is_of_number(byte)).any(|piece| {
+        let end = begin + piece.len();
+        let is_number = is_number(text, begin, end);
+        begin = end + 1;
+        is_number
+    })
 }
 
 const fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b' ' | b'-' | b'(' | b')' | b'+')
 }
 
-/// Whether a piece without other bytes has as many digits as [`Needs::Digits`] says.
-fn has_digits(piece: &[u8]) -> bool {
+/// Whether a piece of a text has as many digits as [`Needs::Digits`] says. Those in the middle of
+/// a word, as digests have them, are no number.
+fn is_number(text: &[u8], begin: usize, end: usize) -> bool {
+    let piece = &text[begin..end];
     let digits = piece.iter().filter(|byte| byte.is_ascii_digit()).count();
-    digits >= 9 || digits >= 4 && piece.iter().filter(|&&byte| byte == b'.').count() >= 3
+    let is_of_word = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    if digits == piece.len() {
+        let is_word = text[..begin].last().is_some_and(is_of_word)
+            || text[end..].first().is_some_and(is_of_word);
+        return digits >= DIGITS_MIN as usize && !is_word;
+    }
+    let dots = || piece.iter().filter(|&&byte| byte == b'.').count();
+    digits >= DIGITS_MIN as usize || digits >= DOTTED_MIN as usize && dots() >= DOTS_MIN as usize
 }
 
+/// Digits of the shortest number of a person.
+const DIGITS_MIN: u32 = 9;
+/// Digits and dots of the shortest address.
+const DOTTED_MIN: u32 = 4;
+const DOTS_MIN: u32 = 3;
 /// The group of an expression that is replaced alone.
 const SECRET: &str = "secret";
 /// A printable ASCII character that a record writes as an escape: its text has to be looked at.
 /// Control characters, which JSON must escape, are in no literal.
 const ESCAPED_ASCII: [&[u8]; 6] =
     [b"\\u002", b"\\u003", b"\\u004", b"\\u005", b"\\u006", b"\\u007"];
+/// How each of those begins.
+const ESCAPE_BEGINS: &[u8] = b"\\u00";
 /// Quotes and blanks between a word and its assignment.
 const BETWEEN_MAX: usize = 4;
 /// The same with their backslashes: a quote has seven in JSON inside of JSON inside of JSON.
@@ -452,10 +562,12 @@ const LITERALS_MAX: usize = 64;
 const LITERAL_BYTES_MIN: usize = 3;
 /// Bytes that a packed search compares at once.
 const FINGERPRINT_BYTES: usize = 4;
-/// Literals that are searched for one by one: each such search takes a third of the packed one.
+/// Shorter literals that are searched for at once: all that [`Words`] holds.
 const SHORT_MAX: usize = 2;
 /// A compiled expression, in bytes.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// A version of the event's schema, with its quotes; whatever is longer may be something else.
+const VERSION_BYTES_MAX: usize = 10;
 /// Fields with digits that are nobody's number.
 const NO_NUMBERS: [F; 3] = [F::EventId, F::Timestamp, F::IngestedAt];
 
@@ -496,7 +608,7 @@ mod tests {
             Patterns::compile(rules, "[R]").expect("the patterns are right")
         };
         let apply = |rules: &[PatternRule], text: &str| {
-            let changed = compiled(rules).apply(text.as_bytes());
+            let changed = compiled(rules).apply(text.as_bytes(), Gates::ALL);
             changed.map(|it| String::from_utf8(it).expect("it is text"))
         };
         assert_eq!(apply(&[rule("key-[0-9]+")], "a key-1, key-22."), Some("a [R], [R].".into()));
@@ -526,7 +638,7 @@ mod tests {
         for text in ["123-45-6789", "+49 (89) 123 456 78", "1.2.3.4", "4111 1111 1111 1111"] {
             assert!(is_suspect(text.as_bytes()), "{text}");
         }
-        for text in ["2026-02-06", "1.2.3", "port 8443, 12 times", "", "12345678x9"] {
+        for text in ["2026-02-06", "1.2.3", "port 8443, 12 times", "", "12345678x9", "a123456789"] {
             assert!(!is_suspect(text.as_bytes()), "{text}");
         }
     }
@@ -537,19 +649,24 @@ mod tests {
         let patterns =
             Patterns { has_digits: true, words: vec![WORDS], look, ..Patterns::default() };
         let opened = Opened::default();
-        patterns.sees(&Event::new(&opened, Frame::default(), record.as_bytes(), b""))
+        let event = Event::new(&opened, Frame::default(), record.as_bytes(), b"");
+        patterns.seen(&event, 0) != Gates::NONE
     }
 
     #[test]
     fn numbers_are_seen_in_texts_wherever_they_stand() {
         for before in (0..20).chain(50..70) {
             for after in [0, 1, 7, 60] {
-                let (before, after) = ("x".repeat(before), "y".repeat(after));
+                let (before, after) = ("/".repeat(before), ",".repeat(after));
                 for (number, expected) in [
                     ("1.2.3.4", true),
                     ("123456789", true),
+                    ("x123456789", false),
+                    ("123456789_", false),
+                    ("x12345-6789", true),
                     ("+49 (89) 123 456 78", true),
                     ("1.2.3", false),
+                    ("1.2.3.x4", false),
                     ("2026-02-06 14", true),
                     ("2026-02-06", false),
                     (r#"":123456789"#, false),
@@ -603,6 +720,6 @@ mod tests {
         assert_eq!(shortest(r"\b[0-9]{3}-?|x"), 1);
         let patterns = Patterns::compile(&[rule("abc[a-z]{2,}")], "[R]").expect("it is right");
         assert_eq!(patterns.shortest, 5);
-        assert_eq!(patterns.apply(b"abcde"), Some(b"[R]".to_vec()));
+        assert_eq!(patterns.apply(b"abcde", Gates::ALL), Some(b"[R]".to_vec()));
     }
 }
