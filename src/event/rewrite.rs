@@ -168,11 +168,19 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// Appends a JSON string that stands for this text.
+///
+/// Control characters have their short escape where there is one (RFC 8259, 7), as most writers of
+/// JSON spell them: what another channel says of the same record then is the same bytes.
 pub fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for &byte in text {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
             0..0x20 => {
                 out.extend_from_slice(b"\\u00");
                 for digit in [byte >> 4, byte & 15] {

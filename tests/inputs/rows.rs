@@ -250,6 +250,35 @@ fn the_ledger_says_what_the_other_channels_of_the_daemon_say() {
 }
 
 #[test]
+fn control_characters_are_the_same_in_the_ledger_and_in_the_file() {
+    // As hushd 0.1.0 writes it: short escapes where JSON has them.
+    const LINE: &str = concat!(
+        r#"{"id":"01a227c8-d77f-7501-a8f0-8ca938b82da2","timestamp":"2026-02-06T12:00:01Z","#,
+        r#""event_type":"check","action_type":"file_access","#,
+        r#""target":"/tmp/\"a\\b\"\n\t\r\b\f\u001f.txt","decision":"allowed"}"#,
+    );
+    let mut ledger = Ledger::new();
+    let owner = create(&ledger.path());
+    ledger.start(false, 1_000);
+    owner
+        .execute(
+            "INSERT INTO audit_events (id, timestamp, event_type, action_type, target, decision)
+             VALUES ('01a227c8-d77f-7501-a8f0-8ca938b82da2', '2026-02-06T12:00:01+00:00', 'check',
+             'file_access', ?1, 'allowed')",
+            params!["/tmp/\"a\\b\"\n\t\r\u{8}\u{c}\u{1f}.txt"],
+        )
+        .expect("a new row");
+    let (door, reader) = ledger.running.as_mut().expect("it runs");
+    while reader.step(door, &AtomicBool::new(false)).expect("taken").is_zero() {}
+    let mut stream = Stream::new("file", 0);
+    let mut door = door.lock();
+    let line = format!("{LINE}\n");
+    door.take(&mut stream, line.as_bytes(), 1);
+    door.append(&mut stream, line.as_bytes(), None).expect("the log takes it");
+    assert_eq!((stream.account().events, stream.account().duplicates), (0, 1));
+}
+
+#[test]
 fn encrypted_metadata_is_told() {
     let mut ledger = Ledger::new();
     let owner = create(&ledger.path());
