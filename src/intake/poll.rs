@@ -166,6 +166,8 @@ impl Poll {
                     warn!(input = self.name, %error, "cannot ask the service; trying again");
                     self.told = Some(said);
                 }
+                // A service that stops waits for those who listen.
+                self.hint = None;
                 self.options.interval.max(RETRY_INTERVAL)
             }
         };
@@ -285,18 +287,15 @@ impl Poll {
         }
     }
 
-    /// Waits a moment; whether the service said that something is new.
+    /// Waits a moment; whether something may be new: the service said so, or its stream of hints is
+    /// another one than before.
     fn wait_for_hint(&mut self) -> bool {
         let left = self.due.saturating_duration_since(Instant::now()).min(STEP);
-        if self.hint.is_none() && Instant::now() >= self.next_hint {
-            self.next_hint = Instant::now() + HINT_RETRY_INTERVAL;
-            let token = self.options.token.as_ref().map(Bearer::expose);
-            let opened = client::open(&self.target, self.options.service.stream, token);
-            let opened = self.runtime.block_on(async { timeout(ANSWER_TIMEOUT, opened).await });
-            match opened {
-                Ok(Ok(body)) => self.hint = Some(body),
-                Ok(Err(error)) => debug!(input = self.name, %error, "no stream of hints"),
-                Err(_) => debug!(input = self.name, "no stream of hints: no answer"),
+        if Instant::now() >= self.next_hint {
+            self.next_hint = Instant::now() + HINT_INTERVAL;
+            self.hint = self.listen();
+            if self.hint.is_some() {
+                return true;
             }
         }
         let Some(hint) = &mut self.hint else {
@@ -309,10 +308,22 @@ impl Poll {
             Ok(Some(Ok(piece))) => !piece.trim_ascii().is_empty() && !piece.starts_with(b":"),
             Ok(Some(Err(_)) | None) => {
                 self.hint = None;
-                self.next_hint = Instant::now() + HINT_RETRY_INTERVAL;
+                self.next_hint = Instant::now() + HINT_INTERVAL;
                 false
             }
         }
+    }
+
+    /// Opens the stream of hints; `None` where there is none to be had now.
+    fn listen(&self) -> Option<Incoming> {
+        let token = self.options.token.as_ref().map(Bearer::expose);
+        let opened = client::open(&self.target, self.options.service.stream, token);
+        match self.runtime.block_on(async { timeout(ANSWER_TIMEOUT, opened).await }) {
+            Ok(Ok(body)) => return Some(body),
+            Ok(Err(error)) => debug!(input = self.name, %error, "no stream of hints"),
+            Err(_) => debug!(input = self.name, "no stream of hints: no answer"),
+        }
+        None
     }
 }
 
@@ -366,8 +377,11 @@ const CHUNK_BYTES: usize = 256 << 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a question that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// After a stream of hints that ended.
-const HINT_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a stream of hints is kept before it is opened anew, and the wait after one that ended.
+///
+/// A service that stops takes no new connections and does not end before those that there are do
+/// (hushd 0.1.0): it is kept from stopping no longer than this.
+const HINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two questions that hints lead to: the service bounds those of an address, which the
 /// programs that it judges may share, to a hundred a second.
 const HINT_REST: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,6 +33,8 @@ struct State {
     listeners: Vec<Box<dyn Stream>>,
     /// The limits that were asked for.
     asked: Vec<usize>,
+    /// Whether it takes no new connections, because it waits for those that there are to end.
+    is_stopping: bool,
 }
 
 impl Daemon {
@@ -98,6 +100,9 @@ fn serve(mut stream: Box<dyn Stream>, state: &Mutex<State>) {
         let _gone = stream.write_all(text.as_bytes());
     };
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    if state.is_stopping {
+        return;
+    }
     if !head.contains("authorization: bearer secret\r\n") {
         return answer(&mut *stream, "401 Unauthorized", "application/json", "{}");
     }
@@ -247,7 +252,8 @@ fn a_frame_of_the_stream_is_a_hint_to_ask() {
     daemon.record(0..1);
     daemon.with(|state| {
         let frame = b"event: check\ndata: {\"allowed\":true}\n\n";
-        state.listeners[0].write_all(frame).expect("it listens");
+        let listener = state.listeners.last_mut().expect("it listens");
+        listener.write_all(frame).expect("it listens");
     });
     assert_eq!(asking.numbers(1), [0], "an hour before its time");
 }
@@ -269,7 +275,8 @@ fn hints_that_follow_each_other_leave_the_service_its_rest() {
         n += 1;
         daemon.with(|state| {
             let frame = b"event: check\ndata: {\"allowed\":true}\n\n";
-            state.listeners[0].write_all(frame).expect("it listens");
+            let listener = state.listeners.last_mut().expect("it listens");
+            listener.write_all(frame).expect("it listens");
         });
         asking.step();
     }
@@ -290,6 +297,35 @@ fn a_service_that_refuses_is_asked_again() {
     assert_eq!(records(&asking.host.log).len(), 0);
     asking.start(&daemon, |_| {});
     assert_eq!(asking.numbers(1), [0]);
+}
+
+#[test]
+fn a_service_that_stops_does_not_wait_for_who_listens() {
+    // It ends once every connection has ended, as hushd does; that is seen by the next question,
+    // and where that is far away by the next look whether the stream is still to be had.
+    for interval in [Duration::from_secs(1), Duration::from_secs(3_600)] {
+        let daemon = Daemon::start();
+        let mut asking = Asking::new();
+        asking.start(&daemon, |options| options.interval = interval);
+        let begun = Instant::now();
+        let mut listener = loop {
+            assert!(begun.elapsed() < Duration::from_secs(40), "it listens");
+            asking.step();
+            if let Some(listener) = daemon.with(|state| state.listeners.pop()) {
+                break listener;
+            }
+        };
+        daemon.with(|state| state.is_stopping = true);
+        let (ended, has_ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _what_it_read = listener.read(&mut [0; 64]);
+            ended.send(()).expect("the test waits");
+        });
+        while has_ended.try_recv().is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(40), "asked every {interval:?}");
+            asking.step();
+        }
+    }
 }
 
 #[test]
