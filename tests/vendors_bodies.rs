@@ -311,6 +311,33 @@ fn bodies_of_the_samples_are_as_written_down() {
 }
 
 #[test]
+fn whole_numbers_keep_their_digits_in_otlp_and_doubles_look_like_ones() {
+    const CASES: &[(&str, &str)] = &[
+        ("0", r#"{"intValue":"0"}"#),
+        ("-7", r#"{"intValue":"-7"}"#),
+        // Nanoseconds since 1970 have 19 digits, as 64 bits do.
+        ("1770379201500000000", r#"{"intValue":"1770379201500000000"}"#),
+        ("9223372036854775807", r#"{"intValue":"9223372036854775807"}"#),
+        ("-9223372036854775808", r#"{"intValue":"-9223372036854775808"}"#),
+        // Fluent Bit 5.1.1 drops all attributes of a record for a double without a point.
+        ("9223372036854775808", r#"{"doubleValue":9223372036854775808.0}"#),
+        ("-123456789012345678901", r#"{"doubleValue":-123456789012345678901.0}"#),
+        ("1.5", r#"{"doubleValue":1.5}"#),
+        ("1e-7", r#"{"doubleValue":1e-7}"#),
+        ("1E3", r#"{"doubleValue":1E3}"#),
+    ];
+    let is_it = |body: &Body| (body.vendor, body.file) == ("otlp", "records.txt");
+    let plans = &PLANS[BODIES.iter().position(is_it).expect("it is there")];
+    let base = SAMPLES.lines().next().expect("there are samples");
+    for (number, value) in CASES {
+        let record = base.replace("\"metadata\":{}", &format!("\"metadata\":{{\"n\":{number}}}"));
+        let body = String::from_utf8(plans.body(&[record.as_bytes()])).expect("UTF-8");
+        let wanted = format!(r#"{{"key":"n","value":{value}}}"#);
+        assert!(body.contains(&wanted), "{number} is not {wanted} in {body}");
+    }
+}
+
+#[test]
 fn a_bulk_body_is_pairs_of_lines_and_ends_with_one() {
     let records: Vec<&[u8]> = SAMPLES.lines().map(str::as_bytes).collect();
     for case in BODIES.iter().filter(|case| case.vendor == "elastic") {

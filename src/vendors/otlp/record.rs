@@ -187,6 +187,10 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
         Some(b'-' | b'0'..=b'9') => {
             encoder.literal(b"\"doubleValue\":");
             encoder.raw(value);
+            // Some readers take a number without a point for none (Fluent Bit 5.1.1).
+            if !value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+                encoder.literal(b".0");
+            }
         }
         // "Null values within arrays may be replaced by 0, false or empty strings" where they cannot
         // be sent, so that places stay; elsewhere they are left out. A value without a kind would
@@ -196,10 +200,9 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
     encoder.literal(b"}");
 }
 
-/// Whether a number is whole and certainly within 64 bits.
+/// Whether a number is whole and within 64 bits.
 fn is_integer(number: &[u8]) -> bool {
-    let digits = number.strip_prefix(b"-").unwrap_or(number);
-    digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit)
+    str::from_utf8(number).is_ok_and(|digits| digits.parse::<i64>().is_ok())
 }
 
 /// Objects deeper than this are texts: a receiver bounds its depth too.
