@@ -238,6 +238,11 @@ impl Sender {
                 outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true, self.probed);
             }
             Some(Fate::Hold { cause, .. }) => self.gate.hold(cause, now),
+            // It is at work and refuses this call alone, which some do that take events: one
+            // request, which is all that goes at first, finds out.
+            Some(Fate::Reject) => {
+                outcomes.wake |= self.gate.answered(endpoint, Success::No, true, self.probed);
+            }
             Some(_) => self.gate.hold_on(now),
             None => {
                 self.gate.fail(endpoint, true, now);

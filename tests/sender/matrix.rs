@@ -301,3 +301,34 @@ fn a_lone_endpoint_that_is_leaving_is_tried_again_within_the_backoff() {
     lane.verdict(sent.id, leaving());
     assert_ne!(lane.send().endpoint, sent.endpoint);
 }
+
+#[test]
+fn a_probe_call_that_is_refused_ends_a_hold_and_one_batch_finds_out() {
+    // Fluent Bit 5.1.1 takes records over OTLP and refuses a request without any.
+    let mut lane = Lane::with(|_, sender| sender.has_probe = true);
+    for _ in 0..5 {
+        lane.enqueue(1, 0);
+        let sent = lane.send_later();
+        lane.error(sent.id, TransportErrorKind::Dns, Applied::No);
+    }
+    assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+    let mut action = lane.poll();
+    while let Action::Wait(at) = action {
+        lane.now = at;
+        action = lane.poll();
+    }
+    let Action::Probe { endpoint } = action else { panic!("{action:?}") };
+    let refusal = Verdict::new(Fate::Reject, "rejected");
+    lane.sender.on_probe(endpoint, Some(refusal), lane.now, &mut lane.out);
+    assert_eq!(lane.gate.held(), None, "it answers, and says nothing of credentials or setup");
+    let sent = lane.send();
+    lane.poll();
+    lane.render_all();
+    assert!(matches!(lane.poll(), Action::Wait(_)), "one request first");
+    lane.answer(sent.id, AUTH);
+    lane.wait(Duration::from_millis(10));
+    let again = lane.send_later();
+    lane.answer(again.id, AUTH);
+    assert_eq!(lane.gate.health(lane.now), Health::AuthFailed, "events are what counts");
+    assert_eq!(lane.dead(), [0; 0]);
+}
