@@ -180,6 +180,13 @@ impl Gate {
         }
     }
 
+    /// Whether it accepted a request since it was held or failed last.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        let accepted_ns = self.accepted_ns.load(Ordering::Acquire);
+        matches!(self.hold.load(), Held::No) && accepted_ns > self.failed_ns.load(Ordering::Relaxed)
+    }
+
     /// Whether it is held since its credentials do not work.
     #[must_use]
     pub fn has_bad_credentials(&self) -> bool {

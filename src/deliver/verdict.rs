@@ -156,6 +156,6 @@ impl Verdict {
     /// [`Purpose::Health`]: super::Purpose::Health
     #[must_use]
     pub fn is_not_offered(&self) -> bool {
-        matches!(self.reason.status, 403 | 404 | 405 | 410)
+        matches!(self.reason.status, 400 | 403 | 404 | 405 | 410)
     }
 }

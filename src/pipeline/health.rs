@@ -68,6 +68,13 @@ enum Look {
     Taking,
 }
 
+/// What is not well with an endpoint.
+struct Wrong {
+    text: String,
+    /// Whether it answers and refuses the question, which is no word on events.
+    is_refusal: bool,
+}
+
 impl Questions {
     /// Compiles the calls that the vendor has.
     ///
@@ -97,19 +104,28 @@ impl Questions {
         self.endpoints == 0 || calls.iter().all(|call| call.is_none())
     }
 
-    /// Asks every endpoint, one after the other.
-    async fn ask(&self, look: Look, network: &impl Transport) -> HealthStatus {
+    /// Asks every endpoint, one after the other. Where `is_accepting`, one that refuses the
+    /// question alone is well: it takes events.
+    async fn ask(
+        &self,
+        look: Look,
+        is_accepting: impl Fn() -> bool,
+        network: &impl Transport,
+    ) -> HealthStatus {
         let mut wrong = Vec::new();
         let mut latency = Duration::ZERO;
         for endpoint in 0..self.endpoints {
             let asked = Instant::now();
-            if let Err(problem) = self.ask_one(look, endpoint, network).await {
-                // URLs may be secrets, so endpoints are named by position.
-                let place = match self.endpoints {
-                    1 => String::new(),
-                    _ => format!("endpoint {}: ", endpoint + 1),
-                };
-                wrong.push(place + &problem);
+            match self.ask_one(look, endpoint, network).await {
+                Err(problem) if !(problem.is_refusal && is_accepting()) => {
+                    // URLs may be secrets, so endpoints are named by position.
+                    let place = match self.endpoints {
+                        1 => String::new(),
+                        _ => format!("endpoint {}: ", endpoint + 1),
+                    };
+                    wrong.push(place + &problem.text);
+                }
+                _ => {}
             }
             latency = latency.max(asked.elapsed());
         }
@@ -122,7 +138,7 @@ impl Questions {
         look: Look,
         endpoint: usize,
         network: &impl Transport,
-    ) -> Result<(), String> {
+    ) -> Result<(), Wrong> {
         if look == Look::Whole || self.probe.is_none() {
             self.ask_health(endpoint, network).await?;
         }
@@ -132,7 +148,7 @@ impl Questions {
         }
     }
 
-    async fn ask_health(&self, endpoint: usize, network: &impl Transport) -> Result<(), String> {
+    async fn ask_health(&self, endpoint: usize, network: &impl Transport) -> Result<(), Wrong> {
         if let Some(health) = &self.health {
             let verdict = self.send(health, endpoint, network).await;
             if !verdict.is_not_offered() || self.hello.is_none() {
@@ -189,7 +205,7 @@ pub(super) async fn watch(exporter: Arc<Exporter>, network: Network) {
     };
     let mut rng = fastrand::Rng::with_seed(u64::from_le_bytes(half(exporter.seed(0))));
     loop {
-        let found = questions.ask(Look::Whole, &network).await;
+        let found = questions.ask(Look::Whole, || exporter.gate.is_accepting(), &network).await;
         tell(&exporter, found);
         let interval = settings.health_interval.max(settings.vendor.health_interval_min);
         tokio::time::sleep(jittered(interval, rng.f64())).await;
@@ -241,12 +257,12 @@ pub fn connect(spec: &ExporterSpec) -> Result<Option<HealthStatus>, EngineError>
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(EngineError::Thread)?;
     let found = LocalSet::new()
-        .block_on(&runtime, async { questions.ask(Look::Taking, &way.open()).await });
+        .block_on(&runtime, async { questions.ask(Look::Taking, || false, &way.open()).await });
     Ok(Some(found))
 }
 
 /// What a verdict means for people; only a delivered one is well.
-fn meaning(verdict: &Verdict) -> Result<(), String> {
+fn meaning(verdict: &Verdict) -> Result<(), Wrong> {
     if matches!(verdict.fate, Fate::Delivered) {
         return Ok(());
     }
@@ -258,7 +274,7 @@ fn meaning(verdict: &Verdict) -> Result<(), String> {
     if !reason.detail.is_empty() {
         text += &format!(": {}", reason.detail);
     }
-    Err(text)
+    Err(Wrong { text, is_refusal: matches!(verdict.fate, Fate::Reject) })
 }
 
 /// An interval up to a tenth longer or shorter, so that many processes do not ask at once.

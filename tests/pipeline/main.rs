@@ -209,6 +209,36 @@ fn a_rewind_begins_a_new_pass_and_leaves_others_alone() {
 }
 
 #[test]
+fn who_takes_events_and_refuses_questions_is_well() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Bare);
+    let at = destination.address;
+    let config = config_of(
+        dir.path(),
+        &format!(
+            "  bulk: {{type: elastic, nodes: \"http://{at}\", auth: {{type: none}}, \
+             init: {{enabled: false}}, from: earliest, compression: none, \
+             health_interval_ms: 20}}\n  \
+             otlp: {{endpoint: \"http://{at}\", from: earliest, compression: none, \
+             health_interval_ms: 20}}\n"
+        ),
+    );
+    let log = filled(&config, 0..0, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let health = |name: &str| exporter(&engine.status(), name).health.clone();
+    let is = |name: &str, well: bool| health(name).is_some_and(|it| it.is_healthy == well);
+    // VictoriaLogs 1.26.0 knows no health of a cluster; the root answers.
+    assert!(wait_for(PATIENCE, || is("bulk", true)), "{:?}", health("bulk"));
+    assert!(wait_for(PATIENCE, || is("otlp", false)), "nothing else is known of it");
+    append(&log, 0..10, 900);
+    assert!(wait_for(PATIENCE, || is("otlp", true)), "{:?}", health("otlp"));
+    destination.turn(Manner::Lock);
+    append(&log, 10..20, 900);
+    assert!(wait_for(PATIENCE, || is("otlp", false)), "{:?}", health("otlp"));
+}
+
+#[test]
 fn a_red_cluster_is_shown_and_holds_nothing() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (red, shy) = (Destination::start(Manner::Red), Destination::start(Manner::Lock));
@@ -236,20 +266,24 @@ const QUICK: &str = "
 
 /// A configuration with one exporter per destination, each from the beginning of the log.
 fn config(dir: &Path, exporters: &[(&str, &Destination, &str)]) -> Config {
-    let state = dir.join("state");
-    let mut text = format!(
-        "version: 1.0.0\nglobal: {{state_dir: {}}}\nlog: {{segment_bytes: 16MiB}}\n\
-         pipeline: {{workers: 2}}\nexporters:\n",
-        state.display()
-    );
-    for (name, destination, keys) in exporters {
-        text += &format!(
+    let exporters = exporters.iter().map(|(name, destination, keys)| {
+        format!(
             "  {name}:\n    type: elastic\n    nodes: [\"http://{}\"]\n    \
              auth: {{type: none}}\n    \
              init: {{enabled: false}}\n    from: earliest\n    compression: none{keys}\n",
             destination.address
-        );
-    }
+        )
+    });
+    config_of(dir, &exporters.collect::<String>())
+}
+
+fn config_of(dir: &Path, exporters: &str) -> Config {
+    let state = dir.join("state");
+    let text = format!(
+        "version: 1.0.0\nglobal: {{state_dir: {}}}\nlog: {{segment_bytes: 16MiB}}\n\
+         pipeline: {{workers: 2}}\nexporters:\n{exporters}",
+        state.display()
+    );
     let text = Text::File { name: "test".to_owned(), text: text.into() };
     Config::load(&text, &Flags::default(), vendors::ALL, &System)
         .unwrap_or_else(|error| panic!("{error}"))
