@@ -271,9 +271,25 @@ impl Resolve<'_, '_> {
         config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
         self.paths(&mut config);
         self.exporters(&setting, &mut config);
+        self.unmapped(&mut config);
         self.routing(names, &mut config);
         self.listens(&config);
         config
+    }
+
+    /// Tells of exporters whose documents mappings do not change.
+    fn unmapped(&self, config: &mut Config) {
+        let stays =
+            |it: &&super::Exporter| matches!(it.settings.format, Format::Native | Format::Text);
+        let names = config.exporters.iter().filter(stays).map(|it| it.settings.name.as_str());
+        let names: Vec<&str> = names.collect();
+        if !config.schema.field_mappings.is_empty() && !names.is_empty() {
+            let place = self.values.place_of("schema.field_mappings");
+            config.notes.push(format!(
+                "{place} has no effect on documents of format native or text: exporters {}",
+                names.join(", ")
+            ));
+        }
     }
 
     /// No two may listen at one address.

@@ -93,7 +93,8 @@ pub const TOP: &[Key] = &[
         "schema.field_mappings",
         Kind::Mappings,
         Is("{}"),
-        "Writes an event's field under another key: `agent.id: observer.name`.",
+        "Writes an event's field under another key: `agent.id: observer.name`. The canonical event, \
+         `native`, and `text` stay as they are.",
     ),
     key("schema.ecs.version", Kind::Version, Is("8.17.0"), "Version that ECS documents name."),
     key("schema.ocsf.version", Kind::Version, Is("1.8.0"), "Version that OCSF documents name."),

@@ -215,6 +215,22 @@ fn whole_sections_reach_the_configuration() {
 }
 
 #[test]
+fn mappings_that_change_no_document_are_told() {
+    let notes = |exporters: &str| {
+        let text = format!("schema: {{field_mappings: {{agent.id: a.b}}}}\nexporters: {exporters}");
+        whole(&text).notes
+    };
+    let all = "{stdout: {format: native}, stdout_b: {format: text}, stdout_c: {format: ecs}}";
+    assert_eq!(
+        notes(all),
+        ["shrike.yaml:1:10: schema.field_mappings has no effect on documents of format native or \
+          text: exporters stdout, stdout_b"]
+    );
+    assert!(notes("{stdout: {format: ocsf}}").is_empty());
+    assert!(whole("exporters: {stdout: {format: native}}").notes.is_empty());
+}
+
+#[test]
 fn anchors_repeat_a_piece_and_no_more_than_fits() {
     let config = whole("global: {labels: &a {x: y}}\nenrichment: {tags: *a}\n");
     assert_eq!(config.global.labels, [("x".to_owned(), "y".to_owned())]);
