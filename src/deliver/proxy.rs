@@ -157,7 +157,7 @@ pub(super) async fn tunnel(
 
 /// A proxy's 407 is about the way, not about the events: never a vendor's answer.
 pub(super) fn proxy_wants_credentials() -> TransportError {
-    refused("it wants credentials (407); write them into the proxy URL")
+    refused("it wants credentials (407); write the right ones into the proxy URL")
 }
 
 /// `Basic` credentials (RFC 7617) from the user part of a URL's authority.

@@ -107,13 +107,22 @@ fn read(files: &ServerTls) -> io::Result<Arc<rustls::ServerConfig>> {
     let certificates = CertificateDer::pem_file_iter(cert_path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(cert_path, &error))?;
+    if certificates.is_empty() {
+        return Err(wrong(cert_path, &"holds no certificate; expected a chain as PEM"));
+    }
     let private =
         PrivateKeyDer::from_pem_file(key_path).map_err(|error| wrong(key_path, &error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
-        .map_err(|error| wrong(cert_path, &error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let text = format!("is of another key than the one in {}", key_path.display());
+                wrong(cert_path, &text)
+            }
+            error => wrong(cert_path, &error),
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -225,6 +225,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     let new = Pair::new();
     place.write("cert.pem", &new.cert_pem);
     running.wait_for("certificate not read again; the last one stays");
+    running.wait_for("cert.pem: is of another key than the one in ");
     assert!(is_shown(&old, pages) && is_shown(&old, events));
     place.write("key.pem", &new.key_pem);
     running.wait_for("certificate read again");
@@ -232,6 +233,12 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     for address in [pages, events] {
         assert!(is_shown(&new, address) && !is_shown(&old, address));
     }
+    place.write("cert.pem", "nothing of it");
+    running.wait_for("cert.pem: holds no certificate; expected a chain as PEM");
+    assert!(is_shown(&new, pages) && is_shown(&new, events));
+    place.write("cert.pem", &new.cert_pem);
+    running.wait_for("certificate read again");
+    running.wait_for("certificate read again");
     // And none at all, at the same address.
     place.write("c.yaml", &text(""));
     let report = place.said(&["reload"]);
