@@ -200,14 +200,15 @@ pub const SHARED: &[Key] = &[
         "rate_limit.burst_size",
         Kind::Int(1, 1_000_000),
         Unset("twice requests_per_second"),
-        "Requests at once after a quiet time.",
+        "Requests at once after a quiet time; fewer while `adaptive` keeps the rate low.",
     )
     .also(&["runtime.rate_limit.burst_size"]),
     key(
         "rate_limit.adaptive",
         Kind::Bool,
         Is("true"),
-        "Halves the rate when the destination throttles, and raises it again.",
+        "Halves the rate when the destination throttles, once a second at most, and raises it again; \
+         without `requests_per_second` that which was reached.",
     )
     .also(&["runtime.rate_limit.adaptive"]),
     key(

@@ -22,6 +22,13 @@ impl Bucket {
             .map_err(|full| full.saturating_sub(tolerance))
     }
 
+    /// Leaves no token; the next one comes after an interval.
+    fn empty(&self, now_ns: u64, interval_ns: u64, burst: u64) {
+        let tolerance = interval_ns.saturating_mul(burst.saturating_sub(1));
+        let full = now_ns.saturating_add(tolerance).saturating_add(interval_ns);
+        self.0.fetch_max(full, Ordering::AcqRel);
+    }
+
     /// Takes a token that is owed, free or not.
     fn charge(&self, now_ns: u64, interval_ns: u64) {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| {
@@ -62,7 +69,7 @@ impl Limiter {
     pub(super) fn take(&self, now_ns: u64) -> Result<(), u64> {
         match self.interval_ns() {
             0 => {}
-            interval => self.bucket.take(now_ns, interval, u64::from(self.settings.burst))?,
+            interval => self.bucket.take(now_ns, interval, self.burst())?,
         }
         self.observe(now_ns);
         Ok(())
@@ -100,10 +107,12 @@ impl Limiter {
         eased != 0 && now_ns.saturating_sub(eased) < ns(time)
     }
 
-    /// Halves the rate, once for all requests that were under way when it was halved last.
+    /// Halves the rate, once for all requests that were under way when it was halved last, and once
+    /// a second: only then it shows what a rate does. What was saved up for a burst is lost.
     fn ease(&self, sent_ns: u64, now_ns: u64) {
         let eased = self.eased_ns.load(Ordering::Acquire);
-        let is_news = eased == 0 || sent_ns > eased;
+        let is_over = now_ns.saturating_sub(eased) >= SECOND_NS;
+        let is_news = eased == 0 || (sent_ns > eased && is_over);
         let swap = || {
             self.eased_ns.compare_exchange(
                 eased,
@@ -125,6 +134,18 @@ impl Limiter {
             rate => rate,
         };
         self.rate.store((rate / 2).max(floor), Ordering::Relaxed);
+        self.bucket.empty(now_ns, self.interval_ns(), self.burst());
+    }
+
+    /// Requests at once after a quiet time: at a lower rate than the configured one as many fewer,
+    /// at a learned one those of two seconds.
+    fn burst(&self) -> u64 {
+        let rate = self.rate();
+        let burst = match self.settings.per_second {
+            Some(most) => u64::from(self.settings.burst) * rate / (u64::from(most) * 1000).max(1),
+            None => 2 * rate / 1000,
+        };
+        burst.max(1)
     }
 
     /// 5 % more, up to what is configured; without a limit, it ends well above what was observed.
@@ -260,12 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn throttling_halves_the_rate_once_per_flight_and_success_raises_it() {
+    fn throttling_halves_the_rate_once_per_flight_and_second_and_success_raises_it() {
+        const LATER: u64 = SECOND_NS + 10;
         let limiter = limiter(Some(100), 1);
         limiter.adapt(Pace::Ease, false, 5, 10);
-        limiter.adapt(Pace::Ease, false, 6, 11);
+        limiter.adapt(Pace::Ease, false, 6, LATER);
         assert_eq!(limiter.rate(), 50_000, "both were sent before it was halved");
-        limiter.adapt(Pace::Ease, false, 12, 13);
+        limiter.adapt(Pace::Ease, false, 12, LATER - 1);
+        assert_eq!(limiter.rate(), 50_000, "a second is not over");
+        limiter.adapt(Pace::Ease, false, 12, LATER);
         assert_eq!(limiter.rate(), 25_000);
         limiter.adapt(Pace::Keep, true, 14, 15);
         assert_eq!(limiter.rate(), 26_250);
@@ -273,8 +297,8 @@ mod tests {
             limiter.adapt(Pace::Keep, true, 14, 15);
         }
         assert_eq!(limiter.rate(), 100_000);
-        for sent in 100..200 {
-            limiter.adapt(Pace::Ease, false, 2 * sent + 1, 2 * sent + 2);
+        for second in 100..200 {
+            limiter.adapt(Pace::Ease, false, second * SECOND_NS, second * SECOND_NS + 1);
         }
         assert_eq!(limiter.rate(), 1_000, "never below the lowest");
     }
@@ -293,6 +317,23 @@ mod tests {
             successes += 1;
         }
         assert!((40..50).contains(&successes), "{successes}");
+    }
+
+    #[test]
+    fn what_was_saved_up_is_not_sent_into_a_destination_that_throttles() {
+        // The usual settings: no limit, and a burst that means nothing.
+        let usual = limiter(None, u32::MAX);
+        for n in 0..300 {
+            usual.take(n * SECOND_NS / 200).expect("no limit");
+        }
+        let now = 3 * SECOND_NS / 2;
+        usual.adapt(Pace::Ease, false, 1, now);
+        assert_eq!(granted(&usual, now, now + SECOND_NS), 99, "at the learned rate at once");
+        assert_eq!(granted(&usual, now + 60 * SECOND_NS, now + 60 * SECOND_NS + 1), 200);
+        let limited = limiter(Some(100), 500);
+        limited.adapt(Pace::Ease, false, 1, now);
+        assert_eq!(granted(&limited, now, now + SECOND_NS), 49);
+        assert_eq!(granted(&limited, now + 60 * SECOND_NS, now + 60 * SECOND_NS + 1), 250);
     }
 
     #[test]
