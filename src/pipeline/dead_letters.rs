@@ -687,5 +687,9 @@ mod tests {
         let found = letters.next(&mut reader, &mut place, &Wanted::default());
         let Ok(Found::Letter(found)) = found else { panic!("they are there") };
         assert_eq!(found.received_ns, 1, "the clock that judges the event");
+        // A lower bound holds at once.
+        letters.bound(&DeadLetterSettings { bytes_max: 8 << 20, ..settings });
+        letters.retain().expect("it is read");
+        assert!((1..=16).contains(&letters.live()), "{} of 500 kB in 8 MiB", letters.live());
     }
 }
