@@ -1,5 +1,9 @@
 //! Clawdstrike: the audit record of hushd (`inputs.md` 2.1, 7.1).
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::draft::{Draft, may_name, string};
 use super::rules::{Action, Known, capitalised, decided_type, find, resource, severity_kept};
 use crate::event::{Class, FieldId as F, entries};
@@ -153,10 +157,13 @@ fn administrative(draft: &mut Draft<'_>, word: &[u8]) {
     }
 }
 
+static POLICY_HASH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("policy_hash"));
+static PRINCIPAL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("principal"));
+
 /// What the metadata says of user, tenant and policy.
 fn principal<'a>(draft: &mut Draft<'a>, metadata: Option<&'a [u8]>, has_tenant: bool) {
     let Some(metadata) = metadata.filter(|json| json.first() == Some(&b'{')) else { return };
-    if !may_name(metadata, b"policy_hash") && !may_name(metadata, b"principal") {
+    if !may_name(metadata, &[&POLICY_HASH, &PRINCIPAL]) {
         return;
     }
     let members = entries(metadata);

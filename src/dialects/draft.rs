@@ -1,5 +1,9 @@
 //! An event under construction: what a dialect says of each field, written once, in order.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::event::{
     Class, Classes, Entry, FieldId as F, derived_id, each_entry, is_blank_text, quote, uuid_of,
 };
@@ -249,12 +253,8 @@ impl<'a> Draft<'a> {
             if matches!(field, Text::None) {
                 continue;
             }
-            if out.last() != Some(&b'{') {
-                out.push(b',');
-            }
-            out.push(b'"');
-            out.extend_from_slice(key.as_bytes());
-            out.extend_from_slice(b"\":");
+            let is_first = out.last() == Some(&b'{');
+            out.extend_from_slice(&key.as_bytes()[usize::from(is_first)..]);
             field.write(out);
         }
     }
@@ -277,7 +277,7 @@ impl<'a> Draft<'a> {
     fn write_metadata(&self, out: &mut Vec<u8>) -> Option<&'a [u8]> {
         let mut displaced = None;
         if self.metadata.first() == Some(&b'{') {
-            if may_name(self.metadata, b"shrike") {
+            if may_name(self.metadata, &[&SHRIKE]) {
                 each_entry(self.metadata, |entry| {
                     displaced = if entry.is(b"shrike") { Some(entry.value) } else { displaced };
                 });
@@ -358,9 +358,10 @@ impl Text<'_> {
     }
 }
 
-/// Whether an object may have a member with this name: one look, before it is read.
-pub(super) fn may_name(object: &[u8], name: &[u8]) -> bool {
-    memchr::memmem::find(object, name).is_some() || memchr::memchr(b'\\', object).is_some()
+/// Whether an object may have a member with one of these names: a look at its text, before it is
+/// read.
+pub(super) fn may_name(object: &[u8], names: &[&LazyLock<Finder<'_>>]) -> bool {
+    names.iter().any(|name| name.find(object).is_some()) || memchr::memchr(b'\\', object).is_some()
 }
 
 /// The text of a JSON string without its quotes, still with its escapes; `None` of anything else.
@@ -408,49 +409,55 @@ fn list<'w>(words: impl Iterator<Item = &'w str>, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
+/// The member of the metadata that is ours.
+static SHRIKE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("shrike"));
+
 /// Bytes of what is kept of most records.
 const KEPT_BYTES_USUAL: usize = 256;
 
+/// The members of an event and its objects; all but the first of an object are written as they
+/// stand here, the first without the comma.
 const ROOT_HEAD: &[(&str, F)] = &[
-    ("event_id", F::EventId),
-    ("event_type", F::EventType),
-    ("event_category", F::EventCategory),
-    ("timestamp", F::Timestamp),
+    (r#","event_id":"#, F::EventId),
+    (r#","event_type":"#, F::EventType),
+    (r#","event_category":"#, F::EventCategory),
+    (r#","timestamp":"#, F::Timestamp),
 ];
 
-const ROOT_MIDDLE: &[(&str, F)] = &[("outcome", F::Outcome), ("action", F::Action)];
+const ROOT_MIDDLE: &[(&str, F)] = &[(r#","outcome":"#, F::Outcome), (r#","action":"#, F::Action)];
 
 const AGENT: &[(&str, F)] = &[
-    ("id", F::AgentId),
-    ("name", F::AgentName),
-    ("version", F::AgentVersion),
-    ("type", F::AgentType),
+    (r#","id":"#, F::AgentId),
+    (r#","name":"#, F::AgentName),
+    (r#","version":"#, F::AgentVersion),
+    (r#","type":"#, F::AgentType),
 ];
 
 const SESSION: &[(&str, F)] = &[
-    ("id", F::SessionId),
-    ("user_id", F::SessionUserId),
-    ("tenant_id", F::SessionTenantId),
-    ("environment", F::SessionEnvironment),
+    (r#","id":"#, F::SessionId),
+    (r#","user_id":"#, F::SessionUserId),
+    (r#","tenant_id":"#, F::SessionTenantId),
+    (r#","environment":"#, F::SessionEnvironment),
 ];
 
-const INDICATOR: &[(&str, F)] = &[("type", F::IndicatorType), ("value", F::IndicatorValue)];
+const INDICATOR: &[(&str, F)] =
+    &[(r#","type":"#, F::IndicatorType), (r#","value":"#, F::IndicatorValue)];
 
-const THREAT: &[(&str, F)] = &[("tactic", F::Tactic), ("technique", F::Technique)];
+const THREAT: &[(&str, F)] = &[(r#","tactic":"#, F::Tactic), (r#","technique":"#, F::Technique)];
 
 const DECISION: &[(&str, F)] = &[
-    ("allowed", F::Allowed),
-    ("guard", F::Guard),
-    ("severity", F::Severity),
-    ("reason", F::Reason),
-    ("policy_hash", F::PolicyHash),
-    ("ruleset", F::Ruleset),
+    (r#","allowed":"#, F::Allowed),
+    (r#","guard":"#, F::Guard),
+    (r#","severity":"#, F::Severity),
+    (r#","reason":"#, F::Reason),
+    (r#","policy_hash":"#, F::PolicyHash),
+    (r#","ruleset":"#, F::Ruleset),
 ];
 
 const RESOURCE: &[(&str, F)] = &[
-    ("type", F::ResourceType),
-    ("name", F::ResourceName),
-    ("path", F::ResourcePath),
-    ("host", F::ResourceHost),
-    ("port", F::ResourcePort),
+    (r#","type":"#, F::ResourceType),
+    (r#","name":"#, F::ResourceName),
+    (r#","path":"#, F::ResourcePath),
+    (r#","host":"#, F::ResourceHost),
+    (r#","port":"#, F::ResourcePort),
 ];

@@ -20,9 +20,17 @@ impl<'a, const N: usize> Known<'a, N> {
         mut other: impl FnMut(&mut Draft<'a>, &Entry<'a>),
     ) -> Self {
         let mut values = [None; N];
+        // Producers write their members in the order of the table.
+        let mut next = 0;
         for member in members {
-            match names.iter().position(|name| member.is(name.as_bytes())) {
+            let is_it = |name: &&str| member.is(name.as_bytes());
+            let at = match names.get(next).is_some_and(is_it) {
+                true => Some(next),
+                false => names.iter().position(is_it),
+            };
+            match at {
                 Some(at) => {
+                    next = at + 1;
                     if values[at].replace(member.value).is_some() {
                         draft.flag(Class::DuplicateKey);
                     }
