@@ -221,14 +221,15 @@ impl Poll {
         };
         // What lies behind the last known one came long ago, and was forgotten.
         let end = ids.iter().rposition(|id| self.is_known.contains(id)).unwrap_or(ids.len());
-        let is_first = self.known.is_empty();
-        if !is_first && !page.is_all && end == ids.len() {
+        // A page that holds all that there is may lack what was removed before it was asked for.
+        let is_cut_off = end == ids.len() && !ids.is_empty() && !self.known.is_empty();
+        if is_cut_off {
             self.gaps += 1;
-            warn!(
-                input = self.name,
-                records = ids.len(),
-                "more came than can be asked for at once"
-            );
+            let told = match page.is_all {
+                true => "none of the records that are left came before: some were removed unread",
+                false => "more came than can be asked for at once",
+            };
+            warn!(input = self.name, records = ids.len(), "{told}");
         }
         let mut fresh: Vec<(u64, &[u8])> = ids.into_iter().zip(records).take(end).collect();
         fresh.retain(|(id, _)| !self.is_known.contains(id));

@@ -227,6 +227,28 @@ fn more_records_than_can_be_asked_for_are_a_gap() {
 }
 
 #[test]
+fn records_that_were_removed_before_they_were_asked_for_are_a_gap() {
+    let daemon = Daemon::start();
+    daemon.record(0..5);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(5), upto(5));
+    // hushd keeps as many of the newest as it is told to (`max_audit_entries`).
+    daemon.record(5..20);
+    daemon.with(|state| state.records.drain(..8).count());
+    assert_eq!(asking.numbers(17), [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    assert_eq!(asking.gaps(), 1);
+    daemon.record(20..22);
+    daemon.with(|state| state.records.drain(..2).count());
+    asking.numbers(19);
+    assert_eq!(asking.gaps(), 1, "what is removed behind a known one was read");
+    // Nothing is there at all: nothing can be told.
+    daemon.with(|state| state.records.clear());
+    asking.step();
+    assert_eq!(asking.gaps(), 1);
+}
+
+#[test]
 fn only_what_comes_after_the_very_first_start_is_wanted() {
     let daemon = Daemon::start();
     daemon.record(0..300);
