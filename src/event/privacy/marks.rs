@@ -18,6 +18,9 @@ pub(super) struct Marks {
     pub backslashes: u64,
 }
 
+/// Words of three bytes that are looked for at once.
+pub(super) type Words = [[u8; 3]; 2];
+
 /// Bytes of one [`Marks`].
 pub(super) const WINDOW: usize = 64;
 
@@ -95,12 +98,7 @@ impl Look {
             Self::Portable => any(text, one, sees),
         }
     }
-}
 
-/// Words of three bytes that are looked for at once.
-pub(super) type Words = [[u8; 3]; 2];
-
-impl Look {
     /// Whether one of these words is in a text.
     #[inline]
     pub(super) fn finds(self, text: &[u8], words: &Words) -> bool {
