@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use crate::event::values;
 
-/// The items as lines: line ends inside an item become blanks, which JSON permits where they stand.
+/// The items as lines: of an item over several lines what lies between its parts is left out, or
+/// becomes blanks where it is no JSON.
 ///
 /// Objects may take any number of lines each. An array gives its elements; what is wrong with one
 /// of them costs only that one. Everything else is taken line by line, so that a broken line costs
@@ -129,22 +130,26 @@ fn end_string<'a>(bytes: &mut impl Iterator<Item = (usize, &'a u8)>) {
     }
 }
 
+/// Pushes an item as a line. One that is whole loses the blanks of its layout: an export that was
+/// made for people says the same of a record, byte by byte, as the line that it came from.
 fn push(item: &[u8], lines: &mut Vec<u8>) {
     let item = item.trim_ascii();
     if item.is_empty() {
         return;
     }
     let is_end = |byte: u8| byte == b'\n' || byte == b'\r';
+    let is_compact = item.iter().any(|&byte| is_end(byte)) && is_whole(item);
     let (mut is_inside, mut is_escaped) = (false, false);
-    lines.extend(item.iter().map(|&byte| {
+    lines.extend(item.iter().filter_map(|&byte| {
         let is_quote = byte == b'"' && !is_escaped;
         is_escaped = is_inside && byte == b'\\' && !is_escaped;
         is_inside ^= is_quote;
         match is_inside {
             // A string cannot hold one as it is, and must not become one that could.
-            true if is_end(byte) => b'\t',
-            false if is_end(byte) => b' ',
-            _ => byte,
+            true if is_end(byte) => Some(b'\t'),
+            false if is_compact && byte.is_ascii_whitespace() => None,
+            false if is_end(byte) => Some(b' '),
+            _ => Some(byte),
         }
     }));
     lines.push(b'\n');
@@ -186,8 +191,8 @@ mod tests {
     fn a_document_that_was_cut_off_costs_what_is_not_whole() {
         for (text, expected) in [
             ("{\n\"a\": {\n\"b\"", "{ \"a\": { \"b\"\n"),
-            ("[\n{\n\"a\":1},\n{\n\"b\"", "{ \"a\":1}\n{ \"b\"\n"),
-            ("{\n\"a\":1}\n", "{ \"a\":1}\n"),
+            ("[\n{\n\"a\":1},\n{\n\"b\"", "{\"a\":1}\n{ \"b\"\n"),
+            ("{\n\"a\":1}\n", "{\"a\":1}\n"),
         ] {
             assert_eq!(String::from_utf8_lossy(&ended(text.as_bytes())), expected, "{text}");
         }
@@ -198,14 +203,17 @@ mod tests {
         for (text, expected) in [
             ("", ""),
             ("{\"a\":1}", "{\"a\":1}\n"),
-            ("{\n  \"a\":\r\n1\n}\n", "{   \"a\":  1 }\n"),
-            ("[{\"a\":1},\n {\"b\":\n[2]}]", "{\"a\":1}\n{\"b\": [2]}\n"),
+            ("{\n  \"a\":\r\n1\n}\n", "{\"a\":1}\n"),
+            ("[{\"a\":1},\n {\"b\":\n[2]}]", "{\"a\":1}\n{\"b\":[2]}\n"),
+            // Blanks in texts, and those that keep it from being JSON, stay.
+            ("{\n \"a b\": \" \\\" c\"\n}", "{\"a b\":\" \\\" c\"}\n"),
+            ("[{\n \"a\": 1 2}, {\"b\": 3}]", "{  \"a\": 1 2}\n{\"b\": 3}\n"),
             ("[]", ""),
             ("{\"a\":1}\n{\"b\":2}", "{\"a\":1}\n{\"b\":2}\n"),
             ("{\"a\":1}{\"b\":2}\n", "{\"a\":1}{\"b\":2}\n"),
             ("{\"a\":1}\nbroken\n{\"b\":2}\n", "{\"a\":1}\nbroken\n{\"b\":2}\n"),
             // Several objects, each over lines of its own, and arrays behind each other.
-            ("{\n\"a\":1}\n{\n\"b\":2}\n", "{ \"a\":1}\n{ \"b\":2}\n"),
+            ("{\n\"a\":1}\n{\n\"b\":2}\n", "{\"a\":1}\n{\"b\":2}\n"),
             ("[{\"a\":1}]\n[{\"b\":2}]\n", "{\"a\":1}\n{\"b\":2}\n"),
             ("{\"a\":1}\n[{\"b\":2}]\n", "{\"a\":1}\n{\"b\":2}\n"),
             // What is wrong with one element costs that one.
@@ -219,12 +227,12 @@ mod tests {
             ("[", ""),
             // The mark stays where it is seen.
             ("\u{feff}[{\"a\":1}]", "\u{feff}{\"a\":1}\n"),
-            ("\u{feff}{\n\"a\":1}", "\u{feff}{ \"a\":1}\n"),
+            ("\u{feff}{\n\"a\":1}", "\u{feff}{\"a\":1}\n"),
         ] {
             assert_eq!(String::from_utf8_lossy(&items(text.as_bytes())), expected, "{text}");
         }
         assert_eq!(items(b"\xff"), b"\xff\n");
         assert_eq!(items(b"[{\"a\":\"\xff\"},\n2]"), b"{\"a\":\"\xff\"}\n2\n");
-        assert_eq!(items(b"{\"a\":\n\"\xff\"}"), b"{\"a\": \"\xff\"}\n");
+        assert_eq!(items(b"{\"a\":\n\"\xff\"}"), b"{\"a\":\"\xff\"}\n");
     }
 }

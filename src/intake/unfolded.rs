@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_document_becomes_lines_and_lines_stay() {
         for (text, expected) in [
-            ("{\n\"a\": 1\n}\n", "{ \"a\": 1 }\n"),
+            ("{\n\"a\": 1\n}\n", "{\"a\":1}\n"),
             ("[\n{\"a\":1},\n{\"b\":2}\n]\n", "{\"a\":1}\n{\"b\":2}\n"),
             ("[2026-02-06 INFO] up\n{\"a\":1}\n", "[2026-02-06 INFO] up\n{\"a\":1}\n"),
             ("{\n{\"a\":1}\n", "{\n{\"a\":1}\n"),

@@ -1,6 +1,7 @@
 //! Rows of a ledger that its owner fills, shortens, compacts and replaces: each once.
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +12,7 @@ use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
     Account, CheckOptions, Door, DoorOptions, Positions, Rows, RowsOptions, SharedDoor, Stream,
+    Unfolded,
 };
 use shrike::log::Log;
 
@@ -246,6 +248,15 @@ fn the_ledger_says_what_the_other_channels_of_the_daemon_say() {
     let mut door = door.lock();
     door.take(&mut stream, AUDIT.as_bytes(), 1);
     door.append(&mut stream, AUDIT.as_bytes(), None).expect("the log takes it");
+    assert_eq!((stream.account().events, stream.account().duplicates), (0, rows));
+    // The same as its API exports it for people: over lines.
+    let records: Vec<String> = AUDIT.lines().map(|it| it.replace("{\"", "{\n  \"")).collect();
+    let spread = format!("[\n{}\n]\n", records.join(",\n"));
+    let mut lines = Vec::new();
+    Unfolded::new(spread.as_bytes()).read_to_end(&mut lines).expect("it is in memory");
+    let mut stream = Stream::new("export", 0);
+    door.take(&mut stream, &lines, 1);
+    door.append(&mut stream, &lines, None).expect("the log takes it");
     assert_eq!((stream.account().events, stream.account().duplicates), (0, rows));
 }
 
