@@ -99,6 +99,7 @@ impl Sender {
             Fate::Bisect | Fate::Reject => {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 bury(&ended.batch, &reason, Retryable::No, outcomes);
+                self.count_refused(ended.batch.events(), now, outcomes);
             }
             Fate::Hold { cause, scope } => {
                 self.on_hold(ended, (cause, scope), failure(reason), now, outcomes);
@@ -274,6 +275,9 @@ impl Sender {
     ) {
         let Flight { ticket, sent, is_probe, .. } = ended.flight;
         outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe, sent);
+        if success == Success::Yes {
+            self.gate.accepts();
+        }
         self.gate.adapt(pace, success, sent, now);
         // Even a refusal of these events shows that nothing else stops their route.
         let route = ended.batch.route();
@@ -320,6 +324,15 @@ impl Sender {
             self.resets = (0, None);
             self.gate.hold(Cause::Config, now);
             outcomes.problem = Some(NOT_STICKY);
+        }
+    }
+
+    /// Holds the exporter when events were refused for what is in them and none was ever accepted:
+    /// before all that comes is dead, somebody should look at what is asked of the destination.
+    fn count_refused(&mut self, events: usize, now: Instant, outcomes: &mut Outcomes) {
+        if self.gate.refuses_all(events) {
+            self.gate.hold(Cause::Config, now);
+            outcomes.problem = Some(ALL_REFUSED);
         }
     }
 
@@ -383,6 +396,9 @@ impl Sender {
             self.note(&ended, success, pace, now, outcomes);
         }
         if left_events == 0 {
+            if !has_delivered {
+                self.count_refused(fates.len(), now, outcomes);
+            }
             return;
         }
         let Ended { id, mut batch, flight } = ended;
@@ -707,6 +723,11 @@ const BISECT_AFTER: u32 = 2;
 const NOT_STICKY: &str = "acknowledgement ids begin anew again and again: requests reach several \
                           servers that number them on their own; set the balancer in front of \
                           them to sticky sessions, or name the servers one by one";
+
+/// What is wrong where nothing but refusals came.
+const ALL_REFUSED: &str = "each event so far was refused, the last ones are dead letters: address, \
+                           endpoint, format or a proxy are likely wrong; one request a minute \
+                           finds out";
 
 /// So many channels of a lane may run backwards within this time; servers restart less often.
 const RESETS_MAX: u32 = 8;

@@ -60,6 +60,8 @@ pub struct Gate {
     accepted_ns: AtomicU64,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
+    /// Events that were refused for good while none was accepted; [`ACCEPTS`] once one was.
+    refused: AtomicU32,
     nodes: Nodes,
 }
 
@@ -141,6 +143,7 @@ impl Gate {
             accepted_ns: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
+            refused: AtomicU32::new(0),
             nodes: Nodes::new(settings.endpoints, settings.choice, settings.breaker.failures),
             settings,
         }
@@ -362,6 +365,22 @@ impl Gate {
         self.waiting.swap(0, Ordering::AcqRel)
     }
 
+    /// Notes that events were accepted.
+    pub(super) fn accepts(&self) {
+        if self.refused.load(Ordering::Relaxed) != ACCEPTS {
+            self.refused.store(ACCEPTS, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts events that were refused for what is in them; whether so many were, and none
+    /// accepted, that it is hardly the events that are wrong.
+    pub(super) fn refuses_all(&self, events: usize) -> bool {
+        let events = u32::try_from(events).unwrap_or(REFUSED_MAX).min(REFUSED_MAX);
+        let count = |refused: u32| (refused != ACCEPTS).then(|| REFUSED_MAX.min(refused + events));
+        let before = self.refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        before.is_ok_and(|before| before + events >= REFUSED_MAX)
+    }
+
     /// Notes a failed request of the kind that may be an outage; opens the breaker after several.
     ///
     /// Returns whether another endpoint is alive.
@@ -532,6 +551,11 @@ impl Health {
         }
     }
 }
+
+/// Refused events, with none accepted, after which something else is taken to be wrong.
+const REFUSED_MAX: u32 = 100;
+/// Said of a destination that has accepted a request.
+const ACCEPTS: u32 = u32::MAX;
 
 /// How long an exporter waits between probes after 401, 403 or a wrong setup (`pipeline.md`).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);

@@ -208,6 +208,9 @@ fn a_breaker_opens_after_so_many_failures_and_lets_one_probe_through() {
 fn halves_of_what_is_refused_are_no_retries() {
     for (fate, requests) in [(Fate::Bisect, 127), (Fate::Split, 127 + 64)] {
         let mut lane = Lane::new();
+        lane.enqueue(1, 0);
+        let sent = lane.send();
+        lane.answer(sent.id, Fate::Delivered);
         lane.enqueue(64, 0);
         for _ in 0..requests {
             let sent = lane.send();
@@ -227,6 +230,51 @@ fn halves_of_what_is_refused_are_no_retries() {
         }
         assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen, "{fate:?}");
     }
+}
+
+/// Where nothing was ever accepted, it is hardly the events that are wrong: a few become dead
+/// letters, the others wait until somebody has looked at the configuration.
+#[test]
+fn a_destination_that_refuses_everything_is_held_before_all_is_dead() {
+    let mut lane = Lane::new();
+    lane.enqueue(200, 0);
+    let refuse = |lane: &mut Lane, sent: &Sent| {
+        let is_alone = sent.events.len() == 1;
+        lane.answer(sent.id, if is_alone { Fate::Reject } else { Fate::Bisect });
+    };
+    while lane.gate.health(lane.now) != Health::ConfigFailed {
+        let sent = lane.send();
+        refuse(&mut lane, &sent);
+    }
+    assert_eq!(lane.dead().len(), 100);
+    for more in 1..=3 {
+        let sent = lane.send_later();
+        assert!(sent.is_probe);
+        refuse(&mut lane, &sent);
+        while lane.gate.health(lane.now) != Health::ConfigFailed {
+            let sent = lane.send();
+            refuse(&mut lane, &sent);
+        }
+        assert_eq!(lane.dead().len(), 100 + more, "one a minute");
+    }
+    assert!(lane.now >= lane.start + Duration::from_secs(180));
+    // It was mended: single refusals are those of single events again.
+    let sent = lane.send_later();
+    lane.answer(sent.id, Fate::Delivered);
+    for _ in 0..130 {
+        lane.enqueue(1, 0);
+    }
+    while lane.dead().len() < 100 + 3 + 130 {
+        let sent = lane.send();
+        refuse(&mut lane, &sent);
+    }
+    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
+    // Where each event has an answer of its own, one request tells as much.
+    let mut lane = Lane::new();
+    lane.enqueue(100, 0);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Items(vec![ItemFate::Reject(Reason::default()); 100]));
+    assert_eq!(lane.gate.health(lane.now), Health::ConfigFailed);
 }
 
 /// "`adaptive: true`: halve the rate on 429/503-busy": whoever is out of order for other reasons
