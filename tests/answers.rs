@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use shrike::deliver::{
-    AckId, Cause, Documents, Fate, ItemFate, OptionValue, Options, Pace, Purpose, Reason, Response,
-    Scope, Secret, Vendor, Verdict, Wire, judge,
+    AckId, Cause, DETAIL_BYTES_MAX, Documents, Fate, ItemFate, OptionValue, Options, Pace, Purpose,
+    Reason, Response, Scope, Secret, Vendor, Verdict, Wire, judge,
 };
 use shrike::transform::Format;
 use shrike::vendors;
@@ -44,6 +44,22 @@ fn every_status_code_of_the_tables_has_a_case() {
     let missing: Vec<_> =
         statuses.iter().filter(|status| elastic.iter().all(|c| c.status != **status)).collect();
     assert!(missing.is_empty(), "statuses of a bulk answer without a case: {missing:?}");
+}
+
+/// What a destination says is kept with every event that it refuses.
+#[test]
+fn no_answer_is_quoted_beyond_its_bound() {
+    let body = "\u{fffd}".repeat(4_000);
+    for vendor in answering() {
+        let case = &cases(vendor)[0];
+        for status in 200..600 {
+            for call in vendor.calls {
+                let response = Response { status, body: body.as_bytes(), ..case.response() };
+                let detail = judge(call, &response).reason.detail;
+                assert!(detail.len() <= DETAIL_BYTES_MAX, "{}, {status}: {detail}", vendor.name);
+            }
+        }
+    }
 }
 
 proptest! {

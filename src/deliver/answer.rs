@@ -44,6 +44,9 @@ pub fn judge(call: &Call, response: &Response<'_>) -> Verdict {
     if verdict.reason.detail.is_empty() && needs_words(&verdict.fate) {
         verdict.reason.detail = words(response);
     }
+    // A vendor may have put words of its own before a quotation.
+    let end = cut(&verdict.reason.detail).len();
+    verdict.reason.detail.truncate(end);
     verdict
 }
 
