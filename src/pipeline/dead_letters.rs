@@ -597,19 +597,25 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::log::Disk;
+
+    fn settings(dir: &Path) -> DeadLetterSettings {
+        DeadLetterSettings {
+            is_enabled: true,
+            dir: dir.join("letters"),
+            bytes_max: 64 << 20,
+            age_max: Duration::from_secs(3600),
+            auto_replay: false,
+        }
+    }
 
     #[test]
     fn a_letter_that_is_too_old_goes_when_no_other_comes() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut settings = DeadLetterSettings {
-            is_enabled: true,
-            dir: dir.path().join("letters"),
-            bytes_max: 64 << 20,
-            age_max: Duration::from_secs(3600),
-            auto_replay: false,
-        };
+        let mut settings = settings(dir.path());
         let checkpoint = Checkpoint { base: Offset::new(1 << 30), ..Checkpoint::default() };
         let open = |settings: &DeadLetterSettings| {
             let letters = DeadLetters::open("a", settings, &checkpoint, Arc::new(Disk));
@@ -660,13 +666,7 @@ mod tests {
     #[test]
     fn a_letter_ages_from_its_writing_and_its_event_from_its_receipt() {
         let dir = tempfile::tempdir().expect("a directory");
-        let settings = DeadLetterSettings {
-            is_enabled: true,
-            dir: dir.path().join("letters"),
-            bytes_max: 64 << 20,
-            age_max: Duration::from_secs(3600),
-            auto_replay: false,
-        };
+        let settings = settings(dir.path());
         let checkpoint = Checkpoint { base: Offset::new(1 << 30), ..Checkpoint::default() };
         let letters = DeadLetters::open("a", &settings, &checkpoint, Arc::new(Disk));
         let letters = letters.expect("the directory is ours");

@@ -115,6 +115,18 @@ impl Lane {
         self.sender.enqueue(batch);
     }
 
+    /// One with a probe call, whose destination is out of reach.
+    fn out_of_reach() -> Self {
+        let mut lane = Self::with(|_, sender| sender.has_probe = true);
+        for _ in 0..5 {
+            lane.enqueue(1, 0);
+            let sent = lane.send_later();
+            lane.error(sent.id, TransportErrorKind::Dns, Applied::No);
+        }
+        assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+        lane
+    }
+
     fn poll(&mut self) -> Action {
         self.sender.poll(self.now, &mut self.out)
     }
@@ -483,13 +495,7 @@ fn bad_credentials_are_refreshed_once_and_then_hold_the_exporter() {
 
 #[test]
 fn the_vendors_probe_call_ends_a_hold() {
-    let mut lane = Lane::with(|_, sender| sender.has_probe = true);
-    for _ in 0..5 {
-        lane.enqueue(1, 0);
-        let sent = lane.send_later();
-        lane.error(sent.id, TransportErrorKind::Dns, Applied::No);
-    }
-    assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+    let mut lane = Lane::out_of_reach();
     for verdict in [None, Some(unavailable(503)), Some(Verdict::new(Fate::Delivered, "test"))] {
         let mut action = lane.poll();
         while let Action::Wait(at) = action {

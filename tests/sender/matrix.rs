@@ -353,13 +353,7 @@ fn a_lone_endpoint_that_is_leaving_is_tried_again_within_the_backoff() {
 #[test]
 fn a_probe_call_that_is_refused_ends_a_hold_and_one_batch_finds_out() {
     // Fluent Bit 5.1.1 takes records over OTLP and refuses a request without any.
-    let mut lane = Lane::with(|_, sender| sender.has_probe = true);
-    for _ in 0..5 {
-        lane.enqueue(1, 0);
-        let sent = lane.send_later();
-        lane.error(sent.id, TransportErrorKind::Dns, Applied::No);
-    }
-    assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+    let mut lane = Lane::out_of_reach();
     let mut action = lane.poll();
     while let Action::Wait(at) = action {
         lane.now = at;
