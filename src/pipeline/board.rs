@@ -1,6 +1,6 @@
 //! Which lane reads which stripe: claims by compare-and-swap, without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use crate::event::{Offset, Span};
 
@@ -216,8 +216,14 @@ impl Board {
     }
 
     /// Moves the low mark over finished stripes and hands their slots on.
+    ///
+    /// Two lanes may finish neighbouring stripes at once: one writes its slot and reads the mark,
+    /// the other writes the mark and reads that slot. The fence lets at least one of them see what
+    /// the other wrote. Without it both may see what was before, and nobody moves the mark until
+    /// another stripe is finished.
     fn advance(&self) {
         loop {
+            fence(Ordering::SeqCst);
             let low = self.low.load(Ordering::Acquire);
             let word = self.slot(low);
             if unpack(word) != (low & STRIPE_MASK, DONE, 0) {
@@ -370,6 +376,30 @@ mod tests {
         let head = at(2, 30);
         assert!(board.claim(1, head).is_some(), "lane 1 holds stripe 1");
         assert_eq!(board.unclaimed(head), [(at(0, 10), at(1, 0)), (at(2, 0), at(2, 30))]);
+    }
+
+    #[test]
+    fn neighbours_that_finish_at_once_move_the_mark() {
+        let boards: Vec<Board> = (0..20_000).map(|_| Board::new(at(0, 0), 2, STRIPE)).collect();
+        let head = at(2, 0);
+        let ready = [AtomicU64::new(0), AtomicU64::new(0)];
+        std::thread::scope(|scope| {
+            for lane in 0..2 {
+                let (boards, ready) = (&boards, &ready);
+                scope.spawn(move || {
+                    for (round, board) in boards.iter().enumerate() {
+                        let claim = board.claim(lane, head).expect("each lane has its stripe");
+                        ready[lane].store(round as u64 + 1, Ordering::SeqCst);
+                        while ready[1 - lane].load(Ordering::SeqCst) <= round as u64 {
+                            std::hint::spin_loop();
+                        }
+                        board.finish(claim.stripe);
+                    }
+                });
+            }
+        });
+        let stuck = boards.iter().filter(|board| board.low() != head).count();
+        assert_eq!(stuck, 0, "boards whose stripes are finished and whose mark is not");
     }
 
     #[test]
