@@ -65,7 +65,9 @@ impl Nodes {
     pub(super) fn revive(&self, at: usize) {
         let node = &self.nodes[at];
         node.row.store(0, Ordering::Release);
-        if node.failures.swap(0, Ordering::AcqRel) != 0 {
+        // A failure that is noted at the same time may leave its time behind without its count.
+        let has_failed = node.failures.swap(0, Ordering::AcqRel) != 0;
+        if has_failed || node.dead_until_ns.load(Ordering::Acquire) != 0 {
             node.dead_until_ns.store(0, Ordering::Release);
         }
     }
@@ -182,6 +184,35 @@ mod tests {
         assert_eq!(nodes.choose(61 * S), 0, "it is tried again");
         nodes.revive(0);
         assert!((0..4).all(|_| nodes.choose(62 * S) == 0));
+    }
+
+    #[test]
+    fn a_failure_beside_an_answer_leaves_no_node_dead_for_good() {
+        let rounds: Vec<Nodes> = (0..5_000).map(|_| Nodes::new(2, Choice::Around, 5)).collect();
+        let ready = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let meet = |own: usize, round: usize| {
+            ready[own].store(round + 1, Ordering::SeqCst);
+            while ready[1 - own].load(Ordering::SeqCst) <= round {
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                rounds.iter().enumerate().for_each(|(round, nodes)| {
+                    meet(0, round);
+                    nodes.bury(0, S);
+                });
+            });
+            scope.spawn(|| {
+                rounds.iter().enumerate().for_each(|(round, nodes)| {
+                    meet(1, round);
+                    nodes.revive(0);
+                });
+            });
+        });
+        rounds.iter().for_each(|nodes| nodes.revive(0));
+        let dead = rounds.iter().filter(|nodes| nodes.alive() < 2).count();
+        assert_eq!(dead, 0, "nodes that answer and count as dead");
     }
 
     #[test]
