@@ -167,9 +167,11 @@ impl Limiter {
     }
 
     fn observe(&self, now_ns: u64) {
-        let second = now_ns / SECOND_NS;
+        let second = (now_ns / SECOND_NS) & u64::from(u32::MAX);
         let _ = self.current.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
-            if seen >> 32 == second & u64::from(u32::MAX) {
+            // Whoever looked at the clock before the second began, and comes after it did, counts
+            // in it: going back would forget what both seconds have.
+            if seen >> 32 >= second {
                 return Some(seen + 1);
             }
             self.last.store(seen, Ordering::Relaxed);
@@ -317,6 +319,20 @@ mod tests {
             successes += 1;
         }
         assert!((40..50).contains(&successes), "{successes}");
+    }
+
+    #[test]
+    fn a_request_of_the_second_before_does_not_hide_what_was_sent() {
+        let limiter = limiter(None, 1);
+        for n in 0..200 {
+            limiter.take(n * SECOND_NS / 200).expect("no limit");
+        }
+        // Another thread looked at the clock earlier, and came later.
+        for at in [SECOND_NS + 1, SECOND_NS - 1, SECOND_NS + 2] {
+            limiter.take(at).expect("no limit");
+        }
+        limiter.adapt(Pace::Ease, false, 1, SECOND_NS + 3);
+        assert_eq!(limiter.rate(), 100_000, "half of 200 a second");
     }
 
     #[test]
