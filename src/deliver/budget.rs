@@ -139,24 +139,37 @@ impl Allowance {
                 }
                 self.budget.common.fetch_add(more, Ordering::Relaxed);
             }
-            let swap = self.used.compare_exchange(
-                used,
-                used + bytes,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            if swap.is_ok() {
+            if self.moved(used, used + bytes) {
                 return true;
             }
             self.budget.common.fetch_sub(more, Ordering::Relaxed);
         }
     }
 
+    fn force(&self, bytes: u64) {
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            let more = self.budget.beyond(used + bytes) - self.budget.beyond(used);
+            // First from what all have in common, as in `take`: whoever gives back what is used
+            // gives it back there.
+            self.budget.common.fetch_add(more, Ordering::Relaxed);
+            if self.moved(used, used + bytes) {
+                return;
+            }
+            self.budget.common.fetch_sub(more, Ordering::Relaxed);
+        }
+    }
+
+    fn moved(&self, from: u64, to: u64) -> bool {
+        self.used.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     fn give(&self, bytes: u64) {
         let used = self.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(used >= bytes, "more given back than was taken: {used} - {bytes}");
         let less = self.budget.beyond(used) - self.budget.beyond(used - bytes);
-        self.budget.common.fetch_sub(less, Ordering::Relaxed);
+        let common = self.budget.common.fetch_sub(less, Ordering::Relaxed);
+        debug_assert!(common >= less, "given back before it was taken: {common} - {less}");
     }
 }
 
@@ -196,14 +209,6 @@ impl Charge {
     #[must_use]
     pub fn allowance(&self) -> &Arc<Allowance> {
         &self.allowance
-    }
-}
-
-impl Allowance {
-    fn force(&self, bytes: u64) {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let more = self.budget.beyond(used + bytes) - self.budget.beyond(used);
-        self.budget.common.fetch_add(more, Ordering::Relaxed);
     }
 }
 
@@ -287,6 +292,23 @@ mod tests {
         drop(second);
         let mut alone = first.charge();
         assert!(alone.cover(1 << 20), "what one leaves is there for the others");
+    }
+
+    #[test]
+    fn bytes_that_must_be_held_are_never_given_back_before_they_are_taken() {
+        // Nothing is left in common, so that whatever lies beyond the share is forced.
+        let budget = Budget::new(4 * STEP, 1);
+        let (allowance, _other) = (budget.allowance(), budget.allowance());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..1_000_000 {
+                        allowance.charge().set(3 * STEP / 2);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.common.load(Ordering::Relaxed), 0);
     }
 
     #[test]
