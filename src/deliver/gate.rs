@@ -348,13 +348,10 @@ impl Gate {
                 (open < most).then_some(open + 1)
             });
         }
-        let is_over = match self.hold.load() {
-            Held::No => false,
-            // Any accepted request ends an outage. One that was under way when credentials or setup
-            // broke proves nothing about them now; only a probe does.
-            Held::Until(cause, _) | Held::Probing(cause, _) => is_probe || cause == Cause::Outage,
-        };
-        if !is_over || !self.hold.clear() {
+        // Any accepted request ends an outage. One that was under way when credentials or setup
+        // broke proves nothing about them now; only a probe does.
+        let ends = |cause| is_probe || cause == Cause::Outage;
+        if self.hold.load() == Held::No || !self.hold.clear(ends) {
             return 0;
         }
         // A destination that comes back is met by one request at first, then by more with each
@@ -568,3 +565,50 @@ const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A hundred years: keeps times that mean `never` within what `Instant` can hold.
 const FAR_NS: u64 = 100 * 365 * 86_400 * 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(epoch: Instant) -> Gate {
+        let settings = GateSettings {
+            concurrency: 4,
+            endpoints: 1,
+            choice: Choice::Around,
+            breaker: BreakerSettings { failures: 5, open: Duration::from_secs(30) },
+            rate: RateSettings { per_second: None, burst: 1, adaptive: false, per_second_min: 1 },
+            retry_percent: 20,
+            retry_after_max: Duration::from_secs(300),
+            hold_interval: Duration::from_secs(60),
+            probe_timeout: Duration::from_secs(60),
+        };
+        Gate::new(settings, epoch)
+    }
+
+    #[test]
+    fn the_answer_that_ends_an_outage_leaves_a_hold_that_begins_beside_it() {
+        let now = Instant::now();
+        let gates: Vec<Gate> = (0..5_000).map(|_| gate(now)).collect();
+        gates.iter().for_each(|gate| gate.hold(Cause::Outage, now));
+        let ready = [AtomicU32::new(0), AtomicU32::new(0)];
+        let each = |own: usize, act: &dyn Fn(&Gate)| {
+            for (round, gate) in (1..).zip(&gates) {
+                ready[own].store(round, Ordering::SeqCst);
+                while ready[1 - own].load(Ordering::SeqCst) < round {
+                    std::hint::spin_loop();
+                }
+                act(gate);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                each(0, &|gate| {
+                    let _woken = gate.answered(0, Success::Yes, false, now);
+                });
+            });
+            scope.spawn(|| each(1, &|gate| gate.hold(Cause::Auth, now)));
+        });
+        let open = gates.iter().filter(|gate| !gate.has_bad_credentials()).count();
+        assert_eq!(open, 0, "gates that bad credentials do not hold");
+    }
+}

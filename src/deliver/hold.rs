@@ -32,9 +32,15 @@ impl Hold {
         read(before) == Held::No
     }
 
-    /// Ends the hold; says whether there was one.
-    pub(super) fn clear(&self) -> bool {
-        read(self.0.swap(0, Ordering::AcqRel)) != Held::No
+    /// Ends the hold where `ends` says so of its cause; says whether there was one that it ended.
+    ///
+    /// A hold for another cause that begins meanwhile stays.
+    pub(super) fn clear(&self, ends: impl Fn(Cause) -> bool) -> bool {
+        let clear = |word| match read(word) {
+            Held::Until(cause, _) | Held::Probing(cause, _) if ends(cause) => Some(0),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, clear).is_ok()
     }
 
     /// Takes the right to probe, once per probe time; it is lost again at `lost_ns`.
@@ -88,8 +94,9 @@ mod tests {
         assert!(!hold.claim(6_000, 10_000), "one is under way");
         assert_eq!(hold.load(), Held::Probing(Cause::Outage, 10_000));
         assert!(hold.claim(10_000, 20_000), "the first one is lost");
-        assert!(hold.clear());
-        assert!(!hold.clear());
+        assert!(!hold.clear(|cause| cause == Cause::Auth), "it is held for another cause");
+        assert!(hold.clear(|cause| cause == Cause::Outage));
+        assert!(!hold.clear(|_| true));
         assert_eq!(hold.load(), Held::No);
     }
 }
