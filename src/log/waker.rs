@@ -205,8 +205,12 @@ impl Wakers {
     }
 
     fn run(&self, control: &Control) {
-        while !self.ended.load(Ordering::SeqCst) {
+        loop {
+            // Before looking whether it has ended: the signal of the end may come in between.
             let seen = control.seen();
+            if self.ended.load(Ordering::SeqCst) {
+                return;
+            }
             self.signal_written(control.written());
             self.signal_durable(control.durable());
             control.wait(seen);
@@ -216,3 +220,38 @@ impl Wakers {
 
 /// The offset past which a bell rings that nobody armed: none is beyond it.
 const DISARMED: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::super::control::Found;
+    use super::super::io::Disk;
+    use super::*;
+
+    #[test]
+    fn a_reader_that_ends_while_its_listener_begins_leaves_no_thread() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let found = Found {
+            written: Offset::ZERO,
+            durable: Offset::ZERO,
+            oldest: Offset::ZERO,
+            reserved: Offset::ZERO,
+            closed: None,
+            boot: [0; 16],
+        };
+        let control = Arc::new(Control::create(dir.path(), found, &Disk).expect("a page"));
+        for round in 0..8_000_u32 {
+            let wakers = Arc::new(Wakers::foreign());
+            wakers.listen(&control).expect("a thread");
+            (0..round % 2_000).for_each(|_| std::hint::spin_loop());
+            wakers.end(&control);
+            let patience = Instant::now() + Duration::from_secs(5);
+            while Arc::strong_count(&wakers) > 1 {
+                assert!(Instant::now() < patience, "round {round}: it listens on for ever");
+                thread::yield_now();
+            }
+        }
+    }
+}
