@@ -54,7 +54,9 @@ impl Tide {
             if offset < self.armed.get() {
                 self.armed.set(offset);
                 if self.waker.arm(offset) {
+                    // Nobody is signalled now: those who relied on an earlier arming arm again.
                     self.armed.set(NEVER);
+                    self.risen.notify_waiters();
                     return;
                 }
             }
@@ -78,3 +80,52 @@ impl Tide {
 }
 
 const NEVER: Offset = Offset::new(u64::MAX);
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::log::{Log, LogOptions, Mark};
+
+    #[test]
+    fn whoever_finds_that_it_need_not_wait_leaves_the_others_a_signal() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = LogOptions { dir: dir.path().join("log"), ..LogOptions::default() };
+        let (log, _) = Log::open(options).expect("a log");
+        let (reader, appender) = (log.reader(), log.appender());
+        let (ask, asked) = mpsc::channel::<()>();
+        let append = move || {
+            while asked.recv().is_ok() {
+                appender.append(&[b' '; 64], Mark::default()).expect("there is room");
+            }
+        };
+        thread::spawn(append);
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let waker = reader.waker().expect("a descriptor");
+            let tide = Rc::new(Tide::new(reader.clone(), waker).expect("a pipe"));
+            let watching = Rc::clone(&tide);
+            spawn_local(async move { watching.watch().await });
+            for round in 0..5_000_u64 {
+                let head = tide.head();
+                let (far, waiting) = (Offset::new(head.bytes() + 100), Rc::clone(&tide));
+                let other = spawn_local(async move { waiting.past(far).await });
+                yield_now().await;
+                ask.send(()).expect("it appends");
+                (0..round % 1_000).for_each(|_| std::hint::spin_loop());
+                tide.past(head).await;
+                ask.send(()).expect("it appends");
+                let woken = timeout(Duration::from_secs(5), other).await;
+                assert!(woken.is_ok(), "round {round}: it was never woken");
+            }
+        });
+    }
+}
