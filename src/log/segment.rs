@@ -154,6 +154,8 @@ struct Slot {
     base: AtomicUsize,
     len: AtomicUsize,
     damage: AtomicPtr<AtomicU64>,
+    /// How often it was filled.
+    turn: AtomicUsize,
 }
 
 impl Slot {
@@ -162,13 +164,37 @@ impl Slot {
             base: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             damage: AtomicPtr::new(std::ptr::null_mut()),
+            turn: AtomicUsize::new(0),
         }
     }
 
-    /// Whether the address lies in it.
-    fn contains(&self, address: usize) -> bool {
+    /// Fills it, if it is free.
+    fn claim(&self, base: usize, len: usize, damage: *mut AtomicU64) -> bool {
+        let claim = self.base.compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed);
+        if claim.is_err() {
+            return false;
+        }
+        // Before the rest: whoever sees any of that sees this too.
+        self.turn.fetch_add(1, Ordering::AcqRel);
+        self.damage.store(damage, Ordering::Release);
+        self.len.store(len, Ordering::Release);
+        self.base.store(base, Ordering::Release);
+        true
+    }
+
+    /// Where the address lies in it, and the bits of its stripes; `None` where it does not.
+    ///
+    /// Slots of other mappings are looked at too, and may be given on meanwhile.
+    fn find(&self, address: usize) -> Option<(usize, *mut AtomicU64)> {
+        let turn = self.turn.load(Ordering::Acquire);
         let base = self.base.load(Ordering::Acquire);
-        base > CLAIMED && address >= base && address - base < self.len.load(Ordering::Acquire)
+        if base <= CLAIMED || address < base {
+            return None;
+        }
+        let (len, damage) = (self.len.load(Ordering::Acquire), self.damage.load(Ordering::Acquire));
+        // Else it was given on in between, and the numbers are of two mappings.
+        let is_one = self.turn.load(Ordering::Acquire) == turn;
+        (is_one && address - base < len).then_some((address - base, damage))
     }
 
     fn clear(&self) {
@@ -196,19 +222,11 @@ static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut(
 /// Puts a mapping under the guard.
 fn guard(base: usize, len: usize, damage: *mut AtomicU64) -> io::Result<usize> {
     INSTALLED.call_once(install);
-    for (index, slot) in SLOTS.iter().enumerate() {
-        let claim = slot.base.compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed);
-        if claim.is_ok() {
-            slot.damage.store(damage, Ordering::Release);
-            slot.len.store(len, Ordering::Release);
-            slot.base.store(base, Ordering::Release);
-            return Ok(index);
-        }
-    }
-    Err(io::Error::other(
-        "more than 4,096 segments are mapped: lower log.max_bytes or raise \
-                          log.segment_bytes",
-    ))
+    SLOTS.iter().position(|slot| slot.claim(base, len, damage)).ok_or_else(|| {
+        io::Error::other(
+            "more than 4,096 segments are mapped: lower log.max_bytes or raise log.segment_bytes",
+        )
+    })
 }
 
 /// Installs the guard for the whole process, once.
@@ -236,10 +254,8 @@ extern "C" fn on_sigbus(
     let about = unsafe { &*about };
     // SAFETY: SIGBUS carries the address.
     let address = unsafe { about.si_addr() }.addr();
-    for slot in &SLOTS {
-        if slot.contains(address) && supply_zeros(slot, address) {
-            return;
-        }
+    if SLOTS.iter().any(|slot| slot.find(address).is_some_and(|at| supply_zeros(address, at))) {
+        return;
     }
     let previous = PREVIOUS.load(Ordering::Acquire);
     // Not ours: put back what was there and return; the access faults again and meets it.
@@ -248,10 +264,8 @@ extern "C" fn on_sigbus(
 }
 
 /// Marks the stripe, then maps zeros over the page.
-fn supply_zeros(slot: &Slot, address: usize) -> bool {
-    let base = slot.base.load(Ordering::Acquire);
-    let stripe = (address - base) / STRIPE_BYTES as usize;
-    let words = slot.damage.load(Ordering::Acquire);
+fn supply_zeros(address: usize, (within, words): (usize, *mut AtomicU64)) -> bool {
+    let stripe = within / STRIPE_BYTES as usize;
     // SAFETY: the array has a bit for each stripe of the mapping, and the mapping cannot be
     // dropped while one of its bytes is being read.
     let word = unsafe { words.add(stripe / 64) };
@@ -277,4 +291,32 @@ fn supply_zeros(slot: &Slot, address: usize) -> bool {
 /// The size of a page; rustix reads it once, from the auxiliary vector.
 fn page_bytes() -> usize {
     rustix::param::page_size()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn an_address_outside_of_every_mapping_is_never_guarded() {
+        const MIB: usize = 1 << 20;
+        const LOOKS: usize = 3_000_000;
+        let (slot, is_over) = (Slot::free(), AtomicBool::new(false));
+        let found = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    for (base, len) in [(MIB, MIB), (1024 * MIB, 1024 * MIB)] {
+                        assert!(slot.claim(base, len, std::ptr::null_mut()), "it is free");
+                        slot.clear();
+                    }
+                }
+            });
+            let found = (0..LOOKS).filter(|_| slot.find(3 * MIB).is_some()).count();
+            is_over.store(true, Ordering::Release);
+            found
+        });
+        assert_eq!(found, 0, "a base and a length of different mappings were taken together");
+    }
 }
