@@ -7,7 +7,7 @@ mod tls;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -580,4 +580,22 @@ fn lines_come_over_a_unix_socket() {
     assert!(!path.exists());
     let again = UnixInput::start(&path, None, place.door.clone()).expect("the place is free");
     drop(again);
+}
+
+#[test]
+fn a_socket_whose_place_another_took_still_ends() {
+    let place = Place::new(None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("events.sock");
+    let input = UnixInput::start(&path, None, place.door.clone()).expect("it listens");
+    std::fs::remove_file(&path).expect("it is there");
+    let other = UnixListener::bind(&path).expect("the place is free");
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(input);
+        ended.send(())
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("it ends");
+    assert!(path.exists(), "the other's socket stays");
+    drop(other);
 }

@@ -20,6 +20,7 @@ use super::stream::Account;
 pub struct UnixInput {
     path: PathBuf,
     inode: u64,
+    listener: Arc<UnixListener>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,7 +41,7 @@ impl UnixInput {
     /// # Errors
     /// When the socket cannot be made, or another process listens there.
     pub fn start(path: &Path, format: Option<&'static str>, door: SharedDoor) -> io::Result<Self> {
-        let listener = listen(path)?;
+        let listener = Arc::new(listen(path)?);
         let inode = fs::metadata(path)?.ino();
         let shared = Arc::new(Shared {
             door,
@@ -50,11 +51,11 @@ impl UnixInput {
             connections: AtomicUsize::new(0),
             is_stopped: AtomicBool::new(false),
         });
-        let serving = Arc::clone(&shared);
+        let (accepting, serving) = (Arc::clone(&listener), Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("shrike-unix".to_owned())
-            .spawn(move || accept(&listener, &serving))?;
-        Ok(Self { path: path.to_owned(), inode, shared, thread: Some(thread) })
+            .spawn(move || accept(&accepting, &serving))?;
+        Ok(Self { path: path.to_owned(), inode, listener, shared, thread: Some(thread) })
     }
 
     /// What became of everything so far.
@@ -67,8 +68,9 @@ impl UnixInput {
 impl Drop for UnixInput {
     fn drop(&mut self) {
         self.shared.is_stopped.store(true, Ordering::Release);
-        // Wakes the thread that waits in accept; the connection itself brings nothing.
-        let woken = UnixStream::connect(&self.path).is_ok();
+        // Linux wakes a thread that waits in accept when its socket is shut down. At the path there
+        // may be another one by now.
+        let woken = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok();
         if fs::metadata(&self.path).is_ok_and(|it| it.ino() == self.inode) {
             // Nothing is lost if it stays: the next process replaces it.
             let _stays = fs::remove_file(&self.path);
