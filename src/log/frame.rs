@@ -29,6 +29,21 @@ pub struct Window<'a> {
     pub bytes: &'a [u8],
 }
 
+impl Window<'_> {
+    /// Asks the processor for the bytes that a reader who is at `at` comes to after the next
+    /// records: its own guess ends at each page, and their checksums would wait for memory.
+    #[inline]
+    pub(crate) fn fetch_ahead(self, at: Offset) {
+        let start = at.bytes().wrapping_sub(self.base.bytes()).wrapping_add(AHEAD_BYTES as u64);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let Some(ahead) = self.bytes.get(start..) else { return };
+        super::segment::prefetch(&ahead[..ahead.len().min(AHEAD_BYTES / 2)]);
+    }
+}
+
+/// How far ahead of a reader bytes are asked for.
+const AHEAD_BYTES: usize = 2048;
+
 /// What lies at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {

@@ -370,6 +370,7 @@ impl Reader {
         let origin = segment.position(bounds.from);
         let (mut at, mut end) = (bounds.from, origin);
         while at < bounds.stop {
+            window.fetch_ahead(at);
             match Parsed::parse(window, at) {
                 Parsed::Record { frame, start, len, next, .. } => {
                     let is_over = next.bytes() - bounds.from.bytes() > bounds.bytes_max;

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use super::check;
 use super::derive::{self, Path};
 use crate::event::{Event as E, FieldId as F, IndicatorType, ResourceType, Value};
-use crate::transform::Source::{Constant, Derived, Doc, Event, OneOf, Option as Text, Part, With};
+use crate::transform::Source::{
+    Constant, Derived, Doc, Event, Extracted, OneOf, Option as Text, Part, With,
+};
 use crate::transform::write::{epoch_millis, severity, text_millis};
-use crate::transform::{Empty, Encoder, Field, Layout, Schema, Syntax, row};
+use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, Syntax, row};
 
 /// A CEF line.
 pub static CEF: Schema = Schema {
@@ -119,16 +121,13 @@ const SHARED: &[Field] = &[
     row("act", Event(F::Action, text)).max(63),
     row("outcome", Event(F::Outcome, text)).max(63),
     row("reason", Event(F::Reason, text)).max(1023),
-    row("msg", Part(&[F::Reason], |encoder, event| filled(encoder, event, F::Reason))).max(1023),
+    row("msg", Extracted(&[F::Reason], |event, _| trimmed(event.text(F::Reason)))).max(1023),
     row("dvchost", Text("host.name")),
     row("deviceExternalId", Event(F::AgentId, text)).max(255),
     row("suid", Event(F::SessionUserId, text)).max(1023),
-    row(
-        "suser",
-        Part(&[F::SessionUserId], |encoder, event| filled(encoder, event, F::SessionUserId)),
-    )
-    .max(1023),
-    row("request", Part(&[F::IndicatorValue], url)).max(1023),
+    row("suser", Extracted(&[F::SessionUserId], |event, _| trimmed(event.text(F::SessionUserId))))
+        .max(1023),
+    row("request", Extracted(&[F::IndicatorValue], url)).max(1023),
     row("cs1", Event(F::Guard, text)).max(4000),
     row("cs1Label", With(&[F::Guard], "guard")),
     row("cs2", Event(F::SessionId, text)).max(4000),
@@ -154,29 +153,22 @@ const SHARED: &[Field] = &[
 const FILE: &[Field] = &[
     row(
         "fname",
-        Part(&[F::ResourcePath, F::ResourceName], |encoder, event| {
-            derive::some(encoder, trimmed(Path::of(event).name))
-        }),
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| trimmed(Path::of(event).name)),
     )
     .max(1023),
     row(
         "filePath",
-        Part(&[F::ResourcePath, F::ResourceName], |encoder, event| {
-            derive::some(encoder, trimmed(derive::path_text(event)))
-        }),
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| trimmed(derive::path(event))),
     )
     .max(1023),
 ];
 
 const NETWORK: &[Field] = &[
-    row("dst", Part(&[F::ResourceHost, F::ResourceName], ipv4)),
+    row("dst", Extracted(&[F::ResourceHost, F::ResourceName], ipv4)),
     row("c6a3", Part(&[F::ResourceHost, F::ResourceName], ipv6)),
     row(
         "dhost",
-        Part(&[F::ResourceHost, F::ResourceName], |encoder, event| {
-            let host = derive::host_text(event);
-            derive::address(host).is_none() && derive::some(encoder, trimmed(host))
-        }),
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| trimmed(derive::domain(event))),
     )
     .max(1023),
     row("dpt", Part(&[F::ResourcePort], derive::port)),
@@ -209,33 +201,28 @@ fn text(encoder: &mut Encoder<'_>, value: Value<'_>) {
     encoder.text(trimmed(value.text()));
 }
 
-fn filled(encoder: &mut Encoder<'_>, event: &E<'_>, field: F) -> bool {
-    derive::some(encoder, trimmed(event.text(field)))
-}
-
 fn trimmed(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
     &text[..end]
 }
 
 /// The threat indicator when it is a URL.
-fn url(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    event.opened.indicator_type == IndicatorType::Url
-        && derive::shows_indicator(encoder, event)
-        && filled(encoder, event, F::IndicatorValue)
+fn url<'a>(event: &E<'a>, choices: Choices) -> &'a [u8] {
+    let is_url = event.opened.indicator_type == IndicatorType::Url;
+    if is_url { trimmed(derive::indicator(event, choices)) } else { b"" }
 }
 
 /// The destination when it is an IPv4 address, the only kind that `dst` has in version 0.
-fn ipv4(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    match derive::address(derive::host_text(event)) {
-        Some((IpAddr::V4(_), text)) => derive::some(encoder, text),
-        _ => false,
+fn ipv4<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
+    match derive::address(derive::host(event)) {
+        Some((IpAddr::V4(_), text)) => text,
+        _ => b"",
     }
 }
 
 /// The destination when it is an IPv6 address, with the label that the dictionary gives it.
 fn ipv6(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let Some((IpAddr::V6(_), text)) = derive::address(derive::host_text(event)) else {
+    let Some((IpAddr::V6(_), text)) = derive::address(derive::host(event)) else {
         return false;
     };
     encoder.text(text);

@@ -7,44 +7,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::event::{Event, EventType, FieldId as F, Value};
 use crate::transform::{Choices, Encoder, json};
 
-/// Writes the text of a field unless it is empty.
-pub(super) fn filled(encoder: &mut Encoder<'_>, event: &Event<'_>, field: F) -> bool {
-    some(encoder, event.text(field))
-}
-
-/// Writes the text unless it is empty.
-pub(super) fn some(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
-    if text.is_empty() {
-        return false;
-    }
-    encoder.text(text);
-    true
-}
-
-/// Writes an array of the text alone unless it is empty.
-pub(super) fn one(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
-    if text.is_empty() {
-        return false;
-    }
-    encoder.literal(b"[");
-    encoder.text(text);
-    encoder.literal(b"]");
-    true
-}
-
 /// The text of the first field that has one.
-fn first<'a>(event: &Event<'a>, fields: &[F]) -> &'a [u8] {
+pub(super) fn first<'a>(event: &Event<'a>, fields: &[F]) -> &'a [u8] {
     fields.iter().map(|&field| event.text(field)).find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 /// Whether the threat indicator is written: producers attach one to every egress and file event,
 /// so only those of denied, warned and matched events mean something.
-pub(super) fn shows_indicator(encoder: &Encoder<'_>, event: &Event<'_>) -> bool {
+pub(super) fn shows_indicator(event: &Event<'_>, choices: Choices) -> bool {
     let opened = event.opened;
     !opened.allowed
         || opened.intel
         || opened.event_type == EventType::GuardWarn
-        || encoder.choices().indicators_all
+        || choices.indicators_all
 }
 
 /// Who makes the products whose events these are, as JSON text.
@@ -124,7 +99,7 @@ pub(super) struct Path<'a> {
 impl<'a> Path<'a> {
     /// The path of the event's resource.
     pub(super) fn of(event: &Event<'a>) -> Self {
-        Self::split(path_text(event))
+        Self::split(path(event))
     }
 
     /// Splits at the last separator.
@@ -171,32 +146,22 @@ fn last_separator(text: &[u8]) -> Option<(usize, usize)> {
     if windows { slash.max(backslash) } else { slash.or(backslash) }
 }
 
-/// The resource's path, else its name.
-pub(super) fn path(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, path_text(event))
+/// The value of the threat indicator where it is written.
+pub(super) fn indicator<'a>(event: &Event<'a>, choices: Choices) -> &'a [u8] {
+    if shows_indicator(event, choices) { event.text(F::IndicatorValue) } else { b"" }
 }
 
-/// The same, as text.
-pub(super) fn path_text<'a>(event: &Event<'a>) -> &'a [u8] {
+/// The resource's path, else its name.
+pub(super) fn path<'a>(event: &Event<'a>) -> &'a [u8] {
     first(event, &[F::ResourcePath, F::ResourceName])
 }
 
-/// The command line that the source recorded, else the path or name.
-pub(super) fn command_line(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, command(event))
-}
-
 /// The base name of the command line's first word.
-pub(super) fn process_name(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, command_name(event))
-}
-
-/// The same, as text.
 pub(super) fn command_name<'a>(event: &Event<'a>) -> &'a [u8] {
     Path::split(first_word(command(event))).name
 }
 
-/// The command line, as text.
+/// The command line that the source recorded, else the path or name.
 pub(super) fn command<'a>(event: &Event<'a>) -> &'a [u8] {
     first(event, &[F::CommandLine, F::ResourcePath, F::ResourceName])
 }
@@ -218,14 +183,9 @@ fn first_word(text: &[u8]) -> &[u8] {
     text
 }
 
-/// The text that names the destination.
-pub(super) fn host_text<'a>(event: &Event<'a>) -> &'a [u8] {
-    first(event, &[F::ResourceHost, F::ResourceName])
-}
-
 /// The destination as it was given.
-pub(super) fn host(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, host_text(event))
+pub(super) fn host<'a>(event: &Event<'a>) -> &'a [u8] {
+    first(event, &[F::ResourceHost, F::ResourceName])
 }
 
 /// The destination's port; port 0 says that there is none.
@@ -239,17 +199,14 @@ pub(super) fn port(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 }
 
 /// The destination when it is a name.
-pub(super) fn domain(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let host = host_text(event);
-    address(host).is_none() && some(encoder, host)
+pub(super) fn domain<'a>(event: &Event<'a>) -> &'a [u8] {
+    let host = host(event);
+    if address(host).is_none() { host } else { b"" }
 }
 
 /// The destination when it is an address, without brackets.
-pub(super) fn ip(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    match address(host_text(event)) {
-        Some((_, text)) => some(encoder, text),
-        None => false,
-    }
+pub(super) fn ip<'a>(event: &Event<'a>) -> &'a [u8] {
+    address(host(event)).map_or(b"", |(_, text)| text)
 }
 
 /// The address that a host is, and its text without brackets.
@@ -275,18 +232,18 @@ pub(super) fn address(host: &[u8]) -> Option<(IpAddr, &[u8])> {
 }
 
 /// The trace's id: the source's own, else that of the W3C `traceparent`.
-pub(super) fn trace_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+pub(super) fn trace_id<'a>(event: &Event<'a>) -> &'a [u8] {
     match event.text(F::TraceId) {
-        b"" => some(encoder, traceparent(event).map_or(b"", |(trace, _)| trace)),
-        own => some(encoder, own),
+        b"" => traceparent(event).map_or(b"", |(trace, _)| trace),
+        own => own,
     }
 }
 
 /// The span's id: the source's own, else that of the W3C `traceparent`.
-pub(super) fn span_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+pub(super) fn span_id<'a>(event: &Event<'a>) -> &'a [u8] {
     match event.text(F::SpanId) {
-        b"" => some(encoder, traceparent(event).map_or(b"", |(_, span)| span)),
-        own => some(encoder, own),
+        b"" => traceparent(event).map_or(b"", |(_, span)| span),
+        own => own,
     }
 }
 

@@ -6,7 +6,9 @@
 use super::check;
 use super::derive::{self, Path};
 use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, ResourceType};
-use crate::transform::Source::{Event, OneOf, Option as Text, OptionOr, Part, When};
+use crate::transform::Source::{
+    Event, Extracted, Listed, OneOf, Option as Text, OptionOr, Part, When,
+};
 use crate::transform::write::{list, severity, value};
 use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
 
@@ -64,24 +66,24 @@ const SHARED: &[Field] = &[
     row("host.id", Text("host.machine_id")),
     row("observer.product", Text("product.name")),
     row("observer.version", Text("product.version")),
-    row("threat.framework", Part(&[F::Tactic, F::Technique], framework)),
-    row("threat.tactic.id", Part(&[F::Tactic], tactic_id)),
-    row("threat.tactic.name", Part(&[F::Tactic], tactic_name)),
-    row("threat.technique.id", Part(&[F::Technique], technique_id)),
-    row("threat.technique.name", Part(&[F::Technique], technique_name)),
-    row("threat.technique.subtechnique.id", Part(&[F::Technique], subtechnique_id)),
-    row("threat.indicator.type", Part(&[F::IndicatorType, F::IndicatorValue], indicator_type)),
-    row("threat.indicator.name", Part(&[F::IndicatorValue], indicator_name)),
+    row("threat.framework", Extracted(&[F::Tactic, F::Technique], framework)),
+    row("threat.tactic.id", Listed(&[F::Tactic], tactic_id)),
+    row("threat.tactic.name", Listed(&[F::Tactic], tactic_name)),
+    row("threat.technique.id", Listed(&[F::Technique], technique_id)),
+    row("threat.technique.name", Listed(&[F::Technique], technique_name)),
+    row("threat.technique.subtechnique.id", Listed(&[F::Technique], subtechnique_id)),
+    row("threat.indicator.type", Extracted(&[F::IndicatorType, F::IndicatorValue], indicator_type)),
+    row("threat.indicator.name", Extracted(&[F::IndicatorValue], derive::indicator)),
     row("threat.enrichments", Part(&[F::Shrike], derive::enrichments)),
-    row("trace.id", Part(&[F::TraceId, F::Traceparent], derive::trace_id)),
-    row("span.id", Part(&[F::SpanId, F::Traceparent], derive::span_id)),
+    row("trace.id", Extracted(&[F::TraceId, F::Traceparent], |event, _| derive::trace_id(event))),
+    row("span.id", Extracted(&[F::SpanId, F::Traceparent], |event, _| derive::span_id(event))),
     row("clawdstrike.schema_version", Event(F::SchemaVersion, value)),
     row("clawdstrike.allowed", Event(F::Allowed, value)),
     row("clawdstrike.guard", Event(F::Guard, value)),
     row("clawdstrike.policy_hash", Event(F::PolicyHash, value)),
     row("clawdstrike.session_id", Event(F::SessionId, value)),
     row("clawdstrike.environment", Event(F::SessionEnvironment, value)),
-    row("clawdstrike.outcome", Part(&[F::Outcome], other_outcome)),
+    row("clawdstrike.outcome", Extracted(&[F::Outcome], other_outcome)),
     row("clawdstrike.metadata.*", Event(F::Metadata, value)),
     row("clawdstrike.metadata.shrike.*", Event(F::Shrike, value)),
     row("clawdstrike.metadata.shrike.truncated", When("truncated", "true")),
@@ -90,30 +92,58 @@ const SHARED: &[Field] = &[
 ];
 
 const FILE: &[Field] = &[
-    row("file.path", Part(&[F::ResourcePath, F::ResourceName], derive::path)),
-    row("file.name", Part(&[F::ResourcePath, F::ResourceName], file_name)),
-    row("file.extension", Part(&[F::ResourcePath, F::ResourceName], file_extension)),
-    row("file.directory", Part(&[F::ResourcePath, F::ResourceName], file_directory)),
+    row(
+        "file.path",
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| derive::path(event)),
+    ),
+    row(
+        "file.name",
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| Path::of(event).name),
+    ),
+    row(
+        "file.extension",
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| Path::of(event).extension()),
+    ),
+    row(
+        "file.directory",
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| Path::of(event).directory),
+    ),
 ];
 
 const NETWORK: &[Field] = &[
-    row("destination.address", Part(&[F::ResourceHost, F::ResourceName], derive::host)),
-    row("destination.domain", Part(&[F::ResourceHost, F::ResourceName], derive::domain)),
-    row("destination.ip", Part(&[F::ResourceHost, F::ResourceName], derive::ip)),
+    row(
+        "destination.address",
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| derive::host(event)),
+    ),
+    row(
+        "destination.domain",
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| derive::domain(event)),
+    ),
+    row(
+        "destination.ip",
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| derive::ip(event)),
+    ),
     row("destination.port", Part(&[F::ResourcePort], derive::port)),
-    row("related.hosts", Part(&[F::ResourceHost, F::ResourceName], related_hosts)),
-    row("related.ip", Part(&[F::ResourceHost, F::ResourceName], related_ip)),
+    row(
+        "related.hosts",
+        Listed(&[F::ResourceHost, F::ResourceName], |event, _| derive::domain(event)),
+    ),
+    row("related.ip", Listed(&[F::ResourceHost, F::ResourceName], |event, _| derive::ip(event))),
     row("url.path", Event(F::ResourcePath, value)),
 ];
 
 const PROCESS: &[Field] = &[
     row(
         "process.command_line",
-        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::command_line),
+        Extracted(&[F::CommandLine, F::ResourcePath, F::ResourceName], |event, _| {
+            derive::command(event)
+        }),
     ),
     row(
         "process.name",
-        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::process_name),
+        Extracted(&[F::CommandLine, F::ResourcePath, F::ResourceName], |event, _| {
+            derive::command_name(event)
+        }),
     ),
 ];
 
@@ -196,8 +226,8 @@ fn outcome(event: &E<'_>, _: Choices) -> usize {
 }
 
 /// An outcome that ECS has no word for, as the source wrote it.
-fn other_outcome(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    event.opened.outcome == Outcome::Other && derive::filled(encoder, event, F::Outcome)
+fn other_outcome<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
+    if event.opened.outcome == Outcome::Other { event.text(F::Outcome) } else { b"" }
 }
 
 /// `{agent.type}.security`.
@@ -213,92 +243,57 @@ fn dataset(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
 }
 
 /// The framework that the ids belong to; those of ATLAS begin with `AML.`. None without ids.
-fn framework(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn framework<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     let (tactic, technique) = (event.text(F::Tactic), event.text(F::Technique));
-    let is_atlas = tactic.starts_with(b"AML.") || technique.starts_with(b"AML.");
-    encoder.raw(if is_atlas { b"\"MITRE ATLAS\"" } else { b"\"MITRE ATT&CK\"" });
-    !(tactic.is_empty() && technique.is_empty())
+    if tactic.starts_with(b"AML.") || technique.starts_with(b"AML.") {
+        return b"MITRE ATLAS";
+    }
+    if tactic.is_empty() && technique.is_empty() { b"" } else { b"MITRE ATT&CK" }
 }
 
-fn tactic_id(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn tactic_id<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     let tactic = event.text(F::Tactic);
-    derive::is_tactic(tactic) && derive::one(encoder, tactic)
+    if derive::is_tactic(tactic) { tactic } else { b"" }
 }
 
-fn tactic_name(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn tactic_name<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     let tactic = event.text(F::Tactic);
-    !derive::is_tactic(tactic) && derive::one(encoder, tactic)
+    if derive::is_tactic(tactic) { b"" } else { tactic }
 }
 
 /// The technique's id; of a subtechnique that of the technique it refines.
-fn technique_id(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    match derive::technique(event.text(F::Technique)) {
-        Some((technique, _)) => derive::one(encoder, technique),
-        None => false,
-    }
+fn technique_id<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
+    derive::technique(event.text(F::Technique)).map_or(b"", |(technique, _)| technique)
 }
 
-fn technique_name(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn technique_name<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     let technique = event.text(F::Technique);
-    derive::technique(technique).is_none() && derive::one(encoder, technique)
+    if derive::technique(technique).is_some() { b"" } else { technique }
 }
 
-fn subtechnique_id(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn subtechnique_id<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     let technique = event.text(F::Technique);
     match derive::technique(technique) {
-        Some((_, true)) => derive::one(encoder, technique),
-        _ => false,
+        Some((_, true)) => technique,
+        _ => b"",
     }
 }
 
 /// The kind of the indicator in the words of STIX; a pattern has none.
-fn indicator_type(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let value = event.text(F::IndicatorValue);
-    if value.is_empty() || !derive::shows_indicator(encoder, event) {
-        return false;
+fn indicator_type<'a>(event: &E<'a>, choices: Choices) -> &'a [u8] {
+    let value = derive::indicator(event, choices);
+    if value.is_empty() {
+        return b"";
     }
-    encoder.raw(match (event.opened.indicator_type, derive::address(value)) {
+    match (event.opened.indicator_type, derive::address(value)) {
         // Producers call every destination a domain, addresses too.
         (IndicatorType::Domain | IndicatorType::Ip, Some((address, _))) if address.is_ipv6() => {
-            b"\"ipv6-addr\""
+            b"ipv6-addr"
         }
-        (IndicatorType::Domain | IndicatorType::Ip, Some(_)) => b"\"ipv4-addr\"",
-        (IndicatorType::Domain, None) => b"\"domain-name\"",
-        (IndicatorType::FilePath | IndicatorType::FileName | IndicatorType::FileHash, _) => {
-            b"\"file\""
-        }
-        (IndicatorType::Url, _) => b"\"url\"",
-        (IndicatorType::Ip, None) | (IndicatorType::Pattern | IndicatorType::Other, _) => {
-            return false;
-        }
-    });
-    true
-}
-
-fn indicator_name(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    derive::shows_indicator(encoder, event) && derive::filled(encoder, event, F::IndicatorValue)
-}
-
-fn file_name(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    derive::some(encoder, Path::of(event).name)
-}
-
-fn file_extension(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    derive::some(encoder, Path::of(event).extension())
-}
-
-fn file_directory(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    derive::some(encoder, Path::of(event).directory)
-}
-
-fn related_hosts(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    let host = derive::host_text(event);
-    derive::address(host).is_none() && derive::one(encoder, host)
-}
-
-fn related_ip(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
-    match derive::address(derive::host_text(event)) {
-        Some((_, text)) => derive::one(encoder, text),
-        None => false,
+        (IndicatorType::Domain | IndicatorType::Ip, Some(_)) => b"ipv4-addr",
+        (IndicatorType::Domain, None) => b"domain-name",
+        (IndicatorType::FilePath | IndicatorType::FileName | IndicatorType::FileHash, _) => b"file",
+        (IndicatorType::Url, _) => b"url",
+        (IndicatorType::Ip, None) | (IndicatorType::Pattern | IndicatorType::Other, _) => b"",
     }
 }

@@ -8,10 +8,10 @@ mod objects;
 use super::{check, derive};
 use crate::event::{Event as E, EventType, FieldId as F, Outcome, ResourceType, Severity};
 use crate::transform::Source::{
-    Constant, Derived, Event, OneOf, Option as Text, OptionOr, Part, When, With,
+    Constant, Derived, Event, Extracted, Listed, OneOf, Option as Text, OptionOr, Part, When, With,
 };
 use crate::transform::write::{epoch_millis, severity, text_millis, value};
-use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
+use crate::transform::{Choices, Empty, Field, Layout, Schema, row};
 
 /// An OCSF event.
 pub static OCSF: Schema = Schema {
@@ -78,17 +78,14 @@ const SHARED: &[Field] = &[
     row("severity_id", OneOf(&[F::Severity], severity, &["1", "2", "3", "4", "5"])),
     row("severity", OneOf(&[F::Severity], severity, SEVERITIES)),
     row("message", Event(F::Reason, value)),
-    row(
-        "status_detail",
-        Part(&[F::Reason], |encoder, event| derive::filled(encoder, event, F::Reason)),
-    ),
+    row("status_detail", Extracted(&[F::Reason], |event, _| event.text(F::Reason))),
     row("metadata.version", OptionOr("ocsf_version", "1.8.0")),
     row("metadata.profiles", Constant(r#"["host","security_control"]"#)),
     row("metadata.uid", Event(F::EventId, value)),
     row("metadata.event_code", Event(F::EventType, value)),
     row(
         "metadata.correlation_uid",
-        Part(&[F::SessionId], |encoder, event| derive::filled(encoder, event, F::SessionId)),
+        Extracted(&[F::SessionId], |event, _| event.text(F::SessionId)),
     ),
     row("metadata.tenant_uid", Event(F::SessionTenantId, value)),
     row("metadata.product.name", Event(F::AgentType, value)),
@@ -121,20 +118,8 @@ const SHARED: &[Field] = &[
     row("unmapped.event_category", Event(F::EventCategory, value)),
     row("unmapped.environment", Event(F::SessionEnvironment, value)),
     row("unmapped.decision.allowed", Event(F::Allowed, value)),
-    row(
-        "unmapped.threat.indicator.type",
-        Part(&[F::IndicatorType], |encoder, event| {
-            derive::shows_indicator(encoder, event)
-                && derive::filled(encoder, event, F::IndicatorType)
-        }),
-    ),
-    row(
-        "unmapped.threat.indicator.value",
-        Part(&[F::IndicatorValue], |encoder, event| {
-            derive::shows_indicator(encoder, event)
-                && derive::filled(encoder, event, F::IndicatorValue)
-        }),
-    ),
+    row("unmapped.threat.indicator.type", Extracted(&[F::IndicatorType], indicator_type)),
+    row("unmapped.threat.indicator.value", Extracted(&[F::IndicatorValue], derive::indicator)),
     row("unmapped.resource.type", Event(F::ResourceType, value)),
     row("unmapped.resource.*", Part(RESOURCE, objects::left)),
     row("unmapped.metadata.*", Event(F::Metadata, value)),
@@ -145,6 +130,8 @@ const SHARED: &[Field] = &[
 
 const OBSERVED: &[F] =
     &[F::ResourceHost, F::ResourceName, F::ResourcePath, F::SessionUserId, F::IndicatorValue];
+
+const COMMAND: &[F] = &[F::CommandLine, F::ResourcePath, F::ResourceName];
 
 const RESOURCE: &[F] = &[F::ResourceName, F::ResourcePath, F::ResourceHost, F::ResourcePort];
 
@@ -159,20 +146,11 @@ const FINDING: &[Field] = &[
     row("type_uid", Constant("200401")),
     row("status_id", Constant("1")),
     row("status", Constant(r#""New""#)),
-    row(
-        "finding_info.uid",
-        Part(&[F::EventId], |encoder, event| derive::filled(encoder, event, F::EventId)),
-    ),
+    row("finding_info.uid", Extracted(&[F::EventId], |event, _| event.text(F::EventId))),
     row("finding_info.title", OneOf(&[F::EventType], derive::title, derive::TITLES)),
-    row(
-        "finding_info.desc",
-        Part(&[F::Reason], |encoder, event| derive::filled(encoder, event, F::Reason)),
-    ),
+    row("finding_info.desc", Extracted(&[F::Reason], |event, _| event.text(F::Reason))),
     row("finding_info.created_time", Part(&[F::Timestamp], epoch_millis)),
-    row(
-        "finding_info.types",
-        Part(&[F::EventType], |encoder, event| derive::one(encoder, event.text(F::EventType))),
-    ),
+    row("finding_info.types", Listed(&[F::EventType], |event, _| event.text(F::EventType))),
     row("finding_info.analytic.name", Event(F::Guard, value)),
     row("finding_info.analytic.type_id", With(&[F::Guard], "1")),
     row("finding_info.analytic.type", With(&[F::Guard], r#""Rule""#)),
@@ -202,9 +180,15 @@ const NETWORK: &[Field] = &[
     row("activity_name", OneOf(&[F::EventType], refused, &[r#""Open""#, r#""Refuse""#])),
     row("type_uid", OneOf(&[F::EventType], refused, &["400101", "400105"])),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
-    row("dst_endpoint.hostname", Part(&[F::ResourceHost, F::ResourceName], derive::domain)),
-    row("dst_endpoint.ip", Part(&[F::ResourceHost, F::ResourceName], derive::ip)),
+    row("status", Extracted(&[F::Outcome], status)),
+    row(
+        "dst_endpoint.hostname",
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| derive::domain(event)),
+    ),
+    row(
+        "dst_endpoint.ip",
+        Extracted(&[F::ResourceHost, F::ResourceName], |event, _| derive::ip(event)),
+    ),
     row("dst_endpoint.port", Part(&[F::ResourcePort], derive::port)),
     row("connection_info.direction_id", Constant("2")),
     row("connection_info.direction", Constant(r#""Outbound""#)),
@@ -224,14 +208,15 @@ const FILE: &[Field] = &[
     row("activity_name", OneOf(&[F::EventType, F::Action], access, ACCESSES)),
     row("type_uid", OneOf(&[F::EventType, F::Action], access, &["100102", "100103", "100114"])),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
+    row("status", Extracted(&[F::Outcome], status)),
     row(
         "file.name",
-        Part(&[F::ResourcePath, F::ResourceName], |encoder, event| {
-            derive::some(encoder, objects::file_name(event))
-        }),
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| objects::file_name(event)),
     ),
-    row("file.path", Part(&[F::ResourcePath, F::ResourceName], derive::path)),
+    row(
+        "file.path",
+        Extracted(&[F::ResourcePath, F::ResourceName], |event, _| derive::path(event)),
+    ),
     row("file.type_id", With(&[F::ResourcePath, F::ResourceName], "1")),
     row("file.type", With(&[F::ResourcePath, F::ResourceName], r#""Regular File""#)),
     row("unmapped.action", Event(F::Action, value)),
@@ -249,19 +234,10 @@ const PROCESS: &[Field] = &[
     row("activity_name", Constant(r#""Launch""#)),
     row("type_uid", Constant("100701")),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
-    row(
-        "process.name",
-        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::process_name),
-    ),
-    row(
-        "process.cmd_line",
-        Part(&[F::CommandLine, F::ResourcePath, F::ResourceName], derive::command_line),
-    ),
-    row(
-        "process.uid",
-        Part(&[F::EventId], |encoder, event| derive::filled(encoder, event, F::EventId)),
-    ),
+    row("status", Extracted(&[F::Outcome], status)),
+    row("process.name", Extracted(COMMAND, |event, _| derive::command_name(event))),
+    row("process.cmd_line", Extracted(COMMAND, |event, _| derive::command(event))),
+    row("process.uid", Extracted(&[F::EventId], |event, _| event.text(F::EventId))),
     row("unmapped.action", Event(F::Action, value)),
     row("unmapped.decision.guard", Event(F::Guard, value)),
     row("device.hostname", OptionOr("host.name", "unknown")),
@@ -277,16 +253,10 @@ const API: &[Field] = &[
     row("activity_name", Event(F::Action, value)),
     row("type_uid", Constant("600399")),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
-    row(
-        "api.operation",
-        Part(&[F::Action], |encoder, event| derive::filled(encoder, event, F::Action)),
-    ),
+    row("status", Extracted(&[F::Outcome], status)),
+    row("api.operation", Extracted(&[F::Action], |event, _| event.text(F::Action))),
     row("api.service.name", Event(F::ResourceName, value)),
-    row(
-        "src_endpoint.name",
-        Part(&[F::AgentId], |encoder, event| derive::filled(encoder, event, F::AgentId)),
-    ),
+    row("src_endpoint.name", Extracted(&[F::AgentId], |event, _| event.text(F::AgentId))),
     row("unmapped.decision.guard", Event(F::Guard, value)),
     row("device.hostname", Text("host.name")),
     row("device.type_id", When("host.name", "0")),
@@ -301,23 +271,16 @@ const AUTHENTICATION: &[Field] = &[
     row("activity_name", OneOf(&[F::EventType], ended, &[r#""Logon""#, r#""Logoff""#])),
     row("type_uid", OneOf(&[F::EventType], ended, &["300201", "300202"])),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
+    row("status", Extracted(&[F::Outcome], status)),
     row(
         "user.uid",
-        Part(&[F::SessionUserId, F::AgentId], |encoder, event| {
-            derive::filled(encoder, event, F::SessionUserId)
-                || derive::filled(encoder, event, F::AgentId)
+        Extracted(&[F::SessionUserId, F::AgentId], |event, _| {
+            derive::first(event, &[F::SessionUserId, F::AgentId])
         }),
     ),
     row("user.type_id", Constant("0")),
-    row(
-        "service.name",
-        Part(&[F::AgentName], |encoder, event| derive::filled(encoder, event, F::AgentName)),
-    ),
-    row(
-        "session.uid",
-        Part(&[F::SessionId], |encoder, event| derive::filled(encoder, event, F::SessionId)),
-    ),
+    row("service.name", Extracted(&[F::AgentName], |event, _| event.text(F::AgentName))),
+    row("session.uid", Extracted(&[F::SessionId], |event, _| event.text(F::SessionId))),
     row("unmapped.action", Event(F::Action, value)),
     row("unmapped.decision.guard", Event(F::Guard, value)),
     row("device.hostname", Text("host.name")),
@@ -333,7 +296,7 @@ const BASE: &[Field] = &[
     row("activity_name", Event(F::Action, value)),
     row("type_uid", Constant("99")),
     row("status_id", OneOf(&[F::Outcome], outcome, STATUS_IDS)),
-    row("status", Part(&[F::Outcome], status)),
+    row("status", Extracted(&[F::Outcome], status)),
     row("unmapped.decision.guard", Event(F::Guard, value)),
     row("device.hostname", Text("host.name")),
     row("device.type_id", When("host.name", "0")),
@@ -376,14 +339,18 @@ fn outcome(event: &E<'_>, _: Choices) -> usize {
 }
 
 /// The caption of the status; that of another one is what the source wrote.
-fn status(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+fn status<'a>(event: &E<'a>, _: Choices) -> &'a [u8] {
     match event.opened.outcome {
-        Outcome::Success => encoder.raw(br#""Success""#),
-        Outcome::Failure => encoder.raw(br#""Failure""#),
-        Outcome::Unknown => encoder.raw(br#""Unknown""#),
-        Outcome::Other => return derive::filled(encoder, event, F::Outcome),
+        Outcome::Success => b"Success",
+        Outcome::Failure => b"Failure",
+        Outcome::Unknown => b"Unknown",
+        Outcome::Other => event.text(F::Outcome),
     }
-    true
+}
+
+/// The kind of the threat indicator as the source wrote it.
+fn indicator_type<'a>(event: &E<'a>, choices: Choices) -> &'a [u8] {
+    if derive::shows_indicator(event, choices) { event.text(F::IndicatorType) } else { b"" }
 }
 
 fn refused(event: &E<'_>, _: Choices) -> usize {

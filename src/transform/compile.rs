@@ -4,7 +4,7 @@ use super::encoder::{Choices, Codec};
 use super::pattern::Piece;
 use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
 use super::rows::{Node, Place, Planned, Planning, Rows, cases};
-use super::schema::{Clean, Empty, Layout, Overrides, Pick, Schema, Write};
+use super::schema::{Clean, Empty, Extract, Layout, Overrides, Pick, Schema, Write};
 use super::syntax::Syntax;
 use super::write;
 use crate::event::FieldId;
@@ -277,11 +277,14 @@ impl<'c> Compiler<'c> {
 
     /// Whether a field is copied as it is.
     ///
-    /// A writer whose address differs from the known one is only slower, never wrong.
+    /// A writer whose address differs from the known ones is only slower, never wrong.
     fn copies(&self, field: FieldId, write: Write, codec: u8) -> bool {
+        let is = |known: Write| std::ptr::fn_addr_eq(write, known);
         let nests = matches!(field, FieldId::Metadata | FieldId::Shrike | FieldId::Labels);
-        let plain = std::ptr::fn_addr_eq(write, write::value as Write);
-        plain && !nests && self.plan.codecs[usize::from(codec)].copies()
+        // What opening lets through in any other field is a text already.
+        let is_text = !nests && !matches!(field, FieldId::Allowed | FieldId::ResourcePort);
+        let plain = (is(write::value) && !nests) || (is(write::text) && is_text);
+        plain && self.plan.codecs[usize::from(codec)].copies()
     }
 
     fn spell_open(&self, key: &str, stand: Stand<'_>) -> Vec<u8> {
@@ -383,6 +386,13 @@ impl<'c> Compiler<'c> {
                 let row = self.dynamic(row, &lead, &trail, stand);
                 self.ops.push(Op::Derive { row, derive: *derive });
             }
+            Planning::Extracted(_, extract) => {
+                let quotes = self.plan.codecs[usize::from(stand.codec)].syntax().text;
+                self.extracted(row, *extract, quotes, [lead, trail], stand);
+            }
+            Planning::Listed(_, extract) => {
+                self.extracted(row, *extract, ("[\"", "\"]"), [lead, trail], stand);
+            }
             Planning::Continued(text, _, derive) => {
                 let codec = &self.plan.codecs[usize::from(stand.codec)];
                 let (before, after) = codec.syntax().text;
@@ -424,6 +434,28 @@ impl<'c> Compiler<'c> {
         } else {
             Op::Write { row, field, write }
         }
+    }
+
+    /// A text from the event between two of the document's own syntax.
+    fn extracted(
+        &mut self,
+        row: &Planned,
+        extract: Extract,
+        (before, after): (&str, &str),
+        [lead, trail]: [Vec<u8>; 2],
+        stand: Stand<'_>,
+    ) {
+        let codec = &self.plan.codecs[usize::from(stand.codec)];
+        let lead = [lead, codec.fixed(before)].concat();
+        let trail = [codec.fixed(after), trail].concat();
+        let copies = codec.copies();
+        let row = self.dynamic(row, &lead, &trail, stand);
+        self.ops.push(if copies && row.max == 0 {
+            let Row { fields, lead, trail, .. } = row;
+            Op::Extract { fields, lead, trail, extract }
+        } else {
+            Op::Spell { row, extract }
+        });
     }
 
     fn members(&mut self, row: &Planned, stand: Stand<'_>) -> Result<(), PlanError> {

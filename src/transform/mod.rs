@@ -22,7 +22,8 @@ pub use name::Name;
 pub use pattern::GROUP;
 pub use plan::{Plan, PlanError};
 pub use schema::{
-    Clean, Derive, Empty, Field, Format, Layout, Overrides, Pick, Schema, Source, Write, row,
+    Clean, Derive, Empty, Extract, Field, Format, Layout, Overrides, Pick, Schema, Source, Write,
+    row,
 };
 pub use syntax::{HEADS, JSON, PATH, PATH_NAME, Syntax, TEXT, escape_json};
 pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};

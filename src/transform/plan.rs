@@ -3,7 +3,7 @@
 use super::encoder::{Choices, Codec, Encoder};
 use super::name::Name;
 use super::pattern::DatePart;
-use super::schema::{Clean, Derive, Overrides, Pick, Schema, Write};
+use super::schema::{Clean, Derive, Extract, Overrides, Pick, Schema, Write};
 use super::tail::Tail;
 use super::{compile, json, write};
 use crate::event::{Event, FieldId, Opened, Place, Value};
@@ -177,6 +177,10 @@ pub(super) enum Op {
     Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
     /// A field through a writer.
     Write { row: Row, field: FieldId, write: Write },
+    /// A text taken from the event, as it is; quotes are part of what stands around it.
+    Extract { fields: u64, lead: Span, trail: Span, extract: Extract },
+    /// The same as the codec spells it.
+    Spell { row: Row, extract: Extract },
     /// A computed row.
     Derive { row: Row, derive: Derive },
     /// The members of a field's object.
@@ -294,6 +298,16 @@ impl Plan {
                         self.text(text, &mut tail);
                     }
                 }
+                Op::Extract { fields, lead, trail, extract } => {
+                    if present & fields != 0 {
+                        let text = extract(event, self.choices);
+                        if !text.is_empty() {
+                            self.text(lead, &mut tail);
+                            tail.append(text);
+                            self.text(trail, &mut tail);
+                        }
+                    }
+                }
                 Op::Derive { row, derive } => {
                     if present & row.fields != 0 {
                         tail = self.row(row, tail, |encoder| derive(encoder, event));
@@ -345,6 +359,16 @@ impl Plan {
                 let Some(value) = value.filter(kept) else { return tail };
                 self.row(row, tail, |encoder| {
                     write(encoder, value);
+                    true
+                })
+            }
+            Op::Spell { row, extract } if present & row.fields != 0 => {
+                let text = extract(event, self.choices);
+                if text.is_empty() {
+                    return tail;
+                }
+                self.row(row, tail, |encoder| {
+                    encoder.characters(text);
                     true
                 })
             }

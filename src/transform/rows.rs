@@ -2,7 +2,9 @@
 
 use super::pattern::{self, Piece};
 use super::plan::{Op, PlanError};
-use super::schema::{Clean, Derive, Field, Layout, Overrides, Pick, Schema, Source, Write};
+use super::schema::{
+    Clean, Derive, Extract, Field, Layout, Overrides, Pick, Schema, Source, Write,
+};
 use super::write;
 use crate::event::FieldId;
 
@@ -42,6 +44,8 @@ pub(super) enum Planning {
     Event(FieldId, Write),
     Derived(&'static [FieldId], Derive),
     Part(&'static [FieldId], Derive),
+    Extracted(&'static [FieldId], Extract),
+    Listed(&'static [FieldId], Extract),
     OneOf(&'static [FieldId], Pick, &'static [&'static str]),
     OneText(&'static [FieldId], Pick, Vec<String>),
     Constant(&'static str),
@@ -63,6 +67,8 @@ impl Planned {
             Planning::Event(field, _) => std::slice::from_ref(field),
             Planning::Derived(fields, _)
             | Planning::Part(fields, _)
+            | Planning::Extracted(fields, _)
+            | Planning::Listed(fields, _)
             | Planning::With(fields, _)
             | Planning::Continued(_, fields, _)
             | Planning::OneText(fields, ..)
@@ -227,6 +233,8 @@ impl<'c> Rows<'c> {
             Source::Derived(fields, derive) => Planning::Derived(fields, derive),
             Source::Constant(json) => Planning::Constant(json),
             Source::Part(fields, derive) => Planning::Part(fields, derive),
+            Source::Extracted(fields, extract) => Planning::Extracted(fields, extract),
+            Source::Listed(fields, extract) => Planning::Listed(fields, extract),
             Source::Continued(names, fields, derive) => {
                 let text = names.iter().filter_map(|name| self.text(name)).collect();
                 Planning::Continued(text, fields, derive)

@@ -129,6 +129,10 @@ pub enum Source {
     Derived(&'static [FieldId], Derive),
     /// The same, asked only when one of the fields is there.
     Part(&'static [FieldId], Derive),
+    /// A text taken from the event, asked for only when one of these fields is there.
+    Extracted(&'static [FieldId], Extract),
+    /// The same as the only element of an array; of JSON syntaxes only.
+    Listed(&'static [FieldId], Extract),
     /// A constant, as JSON text.
     Constant(&'static str),
     /// A constant, as JSON text, that accompanies any of these fields, such as a label. Where a
@@ -170,6 +174,10 @@ pub type Write = fn(&mut Encoder<'_>, Value<'_>);
 ///
 /// Under a key that ends in `.*` it writes members, each with its separator behind it.
 pub type Derive = fn(&mut Encoder<'_>, &Event<'_>) -> bool;
+
+/// Takes a text out of an event, or one that is always the same: JSON text without quotes, still
+/// escaped. An empty one leaves no row.
+pub type Extract = for<'e> fn(&Event<'e>, Choices) -> &'e [u8];
 
 /// Picks one of the constants of a [`Source::OneOf`] by its index.
 pub type Pick = fn(&Event<'_>, Choices) -> usize;

@@ -167,12 +167,24 @@ fn rfc3339<const FRACTION: usize>(encoder: &mut Encoder<'_>, time: Time) -> bool
 fn digits<const WIDTH: usize>(encoder: &mut Encoder<'_>, number: u32) {
     let mut text = [b'0'; WIDTH];
     let mut rest = number;
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
-        rest /= 10;
+    for pair in text.rchunks_mut(2) {
+        let digits = PAIRS[(rest % 100) as usize];
+        pair.copy_from_slice(&digits[2 - pair.len()..]);
+        rest /= 100;
     }
     encoder.literal(&text);
 }
+
+/// The digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
+};
 
 /// A day of the Gregorian calendar and the second inside it, UTC.
 struct Civil {

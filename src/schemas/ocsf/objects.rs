@@ -92,7 +92,7 @@ fn named(array: &mut Array, encoder: &mut Encoder<'_>, key: &[u8], is_id: bool, 
 /// The base name of the resource's path; of a path that ends in a separator all of it.
 pub(super) fn file_name<'a>(event: &Event<'a>) -> &'a [u8] {
     match Path::of(event).name {
-        b"" => derive::path_text(event),
+        b"" => derive::path(event),
         name => name,
     }
 }
@@ -101,20 +101,20 @@ pub(super) fn file_name<'a>(event: &Event<'a>) -> &'a [u8] {
 pub(super) fn evidences(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let mut array = Array::EMPTY;
     match event.opened.resource_type {
-        ResourceType::File if !derive::path_text(event).is_empty() => {
+        ResourceType::File if !derive::path(event).is_empty() => {
             array.open(encoder);
             array.nest(encoder, b"file");
             array.text(encoder, b"name", file_name(event));
-            array.text(encoder, b"path", derive::path_text(event));
+            array.text(encoder, b"path", derive::path(event));
             array.key(encoder, b"type_id");
             encoder.literal(b"1");
             array.key(encoder, b"type");
             fixed(encoder, b"Regular File");
         }
-        ResourceType::Network if !derive::host_text(event).is_empty() => {
+        ResourceType::Network if !derive::host(event).is_empty() => {
             array.open(encoder);
             array.nest(encoder, b"dst_endpoint");
-            let host = derive::host_text(event);
+            let host = derive::host(event);
             match derive::address(host) {
                 Some((_, address)) => array.text(encoder, b"ip", address),
                 None => array.text(encoder, b"hostname", host),
@@ -169,7 +169,7 @@ pub(super) fn observables(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
     };
     let shape = Shape::of(event);
     if shape == Shape::Network {
-        let host = derive::host_text(event);
+        let host = derive::host(event);
         match (derive::address(host), is_finding) {
             (Some((_, ip)), true) => add(encoder, b"evidences.dst_endpoint.ip", IP, ip),
             (Some((_, ip)), false) => add(encoder, b"dst_endpoint.ip", IP, ip),
@@ -183,10 +183,10 @@ pub(super) fn observables(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
             false => [b"file.name", b"file.path"],
         };
         add(encoder, name, FILE_NAME, file_name(event));
-        add(encoder, path, FILE_PATH, derive::path_text(event));
+        add(encoder, path, FILE_PATH, derive::path(event));
     }
     add(encoder, b"actor.user.uid", USER, event.text(F::SessionUserId));
-    if derive::shows_indicator(encoder, event) {
+    if derive::shows_indicator(event, encoder.choices()) {
         let kind = match event.opened.indicator_type {
             IndicatorType::Url => Some(URL),
             IndicatorType::FileHash => Some(HASH),
@@ -254,8 +254,8 @@ impl Shape {
     /// The texts of the resource that the event shows.
     fn shown<'a>(self, event: &Event<'a>) -> [&'a [u8]; 2] {
         match self {
-            Self::File => [derive::path_text(event), file_name(event)],
-            Self::Network => [derive::host_text(event), b""],
+            Self::File => [derive::path(event), file_name(event)],
+            Self::Network => [derive::host(event), b""],
             Self::Process => [derive::command(event), derive::command_name(event)],
             Self::Api => [event.text(F::ResourceName), b""],
             Self::Nothing => [b"", b""],

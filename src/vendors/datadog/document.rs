@@ -3,7 +3,7 @@
 use super::{tags, trace};
 use crate::event::{Event, FieldId as F};
 use crate::transform::Source::{
-    Continued, Derived, Doc, Event as Value, OneOf, Option, Part, When,
+    Continued, Derived, Doc, Event as Value, Extracted, OneOf, Option, Part, When,
 };
 use crate::transform::write::{rfc3339_millis, severity, value};
 use crate::transform::{Empty, Encoder, Field, Layout, Schema, row};
@@ -39,7 +39,7 @@ pub(super) static LOG: Schema = Schema {
         row("session.user_id", Value(F::SessionUserId, value)),
         row("session.tenant_id", Value(F::SessionTenantId, value)),
         row("session.environment", Value(F::SessionEnvironment, value)),
-        row("usr.id", Part(&[F::SessionUserId], user)),
+        row("usr.id", Extracted(&[F::SessionUserId], |event, _| event.text(F::SessionUserId))),
         row("resource.type", Value(F::ResourceType, value)),
         row("resource.name", Value(F::ResourceName, value)),
         row("resource.path", Value(F::ResourcePath, value)),
@@ -136,7 +136,7 @@ const TRACE: [Field; 7] = [
     row("dd.parent_id", Part(trace::FIELDS, trace::parent)),
     row("dd.service", Option("apm.service")),
     row("dd.env", Option("apm.env")),
-    row("dd.version", Part(&[F::AgentVersion], version)),
+    row("dd.version", Extracted(&[F::AgentVersion], |event, _| event.text(F::AgentVersion))),
     row("otel.trace_id", Part(trace::FIELDS, trace::whole)),
 ];
 
@@ -153,20 +153,4 @@ fn message(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     encoder.characters(event.text(F::Reason));
     encoder.close_text();
     true
-}
-
-/// The user once more, where Datadog looks for one.
-fn user(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, event.text(F::SessionUserId))
-}
-
-fn version(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    some(encoder, event.text(F::AgentVersion))
-}
-
-fn some(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
-    if !text.is_empty() {
-        encoder.text(text);
-    }
-    !text.is_empty()
 }

@@ -4,7 +4,7 @@
 //! answered 200 but silently ends parsing."
 
 use crate::event::{Event, FieldId as F};
-use crate::transform::{Empty, Encoder, Layout, Schema, Source, row, write};
+use crate::transform::{Choices, Empty, Layout, Schema, Source, row, write};
 
 /// A field that may be indexed beside the event.
 pub(super) struct Indexed {
@@ -55,8 +55,8 @@ pub(super) static ENVELOPE: Schema = Schema {
         row("event", Source::Doc),
         row("fields.severity", Source::Event(F::Severity, write::text)),
         row("fields.guard", Source::Event(F::Guard, write::text)),
-        row("fields.environment", Source::Derived(ENVIRONMENT, environment)),
-        row("fields.tenant_id", Source::Derived(TENANT, tenant)),
+        row("fields.environment", Source::Extracted(ENVIRONMENT, environment)),
+        row("fields.tenant_id", Source::Extracted(TENANT, tenant)),
         row("fields.mitre_tactic", Source::Event(F::Tactic, write::text)),
         row("fields.mitre_technique", Source::Event(F::Technique, write::text)),
         row("fields.agent_id", Source::Event(F::AgentId, write::text)),
@@ -84,16 +84,15 @@ pub(super) static ENVELOPE: Schema = Schema {
 const ENVIRONMENT: &[F] = &[F::SessionEnvironment, F::EventId];
 const TENANT: &[F] = &[F::SessionTenantId, F::EventId];
 
-fn environment(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    or(encoder, event.text(F::SessionEnvironment), b"unknown")
+fn environment<'a>(event: &Event<'a>, _: Choices) -> &'a [u8] {
+    or(event.text(F::SessionEnvironment), b"unknown")
 }
 
-fn tenant(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    or(encoder, event.text(F::SessionTenantId), b"default")
+fn tenant<'a>(event: &Event<'a>, _: Choices) -> &'a [u8] {
+    or(event.text(F::SessionTenantId), b"default")
 }
 
 /// The text, or what stands for an absent or empty one.
-fn or(encoder: &mut Encoder<'_>, text: &[u8], fallback: &[u8]) -> bool {
-    encoder.text(if text.is_empty() { fallback } else { text });
-    true
+fn or<'a>(text: &'a [u8], fallback: &'static [u8]) -> &'a [u8] {
+    if text.is_empty() { fallback } else { text }
 }
