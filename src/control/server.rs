@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
 use super::{
     APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Status,
@@ -165,11 +167,23 @@ fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
 
 fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool>) {
     let open = Arc::new(AtomicUsize::new(0));
+    let mut has_told = false;
     for stream in listener.incoming() {
         if stop.load(Ordering::Acquire) {
             return;
         }
-        let Ok(stream) = stream else { continue };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(problem) => {
+                // Out of descriptors, usually: others end, and it goes on.
+                if !std::mem::replace(&mut has_told, true) {
+                    warn!(%problem, "a command cannot be taken; tried again");
+                }
+                std::thread::sleep(ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        has_told = false;
         if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             open.fetch_sub(1, Ordering::AcqRel);
             let busy = format!("{CONNECTIONS_MAX} commands are already connected; try again");
@@ -297,3 +311,5 @@ fn answer(mut stream: &UnixStream, answer: Outcome) -> io::Result<()> {
 const CONNECTIONS_MAX: usize = 16;
 /// How long a connection may be quiet within a request or between two.
 const IDLE: Duration = Duration::from_secs(60);
+/// After a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,12 +1,14 @@
 //! Damage on disk, as the process meets it: a clear message, and the rest goes on.
 
-use std::fs::{File, OpenOptions, remove_file};
+use std::fs::{self, File, OpenOptions, remove_file};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 use crate::destination::{Destination, Manner};
 use crate::place::{PATIENCE, Place, READY, Shrike, events, wait_until};
@@ -185,6 +187,42 @@ fn an_input_waits_for_the_disk_tells_once_and_goes_on() {
         assert_eq!(told("input waits for the disk"), told("input goes on"), "{}", ended.said);
         assert!(told("input failed") == 0 && told("input waits for the disk") <= 2);
     }
+}
+
+#[test]
+fn a_command_for_which_no_descriptor_is_left_costs_little_and_is_answered_later() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..10);
+    let shrike = place.run(&[]);
+    shrike.wait_for(READY);
+    assert!(wait_until(|| place.checkpoint("one").counts.delivered == 10));
+    let usual = getrlimit(Resource::Nofile);
+    let descriptors = |limit| {
+        prlimit(Some(shrike.pid()), Resource::Nofile, limit).expect("a child of ours");
+    };
+    let spent = || {
+        let pid = shrike.pid().as_raw_nonzero();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        let (_, fields) = stat.rsplit_once(')').expect("its name stands in brackets");
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>());
+        ticks.map(|it| it.expect("a number")).sum::<u64>()
+    };
+    descriptors(Rlimit { current: Some(1), ..usual.clone() });
+    let waiting = UnixStream::connect(place.path("state/control.sock")).expect("it listens");
+    let before = spent();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let ticks = spent() - before;
+    assert!(ticks < 40, "{ticks} hundredths of a second of 200");
+    descriptors(usual);
+    drop(waiting);
+    assert_eq!(place.ran(&["status"]).status.code(), Some(0));
+    let ended = shrike.stopped().with(0);
+    assert_eq!(ended.account("one").in_range, 10);
+    assert_eq!(ended.said.matches("a command cannot be taken").count(), 1, "{}", ended.said);
 }
 
 /// Limits how long files of a process may become; returns the limit before.
