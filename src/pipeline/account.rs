@@ -1,7 +1,7 @@
 //! What an exporter settled, held against the events that the log has there.
 
-use crate::event::{Checkpoint, Span};
-use crate::log::Reader;
+use crate::event::{Checkpoint, Span, Tally};
+use crate::log::{Read, Reader, STRIPE_BYTES};
 
 /// How many events of the log a checkpoint says are settled, as the log itself counts them: as many
 /// as its counts say. `None` where retention has taken some of them.
@@ -18,4 +18,34 @@ pub fn settled_in_log(checkpoint: &Checkpoint, reader: &Reader) -> Option<u64> {
     // Looked at last: what is there now was there while it was counted.
     let is_gone = counted_to < reader.oldest() || (counted_to > *base && *base < reader.oldest());
     (!is_gone).then_some(in_log)
+}
+
+/// A checkpoint that says itself how many events it covers, where damage has taken some of them that
+/// no index counts: they were settled, and stay in the account.
+pub(super) fn with_what_is_gone(checkpoint: Checkpoint, reader: &Reader) -> Checkpoint {
+    let Checkpoint { start, base, tally, .. } = checkpoint;
+    let (settled, counted_to) = (checkpoint.counts.total(), tally.to.max(start));
+    let is_short = settled_in_log(&checkpoint, reader).is_some_and(|in_log| in_log < settled);
+    // Where nothing is damaged, something was settled twice: that must show.
+    if !is_short || counted_to > base || !is_damaged(Span { from: counted_to, to: base }, reader) {
+        return checkpoint;
+    }
+    let ahead = checkpoint.ahead.iter();
+    let ahead: u64 = ahead.map(|span| reader.count(*span).unwrap_or(0)).sum();
+    let tally = Tally { to: base, events: settled.saturating_sub(ahead) };
+    Checkpoint { tally, ..checkpoint }
+}
+
+/// Whether records of a span cannot be read.
+fn is_damaged(span: Span, reader: &Reader) -> bool {
+    let (mut reader, mut at) = (reader.clone(), span.from);
+    loop {
+        match reader.read(at, span.to, STRIPE_BYTES as usize) {
+            Ok(Read::Block(block)) => at = block.span().to,
+            // The same offset is answered so once.
+            Ok(Read::Cold(_)) => {}
+            Ok(Read::Damaged { .. }) => return true,
+            Ok(Read::End | Read::Gone { .. }) | Err(_) => return false,
+        }
+    }
 }

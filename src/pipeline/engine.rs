@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::account::with_what_is_gone;
 use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
 use super::exporter::{Exporter, ExporterSpec};
@@ -674,7 +675,7 @@ pub(super) fn checkpoint(
     (receipts, from_the_start): (Option<&Path>, bool),
 ) -> Result<Checkpoint, EngineError> {
     if let Some(checkpoint) = cursors.load(&spec.settings.name)? {
-        return Ok(checkpoint);
+        return Ok(with_what_is_gone(checkpoint, reader));
     }
     let start = match spec.settings.from {
         deliver::From::Latest if !from_the_start => reader.written(),

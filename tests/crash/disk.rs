@@ -52,6 +52,22 @@ fn a_flipped_bit_in_the_last_stripe_is_told_and_stops_nothing() {
 }
 
 #[test]
+fn what_was_delivered_before_the_log_lost_it_stays_in_the_account() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..200);
+    place.drained().with(0);
+    flip(&place.log_files("log")[0], 3_000);
+    place.fill(200..300);
+    let ended = place.drained().saying(&["WARN", "the log lost events"]);
+    let account = ended.account("one");
+    assert_eq!((account.in_range, account.counts.delivered), (300, 300), "{}", ended.said);
+    assert_eq!(one.accepted().len(), 300);
+    let again = place.drained().account("one");
+    assert_eq!((again.in_range, again.counts.delivered), (300, 300));
+}
+
+#[test]
 fn a_truncated_segment_loses_what_was_cut_off_and_nothing_else() {
     let one = Destination::start(Manner::Accept);
     let place = Place::new(&[("one", &one)], "");
