@@ -20,8 +20,8 @@ pub fn settled_in_log(checkpoint: &Checkpoint, reader: &Reader) -> Option<u64> {
     (!is_gone).then_some(in_log)
 }
 
-/// A checkpoint that says itself how many events it covers, where damage has taken some of them that
-/// no index counts: they were settled, and stay in the account.
+/// A checkpoint that says itself how many events it covers, where damage has taken some of them
+/// that no index counts: they were settled, and stay in the account.
 pub(super) fn with_what_is_gone(checkpoint: Checkpoint, reader: &Reader) -> Checkpoint {
     let Checkpoint { start, base, tally, .. } = checkpoint;
     let (settled, counted_to) = (checkpoint.counts.total(), tally.to.max(start));

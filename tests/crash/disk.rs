@@ -224,7 +224,7 @@ fn a_command_for_which_no_descriptor_is_left_costs_little_and_is_answered_later(
         let ticks = fields.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>());
         ticks.map(|it| it.expect("a number")).sum::<u64>()
     };
-    descriptors(Rlimit { current: Some(1), ..usual.clone() });
+    descriptors(Rlimit { current: Some(1), ..usual });
     let waiting = UnixStream::connect(place.path("state/control.sock")).expect("it listens");
     let before = spent();
     let began = Instant::now();
