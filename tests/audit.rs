@@ -4,83 +4,12 @@
 mod destination;
 #[path = "support/equation.rs"]
 mod equation;
-
-use std::io::Write as _;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+#[path = "support/place.rs"]
+mod place;
 
 use destination::{Destination, Manner};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-
-/// A working directory with a configuration.
-struct Place(TempDir);
-
-impl Place {
-    fn new(destination: &Destination, inputs: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let config = format!(
-            "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\ninputs: {inputs}\nexporters:\n  \
-             siem:\n    type: elastic\n    \
-             nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    init: {{enabled: false}}\n    \
-             from: earliest\n    compression: none\n",
-            destination.address
-        );
-        std::fs::write(dir.path().join("shrike.yaml"), config).expect("the directory is ours");
-        Self(dir)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.0).args(["--config", "shrike.yaml"]).args(args);
-        command.env_remove("COLUMNS").stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a command; returns what it printed.
-    #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> String {
-        told(self.command(args).output().expect("the command starts"), code)
-    }
-
-    /// The same with lines on standard input.
-    #[track_caller]
-    fn run_with(&self, args: &[&str], input: &str, code: i32) -> String {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).expect("it reads");
-        drop(stdin);
-        told(child.wait_with_output().expect("it ends"), code)
-    }
-}
-
-#[track_caller]
-fn told(output: Output, code: i32) -> String {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    equation::assert_equation_said(&err);
-    out + &err
-}
-
-fn events(numbers: std::ops::Range<u32>) -> String {
-    let event = |number: u32| {
-        format!(
-            "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-\
-             0000{number:08x}\",\"event_type\":\"guard_block\",\"event_category\":\"network\",\
-             \"timestamp\":\"2026-02-06T09:00:00.125Z\",\"agent\":{{\"id\":\"coder-01\",\
-             \"name\":\"hushd\",\"version\":\"0.1.0\",\"type\":\"clawdstrike\"}},\
-             \"session\":{{\"id\":\"s-1\"}},\"outcome\":\"failure\",\"action\":\"egress\",\
-             \"threat\":{{}},\"decision\":{{\"allowed\":false,\"guard\":\"egress_allowlist\",\
-             \"severity\":\"high\",\"reason\":\"\"}},\"resource\":{{\"type\":\"network\",\
-             \"name\":\"exfil.example\"}},\"metadata\":{{}},\"labels\":{{}}}}\n"
-        )
-    };
-    numbers.map(event).collect()
-}
+use place::{Place, events, wait_for};
+use rustix::process::Signal;
 
 #[test]
 fn receipts_prove_the_account_and_tell_an_events_fate() {
@@ -133,22 +62,19 @@ fn what_people_ask_of_a_running_process_is_in_the_chain() {
     let destination = Destination::start(Manner::Accept);
     let place = Place::new(&destination, "[]");
     place.run_with(&["append"], &events(0..10), 0);
-    let mut command = place.command(&["run"]);
-    let running = Running(command.stderr(Stdio::null()).spawn().expect("it starts"));
-    let socket = place.0.path().join("state/control.sock");
-    wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let running = place.start();
     place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
     // As without a running process.
     let told = place.run(&["cursor", "rewind", "sien", "--to", "earliest"], 2);
     assert!(told.contains("no exporter `sien`; there are: siem"), "{told}");
     place.run(&["cursor", "show", "sien"], 2);
     place.run(&["dlq", "purge", "--all"], 0);
-    let path = place.0.path().join("shrike.yaml");
+    let path = place.path().join("shrike.yaml");
     let text = std::fs::read_to_string(&path).expect("it is ours");
     let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
     std::fs::write(&path, &text).expect("the directory is ours");
     running.signal(Signal::HUP);
-    let chain = place.0.path().join("state/audit.jsonl");
+    let chain = place.path().join("state/audit.jsonl");
     let says = |what: &str| std::fs::read_to_string(&chain).expect("it is there").contains(what);
     // Whoever is first finds the change: the signal, or the look at the file.
     wait_for(|| says("\"action\":\"reload\",\"actor\":\"SIGHUP\""));
@@ -170,7 +96,7 @@ fn a_period_is_proven_by_itself() {
         place.run_with(&["append"], &events(from..from + 100), 0);
         place.run(&["run", "--drain"], 1);
     }
-    let path = place.0.path().join("state/audit.jsonl");
+    let path = place.path().join("state/audit.jsonl");
     let whole = std::fs::read_to_string(&path).expect("it was written");
     let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
     let begins = |line: &&String| line.contains("\"kind\":\"begin\"");
@@ -227,22 +153,6 @@ fn a_period_is_proven_by_itself() {
     place.run(&["audit", "verify"], 0);
 }
 
-/// A running process; it is told to stop when dropped.
-struct Running(Child);
-
-impl Running {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.signal(Signal::TERM);
-        self.0.wait().expect("it ends");
-    }
-}
-
 /// The lines with numbers and hashes as if they had been written so.
 fn forged(lines: &[String]) -> String {
     let (mut hash, mut text) = ([0; 32], String::new());
@@ -258,15 +168,6 @@ fn forged(lines: &[String]) -> String {
     text
 }
 
-#[track_caller]
-fn wait_for(holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not come to pass");
-        std::thread::yield_now();
-    }
-}
-
 /// Receipts of an earlier `audit.path` stay provable: those that come later know where they end.
 #[test]
 fn receipts_of_an_earlier_place_are_verified_where_they_are() {
@@ -274,7 +175,7 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
     let place = Place::new(&destination, "[]");
     place.run_with(&["append"], &events(0..20), 0);
     place.run(&["run", "--drain"], 0);
-    let path = place.0.path().join("shrike.yaml");
+    let path = place.path().join("shrike.yaml");
     let text = std::fs::read_to_string(&path).expect("it is ours");
     std::fs::write(&path, text + "audit: {path: other.jsonl}\n").expect("the directory is ours");
     place.run_with(&["append"], &events(20..30), 0);
@@ -282,7 +183,7 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
     assert!(begun.contains("they begin anew"), "it is said: {begun}");
     let now = place.run(&["audit", "verify"], 0);
     assert!(now.contains("were written before these"), "{now}");
-    let file = place.0.path().join("state/audit.jsonl");
+    let file = place.path().join("state/audit.jsonl");
     let name = file.to_str().expect("a path of letters");
     let earlier = place.run(&["audit", "verify", "--file", name], 0);
     assert!(earlier.contains("20 settled = 20 delivered"), "{earlier}");
@@ -307,10 +208,10 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
 fn receipts_that_go_on_where_they_were_before_are_right() {
     let destination = Destination::start(Manner::Accept);
     let place = Place::new(&destination, "[]");
-    let path = place.0.path().join("shrike.yaml");
+    let path = place.path().join("shrike.yaml");
     let text = std::fs::read_to_string(&path).expect("it is ours");
     let other = "  other: {type: file, path: PATH, from: earliest}\n"
-        .replace("PATH", &place.0.path().join("lines").display().to_string());
+        .replace("PATH", &place.path().join("lines").display().to_string());
     let configure = |keys: String| {
         std::fs::write(&path, format!("{text}{keys}")).expect("the directory is ours");
     };
@@ -332,7 +233,7 @@ fn receipts_that_go_on_where_they_were_before_are_right() {
             let now = place.run(&["audit", "verify"], 0);
             assert!(now.contains("were written before these"), "{name}: {now}");
         }
-        let file = place.0.path().join("state").join(name);
+        let file = place.path().join("state").join(name);
         let name = file.to_str().expect("a path of letters");
         let elsewhere = place.run(&["audit", "verify", "--file", name], 0);
         assert!(elsewhere.contains("came after them and knows receipt"), "{elsewhere}");
@@ -347,7 +248,7 @@ fn a_line_that_is_changed_removed_or_moved_is_found() {
         place.run_with(&["append"], &events(from..from + 100), 0);
         place.run(&["run", "--drain"], 1);
     }
-    let path = place.0.path().join("state/audit.jsonl");
+    let path = place.path().join("state/audit.jsonl");
     let whole = std::fs::read_to_string(&path).expect("it was written");
     let lines: Vec<&str> = whole.lines().collect();
     assert!(lines.len() > 12, "{}", lines.len());

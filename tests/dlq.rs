@@ -4,133 +4,18 @@
 mod destination;
 #[path = "support/equation.rs"]
 mod equation;
-
-use std::io::Write as _;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+#[path = "support/place.rs"]
+mod place;
 
 use destination::{Destination, Manner};
+use place::{Place, events, wait_for};
 use serde_json::Value;
 use shrike::log::{Log, LogOptions, Mark};
-use tempfile::TempDir;
 
-/// A working directory with a configuration.
-struct Place(TempDir);
-
-impl Place {
-    fn new(destination: &Destination, inputs: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let config = format!(
-            "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\ninputs: {inputs}\nexporters:\n  \
-             siem:\n    type: elastic\n    \
-             nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    init: {{enabled: false}}\n    \
-             from: earliest\n    compression: none\n",
-            destination.address
-        );
-        std::fs::write(dir.path().join("shrike.yaml"), config).expect("the directory is ours");
-        Self(dir)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.0).args(["--config", "shrike.yaml"]).args(args);
-        command.env_remove("COLUMNS").stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a command; returns what it printed.
-    #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> String {
-        told(self.command(args).output().expect("the command starts"), code)
-    }
-
-    /// The same with lines on standard input.
-    #[track_caller]
-    fn run_with(&self, args: &[&str], input: &str, code: i32) -> String {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).expect("it reads");
-        drop(stdin);
-        told(child.wait_with_output().expect("it ends"), code)
-    }
-
-    fn start(&self) -> Running {
-        let mut command = self.command(&["run"]);
-        let said = self.0.path().join("stderr");
-        let err = std::fs::File::create(&said).expect("the directory is ours");
-        command.stdout(Stdio::null()).stderr(err);
-        let running = Running(command.spawn().expect("the command starts"), said);
-        let socket = self.0.path().join("state/control.sock");
-        wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
-        running
-    }
-
-    fn letters(&self, args: &[&str]) -> Vec<Value> {
-        let text = self.run(&[&["dlq", "list", "--json"], args].concat(), 0);
-        text.lines().map(|line| serde_json::from_str(line).expect("a letter is JSON")).collect()
-    }
-}
-
-/// A running process; it is told to stop when dropped.
-struct Running(Child, std::path::PathBuf);
-
-impl Running {
-    /// Tells it to stop, unless it has; its exit code.
-    fn end(&mut self) -> Option<i32> {
-        if self.0.try_wait().expect("it is ours").is_none() {
-            let pid = rustix::process::Pid::from_child(&self.0);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        }
-        self.0.wait().expect("it ends").code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-        if !std::thread::panicking() {
-            let said = std::fs::read_to_string(&self.1).expect("the directory is ours");
-            assert!(said.contains("\"account\""), "{said}");
-            equation::assert_equation_said(&said);
-        }
-    }
-}
-
-#[track_caller]
-fn told(output: Output, code: i32) -> String {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    equation::assert_equation_said(&err);
-    out + &err
-}
-
-#[track_caller]
-fn wait_for(holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not come to pass");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-}
-
-fn events(numbers: std::ops::Range<u32>) -> String {
-    let event = |number: u32| {
-        format!(
-            "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-\
-             0000{number:08x}\",\"event_type\":\"guard_block\",\"event_category\":\"network\",\
-             \"timestamp\":\"2026-02-06T09:00:00.125Z\",\"agent\":{{\"id\":\"coder-01\",\
-             \"name\":\"hushd\",\"version\":\"0.1.0\",\"type\":\"clawdstrike\"}},\
-             \"session\":{{\"id\":\"s-1\"}},\"outcome\":\"failure\",\"action\":\"egress\",\
-             \"threat\":{{}},\"decision\":{{\"allowed\":false,\"guard\":\"egress_allowlist\",\
-             \"severity\":\"high\",\"reason\":\"\"}},\"resource\":{{\"type\":\"network\",\
-             \"name\":\"exfil.example\"}},\"metadata\":{{}},\"labels\":{{}}}}\n"
-        )
-    };
-    numbers.map(event).collect()
+/// The dead letters that `dlq list` shows.
+fn letters(place: &Place, args: &[&str]) -> Vec<Value> {
+    let text = place.run(&[&["dlq", "list", "--json"], args].concat(), 0);
+    text.lines().map(|line| serde_json::from_str(line).expect("a letter is JSON")).collect()
 }
 
 #[test]
@@ -139,14 +24,14 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     let place = Place::new(&destination, "[]");
     place.run_with(&["append"], &events(0..64), 0);
     place.run(&["run", "--drain"], 1);
-    assert_eq!(place.letters(&[]).len(), 4);
-    assert_eq!(place.letters(&["--class", "rejected", "--since", "1h", "-n", "3"]).len(), 3);
-    assert!(place.letters(&["--class", "timeout"]).is_empty());
+    assert_eq!(letters(&place, &[]).len(), 4);
+    assert_eq!(letters(&place, &["--class", "rejected", "--since", "1h", "-n", "3"]).len(), 3);
+    assert!(letters(&place, &["--class", "timeout"]).is_empty());
     for command in ["list", "replay", "purge"] {
         let told = place.run(&["dlq", command, "--class", "rejectd"], 2);
         assert!(told.contains("'rejectd'") && told.contains("rejected"), "{told}");
     }
-    assert!(place.letters(&["--since", "2500-01-01T00:00:00Z"]).is_empty());
+    assert!(letters(&place, &["--since", "2500-01-01T00:00:00Z"]).is_empty());
     let stats = place.run(&["dlq", "stats"], 0);
     assert!(stats.contains("siem            4            0"), "{stats}");
     assert!(stats.contains("siem: 4 rejected") && stats.contains("not this one"), "{stats}");
@@ -163,14 +48,14 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
 
     let dry = place.run(&["dlq", "replay", "--dry-run"], 0);
     assert_eq!(dry.lines().count(), 5, "{dry}");
-    assert_eq!(place.letters(&[]).len(), 4, "nothing was sent");
+    assert_eq!(letters(&place, &[]).len(), 4, "nothing was sent");
     let vain = place.run(&["dlq", "replay", "--id", id], 1);
     assert_eq!(vain, "siem: 0 of 1 delivered, 1 stay\n");
     destination.turn(Manner::Accept);
     let done = place.run(&["dlq", "replay", "--id", id], 0);
     assert_eq!(done, "siem: 1 of 1 delivered, 0 stay\n");
     assert_eq!(destination.accepted().get(id), Some(&1));
-    assert_eq!(place.letters(&[]).len(), 3);
+    assert_eq!(letters(&place, &[]).len(), 3);
 
     // An id that no letter has is a mistake, whoever is asked.
     for command in ["show", "replay", "purge"] {
@@ -184,7 +69,7 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     assert!(place.run(&["dlq", "purge"], 2).contains("say --all"));
     assert_eq!(place.run(&["dlq", "purge", "--class", "timeout"], 0), "siem: 0 removed\n");
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 3 removed\n");
-    assert!(place.letters(&[]).is_empty());
+    assert!(letters(&place, &[]).is_empty());
     assert_eq!(destination.accepted().len(), 61);
 }
 
@@ -194,7 +79,7 @@ fn a_running_process_replays_and_the_others_only_look() {
     let place = Place::new(&destination, "[]");
     let running = place.start();
     place.run_with(&["append"], &events(0..640), 0);
-    wait_for(|| place.letters(&[]).len() == 40);
+    wait_for(|| letters(&place, &[]).len() == 40);
     destination.turn(Manner::Accept);
     let done = place.run(&["dlq", "replay", "--rate", "1000"], 0);
     assert_eq!(done, "siem: 40 of 40 delivered, 0 stay\n");
@@ -225,7 +110,7 @@ fn the_exit_code_tells_of_letters_of_this_run_that_are_left() {
         (
             "changed",
             |place| {
-                let path = place.0.path().join("shrike.yaml");
+                let path = place.path().join("shrike.yaml");
                 let text = std::fs::read_to_string(&path).expect("it is ours");
                 let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
                 std::fs::write(&path, text).expect("the directory is ours");
@@ -242,7 +127,7 @@ fn the_exit_code_tells_of_letters_of_this_run_that_are_left() {
         place.run(&["run", "--drain"], 1);
         let mut running = place.start();
         place.run_with(&["append"], &events(16..64), 0);
-        wait_for(|| place.letters(&[]).len() == 4);
+        wait_for(|| letters(&place, &[]).len() == 4);
         // What is replayed in vain is of the run that gave it up.
         place.run(&["dlq", "replay", "--id", OLD_ID], 1);
         destination.turn(Manner::Accept);
@@ -297,7 +182,7 @@ fn records_that_no_exporter_can_open_are_kept_once_and_retried() {
     // A program that embeds the library appends what it likes: here a record of another dialect.
     let foreign = include_str!("fixtures/clawdstrike-audit.jsonl");
     let foreign = foreign.lines().next().expect("it has lines");
-    let dir = place.0.path().join("state/log");
+    let dir = place.path().join("state/log");
     let options = LogOptions { dir, segment_bytes: 8 << 20, ..LogOptions::default() };
     let (log, _) = Log::open(options).expect("nobody else has it");
     for record in [foreign, "no event"] {
@@ -329,7 +214,7 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     let place = Place::new(&destination, "[]");
     place.run_with(&["append"], &events(0..64), 0);
     place.run(&["run", "--drain"], 1);
-    let before = (place.run(&["cursor", "show"], 0), place.letters(&[]));
+    let before = (place.run(&["cursor", "show"], 0), letters(&place, &[]));
     let running = place.start();
 
     let dry = place.run(&["test", "siem", "--from", "1h"], 0);
@@ -353,8 +238,8 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
 
     drop(running);
     assert!(destination.accepted().values().all(|&times| times == 1), "nothing was sent there");
-    assert_eq!((place.run(&["cursor", "show"], 0), place.letters(&[])), before);
-    let left = std::fs::read_dir(place.0.path().join("state")).expect("it is ours");
+    assert_eq!((place.run(&["cursor", "show"], 0), letters(&place, &[])), before);
+    let left = std::fs::read_dir(place.path().join("state")).expect("it is ours");
     let names = left.map(|entry| entry.expect("an entry").file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("test-")));
 }
