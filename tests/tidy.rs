@@ -285,7 +285,7 @@ fn read(file: &Path) -> String {
 }
 
 fn all_sources() -> Vec<PathBuf> {
-    ["src", "tests", "benches", "loadgen", "models", "fuzz/fuzz_targets"]
+    ["src", "tests", "benches", "loadgen", "fuzz/fuzz_targets"]
         .iter()
         .flat_map(|dir| sources(dir))
         .collect()

@@ -25,7 +25,7 @@ fn main() {
 }
 
 fn take(name: &str, changes: &[(&str, &str)]) {
-    let path = PathBuf::from("../src").join(name);
+    let path = PathBuf::from("../../src").join(name);
     println!("cargo::rerun-if-changed={}", path.display());
     let text = fs::read_to_string(&path).expect("the sources lie beside this package");
     let mut text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
