@@ -23,7 +23,8 @@
 //!
 //! | Room | Does |
 //! |---|---|
-//! | `metrics` | counters and gauges, fixed at start-up |
+//! | `metrics` | counters and gauges, fixed at start-up; all may import it |
+//! | `protobuf` | the bytes of fields of Protocol Buffers; all may import it |
 //! | `event` | field ids, values, opening a record, enrichment, privacy, offsets |
 //! | `log` | segments, stripes, append, group commit, reading, cursors, index, retention |
 //! | `intake` | doors into the log: files, stdin; checking, repairing, positions, quarantine |
@@ -36,7 +37,7 @@
 //! | `config` | text, raw, resolved; errors with key path, line, column and hint |
 //! | `control` | the socket through which commands talk to a running process |
 //!
-//! The first seven are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
+//! The first eight are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
 //! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never
 //! imports the catalogue.
 //!
@@ -115,6 +116,7 @@ pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod pipeline;
+pub mod protobuf;
 pub mod schemas;
 pub mod transform;
 pub mod vendors;

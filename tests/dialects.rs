@@ -3,6 +3,8 @@
 
 #[path = "dialects/otlp.rs"]
 mod otlp;
+#[path = "dialects/protobuf.rs"]
+mod protobuf;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Any line is mapped, refused or unknown; what a mapping gives opens as it is, or says its class.
+//! Any bytes are logs in Protocol Buffers, which become such a line, or refused.
 
 #![no_main]
 
@@ -11,7 +12,20 @@ use shrike::event::{Frame, Opened, Opening, OpeningOptions, entries};
 use shrike::intake::{Batch, CheckOptions, Checker, IntakeCounts, Lines, Mapped, Source};
 
 fuzz_target!(|input: (u8, &[u8])| {
-    let (which, line) = input;
+    let (which, bytes) = input;
+    check(which, bytes);
+    let bytes_max = 4 * bytes.len();
+    if let Ok(line) = (dialects::PROTOBUF.decode)(bytes, bytes_max) {
+        let is_json = serde_json::from_slice::<IgnoredAny>(&line).is_ok();
+        assert!(is_json || std::str::from_utf8(&line).is_err(), "what is decoded is JSON");
+        // The last message may be one that grows: names of fields, and control characters, which
+        // take six bytes each.
+        assert!(line.len() <= bytes_max + 6 * bytes.len() + 1024);
+        check(which, &line);
+    }
+});
+
+fn check(which: u8, line: &[u8]) {
     let opening = Arc::new(Opening::new(&OpeningOptions::default()));
     let check = CheckOptions { dialects: dialects::ALL, ..CheckOptions::default() };
     let counts = Arc::new(IntakeCounts::default());
@@ -53,6 +67,6 @@ fuzz_target!(|input: (u8, &[u8])| {
             assert!(is_json || std::str::from_utf8(event).is_err(), "{}", dialect.name);
         }
     }
-});
+}
 
 const RECEIVED_NS: u64 = 1_770_381_000_000_000_000;

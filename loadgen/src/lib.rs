@@ -8,6 +8,7 @@ pub mod clock;
 pub mod fake;
 pub mod generate;
 pub mod id;
+pub mod otlp;
 pub mod produce;
 pub mod scenario;
 pub mod seed;

@@ -8,7 +8,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::intake::Binary;
+use crate::intake::{Binary, Undecoded};
+use crate::protobuf::{Wire, field, fields, put_bytes, put_number};
 
 /// Logs in protobuf.
 pub(super) static PROTOBUF: Binary =
@@ -93,24 +94,55 @@ const fn all(rows: &'static [(u64, &'static str, Kind)]) -> Message {
     Message { rows, is_choice: false }
 }
 
-/// A field as it came.
-#[derive(Clone, Copy)]
-enum Wire<'a> {
-    Varint(u64),
-    Eight([u8; 8]),
-    Four([u8; 4]),
-    Bytes(&'a [u8]),
+/// The JSON of an export of at most so many bytes.
+fn decode(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecoded> {
+    if body.is_empty() {
+        return Ok(b"{\"resourceLogs\":[]}".to_vec());
+    }
+    let mut json = Vec::with_capacity(2 * body.len());
+    let bounds = Bounds { depth: 0, bytes_max };
+    message(&EXPORT, body, bounds, &mut json).map_err(|wrong| match wrong {
+        Wrong::Field(names, problem) => Undecoded::Malformed { place: place(&names), problem },
+        Wrong::TooLarge => Undecoded::TooLarge,
+    })?;
+    Ok(json)
 }
 
-/// The JSON of an export of at most so many bytes; nothing where the bytes are none.
-fn decode(body: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
-    let mut json = Vec::with_capacity(2 * body.len());
-    message(&EXPORT, body, 0, bytes_max, &mut json)?;
-    if body.is_empty() {
-        json.clear();
-        json.extend_from_slice(b"{\"resourceLogs\":[]}");
+/// The names that lead to a field, innermost first, as a path that people can read.
+fn place(names: &[&str]) -> String {
+    let path: Vec<&str> = names.iter().rev().copied().take(NAMES_MAX).collect();
+    match names.len() {
+        0 => "the whole".to_owned(),
+        1..=NAMES_MAX => path.join("."),
+        _ => path.join(".") + "...",
     }
-    Some(json)
+}
+
+/// Why a message cannot be read.
+enum Wrong {
+    /// The fields that lead to it, innermost first, and what is wrong with the last of them.
+    Field(Vec<&'static str>, &'static str),
+    TooLarge,
+}
+
+impl Wrong {
+    const fn here(problem: &'static str) -> Self {
+        Self::Field(Vec::new(), problem)
+    }
+
+    fn inside(mut self, name: &'static str) -> Self {
+        if let Self::Field(names, _) = &mut self {
+            names.push(name);
+        }
+        self
+    }
+}
+
+/// Where in a body a message stands, and how much all of it may become.
+#[derive(Clone, Copy)]
+struct Bounds {
+    depth: usize,
+    bytes_max: usize,
 }
 
 /// The answer to an export of which something was refused (`ExportLogsServiceResponse`).
@@ -119,8 +151,7 @@ fn answer(rejected: u64, text: &str) -> Vec<u8> {
         return Vec::new();
     }
     let mut partial = Vec::new();
-    put_varint(1 << 3, &mut partial);
-    put_varint(rejected, &mut partial);
+    put_number(1, rejected, &mut partial);
     put_bytes(2, text.as_bytes(), &mut partial);
     let mut out = Vec::new();
     put_bytes(1, &partial, &mut out);
@@ -137,62 +168,54 @@ fn refusal(text: &str) -> Vec<u8> {
 fn message(
     message: &Message,
     bytes: &[u8],
-    depth: usize,
-    bytes_max: usize,
+    bounds: Bounds,
     out: &mut Vec<u8>,
-) -> Option<()> {
-    if depth > DEPTH_MAX || out.len() > bytes_max {
-        return None;
+) -> Result<(), Wrong> {
+    if out.len() > bounds.bytes_max {
+        return Err(Wrong::TooLarge);
     }
+    if bounds.depth > DEPTH_MAX {
+        return Err(Wrong::here("messages stand inside each other too deep"));
+    }
+    let last = last_of(message, bytes).ok_or(Wrong::here("expected whole fields of a message"))?;
     let begin = out.len();
     out.push(b'{');
-    let last = last_of(bytes)?;
     for (number, name, kind) in message.rows {
         if message.is_choice && last != *number {
             continue;
         }
         let mut found = fields(bytes).filter(|(it, _)| it == number).map(|(_, value)| value);
-        let many = match kind {
-            Kind::Many(inner) => Some(*inner),
-            _ => None,
-        };
-        let first = if many.is_some() { found.next() } else { found.by_ref().last() };
+        let is_list = matches!(kind, Kind::Many(_));
+        let first = if is_list { found.next() } else { found.by_ref().last() };
         let Some(mut value) = first else { continue };
         if out.len() > begin + 1 {
             out.push(b',');
         }
-        out.extend_from_slice(format!("\"{name}\":").as_bytes());
-        let Some(inner) = many else {
-            one(kind, value, depth, bytes_max, out)?;
-            continue;
-        };
-        out.push(b'[');
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(if is_list { b"\":[" } else { b"\":" });
         loop {
-            one(&Kind::One(inner), value, depth, bytes_max, out)?;
+            one(kind, value, bounds, out).map_err(|wrong| wrong.inside(name))?;
             let Some(next) = found.next() else { break };
             out.push(b',');
             value = next;
         }
-        out.push(b']');
+        if is_list {
+            out.push(b']');
+        }
     }
     out.push(b'}');
-    Some(())
+    Ok(())
 }
 
-fn one(
-    kind: &Kind,
-    value: Wire<'_>,
-    depth: usize,
-    bytes_max: usize,
-    out: &mut Vec<u8>,
-) -> Option<()> {
-    let text = match (kind, value) {
+fn one(kind: &Kind, value: Wire<'_>, bounds: Bounds, out: &mut Vec<u8>) -> Result<(), Wrong> {
+    let written = match (kind, value) {
         (Kind::Text, Wire::Bytes(bytes)) => {
-            let text = str::from_utf8(bytes).ok()?;
-            return serde_json::to_writer(out, text).ok();
+            text(bytes, out);
+            return Ok(());
         }
         (Kind::One(inner) | Kind::Many(inner), Wire::Bytes(bytes)) => {
-            return message(inner, bytes, depth + 1, bytes_max, out);
+            return message(inner, bytes, Bounds { depth: bounds.depth + 1, ..bounds }, out);
         }
         (Kind::Bool, Wire::Varint(number)) => (number != 0).to_string(),
         // Numbers of 32 bits are sent with their sign in 64.
@@ -200,87 +223,53 @@ fn one(
         (Kind::Long, Wire::Varint(number)) => format!("\"{}\"", number.cast_signed()),
         (Kind::Fixed64, Wire::Eight(bytes)) => format!("\"{}\"", u64::from_le_bytes(bytes)),
         (Kind::Fixed32, Wire::Four(bytes)) => u32::from_le_bytes(bytes).to_string(),
-        (Kind::Double, Wire::Eight(bytes)) => match f64::from_le_bytes(bytes) {
-            number if number.is_nan() => "\"NaN\"".to_owned(),
-            f64::INFINITY => "\"Infinity\"".to_owned(),
-            f64::NEG_INFINITY => "\"-Infinity\"".to_owned(),
-            number => serde_json::to_string(&number).ok()?,
-        },
+        (Kind::Double, Wire::Eight(bytes)) => double(f64::from_le_bytes(bytes)),
         (Kind::Hex, Wire::Bytes(bytes)) => {
             let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("\"{digits}\"")
         }
         (Kind::Base64, Wire::Bytes(bytes)) => format!("\"{}\"", BASE64_STANDARD.encode(bytes)),
-        _ => return None,
+        _ => return Err(Wrong::here("has another type than in `logs.proto`")),
     };
-    out.extend_from_slice(text.as_bytes());
-    Some(())
+    out.extend_from_slice(written.as_bytes());
+    Ok(())
 }
 
-/// The fields of a message with their numbers, up to the first that is none.
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = (u64, Wire<'_>)> {
-    std::iter::from_fn(move || field(&mut bytes))
+/// A text as JSON; bytes that are no UTF-8 stay as they are, and are told and repaired as those of
+/// every other record.
+fn text(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        let valid = serde_json::Value::from(chunk.valid()).to_string();
+        out.extend_from_slice(&valid.as_bytes()[1..valid.len() - 1]);
+        out.extend_from_slice(chunk.invalid());
+    }
+    out.push(b'"');
 }
 
-/// The number of the last field, 0 where there is none; nothing where the bytes are no message.
-fn last_of(mut bytes: &[u8]) -> Option<u64> {
+fn double(number: f64) -> String {
+    match number {
+        f64::INFINITY => "\"Infinity\"".to_owned(),
+        f64::NEG_INFINITY => "\"-Infinity\"".to_owned(),
+        number if number.is_nan() => "\"NaN\"".to_owned(),
+        number => serde_json::Value::from(number).to_string(),
+    }
+}
+
+/// The number of the last field that the message knows, 0 where there is none; nothing where the
+/// bytes are no message.
+fn last_of(message: &Message, mut bytes: &[u8]) -> Option<u64> {
     let mut last = 0;
     while !bytes.is_empty() {
-        (last, _) = field(&mut bytes)?;
+        let (number, _) = field(&mut bytes)?;
+        if message.rows.iter().any(|(known, ..)| *known == number) {
+            last = number;
+        }
     }
     Some(last)
 }
 
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Wire<'a>)> {
-    let key = take_varint(bytes)?;
-    let value = match key & 7 {
-        0 => Wire::Varint(take_varint(bytes)?),
-        1 => Wire::Eight(take_array(bytes)?),
-        2 => {
-            let length = usize::try_from(take_varint(bytes)?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Wire::Bytes(value)
-        }
-        5 => Wire::Four(take_array(bytes)?),
-        // Groups, which this format does not use.
-        _ => return None,
-    };
-    (key >> 3 > 0).then_some((key >> 3, value))
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (array, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*array)
-}
-
-fn put_varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push((number as u8 & 0x7f) | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    put_varint(field << 3 | 2, out);
-    put_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
 /// Messages inside each other: an event takes 128 levels of JSON, three for each value in a value.
 const DEPTH_MAX: usize = 64;
+/// Names that tell a place: those of the record, of an attribute, and of two values inside it.
+const NAMES_MAX: usize = 9;

@@ -52,12 +52,29 @@ pub struct HttpOptions {
 pub struct Binary {
     /// Its media type.
     pub content_type: &'static str,
-    /// The same logs as JSON of about this many bytes at most; nothing where they are none.
-    pub decode: fn(&[u8], usize) -> Option<Vec<u8>>,
+    /// The same logs as JSON of about this many bytes at most. Texts that are no UTF-8 keep their
+    /// bytes, which the door repairs.
+    pub decode: fn(&[u8], usize) -> Result<Vec<u8>, Undecoded>,
     /// The answer to logs that were taken but for so many records, and what became of those.
     pub answer: fn(u64, &str) -> Vec<u8>,
     /// The answer to logs that were refused, and why.
     pub refusal: fn(&str) -> Vec<u8>,
+}
+
+/// Why a body is no logs in an encoding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecoded {
+    /// It is not what its media type says.
+    #[error("{place}: {problem}")]
+    Malformed {
+        /// The names of the fields that lead to what is wrong.
+        place: String,
+        /// What is wrong, and what was expected.
+        problem: &'static str,
+    },
+    /// It becomes larger than it may.
+    #[error("too large as JSON")]
+    TooLarge,
 }
 
 /// The listening socket and its thread; dropping it ends both.
@@ -232,7 +249,7 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     // A body that is compressed needs room for what it becomes.
     let needed = match encoding {
         Encoding::Identity => declared.unwrap_or(cap),
-        Encoding::Gzip | Encoding::Zstd => declared.unwrap_or(cap) + cap,
+        Encoding::Gzip | Encoding::Deflate | Encoding::Zstd => declared.unwrap_or(cap) + cap,
     };
     let pieces = u32::try_from(needed.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
     let most = BODIES_BYTES_MAX / PIECE_BYTES;
@@ -284,6 +301,8 @@ enum Content {
 enum Encoding {
     Identity,
     Gzip,
+    /// RFC 1950 (RFC 9110, 8.4.1.2).
+    Deflate,
     Zstd,
 }
 
@@ -293,9 +312,10 @@ impl Encoding {
         match value.trim_ascii().to_ascii_lowercase().as_slice() {
             b"" | b"identity" => Ok(Self::Identity),
             b"gzip" | b"x-gzip" => Ok(Self::Gzip),
+            b"deflate" => Ok(Self::Deflate),
             b"zstd" => Ok(Self::Zstd),
             _ => {
-                let text = "expected content-encoding gzip, zstd or none";
+                let text = "expected content-encoding gzip, deflate, zstd or none";
                 Err(Reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
             }
         }
@@ -309,6 +329,9 @@ impl Encoding {
             Self::Identity => return Ok(body.to_vec()),
             Self::Gzip => {
                 flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut plain)
+            }
+            Self::Deflate => {
+                flate2::read::ZlibDecoder::new(body).take(most).read_to_end(&mut plain)
             }
             Self::Zstd => zstd::stream::read::Decoder::new(body)
                 .and_then(|decoder| decoder.take(most).read_to_end(&mut plain)),
@@ -326,6 +349,11 @@ impl Encoding {
 
 fn too_large(cap: usize) -> Reply {
     let text = format!("a body has at most {cap} bytes; send fewer events at a time");
+    Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &text)
+}
+
+fn too_large_as_json(cap: usize) -> Reply {
+    let text = format!("logs take at most {cap} bytes as JSON; send fewer at a time");
     Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
@@ -351,8 +379,15 @@ fn work(body: &[u8], encoding: Encoding, kind: Content, shared: &Shared) -> Resu
     let mut plain = encoding.decode(body, shared.options.body_bytes_max)?;
     if kind == Content::Binary {
         let bytes_max = shared.options.body_bytes_max.saturating_mul(BINARY_GROWTH);
-        let wrong = || Reply::error(StatusCode::BAD_REQUEST, "the body is no export of logs");
-        plain = (shared.options.binary.decode)(&plain, bytes_max).ok_or_else(wrong)?;
+        let kind = shared.options.binary.content_type;
+        let refusal = |problem| match problem {
+            Undecoded::TooLarge => too_large_as_json(bytes_max),
+            Undecoded::Malformed { .. } => {
+                let text = format!("the body is no export of logs in {kind}: {problem}");
+                Reply::error(StatusCode::BAD_REQUEST, &text)
+            }
+        };
+        plain = (shared.options.binary.decode)(&plain, bytes_max).map_err(refusal)?;
     }
     // "If the server receives an empty request [...] the server SHOULD respond with success."
     let is_nothing = kind == Content::Logs && is_empty_object(&plain);
