@@ -280,6 +280,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
             ];
             Overrides {
                 texts,
+                around: Vec::new(),
                 mappings,
                 allow,
                 deny,

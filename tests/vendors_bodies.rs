@@ -154,6 +154,7 @@ const SYSLOG: &[(&str, &str)] = &[("hostname", "edge-7")];
 
 const OTLP: &[(&str, &str)] = &[
     ("host_name", "edge-7"),
+    ("protocol", "http/json"),
     ("resource_attributes", "deployment.environment.name=prod"),
     ("service_name", "clawdstrike"),
 ];

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use shrike::deliver::{
@@ -25,6 +25,9 @@ fuzz_target!(|input: (u16, u8, u16, &str, &str, &[u8])| {
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
+    }
+    if events % 3 == 0 {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     }
     let acks: Vec<AckId> = (0..u64::from(events)).map(AckId).collect();
     let response = Response {

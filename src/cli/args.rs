@@ -69,6 +69,9 @@ pub(crate) enum Command {
         /// Add an exporter, as for `run`
         #[arg(long, value_name = "NAME[=URL]")]
         to: Vec<String>,
+        /// Print the bytes of a body that is no text; else the JSON that says the same is shown
+        #[arg(long)]
+        raw: bool,
     },
     /// Print what an exporter would send of the log's own history, or send it elsewhere
     Test(Test),
@@ -181,6 +184,9 @@ pub(crate) struct Test {
     /// Print counts only, not what would be sent
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Print the bytes of a body that is no text; else the JSON that says the same is shown
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// What to do with the configuration.

@@ -36,6 +36,7 @@ use shrike::pipeline::EngineError;
 
 use args::{Args, Command};
 pub(crate) use exit::{Exit, Failure};
+use render::Shown;
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
@@ -46,8 +47,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(args::Config::Schema) => schema::config(),
         Command::Schema { format } => schema::event(*format),
         Command::Config(args::Config::Show { to }) => check::show(&args.shared, to),
-        Command::Render { exporter, file, to } => {
-            render::render(&args.shared, exporter, to, file.as_ref())
+        Command::Render { exporter, file, to, raw } => {
+            render::render(&args.shared, exporter, to, file.as_ref(), Shown::new(*raw))
         }
         Command::Test(test) => trial::test(&args.shared, test),
         Command::Append { file } => append::append(&args.shared, file.as_deref()),

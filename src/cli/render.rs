@@ -1,13 +1,15 @@
 //! `shrike render`: what an exporter would send.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shrike::config::{Config, Flag, Host};
+use shrike::dialects;
 use shrike::event::{Event, Frame, Opened, Opening};
-use shrike::intake::{Batch, CheckOptions, Checker, Lines, Unfolded};
+use shrike::intake::{Batch, Binary, CheckOptions, Checker, Lines, Unfolded};
 use shrike::log::Mark;
 use shrike::pipeline::Render;
 
@@ -20,6 +22,7 @@ pub(crate) fn render(
     exporter: &str,
     to: &[String],
     file: Option<&PathBuf>,
+    shown: Shown,
 ) -> Result<Exit, Failure> {
     let config = settings::load(shared, to.iter().cloned().map(Flag::To).collect())?;
     let mut render = compile(&config, exporter)?;
@@ -62,7 +65,8 @@ pub(crate) fn render(
             }
             let event = Event::new(&opened, frame, record, &arena);
             filtered += u64::from(!render.event(&event, now, &mut body));
-            out.write_all(&body).map_err(Failure::io("standard output"))?;
+            let text = shown.of(&render, &body);
+            out.write_all(&text).map_err(Failure::io("standard output"))?;
             body.clear();
         }
     }
@@ -74,12 +78,39 @@ pub(crate) fn render(
     Ok(if rejected == 0 { Exit::Done } else { Exit::Failed })
 }
 
+/// How bodies are shown that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// As the JSON that says the same, a line for each event.
+    AsJson,
+    /// Byte for byte.
+    Raw,
+}
+
+impl Shown {
+    pub(super) const fn new(raw: bool) -> Self {
+        if raw { Self::Raw } else { Self::AsJson }
+    }
+
+    /// What is printed of a piece of a body.
+    pub(super) fn of<'b>(self, render: &Render, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let Binary { content_type, decode, .. } = dialects::PROTOBUF;
+        if body.is_empty() || self == Self::Raw || render.content_type() != *content_type {
+            return Cow::Borrowed(body);
+        }
+        // What is none are the words of an event that cannot be sent.
+        let mut text = decode(body, usize::MAX).unwrap_or_else(|_| body.to_vec());
+        text.push(b'\n');
+        Cow::Owned(text)
+    }
+}
+
 /// What takes lines as an input does, of any dialect; what comes twice is shown twice.
 fn checker(config: &Config, opening: &Arc<Opening>) -> Checker {
     let options = CheckOptions {
         line_bytes_max: usize::try_from(config.pipeline.event_bytes_max).unwrap_or(usize::MAX),
         dedup_window: 0,
-        dialects: shrike::dialects::ALL,
+        dialects: dialects::ALL,
         host: Host::look().name,
         ..CheckOptions::default()
     };

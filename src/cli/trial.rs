@@ -15,6 +15,7 @@ use shrike::pipeline::{
 };
 
 use super::args::{Shared, Test};
+use super::render::Shown;
 use super::walk::{Met, Then, walk};
 use super::{Exit, Failure, configured, failed, log, position, render, settings};
 
@@ -68,8 +69,9 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
     let (mut arena, mut opened, mut body) = (Vec::new(), Opened::default(), Vec::new());
     let (mut rendered, mut filtered, mut invalid, mut bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
     let now = i64::try_from(position::now() / 1_000_000_000).unwrap_or(i64::MAX);
-    let mut write = |body: &mut Vec<u8>| {
-        let written = if args.quiet { Ok(()) } else { out.write_all(body) };
+    let shown = Shown::new(args.raw);
+    let mut write = |render: &Render, body: &mut Vec<u8>| {
+        let written = if args.quiet { Ok(()) } else { out.write_all(&shown.of(render, body)) };
         body.clear();
         written.map_err(Failure::io("standard output"))
     };
@@ -86,11 +88,11 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
             false => filtered += 1,
         }
         bytes += body.len() as u64;
-        write(&mut body)
+        write(&render, &mut body)
     })?;
     render.end(now, &mut body);
     bytes += body.len() as u64;
-    write(&mut body)?;
+    write(&render, &mut body)?;
     out.flush().map_err(Failure::io("standard output"))?;
     eprintln!(
         "{}: {rendered} events would be sent in {bytes} bytes before compression; {filtered} \

@@ -6,9 +6,10 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{DATE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 
 use super::{Call, Cause, Fate, Options, Pace, Reason, Response, Scope, Verdict};
+use crate::protobuf::{Wire, field};
 
 /// The longest quotation of a destination's words, in bytes (`pipeline.md`, Dead-letter store).
 pub const DETAIL_BYTES_MAX: usize = 1024;
@@ -135,9 +136,32 @@ fn needs_words(fate: &Fate) -> bool {
     !matches!(fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_) | Fate::Confirmed(_))
 }
 
-/// The destination's words: the error of a JSON body where it has one, else the body.
+/// The destination's words: its body, or what a status in Protocol Buffers says.
 fn words(response: &Response<'_>) -> String {
-    quote(response.body, response.options)
+    let kind = response.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let is_binary = PROTOBUF_TYPES.iter().any(|known| kind.starts_with(known.as_bytes()));
+    match is_binary.then(|| status_words(response.body)).flatten() {
+        Some(text) => quote(text.as_bytes(), response.options),
+        None => quote(response.body, response.options),
+    }
+}
+
+/// The code and the words of a `google.rpc.Status`; nothing where the bytes are none.
+fn status_words(body: &[u8]) -> Option<String> {
+    let (mut code, mut text) = (0, "");
+    let mut rest = body;
+    while !rest.is_empty() {
+        match field(&mut rest)? {
+            (1, Wire::Varint(number)) => code = number,
+            (2, Wire::Bytes(bytes)) => text = str::from_utf8(bytes).ok()?,
+            _ => {}
+        }
+    }
+    Some(match (code, text) {
+        (0, text) => text.to_owned(),
+        (code, "") => format!("code {code}"),
+        (code, text) => format!("code {code}: {text}"),
+    })
 }
 
 /// Says where a redirect leads, without the path, which may be secret.
@@ -232,6 +256,9 @@ impl Reason {
 /// How much of a body is looked at for a quotation: enough that scrubbing cannot bring a cut secret
 /// into the first [`DETAIL_BYTES_MAX`] bytes.
 const QUOTE_WINDOW: usize = 16 * DETAIL_BYTES_MAX;
+
+/// Media types of Protocol Buffers.
+const PROTOBUF_TYPES: [&str; 2] = ["application/x-protobuf", "application/protobuf"];
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";

@@ -242,6 +242,10 @@ pub struct Derived {
     pub mappings: Vec<(FieldId, String)>,
     /// What stands before the first document, in place of the framing's head.
     pub head: Option<String>,
+    /// What stands before each document, in pieces ([`Pieces::Around`]).
+    ///
+    /// [`Pieces::Around`]: crate::transform::Pieces::Around
+    pub around: Vec<Vec<u8>>,
     /// What documents are rendered through, one by one, before they go into a body.
     pub template: Option<TemplateText>,
 }
@@ -255,6 +259,7 @@ impl Derived {
         deny: Vec::new(),
         mappings: Vec::new(),
         head: None,
+        around: Vec::new(),
         template: None,
     };
 }

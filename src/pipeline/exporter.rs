@@ -721,6 +721,7 @@ fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overr
     }
     overrides.deny.extend(&derived.deny);
     overrides.mappings.extend(derived.mappings.iter().cloned());
+    overrides.around.clone_from(&derived.around);
     overrides
 }
 

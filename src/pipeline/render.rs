@@ -66,6 +66,12 @@ impl Render {
         })
     }
 
+    /// The media type of its bodies.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        self.routes[0].packing.framing.content_type
+    }
+
     /// Appends an event as it stands in a body, the body's head before the first; false where the
     /// exporter does not take the event.
     ///

@@ -2,7 +2,9 @@
 
 use super::encoder::{Choices, Codec};
 use super::pattern::Piece;
-use super::plan::{LEAD, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW};
+use super::plan::{
+    LEAD, LENGTH_ROOM, Op, Pattern, PatternPiece, Plan, PlanError, Row, Span, TRAIL, WINDOW,
+};
 use super::rows::{Node, Place, Planned, Planning, Rows, cases};
 use super::schema::{Clean, Empty, Extract, Layout, Overrides, Pick, Schema, Write};
 use super::syntax::Syntax;
@@ -411,6 +413,28 @@ impl<'c> Compiler<'c> {
                 self.inner(&row.source, stand)?;
                 self.pending.extend_from_slice(&trail);
             }
+            Planning::DocInside(pieces) => {
+                self.pending.extend_from_slice(&lead);
+                self.inside(pieces, stand)?;
+                self.pending.extend_from_slice(&trail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles the next document of the chain at the end of messages inside each other.
+    fn inside(&mut self, pieces: &[Vec<u8>], stand: Stand<'_>) -> Result<(), PlanError> {
+        for piece in pieces {
+            self.pending.extend_from_slice(piece);
+            self.pending.extend_from_slice(&[0; LENGTH_ROOM]);
+            self.mark(Op::ANY, stand.schema.name)?;
+        }
+        self.inner(&Planning::Doc, stand)?;
+        self.flush();
+        for _ in pieces {
+            self.depth -= 1;
+            let slot = u8::try_from(self.depth).expect("the depth is bounded");
+            self.ops.push(Op::Measure { slot });
         }
         Ok(())
     }

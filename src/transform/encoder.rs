@@ -4,6 +4,7 @@ use super::json;
 use super::syntax::{Syntax, Table};
 use super::tail::Tail;
 use crate::event::{Severity, Value};
+use crate::protobuf::varint;
 
 /// Where writers append.
 ///
@@ -261,6 +262,21 @@ impl<'a> Encoder<'a> {
             }
         }
         self.raw(&digits[at..]);
+    }
+
+    /// Appends what `write` does, its length before it, as a message of Protocol Buffers has it.
+    pub fn measured(&mut self, write: impl FnOnce(&mut Self)) {
+        // Most of what stands in an event is shorter than 128 bytes, whose length takes one.
+        let at = self.tail.len();
+        self.tail.window(&[0], 1);
+        write(self);
+        self.tail.measure(at, 1);
+    }
+
+    /// Appends a number in as few bytes as it needs, as Protocol Buffers have it.
+    pub fn varint(&mut self, number: u64) {
+        let (bytes, len) = varint(number);
+        self.tail.append(&bytes[..len]);
     }
 
     /// Appends the key of a member, for rows whose key ends in `.*`.

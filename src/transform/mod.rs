@@ -22,10 +22,10 @@ pub use name::Name;
 pub use pattern::GROUP;
 pub use plan::{Plan, PlanError};
 pub use schema::{
-    Clean, Derive, Empty, Extract, Field, Format, Layout, Overrides, Pick, Schema, Source, Write,
-    row,
+    Clean, Derive, Empty, Extract, Field, Format, Layout, Overrides, Pick, Pieces, Schema, Source,
+    Write, row,
 };
-pub use syntax::{HEADS, JSON, PATH, PATH_NAME, Syntax, TEXT, escape_json};
+pub use syntax::{HEADS, JSON, PATH, PATH_NAME, PROTOBUF, Syntax, TEXT, escape_json};
 pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};
 
 /// The known word nearest to a mistaken one, when one is near.

@@ -142,6 +142,9 @@ pub(super) const LEAD: usize = 32;
 /// The widest trail of a copied field: brackets and a separator.
 pub(super) const TRAIL: usize = 8;
 
+/// Bytes that are kept for the length of a message with a document: most have 128 to 16,383.
+pub(super) const LENGTH_ROOM: usize = 2;
+
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
@@ -206,6 +209,8 @@ pub(super) enum Op {
     Trim { between: u8, text: Span },
     /// The document, or an object that may stay empty, ends.
     End { slot: u8, between: u8, text: Span },
+    /// A message ends whose length stands at the end of what opened it.
+    Measure { slot: u8 },
 }
 
 impl Op {
@@ -341,6 +346,9 @@ impl Plan {
                         tail.truncate(tail.len() - usize::from(between));
                     }
                     self.text(text, &mut tail);
+                }
+                Op::Measure { slot } => {
+                    tail.measure(marks[usize::from(slot)].inside - LENGTH_ROOM, LENGTH_ROOM);
                 }
                 _ => tail = self.rare(op, event, present, tail),
             }

@@ -3,7 +3,7 @@
 use super::pattern::{self, Piece};
 use super::plan::{Op, PlanError};
 use super::schema::{
-    Clean, Derive, Extract, Field, Layout, Overrides, Pick, Schema, Source, Write,
+    Clean, Derive, Extract, Field, Layout, Overrides, Pick, Pieces, Schema, Source, Write,
 };
 use super::write;
 use crate::event::FieldId;
@@ -56,6 +56,7 @@ pub(super) enum Planning {
     Also(&'static Schema),
     Doc,
     DocText,
+    DocInside(Vec<Vec<u8>>),
     /// The native document as text (`include_raw`).
     Raw,
 }
@@ -101,6 +102,7 @@ impl Planned {
                 | Planning::Also(_)
                 | Planning::Doc
                 | Planning::DocText
+                | Planning::DocInside(_)
                 | Planning::Raw
         )
     }
@@ -257,6 +259,10 @@ impl<'c> Rows<'c> {
             Source::Also(schema) => Planning::Also(schema),
             Source::Doc => Planning::Doc,
             Source::DocText => Planning::DocText,
+            Source::DocInside(Pieces::Around) => Planning::DocInside(self.overrides.around.clone()),
+            Source::DocInside(Pieces::Tags(tags)) => {
+                Planning::DocInside(tags.iter().map(|tag| tag.as_bytes().to_vec()).collect())
+            }
             Source::When(name, json) => match self.text(name) {
                 Some(_) => Planning::Constant(json),
                 None => return Ok(None),

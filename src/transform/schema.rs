@@ -165,6 +165,18 @@ pub enum Source {
     Doc,
     /// The next schema of the chain, as text in a string.
     DocText,
+    /// The next schema of the chain, as it is, as the end of messages inside each other: before it
+    /// stand these pieces, and behind each piece the length of all that follows (Protocol Buffers).
+    DocInside(Pieces),
+}
+
+/// What stands before the lengths of messages inside each other, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// Tags.
+    Tags(&'static [&'static str]),
+    /// What the overrides say ([`Overrides::around`]).
+    Around,
 }
 
 /// Writes one value, as the syntax of the encoder spells it.
@@ -261,6 +273,8 @@ pub struct Overrides {
     /// Texts by name for `Source::Option` and `Source::Pattern`: options, derived texts, host
     /// facts.
     pub texts: Vec<(String, String)>,
+    /// The pieces of [`Pieces::Around`], as they stand.
+    pub around: Vec<Vec<u8>>,
     /// A field's default target is replaced by this dotted key.
     ///
     /// The default target is the first row that writes the field; further rows made from it stay.

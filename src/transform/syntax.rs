@@ -89,6 +89,18 @@ pub static HEADS: Syntax = Syntax {
 /// behind the endpoint's own path.
 pub const PATH_NAME: &str = ":path";
 
+/// Fields of Protocol Buffers, one after the other: each row writes its tag and its value, and a
+/// key only names it.
+pub static PROTOBUF: Syntax = Syntax {
+    name: "protobuf",
+    between: "",
+    names: false,
+    is_key: |_| true,
+    keys: "a name",
+    escape: |_| None,
+    ..HEADS
+};
+
 /// A path (RFC 3986, 3.3): all but unreserved characters and the slash as `%XX`.
 pub static PATH: Syntax = Syntax {
     name: "path",

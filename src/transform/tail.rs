@@ -5,6 +5,10 @@
 //! of the time of rendering. Here a short piece is copied in whole words, more than it has, and
 //! only its length is counted (`benches/render.rs`: ECS 2.1 times, native 2.4 times as fast).
 
+use std::ops::Range;
+
+use crate::protobuf::varint;
+
 /// The end of a buffer that grows.
 ///
 /// Invariants, kept by every function here: `base` and `capacity` are those of `out`, `len` is at
@@ -111,6 +115,13 @@ impl<'a> Tail<'a> {
         self.len += bytes.len();
     }
 
+    /// Writes the length of all that stands behind the `room` bytes at `at` into them, as a varint;
+    /// what stands there moves where that takes more bytes or fewer.
+    #[inline(always)]
+    pub(super) fn measure(&mut self, at: usize, room: usize) {
+        (self.base, self.len, self.capacity) = measured(self.out, self.len, at..at + room);
+    }
+
     /// Where the next byte goes.
     #[inline(always)]
     fn end(&self) -> *mut u8 {
@@ -141,10 +152,24 @@ fn grow(out: &mut Vec<u8>, len: usize, bytes: usize) -> (*mut u8, usize) {
     (out.as_mut_ptr(), out.capacity())
 }
 
+/// Writes the length of what stands between `room` and `len` into `room`; where the buffer lies
+/// then, its length and its capacity.
+#[inline(never)]
+fn measured(out: &mut Vec<u8>, len: usize, room: Range<usize>) -> (*mut u8, usize, usize) {
+    publish(out, len);
+    let (bytes, digits) = varint((len - room.end) as u64);
+    if digits == room.len() {
+        out[room].copy_from_slice(&bytes[..digits]);
+    } else {
+        out.splice(room, bytes[..digits].iter().copied());
+    }
+    (out.as_mut_ptr(), out.len(), out.capacity())
+}
+
 /// Tells the buffer its length.
 fn publish(out: &mut Vec<u8>, len: usize) {
     debug_assert!(len <= out.capacity(), "a tail stays inside its buffer");
-    // SAFETY: both callers pass the `len` of a tail, whose first `len` bytes are written and which
+    // SAFETY: all callers pass the `len` of a tail, whose first `len` bytes are written and which
     // is at most the capacity, by the invariants of the type.
     unsafe { out.set_len(len) };
 }
@@ -174,6 +199,24 @@ mod tests {
         assert_eq!(tail.len(), expected.len());
         drop(tail);
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn lengths_stand_before_what_they_measure() {
+        for room in 1..=2 {
+            for len in [0, 1, 127, 128, 16_383, 16_384, 40_000] {
+                let mut out = b"before".to_vec();
+                let mut tail = Tail::new(&mut out);
+                tail.append(&[b'?'; 2][..room]);
+                tail.append(&vec![b'x'; len]);
+                tail.measure(6, room);
+                tail.append(b"after");
+                drop(tail);
+                let (bytes, digits) = varint(len as u64);
+                let inside = vec![b'x'; len];
+                assert_eq!(out, [&b"before"[..], &bytes[..digits], &inside, b"after"].concat());
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! OpenTelemetry: logs over OTLP/HTTP, encoded as JSON.
+//! OpenTelemetry: logs over OTLP/HTTP, encoded in Protocol Buffers or as JSON.
 
+mod binary;
 mod record;
 
 use std::ops::RangeInclusive;
@@ -11,18 +12,21 @@ use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, HOSTNAME, ItemFate, Kind, Limits, Opt,
     Options, Problem, Purpose, Resend, Response, Responses, Scope, Shape, Vendor, Verdict, When,
 };
+use crate::protobuf::{Wire, field, fields};
 use crate::transform::Format;
 
 /// Collectors and backends that take OTLP/HTTP (OTLP Specification 1.x, OTLP/HTTP).
 pub static OTLP: Vendor = Vendor {
     name: "otlp",
     aliases: &["otlp_http", "opentelemetry"],
-    about: "OpenTelemetry collectors and backends: logs over OTLP/HTTP, JSON",
+    about: "OpenTelemetry collectors and backends: logs over OTLP/HTTP, protobuf or JSON",
     options: OPTIONS,
     formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
     shapes: &[
-        (When::Format(Format::Native), RECORDS),
-        (When::Always, Shape { envelope: Some(&record::AROUND), document: None, ..RECORDS }),
+        (When::All(&[JSON, When::Format(Format::Native)]), RECORDS),
+        (JSON, Shape { envelope: Some(&record::AROUND), document: None, ..RECORDS }),
+        (When::Format(Format::Native), BINARY),
+        (When::Always, Shape { envelope: Some(&binary::GROUP_AROUND), document: None, ..BINARY }),
     ],
     endpoints,
     derive,
@@ -41,16 +45,37 @@ const RECORDS: Shape = Shape {
     ..Shape::BASE
 };
 
+/// Records one after the other, each with its resource and its scope.
+const BINARY: Shape = Shape {
+    envelope: Some(&binary::GROUP),
+    document: Some(&binary::RECORD),
+    framing: Framing { content_type: PROTOBUF, ..Shape::BASE.framing },
+    ..Shape::BASE
+};
+
+const JSON: When = When::Is("protocol", HTTP_JSON);
+/// "The following values MUST be supported for OTEL_EXPORTER_OTLP_PROTOCOL"; gRPC is another one.
+const HTTP_JSON: &str = "http/json";
+const HTTP_PROTOBUF: &str = "http/protobuf";
+const PROTOBUF: &str = "application/x-protobuf";
+
 const CALLS: &[Call] = &[
     SEND,
     // "An empty request is a success."
     Call {
-        purpose: Purpose::Probe,
+        when: JSON,
         body: CallBody::Text("application/json", |_, _| "{\"resourceLogs\":[]}".to_owned()),
-        responses: Responses { rows: SEND_ROWS, read: None },
-        ..SEND
+        ..PROBE
     },
+    PROBE,
 ];
+
+const PROBE: Call = Call {
+    purpose: Purpose::Probe,
+    body: CallBody::Text(PROTOBUF, |_, _| String::new()),
+    responses: Responses { rows: SEND_ROWS, read: None },
+    ..SEND
+};
 
 const SEND: Call = Call {
     purpose: Purpose::Send,
@@ -79,14 +104,35 @@ fn read_send(response: &Response<'_>) -> Option<Verdict> {
     if response.status != 200 {
         return None;
     }
-    let answer: serde_json::Value = serde_json::from_slice(response.body).ok()?;
-    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
-    // 64-bit numbers are texts in this encoding; some send numbers all the same.
-    let rejected = rejected.as_str().and_then(|it| it.parse().ok()).or_else(|| rejected.as_u64());
+    let rejected = match serde_json::from_slice(response.body) {
+        Ok(answer) => rejected_in_json(&answer),
+        Err(_) => rejected_in_binary(response.body),
+    };
     if rejected.unwrap_or(0) == 0 {
         return None;
     }
     Some(Verdict::new(Fate::Items(vec![ItemFate::Degraded; response.events]), "accepted"))
+}
+
+fn rejected_in_json(answer: &serde_json::Value) -> Option<u64> {
+    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
+    // 64-bit numbers are texts in this encoding; some send numbers all the same.
+    rejected.as_str().and_then(|it| it.parse().ok()).or_else(|| rejected.as_u64())
+}
+
+/// ExportLogsServiceResponse.partial_success, and rejected_log_records in it.
+fn rejected_in_binary(answer: &[u8]) -> Option<u64> {
+    let mut rest = answer;
+    let mut rejected = None;
+    while !rest.is_empty() {
+        let (1, Wire::Bytes(partial)) = field(&mut rest)? else { continue };
+        let found = fields(partial).find(|(number, _)| *number == 1);
+        rejected = found.and_then(|(_, value)| match value {
+            Wire::Varint(count) => Some(count),
+            _ => None,
+        });
+    }
+    rejected
 }
 
 fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {
@@ -120,12 +166,17 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         }
         attributes.push((name.to_owned(), text.to_owned()));
     }
+    let (scope, version) = ("shrike", env!("CARGO_PKG_VERSION"));
+    if options.text("protocol").as_deref() != Some(HTTP_JSON) {
+        let around = binary::around(&attributes, scope, version);
+        return Ok(Derived { around, ..Derived::NONE });
+    }
     let attributes: Vec<_> = attributes
         .into_iter()
         .map(|(key, text)| json!({"key": key, "value": {"stringValue": text}}))
         .collect();
     let resource = json!({ "attributes": attributes });
-    let scope = json!({"name": "shrike", "version": env!("CARGO_PKG_VERSION")});
+    let scope = json!({"name": scope, "version": version});
     let head = format!(
         "{{\"resourceLogs\":[{{\"resource\":{resource},\"scopeLogs\":[{{\"scope\":{scope},\
          \"logRecords\":["
@@ -144,6 +195,14 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Urls,
         default: None,
         about: "Collectors, used in turn, such as http://localhost:4318; /v1/logs is added.",
+    },
+    Opt {
+        key: "protocol",
+        aliases: &[],
+        kind: Kind::Choice(&[HTTP_PROTOBUF, HTTP_JSON]),
+        default: Some(HTTP_PROTOBUF),
+        about: "Encoding of requests, as OTEL_EXPORTER_OTLP_PROTOCOL names it; protobuf is what every \
+                receiver takes.",
     },
     Opt {
         key: "service_name",

@@ -25,14 +25,15 @@ fn a_collector_reads_every_record_once() {
     let at = format!("http://{}", collector.address);
     let exporters = format!(
         "  otlp: {{endpoint: '{at}', {PATIENT}}}\n\
-         \x20 plain: {{type: otlp, endpoint: '{at}', compression: none, format: ocsf, {PATIENT}}}\n"
+         \x20 plain: {{type: otlp, endpoint: '{at}', compression: none, format: ocsf, {PATIENT}}}\n\
+         \x20 json: {{type: otlp, endpoint: '{at}', protocol: http/json, {PATIENT}}}\n"
     );
     let output = drain(dir.path(), &exporters);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert_account(&said, 2, EVENTS);
+    assert_account(&said, 3, EVENTS);
 
-    let read = collector.wait_for(2 * EVENTS);
+    let read = collector.wait_for(3 * EVENTS);
     let mut expected: BTreeMap<String, Value> = BTreeMap::new();
     for line in fs::read_to_string(&events).expect("written above").lines() {
         let event: Value = serde_json::from_str(line).expect("events are JSON");
@@ -46,7 +47,7 @@ fn a_collector_reads_every_record_once() {
         assert_eq!(record.severity, event["decision"]["severity"], "{}", record.id);
     }
     assert_eq!(came.len() as u64, EVENTS);
-    assert!(came.values().all(|&times| times == 2), "{came:?}");
+    assert!(came.values().all(|&times| times == 3), "{came:?}");
 }
 
 /// What is no OTLP is refused, or the judge above says nothing.
@@ -58,11 +59,17 @@ fn the_collector_refuses_what_is_no_log_record() {
         format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{record}]}}]}}]}}")
     };
     let right = "{\"timeUnixNano\":\"1\",\"body\":{\"stringValue\":\"x\"}}";
-    assert_eq!(collector.post(&body(right)), 200);
+    assert_eq!(collector.post(JSON, &body(right)), 200);
     for wrong in ["{\"timeUnixNano\":\"soon\"}", "{\"severityNumber\":\"bad\"}", "{\"body\":{}}"] {
-        assert_eq!(collector.post(&body(wrong)), 400, "{wrong}");
+        assert_eq!(collector.post(JSON, &body(wrong)), 400, "{wrong}");
     }
+    // ResourceLogs, ScopeLogs, LogRecord, and a text that has one byte of two.
+    assert_eq!(collector.post(PROTOBUF, "\n\u{8}\u{12}\u{6}\u{12}\u{4}*\u{2}\n\0"), 200);
+    assert_eq!(collector.post(PROTOBUF, "\n\u{8}\u{12}\u{6}\u{12}\u{4}*\u{2}\n\u{2}"), 400);
 }
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// A record as the collector shows it.
 struct Record {
@@ -96,16 +103,17 @@ impl Collector {
     }
 
     /// The status of an answer to a request.
-    fn post(&self, body: &str) -> u16 {
+    fn post(&self, kind: &str, body: &str) -> u16 {
         let mut tcp = TcpStream::connect(self.address).expect("it listens");
         let request = format!(
             "POST /v1/logs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: \
-             application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             {kind}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         tcp.write_all(request.as_bytes()).expect("it listens");
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).expect("it answers");
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).expect("it answers");
+        let answer = String::from_utf8_lossy(&answer);
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
         status.unwrap_or_else(|| panic!("no status: {answer}"))
     }

@@ -151,13 +151,22 @@ fn bodies_are_json_to_others() {
         ("datadog", "bodies.py", 0),
         ("otlp", "bodies.py", 0),
         ("otlp", "otlp.py", 0),
+        // What is shown of it.
+        ("otlp_binary", "otlp.py", EVENTS),
+        // All of it is one request.
+        ("otlp_binary", "otlp.py protobuf", 1),
     ];
     for &(exporter, script, expected) in cases {
         let mut source = render(exporter, &[]);
+        let (script, argument) = script.split_once(' ').unwrap_or((script, ""));
+        if !argument.is_empty() {
+            source.arg("--raw");
+        }
         let mut source =
             source.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("built");
         let mut into = source.stdin.take().expect("piped");
         let mut judge = tools::script(&python, script);
+        judge.args(argument.split_whitespace());
         judge.stdin(source.stdout.take().expect("piped")).stdout(Stdio::piped());
         let verdict = thread::scope(|scope| {
             scope.spawn(move || drop(events(1, |lines| into.write_all(lines))));
@@ -175,4 +184,9 @@ fn bodies_are_json_to_others() {
     let verdict = |text: &str| tools::judge(tools::script(&python, "otlp.py"), text.as_bytes());
     assert!(verdict(&golden).approves, "{:?}", verdict(&golden));
     assert!(!verdict(&golden.replace("severityText", "severity_name")).approves);
+    let mut binary = tools::script(&python, "otlp.py");
+    // A field that a request does not have.
+    binary.arg("protobuf");
+    let unknown = tools::judge(binary, b"\x7a\x00");
+    assert!(!unknown.approves, "{unknown:?}");
 }

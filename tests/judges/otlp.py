@@ -1,10 +1,13 @@
-"""Judges OTLP requests in JSON by the protocol's published messages.
+"""Judges OTLP requests by the protocol's published messages: JSON texts, or with `protobuf` as the
+argument all of standard input as one request in Protocol Buffers.
 
 `opentelemetry-proto` has them. OTLP's JSON differs from the usual JSON of Protocol Buffers in one
 thing that matters here: ids of traces and spans are written in hexadecimal.
 """
 
 import base64
+import json
+import sys
 
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -14,10 +17,29 @@ from verdict import judge, strict, values
 BYTES = {"traceId": 16, "spanId": 8}
 
 
+def records_of(body):
+    return (record for resource in body["resourceLogs"] for scope in resource["scopeLogs"]
+            for record in scope["logRecords"])
+
+
+def text_of(raw):
+    """The JSON of a request in Protocol Buffers, every byte of which is a field of the protocol."""
+    request = ExportLogsServiceRequest.FromString(raw)
+    body = json_format.MessageToDict(request, use_integers_for_enums=True)
+    again = json_format.ParseDict(body, ExportLogsServiceRequest()).SerializeToString()
+    if len(again) != len(raw):
+        raise ValueError(f"of {len(raw)} bytes {len(again)} are fields of the protocol, each once")
+    body.setdefault("resourceLogs", [])
+    for record in records_of(body):
+        for key in BYTES:
+            if key in record:
+                record[key] = base64.b64decode(record[key]).hex()
+    return json.dumps(body)
+
+
 def rule(text):
     body = strict(text)
-    records = [record for resource in body["resourceLogs"] for scope in resource["scopeLogs"]
-               for record in scope["logRecords"]]
+    records = list(records_of(body))
     for record in records:
         for key, length in BYTES.items():
             if key in record:
@@ -46,5 +68,11 @@ def rule(text):
             yield f"names of attributes: {sorted(names)}"
 
 
+def binary_rule(raw):
+    yield from rule(text_of(raw))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["protobuf"]:
+        judge(binary_rule, [("byte 0", sys.stdin.buffer.read())])
     judge(rule, values())

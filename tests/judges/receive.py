@@ -21,6 +21,7 @@ import otlp
 from verdict import strict
 
 ZSTD, SECRET, EVENTS = sys.argv[1:]
+PROTOBUF = "application/x-protobuf"
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-b10c-[0-9a-f]{12}")
 PROBLEMS = collections.Counter()
 ENCODINGS = collections.Counter()
@@ -104,6 +105,7 @@ PLACES = {
     "/lines": (lines, lambda _: {}),
     "/array": (strict, lambda _: {}),
     "/v1/logs": (records, lambda _: {}),
+    "/binary/v1/logs": (records, lambda _: {}),
     "/services/collector/event": (concatenated, lambda _: {"text": "Success", "code": 0}),
     "/api/v2/logs": (strict, lambda _: {}),
     "/sumo": (lines, lambda _: {}),
@@ -127,7 +129,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     raise ValueError("nothing is counted")
                 return self.answer(202, {"errors": []})
             read, answers = PLACES[path]
-            documents = read(opened(raw, self.headers["Content-Encoding"]).decode("utf-8"))
+            plain = opened(raw, self.headers["Content-Encoding"])
+            is_binary = path.startswith("/binary/")
+            if self.headers["Content-Type"] == PROTOBUF and is_binary:
+                documents = read(otlp.text_of(plain))
+            elif is_binary or self.headers["Content-Type"] == PROTOBUF:
+                raise ValueError(f"the type is {self.headers['Content-Type']}")
+            else:
+                documents = read(plain.decode("utf-8"))
             if path in ("/lines", "/array"):
                 signed(self.headers, raw)
                 keyed(self.headers, documents)
@@ -150,10 +159,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, {"valid": True})
 
     def answer(self, status, value):
-        body = json.dumps(value).encode()
+        # An answer without anything to tell has no bytes in Protocol Buffers.
+        is_binary = self.headers["Content-Type"] == PROTOBUF
+        body = b"" if is_binary else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", PROTOBUF if is_binary else "application/json")
         self.end_headers()
         self.wfile.write(body)
 

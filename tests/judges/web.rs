@@ -28,7 +28,8 @@ fn every_event_arrives_once_in_bodies_that_others_open() {
          auth: {{type: hmac, secret: '{secret}'}}, {PATIENT}}}\n\
          \x20 array: {{type: webhook, url: '{at}/array', mode: array, compression: zstd, \
          method: PUT, format: native, auth: {{type: hmac, secret: '{secret}'}}, {PATIENT}}}\n\
-         \x20 otlp: {{endpoint: '{at}', {PATIENT}}}\n\
+         \x20 otlp: {{endpoint: '{at}', protocol: http/json, {PATIENT}}}\n\
+         \x20 binary: {{type: otlp, endpoint: '{at}/binary', {PATIENT}}}\n\
          \x20 splunk: {{hec_url: '{at}', hec_token: '12345678-1234-1234-1234-123456789012', \
          compression: gzip, use_ack: false, format: ecs, {PATIENT}}}\n\
          \x20 datadog: {{endpoint: '{at}', metrics_endpoint: '{at}', compression: zstd, \
@@ -41,8 +42,8 @@ fn every_event_arrives_once_in_bodies_that_others_open() {
     let output = drain(dir.path(), &exporters);
     let (said, verdict) = (String::from_utf8_lossy(&output.stderr), judge.end());
     assert!(output.status.success() && verdict.approves, "{}\n{said}", verdict.text);
-    assert_eq!(verdict.text.trim_end(), format!("{} events judged", 7 * EVENTS));
-    assert_account(&said, 7, EVENTS);
+    assert_eq!(verdict.text.trim_end(), format!("{} events judged", 8 * EVENTS));
+    assert_account(&said, 8, EVENTS);
 }
 
 /// A signature of another secret is refused, or the judge above says nothing.

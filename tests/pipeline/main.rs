@@ -219,7 +219,7 @@ fn who_takes_events_and_refuses_questions_is_well() {
             "  bulk: {{type: elastic, nodes: \"http://{at}\", auth: {{type: none}}, \
              init: {{enabled: false}}, from: earliest, compression: none, \
              health_interval_ms: 20}}\n  \
-             otlp: {{endpoint: \"http://{at}\", from: earliest, compression: none, \
+             otlp: {{endpoint: \"http://{at}\", protocol: http/json, from: earliest, compression: none, \
              health_interval_ms: 20}}\n"
         ),
     );

@@ -1,13 +1,18 @@
-//! A fake OTLP/HTTP receiver of logs in the JSON encoding.
+//! A fake OTLP/HTTP receiver of logs in both encodings.
 //!
 //! Written from the OTLP Specification (OTLP/HTTP, JSON Protobuf Encoding) and the Logs Data Model.
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use prost::Message as _;
+
 use super::ids::{self, Taken};
 use super::json::Node;
 use super::{Fault, Reply, Visit};
 use crate::account::Book;
+use crate::otlp::{Answer, PartialSuccess, Request, Status};
 
 /// A fake receiver.
 #[derive(Debug)]
@@ -27,34 +32,49 @@ impl Otlp {
     pub fn answer(&self, visit: &Visit<'_>) -> Reply {
         if (visit.method.as_str(), visit.path) != ("POST", "/v1/logs") {
             self.book.note_problem("no such endpoint", visit.path.as_bytes());
-            return Self::refuse(404);
+            return Self::refuse(404, visit.headers);
         }
-        if visit.header("content-type") != "application/json" {
-            self.book.note_problem("Content-Type is not application/json", b"");
-            return Self::refuse(415);
-        }
+        let Some(encoding) = Encoding::of(visit.headers) else {
+            let problem = "Content-Type is neither application/json nor application/x-protobuf";
+            self.book.note_problem(problem, b"");
+            return Self::refuse(415, visit.headers);
+        };
+        let success = || match encoding {
+            Encoding::Json => Reply::json(200, "{\"partialSuccess\":{}}"),
+            Encoding::Protobuf => {
+                let partial_success = Some(PartialSuccess::default());
+                binary(200, &Answer { partial_success })
+            }
+        };
         if visit.plan.fault == Some(Fault::Forget) {
-            return Reply::json(200, "{}");
+            return success();
         }
         let mut taken = Taken::default();
         let skimmed = (!visit.strict).then(|| ids::skim(&self.book, visit.body)).flatten();
         if let Some(ids) = skimmed {
             ids.into_iter().for_each(|id| taken.store(&self.book, id));
-        } else if let Err(problem) = self.judge(visit.body, &mut taken) {
+        } else if let Err(problem) = self.judge(encoding, visit.body, &mut taken) {
             self.book.note_problem(&problem, visit.body);
-            return Self::refuse(400);
+            return Self::refuse(400, visit.headers);
         }
         taken.note(&self.book);
-        Reply { accepted: taken.due, ..Reply::json(200, "{\"partialSuccess\":{}}") }
+        Reply { accepted: taken.due, ..success() }
     }
 
-    /// "The response body MUST be a Status message."
-    pub(super) fn refuse(status: u16) -> Reply {
-        Reply::json(status, format!("{{\"code\":3,\"message\":\"status {status}\"}}"))
+    /// "The response body MUST be a Status message", in the encoding of the request.
+    pub(super) fn refuse(status: u16, headers: &HeaderMap) -> Reply {
+        let message = format!("status {status}");
+        match Encoding::of(headers) {
+            Some(Encoding::Protobuf) => binary(status, &Status { code: 3, message }),
+            _ => Reply::json(status, format!("{{\"code\":3,\"message\":\"{message}\"}}")),
+        }
     }
 
-    fn judge(&self, body: &[u8], taken: &mut Taken) -> Result<(), String> {
-        let request = Node::parse(body).map_err(|error| format!("no JSON: {error}"))?;
+    fn judge(&self, encoding: Encoding, body: &[u8], taken: &mut Taken) -> Result<(), String> {
+        let request = match encoding {
+            Encoding::Json => Node::parse(body).map_err(|error| format!("no JSON: {error}"))?,
+            Encoding::Protobuf => node(body)?,
+        };
         known(&request, &["resourceLogs"])?;
         for resource in list(&request, "resourceLogs")? {
             known(resource, &["resource", "scopeLogs", "schemaUrl"])?;
@@ -74,6 +94,42 @@ impl Otlp {
         Ok(())
     }
 }
+
+/// How a request is encoded.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Json,
+    Protobuf,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        match headers.get(CONTENT_TYPE)?.to_str().ok()? {
+            "application/json" => Some(Self::Json),
+            PROTOBUF => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+fn binary(status: u16, message: &impl prost::Message) -> Reply {
+    let body = message.encode_to_vec().into();
+    Reply { status, content_type: PROTOBUF, body, ..Reply::default() }
+}
+
+/// A request in protobuf as its JSON, which is judged like the other encoding.
+fn node(body: &[u8]) -> Result<Node, String> {
+    let request = Request::decode(body).map_err(|error| format!("no protobuf: {error}"))?;
+    // What is unknown is left out in reading; what is there twice, or is the default and written
+    // all the same, is not written again.
+    let (bytes, again) = (body.len(), request.encoded_len());
+    if bytes != again {
+        return Err(format!("of {bytes} bytes only {again} are fields of a request, each once"));
+    }
+    serde_json::from_value(request.to_json()).map_err(|error| error.to_string())
+}
+
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// Looks at a record; the event's id.
 fn judge_record(record: &Node) -> Result<String, String> {
@@ -134,6 +190,7 @@ fn any(value: &Node) -> Result<(), String> {
         [(kind, inner)] => match (kind.as_str(), inner) {
             ("stringValue", Node::Text(_)) | ("boolValue", Node::Bool(_)) => Ok(()),
             ("doubleValue", Node::Number(_)) => Ok(()),
+            ("doubleValue", Node::Text(word)) if word.ends_with("Infinity") => Ok(()),
             ("intValue", Node::Text(digits)) if digits.parse::<i64>().is_ok() => Ok(()),
             ("arrayValue", inner) => list(inner, "values")?.iter().try_for_each(any),
             ("kvlistValue", inner) => list(inner, "values")?.iter().try_for_each(|pair| {
@@ -181,6 +238,26 @@ const RECORD_KEYS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::otlp::{LogRecord, ResourceLogs, ScopeLogs};
+
+    #[test]
+    fn a_request_in_protobuf_has_no_field_but_those_of_the_protocol() {
+        let record = LogRecord { severity_number: 9, ..LogRecord::default() };
+        let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        let mut body = Request { resource_logs }.encode_to_vec();
+        assert!(node(&body).is_ok());
+        for more in [&b"\x7a\x00"[..], b"\x08\x01", b"\x0a\x01"] {
+            assert!(node(&[&body, more].concat()).is_err(), "{more:?}");
+        }
+        // The length of the whole is one more, and the number of the severity has a byte too many.
+        let at = body.len() - 1;
+        body.splice(at.., [0x89, 0x00]);
+        for length in [1, 3, 5] {
+            body[length] += 1;
+        }
+        assert!(Request::decode(&body[..]).is_ok() && node(&body).is_err());
+    }
 
     #[test]
     fn a_record_is_judged_by_the_protocol() {

@@ -333,8 +333,11 @@ async fn answer(
         Ok((body, wire_bytes)) => {
             let visit = account::Visit { wire_bytes, body_bytes: body.len() as u64 };
             let reply = match &plan.fault {
-                Some(Fault::Status(status)) => shared.vendor.refuse(*status),
-                Some(Fault::Throttle { wait, date }) => throttle(&shared.vendor, *wait, *date),
+                Some(Fault::Status(status)) => shared.vendor.refuse(*status, &parts.headers),
+                Some(Fault::Throttle { wait, date }) => {
+                    let refusal = shared.vendor.refuse(429, &parts.headers);
+                    throttle(refusal, *wait, *date)
+                }
                 Some(Fault::Swallow) => shared.vendor.swallow(&body),
                 Some(Fault::Restart) => {
                     shared.vendor.restart();
@@ -421,13 +424,12 @@ async fn receive(
         if is_fault {
             shared.book.note_problem("the body cannot be decoded", error.to_string().as_bytes());
         }
-        shared.vendor.refuse(status)
+        shared.vendor.refuse(status, &parts.headers)
     })
 }
 
 /// "429 with Retry-After": delay seconds or an HTTP date (RFC 9110, 10.2.3).
-fn throttle(vendor: &Vendor, wait: Duration, date: bool) -> Reply {
-    let mut reply = vendor.refuse(429);
+fn throttle(mut reply: Reply, wait: Duration, date: bool) -> Reply {
     let value = if date {
         let due = clock::now_ns() / clock::NS_PER_SECOND + wait.as_secs();
         clock::http_date(due)

@@ -1,5 +1,7 @@
 //! The vendors that can be played.
 
+use http::HeaderMap;
+
 use super::body::Encoding;
 use super::{Datadog, Elastic, Otlp, Reply, S3, Splunk, SumoLogic, Visit, Webhook};
 
@@ -56,11 +58,11 @@ impl Vendor {
     }
 
     /// What the vendor says with a failing status, when the request itself is not to blame.
-    pub(super) fn refuse(&self, status: u16) -> Reply {
+    pub(super) fn refuse(&self, status: u16, headers: &HeaderMap) -> Reply {
         match self {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
-            Self::Otlp(_) => Otlp::refuse(status),
+            Self::Otlp(_) => Otlp::refuse(status, headers),
             Self::S3(_) => S3::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),

@@ -123,6 +123,10 @@ pub(super) fn write(
             Vendor::Otlp => {
                 write!(text, "    type: otlp\n    endpoint: \"{scheme}://{addr}\"\n")
             }
+            Vendor::OtlpJson => write!(
+                text,
+                "    type: otlp\n    endpoint: \"{scheme}://{addr}\"\n    protocol: http/json\n"
+            ),
             Vendor::S3 => write!(
                 text,
                 "    type: s3\n    endpoint: \"{scheme}://{addr}\"\n    bucket: events\n    \

@@ -88,6 +88,12 @@ pub(super) fn webhook(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
 /// Records to an OTLP receiver.
 pub(super) fn otlp(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     let role = Role { name: "otlp", vendor: Vendor::Otlp, ..Role::default() };
+    job(bench, "log -> OTLP/HTTP, protobuf, plaintext", &[role], false, 2.4)
+}
+
+/// The same in its other encoding.
+pub(super) fn otlp_json(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let role = Role { name: "otlp", vendor: Vendor::OtlpJson, ..Role::default() };
     job(bench, "log -> OTLP/HTTP, JSON, plaintext", &[role], false, 2.4)
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Vendor {
     Elastic,
     Datadog,
     Otlp,
+    /// The same, told to send the other encoding.
+    OtlpJson,
     S3,
     Splunk,
     SumoLogic,
@@ -41,7 +43,7 @@ impl Vendor {
         match self {
             Self::Datadog => "datadog",
             Self::Elastic => "elastic",
-            Self::Otlp => "otlp",
+            Self::Otlp | Self::OtlpJson => "otlp",
             Self::S3 => "s3",
             Self::Splunk => "splunk",
             Self::SumoLogic => "sumo-logic",

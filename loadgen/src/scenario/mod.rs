@@ -83,8 +83,13 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "otlp",
-        about: "A written log into an OTLP/HTTP receiver, JSON, plaintext",
+        about: "A written log into an OTLP/HTTP receiver, protobuf, plaintext",
         run: cost::otlp,
+    },
+    Scenario {
+        name: "otlp-json",
+        about: "A written log into an OTLP/HTTP receiver, JSON, plaintext",
+        run: cost::otlp_json,
     },
     Scenario {
         name: "s3",

@@ -53,13 +53,18 @@ const TRACE: Row = row("traceId", Part(&[F::TraceId, F::Traceparent], trace));
 const SPAN: Row = row("spanId", Part(&[F::SpanId, F::Traceparent], span));
 
 /// INFO, INFO2, WARN, ERROR, FATAL (Logs Data Model, SeverityNumber).
-const NUMBERS: &[&str] = &["9", "10", "13", "17", "21"];
+pub(super) const NUMBERS: &[&str] = &["9", "10", "13", "17", "21"];
 
 fn time(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    text_number(encoder, nanos(event))
+}
+
+/// The event's time in nanoseconds since 1970.
+pub(super) fn nanos(event: &Event<'_>) -> u64 {
     let time = event.opened.time;
     let nanos = i128::from(time.secs) * 1_000_000_000 + i128::from(time.nanos);
     // The field is unsigned: what was before 1970 is said to be unknown.
-    text_number(encoder, u64::try_from(nanos).unwrap_or(0))
+    u64::try_from(nanos).unwrap_or(0)
 }
 
 fn observed(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
@@ -74,33 +79,33 @@ fn text_number(encoder: &mut Encoder<'_>, number: u64) -> bool {
 }
 
 fn trace(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    hex_id::<32>(encoder, &[event.text(F::TraceId), parent(event, 1)])
+    id_text(encoder, hex_id::<32>(&[event.text(F::TraceId), parent(event, 1)]))
 }
 
 fn span(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    hex_id::<16>(encoder, &[event.text(F::SpanId), parent(event, 2)])
+    id_text(encoder, hex_id::<16>(&[event.text(F::SpanId), parent(event, 2)]))
 }
 
 /// A part of a traceparent (W3C Trace Context, 3.2.2).
-fn parent<'a>(event: &Event<'a>, part: usize) -> &'a [u8] {
+pub(super) fn parent<'a>(event: &Event<'a>, part: usize) -> &'a [u8] {
     let parts = event.text(F::Traceparent).split(|&byte| byte == b'-');
     parts.clone().nth(part).filter(|_| parts.count() >= 4).unwrap_or_default()
 }
 
 /// The first of the texts that is an id of so many digits; one of zeros is none.
-fn hex_id<const DIGITS: usize>(encoder: &mut Encoder<'_>, texts: &[&[u8]]) -> bool {
-    let is_id = |text: &&&[u8]| {
+pub(super) fn hex_id<'t, const DIGITS: usize>(texts: &[&'t [u8]]) -> Option<&'t [u8]> {
+    let is_id = |text: &&'t [u8]| {
         text.len() == DIGITS
             && text.iter().all(u8::is_ascii_hexdigit)
             && text.iter().any(|&digit| digit != b'0')
     };
-    match texts.iter().find(is_id) {
-        Some(text) => {
-            encoder.text(text);
-            true
-        }
-        None => false,
-    }
+    texts.iter().copied().find(is_id)
+}
+
+fn id_text(encoder: &mut Encoder<'_>, digits: Option<&[u8]>) -> bool {
+    let Some(digits) = digits else { return false };
+    encoder.text(digits);
+    true
 }
 
 fn id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
@@ -123,10 +128,7 @@ fn attributes(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// Writes a field as an attribute; whether it is there.
 fn attribute(encoder: &mut Encoder<'_>, event: &Event<'_>, field: F, is_first: bool) -> bool {
-    let Some(Value { json, .. }) = event.value(field) else { return false };
-    if matches!(json, b"\"\"" | b"{}") {
-        return false;
-    }
+    let Some(json) = present(event, field) else { return false };
     if !is_first {
         encoder.literal(b",");
     }
@@ -136,6 +138,17 @@ fn attribute(encoder: &mut Encoder<'_>, event: &Event<'_>, field: F, is_first: b
     any(encoder, json, 0);
     encoder.literal(b"}");
     true
+}
+
+/// The field as JSON, where it says something.
+pub(super) fn present<'a>(event: &Event<'a>, field: F) -> Option<&'a [u8]> {
+    let Value { json, .. } = event.value(field)?;
+    (!matches!(json, b"\"\"" | b"{}")).then_some(json)
+}
+
+/// Whether a member has a value.
+pub(super) fn is_there(&(_, value): &(&[u8], &[u8])) -> bool {
+    value != b"null"
 }
 
 /// JSON as an AnyValue.
@@ -152,7 +165,6 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
         }
         Some(b'{') => {
             encoder.literal(b"\"kvlistValue\":{\"values\":[");
-            let is_there = |(_, value): &(_, &[u8])| *value != b"null";
             for (at, (name, value)) in json::members(value).filter(is_there).enumerate() {
                 if at > 0 {
                     encoder.literal(b",");
@@ -179,7 +191,7 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
             encoder.literal(b"\"boolValue\":");
             encoder.raw(value);
         }
-        Some(b'-' | b'0'..=b'9') if is_integer(value) => {
+        Some(b'-' | b'0'..=b'9') if integer(value).is_some() => {
             encoder.literal(b"\"intValue\":\"");
             encoder.raw(value);
             encoder.literal(b"\"");
@@ -200,16 +212,16 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
     encoder.literal(b"}");
 }
 
-/// Whether a number is whole and within 64 bits.
-fn is_integer(number: &[u8]) -> bool {
-    str::from_utf8(number).is_ok_and(|digits| digits.parse::<i64>().is_ok())
+/// The number where it is whole and within 64 bits.
+pub(super) fn integer(number: &[u8]) -> Option<i64> {
+    str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Objects deeper than this are texts: a receiver bounds its depth too.
-const DEPTH_MAX: usize = 8;
+pub(super) const DEPTH_MAX: usize = 8;
 
 /// What becomes an attribute, under its path.
-const ATTRIBUTES: &[F] = &[
+pub(super) const ATTRIBUTES: &[F] = &[
     F::EventId,
     F::EventType,
     F::EventCategory,
