@@ -342,6 +342,8 @@ fn records<'a>(body: &'a [u8], service: &Service) -> io::Result<Vec<&'a [u8]>> {
     };
     let members = entries(&body[answer.clone()]);
     let list = members.iter().rev().find(|member| member.is(service.list.as_bytes()));
+    // Whatever else stands there must not pass for a list without records.
+    let list = list.filter(|list| list.value.starts_with(b"["));
     let list = list.ok_or_else(|| invalid("an answer without a list of records"))?;
     Ok(elements(list.value))
 }
@@ -388,3 +390,27 @@ const HINT_INTERVAL: Duration = Duration::from_secs(5);
 const HINT_REST: Duration = Duration::from_millis(100);
 /// How long a step waits, so that a request to stop is seen.
 const STEP: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_whose_list_is_none_is_no_empty_one() {
+        let service = Service {
+            format: "a",
+            newest: "/?limit=",
+            list: "events",
+            id: "id",
+            stream: "/stream",
+        };
+        let all = records(b"{\"events\": [{\"id\":1}, {}]}", &service).expect("a list");
+        assert_eq!(all, [b"{\"id\":1}".as_slice(), b"{}"]);
+        assert_eq!(records(b"{\"events\":[]}", &service).expect("an empty list").len(), 0);
+        for wrong in
+            ["{\"events\":{\"a\":[1]}}", "{\"events\":\"[1]\"}", "{\"events\":7}", "{}", "[]"]
+        {
+            assert!(records(wrong.as_bytes(), &service).is_err(), "{wrong}");
+        }
+    }
+}
