@@ -216,6 +216,13 @@ impl Rows {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let table = self.options.table;
         let columns = present_columns(&connection, table)?;
+        if columns.is_empty() {
+            let text = format!(
+                "it has no table `{}` with the columns of a ledger; it is read as soon as it has",
+                table.name
+            );
+            return Err(Failed::File(io::Error::new(io::ErrorKind::InvalidData, text)));
+        }
         let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         let select = format!(
             "SELECT rowid, {}, \"{}\" FROM \"{}\" WHERE rowid > ?1 ORDER BY rowid",

@@ -13,13 +13,8 @@ fn a_ledger_is_in_the_log_once_after_every_kill() {
     let place = Place::new(&[("one", &one)], "");
     let path = place.path("audit.db");
     let owner = Connection::open(&path).expect("the directory is ours");
-    owner
-        .execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;
-             CREATE TABLE audit_events (id TEXT PRIMARY KEY, timestamp TEXT, event_type TEXT,
-             action_type TEXT, target TEXT, decision TEXT, metadata TEXT)",
-        )
-        .expect("a new table");
+    let begin = format!("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; {TABLE}");
+    owner.execute_batch(&begin).expect("a new table");
     let input = format!("inputs=[{{type: sqlite, path: {}}}]", path.display());
     let args = ["--set", &input];
     let mut next = 0;
@@ -46,6 +41,26 @@ fn a_ledger_is_in_the_log_once_after_every_kill() {
     shrike.ended(PATIENCE).with(0);
     assert_eq!(place.ids_in_log(), (0..next).map(id).collect::<Vec<_>>(), "once, in order");
 }
+
+#[test]
+fn a_ledger_whose_table_comes_late_is_told_and_read_once_it_is_there() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    let path = place.path("audit.db");
+    std::fs::write(&path, "").expect("the directory is ours");
+    let shrike =
+        place.run(&["--set", &format!("inputs=[{{type: sqlite, path: {}}}]", path.display())]);
+    shrike.wait_for("it has no table `audit_events`");
+    let owner = Connection::open(&path).expect("the directory is ours");
+    owner.execute_batch(TABLE).expect("a new table");
+    insert(&owner, 0..10);
+    assert!(wait_until(|| place.events_in_log() == 10));
+    shrike.terminate();
+    shrike.ended(PATIENCE).with(0).saying(&["the database is read again"]);
+}
+
+const TABLE: &str = "CREATE TABLE audit_events (id TEXT PRIMARY KEY, timestamp TEXT,
+                     event_type TEXT, action_type TEXT, target TEXT, decision TEXT, metadata TEXT)";
 
 fn insert(owner: &Connection, numbers: std::ops::Range<u32>) {
     let together = owner.unchecked_transaction().expect("nobody else writes");
