@@ -5,6 +5,7 @@
 
 mod collector;
 mod documents;
+mod elastic;
 #[path = "../support/equation.rs"]
 mod equation;
 mod metrics;

@@ -22,8 +22,9 @@ pub(crate) fn here(name: &str) -> PathBuf {
 /// The program of a judge; `None` when it is not installed, which is said, and which fails where
 /// `SHRIKE_JUDGES` names it as installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let inside = ["debian/usr/bin", "debian/usr/sbin", "python/bin", "rotel/rotel"]
-        .map(|it| place().join(it));
+    let inside =
+        ["debian/usr/bin", "debian/usr/sbin", "python/bin", "rotel/rotel", "npm/node_modules/.bin"]
+            .map(|it| place().join(it));
     let found = inside.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
     if found.is_none() {
         let promised = std::env::var("SHRIKE_JUDGES").unwrap_or_default();
