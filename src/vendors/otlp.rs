@@ -201,8 +201,8 @@ const OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Choice(&[HTTP_PROTOBUF, HTTP_JSON]),
         default: Some(HTTP_PROTOBUF),
-        about: "Encoding of requests, as OTEL_EXPORTER_OTLP_PROTOCOL names it; protobuf is what every \
-                receiver takes.",
+        about: "Encoding of requests, in the words of OTEL_EXPORTER_OTLP_PROTOCOL; some receivers take \
+                protobuf only.",
     },
     Opt {
         key: "service_name",
