@@ -95,7 +95,17 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// What was told of connections that were not taken, since one was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Refusal,
+    TooMany,
+}
+
 fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
+    // A sender that tries again and again must not fill the log of the process.
+    let mut told = Told::Nothing;
     for stream in listener.incoming() {
         if shared.is_stopped.load(Ordering::Acquire) {
             return;
@@ -103,16 +113,21 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
-                warn!(input = shared.name, %error, "cannot accept a connection");
+                if std::mem::replace(&mut told, Told::Refusal) != Told::Refusal {
+                    warn!(input = shared.name, %error, "cannot accept a connection; tried again");
+                }
                 std::thread::sleep(ACCEPT_PAUSE);
                 continue;
             }
         };
         if shared.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             shared.connections.fetch_sub(1, Ordering::AcqRel);
-            warn!(input = shared.name, most = CONNECTIONS_MAX, "too many connections");
+            if std::mem::replace(&mut told, Told::TooMany) != Told::TooMany {
+                warn!(input = shared.name, most = CONNECTIONS_MAX, "too many connections");
+            }
             continue;
         }
+        told = Told::Nothing;
         let serving = Arc::clone(shared);
         let spawned = std::thread::Builder::new()
             .name("shrike-unix".to_owned())
