@@ -119,6 +119,11 @@ impl<'a> Tail<'a> {
     /// what stands there moves where that takes more bytes or fewer.
     #[inline(always)]
     pub(super) fn measure(&mut self, at: usize, room: usize) {
+        let inside = self.len.saturating_sub(at + room);
+        if room == 1 && inside < 0x80 && at < self.len {
+            // SAFETY: byte `at` is one of the first `len`, which are written.
+            return unsafe { self.base.add(at).write(inside as u8) };
+        }
         (self.base, self.len, self.capacity) = measured(self.out, self.len, at..at + room);
     }
 
