@@ -332,6 +332,22 @@ fn an_ipv6_destination_is_no_dst_of_cef() {
     }
 }
 
+/// What is the same in each event is bounded as what the event says.
+#[test]
+fn a_long_host_name_is_cut_where_the_dictionary_ends() {
+    for (text, kept) in
+        [("h".repeat(101), "h".repeat(100)), ("\u{e9}=".repeat(60), "\u{e9}\\=".repeat(50))]
+    {
+        let texts = vec![("host.name".to_owned(), text)];
+        let plan = plan(&CEF, &Overrides { texts, ..Overrides::default() });
+        let resource = json!({"type": "file", "name": "a"});
+        let event = record("forbidden_path", &resource, false, 0, 0).to_string();
+        let line = document(&opening(), &plan, event.as_bytes()).expect("the record is an event");
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(line.contains(&format!(" dvchost={kept} ")), "{line}");
+    }
+}
+
 #[test]
 fn native_documents_of_every_kind_are_golden() {
     let documents = check("native/kinds.jsonl", &plan(&NATIVE, &Overrides::default()), &kinds());

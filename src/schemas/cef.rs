@@ -122,7 +122,7 @@ const SHARED: &[Field] = &[
     row("outcome", Event(F::Outcome, text)).max(63),
     row("reason", Event(F::Reason, text)).max(1023),
     row("msg", Extracted(&[F::Reason], |event, _| trimmed(event.text(F::Reason)))).max(1023),
-    row("dvchost", Text("host.name")),
+    row("dvchost", Text("host.name")).max(100),
     row("deviceExternalId", Event(F::AgentId, text)).max(255),
     row("suid", Event(F::SessionUserId, text)).max(1023),
     row("suser", Extracted(&[F::SessionUserId], |event, _| trimmed(event.text(F::SessionUserId))))

@@ -356,7 +356,9 @@ impl<'c> Compiler<'c> {
                 self.pending.extend_from_slice(&text);
             }
             Planning::Text(text) => {
-                let text = [lead, self.quoted(text, stand.codec), trail].concat();
+                let codec = &self.plan.codecs[usize::from(stand.codec)];
+                let kept = codec.beginning(text, self.characters_max(row.max));
+                let text = [lead, self.quoted(kept, stand.codec), trail].concat();
                 self.pending.extend_from_slice(&text);
             }
             Planning::With(_, text) => {

@@ -103,6 +103,23 @@ impl Codec {
         spelled
     }
 
+    /// As much of a text as a row of so many characters takes, 0 for no limit.
+    pub(super) fn beginning<'t>(&self, text: &'t str, characters: u16) -> &'t str {
+        if characters == 0 {
+            return text;
+        }
+        let mut left = u32::from(characters);
+        let mut is_beyond = |char: char| match left.checked_sub(self.weight(char)) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        };
+        let end = text.char_indices().find(|&(_, char)| is_beyond(char));
+        end.map_or(text, |(end, _)| &text[..end])
+    }
+
     /// How many characters, or bytes, the reader counts for this one.
     ///
     /// An escape that begins with a backslash is undone by the reader and counts as one; an entity

@@ -122,7 +122,7 @@ impl<'a> Tail<'a> {
         let inside = self.len.saturating_sub(at + room);
         if room == 1 && inside < 0x80 && at < self.len {
             // SAFETY: byte `at` is one of the first `len`, which are written.
-            return unsafe { self.base.add(at).write(inside as u8) };
+            return unsafe { self.base.wrapping_add(at).write(inside as u8) };
         }
         (self.base, self.len, self.capacity) = measured(self.out, self.len, at..at + room);
     }
