@@ -635,6 +635,8 @@ mod tests {
             let event = RawValue::from_string(format!("\"{text}\""));
             let letter = Letter { event: event.ok(), ..Letter::default() };
             letters.bury(&letter, 1, span).expect("there is room");
+            // It is kept where the next segment is not ready.
+            while letters.try_again().is_err() || letters.lock().refused_bytes > 0 {}
             letters.flush().expect("the disk is well");
         };
         let letters = open(&settings);
