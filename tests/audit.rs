@@ -57,6 +57,66 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
     place.run(&["audit", "verify", "--from", "1h", "--to", "2h"], 2);
 }
 
+/// Destinations have UUIDs; producers may have written others (`evt_`, capitals, no UUID at all).
+#[test]
+fn an_event_is_found_under_the_id_that_its_destination_has() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    let capitals = id(0xab).to_uppercase();
+    let written = [format!("evt_{}", id(1)), capitals, "call-\\u00e9-8".to_owned()];
+    let lines: Vec<String> = (1..).zip(&written).map(|(n, it)| renamed(n, it)).collect();
+    place.run_with(&["append"], &lines.concat(), 0);
+    place.run_with(&["append"], &events(7..8), 0);
+    place.run(&["run", "--drain"], 1);
+    let derived: Vec<String> =
+        destination.accepted().into_keys().filter(|it| it.as_bytes()[14] == b'8').collect();
+    assert_eq!(derived.len(), 1, "{:?}", destination.accepted());
+    let whole = place.run(&["log", "cat"], 0);
+    assert!(whole.contains(&written[0]), "producers' ids stay as they are: {whole}");
+    for (asked, at) in [
+        (id(1).as_str(), "offset 64"),
+        (&written[0], "offset 64"),
+        (&id(0xab), "offset "),
+        (&written[1], "offset "),
+        (&derived[0], "offset "),
+        ("call-\u{e9}-8", "offset "),
+    ] {
+        let shown = place.run(&["audit", "show", "--event", asked], 0);
+        assert!(shown.contains(at) && shown.contains("siem: delivered at "), "{asked}: {shown}");
+    }
+    place.run(&["audit", "show", "--event", "call-"], 1);
+    // A letter has the id that the destination was told.
+    let refused = place.run(&["audit", "show", "--event", &format!("EVT_{}", id(7))], 1);
+    assert!(!refused.contains("dead letter since"), "{refused}");
+    let refused = place.run(&["audit", "show", "--event", &id(7).to_uppercase()], 0);
+    assert!(refused.contains("siem: dead letter since "), "{refused}");
+}
+
+/// The line of an event whose producer wrote another id.
+fn renamed(number: u32, id: &str) -> String {
+    let line = events(number..number + 1);
+    line.replacen(&self::id(number), id, 1)
+}
+
+/// Receipts are counted over all runs of a pass; a destination that did not answer has no status.
+#[test]
+fn what_is_told_of_a_pass_is_told_of_all_its_runs() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..10), 0);
+    place.run(&["run", "--drain"], 0);
+    let receipts = |told: &str| {
+        let line = told.lines().find(|it| it.starts_with("siem, pass 0")).expect("the exporter");
+        let count = line.rsplit_once("; ").and_then(|(_, it)| it.split_once(' ')).expect("a count");
+        count.0.parse::<u32>().expect("a number")
+    };
+    let first = receipts(&place.run(&["audit", "verify"], 0));
+    place.run(&["run", "--drain"], 0);
+    let second = place.run(&["audit", "verify"], 0);
+    assert!(first > 0 && receipts(&second) >= first, "{first}, then {second}");
+    assert_eq!(receipts(&place.run(&["audit", "verify", "--to", "1h"], 0)), 0);
+}
+
 #[test]
 fn what_people_ask_of_a_running_process_is_in_the_chain() {
     let destination = Destination::start(Manner::Accept);

@@ -350,7 +350,7 @@ pub(crate) enum Audit {
     },
     /// Print what became of one event at every exporter
     Show {
-        /// Id of the event
+        /// Id of the event, as its producer wrote it or as destinations have it
         #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
         event: String,
     },

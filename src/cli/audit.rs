@@ -2,13 +2,16 @@
 
 mod settled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use shrike::config::{Config, time};
-use shrike::event::{Anchor, Checkpoint, Counts, Offset, Span};
+use shrike::event::{
+    Anchor, Checkpoint, Counts, Event, FieldId, Offset, Opened, Opening, OpeningOptions, Span,
+    uuid_of,
+};
 use shrike::log::{Cursors, Reader};
 use shrike::pipeline::{
     Letter, LetterStore, Period, Receipt, TakenOut, Wanted, read_receipts, settled_in_log,
@@ -49,8 +52,8 @@ struct Pass {
     counts: Counts,
     /// Whether everything from the beginning of the pass is there.
     is_whole: bool,
+    /// Receipts of the period that was asked for, and what they settled.
     lines: u64,
-    /// Of the period that was asked for.
     within: Counts,
 }
 
@@ -232,13 +235,16 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt, is_within: bool)
         let counts = if receipt.kind == "resume" { receipt.counts() } else { Counts::default() };
         // Of a pass whose beginning was put aside long ago only differences can be checked.
         let is_whole = receipt.kind == "resume" || is_known;
-        let within = if receipt.pass == pass.pass { pass.within } else { Counts::default() };
-        *pass = Pass { pass: receipt.pass, counts, is_whole, lines: 0, within };
+        let (within, lines) = match receipt.pass == pass.pass {
+            true => (pass.within, pass.lines),
+            false => (Counts::default(), 0),
+        };
+        *pass = Pass { pass: receipt.pass, counts, is_whole, lines, within };
         if receipt.kind == "resume" {
             return None;
         }
     }
-    pass.lines += 1;
+    pass.lines += u64::from(is_within);
     if receipt.kind == "sum" {
         let (summed, said) = (pass.counts, receipt.counts());
         let is_right = summed == said || !pass.is_whole;
@@ -311,12 +317,16 @@ fn checkpoints(config: &Config) -> Result<Vec<(String, Checkpoint)>, Failure> {
 fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     let path = path(config)?;
     let mut reader = log::open(&config.log.dir)?;
-    let mut offsets = offsets(&mut reader, id)?;
+    let found = find(&mut reader, id)?;
     let mut text = String::new();
-    for at in &offsets {
-        text += &format!("event {id} at offset {at}\n");
+    for Found { at, sent_as } in &found {
+        let is_other = sent_as.as_ref().is_some_and(|sent| sent != id);
+        let other = sent_as.as_ref().filter(|_| is_other);
+        let told = other.map(|sent| format!(", to destinations {sent}")).unwrap_or_default();
+        text += &format!("event {id} at offset {at}{told}\n");
     }
-    let (letters, taken_out) = letters(config, id)?;
+    let mut offsets: Vec<Offset> = found.iter().map(|it| it.at).collect();
+    let (letters, taken_out) = letters(config, &names(id, &found))?;
     if offsets.is_empty() {
         text += &format!("event {id} is not in the log: it never came, or retention took it\n");
         // A letter says where it lay, so that its receipts are found.
@@ -336,10 +346,13 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     })
     .map_err(Failure::io(path.display().to_string()))?;
     for letter in &letters {
-        let Letter { exporter, failed_at, attempts, http_status, error, .. } = letter;
+        let Letter { exporter, failed_at, attempts, error, .. } = letter;
+        let status = match letter.http_status {
+            0 => String::new(),
+            status => format!(", status {status}"),
+        };
         text += &format!(
-            "{exporter}: dead letter since {failed_at}, {attempts} attempts, status \
-             {http_status}: {error}\n"
+            "{exporter}: dead letter since {failed_at}, {attempts} attempts{status}: {error}\n"
         );
     }
     for TakenOut { letter, why, at } in &taken_out {
@@ -373,11 +386,22 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
     Ok(if offsets.is_empty() { Exit::Failed } else { Exit::Done })
 }
 
+/// The ids under which dead letters may have an event: as it was sent, and as it was asked for.
+fn names(id: &str, found: &[Found]) -> BTreeSet<String> {
+    let asked = uuid_of(id.as_bytes()).map(|it| String::from_utf8_lossy(&it).into_owned());
+    let sent = found.iter().filter_map(|it| it.sent_as.clone());
+    sent.chain([asked.unwrap_or_else(|| id.to_owned())]).collect()
+}
+
 /// The dead letters of an event, of all exporters, and those that were replayed or purged.
-fn letters(config: &Config, id: &str) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
-    let wanted = Wanted { event_id: Some(id.to_owned()), ..Wanted::default() };
+fn letters(
+    config: &Config,
+    ids: &BTreeSet<String>,
+) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
     let (mut found, mut taken_out) = (Vec::new(), Vec::new());
-    for exporter in &config.exporters {
+    let each = |exporter| ids.iter().map(move |id| (exporter, id));
+    for (exporter, id) in config.exporters.iter().flat_map(each) {
+        let wanted = Wanted { event_id: Some(id.clone()), ..Wanted::default() };
         let dir = &exporter.settings.dead_letters.dir;
         let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
         let keep = |_: Offset, letter: &Letter| {
@@ -430,19 +454,33 @@ fn line(receipt: &Receipt, fate: &str) -> String {
     format!("{exporter}: {fate} at {at}, pass {pass}{request} (receipt {n})\n")
 }
 
-/// Where the records with this id lie.
-fn offsets(reader: &mut Reader, id: &str) -> Result<Vec<Offset>, Failure> {
+/// A record of the event that was asked for.
+struct Found {
+    at: Offset,
+    /// The id that destinations are told; `None` of a record that is no event.
+    sent_as: Option<String>,
+}
+
+/// The records of an event, by the id that its producer wrote or by the one that is sent.
+fn find(reader: &mut Reader, id: &str) -> Result<Vec<Found>, Failure> {
     let span = Span { from: reader.oldest(), to: reader.written() };
-    let wanted = id.as_bytes();
-    let mut found = Vec::new();
+    let opening = Opening::new(&OpeningOptions::default());
+    let (mut arena, mut opened, mut found) = (Vec::new(), Opened::default(), Vec::new());
+    opening.begin(&mut arena);
+    let uuid = uuid_of(id.as_bytes());
     walk(reader, span, |met| {
-        if let Met::Block(block) = met {
-            for record in block.records() {
-                let bytes = block.record(record);
-                let mentions = bytes.windows(wanted.len().max(1)).any(|window| window == wanted);
-                if mentions && says(bytes, id) {
-                    found.push(record.frame.offset);
-                }
+        let Met::Block(block) = met else { return Ok(Then::On) };
+        for record in block.records() {
+            let (bytes, frame) = (block.record(record), record.frame);
+            opening.rewind(&mut arena);
+            let is_event = opening.open(&frame, bytes, &mut arena, &mut opened).is_ok();
+            let event = is_event.then(|| Event::new(&opened, frame, bytes, &arena));
+            let sent = event.as_ref().map(|event| event.text(FieldId::EventId));
+            // Whoever asks for a UUID means what stands for it, however it was written.
+            let is_sent = uuid.is_some_and(|uuid| sent == Some(&uuid));
+            if is_sent || (uuid.is_none() || !is_event) && says(bytes, id) {
+                let sent_as = sent.map(|sent| String::from_utf8_lossy(sent).into_owned());
+                found.push(Found { at: frame.offset, sent_as });
             }
         }
         Ok(Then::On)
@@ -450,7 +488,7 @@ fn offsets(reader: &mut Reader, id: &str) -> Result<Vec<Offset>, Failure> {
     Ok(found)
 }
 
-/// Whether a record is the event with this id.
+/// Whether a record says this id itself.
 fn says(record: &[u8], id: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Id {
