@@ -4,6 +4,8 @@
 //! that no line can be changed, removed or moved without all later ones telling. The chain's head
 //! is anchored in every checkpoint, which tells when the end was cut off.
 
+mod read;
+
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::read::{Flaw, Period, read_receipts};
 use super::operations::Operation;
 use crate::deliver::Entry;
 use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
@@ -21,7 +24,7 @@ use crate::log::{LogFile, LogIo};
 /// Where receipts are kept and how long they grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptOptions {
-    /// The file; older ones lie beside it, with the number of their first line.
+    /// The file; older ones lie beside it, with the number of their last line.
     pub path: PathBuf,
     /// Bytes of all of them at most; the oldest file goes first.
     pub bytes_max: u64,
@@ -41,6 +44,9 @@ pub struct Receipt {
     /// Version of the lines, in each file's first.
     #[serde(skip_serializing_if = "is_zero")]
     pub v: u32,
+    /// The number of the oldest line that is kept, in each `begin`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oldest: u64,
     /// Which exporter.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub exporter: String,
@@ -99,7 +105,8 @@ pub struct Receipt {
     /// The last line that is known of other receipts, which came before these.
     #[serde(skip_serializing_if = "is_zero")]
     pub after: u64,
-    /// Its hash, as hexadecimal digits.
+    /// Its hash, as hexadecimal digits; in a `begin` that of the line before the oldest, which goes
+    /// then.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub after_hash: String,
 }
@@ -207,6 +214,10 @@ pub(crate) struct Receipts {
     waiting: Vec<u8>,
     /// Bytes of the older files, oldest first.
     older: VecDeque<(PathBuf, u64)>,
+    /// The number of the oldest line that is kept.
+    oldest: u64,
+    /// Whether the file was put aside, and the next one is not made yet.
+    is_aside: bool,
 }
 
 impl std::fmt::Debug for Receipts {
@@ -227,7 +238,7 @@ impl Receipts {
         let mut file = open(&options.path, &*io)?;
         // What is written here is worth nothing under a name that the next power loss takes back:
         // one that was made just now, or by a process that ended before it had synced it.
-        io.sync_dir(options.path.parent().unwrap_or(Path::new(".")))?;
+        io.sync_dir(dir_of(&options.path))?;
         refuse_newer(&mut file.file)?;
         let older = older_files(&options.path)?;
         let (head, written) = match end_of(&mut file.file)? {
@@ -240,9 +251,12 @@ impl Receipts {
             }
         };
         io.truncate(&file, written)?;
-        let (opened, waiting) = (head.line, Vec::new());
-        let mut this = Self { options, io, file, written, head, opened, waiting, older };
-        this.push(Receipt { kind: "begin".to_owned(), v: VERSION, ..Receipt::default() });
+        let (opened, waiting, is_aside) = (head.line, Vec::new(), false);
+        let first = first_of(older.front().map_or(&options.path, |(path, _)| path))?;
+        let oldest = first.unwrap_or(head.line + 1);
+        let mut this =
+            Self { options, io, file, written, head, opened, waiting, older, oldest, is_aside };
+        this.begin(None);
         Ok(this)
     }
 
@@ -319,13 +333,33 @@ impl Receipts {
         self.waiting.len()
     }
 
-    /// Writes and syncs all lines.
+    /// Writes and syncs all lines; a file that has grown is put aside, and the oldest go.
     ///
     /// # Errors
     /// When the disk refuses: the lines wait, and nothing of them may be taken for written.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        if self.written < self.options.bytes_max / FILES {
+            return Ok(());
+        }
+        let gone = self.put_aside()?;
+        // Nothing goes before it is written that it went.
+        self.write()?;
+        for _ in 0..gone {
+            let Some((path, _)) = self.older.pop_front() else { break };
+            self.io.unlink(&path)?;
+        }
+        self.io.sync_dir(dir_of(&self.options.path))
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
+        }
+        if self.is_aside {
+            self.file = open(&self.options.path, &*self.io)?;
+            self.io.sync_dir(dir_of(&self.options.path))?;
+            (self.written, self.is_aside) = (0, false);
         }
         // A part that was written before an error is written over.
         self.io.truncate(&self.file, self.written)?;
@@ -333,9 +367,6 @@ impl Receipts {
         self.io.sync(&self.file)?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
-        if self.written >= self.options.bytes_max / FILES {
-            self.rotate()?;
-        }
         Ok(())
     }
 
@@ -349,123 +380,37 @@ impl Receipts {
         self.head = Anchor { line: receipt.n, hash };
     }
 
-    /// Puts the file aside and begins another; the oldest go beyond the bound.
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Puts the file aside and begins another; returns how many of the older ones are to go.
+    fn put_aside(&mut self) -> io::Result<usize> {
         let aside = aside(&self.options.path, self.head.line);
         self.io.rename(&self.options.path, &aside)?;
         self.older.push_back((aside, self.written));
-        self.file = open(&self.options.path, &*self.io)?;
-        self.written = 0;
+        (self.written, self.is_aside) = (0, true);
         let most = self.options.bytes_max - self.options.bytes_max / FILES;
-        while self.older.iter().map(|(_, bytes)| bytes).sum::<u64>() > most {
-            let Some((path, _)) = self.older.pop_front() else { break };
-            self.io.unlink(&path)?;
-        }
-        self.io.sync_dir(self.options.path.parent().unwrap_or(Path::new(".")))
-    }
-}
-
-/// What is wrong with a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// The file.
-    pub path: PathBuf,
-    /// The line of the file, from 1.
-    pub line: usize,
-    /// What was found.
-    pub problem: String,
-}
-
-/// A stretch of time, nanoseconds since 1970: from `from` on, before `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period {
-    /// The first moment.
-    pub from: u64,
-    /// The first moment that is not of it.
-    pub to: u64,
-}
-
-impl Period {
-    /// All times.
-    pub const ALWAYS: Self = Self { from: 0, to: u64::MAX };
-
-    /// Whether a moment is of it.
-    #[must_use]
-    pub fn has(&self, at: u64) -> bool {
-        self.from <= at && at < self.to
-    }
-
-    /// Whether something between two moments may be of it; clocks also go back.
-    fn may_have(&self, one: u64, other: u64) -> bool {
-        one.min(other) < self.to && one.max(other) >= self.from
-    }
-}
-
-/// Reads the chain from its oldest line on; returns where it ends, and what is wrong with it within
-/// a period: of lines that are of it, and between those around it.
-///
-/// # Errors
-/// When a file cannot be read.
-pub fn read_receipts(
-    path: &Path,
-    period: Period,
-    mut visit: impl FnMut(&Receipt, &Anchor),
-) -> io::Result<(Anchor, Vec<Flaw>)> {
-    let mut flaws = Vec::new();
-    // Lines that say no time: of the period if the lines around them may be.
-    let mut nameless: Vec<Flaw> = Vec::new();
-    let mut head: Option<(Anchor, u64)> = None;
-    let older = older_files(path)?.into_iter().map(|(path, _)| path);
-    for path in older.chain([path.to_path_buf()]) {
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
+        let mut bytes: u64 = self.older.iter().map(|(_, bytes)| bytes).sum();
+        let is_over = |length: &u64| {
+            let is_over = bytes > most;
+            bytes -= length;
+            is_over
         };
-        let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
-        for number in 1.. {
-            line.clear();
-            reader.read_until(b'\n', &mut line)?;
-            // A line without its end is being written just now, or was cut off by a crash.
-            let Some(text) = line.strip_suffix(b"\n") else { break };
-            let flaw = |problem: String| Flaw { path: path.clone(), line: number, problem };
-            let Some((receipt, said, text)) = parse(text) else {
-                nameless.push(flaw("no receipt".to_owned()));
-                continue;
-            };
-            let wrong = head.map(|(before, _)| follows(&before, &receipt, text, said));
-            let wrong = wrong.unwrap_or_default();
-            // What a line says of its version counts as far as nobody has altered it.
-            if wrong.is_empty() {
-                known(&receipt)?;
-            }
-            let at = Time::parse(receipt.at.as_bytes()).map_or(0, Time::ns);
-            let before = head.map_or(at, |(_, before)| before);
-            if period.may_have(before, at) {
-                flaws.append(&mut nameless);
-                flaws.extend(wrong.into_iter().map(flaw));
-            }
-            nameless.clear();
-            let here = Anchor { line: receipt.n, hash: said };
-            visit(&receipt, &here);
-            head = Some((here, at));
-        }
+        let gone = self.older.iter().map(|&(_, length)| length).take_while(is_over).count();
+        let last = gone.checked_sub(1).map(|last| File::open(&self.older[last].0)).transpose()?;
+        let last = last.map(|mut last| end_of(&mut last)).transpose()?.and_then(|(last, _)| last);
+        self.oldest = last.map_or(self.oldest, |last| last.line + 1);
+        self.begin(last);
+        Ok(gone)
     }
-    let last = head.map_or(0, |(_, at)| at);
-    flaws.extend(nameless.into_iter().filter(|_| period.may_have(last, u64::MAX)));
-    Ok((head.map(|(head, _)| head).unwrap_or_default(), flaws))
-}
 
-/// What is wrong with a line after the one before it.
-fn follows(before: &Anchor, receipt: &Receipt, text: &[u8], said: [u8; 32]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if receipt.n != before.line + 1 {
-        wrong.push(format!("receipt {} where {} belongs", receipt.n, before.line + 1));
+    /// Begins a file, or goes on with one: which lines are kept, and which goes last of the others.
+    fn begin(&mut self, gone: Option<Anchor>) {
+        self.push(Receipt {
+            kind: "begin".to_owned(),
+            v: VERSION,
+            oldest: self.oldest,
+            after_hash: gone.map(|gone| hex(&gone.hash)).unwrap_or_default(),
+            ..Receipt::default()
+        });
     }
-    if chained(&before.hash, text) != said {
-        wrong.push(format!("receipt {} does not follow from the one before", receipt.n));
-    }
-    wrong
 }
 
 /// A line, its hash, and the text that the hash is of.
@@ -493,6 +438,13 @@ fn refuse_newer(file: &mut File) -> io::Result<()> {
     BufReader::new(file.take(TAIL_BYTES)).read_until(b'\n', &mut line)?;
     let first = line.strip_suffix(b"\n").and_then(parse);
     first.map_or(Ok(()), |(first, ..)| known(&first))
+}
+
+/// The number of a file's first line.
+fn first_of(path: &Path) -> io::Result<Option<u64>> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?.take(TAIL_BYTES)).read_until(b'\n', &mut line)?;
+    Ok(line.strip_suffix(b"\n").and_then(parse).map(|(first, ..)| first.n))
 }
 
 /// Whether this shrike knows what a line means.
@@ -531,6 +483,10 @@ fn open(path: &Path, io: &dyn LogIo) -> io::Result<LogFile> {
     }
 }
 
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
 fn aside(path: &Path, line: u64) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     // Padded, so that names sort as numbers do.
@@ -540,7 +496,7 @@ fn aside(path: &Path, line: u64) -> PathBuf {
 
 /// The files that were put aside, oldest first, with their lengths.
 fn older_files(path: &Path) -> io::Result<VecDeque<(PathBuf, u64)>> {
-    let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name());
+    let (dir, name) = (dir_of(path), path.file_name());
     let name = name.unwrap_or_default().to_string_lossy().into_owned() + ".";
     let mut found = Vec::new();
     let entries = match fs::read_dir(dir) {
@@ -621,3 +577,89 @@ const DETAIL_CHARS: usize = 4096;
 /// The last line is looked for in so many bytes at the end, and what a power loss left of lines
 /// that were not synced: twice of what may wait for the disk.
 const TAIL_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Disk;
+
+    const BYTES_MAX: u64 = 8000;
+
+    fn opened(path: &Path) -> Receipts {
+        let options = ReceiptOptions { path: path.to_owned(), bytes_max: BYTES_MAX };
+        Receipts::open(options, Arc::new(Disk)).expect("the directory is ours")
+    }
+
+    fn written(path: &Path, lines: u32) {
+        let mut receipts = opened(path);
+        for line in 0..lines {
+            receipts.note(&Operation::by_itself("test", "", line.to_string()));
+            receipts.flush().expect("the disk is well");
+        }
+    }
+
+    fn flaws(path: &Path) -> Vec<String> {
+        let read = read_receipts(path, Period::ALWAYS, |_, _| {}).expect("they are readable");
+        read.1.into_iter().map(|flaw| flaw.problem).collect()
+    }
+
+    /// Whichever line of whichever file is missing or altered, also after the next start.
+    #[test]
+    fn whatever_is_done_to_any_line_is_found() {
+        for lines in [5, 90] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("audit.jsonl");
+            written(&path, lines);
+            assert_eq!(flaws(&path), [""; 0], "{lines} lines");
+            let older = older_files(&path).expect("readable");
+            let first = first_of(older.front().map_or(&path, |(path, _)| path)).expect("text");
+            assert_eq!(first > Some(1), lines > 50, "the oldest go");
+            for file in older.into_iter().map(|(path, _)| path).chain([path.clone()]) {
+                let whole = fs::read_to_string(&file).expect("text");
+                let all: Vec<&str> = whole.split_inclusive('\n').collect();
+                for at in 0..all.len() {
+                    let is_end = file == path && at + 1 == all.len();
+                    let altered = all[at].replacen("\"at\":\"2", "\"at\":\"3", 1);
+                    for line in ["", "\n", &altered] {
+                        let changed = [&all[..at], &[line], &all[at + 1..]].concat().concat();
+                        fs::write(&file, changed).expect("the directory is ours");
+                        // That the end was cut off only checkpoints know.
+                        assert!(is_end || !flaws(&path).is_empty(), "{file:?}: {at}: {line:?}");
+                    }
+                }
+                fs::write(&file, whole).expect("the directory is ours");
+            }
+            written(&path, 1);
+            assert_eq!(flaws(&path), [""; 0], "{lines} lines");
+        }
+    }
+
+    #[test]
+    fn what_was_missing_at_a_start_stays_missing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.jsonl");
+        written(&path, 90);
+        let (oldest, _) = older_files(&path).expect("readable").pop_front().expect("some");
+        fs::remove_file(oldest).expect("it is there");
+        assert_eq!(flaws(&path).len(), 1, "{:?}", flaws(&path));
+        written(&path, 1);
+        assert!(flaws(&path)[0].ends_with("are missing"), "{:?}", flaws(&path));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_after_the_last_was_put_aside_is_made_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.jsonl");
+        let mut receipts = opened(&path);
+        receipts.flush().expect("the disk is well");
+        receipts.put_aside().expect("the disk is well");
+        fs::create_dir(&path).expect("in the way");
+        receipts.flush().expect_err("no file can have this name");
+        fs::remove_dir(&path).expect("empty");
+        for line in 0..20 {
+            receipts.note(&Operation::by_itself("test", "", line.to_string()));
+            receipts.flush().expect("the disk is well");
+        }
+        assert_eq!(flaws(&path), [""; 0]);
+    }
+}
