@@ -607,6 +607,34 @@ fn lines_come_over_a_unix_socket() {
 }
 
 #[test]
+fn connections_beyond_the_most_wait_and_lose_nothing() {
+    let place = Place::new(None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("events.sock");
+    let input = UnixInput::start(&path, None, place.door.clone()).expect("it listens");
+    let connect = |_| UnixStream::connect(&path).expect("it listens");
+    let silent: Vec<UnixStream> = (0..64).map(connect).collect();
+    // They are gone before they are read; the last line of each was not finished.
+    for line in EVENTS.lines() {
+        connect(0).write_all(line.as_bytes()).expect("it waits in the socket");
+    }
+    drop(silent);
+    let lines = EVENTS.lines().count();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while place.records().len() < lines && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    assert_eq!(place.records().len(), lines);
+    let _crowd: Vec<UnixStream> = (0..70).map(connect).collect();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(input);
+        ended.send(())
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("it ends although it is full");
+}
+
+#[test]
 fn a_socket_whose_place_another_took_still_ends() {
     let place = Place::new(None);
     let dir = tempfile::tempdir().expect("a directory");

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,7 +31,9 @@ struct Shared {
     name: String,
     format: Option<&'static str>,
     account: Mutex<Account>,
-    connections: AtomicUsize,
+    connections: Mutex<usize>,
+    /// A connection ended, or the input does.
+    ended: Condvar,
     is_stopped: AtomicBool,
 }
 
@@ -48,7 +50,8 @@ impl UnixInput {
             name: path.display().to_string(),
             format,
             account: Mutex::default(),
-            connections: AtomicUsize::new(0),
+            connections: Mutex::default(),
+            ended: Condvar::new(),
             is_stopped: AtomicBool::new(false),
         });
         let (accepting, serving) = (Arc::clone(&listener), Arc::clone(&shared));
@@ -67,7 +70,7 @@ impl UnixInput {
 
 impl Drop for UnixInput {
     fn drop(&mut self) {
-        self.shared.is_stopped.store(true, Ordering::Release);
+        self.shared.stop();
         // Linux wakes a thread that waits in accept when its socket is shut down. At the path there
         // may be another one by now.
         let woken = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok();
@@ -95,45 +98,41 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// What was told of connections that were not taken, since one was.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Refusal,
-    TooMany,
-}
-
 fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     // A sender that tries again and again must not fill the log of the process.
-    let mut told = Told::Nothing;
-    for stream in listener.incoming() {
+    let mut is_refusal_told = false;
+    let mut is_crowd_told = false;
+    loop {
+        // Those that are beyond wait in the socket's queue, and so does what they wrote.
+        if shared.is_full() && !std::mem::replace(&mut is_crowd_told, true) {
+            warn!(input = shared.name, most = CONNECTIONS_MAX, "further connections wait");
+        }
+        if !shared.wait_for_room() {
+            return;
+        }
+        let accepted = listener.accept();
         if shared.is_stopped.load(Ordering::Acquire) {
             return;
         }
-        let stream = match stream {
-            Ok(stream) => stream,
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
             Err(error) => {
-                if std::mem::replace(&mut told, Told::Refusal) != Told::Refusal {
+                if !std::mem::replace(&mut is_refusal_told, true) {
                     warn!(input = shared.name, %error, "cannot accept a connection; tried again");
                 }
                 std::thread::sleep(ACCEPT_PAUSE);
                 continue;
             }
         };
-        if shared.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
-            if std::mem::replace(&mut told, Told::TooMany) != Told::TooMany {
-                warn!(input = shared.name, most = CONNECTIONS_MAX, "too many connections");
-            }
-            continue;
-        }
-        told = Told::Nothing;
+        is_refusal_told = false;
+        is_crowd_told &= shared.is_full();
+        *shared.connections() += 1;
         let serving = Arc::clone(shared);
         let spawned = std::thread::Builder::new()
             .name("shrike-unix".to_owned())
             .spawn(move || serving.read(stream));
         if let Err(error) = spawned {
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
+            shared.leave();
             warn!(input = shared.name, %error, "cannot start a thread for a connection");
         }
     }
@@ -153,11 +152,41 @@ impl Shared {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             warn!(input = self.name, %error, cause, "a connection ended early");
         }
-        self.connections.fetch_sub(1, Ordering::AcqRel);
+        self.leave();
+    }
+
+    /// Waits until one connection more may be read; false where the input ends.
+    fn wait_for_room(&self) -> bool {
+        let is_full = |connections: &mut usize| {
+            *connections >= CONNECTIONS_MAX && !self.is_stopped.load(Ordering::Acquire)
+        };
+        let waited = self.ended.wait_while(self.connections(), is_full);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        !self.is_stopped.load(Ordering::Acquire)
+    }
+
+    fn is_full(&self) -> bool {
+        *self.connections() >= CONNECTIONS_MAX
+    }
+
+    fn leave(&self) {
+        *self.connections() -= 1;
+        self.ended.notify_all();
+    }
+
+    fn stop(&self) {
+        // Held, so that nobody looks before and waits after.
+        let _held = self.connections();
+        self.is_stopped.store(true, Ordering::Release);
+        self.ended.notify_all();
+    }
+
+    fn connections(&self) -> MutexGuard<'_, usize> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Connections at a time, each with a thread and a buffer of its own.
+/// Connections that are read at a time, each with a thread and a buffer of its own.
 const CONNECTIONS_MAX: usize = 64;
 /// After a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

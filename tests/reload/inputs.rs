@@ -1,12 +1,12 @@
 //! Inputs of a running process that come, change and go.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
-use crate::{Collector, Place, wait_until};
+use crate::{Collector, Place};
 
 const TOKEN: &str = "    hec_token: s3cr3t-one\n";
 
@@ -31,24 +31,6 @@ impl Place {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(self.path(name));
         file.and_then(|mut file| file.write_all(text)).expect("the directory is ours");
     }
-}
-
-#[test]
-fn connections_beyond_the_most_are_closed_and_told_once() {
-    let place = Place::new();
-    let collector = Collector::start("s3cr3t-one");
-    let socket = place.path("in.sock");
-    place.take_from(&collector, &format!("EVENTS, {{type: unix, path: {}}}", socket.display()));
-    let running = place.run();
-    wait_until("it listens", || socket.exists());
-    let connect = |_| UnixStream::connect(&socket).expect("it listens");
-    let taken: Vec<UnixStream> = (0..64).map(connect).collect();
-    for mut beyond in (0..20).map(connect) {
-        assert_eq!(beyond.read(&mut [0]).expect("it is closed"), 0);
-    }
-    drop(taken);
-    let said = running.stop();
-    assert_eq!(said.matches("too many connections").count(), 1, "{said}");
 }
 
 #[test]
