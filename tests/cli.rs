@@ -102,8 +102,15 @@ fn exit_codes_tell_what_happened() {
         "exporters:\n  elastic: {nodes: 'https://h', auth: {type: none}, tls: {ca: /no/ca.pem}}\n\
          \x20 syslog: {address: h, transport: tls, tls: {ca: /no/other.pem}}\n",
     );
+    write("same.yaml", "exporters: {a: {type: file, path: /o}, b: {type: file, path: /o}}\n");
     let cases: &[(&[&str], i32, &str)] = &[
         (&["check", "--config", "good.yaml"], 0, ""),
+        (
+            &["check", "--config", "same.yaml"],
+            2,
+            "same.yaml:1:56: exporters.b.path: `exporters.a.path` at same.yaml:1:29 writes there \
+             already\n",
+        ),
         (
             &["check", "--config", "bad.yaml"],
             2,
@@ -113,8 +120,8 @@ fn exit_codes_tell_what_happened() {
         (
             &["check", "--config", "address.yaml"],
             2,
-            "exporter syslog: tls.server_name: 10.0.0.1 is an address; expected the name in its \
-             certificate, or a tls.fingerprint\n",
+            "address.yaml:1:13: exporters.syslog.tls.server_name: 10.0.0.1 is an address; expected \
+             the name in its certificate, or a tls.fingerprint\n",
         ),
         (
             &["check", "--config", "block.yaml"],

@@ -291,7 +291,11 @@ impl Build<'_, '_> {
         {
             self.rule(key, "needs `tls.client_cert_path` and `tls.client_key_path`".to_owned());
         }
-        let endpoints = (self.vendor.endpoints)(options).err();
+        let endpoints = (self.vendor.endpoints)(options);
+        if let Ok(endpoints) = &endpoints {
+            self.names_certificate(endpoints, &settings.tls);
+        }
+        let endpoints = endpoints.err();
         let auth = (self.vendor.auth)(options).err();
         let derived = (self.vendor.derive)(options).err();
         let headers = (self.vendor.headers)(options).err();
@@ -304,6 +308,23 @@ impl Build<'_, '_> {
         }
         for problem in problems {
             self.values.mistake(&problem.key, Wrong::Rule(problem.problem), self.mistakes);
+        }
+    }
+
+    /// Whether it is known which name the certificate behind a bare address carries.
+    fn names_certificate(&mut self, endpoints: &[http::Uri], tls: &TlsSettings) {
+        let is_known =
+            tls.server_name.is_some() || tls.fingerprint.is_some() || tls.insecure_skip_verify;
+        let is_bare = |uri: &&http::Uri| {
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+            uri.scheme_str() == Some("tls") && host.parse::<IpAddr>().is_ok()
+        };
+        if let Some(bare) = endpoints.iter().find(is_bare).filter(|_| !is_known) {
+            let host = bare.host().unwrap_or_default();
+            let wrong = format!(
+                "{host} is an address; expected the name in its certificate, or a tls.fingerprint"
+            );
+            self.rule("tls.server_name", wrong);
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn inputs(
             }
             Some(input) => {
                 if let Some((key, taken)) = taken(&input, &inputs) {
-                    rule(&values, key, &format!("{taken} listens there already"), mistakes);
+                    rule(&values, key, &taken, mistakes);
                 }
                 paths.extend(paths_of(&input, &values));
                 inputs.push(input);
@@ -57,18 +57,28 @@ pub(super) fn inputs(
     inputs
 }
 
-/// The key of an input that names a place at which another one listens, and that one.
+/// The key of an input that names a place at which another one listens or reads, and that one.
 fn taken(input: &Input, others: &[Input]) -> Option<(&'static str, String)> {
     let is_taken = |other: &Input| match (input, other) {
         (Input::Http { listen, .. }, Input::Http { listen: other, .. }) => {
             listen == other && listen.port() != 0
         }
-        (Input::Unix { path, .. }, Input::Unix { path: other, .. }) => path == other,
+        (Input::Unix { path, .. }, Input::Unix { path: other, .. })
+        | (Input::Sqlite { path, .. }, Input::Sqlite { path: other, .. })
+        | (Input::File { path, follow: true, .. }, Input::File { path: other, follow: true, .. }) => {
+            path == other
+        }
+        (Input::Hushd { url, .. }, Input::Hushd { url: other, .. }) => url == other,
         _ => false,
     };
-    let key = if matches!(input, Input::Unix { .. }) { "path" } else { "listen" };
+    let (key, does) = match input {
+        Input::Http { .. } => ("listen", "listens there"),
+        Input::Unix { .. } => ("path", "listens there"),
+        Input::Hushd { .. } => ("url", "asks there"),
+        Input::Sqlite { .. } | Input::File { .. } | Input::Stdin { .. } => ("path", "reads it"),
+    };
     let at = others.iter().position(is_taken)?;
-    Some((key, format!("input {} of this list", at + 1)))
+    Some((key, format!("input {} of this list {does} already", at + 1)))
 }
 
 /// The paths that an input names, and what has to be there.

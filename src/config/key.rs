@@ -201,6 +201,12 @@ impl Key {
         std::iter::once(self.path).chain(aliases)
     }
 
+    /// Whether it says where events go: a place that was forgotten behind its key must not become
+    /// the one that is meant where nothing is written.
+    pub(super) fn is_place(&self) -> bool {
+        matches!(self.kind, Kind::Urls)
+    }
+
     /// Whether this spelling means the opposite.
     pub(super) fn is_opposite(&self, spelling: &str) -> bool {
         self.aliases.iter().any(|alias| alias.strip_prefix('!') == Some(spelling))

@@ -161,10 +161,23 @@ fn tree(
     }
     let conversions = forms::convert(&mut root, vendors, mistakes);
     flags.apply(&mut root, vendors, mistakes);
+    if flags.list.is_empty() && matches!(text, Text::File { text, .. } if is_blank(text)) {
+        let wrong = "holds no configuration; expected keys such as `inputs:`, or `{}` for none";
+        mistakes.add(Mistake::new(root.at.clone(), "", Wrong::Rule(wrong.to_owned())));
+        return Err(std::mem::take(mistakes).into_error());
+    }
     if mistakes.iter().any(Mistake::is_of_text) {
         return Err(std::mem::take(mistakes).into_error());
     }
     Ok((root, conversions))
+}
+
+/// Whether a text has neither keys nor braces: it is being written at this moment, or is not the
+/// one that was meant. To run without any would end every input and exporter.
+fn is_blank(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#') || matches!(line, "---" | "..."))
 }
 
 /// The text of `global.state_dir`, expanded, before anything can refer to it.
@@ -529,6 +542,11 @@ impl Resolve<'_, '_> {
                         ));
                     }
                     stores.push((dir, entry.key.clone()));
+                    for path in &paths {
+                        if let Some(other) = config.paths.iter().find(|it| it.is_file_of(path)) {
+                            self.mistakes.add(path.taken_by(other));
+                        }
+                    }
                     config.exporters.push(*exporter);
                     config.notes.extend(notes);
                     config.paths.extend(paths);

@@ -74,6 +74,9 @@ pub enum Wrong {
         /// What may stand here, when it is short enough to list.
         known: Vec<String>,
     },
+    /// A merge key of YAML 1.1.
+    #[error("maps are not merged here; write its keys out, or repeat single values by `*anchor`")]
+    Merge,
     /// A dotted key in a file.
     #[error("keys are nested here, not dotted; write `{first}:` and `{rest}:` below it")]
     Dotted {

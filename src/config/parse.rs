@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::expand::Names;
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
@@ -404,12 +405,21 @@ fn url_problem(text: &str, may_carry_credentials: bool) -> Option<&'static str> 
         return Some("a URL of another scheme");
     }
     let Some(authority) = url.authority() else { return Some("a URL without a host") };
-    match authority.host().is_empty() {
-        true => Some("a URL without a host"),
-        false if authority.as_str().contains('@') && !may_carry_credentials => {
-            Some("a URL with credentials; write them under their own keys")
-        }
-        false => None,
+    if authority.host().is_empty() {
+        return Some("a URL without a host");
+    }
+    if authority.as_str().contains('@') && !may_carry_credentials {
+        return Some("a URL with credentials; write them under their own keys");
+    }
+    (!has_port_or_none(authority)).then_some("a URL with a port that is not from 1 to 65535")
+}
+
+/// Whether what follows the host, if anything does, is a port.
+fn has_port_or_none(authority: &Authority) -> bool {
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    match place.strip_prefix(authority.host()) {
+        None | Some("") => true,
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
     }
 }
 

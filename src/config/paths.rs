@@ -53,6 +53,19 @@ pub(super) enum Wants {
     Socket,
 }
 
+impl Named {
+    /// Whether both are one file that we write: lines of one would end up among those of the other.
+    pub(super) fn is_file_of(&self, other: &Self) -> bool {
+        [self.wants, other.wants] == [Wants::Written; 2] && self.path == other.path
+    }
+
+    /// A mistake at this path, which another key names already.
+    pub(super) fn taken_by(&self, other: &Self) -> Mistake {
+        let wrong = format!("`{}` at {} writes there already", other.key, other.at);
+        Mistake::new(self.at.clone(), self.key.clone(), Wrong::Rule(wrong))
+    }
+}
+
 /// What looking at the paths of a configuration found.
 #[derive(Debug, Default)]
 pub struct Looked {

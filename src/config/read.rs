@@ -55,6 +55,12 @@ impl Walk<'_, '_> {
                     let wrong = self.unknown(prefix, &entry.key);
                     self.mistake(entry, prefix, wrong);
                 }
+                (Some(key), _, Body::Null) if key.is_place() => {
+                    let expected = key.kind.expected(&entry.key);
+                    let found = "nothing".to_owned();
+                    self.values.broken.insert(key.path);
+                    self.mistake(entry, prefix, Wrong::Kind { expected, found });
+                }
                 (_, _, Body::Null) => {}
                 (Some(key), _, Body::Broken) => {
                     self.values.broken.insert(key.path);
@@ -119,6 +125,9 @@ impl Walk<'_, '_> {
             let key = self.table.iter().find(|key| key.path.rsplit('.').next() == Some(name))?;
             Some(join(&self.values.place, key.path))
         };
+        if name == MERGE {
+            return Wrong::Merge;
+        }
         let nearest = nearest(name, siblings).or_else(elsewhere);
         let known = if nearest.is_none() { self.steps(prefix) } else { Vec::new() };
         Wrong::Unknown { nearest, known }
@@ -164,5 +173,7 @@ fn step<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     rest.split('.').next()
 }
 
+/// What puts the keys of another map here, in YAML 1.1 alone.
+const MERGE: &str = "<<";
 /// Names that an error about a value's kind lists at most.
 const LISTED_MAX: usize = 20;

@@ -393,7 +393,13 @@ impl<'a> Parser<'a> {
                 let ends = |c: char| !(c.is_alphanumeric() || "_.-/@$".contains(c));
                 let word = &rest[..rest.find(ends).unwrap_or(rest.len())];
                 if word.is_empty() {
-                    return Err(self.error("a name, a quoted text or an operator", None));
+                    let operator = match rest.chars().next() {
+                        Some('=') => Some("=="),
+                        Some('&') => Some("&&"),
+                        Some('|') => Some("||"),
+                        _ => None,
+                    };
+                    return Err(self.error("a name, a quoted text or an operator", operator));
                 }
                 self.at += word.len();
                 Ok(bare(word))
@@ -572,7 +578,8 @@ mod tests {
             ("severty == 'high'", 1, "a name", Some("severity")),
             ("severity == 'hgh'", 13, "a severity", Some("high")),
             ("severity == high", 13, "a severity in quotes", None),
-            ("guard = 'x'", 7, "a name, a quoted text or an operator", None),
+            ("guard = 'x'", 7, "a name, a quoted text or an operator", Some("==")),
+            ("allowed & allowed", 9, "a name, a quoted text or an operator", Some("&&")),
             ("guard", 6, "a comparison", None),
             ("guard == 'x", 10, "a closing quote", None),
             ("(guard == 'x'", 14, "`)`", None),

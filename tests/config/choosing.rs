@@ -101,7 +101,7 @@ fn mistakes_in_rules_have_place_and_column() {
         (
             "routing: {rules: [{condition: guard = 'a', exporters: [stdout_a]}]}",
             "2:20: routing.rules[0].condition: column 7: expected a name, a quoted text or an \
-             operator",
+             operator; did you mean `==`?",
         ),
         (
             "routing:\n  rules:\n    - {condition: default, exporters: [stdot_a]}",

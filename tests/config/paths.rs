@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use shrike::config::{Config, Flags, Looked, Text};
+use shrike::config::{Lookup as _, System};
 use shrike::vendors;
 
 use crate::world::Fixed;
@@ -213,4 +214,14 @@ fn what_others_may_not_read_is_told_to_them() {
          error 13); permit it to the user that shrike runs as"
     );
     assert_eq!(wrong, if may { String::new() } else { told });
+}
+
+#[test]
+fn a_secret_is_not_waited_for_in_a_pipe() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("secret");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
+    let found = System.file(&path).map_err(|error| error.to_string());
+    assert_eq!(found, Err("is a pipe; expected a file".to_owned()));
 }

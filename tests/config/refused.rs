@@ -37,6 +37,16 @@ fn what_is_no_yaml_is_refused_with_its_place() {
             "version: 1.0.0\n---\nversion: 1.0.0\n",
             "2:1: a second document starts here; a configuration is one document",
         ),
+        ("", "1:1: holds no configuration; expected keys such as `inputs:`, or `{}` for none"),
+        (
+            "---\n# later\n\n",
+            "1:1: holds no configuration; expected keys such as `inputs:`, or `{}` for none",
+        ),
+        (
+            "exporters: {tower: &a {nodes: 'https://a'}, tower_b: {<<: *a}}",
+            "1:55: exporters.tower_b.<<: maps are not merged here; write its keys out, or repeat single values by \
+             `*anchor`",
+        ),
         ("log: *nowhere", "1:6: not YAML: while parsing node, found unknown anchor"),
         (
             &format!("a: {}{}", "[".repeat(40), "]".repeat(40)),
@@ -79,6 +89,18 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         (
             "inputs: [{type: unix, path: a}, {type: unix, path: a}]",
             "1:46: inputs[1].path: input 1 of this list listens there already",
+        ),
+        (
+            "inputs: [{type: file, path: a}, {type: file, path: a}]",
+            "1:46: inputs[1].path: input 1 of this list reads it already",
+        ),
+        (
+            "inputs: [{type: hushd, url: 'http://a:1'}, {type: sqlite, path: a}, {type: hushd, url: 'http://a:1'}]",
+            "1:83: inputs[2].url: input 1 of this list asks there already",
+        ),
+        (
+            "inputs: [{type: sqlite, path: a}, {type: sqlite, path: a}]",
+            "1:50: inputs[1].path: input 1 of this list reads it already",
         ),
         (
             "admin: {listen: '127.0.0.1:94'}\ninputs: [{type: http, listen: '127.0.0.1:94'}]",
@@ -317,6 +339,22 @@ fn exporter_keys_are_checked_like_all_others() {
             "exporters: {tower: {nodes: 'ftp://a'}}",
             "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
              found a URL of another scheme",
+        ),
+        (
+            "exporters: {tower: {nodes: }}",
+            "1:21: exporters.tower.nodes: expected an http or https URL, or a list of them, found nothing",
+        ),
+        (
+            "exporters: {tower: {nodes: 'https://a:99999'}}",
+            "1:28: exporters.tower.nodes: expected an http or https URL, or a list of them, \
+             found a URL with a port that is not from 1 to 65535",
+        ),
+        (
+            "exporters: {tower: {nodes: ['https://[::1]:9200', 'https://a:0', 'https://b:']}}",
+            "1:51: exporters.tower.nodes[1]: expected an http or https URL, \
+             found a URL with a port that is not from 1 to 65535\n\
+             1:66: exporters.tower.nodes[2]: expected an http or https URL, \
+             found a URL with a port that is not from 1 to 65535",
         ),
         (
             "exporters: {tower: {nodes: 'no url'}}",
