@@ -2,6 +2,8 @@
 
 #[path = "inputs/documents.rs"]
 mod documents;
+#[path = "inputs/packed.rs"]
+mod packed;
 #[path = "inputs/poll.rs"]
 mod poll;
 #[path = "inputs/rotations.rs"]

@@ -64,9 +64,9 @@ fn taken(input: &Input, others: &[Input]) -> Option<(&'static str, String)> {
             listen == other && listen.port() != 0
         }
         (Input::Unix { path, .. }, Input::Unix { path: other, .. })
-        | (Input::Sqlite { path, .. }, Input::Sqlite { path: other, .. })
-        | (Input::File { path, follow: true, .. }, Input::File { path: other, follow: true, .. }) => {
-            path == other
+        | (Input::Sqlite { path, .. }, Input::Sqlite { path: other, .. }) => path == other,
+        (Input::File { path, follow: true, .. }, Input::File { path: other, follow, .. }) => {
+            *follow && path == other
         }
         (Input::Hushd { url, .. }, Input::Hushd { url: other, .. }) => url == other,
         _ => false,

@@ -2,6 +2,7 @@
 
 mod copies;
 mod cuts;
+mod packed;
 mod rotated;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -303,7 +304,7 @@ impl Files {
             return vec![self.options.path.clone()];
         }
         match glob::glob(&self.options.path.to_string_lossy()) {
-            // A compressed copy holds no lines, and what it was made from was read.
+            // A compressed copy holds no lines; what was not read of it is found beside the path.
             Ok(paths) => {
                 let paths = paths.filter_map(Result::ok).filter(|path| !is_compressed(path));
                 paths.take(FILES_MAX).collect()

@@ -280,7 +280,9 @@ impl Tail {
         if self.mode == Mode::Document && self.open.is_some() {
             return self.finish_document(around);
         }
-        let finished = self.is_unlinked();
+        // What was unpacked never had a name; the file that it is from may be met again.
+        let is_own = |metadata: std::fs::Metadata| Identity::of(&metadata) == self.identity;
+        let finished = self.is_unlinked() && self.metadata().is_none_or(is_own);
         let Some(mut open) = self.open.take() else { return Ok(Polled::Idle) };
         let mut rest = Vec::new();
         let mut at = open.stream.position();

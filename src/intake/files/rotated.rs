@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,10 +11,12 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::copies::KnownCopy;
+use super::packed::{Packing, Unpacked};
 use super::{
     Around, DoorError, Files, Followed, Identity, LISTINGS_MAX, Look, Mode, Polled, Position,
     Present, SEPARATORS, Tail, changed, find_in, folder, holds, is_compressed, note,
 };
+use crate::intake::position::Print;
 use crate::intake::tail::print_at;
 
 /// What a folder held that rotations may have put there, when it was looked at last.
@@ -35,6 +38,7 @@ struct Candidate {
     identity: Identity,
     look: Look,
     file: File,
+    packing: Option<Packing>,
 }
 
 impl KnownCopy {
@@ -78,11 +82,27 @@ impl Files {
                 // The input itself, whose name may match its own pattern.
                 continue;
             }
-            if present.contains_key(&identity) || self.tails.contains_key(&identity) {
+            let source = PathBuf::from(&position.source);
+            let is_another = present.get(&identity).map(|path| self.is_another(path, &position));
+            if is_another == Some(Some(false)) || self.tails.contains_key(&identity) {
                 continue;
             }
-            let source = PathBuf::from(&position.source);
+            if is_another == Some(None) {
+                // It has no line yet: it may be waited for, or what had its number was rotated.
+                if let Some(copy) = self.copy_of(&position) {
+                    let since = self.read_copy(copy, &position, around, now)?;
+                    self.since.insert(source, since);
+                    // Its lines, when they come, are those of another file.
+                    note(&Position { finished: true, ..position }, around)?;
+                }
+                continue;
+            }
             let moved = find_in(&folder(&source), |_, it| Identity::of(it) == identity);
+            let is_packed = moved.as_ref().is_some_and(|(path, _)| Packing::of(path).is_some());
+            if position.ended && is_packed {
+                // A compressed copy never grows; it is known as long as it is there.
+                continue;
+            }
             let since = match moved.filter(|(_, file)| holds(file, &position).unwrap_or(false)) {
                 Some((_, file)) => {
                     let since = file.metadata().map_or(0, |it| Look::of(&it).modified_ns);
@@ -96,7 +116,9 @@ impl Files {
                         false => self.drain_copy(&position, around, now)?,
                     };
                     // Else the same would be told again after a process that was killed.
-                    note(&Position { finished: true, ..position }, around)?;
+                    if !self.tails.contains_key(&identity) {
+                        note(&Position { finished: true, ..position }, around)?;
+                    }
                     // Of those that came after one that is gone, nobody knows but when it was read.
                     copied.or_else(|| self.positions.saved_ns().map(|at| at - SAVED_SPAN_NS))
                 }
@@ -108,6 +130,14 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Whether a file that is added to is another one than that of a position, whose number it has,
+    /// or was cut off; none while it is empty.
+    fn is_another(&self, path: &Path, position: &Position) -> Option<bool> {
+        let file = File::open(path).ok()?;
+        let is_appended = self.mode_of(&file).ok()?? == Mode::Append;
+        Some(is_appended && !holds(&file, position).ok()?)
     }
 
     /// Files that had one of the input's paths for a while, and were rotated before anybody looked
@@ -139,7 +169,7 @@ impl Files {
                 it.passed.extend(old.map(|candidate| candidate.identity));
             }
             candidates.retain(|candidate| !it.passed.contains(&candidate.identity));
-            done = self.take_skipped(candidates, around, now);
+            done = self.take_skipped(candidates, &mut it.passed, around, now);
         }
         // Meanwhile nothing else looks there.
         self.beside = beside;
@@ -164,6 +194,7 @@ impl Files {
     fn take_skipped(
         &mut self,
         mut candidates: Vec<Candidate>,
+        passed: &mut HashSet<Identity>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
@@ -179,6 +210,7 @@ impl Files {
             if self.tails.contains_key(&candidate.identity) {
                 continue;
             }
+            let Some(candidate) = self.unpacked(candidate, passed) else { continue };
             if let Some(position) = self.unread_of(&candidate) {
                 self.read_rest(candidate.file, candidate.identity, &position, around, now)?;
                 continue;
@@ -197,6 +229,54 @@ impl Files {
         Ok(())
     }
 
+    /// The same file, readable: a compressed one that holds nothing known is unpacked. None where
+    /// there is nothing to read, or it is still being compressed.
+    fn unpacked(
+        &mut self,
+        candidate: Candidate,
+        passed: &mut HashSet<Identity>,
+    ) -> Option<Candidate> {
+        let Some(packing) = candidate.packing else { return Some(candidate) };
+        let Candidate { path, original, identity, mut look, file, .. } = candidate;
+        let is_known = self
+            .firsts(&original, identity)
+            .into_iter()
+            .try_fold(false, |is, first| Ok::<_, io::Error>(is || packing.begins(&file, first)?));
+        let unpacked = match is_known {
+            // What it was made from is read, or was: by its first line it is no other.
+            Ok(true) => {
+                passed.insert(identity);
+                return None;
+            }
+            Ok(false) => packing.unpack(&file, self.positions.dir()),
+            Err(error) => Err(error),
+        };
+        match unpacked.and_then(|file| Ok((file.metadata()?.len(), file))) {
+            Ok((bytes, file)) => {
+                passed.insert(identity);
+                look.bytes = bytes;
+                Some(Candidate { path, original, identity, look, file, packing: None })
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) => {
+                passed.insert(identity);
+                self.tell(&path, &error);
+                None
+            }
+        }
+    }
+
+    /// The first lines of all that had this path and is known; not of this file itself while it is
+    /// not read to its end.
+    fn firsts(&self, original: &Path, itself: Identity) -> Vec<Print> {
+        let known = self.positions.of(|source| Path::new(source) == original).into_iter();
+        let is_other =
+            |it: &Position| it.ended || (Identity { device: it.device, inode: it.inode }) != itself;
+        let followed = self.tails.values().filter(|it| it.tail.path == original);
+        let followed = followed.filter_map(|it| it.tail.position().first);
+        known.filter(is_other).filter_map(|it| it.first).chain(followed).collect()
+    }
+
     /// The position in a file that an earlier process began to read and that holds more.
     fn unread_of(&self, candidate: &Candidate) -> Option<Position> {
         let Candidate { identity, look, file, .. } = candidate;
@@ -207,7 +287,7 @@ impl Files {
 
     /// Whether a file is none that was read, nor a copy of one, and is added to line by line.
     fn is_new(&mut self, candidate: &Candidate) -> bool {
-        let Candidate { path, original, identity, look, file } = candidate;
+        let Candidate { path, original, identity, look, file, .. } = candidate;
         let holds = |position: &Position| holds(file, position).unwrap_or(false);
         // Another file may have the number of one that is gone.
         if self.positions.find(identity.device, identity.inode).is_some_and(|it| holds(&it)) {
@@ -273,7 +353,8 @@ impl Files {
             let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
             listed.insert(identity);
             if !is_followed(&identity) {
-                found.push(Candidate { path, original, identity, look, file });
+                let packing = Packing::of(&path);
+                found.push(Candidate { path, original, identity, look, file, packing });
             }
         }
         (found, listed)
@@ -281,9 +362,10 @@ impl Files {
 
     /// The path of ours that a file had by its name: `a.log` of `a.log.1` and `a.log-20260206`.
     fn path_before(&self, path: &Path) -> Option<PathBuf> {
-        let name = path.file_name()?.to_str()?;
+        let mut name = path.file_name()?.to_str()?;
         if is_compressed(path) {
-            return None;
+            Packing::of(path)?;
+            name = path.file_stem()?.to_str()?;
         }
         let cuts = name.match_indices(SEPARATORS).filter(|(at, _)| is_rotation(&name[at + 1..]));
         let mut shorter = cuts.map(|(at, _)| path.with_file_name(&name[..at]));
@@ -318,14 +400,8 @@ impl Files {
         self.drain(identity, around, now)
     }
 
-    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file. Tells
-    /// when that copy was written last.
-    pub(super) fn drain_copy(
-        &mut self,
-        position: &Position,
-        around: Around<'_>,
-        now: Instant,
-    ) -> Result<Option<i128>, DoorError> {
+    /// The copy that a rotation made of a file and that holds the place up to which it was read.
+    fn copy_of(&mut self, position: &Position) -> Option<Unpacked> {
         let path = Path::new(&position.source);
         let dir = folder(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -344,26 +420,46 @@ impl Files {
         // Without prints anything would pass for a copy. An older one, a backup, has less of it.
         copies.retain(|_| position.last.is_some());
         let copy = copies.into_iter().max().map(|(_, path)| path);
-        let copy = copy.and_then(|path| File::open(&path).ok().map(|file| (path, file)));
-        match copy {
-            Some((copy, file)) => {
-                let metadata = file.metadata().map_err(|error| {
-                    let source_name = copy.to_string_lossy().into_owned();
-                    DoorError::Read { source_name, position: 0, error }
-                })?;
-                let (identity, since) = (Identity::of(&metadata), Look::of(&metadata).modified_ns);
-                if self.tails.contains_key(&identity) {
-                    return Ok(Some(since));
-                }
-                self.copies.remove(&identity);
-                info!(input = %path.display(), copy = %copy.display(), "the rest is in a copy");
-                self.read_rest(file, identity, position, around, now)?;
-                Ok(Some(since))
-            }
+        let plain = copy.and_then(|path| {
+            let file = File::open(&path).ok()?;
+            let metadata = file.metadata().ok()?;
+            let modified_ns = Look::of(&metadata).modified_ns;
+            Some(Unpacked { path, identity: Identity::of(&metadata), modified_ns, file })
+        });
+        plain.or_else(|| self.packed_copy(&dir, position))
+    }
+
+    /// Reads the rest of a file from a copy of it. Tells when that copy was written last.
+    fn read_copy(
+        &mut self,
+        copy: Unpacked,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<i128, DoorError> {
+        let Unpacked { path, identity, modified_ns, file } = copy;
+        if !self.tails.contains_key(&identity) {
+            self.copies.remove(&identity);
+            info!(input = position.source, copy = %path.display(), "the rest is in a copy");
+            self.read_rest(file, identity, position, around, now)?;
+        }
+        Ok(modified_ns)
+    }
+
+    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file. Tells
+    /// when that copy was written last.
+    pub(super) fn drain_copy(
+        &mut self,
+        position: &Position,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<Option<i128>, DoorError> {
+        match self.copy_of(position) {
+            Some(copy) => self.read_copy(copy, position, around, now).map(Some),
             None => {
                 if position.offset > 0 {
                     self.account.gaps += 1;
-                    self.cuts.add(path, position.offset);
+                    self.cuts.add(Path::new(&position.source), position.offset);
                     self.pass_alike(position);
                 }
                 Ok(None)
@@ -379,7 +475,11 @@ impl Files {
         let (candidates, _) = self.candidates(&folder(path), &Present::new());
         let Some(beside) = self.beside.get_mut(&folder(path)) else { return };
         let alike = candidates.iter().filter(|it| {
-            it.original == path && print_at(&it.file, first, first.bytes).unwrap_or(false)
+            let begins = match it.packing {
+                Some(packing) => packing.begins(&it.file, first),
+                None => print_at(&it.file, first, first.bytes),
+            };
+            it.original == path && begins.unwrap_or(false)
         });
         beside.passed.extend(alike.map(|it| it.identity));
     }
