@@ -47,8 +47,7 @@ pub(super) fn named(name: &str) -> impl Iterator<Item = PatternRule> {
 }
 
 /// Each expression begins with few literals, which one search looks for in every record: the
-/// first six names are on by default, and have to cost next to nothing. Together they
-/// have 32 literals at most: the search for more is a slower one.
+/// first six names are on by default, and have to cost next to nothing.
 const BUILT_IN: &[BuiltIn] = &[
     // A block without its end was cut: everything after the beginning goes.
     literal(

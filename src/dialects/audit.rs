@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::draft::{Draft, may_name, string};
-use super::rules::{Action, Known, capitalised, decided_type, find, resource, severity_kept};
-use crate::event::{Class, FieldId as F, entries};
+use super::rules::{
+    Action, Known, capitalised, decided_type, members_named, resource, severity_kept,
+};
+use crate::event::{Class, FieldId as F};
 use crate::intake::{Column, Dialect, Kind, Mapped, Mode, Service, Source, Table};
 
 /// One record of hushd's ledger, API or sinks.
@@ -166,17 +168,16 @@ fn principal<'a>(draft: &mut Draft<'a>, metadata: Option<&'a [u8]>, has_tenant: 
     if !may_name(metadata, &[&POLICY_HASH, &PRINCIPAL]) {
         return;
     }
-    let members = entries(metadata);
-    if let Some(hash) = find(&members, "policy_hash").filter(|json| string(json).is_some()) {
+    let [hash, principal] = members_named(metadata, ["policy_hash", "principal"]);
+    if let Some(hash) = hash.filter(|json| string(json).is_some()) {
         draft.json(F::PolicyHash, hash);
     }
-    let Some(principal) = find(&members, "principal") else { return };
-    let principal = entries(principal);
-    if let Some(id) = find(&principal, "id").filter(|json| string(json).is_some()) {
+    let Some(principal) = principal else { return };
+    let [id, tenant] = members_named(principal, ["id", "organization_id"]);
+    if let Some(id) = id.filter(|json| string(json).is_some()) {
         draft.json(F::SessionUserId, id);
     }
-    let tenant = find(&principal, "organization_id").filter(|json| string(json).is_some());
-    if let Some(tenant) = tenant.filter(|_| !has_tenant) {
+    if let Some(tenant) = tenant.filter(|json| string(json).is_some() && !has_tenant) {
         draft.json(F::SessionTenantId, tenant);
     }
 }

@@ -10,17 +10,32 @@ use crate::event::{
 use crate::intake::{Mapped, Source};
 
 /// The text of one field.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Text<'a> {
+#[derive(Clone, Copy, Debug)]
+enum Text<'a> {
     /// The field is absent.
-    #[default]
     None,
     /// JSON text of the source: a string with its quotes, or anything else as it is.
     Json(&'a [u8]),
     /// A plain word that needs no escape.
     Word(&'static str),
-    /// JSON text of our own.
-    Own(Vec<u8>),
+    /// JSON text of our own, from one place of [`Draft::own`] to another.
+    Own(usize, usize),
+}
+
+/// Writes members of the event, each with a comma behind it: key and field.
+macro_rules! members {
+    ($draft:ident, $out:ident, { $($key:literal: $id:ident),* $(,)? }) => {
+        $($draft.member(concat!("\"", $key, "\":"), F::$id, $out);)*
+    };
+}
+
+/// Writes an object of the event with its members, and a comma.
+macro_rules! object {
+    ($draft:ident, $out:ident, $name:literal $members:tt) => {
+        $out.extend_from_slice(concat!("\"", $name, "\":{").as_bytes());
+        members!($draft, $out, $members);
+        close($out);
+    };
 }
 
 /// An event that a dialect fills in.
@@ -31,6 +46,8 @@ pub(super) struct Draft<'a> {
     format: &'static str,
     source: &'a Source<'a>,
     fields: [Text<'a>; F::COUNT],
+    /// Texts of our own making, one behind the other.
+    own: Vec<u8>,
     /// Members of `metadata.shrike.source`, without braces.
     kept: Vec<u8>,
     /// Members of `metadata`, without braces; the source's own object comes first.
@@ -48,7 +65,8 @@ impl<'a> Draft<'a> {
         Self {
             format,
             source,
-            fields: [const { Text::None }; F::COUNT],
+            fields: [Text::None; F::COUNT],
+            own: Vec::new(),
             kept: Vec::with_capacity(KEPT_BYTES_USUAL),
             group: Vec::new(),
             metadata: b"",
@@ -121,14 +139,14 @@ impl<'a> Draft<'a> {
 
     /// Sets a field to a text that is not escaped yet.
     pub(super) fn text(&mut self, id: F, text: &[u8]) {
-        let mut json = Vec::with_capacity(text.len() + 2);
-        quote(text, &mut json);
-        self.own(id, json);
+        self.own(id, |out| quote(text, out));
     }
 
-    /// Sets a field to JSON text of our own.
-    pub(super) fn own(&mut self, id: F, json: Vec<u8>) {
-        self.fields[id as usize] = Text::Own(json);
+    /// Sets a field to JSON text of our own, which `write` appends.
+    pub(super) fn own(&mut self, id: F, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.own.len();
+        write(&mut self.own);
+        self.fields[id as usize] = Text::Own(start, self.own.len());
     }
 
     /// Sets a field to an optional string of the source: absent, null and blank fall to the
@@ -228,48 +246,78 @@ impl<'a> Draft<'a> {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.source.line.len() + 512);
-        out.extend_from_slice(b"{\"schema_version\":\"1.0.0\"");
-        self.members(ROOT_HEAD, out);
-        self.object("agent", AGENT, out);
-        self.object("session", SESSION, out);
-        self.members(ROOT_MIDDLE, out);
-        out.extend_from_slice(b",\"threat\":{");
-        if !matches!(self.fields[F::IndicatorValue as usize], Text::None) {
-            self.first_object("indicator", INDICATOR, out);
+        out.extend_from_slice(b"{\"schema_version\":\"1.0.0\",");
+        members!(self, out, {
+            "event_id": EventId,
+            "event_type": EventType,
+            "event_category": EventCategory,
+            "timestamp": Timestamp,
+        });
+        object!(self, out, "agent" {
+            "id": AgentId,
+            "name": AgentName,
+            "version": AgentVersion,
+            "type": AgentType,
+        });
+        object!(self, out, "session" {
+            "id": SessionId,
+            "user_id": SessionUserId,
+            "tenant_id": SessionTenantId,
+            "environment": SessionEnvironment,
+        });
+        members!(self, out, { "outcome": Outcome, "action": Action });
+        out.extend_from_slice(b"\"threat\":{");
+        if self.has(F::IndicatorValue) {
+            object!(self, out, "indicator" { "type": IndicatorType, "value": IndicatorValue });
         }
-        self.members(THREAT, out);
-        out.push(b'}');
-        self.object("decision", DECISION, out);
-        self.object("resource", RESOURCE, out);
-        out.extend_from_slice(b",\"metadata\":{");
+        members!(self, out, { "tactic": Tactic, "technique": Technique });
+        close(out);
+        object!(self, out, "decision" {
+            "allowed": Allowed,
+            "guard": Guard,
+            "severity": Severity,
+            "reason": Reason,
+            "policy_hash": PolicyHash,
+            "ruleset": Ruleset,
+        });
+        object!(self, out, "resource" {
+            "type": ResourceType,
+            "name": ResourceName,
+            "path": ResourcePath,
+            "host": ResourceHost,
+            "port": ResourcePort,
+        });
+        out.extend_from_slice(b"\"metadata\":{");
         let displaced = self.write_metadata(out);
         self.write_remarks(displaced, out);
         out.extend_from_slice(b"},\"labels\":{}}");
     }
 
-    fn members(&self, rows: &[(&str, F)], out: &mut Vec<u8>) {
-        for &(key, id) in rows {
-            let field = &self.fields[id as usize];
-            if matches!(field, Text::None) {
-                continue;
-            }
-            let is_first = out.last() == Some(&b'{');
-            out.extend_from_slice(&key.as_bytes()[usize::from(is_first)..]);
-            field.write(out);
+    /// Writes a member and a comma, if something is said of the field; the key comes with its
+    /// quotes and its colon.
+    #[inline(always)]
+    fn member(&self, key: &'static str, id: F, out: &mut Vec<u8>) {
+        let text = self.fields[id as usize];
+        if !matches!(text, Text::None) {
+            out.extend_from_slice(key.as_bytes());
+            self.value(text, out);
         }
     }
 
-    fn object(&self, name: &str, rows: &[(&str, F)], out: &mut Vec<u8>) {
+    fn value(&self, text: Text<'_>, out: &mut Vec<u8>) {
+        match text {
+            Text::None => {}
+            Text::Json(json) => out.extend_from_slice(json),
+            Text::Own(start, end) => out.extend_from_slice(&self.own[start..end]),
+            // The only words that are no strings.
+            Text::Word(word @ ("true" | "false")) => out.extend_from_slice(word.as_bytes()),
+            Text::Word(word) => {
+                out.push(b'"');
+                out.extend_from_slice(word.as_bytes());
+                out.push(b'"');
+            }
+        }
         out.push(b',');
-        self.first_object(name, rows, out);
-    }
-
-    fn first_object(&self, name: &str, rows: &[(&str, F)], out: &mut Vec<u8>) {
-        out.push(b'"');
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":{");
-        self.members(rows, out);
-        out.push(b'}');
     }
 
     /// Writes the source's metadata and our groups, each member with a comma behind it; returns the
@@ -341,23 +389,6 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Text<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::None => {}
-            Self::Json(json) => out.extend_from_slice(json),
-            Self::Own(json) => out.extend_from_slice(json),
-            // The only words that are no strings.
-            Self::Word(word @ ("true" | "false")) => out.extend_from_slice(word.as_bytes()),
-            Self::Word(word) => {
-                out.push(b'"');
-                out.extend_from_slice(word.as_bytes());
-                out.push(b'"');
-            }
-        }
-    }
-}
-
 /// Whether an object may have a member with one of these names: a look at its text, before it is
 /// read.
 pub(super) fn may_name(object: &[u8], names: &[&LazyLock<Finder<'_>>]) -> bool {
@@ -396,6 +427,14 @@ fn comma(out: &mut Vec<u8>) {
     }
 }
 
+/// Ends an object in place of the comma behind its last member, and begins the next member.
+fn close(out: &mut Vec<u8>) {
+    if out.last() == Some(&b',') {
+        out.pop();
+    }
+    out.extend_from_slice(b"},");
+}
+
 /// Writes plain words as a list, and its end.
 fn list<'w>(words: impl Iterator<Item = &'w str>, out: &mut Vec<u8>) {
     for (n, word) in words.enumerate() {
@@ -414,50 +453,3 @@ static SHRIKE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("shrike"));
 
 /// Bytes of what is kept of most records.
 const KEPT_BYTES_USUAL: usize = 256;
-
-/// The members of an event and its objects; all but the first of an object are written as they
-/// stand here, the first without the comma.
-const ROOT_HEAD: &[(&str, F)] = &[
-    (r#","event_id":"#, F::EventId),
-    (r#","event_type":"#, F::EventType),
-    (r#","event_category":"#, F::EventCategory),
-    (r#","timestamp":"#, F::Timestamp),
-];
-
-const ROOT_MIDDLE: &[(&str, F)] = &[(r#","outcome":"#, F::Outcome), (r#","action":"#, F::Action)];
-
-const AGENT: &[(&str, F)] = &[
-    (r#","id":"#, F::AgentId),
-    (r#","name":"#, F::AgentName),
-    (r#","version":"#, F::AgentVersion),
-    (r#","type":"#, F::AgentType),
-];
-
-const SESSION: &[(&str, F)] = &[
-    (r#","id":"#, F::SessionId),
-    (r#","user_id":"#, F::SessionUserId),
-    (r#","tenant_id":"#, F::SessionTenantId),
-    (r#","environment":"#, F::SessionEnvironment),
-];
-
-const INDICATOR: &[(&str, F)] =
-    &[(r#","type":"#, F::IndicatorType), (r#","value":"#, F::IndicatorValue)];
-
-const THREAT: &[(&str, F)] = &[(r#","tactic":"#, F::Tactic), (r#","technique":"#, F::Technique)];
-
-const DECISION: &[(&str, F)] = &[
-    (r#","allowed":"#, F::Allowed),
-    (r#","guard":"#, F::Guard),
-    (r#","severity":"#, F::Severity),
-    (r#","reason":"#, F::Reason),
-    (r#","policy_hash":"#, F::PolicyHash),
-    (r#","ruleset":"#, F::Ruleset),
-];
-
-const RESOURCE: &[(&str, F)] = &[
-    (r#","type":"#, F::ResourceType),
-    (r#","name":"#, F::ResourceName),
-    (r#","path":"#, F::ResourcePath),
-    (r#","host":"#, F::ResourceHost),
-    (r#","port":"#, F::ResourcePort),
-];

@@ -88,7 +88,7 @@ fn tag<'a>(draft: &mut Draft<'a>, value: &'a [u8]) {
         && !tactic.is_empty()
         && !draft.has(F::Tactic)
     {
-        draft.own(F::Tactic, [b"\"", tactic, b"\""].concat());
+        draft.own(F::Tactic, |out| out.extend_from_slice(&[b"\"", tactic, b"\""].concat()));
     }
 }
 
@@ -170,7 +170,7 @@ fn agent<'a>(draft: &mut Draft<'a>, hostname: Option<&'a [u8]>, fields: &[Entry<
                 }
             }
             session.push(b'"');
-            draft.own(F::SessionId, session);
+            draft.own(F::SessionId, |out| out.extend_from_slice(&session));
             draft.mark_default(F::SessionId);
         }
     }

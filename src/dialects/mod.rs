@@ -55,7 +55,7 @@ pub static LEDGER: &Table = &audit::LEDGER;
 #[must_use]
 pub fn mode(line: &[u8]) -> Mode {
     let members = entries(line.trim_ascii());
-    let dialect = ALL.iter().find(|dialect| dialect.matches(&members));
+    let dialect = Dialect::of(ALL, &members, |_| true);
     dialect.map_or(Mode::Append, |dialect| dialect.mode)
 }
 

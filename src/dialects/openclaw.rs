@@ -136,9 +136,7 @@ fn time(draft: &mut Draft<'_>, json: &[u8]) -> Result<(), Class> {
     if per_second != 1_000 || whole.len() != text.len() {
         draft.keep("timestamp", json);
     }
-    let mut written = Vec::with_capacity(32);
-    write_millis(time, &mut written);
-    draft.own(F::Timestamp, written);
+    draft.own(F::Timestamp, |out| write_millis(time, out));
     Ok(())
 }
 

@@ -234,18 +234,15 @@ impl<'a> Record<'a> {
             if ns == 0 {
                 continue;
             }
-            let mut time = Vec::with_capacity(40);
-            write_time(Time::from_ns(ns), &mut time);
-            draft.own(F::Timestamp, time);
+            draft.own(F::Timestamp, |out| write_time(Time::from_ns(ns), out));
             if name != TIME {
                 draft.mark_default(F::Timestamp);
                 return Ok(false);
             }
             return Ok(string(json).is_some() && text == ns.to_string().as_bytes());
         }
-        let mut received = Vec::with_capacity(40);
-        write_time(Time::from_ns(draft.received_ns()), &mut received);
-        draft.own(F::Timestamp, received);
+        let received = Time::from_ns(draft.received_ns());
+        draft.own(F::Timestamp, |out| write_time(received, out));
         draft.mark_default(F::Timestamp);
         Ok(false)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::draft::{Draft, string};
-use crate::event::{Class, Entry, FieldId as F, Severity, is_blank_text, unescape};
+use crate::event::{Class, Entry, FieldId as F, Severity, each_entry, is_blank_text, unescape};
 
 /// The members of a record that a dialect knows, by the order of its table; the last of several
 /// with one key wins, as in JavaScript and Go.
@@ -61,6 +61,20 @@ impl<'a, const N: usize> Known<'a, N> {
 /// The member of an object with this name; the last one wins.
 pub(super) fn find<'a>(members: &[Entry<'a>], name: &str) -> Option<&'a [u8]> {
     members.iter().rev().find(|member| member.is(name.as_bytes())).map(|member| member.value)
+}
+
+/// The members of an object with these names, the last ones of each; none of anything else.
+pub(super) fn members_named<'a, const N: usize>(
+    object: &'a [u8],
+    names: [&str; N],
+) -> [Option<&'a [u8]>; N] {
+    let mut found = [None; N];
+    each_entry(object, |entry| {
+        if let Some(at) = names.iter().position(|name| entry.is(name.as_bytes())) {
+            found[at] = Some(entry.value);
+        }
+    });
+    found
 }
 
 /// The members of an object; of several with one key the last.
@@ -267,8 +281,9 @@ fn network<'a>(draft: &mut Draft<'a>, key: &str, json: &'a [u8]) {
     draft.text(F::ResourceHost, destination.host);
     draft.word(F::IndicatorType, "domain");
     draft.text(F::IndicatorValue, destination.host);
-    draft.own(F::ResourcePort, destination.port.to_string().into_bytes());
-    if !destination.leads_back(text) {
+    let port = destination.port.to_string();
+    draft.own(F::ResourcePort, |out| out.extend_from_slice(port.as_bytes()));
+    if !destination.leads_back(text, &port) {
         draft.keep(key, json);
     }
 }
@@ -315,16 +330,13 @@ impl<'t> Destination<'t> {
         }
     }
 
-    /// Whether `host:port` is the target.
-    fn leads_back(self, target: &[u8]) -> bool {
+    /// Whether `host:port` is the target; `port` is spelled as it stays.
+    fn leads_back(self, target: &[u8], port: &str) -> bool {
         let is_v6 = memchr::memchr(b':', self.host).is_some();
-        let mut back = Vec::with_capacity(target.len() + 8);
-        back.extend_from_slice(if is_v6 { b"[" } else { b"" });
-        back.extend_from_slice(self.host);
-        back.extend_from_slice(if is_v6 { b"]:" } else { b":" });
-        back.extend_from_slice(self.port.to_string().as_bytes());
+        let (begin, middle) = if is_v6 { (&b"["[..], &b"]:"[..]) } else { (&b""[..], &b":"[..]) };
+        let host = target.strip_prefix(begin).and_then(|rest| rest.strip_prefix(self.host));
         // Port 0 does not stay.
-        self.port != 0 && back == target
+        self.port != 0 && host.and_then(|it| it.strip_prefix(middle)) == Some(port.as_bytes())
     }
 }
 
@@ -355,7 +367,8 @@ mod tests {
         ] {
             let found = Destination::parse(target.as_bytes());
             assert_eq!(found, Destination { host: host.as_bytes(), port }, "{target}");
-            assert_eq!(found.leads_back(target.as_bytes()), leads_back, "{target}");
+            let back = found.leads_back(target.as_bytes(), &port.to_string());
+            assert_eq!(back, leads_back, "{target}");
         }
     }
 }

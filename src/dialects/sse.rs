@@ -32,15 +32,8 @@ fn map(source: &Source<'_>, out: &mut Mapped) -> Result<(), Class> {
     let mut draft = Draft::new(NAME, source);
     draft.flag(Class::Thin);
     draft.text(F::EventId, &random_id(source));
-    let mut received = Vec::with_capacity(32);
-    write_millis(
-        Time {
-            secs: i64::try_from(source.received_ns / NANOS).unwrap_or(i64::MAX),
-            nanos: u32::try_from(source.received_ns % NANOS).unwrap_or(0),
-        },
-        &mut received,
-    );
-    draft.own(F::Timestamp, received);
+    let received = Time::from_ns(source.received_ns);
+    draft.own(F::Timestamp, |out| write_millis(received, out));
     draft.mark_default(F::Timestamp);
     let action_json = text("action_type").or_else(|| text("event_type")).unwrap_or(name);
     let action = Action::of(string(action_json).unwrap_or_default());
@@ -93,5 +86,3 @@ fn random_id(source: &Source<'_>) -> [u8; 36] {
     bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
     crate::event::uuid_text(bytes, 7)
 }
-
-const NANOS: u64 = 1_000_000_000;

@@ -176,7 +176,7 @@ fn agent<'a>(
         }
     }
     session.push(b'"');
-    draft.own(F::SessionId, session);
+    draft.own(F::SessionId, |out| out.extend_from_slice(&session));
     draft.mark_default(F::SessionId);
 }
 

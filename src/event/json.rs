@@ -48,6 +48,8 @@ pub(super) struct Keys {
 impl Keys {
     /// No keys, in an object that is in none.
     pub(super) const NONE: Self = Self { endings: 0, base: 0, len: 0 };
+    /// Nobody asks whether keys repeat.
+    pub(super) const ANY: Self = Self { endings: 0, base: KEYS_MAX, len: KEYS_MAX };
 
     /// No keys yet, in an object inside this one.
     #[inline(always)]

@@ -1,5 +1,9 @@
 //! Judges what one pass found: types, times, words, defaults, flags.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::enrich::Constant;
 use super::home::Group;
 use super::open::Opening;
@@ -49,6 +53,9 @@ const REQUIRED: u64 = DETECTED
 /// Fields that a blank text does not fill.
 const NOT_BLANK: u64 =
     (REQUIRED | F::AgentName.bit()) & !(F::Reason.bit() | F::Timestamp.bit() | F::Allowed.bit());
+
+/// The member of our remarks that lists flags.
+static FLAGS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("flags"));
 
 /// Both halves of an indicator; one alone says nothing.
 const INDICATOR: u64 = F::IndicatorType.bit() | F::IndicatorValue.bit();
@@ -530,10 +537,7 @@ impl<'a> Judge<'a> {
         let Some(place) = found.shrike.filter(|_| is_ours) else { return false };
         let shrike = place.bytes(self.record, &[]);
         // Flags are to be read, and what is no object of ours is nothing.
-        if shrike.len() <= 2
-            || shrike[0] != b'{'
-            || memchr::memmem::find(shrike, b"flags").is_some()
-        {
+        if shrike.len() <= 2 || shrike[0] != b'{' || FLAGS.find(shrike).is_some() {
             return false;
         }
         let escaped = memchr::memchr(b'\\', shrike).is_some();

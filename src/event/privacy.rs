@@ -5,9 +5,11 @@
 //! concerns keeps its places in the record. Intake, and the log, keep originals.
 
 mod change;
+mod literals;
 mod marks;
 mod path;
 mod pattern;
+mod sweep;
 mod walk;
 
 use std::fmt;

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::home::{Group, Member, is_same_key, lookup};
 use super::json::{After, Json, Keys, unit_after};
-use super::scan::Specials;
+use super::scan::{Specials, is_special};
 use super::{Class, Classes, FieldId as F, Place};
 
 /// Levels that opening lets pass at most.
@@ -27,9 +27,24 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// Whether this is the member with this name.
+    #[inline]
     #[must_use]
     pub fn is(&self, name: &[u8]) -> bool {
-        if self.escaped { is_same_key(self.key, name) } else { self.key == name }
+        if self.escaped { is_same_key(self.key, name) } else { is_equal(self.key, name) }
+    }
+}
+
+/// Whether two short texts are equal: words from both their ends are, which may overlap.
+#[inline]
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(first), Some(last), Some(its_first), Some(its_last)) if a.len() <= 16 => {
+            first == its_first && last == its_last
+        }
+        _ => a == b,
     }
 }
 
@@ -43,7 +58,7 @@ pub fn each_entry<'a>(object: &'a [u8], mut call: impl FnMut(Entry<'a>)) -> Opti
     let mut after = json.open(0, 1).ok()?;
     while let After::Next(at) = after {
         let (key, escaped, start) = json.key(at).ok()?;
-        let end = json.value(start, 1, Keys::NONE).ok()?;
+        let end = json.value(start, 1, Keys::ANY).ok()?;
         call(Entry { key, escaped, value: &object[start..end] });
         after = json.after_member(end).ok()?;
     }
@@ -81,7 +96,7 @@ pub(super) fn clean_entries(text: &[u8], depth_max: usize) -> Option<Vec<Entry<'
             }
         };
         let (key, escaped, value) = json.key(at).ok()?;
-        let end = json.value(value, 1, Keys::NONE).ok()?;
+        let end = json.value(value, 1, Keys::ANY).ok()?;
         entries.push(Entry { key, escaped, value: &text[value..end] });
         after = json.after_member(end).ok()?;
     }
@@ -99,7 +114,7 @@ pub fn values(text: &[u8]) -> (Vec<Range<usize>>, bool) {
     let mut values = Vec::new();
     let mut at = json.blanks(0);
     while at < text.len() {
-        let Ok(end) = json.value(at, 0, Keys::NONE) else { return (values, false) };
+        let Ok(end) = json.value(at, 0, Keys::ANY) else { return (values, false) };
         values.push(at..end);
         at = json.blanks(end);
     }
@@ -117,7 +132,7 @@ pub fn elements(array: &[u8]) -> Vec<&[u8]> {
         let mut json = Json::new(&specials, DEPTH_MAX);
         let mut after = json.open(0, 1).ok()?;
         while let After::Next(start) = after {
-            let end = json.value(start, 1, Keys::NONE).ok()?;
+            let end = json.value(start, 1, Keys::ANY).ok()?;
             elements.push(&array[start..end]);
             after = json.after_element(end).ok()?;
         }
@@ -173,7 +188,11 @@ pub fn unescape(text: &[u8]) -> Vec<u8> {
 /// JSON spell them: what another channel says of the same record then is the same bytes.
 pub fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for &byte in text {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| is_special(byte)) {
+        let byte = rest[at];
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0x08 => out.extend_from_slice(b"\\b"),
@@ -181,15 +200,15 @@ pub fn quote(text: &[u8], out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(b"\\n"),
             0x0c => out.extend_from_slice(b"\\f"),
             b'\r' => out.extend_from_slice(b"\\r"),
-            0..0x20 => {
+            _ => {
                 out.extend_from_slice(b"\\u00");
                 for digit in [byte >> 4, byte & 15] {
                     out.push(b"0123456789abcdef"[usize::from(digit)]);
                 }
             }
-            _ => out.push(byte),
         }
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

@@ -193,7 +193,7 @@ fn special_tops(word: u64) -> u64 {
 }
 
 /// Whether a byte is special.
-fn is_special(byte: u8) -> bool {
+pub(super) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 

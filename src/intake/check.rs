@@ -342,12 +342,8 @@ impl Checker {
         out: &mut Batch,
     ) -> Result<(), Class> {
         let is_asked = |dialect: &Dialect| self.format.is_none_or(|name| dialect.name == name);
-        let dialect = self
-            .options
-            .dialects
-            .iter()
-            .find(|dialect| is_asked(dialect) && dialect.matches(members))
-            .ok_or(Class::UnknownFormat)?;
+        let dialect = Dialect::of(self.options.dialects, members, is_asked);
+        let dialect = dialect.ok_or(Class::UnknownFormat)?;
         self.is_foreign = true;
         let source = Source {
             line: piece.text,

@@ -60,7 +60,42 @@ pub struct Mapped {
     refused_bytes: usize,
 }
 
+/// Names of members, as far as their length and first letter tell: a set that has each name of
+/// another has all its bits.
+#[derive(Clone, Copy, Debug)]
+struct Names(u64);
+
+impl Names {
+    fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Self {
+        let bit = |name: &[u8]| {
+            let first = name.first().copied().unwrap_or_default();
+            1 << ((name.len() * 5 + usize::from(first)) % 64)
+        };
+        Self(names.fold(0, |bits, name| bits | bit(name)))
+    }
+}
+
 impl Dialect {
+    /// The first of these dialects, of those that are asked, that a record with these members is
+    /// of.
+    #[must_use]
+    pub fn of<'d>(
+        dialects: &[&'d Self],
+        members: &[Entry<'_>],
+        is_asked: impl Fn(&Self) -> bool,
+    ) -> Option<&'d Self> {
+        let has = match members.iter().any(|member| member.escaped) {
+            // Whatever they are.
+            true => Names(u64::MAX),
+            false => Names::of(members.iter().map(|member| member.key)),
+        };
+        let may_be = |dialect: &Self| {
+            let wants = Names::of(dialect.keys.iter().map(|(key, _)| key.as_bytes()));
+            wants.0 & !has.0 == 0
+        };
+        dialects.iter().copied().find(|it| may_be(it) && is_asked(it) && it.matches(members))
+    }
+
     /// Whether a record with these members is of this dialect.
     #[must_use]
     pub fn matches(&self, members: &[Entry<'_>]) -> bool {

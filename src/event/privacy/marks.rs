@@ -1,8 +1,6 @@
 //! Which bytes of a record a pattern could be about that the search for literals does not find,
 //! many at a time.
 
-use memchr::memmem;
-
 /// What was seen of 64 bytes: bit i of each is about byte i.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
@@ -17,9 +15,6 @@ pub(super) struct Marks {
     /// Backslashes.
     pub backslashes: u64,
 }
-
-/// Words of three bytes that are looked for at once.
-pub(super) type Words = [[u8; 3]; 2];
 
 /// Bytes of one [`Marks`].
 pub(super) const WINDOW: usize = 64;
@@ -64,9 +59,18 @@ const fn class(byte: u8) -> u8 {
     LOW[(byte & 15) as usize] & HIGH[(byte >> 4) as usize]
 }
 
+/// Whoever is asked about the windows of a text, in order.
+pub(super) trait Sees {
+    /// Whether enough was seen with this window.
+    fn sees(&mut self, marks: &Marks) -> bool;
+}
+
 /// Looks at bytes in the way that is fastest on this processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Look {
+    /// 64 bytes in one step.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     /// 32 bytes in one step.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -78,54 +82,57 @@ pub(super) enum Look {
 impl Look {
     /// The way for this processor.
     pub(super) fn new() -> Self {
+        *Self::all().first().expect("one needs nothing")
+    }
+
+    /// The ways that this processor has, the fastest first.
+    pub(super) fn all() -> &'static [Self] {
+        const ALL: &[Look] = &[
+            #[cfg(target_arch = "x86_64")]
+            Look::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Look::Avx2,
+            Look::Portable,
+        ];
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return Self::Avx2;
+        if !std::arch::is_x86_feature_detected!("avx512bw") {
+            let has_avx2 = std::arch::is_x86_feature_detected!("avx2");
+            return &ALL[if has_avx2 { 1 } else { 2 }..];
         }
-        Self::Portable
+        ALL
     }
 
-    /// Whether something is seen in one of the windows of a text; `sees` is asked for each, in
-    /// order, until it is.
+    /// Shows the windows of a text, and gives back whoever has seen enough, or all.
     #[inline]
-    pub(super) fn any(self, text: &[u8], sees: impl FnMut(&Marks) -> bool) -> bool {
+    pub(super) fn show<S: Sees>(self, text: &[u8], sees: S) -> S {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                // SAFETY: the function needs AVX-512BW and nothing else, and `new` found it.
+                unsafe { show_avx512(text, sees) }
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 // SAFETY: the function needs AVX2 and nothing else, and `new` found it.
-                unsafe { any_avx2(text, sees) }
+                unsafe { show_avx2(text, sees) }
             }
-            Self::Portable => any(text, one, sees),
-        }
-    }
-
-    /// Whether one of these words is in a text.
-    #[inline]
-    pub(super) fn finds(self, text: &[u8], words: &Words) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                // SAFETY: the function needs AVX2 and nothing else, and `new` found it.
-                unsafe { finds_avx2(text, words) }
-            }
-            Self::Portable => words.iter().any(|word| memmem::find(text, word).is_some()),
+            Self::Portable => show(text, one, sees),
         }
     }
 }
 
 #[inline(always)]
-fn any(
-    text: &[u8],
-    one: impl Fn(&[u8; WINDOW]) -> Marks,
-    mut sees: impl FnMut(&Marks) -> bool,
-) -> bool {
+fn show<S: Sees>(text: &[u8], one: impl Fn(&[u8; WINDOW]) -> Marks, mut sees: S) -> S {
     let (windows, rest) = text.as_chunks::<WINDOW>();
-    if windows.iter().any(|window| sees(&one(window))) {
-        return true;
+    for window in windows {
+        if sees.sees(&one(window)) {
+            return sees;
+        }
     }
     let mut last = [0; WINDOW];
     last[..rest.len()].copy_from_slice(rest);
-    sees(&one(&last))
+    sees.sees(&one(&last));
+    sees
 }
 
 #[inline]
@@ -147,7 +154,7 @@ fn one(window: &[u8; WINDOW]) -> Marks {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load(low: &[u8; 16], high: &[u8; 16]) -> std::arch::x86_64::__m256i {
+pub(super) fn load(low: &[u8; 16], high: &[u8; 16]) -> std::arch::x86_64::__m256i {
     use std::arch::x86_64::{_mm_set_epi64x, _mm256_set_m128i};
     let half = |bytes: &[u8; 16]| {
         let number = u128::from_le_bytes(*bytes);
@@ -156,52 +163,9 @@ fn load(low: &[u8; 16], high: &[u8; 16]) -> std::arch::x86_64::__m256i {
     _mm256_set_m128i(half(high), half(low))
 }
 
-/// Each word is compared at 32 places at once: its bytes with the text from there, from the next
-/// place and from the one after.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn finds_avx2(text: &[u8], words: &Words) -> bool {
-    use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_set1_epi8,
-    };
-    const PLACES: usize = 32;
-    const REACH: usize = PLACES + 2;
-
-    let all = |byte: u8| _mm256_set1_epi8(byte as i8);
-    let bytes = |word: &[u8; 3]| [all(word[0]), all(word[1]), all(word[2])];
-    let (one, other) = (bytes(&words[0]), bytes(&words[1]));
-    let from = |window: &[u8; REACH], at: usize| match (
-        window[at..].first_chunk(),
-        window[at + 16..].first_chunk(),
-    ) {
-        (Some(low), Some(high)) => load(low, high),
-        _ => all(0),
-    };
-    let begins_in = |window: &[u8; REACH]| {
-        let (a, b, c) = (from(window, 0), from(window, 1), from(window, 2));
-        let is = |word: &[__m256i; 3]| {
-            let begins =
-                _mm256_and_si256(_mm256_cmpeq_epi8(a, word[0]), _mm256_cmpeq_epi8(b, word[1]));
-            _mm256_and_si256(begins, _mm256_cmpeq_epi8(c, word[2]))
-        };
-        _mm256_movemask_epi8(_mm256_or_si256(is(&one), is(&other))) != 0
-    };
-    let mut rest = text;
-    while let Some(window) = rest.first_chunk() {
-        if begins_in(window) {
-            return true;
-        }
-        rest = &rest[PLACES..];
-    }
-    let mut last = [0; REACH];
-    last[..rest.len()].copy_from_slice(rest);
-    begins_in(&last)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn any_avx2(text: &[u8], sees: impl FnMut(&Marks) -> bool) -> bool {
+fn show_avx2<S: Sees>(text: &[u8], sees: S) -> S {
     use std::arch::x86_64::{
         __m256i, _mm256_and_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_shuffle_epi8,
         _mm256_slli_epi16, _mm256_srli_epi16,
@@ -229,7 +193,47 @@ fn any_avx2(text: &[u8], sees: impl FnMut(&Marks) -> bool) -> bool {
             backslashes: mask(_mm256_slli_epi16::<3>(a), _mm256_slli_epi16::<3>(b)),
         }
     };
-    any(text, look, sees)
+    show(text, look, sees)
+}
+
+/// All of a window: put together from words, it would not become one load.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+#[inline]
+pub(super) fn load_window(window: &[u8; WINDOW]) -> std::arch::x86_64::__m512i {
+    // SAFETY: the window has the 64 bytes that are read, wherever they lie.
+    unsafe { std::arch::x86_64::_mm512_loadu_si512(window.as_ptr().cast()) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+fn show_avx512<S: Sees>(text: &[u8], sees: S) -> S {
+    use std::arch::x86_64::{
+        _mm_set_epi64x, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_set1_epi8,
+        _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
+    };
+
+    let table = |bytes: &[u8; 16]| {
+        let number = u128::from_le_bytes(*bytes);
+        _mm512_broadcast_i32x4(_mm_set_epi64x((number >> 64) as i64, number as i64))
+    };
+    let (low, high) = (table(&LOW), table(&HIGH));
+    let halves = _mm512_set1_epi8(15);
+    let look = |window: &[u8; WINDOW]| {
+        let bytes = load_window(window);
+        let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), halves);
+        let classes =
+            _mm512_and_si512(_mm512_shuffle_epi8(low, bytes), _mm512_shuffle_epi8(high, upper));
+        let mask = |class: u8| _mm512_test_epi8_mask(classes, _mm512_set1_epi8(class as i8));
+        Marks {
+            digits: mask(DIGIT),
+            between: mask(BETWEEN),
+            assigns: mask(ASSIGN),
+            quotes: mask(QUOTE),
+            backslashes: mask(BACKSLASH),
+        }
+    };
+    show(text, look, sees)
 }
 
 #[cfg(test)]
@@ -252,45 +256,28 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_wherever_they_stand() {
-        let words = [*b"abc", *b"xox"];
-        for len in 0..140 {
-            let text = vec![b'x'; len];
-            assert!(!Look::new().finds(&text, &words), "{len}");
-            for at in 0..len.saturating_sub(2) {
-                for word in words {
-                    let mut text = text.clone();
-                    text[at..at + 3].copy_from_slice(&word);
-                    for look in [Look::new(), Look::Portable] {
-                        assert!(look.finds(&text, &words), "{len} {at}");
-                    }
-                }
-            }
-            let mut cut = vec![b'x'; len];
-            cut.extend_from_slice(b"ab");
-            assert!(!Look::new().finds(&cut, &words), "{len}");
-        }
-    }
-
-    #[test]
     fn each_way_to_look_says_the_same() {
         let text: Vec<u8> = (0..4096u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ (i >> 8) as u8)
             .collect();
-        let seen = |look: Look, text: &[u8]| {
-            let mut all = Vec::new();
-            let found = look.any(text, |marks| {
-                all.push(*marks);
-                false
-            });
-            assert!(!found);
-            all
-        };
+        let seen = |look: &Look, text: &[u8]| look.show(text, All::default()).0;
         for len in (0..200).chain([text.len()]) {
-            let (fast, slow) =
-                (seen(Look::new(), &text[..len]), seen(Look::Portable, &text[..len]));
-            assert_eq!(fast, slow, "{len} bytes");
+            let slow = seen(&Look::Portable, &text[..len]);
             assert_eq!(slow.len(), len / WINDOW + 1);
+            for look in Look::all() {
+                assert_eq!(seen(look, &text[..len]), slow, "{look:?}, {len} bytes");
+            }
+        }
+    }
+
+    /// Whoever keeps what every window shows.
+    #[derive(Default)]
+    struct All(Vec<Marks>);
+
+    impl Sees for All {
+        fn sees(&mut self, marks: &Marks) -> bool {
+            self.0.push(*marks);
+            false
         }
     }
 }

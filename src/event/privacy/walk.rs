@@ -153,7 +153,7 @@ where
         let alive = match fate {
             Fate::Into(alive) => alive,
             Fate::Op(op) => {
-                let end = json.value(value, depth, Keys::NONE)?;
+                let end = json.value(value, depth, Keys::ANY)?;
                 self.copy_to(value);
                 self.change.op(op, &self.text[value..end]);
                 self.copied = end;
@@ -167,7 +167,7 @@ where
             // A path goes on where the value ends: only what it leads to may stay.
             _ if !alive.is_allowed => self.drop(json, (start, value), depth),
             _ => {
-                let end = json.value(value, depth, Keys::NONE)?;
+                let end = json.value(value, depth, Keys::ANY)?;
                 let repeats = self.change.has_copies();
                 if let Some(text) = self.change.text(&self.text[value..end], repeats) {
                     self.copy_to(value);
@@ -185,7 +185,7 @@ where
         (start, value): (usize, usize),
         depth: usize,
     ) -> Read<(usize, bool)> {
-        let end = json.value(value, depth, Keys::NONE)?;
+        let end = json.value(value, depth, Keys::ANY)?;
         self.copy_to(start);
         self.copied = end;
         self.change.is_changed = true;
