@@ -1,8 +1,9 @@
 //! Finds the bytes of a JSON text that end or interrupt its strings, many at a time.
 //!
-//! The SSE2 instructions are part of every x86-64 processor, so nothing is detected at run time,
-//! and a vector is loaded from two integers, which the compiler turns into one load: no pointers.
-//! `docs/decisions/parsing.md` has the figures, also of AVX2, which was not worth its cost.
+//! AVX-512 compares 64 bytes into a mask where a processor has it. SSE2 is part of every x86-64
+//! processor, and a vector of it is loaded from two integers, which the compiler turns into one
+//! load: no pointers. `docs/decisions/parsing.md` has the figures, also of AVX2, which was not
+//! worth its cost.
 
 /// Where the special bytes of a text lie: quotes, backslashes and control characters, which cannot
 /// stand inside a JSON string as they are (RFC 8259, section 7).
@@ -33,25 +34,9 @@ impl<'a> Specials<'a> {
     #[inline]
     pub(super) fn new(text: &'a [u8]) -> Self {
         let mut map = [0; MAP_BYTES];
-        let (words, _) = map.as_chunks_mut::<4>();
         let mapped = text.len().min(MAPPED);
-        let (windows, rest) = text[..mapped].as_chunks::<WINDOW>();
-        let mut beyond = 0;
-        for (window, word) in windows.iter().zip(words.iter_mut()) {
-            let seen = look(window);
-            beyond |= seen.beyond_ascii;
-            *word = seen.special.to_le_bytes();
-        }
-        if text.len() < MAPPED {
-            let mut last = [b' '; WINDOW];
-            last[..rest.len()].copy_from_slice(rest);
-            // A control character stands for the end: a search that gets there stops.
-            last[rest.len()] = 0;
-            let seen = look(&last);
-            beyond |= seen.beyond_ascii;
-            words[windows.len()] = seen.special.to_le_bytes();
-        }
-        Self { text, ascii: beyond == 0 && text[mapped..].is_ascii(), map }
+        let ascii = map_text(&text[..mapped], &mut map);
+        Self { text, ascii: ascii && text[mapped..].is_ascii(), map }
     }
 
     /// The first special byte at or after `at`; the length of the text when there is none.
@@ -86,6 +71,94 @@ impl<'a> Specials<'a> {
         let bytes = self.map.get(at / 8..).and_then(|rest| rest.first_chunk());
         bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes) >> (at % 8))
     }
+}
+
+/// Maps a text of [`MAPPED`] bytes at most, and its end if it has fewer; says whether it is ASCII.
+#[inline]
+fn map_text(text: &[u8], map: &mut [u8; MAP_BYTES]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        // SAFETY: the function needs AVX-512BW and nothing else, and the processor has it.
+        return unsafe { map_avx512(text, map) };
+    }
+    map_windows(text, map)
+}
+
+/// The same by windows of any processor.
+#[inline]
+fn map_windows(text: &[u8], map: &mut [u8; MAP_BYTES]) -> bool {
+    let (words, _) = map.as_chunks_mut::<4>();
+    let (windows, rest) = text.as_chunks::<WINDOW>();
+    let mut beyond = 0;
+    for (window, word) in windows.iter().zip(words.iter_mut()) {
+        let seen = look(window);
+        beyond |= seen.beyond_ascii;
+        *word = seen.special.to_le_bytes();
+    }
+    if text.len() < MAPPED {
+        let mut last = [b' '; WINDOW];
+        last[..rest.len()].copy_from_slice(rest);
+        // A control character stands for the end: a search that gets there stops.
+        last[rest.len()] = 0;
+        let seen = look(&last);
+        beyond |= seen.beyond_ascii;
+        words[windows.len()] = seen.special.to_le_bytes();
+    }
+    beyond == 0
+}
+
+/// The same at 64 bytes in one step.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+fn map_avx512(text: &[u8], map: &mut [u8; MAP_BYTES]) -> bool {
+    use std::arch::x86_64::{
+        __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_mask_loadu_epi8,
+        _mm512_movepi8_mask, _mm512_set1_epi8,
+    };
+
+    let all = |byte: u8| _mm512_set1_epi8(byte as i8);
+    let special = |bytes: __m512i| {
+        _mm512_cmpeq_epi8_mask(bytes, all(b'"'))
+            | _mm512_cmpeq_epi8_mask(bytes, all(b'\\'))
+            | _mm512_cmplt_epu8_mask(bytes, all(0x20))
+    };
+    let (words, _) = map.as_chunks_mut::<8>();
+    let (windows, rest) = text.as_chunks::<WIDE>();
+    let mut beyond = 0;
+    for (window, word) in windows.iter().zip(words.iter_mut()) {
+        let bytes = load(window);
+        beyond |= _mm512_movepi8_mask(bytes);
+        *word = special(bytes).to_le_bytes();
+    }
+    if text.len() < MAPPED {
+        let present = (1 << rest.len()) - 1;
+        // SAFETY: no byte is read but those of the rest, which the mask tells.
+        let bytes = unsafe { _mm512_mask_loadu_epi8(all(b' '), present, rest.as_ptr().cast()) };
+        beyond |= _mm512_movepi8_mask(bytes);
+        // The end counts as special: a search that gets there stops.
+        words[windows.len()] = (special(bytes) | 1 << rest.len()).to_le_bytes();
+    }
+    beyond == 0
+}
+
+/// Bytes of the widest vector.
+#[cfg(target_arch = "x86_64")]
+pub(super) const WIDE: usize = 64;
+
+/// Whether the processor compares vectors of 64 bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn has_avx512() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bw")
+}
+
+/// All of a window: put together from words, it would not become one load.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+#[inline]
+pub(super) fn load(window: &[u8; WIDE]) -> std::arch::x86_64::__m512i {
+    // SAFETY: the window has the 64 bytes that are read, wherever they lie.
+    unsafe { std::arch::x86_64::_mm512_loadu_si512(window.as_ptr().cast()) }
 }
 
 /// How many of the bytes, from the lowest, are ASCII digits before the first that is none.
@@ -236,6 +309,23 @@ mod tests {
         for len in (0..200).chain(MAPPED - 40..MAPPED + 40) {
             check(&vec![b'a'; len]);
             check(&vec![0xe9; len]);
+        }
+    }
+
+    #[test]
+    fn each_way_to_map_says_the_same() {
+        let bytes: Vec<u8> = (0..MAPPED as u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .map(|byte| if byte % 3 == 0 { byte } else { byte & 0x7f | 0x40 })
+            .collect();
+        for len in (0..300).chain(MAPPED - 70..=MAPPED) {
+            for text in [&bytes[..len], &vec![b'a'; len]] {
+                let (mut fast, mut slow) = ([0; MAP_BYTES], [0; MAP_BYTES]);
+                let ascii = map_text(text, &mut fast);
+                assert_eq!(ascii, map_windows(text, &mut slow), "{len}");
+                assert_eq!(ascii, text.is_ascii(), "{len}");
+                assert!(fast == slow, "{len}");
+            }
         }
     }
 

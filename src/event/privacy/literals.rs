@@ -6,9 +6,11 @@
 
 use aho_corasick::AhoCorasick;
 
+#[cfg(target_arch = "x86_64")]
+use super::super::scan;
 use super::marks::Look;
 #[cfg(target_arch = "x86_64")]
-use super::marks::{load, load_window};
+use super::marks::load;
 
 /// A search for any of some literals.
 #[derive(Debug)]
@@ -173,7 +175,7 @@ impl Vectors {
         };
         let places = |window: &[u8; REACH]| {
             let from = |at: usize| match window[at..].first_chunk() {
-                Some(bytes) => load_window(bytes),
+                Some(bytes) => scan::load(bytes),
                 None => _mm512_setzero_si512(),
             };
             let [a, b, c] = tables;

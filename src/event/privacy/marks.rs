@@ -1,6 +1,9 @@
 //! Which bytes of a record a pattern could be about that the search for literals does not find,
 //! many at a time.
 
+#[cfg(target_arch = "x86_64")]
+use super::super::scan;
+
 /// What was seen of 64 bytes: bit i of each is about byte i.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
@@ -95,7 +98,7 @@ impl Look {
             Look::Portable,
         ];
         #[cfg(target_arch = "x86_64")]
-        if !std::arch::is_x86_feature_detected!("avx512bw") {
+        if !scan::has_avx512() {
             let has_avx2 = std::arch::is_x86_feature_detected!("avx2");
             return &ALL[if has_avx2 { 1 } else { 2 }..];
         }
@@ -196,15 +199,6 @@ fn show_avx2<S: Sees>(text: &[u8], sees: S) -> S {
     show(text, look, sees)
 }
 
-/// All of a window: put together from words, it would not become one load.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bw")]
-#[inline]
-pub(super) fn load_window(window: &[u8; WINDOW]) -> std::arch::x86_64::__m512i {
-    // SAFETY: the window has the 64 bytes that are read, wherever they lie.
-    unsafe { std::arch::x86_64::_mm512_loadu_si512(window.as_ptr().cast()) }
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw")]
 fn show_avx512<S: Sees>(text: &[u8], sees: S) -> S {
@@ -220,7 +214,7 @@ fn show_avx512<S: Sees>(text: &[u8], sees: S) -> S {
     let (low, high) = (table(&LOW), table(&HIGH));
     let halves = _mm512_set1_epi8(15);
     let look = |window: &[u8; WINDOW]| {
-        let bytes = load_window(window);
+        let bytes = scan::load(window);
         let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), halves);
         let classes =
             _mm512_and_si512(_mm512_shuffle_epi8(low, bytes), _mm512_shuffle_epi8(high, upper));
