@@ -50,6 +50,8 @@ pub struct Files {
     pattern: Option<glob::Pattern>,
     positions: Arc<Positions>,
     tails: BTreeMap<Identity, Followed>,
+    /// Those of them that may be open or were rotated: among 100,000 files few are.
+    busy: Vec<Identity>,
     /// Which file each path meant last.
     at: HashMap<PathBuf, Identity>,
     /// Copies of followed files that the pattern matches too.
@@ -105,6 +107,7 @@ impl Files {
             options,
             positions,
             tails: BTreeMap::new(),
+            busy: Vec::new(),
             at: HashMap::new(),
             copies: HashMap::new(),
             beside,
@@ -132,22 +135,18 @@ impl Files {
         let around = Around { door, is_stopped };
         if now >= self.next_scan {
             let begun = cpu_time();
-            self.scan(around, now)?;
+            let scanned = self.scan(around, now);
+            self.find_busy();
+            scanned?;
             let took = cpu_time().saturating_sub(begun);
             self.next_scan = now + SCAN_INTERVAL.max(took * SCAN_REST);
         }
         let mut has_read = false;
-        let open: Vec<Identity> = self
-            .tails
-            .iter()
-            .filter(|(_, followed)| followed.tail.is_open())
-            .map(|(identity, _)| *identity)
-            .collect();
-        for identity in open {
+        for n in 0..self.busy.len() {
             if is_stopped.load(Ordering::Acquire) {
                 return Ok(Duration::ZERO);
             }
-            has_read |= self.poll(identity, around, now)?;
+            has_read |= self.poll(self.busy[n], around, now)?;
         }
         self.end_rotated(around, now)?;
         self.close_idle(now);
@@ -158,7 +157,21 @@ impl Files {
     /// What became of all files so far.
     #[must_use]
     pub fn account(&self) -> Account {
-        self.tails.values().fold(self.account, |sum, followed| sum.plus(followed.tail.account))
+        self.account
+    }
+
+    /// Follows a file from now on.
+    fn follow(&mut self, identity: Identity, followed: Followed) {
+        self.tails.insert(identity, followed);
+        self.busy.push(identity);
+    }
+
+    /// Looks which files must be looked at more often than their paths.
+    fn find_busy(&mut self) {
+        let is_busy = |followed: &Followed| followed.tail.is_open() || followed.is_rotated;
+        let busy = self.tails.iter().filter(|(_, followed)| is_busy(followed));
+        self.busy.clear();
+        self.busy.extend(busy.map(|(identity, _)| *identity));
     }
 
     /// Reads one buffer of a file; whether there was anything.
@@ -169,7 +182,9 @@ impl Files {
         now: Instant,
     ) -> Result<bool, DoorError> {
         let Some(followed) = self.tails.get_mut(&identity) else { return Ok(false) };
-        match followed.tail.poll(around, &mut self.buffer) {
+        let polled = followed.tail.poll(around, &mut self.buffer);
+        self.account = self.account.plus(followed.tail.take_account());
+        match polled {
             Ok(Polled::Read(_)) => {
                 followed.active = now;
                 Ok(true)
@@ -233,23 +248,22 @@ impl Files {
 
     /// Looks which files there are.
     fn scan(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
-        let paths = self.paths();
-        let mut found = Vec::with_capacity(paths.len());
-        for path in paths {
+        let mut found = Vec::new();
+        for path in self.paths() {
             match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_file() => found.push((path, metadata)),
+                Ok(it) if it.is_file() => found.push((path, Identity::of(&it), Look::of(&it))),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.tell(&path, &error),
             }
         }
         if self.pattern.is_some() {
-            for (path, _) in found.iter().filter(|(path, _)| !self.at.contains_key(path)) {
+            for (path, ..) in found.iter().filter(|(path, ..)| !self.at.contains_key(path)) {
                 self.beside.entry(folder(path)).or_default();
             }
         }
         let present: Present<'_> =
-            found.iter().map(|(path, it)| (Identity::of(it), path.as_path())).collect();
+            found.iter().map(|(path, identity, _)| (*identity, path.as_path())).collect();
         if self.is_first_scan {
             self.find_missed(&present, around, now)?;
         }
@@ -260,12 +274,14 @@ impl Files {
             present.contains_key(identity) || copy.is_beside(*identity, beside)
         });
         let mut open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
-        for (path, metadata) in found {
+        for (path, identity, look) in found {
             if around.is_stopped.load(Ordering::Acquire) {
                 return Ok(());
             }
-            let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
-            self.at.insert(path.clone(), identity);
+            match self.at.get_mut(&path) {
+                Some(at) => *at = identity,
+                None => _ = self.at.insert(path.clone(), identity),
+            }
             match self.tails.get_mut(&identity) {
                 Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
                     if let Some(file) = open_same(&path, identity) {
@@ -370,7 +386,7 @@ impl Files {
             tail.attach(file);
         }
         self.told.remove(path);
-        self.tails.insert(identity, Followed { tail, is_rotated: false, active: now });
+        self.follow(identity, Followed { tail, is_rotated: false, active: now });
         Ok(())
     }
 
@@ -406,7 +422,8 @@ impl Files {
 
     /// Gives back file descriptors where there are many.
     fn close_idle(&mut self, now: Instant) {
-        let open = self.tails.values().filter(|followed| followed.tail.is_open()).count();
+        let is_open = |it: &&Identity| self.tails.get(it).is_some_and(|it| it.tail.is_open());
+        let open = self.busy.iter().filter(is_open).count();
         if open <= OPEN_MAX {
             return;
         }

@@ -64,7 +64,7 @@ pub(super) struct Tail {
     seen: Option<Box<Seen>>,
     /// The line of a rewritten file that is too long, while its end was not met.
     long: Option<Long>,
-    pub(super) account: Account,
+    account: Account,
 }
 
 /// A line of a rewritten file that is longer than the longest.
@@ -546,10 +546,14 @@ impl Tail {
     }
 
     fn count(&mut self, before: Account, after: Account) {
-        self.account.events += after.events - before.events;
-        self.account.rejected += after.rejected - before.rejected;
-        self.account.duplicates += after.duplicates - before.duplicates;
-        self.account.bytes = self.offset;
+        // A document is read from its start again.
+        let bytes = before.bytes.min(after.bytes);
+        self.account = self.account.plus(after.minus(Account { bytes, ..before }));
+    }
+
+    /// What became of what was taken since this was asked last.
+    pub(super) fn take_account(&mut self) -> Account {
+        std::mem::take(&mut self.account)
     }
 
     fn unreadable(&self, error: io::Error) -> DoorError {

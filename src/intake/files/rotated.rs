@@ -223,7 +223,7 @@ impl Files {
             let mut tail =
                 Tail::new(&original, identity, Mode::Append, 0).with_format(self.options.format);
             tail.attach(file);
-            self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+            self.follow(identity, Followed { tail, is_rotated: true, active: now });
             self.drain(identity, around, now)?;
         }
         Ok(())
@@ -396,7 +396,7 @@ impl Files {
         }
         // Even if there is nothing more to read: a pattern may meet it again after a restart.
         note(&tail.position(), around)?;
-        self.tails.insert(identity, Followed { tail, is_rotated: true, active: now });
+        self.follow(identity, Followed { tail, is_rotated: true, active: now });
         self.drain(identity, around, now)
     }
 
@@ -523,12 +523,11 @@ impl Files {
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
-        let mut rotated: Vec<(Instant, Identity)> = self
-            .tails
-            .iter()
-            .filter(|(_, followed)| followed.is_rotated)
-            .map(|(identity, followed)| (followed.active, *identity))
-            .collect();
+        let rotated = |identity: &Identity| {
+            let followed = self.tails.get(identity).filter(|followed| followed.is_rotated)?;
+            Some((followed.active, *identity))
+        };
+        let mut rotated: Vec<(Instant, Identity)> = self.busy.iter().filter_map(rotated).collect();
         // Where there are too many, those end that were silent for longest.
         rotated.sort_unstable();
         let excess = rotated.len().saturating_sub(ROTATED_MAX);
@@ -541,7 +540,9 @@ impl Files {
                 continue;
             }
             let path = followed.tail.path.clone();
-            let (position, failed) = match followed.tail.finish(around) {
+            let finished = followed.tail.finish(around);
+            self.account = self.account.plus(followed.tail.take_account());
+            let (position, failed) = match finished {
                 Ok(Polled::Stopped) => return Ok(()),
                 Ok(Polled::Read(position)) => (position, None),
                 Ok(Polled::Idle | Polled::Unsettled | Polled::Replaced) => {
@@ -553,7 +554,6 @@ impl Files {
             };
             info!(input = %path.display(), offset = position.offset, "a rotated file is ended");
             self.positions.set(position);
-            self.account = self.account.plus(followed.tail.account);
             self.tails.remove(&identity);
             self.at.retain(|_, other| *other != identity);
             self.pass_copies(identity, around)?;
