@@ -2,6 +2,7 @@
 
 mod copies;
 mod cuts;
+mod heard;
 mod packed;
 mod rotated;
 
@@ -18,6 +19,7 @@ use tracing::warn;
 
 use self::copies::KnownCopy;
 use self::cuts::Cuts;
+use self::heard::Heard;
 use self::rotated::Beside;
 use super::door::DoorError;
 use super::items::is_spread;
@@ -72,6 +74,7 @@ pub struct Files {
     passes_over: bool,
     account: Account,
     cuts: Cuts,
+    heard: Heard,
 }
 
 /// The files that were at paths of the input when it was looked which there are, and where.
@@ -118,6 +121,7 @@ impl Files {
             is_first_scan: true,
             account: Account::default(),
             cuts: Cuts::default(),
+            heard: Heard::default(),
         }
     }
 
@@ -140,6 +144,12 @@ impl Files {
             scanned?;
             let took = cpu_time().saturating_sub(begun);
             self.next_scan = now + SCAN_INTERVAL.max(took * SCAN_REST);
+            // Fewer are all open, and looked at in a moment.
+            if self.tails.len() > OPEN_MAX {
+                self.heard.add(self.beside.keys());
+            }
+        } else {
+            self.hear(around, now)?;
         }
         let mut has_read = false;
         for n in 0..self.busy.len() {
@@ -282,28 +292,7 @@ impl Files {
                 Some(at) => *at = identity,
                 None => _ = self.at.insert(path.clone(), identity),
             }
-            match self.tails.get_mut(&identity) {
-                Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
-                    if let Some(file) = open_same(&path, identity) {
-                        followed.tail.attach(file);
-                        followed.active = now;
-                    }
-                }
-                Some(_) => continue,
-                None => {
-                    if self.is_copy(&path, identity, look) {
-                        continue;
-                    }
-                    self.begin(&path, identity, around, now)?;
-                }
-            }
-            // Descriptors are few: beyond those that may stay, one file is read after the other.
-            if open >= OPEN_MAX {
-                self.drain(identity, around, now)?;
-                self.tails.entry(identity).and_modify(|followed| followed.tail.close());
-            }
-            let followed = self.tails.get(&identity);
-            open += usize::from(followed.is_some_and(|followed| followed.tail.is_open()));
+            self.meet((&path, identity, look), &mut open, around, now)?;
         }
         if self.is_first_scan && !self.has_begun {
             let source = self.options.path.to_string_lossy().into_owned();
@@ -312,6 +301,75 @@ impl Files {
         }
         self.is_first_scan = false;
         Ok(())
+    }
+
+    /// Reads a file that is at a path of the input if it is new, or was closed and has changed.
+    fn meet(
+        &mut self,
+        (path, identity, look): (&Path, Identity, Look),
+        open: &mut usize,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        match self.tails.get_mut(&identity) {
+            Some(followed) if !followed.tail.is_open() && followed.tail.is_changed(look) => {
+                if let Some(file) = open_same(path, identity) {
+                    followed.tail.attach(file);
+                    followed.active = now;
+                }
+            }
+            Some(_) => return Ok(()),
+            None => {
+                if self.is_copy(path, identity, look) {
+                    return Ok(());
+                }
+                self.begin(path, identity, around, now)?;
+            }
+        }
+        // Descriptors are few: beyond those that may stay, one file is read after the other.
+        if *open >= OPEN_MAX {
+            self.drain(identity, around, now)?;
+            self.tails.entry(identity).and_modify(|followed| followed.tail.close());
+        }
+        let followed = self.tails.get(&identity);
+        *open += usize::from(followed.is_some_and(|followed| followed.tail.is_open()));
+        Ok(())
+    }
+
+    /// Reads files of which the kernel says that they grew or appeared. What a rotation may have
+    /// made waits until all paths are looked at.
+    fn hear(&mut self, around: Around<'_>, now: Instant) -> Result<(), DoorError> {
+        let heard = self.heard.take();
+        let mut open = self.open_now();
+        for path in heard {
+            if around.is_stopped.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let is_wanted = self.is_ours(&path) && !is_compressed(&path);
+            let Some(it) = is_wanted.then(|| fs::metadata(&path).ok()).flatten() else { continue };
+            let (identity, look) = (Identity::of(&it), Look::of(&it));
+            let followed = self.tails.get(&identity);
+            let is_open = followed.is_some_and(|followed| followed.tail.is_open());
+            let is_plain = match self.at.get(&path) {
+                Some(at) => *at == identity,
+                None => followed.is_none() && self.has_name_of_its_own(&path),
+            };
+            if is_open || !is_plain || !it.is_file() {
+                continue;
+            }
+            self.at.entry(path.clone()).or_insert(identity);
+            self.meet((&path, identity, look), &mut open, around, now)?;
+            if self.tails.get(&identity).is_some_and(|followed| followed.tail.is_open()) {
+                self.busy.push(identity);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many files are open.
+    fn open_now(&self) -> usize {
+        let is_open = |it: &&Identity| self.tails.get(it).is_some_and(|it| it.tail.is_open());
+        self.busy.iter().filter(is_open).count()
     }
 
     /// The paths that the input means now.
@@ -422,8 +480,7 @@ impl Files {
 
     /// Gives back file descriptors where there are many.
     fn close_idle(&mut self, now: Instant) {
-        let is_open = |it: &&Identity| self.tails.get(it).is_some_and(|it| it.tail.is_open());
-        let open = self.busy.iter().filter(is_open).count();
+        let open = self.open_now();
         if open <= OPEN_MAX {
             return;
         }

@@ -56,6 +56,14 @@ impl Files {
         }
     }
 
+    /// Whether no name of which this one may be made is one of ours.
+    pub(super) fn has_name_of_its_own(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+        let mut shorter =
+            name.match_indices(SEPARATORS).map(|(at, _)| path.with_file_name(&name[..at]));
+        !shorter.any(|path| self.at.contains_key(&path))
+    }
+
     /// The followed file of whose name this one's may be made: `a.log` of `a.log.1`.
     fn original(&self, path: &Path, identity: Identity) -> Option<Identity> {
         let name = path.file_name()?.to_str()?;

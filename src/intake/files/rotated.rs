@@ -373,7 +373,7 @@ impl Files {
     }
 
     /// Whether a path is one that the input reads.
-    fn is_ours(&self, path: &Path) -> bool {
+    pub(super) fn is_ours(&self, path: &Path) -> bool {
         match &self.pattern {
             Some(pattern) => pattern.matches_path(path),
             None => *path == self.options.path,
