@@ -221,6 +221,24 @@ fn what_is_appended_is_read_back_byte_for_byte() {
 }
 
 #[test]
+fn a_compressed_file_is_read_like_any_other() {
+    let place = Place::new();
+    let events = sample();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&events).expect("memory");
+    fs::write(place.path("a.gz"), packed.finish().expect("memory")).expect("it is ours");
+    let packed = zstd::encode_all(&events[..], 1).expect("memory");
+    fs::write(place.path("a.zst"), &packed).expect("it is ours");
+    fs::write(place.path("half"), &packed[..packed.len() / 2]).expect("it is ours");
+    place.run(&["append", "a.gz"]).ended(0);
+    assert_eq!(place.run(&["log", "cat"]).ended(0).out.as_bytes(), events);
+    let ran = place.run(&["run", "--drain", "--log", "other", "--input", "a.zst"]).ended(0);
+    assert_eq!(lines(ran.out.as_bytes()), lines(&events), "{}", ran.err);
+    let half = place.run(&["append", "half"]).ended(1).err;
+    assert!(half.contains("half: "), "{half}");
+}
+
+#[test]
 fn lines_that_are_no_events_are_refused_by_number() {
     let place = Place::new();
     let events = sample();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use shrike::control::{APPEND_BYTES_MAX, Appended, Client, Rejected};
 use shrike::event::Class;
-use shrike::intake::Unfolded;
+use shrike::intake::{Unfolded, Unpacked};
 use shrike::log::Log;
 
 use super::args::Shared;
@@ -105,7 +105,11 @@ impl Lines {
                 let name = path.display().to_string();
                 let file = File::open(path).map_err(Failure::io(name.clone()))?;
                 let bytes = file.metadata().map_err(Failure::io(name.clone()))?.len();
-                (Box::new(BufReader::with_capacity(CHUNK_BYTES, Unfolded::new(file))), name, bytes)
+                // What comes out of a compressed one, nobody knows before.
+                let is_packed = path.extension().is_some_and(|end| end == "gz" || end == "zst");
+                let bytes = if is_packed { 0 } else { bytes };
+                let lines = Unfolded::new(Unpacked::new(file));
+                (Box::new(BufReader::with_capacity(CHUNK_BYTES, lines)), name, bytes)
             }
             _ => {
                 let stdin = BufReader::with_capacity(CHUNK_BYTES, Unfolded::new(io::stdin()));

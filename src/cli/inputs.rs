@@ -16,7 +16,7 @@ use shrike::config::Input;
 use shrike::control::InputStatus;
 use shrike::intake::{
     Account, DoorError, Files, FilesOptions, HttpInput, HttpOptions, Poll, PollOptions, Rows,
-    RowsOptions, ServerIdentity, Unfolded, UnixInput,
+    RowsOptions, ServerIdentity, Unfolded, UnixInput, Unpacked,
 };
 use tracing::{error, info, warn};
 
@@ -323,7 +323,7 @@ fn client_tls(authorities: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, F
 fn open_file(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Failure::io(name))?;
-    Ok(Box::new(Unfolded::new(file)))
+    Ok(Box::new(Unfolded::new(Unpacked::new(file))))
 }
 
 impl Running {

@@ -23,6 +23,7 @@ mod stream;
 mod tail;
 mod unfolded;
 mod unix;
+mod unpacked;
 mod window;
 
 pub use batch::{Batch, Rejected};
@@ -45,3 +46,4 @@ pub use stream::{Account, Stream};
 pub use tail::Mode;
 pub use unfolded::Unfolded;
 pub use unix::UnixInput;
+pub use unpacked::Unpacked;
