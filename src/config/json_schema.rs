@@ -281,8 +281,10 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Uuid => json!({ "type": ["string", "null"] }),
         Kind::Version => json!({ "type": ["string", "number", "null"], "minimum": 0 }),
         Kind::Path => json!({ "type": SCALAR, "minLength": 1 }),
-        Kind::Url | Kind::SecretUrl => url(),
-        Kind::Proxy => either([json!({ "enum": ["none", "env"] }), url()]),
+        Kind::Url | Kind::SecretUrl => either([url(), json!({ "type": "null" })]),
+        Kind::Proxy => {
+            either([json!({ "enum": ["none", "env"] }), url(), json!({ "type": "null" })])
+        }
         Kind::Urls => either([url(), json!({ "type": "array", "items": url(), "minItems": 1 })]),
         Kind::Bool => {
             either([json!({ "type": ["boolean", "null"] }), json!({ "enum": TRUTHS }), reference()])
@@ -374,7 +376,7 @@ fn number(min: u64, max: u64) -> Value {
 }
 
 fn url() -> Value {
-    either([json!({ "type": ["string", "null"], "pattern": "^https?://." }), reference()])
+    either([json!({ "type": "string", "pattern": "^https?://." }), reference()])
 }
 
 fn words_of(words: &[&str]) -> Value {
