@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use shrike::control::{
@@ -19,10 +20,13 @@ struct Kept {
     appended: Mutex<Vec<u8>>,
     rewound: Mutex<Vec<(String, Target)>>,
     noted: Mutex<Vec<(String, Result<Answer, String>)>>,
+    /// Whether it panics when it is asked for its status.
+    is_broken: AtomicBool,
 }
 
 impl Serve for Kept {
     fn status(&self) -> Result<Status, String> {
+        assert!(!self.is_broken.load(Ordering::Relaxed), "on purpose");
         let exporter = ExporterStatus {
             name: "tower".to_owned(),
             state: "circuit_open".to_owned(),
@@ -264,4 +268,40 @@ fn too_many_commands_are_told_to_come_again() {
     let refused = client(dir.path()).status().expect_err("the seventeenth may not");
     let text = refused.to_string();
     assert!(text.contains("already connected") || text.contains("control.sock"), "{text}");
+}
+
+#[test]
+fn whoever_panics_gives_its_place_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, kept) = serve(dir.path());
+    kept.is_broken.store(true, Ordering::Relaxed);
+    for _ in 0..40 {
+        let problem = client(dir.path()).status().expect_err("it panics").to_string();
+        assert!(problem.contains("ended before it answered"), "{problem}");
+    }
+    kept.is_broken.store(false, Ordering::Relaxed);
+    client(dir.path()).status().expect("all the others have gone");
+}
+
+#[test]
+fn a_socket_that_cannot_take_its_place_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(socket(dir.path())).expect("in the way");
+    let kept = Arc::new(Kept::default());
+    Server::open(dir.path(), kept).expect_err("a directory has its name");
+    let left = std::fs::read_dir(dir.path()).expect("readable").count();
+    assert_eq!(left, 1, "only what was in the way");
+}
+
+#[test]
+fn a_process_that_ends_before_it_answers_is_told_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let listener = UnixListener::bind(socket(dir.path())).expect("the directory is ours");
+    let closing = std::thread::spawn(move || drop(listener.accept()));
+    let mut client = client(dir.path());
+    let problem = client.status().expect_err("nobody answers").to_string();
+    closing.join().expect("it only closes");
+    assert!(problem.contains("ended before it answered"), "{problem}");
+    let again = client.status().expect_err("nobody is there").to_string();
+    assert!(again.contains("ended before it answered"), "{again}");
 }

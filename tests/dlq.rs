@@ -243,3 +243,43 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     let names = left.map(|entry| entry.expect("an entry").file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("test-")));
 }
+
+/// What an exporter gave up is not gone with its configuration.
+#[test]
+fn letters_of_an_exporter_that_is_not_configured_any_more_are_told() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..16), 0);
+    place.run(&["run", "--drain"], 1);
+    let path = place.path().join("shrike.yaml");
+    let text = std::fs::read_to_string(&path).expect("it is ours");
+    std::fs::write(&path, text.replace("siem:", "other:")).expect("the directory is ours");
+    let id = "019c322d-fa80-7f99-8d84-000000000007";
+    let shown = place.run(&["audit", "show", "--event", id], 0);
+    assert!(shown.contains("siem: dead letter since "), "{shown}");
+    assert!(!shown.contains("is not kept"), "{shown}");
+    for command in ["list", "replay"] {
+        let told = place.run(&["dlq", command, "siem"], 2);
+        assert!(told.contains("no exporter `siem`; there are: other"), "{told}");
+        assert!(told.contains("dlq/siem") && told.contains("configure it again"), "{told}");
+    }
+    let told = place.run(&["dlq", "list", "sien"], 2);
+    assert!(!told.contains("configure it again"), "{told}");
+}
+
+#[test]
+fn a_process_whose_socket_is_gone_is_told_from_none() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    let none = place.run(&["status"], 1);
+    assert!(none.contains("no shrike runs in"), "{none}");
+    let mut running = place.start();
+    std::fs::remove_file(place.path().join("state/control.sock")).expect("it is there");
+    for command in [&["status"][..], &["reload"]] {
+        let told = place.run(command, 1);
+        assert!(told.contains("its control socket") && told.contains("is gone"), "{told}");
+    }
+    assert_eq!(running.end(), Some(0));
+    let none = place.run(&["status"], 1);
+    assert!(none.contains("no shrike runs in"), "{none}");
+}

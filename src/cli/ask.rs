@@ -1,8 +1,10 @@
 //! `shrike reload` and `shrike exporter`: the running process changes what it does.
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
 
-use shrike::control::{Change, Client, Error, ReloadReport};
+use shrike::control::{Change, Client, Error, ReloadReport, socket};
 
 use super::args::{Exporter, Shared};
 use super::{Exit, Failure, failed, settings};
@@ -11,11 +13,30 @@ use super::{Exit, Failure, failed, settings};
 pub(crate) fn running(shared: &Shared) -> Result<Client, Failure> {
     let dir = settings::state_dir(shared)?;
     Client::connect(&dir).map_err(failed)?.ok_or_else(|| {
-        let dir = dir.display();
-        Failure::Engine(format!(
-            "no shrike runs in {dir}; `shrike run` starts one, `--config` names another"
-        ))
+        let lock = shared.log.clone().unwrap_or_else(|| dir.join("log")).join("lock");
+        let text = match holder(&lock) {
+            Some(process) => format!(
+                "process {process} runs here and is not reached: its control socket, {}, is gone; \
+                 stop that process and start it again",
+                socket(&dir).display()
+            ),
+            None => format!(
+                "no shrike runs in {}; `shrike run` starts one, `--config` names another",
+                dir.display()
+            ),
+        };
+        Failure::Engine(text)
     })
+}
+
+/// The process that has a log's lock file open, as that says; nothing is locked to find out, since
+/// whoever starts just now would be refused.
+fn holder(lock: &Path) -> Option<u32> {
+    let process = fs::read_to_string(lock).ok()?.trim().parse().ok()?;
+    let lock = lock.canonicalize().ok()?;
+    let mut open = fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
+    let is_open = open.any(|file| fs::read_link(file.path()).is_ok_and(|file| file == lock));
+    is_open.then_some(process)
 }
 
 /// Asks for a reload and prints what it changed.

@@ -3,9 +3,10 @@
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shrike::config::{Config, time};
 use shrike::event::{
@@ -399,10 +400,13 @@ fn letters(
     ids: &BTreeSet<String>,
 ) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
     let (mut found, mut taken_out) = (Vec::new(), Vec::new());
-    let each = |exporter| ids.iter().map(move |id| (exporter, id));
-    for (exporter, id) in config.exporters.iter().flat_map(each) {
+    let configured = config.exporters.iter().map(|it| it.settings.dead_letters.dir.clone());
+    let mut dirs: BTreeSet<PathBuf> = configured.collect();
+    // Those of exporters that are not configured any more.
+    let others = fs::read_dir(config.global.state_dir.join("dlq")).into_iter().flatten().flatten();
+    dirs.extend(others.map(|other| other.path()));
+    for (dir, id) in dirs.iter().flat_map(|dir| ids.iter().map(move |id| (dir, id))) {
         let wanted = Wanted { event_id: Some(id.clone()), ..Wanted::default() };
-        let dir = &exporter.settings.dead_letters.dir;
         let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
         let keep = |_: Offset, letter: &Letter| {
             found.push(letter.clone());

@@ -87,7 +87,17 @@ fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, 
             let names: Vec<&str> =
                 config.exporters.iter().map(|it| it.settings.name.as_str()).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}")))
+            // Where they lie unless `dlq.path` said otherwise.
+            let left = config.global.state_dir.join("dlq").join(name);
+            let hint = match left.is_dir() {
+                true => format!(
+                    "; what it gave up is kept in {}: configure it again, with `enabled: false` \
+                     if it is to send nothing",
+                    left.display()
+                ),
+                false => String::new(),
+            };
+            Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}{hint}")))
         }
         _ => Ok(chosen),
     }

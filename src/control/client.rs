@@ -180,10 +180,13 @@ impl Client {
 
     fn ask(&mut self, request: Request, records: &[u8]) -> Result<Answer, Error> {
         let line = self.exchange(request, records);
-        let line = line.map_err(|source| Error::Io { path: self.path.clone(), source })?;
-        if line.is_empty() {
-            return Err(self.problem("the process closed the connection".to_owned()));
-        }
+        let path = self.path.clone();
+        let line = match line {
+            Ok(line) if line.is_empty() => return Err(Error::Gone { path }),
+            Err(source) if has_gone(&source) => return Err(Error::Gone { path }),
+            Err(source) => return Err(Error::Io { path, source }),
+            Ok(line) => line,
+        };
         let answered: Answered = match serde_json::from_slice(&line) {
             Ok(answered) => answered,
             Err(error) => return Err(self.problem(format!("unreadable answer: {error}"))),
@@ -215,6 +218,11 @@ impl Client {
     fn problem(&self, problem: String) -> Error {
         Error::Protocol { path: self.path.clone(), problem }
     }
+}
+
+/// Whether an error means that whoever listened is gone.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether an error means that no process listens.

@@ -39,6 +39,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The process went away while it was asked.
+    #[error(
+        "{path}: the process that was asked ended before it answered; what it wrote to standard \
+         error tells why, and what it had done by then is kept: ask again once it runs",
+        path = .path.display()
+    )]
+    Gone {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The other side does not speak this protocol.
     #[error("{path}: {problem}; both sides must be the same shrike", path = .path.display())]
     Protocol {

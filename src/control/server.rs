@@ -159,10 +159,28 @@ fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
         _ => {}
     }
     let listener = UnixListener::bind(&early)?;
-    fs::set_permissions(&early, Permissions::from_mode(0o600))?;
-    let inode = fs::metadata(&early)?.ino();
-    fs::rename(&early, path)?;
-    Ok((listener, inode))
+    let moved = || {
+        fs::set_permissions(&early, Permissions::from_mode(0o600))?;
+        let inode = fs::metadata(&early)?.ino();
+        fs::rename(&early, path).map(|()| inode)
+    };
+    match moved() {
+        Ok(inode) => Ok((listener, inode)),
+        Err(error) => {
+            // What kept it from its place is told, not that it may stay here.
+            let _ = fs::remove_file(&early);
+            Err(error)
+        }
+    }
+}
+
+/// One of the connections, counted while it lasts, whatever ends it.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool>) {
@@ -184,21 +202,19 @@ fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool
             }
         };
         has_told = false;
+        let place = Place(open.clone());
         if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            open.fetch_sub(1, Ordering::AcqRel);
             let busy = format!("{CONNECTIONS_MAX} commands are already connected; try again");
             let _ = answer(&stream, Outcome::Error(busy));
             continue;
         }
-        let (serve, one) = (serve.clone(), open.clone());
-        let spawned = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
+        let serve = serve.clone();
+        // Where there is no thread, the place is given back here and the command sees the end.
+        let _ = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
+            let _place = place;
             // A command that went away needs no answer.
             let _ = converse(&stream, &*serve);
-            one.fetch_sub(1, Ordering::AcqRel);
         });
-        if spawned.is_err() {
-            open.fetch_sub(1, Ordering::AcqRel);
-        }
     }
 }
 

@@ -260,6 +260,15 @@ impl Shrike {
     }
 }
 
+/// A test that fails leaves no process behind.
+impl Drop for Shrike {
+    fn drop(&mut self) {
+        // Nothing is to be done where it has ended.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
 impl Said {
     fn lock(&self) -> MutexGuard<'_, (String, bool)> {
         self.text.lock().expect("no test panics while it holds it")
