@@ -651,6 +651,20 @@ fn a_position_is_saved_with_every_note_below_it() {
     }
 }
 
+/// What it says of older notes would be lost, and files be read again from their beginning.
+#[test]
+fn positions_of_a_newer_version_are_left_to_it() {
+    let host = Host::new();
+    let path = host.path("inputs.json");
+    let newer = "{\"v\":2,\"offset\":\"0x40\",\"places\":{}}";
+    std::fs::write(&path, newer).expect("the directory is ours");
+    let error = Positions::open(path.clone(), &host.log.reader()).expect_err("it is newer");
+    let text = error.to_string();
+    assert!(text.contains("version 2") && text.contains("use the newer shrike"), "{text}");
+    std::fs::write(&path, "{\"v\":1,\"off").expect("the directory is ours");
+    Positions::open(path, &host.log.reader()).expect("damage is told and left out");
+}
+
 #[test]
 fn a_log_without_notes_is_not_searched_for_them_at_each_start() {
     let host = Host::new();

@@ -445,6 +445,22 @@ fn newer_versions_are_refused_with_a_reason() {
     let error = Log::open(options(dir.path())).expect_err("newer");
     assert!(matches!(error, LogError::Version { found: 9, .. }), "{error}");
     assert!(error.to_string().contains("use the newer shrike"), "{error}");
+    overwrite(&dir.path().join("log/control"), 8, &1_u32.to_le_bytes());
+
+    // A segment alone; whoever only reads would take what is in it for what it is not.
+    let segment = dir.path().join("log/00000000000000000000.log");
+    let mut head = std::fs::read(&segment).expect("it is there")[..64].to_vec();
+    head[32..36].copy_from_slice(&9_u32.to_le_bytes());
+    let sum = crc_fast::crc32_iscsi(&head[4..]).to_le_bytes();
+    head[..4].copy_from_slice(&sum);
+    overwrite(&segment, 0, &head);
+    let errors = [
+        Log::open(options(dir.path())).expect_err("newer"),
+        Reader::open_dir(&dir.path().join("log")).expect_err("newer"),
+    ];
+    for error in errors {
+        assert!(matches!(error, LogError::Version { found: 9, .. }), "{error}");
+    }
 }
 
 #[test]

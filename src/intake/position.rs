@@ -123,13 +123,18 @@ impl Positions {
     /// the log holds records whose position is missing, because a crash tore them apart.
     ///
     /// # Errors
-    /// When the log cannot be read. A file that cannot be read is told and left out.
+    /// When the log cannot be read, or the file is of a newer version. One that cannot be read is
+    /// told and left out.
     pub fn open(path: PathBuf, reader: &Reader) -> Result<(Self, Option<Offset>), LogError> {
         let saved_ns = fs::metadata(&path).ok().map(|it| modified_ns(&it));
-        let saved = read(&path).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "cannot read the positions of inputs");
-            None
-        });
+        let saved = match read(&path) {
+            Ok(saved) => saved,
+            Err(newer @ LogError::Version { .. }) => return Err(newer),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the positions of inputs");
+                None
+            }
+        };
         let saved = saved.unwrap_or(Saved { v: VERSION, offset: 0, positions: Vec::new() });
         let known = saved.positions.into_iter().map(|position| (key(&position), position));
         let mut known: BTreeMap<Key, Position> = known.collect();
@@ -271,18 +276,24 @@ pub(super) fn position_note(position: &Position) -> Vec<u8> {
     serde_json::to_vec(position).unwrap_or_default()
 }
 
-fn read(path: &PathBuf) -> io::Result<Option<Saved>> {
+fn read(path: &PathBuf) -> Result<Option<Saved>, LogError> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(LogError::io("read", path)(error)),
     };
-    let saved: Saved = serde_json::from_slice(&text)?;
-    if saved.v != VERSION {
-        let wrong = format!("version {}, this build reads {VERSION}", saved.v);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    let wrong = |error: serde_json::Error| LogError::io("read", path)(error.into());
+    // The version first: the rest of another one need not make sense here.
+    match serde_json::from_slice(&text).map_err(wrong)? {
+        Version { v } if v > VERSION => {
+            Err(LogError::Version { path: path.clone(), found: v, known: VERSION })
+        }
+        Version { .. } => serde_json::from_slice(&text).map(Some).map_err(wrong),
     }
-    Ok(Some(saved))
 }
 
 /// Replaces a file so that a crash leaves the old one or the new one.

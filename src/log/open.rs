@@ -190,6 +190,20 @@ pub(crate) fn lock_file(path: &Path) -> Result<File, LogError> {
     Ok(file)
 }
 
+/// Leaves a segment alone that a newer shrike wrote.
+pub(crate) fn refuse_newer(path: &Path, file: &File, base: Offset) -> Result<(), LogError> {
+    let mut bytes = [0; HEAD_BYTES];
+    file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
+    // A head that cannot be read is damage like any other, or nothing was written yet.
+    match Head::read(&bytes, base) {
+        Some(head) if head.version > VERSION => {
+            let (path, found) = (path.to_path_buf(), head.version);
+            Err(LogError::Version { path, found, known: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The segments that are there, their heads checked.
 fn segments(dir: &Path, io: &dyn LogIo) -> Result<Vec<Arc<Segment>>, LogError> {
     let mut segments: Vec<Arc<Segment>> = Vec::new();
@@ -201,16 +215,8 @@ fn segments(dir: &Path, io: &dyn LogIo) -> Result<Vec<Arc<Segment>>, LogError> {
             io.unlink(path).map_err(LogError::io("remove", path))?;
             continue;
         }
-        let mut bytes = [0; HEAD_BYTES];
         let file = File::open(path).map_err(LogError::io("open", path))?;
-        file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
-        // A head that cannot be read is damage like any other, or nothing was written yet.
-        if let Some(head) = Head::read(&bytes, name.base)
-            && head.version > VERSION
-        {
-            let (path, found) = (path.clone(), head.version);
-            return Err(LogError::Version { path, found, known: VERSION });
-        }
+        refuse_newer(path, &file, name.base)?;
         if segments.last().is_some_and(|last| last.capacity_end() > name.base) {
             return Err(LogError::Damaged {
                 path: path.clone(),

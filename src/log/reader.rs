@@ -1,5 +1,6 @@
 //! Reading: blocks of checked records straight from the page cache, counts, times.
 
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,6 +14,7 @@ use super::control::Control;
 use super::error::LogError;
 use super::frame::{HEADER_BYTES, Parsed, Window, starts_stripe, stripe_end, stripe_start};
 use super::index::State;
+use super::open::refuse_newer;
 use super::shared::{Segment, Shared};
 use super::waker::{Waker, Wakers};
 
@@ -45,6 +47,14 @@ impl Reader {
         let dir = dir.to_path_buf();
         let shared = Shared::new(dir, control, Vec::new(), Wakers::foreign());
         shared.refresh()?;
+        for segment in shared.segments() {
+            // Retention may be faster; a file that cannot be read is told where it is read.
+            let Ok(file) = File::open(&segment.path) else { continue };
+            match refuse_newer(&segment.path, &file, segment.base) {
+                Err(newer @ LogError::Version { .. }) => return Err(newer),
+                _ => {}
+            }
+        }
         Ok(Self::new(Arc::new(shared)))
     }
 
