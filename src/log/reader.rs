@@ -50,9 +50,9 @@ impl Reader {
         for segment in shared.segments() {
             // Retention may be faster; a file that cannot be read is told where it is read.
             let Ok(file) = File::open(&segment.path) else { continue };
-            match refuse_newer(&segment.path, &file, segment.base) {
-                Err(newer @ LogError::Version { .. }) => return Err(newer),
-                _ => {}
+            let known = refuse_newer(&segment.path, &file, segment.base);
+            if let Err(newer @ LogError::Version { .. }) = known {
+                return Err(newer);
             }
         }
         Ok(Self::new(Arc::new(shared)))

@@ -74,6 +74,8 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     let log = filled(&config, 0..0, 900);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    assert!(wait_for(PATIENCE, || status(&engine).failing.is_some()));
+    let failing = Instant::now();
     // One gap's record is on its way, and the next one grows however long the outage lasts.
     for from in [20_000, 24_000, 28_000] {
         let before = status(&engine).counts.skipped;
@@ -85,6 +87,9 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     let bound = config.exporters[0].settings.lag_bytes_max.expect("it is configured");
     assert!(wait_for(PATIENCE, || status(&engine).lag_bytes <= bound), "{:?}", status(&engine));
     let one = status(&engine);
+    // Skipping is no arriving: the outage goes on, and so does the time after which it is told.
+    let lasts = one.failing.unwrap_or_default();
+    assert!(lasts >= failing.elapsed().mul_f32(0.9), "{:?}: {one:?}", failing.elapsed());
     assert!(one.gaps <= 2, "an outage makes few records: {one:?}");
     assert!(ill.gaps().is_empty());
     ill.turn(Manner::Accept);

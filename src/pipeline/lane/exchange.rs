@@ -13,7 +13,7 @@ use crate::deliver::{
     OptionValue, Options, Parcel, Prepared, Purpose, Reason, Remedy, Response, Scope, Sent, Setup,
     Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
-use crate::event::{Span, Time};
+use crate::event::{Settle, Span, Time};
 use crate::log::Reader;
 
 /// The calls of a lane beside those that carry batches.
@@ -281,7 +281,8 @@ impl Lane {
             self.note_unless_held(&Fate::Retry, text, now);
             self.exporter.trouble.begin(now);
         }
-        if !outcomes.settled.is_empty() {
+        // What retention gave up has not arrived: the trouble that it is due to lasts on.
+        if outcomes.settled.iter().any(|it| it.fate != Settle::Skipped) {
             self.exporter.trouble.end();
         }
         match self.is_aside() {
