@@ -172,7 +172,8 @@ impl World {
     ) -> Result<(), String> {
         let name = EXPORTERS[exporter];
         let is_again = |at: &u64| !saved.covers(Offset::new(*at));
-        // A start removes the letters of events that are read again; the store's thread writes that.
+        // A start removes the letters of events that are read again; the store's own thread writes
+        // that down.
         let deadline = Instant::now() + Duration::from_secs(60);
         let letters = loop {
             let letters = letters_of(&life.dir.join("dlq").join(name))?;
