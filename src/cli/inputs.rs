@@ -396,10 +396,12 @@ impl Running {
         let mut now = Instant::now();
         let mut saved = now;
         let mut account = Account::default();
+        let mut refusals = Refusals::default();
         while !self.is_stopped.load(Ordering::Acquire) {
             let rest;
             (rest, account) = step(now)?;
             self.show(account);
+            refusals.tell(&self.name, account.rejected, now);
             if now.saturating_duration_since(saved) >= SAVE_INTERVAL {
                 door.save_positions();
                 saved = now;
@@ -414,8 +416,11 @@ impl Running {
 
     /// Shows what an input with threads of its own took, until it is stopped.
     fn watch(&self, account: impl Fn() -> Account) -> Account {
+        let mut refusals = Refusals::default();
         while !self.is_stopped.load(Ordering::Acquire) {
-            self.show(account());
+            let now = account();
+            self.show(now);
+            refusals.tell(&self.name, now.rejected, Instant::now());
             thread::sleep(WATCH_INTERVAL);
         }
         account()
@@ -440,6 +445,32 @@ impl Running {
     }
 }
 
+/// What was told of lines that are no events: a file of another format would fill the log.
+#[derive(Debug, Default)]
+struct Refusals {
+    lines: u64,
+    told: Option<Instant>,
+}
+
+impl Refusals {
+    /// Tells of those that came since it was told last, unless that was a moment ago.
+    fn tell(&mut self, input: &str, lines: u64, now: Instant) {
+        let was_now = self.told.is_some_and(|told| now.duration_since(told) < REFUSALS_INTERVAL);
+        if lines == self.lines || was_now {
+            return;
+        }
+        let new = lines - self.lines;
+        *self = Self { lines, told: Some(now) };
+        warn!(
+            input,
+            lines = new,
+            "lines that are no events; `shrike log quarantine list` shows which and why"
+        );
+    }
+}
+
+/// The time from one telling to the next.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an input that is to end is waited for, and how often it is looked at.
 const END_WAIT: Duration = Duration::from_secs(10);
 const END_INTERVAL: Duration = Duration::from_millis(5);

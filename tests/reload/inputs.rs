@@ -34,6 +34,23 @@ impl Place {
 }
 
 #[test]
+fn lines_that_are_no_events_are_told_once_in_a_while() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let path = place.path("bad.jsonl");
+    place.take_from(&collector, &format!("EVENTS, {{type: file, path: {}}}", path.display()));
+    let mut running = place.run();
+    std::fs::write(&path, "no event\n").expect("ours");
+    running.wait_for("lines that are no events; `shrike log quarantine list`");
+    std::fs::write(&path, "no event\nnor this\n").expect("ours");
+    let sent = place.append();
+    collector.wait_for(sent);
+    let said = running.stop();
+    assert_eq!(said.matches("lines that are no events;").count(), 1, "{said}");
+}
+
+#[test]
 fn inputs_come_and_go_and_each_goes_on_where_it_was() {
     let place = Place::new();
     let collector = Collector::start("s3cr3t-one");
