@@ -270,12 +270,15 @@ impl<'a> Change<'a> {
 impl Copy<'_> {
     /// The text with what stands for the copies in it.
     fn replaced(&self, text: &[u8]) -> Option<Vec<u8>> {
-        if self.text.len() < COPY_BYTES_MIN {
+        if self.text.len() < WORD_BYTES_MIN {
             return (text == &*self.text).then(|| self.instead.clone());
         }
         let mut out = Vec::new();
         let mut copied = 0;
         for at in memmem::find_iter(text, &self.text) {
+            if self.text.len() < COPY_BYTES_MIN && !is_word(text, at, self.text.len()) {
+                continue;
+            }
             out.extend_from_slice(&text[copied..at]);
             out.extend_from_slice(&self.instead);
             copied = at + self.text.len();
@@ -340,8 +343,19 @@ const COPIED: &[F] = &[
     F::ResourceHost,
 ];
 
-/// Shorter texts are copies only where they stand alone: they are part of too many words.
+/// Whether what is at a place of a text is no part of a longer word.
+fn is_word(text: &[u8], at: usize, len: usize) -> bool {
+    let is_letter = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii())
+    };
+    let before = at.checked_sub(1).and_then(|before| text.get(before));
+    !is_letter(before) && !is_letter(text.get(at + len))
+}
+
+/// Shorter texts are copies only where they are whole words: they are part of too many others.
 const COPY_BYTES_MIN: usize = 4;
+/// Shorter ones only where they are the whole text: a single letter is a word of its own.
+const WORD_BYTES_MIN: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -361,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_found_inside_longer_texts_only_when_they_are_long_enough() {
+    fn short_copies_are_found_as_whole_words_only() {
         let copy = |text: &'static str| Copy {
             text: Cow::Borrowed(text.as_bytes()),
             instead: b"*".to_vec(),
@@ -372,5 +386,8 @@ mod tests {
         assert_eq!(replaced("/etc/a", "cat /etc/a /etc/ab"), Some("cat * *b".to_owned()));
         assert_eq!(replaced("bob", "bobbin"), None);
         assert_eq!(replaced("bob", "bob"), Some("*".to_owned()));
+        assert_eq!(replaced("bob", "(bob), bobs and bob's"), Some("(*), bobs and *'s".to_owned()));
+        assert_eq!(replaced("bo", "bob bo_ \u{e9}bo bo\u{e9}"), None);
+        assert_eq!(replaced("a", "a file of a"), None);
     }
 }
