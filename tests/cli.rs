@@ -103,8 +103,15 @@ fn exit_codes_tell_what_happened() {
          \x20 syslog: {address: h, transport: tls, tls: {ca: /no/other.pem}}\n",
     );
     write("same.yaml", "exporters: {a: {type: file, path: /o}, b: {type: file, path: /o}}\n");
+    fs::write(place.path("latin.yaml"), b"global: {}\n# caf\xe9\n").expect("it is ours");
     let cases: &[(&[&str], i32, &str)] = &[
         (&["check", "--config", "good.yaml"], 0, ""),
+        (
+            &["check", "--config", "latin.yaml"],
+            2,
+            "latin.yaml: line 2 is no UTF-8, as which it must be saved; give a file that can be \
+             read\n",
+        ),
         (
             &["check", "--config", "same.yaml"],
             2,

@@ -74,10 +74,14 @@ impl Text {
 /// Reads a file up to one byte more than a configuration may have.
 fn read_file(path: &Path) -> std::io::Result<String> {
     use std::io::Read as _;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let bound = u64::try_from(TEXT_BYTES_MAX).expect("the bound is small") + 1;
-    std::fs::File::open(path)?.take(bound).read_to_string(&mut text)?;
-    Ok(text)
+    std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        std::io::Error::other(format!("line {line} is no UTF-8, as which it must be saved"))
+    })
 }
 
 impl Config {
