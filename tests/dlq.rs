@@ -255,13 +255,21 @@ fn letters_of_an_exporter_that_is_not_configured_any_more_are_told() {
     let text = std::fs::read_to_string(&path).expect("it is ours");
     std::fs::write(&path, text.replace("siem:", "other:")).expect("the directory is ours");
     let id = "019c322d-fa80-7f99-8d84-000000000007";
+    std::fs::create_dir(place.path().join("state/dlq/no-store")).expect("the directory is ours");
     let shown = place.run(&["audit", "show", "--event", id], 0);
     assert!(shown.contains("siem: dead letter since "), "{shown}");
+    assert!(shown.contains("letters left out: "), "{shown}");
     assert!(!shown.contains("is not kept"), "{shown}");
-    for command in ["list", "replay"] {
-        let told = place.run(&["dlq", command, "siem"], 2);
+    assert_eq!(letters(&place, &["siem"]).len(), 1);
+    assert!(place.run(&["dlq", "stats", "siem"], 0).contains("siem: 1 rejected"));
+    place.run(&["dlq", "show", id, "--exporter", "siem"], 0);
+    for command in [&["replay"][..], &["purge", "--all"]] {
+        let told = place.run(&[&["dlq"], command, &["siem"]].concat(), 2);
         assert!(told.contains("no exporter `siem`; there are: other"), "{told}");
         assert!(told.contains("dlq/siem") && told.contains("configure it again"), "{told}");
+    }
+    for no_name in ["", "..", "../dlq/siem"] {
+        place.run(&["dlq", "list", "--exporter", no_name], 2);
     }
     let told = place.run(&["dlq", "list", "sien"], 2);
     assert!(!told.contains("configure it again"), "{told}");

@@ -400,14 +400,23 @@ fn letters(
     ids: &BTreeSet<String>,
 ) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
     let (mut found, mut taken_out) = (Vec::new(), Vec::new());
-    let configured = config.exporters.iter().map(|it| it.settings.dead_letters.dir.clone());
-    let mut dirs: BTreeSet<PathBuf> = configured.collect();
+    let configured = || config.exporters.iter().map(|it| &it.settings.dead_letters.dir);
+    let is_configured = |dir: &PathBuf| configured().any(|it| it == dir);
+    let mut dirs: BTreeSet<PathBuf> = configured().cloned().collect();
     // Those of exporters that are not configured any more.
     let others = fs::read_dir(config.global.state_dir.join("dlq")).into_iter().flatten().flatten();
     dirs.extend(others.map(|other| other.path()));
     for (dir, id) in dirs.iter().flat_map(|dir| ids.iter().map(move |id| (dir, id))) {
         let wanted = Wanted { event_id: Some(id.clone()), ..Wanted::default() };
-        let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
+        let store = match LetterStore::look(dir) {
+            Ok(store) => store,
+            Err(problem) if !is_configured(dir) => {
+                eprintln!("letters left out: {problem}");
+                continue;
+            }
+            Err(problem) => return Err(failed(problem)),
+        };
+        let Some(mut store) = store else { continue };
         let keep = |_: Offset, letter: &Letter| {
             found.push(letter.clone());
             ControlFlow::Continue(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,16 +27,16 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
     let config = settings::load(shared, Vec::new())?;
     match command {
         Dlq::List { letters, limit, json } => {
-            list(&stores(&config, letters)?, limit.unwrap_or(u64::MAX), *json)
+            list(&seen(&config, letters)?, limit.unwrap_or(u64::MAX), *json)
         }
         Dlq::Stats { name, exporter, json } => {
             let exporter = name.clone().or_else(|| exporter.clone());
             let letters = Letters { exporter, ..Letters::default() };
-            stats(&stores(&config, &letters)?, *json)
+            stats(&seen(&config, &letters)?, *json)
         }
         Dlq::Show { id, exporter } => {
             let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
-            show(&stores(&config, &letters)?, id)
+            show(&seen(&config, &letters)?, id)
         }
         Dlq::Replay { letters, id, rate, dry_run } => {
             let mut chosen = stores(&config, letters)?;
@@ -64,22 +65,32 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
 }
 
 /// A store with its exporter's name, and what is wanted of it.
-struct Chosen<'a> {
-    name: &'a str,
-    dir: &'a std::path::Path,
+struct Chosen {
+    name: String,
+    dir: PathBuf,
+}
+
+/// The stores that the arguments choose, to look at: also that of an exporter that is switched off
+/// or not configured any more, where it is named.
+fn seen(config: &Config, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
+    let stores = stores(config, letters);
+    let Some(name) = letters.name.as_ref().or(letters.exporter.as_ref()) else { return stores };
+    match (&stores, left(config, name)) {
+        (Err(_), Some(dir)) => Ok(vec![(Chosen { name: name.clone(), dir }, wanted(letters)?)]),
+        _ => stores,
+    }
 }
 
 /// The stores that the arguments choose.
-fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, Wanted)>, Failure> {
-    let since = letters.since.as_deref().map(position::time).transpose()?;
-    let wanted = Wanted { since, class: letters.class.clone(), ..Wanted::default() };
+fn stores(config: &Config, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
+    let wanted = wanted(letters)?;
     let named = letters.name.as_ref().or(letters.exporter.as_ref());
     let all = config.exporters.iter().map(|exporter| &exporter.settings);
     let chosen: Vec<_> = all
         .filter(|settings| named.is_none_or(|name| *name == settings.name))
         .map(|settings| {
-            let chosen = Chosen { name: &settings.name, dir: &settings.dead_letters.dir };
-            (chosen, wanted.clone())
+            let dir = settings.dead_letters.dir.clone();
+            (Chosen { name: settings.name.clone(), dir }, wanted.clone())
         })
         .collect();
     match (named, chosen.is_empty()) {
@@ -87,25 +98,35 @@ fn stores<'a>(config: &'a Config, letters: &Letters) -> Result<Vec<(Chosen<'a>, 
             let names: Vec<&str> =
                 config.exporters.iter().map(|it| it.settings.name.as_str()).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            // Where they lie unless `dlq.path` said otherwise.
-            let left = config.global.state_dir.join("dlq").join(name);
-            let hint = match left.is_dir() {
-                true => format!(
-                    "; what it gave up is kept in {}: configure it again, with `enabled: false` \
-                     if it is to send nothing",
-                    left.display()
-                ),
-                false => String::new(),
+            let told = |dir: PathBuf| {
+                let dir = dir.display();
+                format!(
+                    "; what it gave up is kept in {dir}: configure it again, and switched on, to \
+                     replay or purge that"
+                )
             };
+            let hint = left(config, name).map(told).unwrap_or_default();
             Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}{hint}")))
         }
         _ => Ok(chosen),
     }
 }
 
+fn wanted(letters: &Letters) -> Result<Wanted, Failure> {
+    let since = letters.since.as_deref().map(position::time).transpose()?;
+    Ok(Wanted { since, class: letters.class.clone(), ..Wanted::default() })
+}
+
+/// Where letters of an exporter lie that is not configured, unless `dlq.path` said otherwise.
+fn left(config: &Config, name: &str) -> Option<PathBuf> {
+    let is_name = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
+    let dir = config.global.state_dir.join("dlq").join(name);
+    (is_name && !name.is_empty() && dir.is_dir()).then_some(dir)
+}
+
 /// Visits the wanted letters of all stores.
 fn visit(
-    stores: &[(Chosen<'_>, Wanted)],
+    stores: &[(Chosen, Wanted)],
     mut visit: impl FnMut(&str, Offset, &Letter) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
     for (Chosen { name, dir }, wanted) in stores {
@@ -127,7 +148,7 @@ fn visit(
     Ok(())
 }
 
-fn list(stores: &[(Chosen<'_>, Wanted)], limit: u64, as_json: bool) -> Result<Exit, Failure> {
+fn list(stores: &[(Chosen, Wanted)], limit: u64, as_json: bool) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let heads = ["event", "exporter", "failed", "attempts", "class", "status", "retry", "error"];
     let mut table = Table::new(&heads);
@@ -175,7 +196,7 @@ struct Stats {
     sample: Option<String>,
 }
 
-fn stats(stores: &[(Chosen<'_>, Wanted)], as_json: bool) -> Result<Exit, Failure> {
+fn stats(stores: &[(Chosen, Wanted)], as_json: bool) -> Result<Exit, Failure> {
     let mut all: Vec<Stats> = stores
         .iter()
         .map(|(it, _)| Stats { exporter: it.name.to_owned(), ..Stats::default() })
@@ -224,7 +245,7 @@ fn shown(all: &[Stats]) -> String {
     table.text() + &rest
 }
 
-fn show(stores: &[(Chosen<'_>, Wanted)], id: &str) -> Result<Exit, Failure> {
+fn show(stores: &[(Chosen, Wanted)], id: &str) -> Result<Exit, Failure> {
     let mut text = String::new();
     visit(stores, |_, at, letter| {
         let is_it = letter.event_id.as_deref() == Some(id) || at.bytes().to_string() == id;
@@ -245,7 +266,7 @@ fn unknown(id: &str) -> Failure {
 }
 
 /// Whoever names an event has it in mind: that there is no such letter is told as a mistake.
-fn found(stores: &[(Chosen<'_>, Wanted)], letters: u64) -> Result<(), Failure> {
+fn found(stores: &[(Chosen, Wanted)], letters: u64) -> Result<(), Failure> {
     let id = stores.iter().find_map(|(_, wanted)| wanted.event_id.as_deref());
     id.filter(|_| letters == 0).map_or(Ok(()), |id| Err(unknown(id)))
 }
@@ -264,7 +285,7 @@ enum Actor {
 }
 
 impl Actor {
-    fn find(config: &Config, stores: &[(Chosen<'_>, Wanted)]) -> Result<Self, Failure> {
+    fn find(config: &Config, stores: &[(Chosen, Wanted)]) -> Result<Self, Failure> {
         if let Some(client) = Client::connect(&config.global.state_dir).map_err(failed)? {
             return Ok(Self::Client(client));
         }
@@ -327,7 +348,7 @@ impl Actor {
 
 fn replay(
     config: &Config,
-    stores: &[(Chosen<'_>, Wanted)],
+    stores: &[(Chosen, Wanted)],
     rate: Option<u32>,
 ) -> Result<Exit, Failure> {
     let mut actor = Actor::find(config, stores)?;
@@ -353,7 +374,7 @@ fn replay(
     Ok(exit)
 }
 
-fn purge(config: &Config, stores: &[(Chosen<'_>, Wanted)]) -> Result<Exit, Failure> {
+fn purge(config: &Config, stores: &[(Chosen, Wanted)]) -> Result<Exit, Failure> {
     let mut actor = Actor::find(config, stores)?;
     let mut all = 0;
     for (Chosen { name, .. }, wanted) in stores {
