@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
-use crate::{Collector, Place};
+use crate::{Collector, Place, wait_until};
 
 const TOKEN: &str = "    hec_token: s3cr3t-one\n";
 
@@ -31,6 +31,26 @@ impl Place {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(self.path(name));
         file.and_then(|mut file| file.write_all(text)).expect("the directory is ours");
     }
+}
+
+#[test]
+fn connections_that_wait_are_told_once() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let socket = place.path("in.sock");
+    place.configure(&collector, TOKEN);
+    place.take_from(&collector, &format!("EVENTS, {{type: unix, path: {}}}", socket.display()));
+    let running = place.run();
+    wait_until("it listens", || socket.exists());
+    let connect = |_| UnixStream::connect(&socket).expect("it listens");
+    let silent: Vec<UnixStream> = (0..63).map(connect).collect();
+    for _ in 0..20 {
+        connect(0).write_all(&place.sample()).expect("it waits in the socket");
+    }
+    collector.wait_for(30);
+    drop(silent);
+    let said = running.stop();
+    assert_eq!(said.matches("further connections wait").count(), 1, "{said}");
 }
 
 #[test]
