@@ -152,8 +152,12 @@ fn a_directory_that_is_not_there_is_an_outage() {
 fn two_exporters_do_not_write_one_file() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("events.ndjson");
-    let one = format!("{{path: '{}', from: earliest}}", path.display());
-    let engine = start(dir.path(), &format!("{{file_a: {one}, file_b: {one}}}"), 5);
+    // A configuration that names one path twice is refused; a link says the same in other words.
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).expect("ours");
+    let other = dir.path().join("link/events.ndjson");
+    let keys = |path: &Path| format!("{{path: '{}', from: earliest}}", path.display());
+    let exporters = format!("{{file_a: {}, file_b: {}}}", keys(&path), keys(&other));
+    let engine = start(dir.path(), &exporters, 5);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let status = engine.status();
