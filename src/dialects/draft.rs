@@ -67,7 +67,7 @@ impl<'a> Draft<'a> {
             source,
             fields: [Text::None; F::COUNT],
             own: Vec::new(),
-            kept: Vec::with_capacity(KEPT_BYTES_USUAL),
+            kept: Vec::new(),
             group: Vec::new(),
             metadata: b"",
             defaulted: 0,
@@ -140,6 +140,11 @@ impl<'a> Draft<'a> {
     /// Sets a field to a text that is not escaped yet.
     pub(super) fn text(&mut self, id: F, text: &[u8]) {
         self.own(id, |out| quote(text, out));
+    }
+
+    /// Sets a field to what another one is.
+    pub(super) fn same(&mut self, id: F, as_id: F) {
+        self.fields[id as usize] = self.fields[as_id as usize];
     }
 
     /// Sets a field to JSON text of our own, which `write` appends.
@@ -450,6 +455,3 @@ fn list<'w>(words: impl Iterator<Item = &'w str>, out: &mut Vec<u8>) {
 
 /// The member of the metadata that is ours.
 static SHRIKE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("shrike"));
-
-/// Bytes of what is kept of most records.
-const KEPT_BYTES_USUAL: usize = 256;

@@ -278,9 +278,9 @@ fn network<'a>(draft: &mut Draft<'a>, key: &str, json: &'a [u8]) {
         }
         return;
     }
-    draft.text(F::ResourceHost, destination.host);
+    draft.same(F::ResourceHost, F::ResourceName);
     draft.word(F::IndicatorType, "domain");
-    draft.text(F::IndicatorValue, destination.host);
+    draft.same(F::IndicatorValue, F::ResourceName);
     let port = destination.port.to_string();
     draft.own(F::ResourcePort, |out| out.extend_from_slice(port.as_bytes()));
     if !destination.leads_back(text, &port) {

@@ -13,7 +13,7 @@ pub fn content_hash(event: &Event<'_>, seed: u64) -> u64 {
     // A sum of hashes that do not wait for each other.
     let mut sum = 0_u64;
     for (i, place) in event.opened.places.iter().enumerate() {
-        if IGNORED & (1 << i) != 0 || !place.is_present() {
+        if !place.is_present() || IGNORED & (1 << i) != 0 {
             continue;
         }
         let json = place.bytes(event.record, event.arena);

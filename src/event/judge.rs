@@ -509,7 +509,11 @@ impl<'a> Judge<'a> {
         let start = self.arena.len();
         self.arena.extend_from_slice(own);
         self.arena.push(b'}');
-        self.replace(F::Metadata, start);
+        // Without a backslash in all of it, there is none in this part.
+        match found.escaped & F::Metadata.bit() {
+            0 => self.out.places[F::Metadata as usize] = appended(self.arena, start),
+            _ => self.replace(F::Metadata, start),
+        }
         true
     }
 
@@ -540,7 +544,8 @@ impl<'a> Judge<'a> {
         if shrike.len() <= 2 || shrike[0] != b'{' || FLAGS.find(shrike).is_some() {
             return false;
         }
-        let escaped = memchr::memchr(b'\\', shrike).is_some();
+        let may_escape = found.escaped & F::Metadata.bit() != 0;
+        let escaped = may_escape && memchr::memchr(b'\\', shrike).is_some();
         self.out.places[F::Shrike as usize] = place;
         self.out.escaped &= !F::Shrike.bit();
         self.out.escaped |= u64::from(escaped) << F::Shrike as u8;
