@@ -564,6 +564,27 @@ fn configured_values_fill_gaps_only() {
 }
 
 #[test]
+fn escapes_of_a_mapped_record_are_told_of_the_part_that_has_them() {
+    let line = SAMPLES.lines().next().expect("there are samples");
+    let mut sample: Value = serde_json::from_str(line).expect("a sample is JSON");
+    let frame = Frame { received_ns: NOW_NS, mapped: true, ..Frame::default() };
+    for (own, has_own) in [("\"a\":1,", false), (r#""a":"\n","#, true), (r#""\u0061":1,"#, true)] {
+        for (kept, has_kept) in [("1", false), (r#""\n""#, true), (r#"{"\u0061":1}"#, true)] {
+            sample["metadata"] = json!("HERE");
+            let metadata = format!(
+                r#"{{{own}"shrike":{{"format":"clawdstrike.audit","source":{{"b":{kept}}}}}}}"#
+            );
+            let record = sample.to_string().replace("\"HERE\"", &metadata);
+            let seen = open_as(&OpeningOptions::default(), frame, record.as_bytes())
+                .expect("a mapped record opens");
+            let tells = |id: F| seen.opened.escaped & id.bit() != 0;
+            assert_eq!(tells(F::Metadata), has_own, "{record}");
+            assert_eq!(tells(F::Shrike), has_kept, "{record}");
+        }
+    }
+}
+
+#[test]
 fn the_remarks_of_a_mapped_record_are_ours_and_grow() {
     let mut event = event();
     event["timestamp"] = json!("2099-01-01T00:00:00Z");

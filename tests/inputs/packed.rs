@@ -1,7 +1,7 @@
 //! Rotations that compress what they put aside.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Host, append, lines, upto};
@@ -26,6 +26,17 @@ fn pack(path: &Path, ending: &str) {
     fs::remove_file(path).expect("it is ours");
 }
 
+/// An input that has read so many lines of `a.log`.
+#[track_caller]
+fn begun(pattern: &str, count: u32) -> (Host, PathBuf) {
+    let mut host = Host::new();
+    let path = host.path("a.log");
+    append(&path, &lines(0..count));
+    host.start(pattern, None);
+    assert_eq!(host.sorted(), upto(count), "{pattern}");
+    (host, path)
+}
+
 /// Every way in which the file may be named and compressed.
 fn each(check: impl Fn(&str, &str)) {
     for pattern in ["a.log", "*.log", "a.log*"] {
@@ -48,11 +59,7 @@ fn settled(host: &mut Host, pattern: &str, count: u32) {
 #[test]
 fn what_was_rotated_and_compressed_while_nobody_ran_is_read() {
     each(|pattern, ending| {
-        let mut host = Host::new();
-        let path = host.path("a.log");
-        append(&path, &lines(0..3));
-        host.start(pattern, None);
-        assert_eq!(host.sorted(), upto(3), "{pattern}");
+        let (mut host, path) = begun(pattern, 3);
         host.stop();
         append(&path, &lines(3..5));
         fs::rename(&path, host.path("a.log.2")).expect("ours");
@@ -68,11 +75,7 @@ fn what_was_rotated_and_compressed_while_nobody_ran_is_read() {
 #[test]
 fn what_was_cut_off_is_read_from_a_compressed_copy() {
     each(|pattern, ending| {
-        let mut host = Host::new();
-        let path = host.path("a.log");
-        append(&path, &lines(0..3));
-        host.start(pattern, None);
-        assert_eq!(host.sorted(), upto(3), "{pattern}");
+        let (mut host, path) = begun(pattern, 3);
         host.stop();
         append(&path, &lines(3..6));
         fs::copy(&path, host.path("a.log.1")).expect("ours");
@@ -130,11 +133,7 @@ fn what_was_read_before_it_was_compressed_repeats_nothing() {
 
 #[test]
 fn a_damaged_compressed_copy_is_a_gap_and_no_hindrance() {
-    let mut host = Host::new();
-    let path = host.path("a.log");
-    append(&path, &lines(0..2));
-    host.start("a.log", None);
-    assert_eq!(host.sorted(), upto(2));
+    let (mut host, path) = begun("a.log", 2);
     host.stop();
     append(&path, &lines(2..4));
     fs::rename(&path, host.path("a.log.1")).expect("ours");
@@ -154,11 +153,7 @@ fn a_damaged_compressed_copy_is_a_gap_and_no_hindrance() {
 #[test]
 fn rotations_that_left_an_empty_file_are_found() {
     each(|pattern, ending| {
-        let mut host = Host::new();
-        let path = host.path("a.log");
-        append(&path, &lines(0..3));
-        host.start(pattern, None);
-        assert_eq!(host.sorted(), upto(3), "{pattern}");
+        let (mut host, path) = begun(pattern, 3);
         host.stop();
         append(&path, &lines(3..5));
         for (n, numbers) in [(2, 5..7), (1, 7..7)] {

@@ -108,6 +108,30 @@ impl Vectors {
         false
     }
 
+    /// Whether a literal begins at one of the places that windows of a text are asked for.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn finds_at<const REACH: usize>(
+        &self,
+        text: &[u8],
+        places: impl Fn(&[u8; REACH]) -> u64,
+    ) -> bool {
+        let mut rest = text;
+        while let Some(window) = rest.first_chunk() {
+            let places = places(window);
+            if places != 0 && self.begins_at(rest, places) {
+                return true;
+            }
+            rest = &rest[REACH - (FIRST - 1)..];
+        }
+        if let Some(window) = text.last_chunk() {
+            return self.begins_at(window, places(window));
+        }
+        let mut last = [0; REACH];
+        last[..text.len()].copy_from_slice(text);
+        self.begins_at(text, places(&last))
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn finds_avx2(&self, text: &[u8]) -> bool {
@@ -115,8 +139,7 @@ impl Vectors {
             __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set1_epi8,
             _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
         };
-        const PLACES: usize = 32;
-        const REACH: usize = PLACES + FIRST - 1;
+        const REACH: usize = 32 + FIRST - 1;
 
         let tables = self.groups.map(|[lower, upper]| (load(&lower, &lower), load(&upper, &upper)));
         let halves = _mm256_set1_epi8(15);
@@ -137,20 +160,7 @@ impl Vectors {
             let none = _mm256_cmpeq_epi8(all, _mm256_setzero_si256());
             u64::from(!_mm256_movemask_epi8(none) as u32)
         };
-        let mut rest = text;
-        while let Some(window) = rest.first_chunk() {
-            let places = places(window);
-            if places != 0 && self.begins_at(rest, places) {
-                return true;
-            }
-            rest = &rest[PLACES..];
-        }
-        if let Some(window) = text.last_chunk() {
-            return self.begins_at(window, places(window));
-        }
-        let mut last = [0; REACH];
-        last[..text.len()].copy_from_slice(text);
-        self.begins_at(text, places(&last))
+        self.finds_at(text, places)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -160,8 +170,7 @@ impl Vectors {
             __m512i, _mm_set_epi64x, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_set1_epi8,
             _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
         };
-        const PLACES: usize = 64;
-        const REACH: usize = PLACES + FIRST - 1;
+        const REACH: usize = 64 + FIRST - 1;
 
         let table = |bytes: [u8; 16]| {
             let number = u128::from_le_bytes(bytes);
@@ -182,20 +191,7 @@ impl Vectors {
             let all = _mm512_and_si512(groups(from(0), a), groups(from(1), b));
             _mm512_test_epi8_mask(all, groups(from(2), c))
         };
-        let mut rest = text;
-        while let Some(window) = rest.first_chunk() {
-            let places = places(window);
-            if places != 0 && self.begins_at(rest, places) {
-                return true;
-            }
-            rest = &rest[PLACES..];
-        }
-        if let Some(window) = text.last_chunk() {
-            return self.begins_at(window, places(window));
-        }
-        let mut last = [0; REACH];
-        last[..text.len()].copy_from_slice(text);
-        self.begins_at(text, places(&last))
+        self.finds_at(text, places)
     }
 }
 
