@@ -203,7 +203,7 @@ fn a_power_loss_takes_nothing_durable_and_no_offset_is_used_twice() {
         let Life { dir, log: _log, recorder, appended, saved } = Life::new(random);
         for crash in 1..=CRASHES {
             let count = recorder.any_moment(random);
-            let promised = recorder.promised(count);
+            let promised = recorder.promised("", count);
             let image = dir.path().join(format!("{crash}"));
             recorder.power_loss(count, &image, random);
             let mut appended = appended.clone();
@@ -216,7 +216,7 @@ fn a_power_loss_takes_nothing_durable_and_no_offset_is_used_twice() {
             checkpoint_is_kept(&image, &saved, count, &log);
             // Once more, perhaps while the log was being opened.
             let count = second.any_moment(random);
-            let again = second.promised(count);
+            let again = second.promised("", count);
             let image = dir.path().join(format!("{crash}.again"));
             second.power_loss(count, &image, random);
             let safe = again.durable.max(promised.durable);
@@ -234,7 +234,7 @@ fn a_process_that_ends_loses_nothing_that_was_written() {
         let Life { dir, log: _log, recorder, appended, saved } = Life::new(random);
         for crash in 1..=CRASHES {
             let count = recorder.any_moment(random);
-            let promised = recorder.promised(count);
+            let promised = recorder.promised("", count);
             let image = dir.path().join(format!("{crash}"));
             recorder.process_loss(count, &image, random);
             let mut appended = appended.clone();
@@ -271,7 +271,7 @@ fn what_a_killed_process_left_is_durable_before_it_is_called_so() {
             Log::open_on(options(&image("killed")), Arc::clone(&second) as Arc<dyn LogIo>)
                 .expect("reopened");
         assert!(reopened.durable() == reopened.written(), "what is there is durable now");
-        let promised = second.promised(second.len());
+        let promised = second.promised("", second.len());
         second.power_loss(second.len(), &image("dark"), random);
         reopen(&image("dark"), 2, promised, promised.durable, &mut appended, random);
     }

@@ -101,4 +101,4 @@ const MUTATIONS: [Mutation; 12] = [
 /// Schedules of an ordinary test run.
 const SEEDS: u64 = 12;
 /// Within so many a broken promise has to be noticed; how many it takes depends on threads too.
-const SEEDS_BROKEN: u64 = 240;
+const SEEDS_BROKEN: u64 = 1_000;

@@ -67,6 +67,8 @@ enum Change {
         dir: PathBuf,
         begun: usize,
     },
+    /// A sync that was only pretended.
+    Lie,
 }
 
 /// A change, and what the control pages of all logs held when it had been made.
@@ -173,14 +175,16 @@ impl Recorder {
         self.begin + random.below((self.len() - self.begin) as u64 + 1) as usize
     }
 
-    /// What readers had been promised when the first `count` changes had been made.
-    pub(crate) fn promised(&self, count: usize) -> Promised {
+    /// What readers of the log in a directory below had been promised when the first `count`
+    /// changes had been made.
+    pub(crate) fn promised(&self, log: &str, count: usize) -> Promised {
+        let dir = self.dir.join(log);
         let steps = self.steps();
         let number = |page: &[u8], at: usize| match page.get(at..at + 8) {
             Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes")),
             None => 0,
         };
-        let pages = steps[..count].iter().filter_map(|step| step.control.get(&self.dir));
+        let pages = steps[..count].iter().filter_map(|step| step.control.get(&dir));
         Promised {
             written: pages.clone().map(|page| number(page, 16)).max().unwrap_or(0),
             durable: pages.clone().map(|page| number(page, 24)).max().unwrap_or(0),
@@ -326,9 +330,8 @@ impl LogIo for Recorder {
 
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         let (ino, begun) = (self.file(file), self.len());
-        if !self.lies(&file.path) {
-            self.note(Change::Sync { ino, begun });
-        }
+        let is_lie = self.lies(&file.path);
+        self.note(if is_lie { Change::Lie } else { Change::Sync { ino, begun } });
         Ok(())
     }
 
@@ -346,9 +349,9 @@ impl LogIo for Recorder {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let begun = self.len();
-        if !self.lies(dir) {
-            self.note(Change::SyncDir { dir: dir.to_path_buf(), begun });
-        }
+        let dir = dir.to_path_buf();
+        let is_lie = self.lies(&dir);
+        self.note(if is_lie { Change::Lie } else { Change::SyncDir { dir, begun } });
         Ok(())
     }
 
@@ -437,7 +440,8 @@ fn content_after(steps: &[Step], ino: u64, odds: u64, image: &File, random: &mut
     }
 }
 
-/// The control page is written back whenever the kernel likes: any state since its last sync.
+/// The control page is written back whenever the kernel likes: any state since its last sync,
+/// often the oldest or the newest.
 fn control_after(steps: &[Step], path: &Path, ino: u64, random: &mut Random) -> Option<Vec<u8>> {
     let dir = path.parent()?;
     let mut begin = None;
@@ -452,7 +456,12 @@ fn control_after(steps: &[Step], path: &Path, ino: u64, random: &mut Random) -> 
         }
     }
     let begin = begin?;
-    let chosen = begin + random.below((steps.len() - begin) as u64) as usize;
+    let last = steps.len() - 1;
+    let chosen = match random.below(4) {
+        0 => begin,
+        1 => last,
+        _ => begin + random.below((last - begin) as u64 + 1) as usize,
+    };
     steps[chosen].control.get(dir).cloned()
 }
 

@@ -28,6 +28,14 @@ impl World {
         self.facts.iter().filter_map(|(_, fact)| of(fact)).max().unwrap_or(0)
     }
 
+    /// Everything below was called durable.
+    fn durable(&self) -> u64 {
+        self.most(|fact| match fact {
+            Fact::Durable { to } => Some(*to),
+            _ => None,
+        })
+    }
+
     /// The offsets that facts name.
     fn offsets(&self, of: impl Fn(&Fact) -> Option<u64>) -> BTreeSet<u64> {
         self.facts.iter().filter_map(|(_, fact)| of(fact)).collect()
@@ -61,11 +69,11 @@ impl World {
         if found.base > log.durable() {
             return Err(format!("{name}: the checkpoint passes the log: {found:?}"));
         }
-        let fates = self.fates(exporter, found);
+        let (fates, durable) = (self.fates(exporter, found), self.durable());
         let mut counts = Counts::default();
         for (at, bytes) in self.appended() {
             let is_covered = found.covers(Offset::new(at));
-            if !is_covered && at < log.oldest().bytes() {
+            if !is_covered && at < log.oldest().bytes().min(durable) {
                 return Err(format!("{name}: the log has no longer what it goes on with, {at}"));
             }
             if is_covered {
@@ -115,8 +123,7 @@ impl World {
     }
 
     /// What a new process found after a crash.
-    pub(super) fn audit(&mut self, life: &Life, is_power: bool) -> Result<(), String> {
-        self.audit_log(&life.log, is_power)?;
+    pub(super) fn audit(&self, life: &Life) -> Result<(), String> {
         for (exporter, name) in EXPORTERS.into_iter().enumerate() {
             let saved = Cursors::look(&life.dir.join("log")).load(name);
             let saved = saved.map_err(|error| error.to_string())?.unwrap_or_default();
@@ -131,12 +138,15 @@ impl World {
         self.audit_receipts(life)
     }
 
-    /// Nothing durable is missing, and nothing is there that nobody appended.
-    fn audit_log(&mut self, log: &Log, is_power: bool) -> Result<(), String> {
-        let durable = self.most(|fact| match fact {
-            Fact::Durable { to } => Some(*to),
-            _ => None,
-        });
+    /// Nothing durable is missing, and nothing is there that nobody appended. What was lost is
+    /// forgotten; if it lay below `shown`, its offset is burnt.
+    pub(super) fn audit_log(
+        &mut self,
+        log: &Log,
+        is_power: bool,
+        shown: u64,
+    ) -> Result<(), String> {
+        let durable = self.durable();
         let (appended, found) = (self.appended(), read_all(log));
         let oldest = log.oldest().bytes().min(durable);
         for (at, bytes) in appended.range(oldest..durable) {
@@ -147,17 +157,20 @@ impl World {
         if let Some(at) = found.keys().find(|at| !appended.contains_key(at)) {
             return Err(format!("nobody appended what is at {at}"));
         }
-        // What was not durable may be gone; its offsets are never used again.
-        let before = self.facts.len();
+        // What was not durable may be gone.
+        let lost: Vec<u64> =
+            appended.into_keys().filter(|at| *at >= oldest && !found.contains_key(at)).collect();
         self.facts.retain(|(_, fact)| match fact {
-            Fact::Appended { at, .. } => *at < log.oldest().bytes() || found.contains_key(at),
+            Fact::Appended { at, .. } => lost.binary_search(at).is_err(),
             _ => true,
         });
-        self.tally.lost += (before - self.facts.len()) as u64;
-        match is_power || before == self.facts.len() {
+        self.tally.lost += lost.len() as u64;
+        let count = lost.len();
+        self.burnt.extend(lost.into_iter().filter(|at| *at < shown));
+        match is_power {
             true => Ok(()),
             // The group whose write was cut short when the process died, and the next one.
-            false if before - self.facts.len() <= 8 => Ok(()),
+            false if count <= 8 => Ok(()),
             false => Err("the process alone ended, and records are lost".to_owned()),
         }
     }
@@ -272,7 +285,8 @@ impl World {
 
     /// At the end everything has settled, is saved, proven and told.
     pub(super) fn audit_end(&mut self, life: &Life) -> Result<(), String> {
-        self.audit(life, true)?;
+        self.audit_log(&life.log, true, 0)?;
+        self.audit(life)?;
         for (exporter, name) in EXPORTERS.into_iter().enumerate() {
             let status = life.hand.status(exporter);
             if status.pending > 0 || status.counts.total() != status.in_range {

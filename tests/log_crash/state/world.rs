@@ -1,5 +1,6 @@
 //! A schedule: what happens to an engine's state, and what the world outside knows of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,6 +81,8 @@ pub(super) struct World {
     pub(super) mutation: Option<Mutation>,
     /// And after how many changes to the disk of this life.
     pub(super) facts: Vec<(usize, Fact)>,
+    /// Offsets of records that were shown to readers and then lost: never to be used again.
+    pub(super) burnt: BTreeSet<u64>,
     lives: u64,
     boot: u8,
     number: u64,
@@ -90,7 +93,8 @@ impl World {
     pub(super) fn new(dir: &Path, random: Random, mutation: Option<Mutation>) -> Self {
         let dir = dir.to_path_buf();
         let (facts, tally) = (Vec::new(), Tally::default());
-        Self { dir, random, mutation, facts, lives: 0, boot: 1, number: 0, tally }
+        let burnt = BTreeSet::new();
+        Self { dir, random, mutation, facts, burnt, lives: 0, boot: 1, number: 0, tally }
     }
 
     /// Lives through the schedule.
@@ -106,13 +110,21 @@ impl World {
         Ok(self.tally)
     }
 
-    /// Ends a life at any of its changes, and begins the next with what is left.
-    fn crash(&mut self, life: Life) -> Result<Life, String> {
-        let count = life.recorder.any_moment(&mut self.random);
+    /// Ends a life at any of its changes, or in order, and begins the next with what is left.
+    fn crash(&mut self, mut life: Life) -> Result<Life, String> {
         self.lives += 1;
-        self.tally.crashes += 1;
         let image = self.dir.join(self.lives.to_string());
-        let is_power = self.random.below(3) > 0;
+        let is_in_order = self.random.below(5) == 0;
+        let is_power = !is_in_order && self.random.below(3) > 0;
+        let count = match is_in_order {
+            true => {
+                self.save(&mut life)?;
+                life.log.clone().close().map_err(|error| error.to_string())?;
+                life.recorder.len()
+            }
+            false => life.recorder.any_moment(&mut self.random),
+        };
+        self.tally.crashes += u64::from(!is_in_order);
         if is_power {
             self.boot += 1;
             self.tally.power_losses += 1;
@@ -121,13 +133,16 @@ impl World {
             life.recorder.process_loss(count, &image, &mut self.random);
         }
         self.tally.changes += life.recorder.len() as u64;
+        let promised = life.recorder.promised("log", count);
         let Life { dir, log, hand, .. } = life;
         drop((hand, log));
         std::fs::remove_dir_all(dir).map_err(|error| error.to_string())?;
         self.facts.retain(|(by, _)| *by <= count);
+        self.note(0, Fact::Durable { to: promised.durable });
         self.facts.iter_mut().for_each(|(by, _)| *by = 0);
         let life = self.begin(image)?;
-        self.audit(&life, is_power)?;
+        self.audit_log(&life.log, is_power, promised.written)?;
+        self.audit(&life)?;
         Ok(life)
     }
 
@@ -158,7 +173,7 @@ impl World {
     fn step(&mut self, life: &mut Life) -> Result<(), String> {
         let exporter = self.random.below(EXPORTERS.len() as u64) as usize;
         match self.random.below(20) {
-            0..=4 => self.append(life),
+            0..=4 => self.append(life)?,
             5 => self.flush(life)?,
             6..=9 => self.take(life, exporter)?,
             10..=12 => self.deliver(life, exporter),
@@ -180,7 +195,7 @@ impl World {
         self.facts.push((by, fact));
     }
 
-    fn append(&mut self, life: &Life) {
+    fn append(&mut self, life: &Life) -> Result<(), String> {
         let (log, appender) = (&life.log, life.log.appender());
         let mut group = appender.group();
         let mut last = Offset::ZERO;
@@ -198,11 +213,15 @@ impl World {
             let by = life.recorder.len();
             let mark = Mark { received_ns: Time::now().ns(), checked: true, ..Mark::default() };
             last = group.append(&bytes, mark).expect("there is memory");
+            if self.burnt.contains(&last.bytes()) {
+                return Err(format!("{last} was shown, lost, and is used again"));
+            }
             self.note(by, Fact::Appended { at: last.bytes(), bytes });
             self.tally.events += 1;
         }
         drop(group);
         wait_written(&log.reader().waker().expect("a waker"), last);
+        Ok(())
     }
 
     fn flush(&mut self, life: &Life) -> Result<(), String> {
