@@ -13,17 +13,18 @@ use super::mistake::nearest;
 use super::paths::{Named, Wants};
 use super::privacy::{self, PRIVACY_OWN};
 use super::read::read;
-use super::shared::{ROUTING, SHARED};
+use super::routes::{self, Routed, Routes};
+use super::shared::SHARED;
 use super::text::{Body, Node};
 use super::value::{Value, Values, join};
-use super::{At, Exporter, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
+use super::{At, Exporter, Key, Kind, Mistake, Mistakes, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
-    From, Hidden, Http2, OnLag, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
+    From, Hidden, Http2, OnLag, Opt, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
     RetrySettings, Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
-use crate::transform::{Condition, Format, Name};
+use crate::transform::{Format, Name};
 
 /// What every exporter is read against.
 pub(super) struct Setting<'a> {
@@ -57,9 +58,11 @@ pub(super) struct Read {
 pub fn keys_of(vendor: &'static Vendor) -> Vec<Key> {
     let own = vendor.options.iter().map(Key::of);
     let mut keys: Vec<Key> = own.collect();
-    let routing = (!vendor.route_keys.is_empty()).then_some(ROUTING);
     let shared = SHARED.iter().chain(credentials::OF_EXPORTER).chain(FILTER).chain(PRIVACY_OWN);
-    for key in shared.copied().chain(routing) {
+    for mut key in shared.copied().chain(routes::keys(vendor)) {
+        if let Some((_, text)) = vendor.usual.iter().find(|(path, _)| *path == key.path) {
+            key.default = super::Default::Is(text);
+        }
         if keys.iter().all(|own| own.path != key.path) {
             keys.push(key);
         }
@@ -242,12 +245,18 @@ impl Build<'_, '_> {
             alert_after: values.span("alert_after_ms").unwrap_or_default(),
             options,
         };
-        let routes = self.routes(table);
+        let routes = Routes {
+            vendor: self.vendor,
+            values,
+            options: &settings.options,
+            format: settings.format,
+        };
+        let routes = routes.read(table, self.setting.names, self.mistakes);
         let filter = filtering::rules(values, FILTER, &mut self.notes);
         // After another mistake the destination would complain about what is only misspelled.
         let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
         if values.is_on("enabled") && is_whole {
-            self.vendor_rules(&settings);
+            self.vendor_rules(&settings, &routes);
         }
         // What the destination finds wrong is told once.
         let hidden = match self.mistakes.count() == self.before && values.broken.is_empty() {
@@ -255,6 +264,7 @@ impl Build<'_, '_> {
             false => Hidden::default(),
         };
         let privacy = privacy::narrower(values, hidden, self.setting.replacement, self.mistakes);
+        let routes = routes.into_iter().map(|routed| routed.route).collect();
         Exporter { settings, filter, privacy, routes }
     }
 
@@ -271,19 +281,14 @@ impl Build<'_, '_> {
         for key in table.iter().filter(is_url) {
             let mut urls = options.list(key.path).into_iter().chain(options.url(key.path));
             if !allow_http && urls.any(is_plain_and_far) {
-                let wrong = Wrong::Rule(
-                    "plain http to another host carries events and credentials readably; use \
-                     https, or set `allow_http: true`"
-                        .to_owned(),
-                );
-                self.values.mistake(key.path, wrong, self.mistakes);
+                self.rule(key.path, FAR.to_owned());
             }
         }
         options
     }
 
     /// What the destination itself finds wrong.
-    fn vendor_rules(&mut self, settings: &Settings) {
+    fn vendor_rules(&mut self, settings: &Settings, routes: &[Routed]) {
         let options = &settings.options;
         if let Some((key, when)) = self.vendor.certificate
             && when.holds(options, settings.format)
@@ -291,24 +296,41 @@ impl Build<'_, '_> {
         {
             self.rule(key, "needs `tls.client_cert_path` and `tls.client_key_path`".to_owned());
         }
-        let endpoints = (self.vendor.endpoints)(options);
-        if let Ok(endpoints) = &endpoints {
-            self.names_certificate(endpoints, &settings.tls);
+        if let Ok(endpoints) = (self.vendor.endpoints)(options) {
+            self.names_certificate(&endpoints, &settings.tls);
         }
-        let endpoints = endpoints.err();
-        let auth = (self.vendor.auth)(options).err();
-        let derived = (self.vendor.derive)(options).err();
-        let headers = (self.vendor.headers)(options).err();
-        let sign = (self.vendor.sign)(options).err();
-        let mut problems: Vec<Problem> = Vec::new();
-        for problem in [endpoints, auth, headers, sign, derived].into_iter().flatten() {
-            if !problems.contains(&problem) {
-                problems.push(problem);
+        let base = problems(self.vendor, options);
+        for routed in routes {
+            let mut options = options.clone();
+            for (key, value) in &routed.route.options {
+                options.set(key, value.clone());
             }
+            let own = problems(self.vendor, &options).into_iter();
+            let own = own.filter(|problem| !base.contains(problem));
+            let far = routed.route.options.iter().filter(|(key, value)| self.is_far(key, value));
+            let far = far.map(|(key, _)| Problem { key: (*key).to_owned(), problem: FAR.into() });
+            let wrong: Vec<Problem> = far.chain(own).collect();
+            wrong.into_iter().for_each(|problem| self.mistakes.add(routed.mistake(problem)));
         }
-        for problem in problems {
+        for problem in base {
             self.values.mistake(&problem.key, Wrong::Rule(problem.problem), self.mistakes);
         }
+    }
+
+    /// Whether a value of this key is a URL that sends in the clear to another host, which nobody
+    /// permits.
+    fn is_far(&self, key: &str, value: &OptionValue) -> bool {
+        let is_url = |opt: &&Opt| {
+            use crate::deliver::Kind::{SecretUrl, Url, Urls};
+            opt.key == key && matches!(opt.kind, Url | Urls | SecretUrl)
+        };
+        let url = match value {
+            OptionValue::Text(url) => url.as_str(),
+            OptionValue::Secret(url) => url.expose(),
+            _ => return false,
+        };
+        let is_permitted = self.values.is_on("allow_http");
+        !is_permitted && self.vendor.options.iter().any(|opt| is_url(&opt)) && is_plain_and_far(url)
     }
 
     /// Whether it is known which name the certificate behind a bare address carries.
@@ -618,42 +640,27 @@ impl Build<'_, '_> {
         Severity::parse(self.values.text(key)?.as_bytes())
     }
 
-    /// The rules of `routing`: each a condition and some of the keys that routes may override.
-    fn routes(&mut self, table: &[Key]) -> Vec<RouteSettings> {
-        if self.vendor.route_keys.is_empty() {
-            return Vec::new();
-        }
-        let Some(node) = self.values.node("routing") else { return Vec::new() };
-        let Body::List(nodes) = &node.body else { return Vec::new() };
-        let route_keys = table.iter().filter(|key| self.vendor.route_keys.contains(&key.path));
-        let keys: Vec<Key> = std::iter::once(CONDITION).chain(route_keys.copied()).collect();
-        let mut routes = Vec::with_capacity(nodes.len());
-        for (n, node) in nodes.iter().enumerate() {
-            let place = format!("{}.routing[{n}]", self.values.place);
-            let rule = read(node, &place, &keys, self.setting.names, self.mistakes);
-            let own = keys.iter().filter(|key| key.path != CONDITION.path);
-            let options = own
-                .filter(|key| rule.is_written(key.path))
-                .filter_map(|key| Some((key.path, option_value(rule.value(key.path)?)?)))
-                .collect();
-            match rule.text(CONDITION.path).map(|text| Condition::compile(&text)) {
-                Some(Ok(condition)) => routes.push(RouteSettings { condition, options }),
-                Some(Err(error)) => {
-                    rule.mistake(CONDITION.path, Wrong::Rule(error.to_string()), self.mistakes);
-                }
-                None if rule.is_written(CONDITION.path) => {}
-                None => {
-                    let wrong = Wrong::Rule("a rule needs a `condition`".to_owned());
-                    self.mistakes.add(Mistake::new(node.at.clone(), place, wrong));
-                }
-            }
-        }
-        routes
-    }
-
     fn rule(&mut self, key: &str, text: String) {
         self.values.mistake(key, Wrong::Rule(text), self.mistakes);
     }
+}
+
+/// What a destination finds wrong with options, each thing once.
+fn problems(vendor: &'static Vendor, options: &Options) -> Vec<Problem> {
+    let found = [
+        (vendor.endpoints)(options).err(),
+        (vendor.auth)(options).err(),
+        (vendor.headers)(options).err(),
+        (vendor.sign)(options).err(),
+        (vendor.derive)(options).err(),
+    ];
+    let mut problems: Vec<Problem> = Vec::new();
+    for problem in found.into_iter().flatten() {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
 }
 
 /// The first name of a field in braces, as templates have it.
@@ -678,7 +685,7 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
 }
 
 /// A value as a vendor sees it.
-fn option_value(value: &Value) -> Option<OptionValue> {
+pub(super) fn option_value(value: &Value) -> Option<OptionValue> {
     match value {
         Value::Text(text) => Some(OptionValue::Text(text.clone())),
         Value::Secret(secret) => Some(OptionValue::Secret(secret.clone())),
@@ -715,13 +722,9 @@ fn is_name(name: &str) -> bool {
 
 /// Headers that follow from the URL and the body (RFC 9112, 3.2 and 6).
 const OWN_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding"];
-/// The key of a rule's condition.
-const CONDITION: Key = super::key::key(
-    "condition",
-    Kind::Text(4096),
-    super::Default::Unset("required"),
-    "Which events the rule takes.",
-);
+/// What is wrong with URLs that anybody on the way could read.
+const FAR: &str = "plain http to another host carries events and credentials readably; use https, \
+                   or set `allow_http: true`";
 /// Bytes of an exporter's name.
 const NAME_BYTES_MAX: usize = 64;
 /// The longest derived linger (`design.md` 3).

@@ -11,9 +11,10 @@ use crate::event::{EventType, Severity};
 use crate::transform::{Condition, FilterRules};
 use Default::{Is, Unset};
 
-/// The rows of a filter below this prefix; the aliases are those of its severity and guards.
+/// The rows of a filter below this prefix; the aliases are those of its severity, guards
+/// and denials.
 macro_rules! rows {
-    ($prefix:literal, $severity:expr, $include:expr, $exclude:expr) => {
+    ($prefix:literal, $severity:expr, $include:expr, $exclude:expr, $denied:expr) => {
         &[
             key(
                 concat!($prefix, ".min_severity"),
@@ -50,7 +51,8 @@ macro_rules! rows {
                 Kind::Bool,
                 Is("false"),
                 "Only events that were denied.",
-            ),
+            )
+            .also($denied),
             key(
                 concat!($prefix, ".min_sanitized_count"),
                 Kind::Int(0, u64::MAX),
@@ -81,10 +83,10 @@ macro_rules! rows {
 
 /// Keys that choose the events of an exporter.
 pub const FILTER: &[Key] =
-    rows!("filter", &["min_severity"], &["include_guards"], &["exclude_guards"]);
+    rows!("filter", &["min_severity"], &["include_guards"], &["exclude_guards"], &["only_denied"]);
 
 /// Keys that choose the events of all exporters.
-pub const FILTERING: &[Key] = rows!("filtering", &[], &[], &[]);
+pub const FILTERING: &[Key] = rows!("filtering", &[], &[], &[], &[]);
 
 /// Keys of one of `routing.rules`.
 pub const ROUTING_RULE: &[Key] = &[

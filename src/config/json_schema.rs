@@ -26,7 +26,15 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
             let rule: Vec<Key> = keys.filter(|key| is_overridden(&key)).chain(condition).collect();
             let mut rule = object(&rule);
             rule["required"] = json!(["condition"]);
-            exporter["properties"]["routing"]["items"] = rule;
+            let routing = &mut exporter["properties"]["routing"];
+            // A list of rules, and where there are maps too, a map of both.
+            match vendor.route_maps {
+                [] => routing["items"] = rule,
+                _ => {
+                    routing["anyOf"][0]["items"] = rule.clone();
+                    routing["anyOf"][1]["properties"]["rules"]["items"] = rule;
+                }
+            }
         }
         QUEUES.iter().for_each(|path| put_queue(&mut exporter, path));
         exporter["description"] = format!("{}.", vendor.about.trim_end_matches('.')).into();
@@ -272,8 +280,8 @@ fn technique() -> Value {
 }
 
 /// What a kind takes under a spelling, as the members of a schema.
-fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
-    let schema = match kind {
+fn kind(taken: Kind, spelling: &str) -> Map<String, Value> {
+    let schema = match taken {
         Kind::Text(max) | Kind::LongText(max) => {
             either([json!({ "type": SCALAR, "maxLength": max }), reference()])
         }
@@ -325,6 +333,10 @@ fn kind(kind: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Texts | Kind::Secrets => {
             json!({ "type": ["object", "null"], "additionalProperties": { "type": SCALAR } })
         }
+        Kind::Map(of) => json!({
+            "type": ["object", "null"],
+            "additionalProperties": kind(Kind::of(of), spelling),
+        }),
         Kind::Mappings => {
             let fields: Vec<&str> = FieldId::ALL.iter().map(|field| field.path()).collect();
             json!({
@@ -436,7 +448,12 @@ fn default(kind: Kind, text: &str) -> Value {
             let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
             words.map(Value::from).collect()
         }
-        Kind::Texts | Kind::Secrets | Kind::Mappings | Kind::Mitre | Kind::Exporters => {
+        Kind::Texts
+        | Kind::Secrets
+        | Kind::Mappings
+        | Kind::Map(_)
+        | Kind::Mitre
+        | Kind::Exporters => {
             json!({})
         }
         _ => plain(),

@@ -86,6 +86,8 @@ pub enum Kind {
     Secrets,
     /// Map from the dotted path of an event's field to a dotted key of the document.
     Mappings,
+    /// Map from a value of the event to a value of this kind.
+    Map(deliver::Kind),
     /// Map from guard or event type to `{tactic, technique}`.
     Mitre,
     /// `earliest`, `latest` or a time.
@@ -235,13 +237,28 @@ impl Kind {
 
     /// Whether a map is a value of this kind, not a step towards longer paths.
     pub(super) const fn is_map(self) -> bool {
-        matches!(self, Self::Texts | Self::Secrets | Self::Mappings | Self::Mitre | Self::Exporters)
+        matches!(
+            self,
+            Self::Texts
+                | Self::Secrets
+                | Self::Mappings
+                | Self::Map(_)
+                | Self::Mitre
+                | Self::Exporters
+        )
     }
 
     /// Whether the value may never be shown.
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::SecretUrl | Self::Secrets | Self::Proxy)
+        matches!(
+            self,
+            Self::Secret
+                | Self::SecretUrl
+                | Self::Secrets
+                | Self::Proxy
+                | Self::Map(deliver::Kind::Secret | deliver::Kind::SecretUrl)
+        )
     }
 
     /// What it takes under this spelling of the key, for errors and the reference.
@@ -288,6 +305,9 @@ impl Kind {
             Self::Texts => "a map of texts".to_owned(),
             Self::Secrets => "a map of secret texts".to_owned(),
             Self::Mappings => "a map from event fields to document keys".to_owned(),
+            Self::Map(kind) => {
+                format!("a map; each entry is {}", Self::of(kind).expected(spelling))
+            }
             Self::Mitre => "a map from guard or event type to {tactic, technique}".to_owned(),
             Self::Start => "earliest, latest or a time such as 2026-01-31T12:00:00Z".to_owned(),
             Self::Compression => format!("true, false, {}", one_of(ENCODINGS)),

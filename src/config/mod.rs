@@ -29,6 +29,7 @@ mod privacy;
 mod read;
 mod reference;
 mod resolved;
+mod routes;
 mod shared;
 mod shown;
 mod sources;

@@ -8,7 +8,7 @@ use http::uri::Authority;
 use super::expand::Names;
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
 use super::mistake::nearest;
-use super::text::{Body, Node, Scalar};
+use super::text::{Body, Entry, Node, Scalar};
 use super::time;
 use super::value::{Value, join};
 use super::{Kind, Mistake, Mistakes, Wrong};
@@ -37,6 +37,9 @@ impl Parse<'_, '_> {
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
+            (Kind::Map(kind), Body::Map(entries)) => {
+                self.map(Kind::of(kind), entries, path).map(Value::Map)
+            }
             (Kind::Mitre, Body::Map(_)) => self.mitre(node, path).map(Value::Mitre),
             (Kind::Urls, Body::List(nodes)) if nodes.is_empty() => {
                 // Not the address where none is written: that may be another destination.
@@ -252,6 +255,25 @@ impl Parse<'_, '_> {
         Some(list)
     }
 
+    /// Entries that say nothing are mistakes: what was forgotten must not become what holds for
+    /// all other values.
+    fn map(&mut self, kind: Kind, entries: &[Entry], path: &str) -> Option<Vec<(String, Value)>> {
+        if entries.len() > LIST_MAX {
+            let wrong = Wrong::TooLarge { what: "entries", max: LIST_MAX };
+            return self.wrong(&entries[LIST_MAX].node, path, wrong);
+        }
+        let mut pairs = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let path = join(path, &entry.key);
+            let value = match entry.node.body {
+                Body::Null => self.wrong(&entry.node, &path, kind_wrong(kind, &entry.node, &path)),
+                _ => self.value(kind, &entry.node, &path),
+            };
+            pairs.extend(value.map(|value| (entry.key.clone(), value)));
+        }
+        (pairs.len() == entries.len()).then_some(pairs)
+    }
+
     fn pairs<T>(
         &mut self,
         node: &Node,
@@ -297,6 +319,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::LongText(_)
                 | Kind::Texts
                 | Kind::Path
+                | Kind::Map(_)
                 | Kind::Mitre
                 | Kind::Mappings
                 | Kind::Inputs

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::credentials;
 use super::key::size;
 use super::{
-    Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING, ROUTING_RULE,
-    SHARED, TOKEN, USUAL_PATH, top,
+    Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, TOKEN,
+    USUAL_PATH, routes, top,
 };
 use crate::deliver::{HOSTNAME, Vendor};
 
@@ -69,8 +69,8 @@ fn of_vendor(vendor: &'static Vendor, out: &mut String) {
     }
     out.push_str(HEADS);
     vendor.options.iter().for_each(|option| row(&Key::of(option), out));
+    routes::keys(vendor).iter().for_each(|key| row(key, out));
     if !vendor.route_keys.is_empty() {
-        row(&ROUTING, out);
         let _ = writeln!(out, "\nRules of `routing` may override {}.", ticked(vendor.route_keys));
     }
 }
@@ -83,7 +83,8 @@ fn usual(vendor: &Vendor) -> Vec<String> {
     let concurrency = vendor.concurrency.map(|it| format!("`concurrency` is {it}"));
     let timeout =
         (vendor.timeout != Vendor::BASE.timeout).then(|| millis("timeout_ms", vendor.timeout));
-    bytes.into_iter().chain(linger).chain(concurrency).chain(timeout).collect()
+    let others = vendor.usual.iter().map(|(key, text)| format!("`{key}` is {text}"));
+    bytes.into_iter().chain(linger).chain(concurrency).chain(timeout).chain(others).collect()
 }
 
 fn heading(text: &str, out: &mut String) {

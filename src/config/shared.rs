@@ -348,3 +348,13 @@ pub const ROUTING: Key = key(
     "Rules of a `condition` and the keys that a matching event overrides; the first \
          match holds.",
 );
+
+/// The same where there are maps beside the rules.
+pub(super) const RULES: Key = key(
+    "routing.rules",
+    Kind::Routes,
+    Is("[]"),
+    "Rules of a `condition` and the keys that a matching event overrides, for events that no map \
+         is for; the first match holds.",
+)
+.also(&["routing"]);

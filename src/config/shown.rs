@@ -145,6 +145,16 @@ fn text(kind: Kind, value: &Value, mark: &mut u64) -> Option<String> {
         (_, Value::Secrets(pairs)) => {
             map(pairs.iter().map(|(name, secret)| (name.as_str(), masked(secret, mark))))
         }
+        (kind, Value::Map(pairs)) => {
+            let kind = match kind {
+                Kind::Map(kind) => Kind::of(kind),
+                kind => kind,
+            };
+            let shown =
+                |(name, value): &(String, Value)| Some((name.clone(), text(kind, value, mark)?));
+            let pairs: Vec<_> = pairs.iter().filter_map(shown).collect();
+            map(pairs.iter().map(|(name, text)| (name.as_str(), text.clone())))
+        }
         (_, Value::Mitre(rows)) => map(rows.iter().map(|row| {
             let words = [("tactic", &row.tactic), ("technique", &row.technique)];
             let words = words.into_iter().filter_map(|(name, word)| Some((name, word.as_ref()?)));

@@ -29,6 +29,8 @@ pub(super) enum Value {
     Texts(Vec<(String, String)>),
     /// Named secrets in order.
     Secrets(Vec<(String, Secret)>),
+    /// Named values in order.
+    Map(Vec<(String, Value)>),
     /// ATT&CK by guard or event type.
     Mitre(Vec<Technique>),
     /// Something that another table reads.
@@ -47,6 +49,7 @@ impl PartialEq for Value {
             (Self::List(a), Self::List(b)) => a == b,
             (Self::Texts(a), Self::Texts(b)) => a == b,
             (Self::Secrets(a), Self::Secrets(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
             _ => false,
         }
     }
@@ -183,6 +186,11 @@ impl Values {
             Some(found) => format!("{}: {}", found.at, join(&self.place, &found.spelling)),
             None => join(&self.place, key),
         }
+    }
+
+    /// Where a key is written, else where the table is.
+    pub(super) fn at_of(&self, key: &str) -> At {
+        self.written.get(key).map_or(&self.at, |found| &found.at).clone()
     }
 
     /// A mistake at a key: where it is written, else at the place of the table.

@@ -68,8 +68,8 @@ pub use transport::{Answer, Applied, Request, Transport, TransportError, Transpo
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
     Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, Derived, Encoding, Framing, Hidden,
-    Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses, Shape,
-    Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
+    Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, Resend, Response, Responses,
+    RouteMap, Shape, Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::{Entry, Sent, Watermark};

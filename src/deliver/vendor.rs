@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use time::OffsetDateTime;
 
-use super::{AckId, Documents, Opt, Options, Problem, Secret, Verdict};
+use super::{AckId, Documents, Kind, Opt, Options, Problem, Secret, Verdict};
 use crate::event::{FieldId, Severity, Time};
 use crate::transform::{Format, Schema, TemplateText};
 
@@ -67,6 +67,11 @@ pub struct Vendor {
     pub setup: &'static [Step],
     /// Keys that a `routing` rule may override; each distinct set is a route with its own batches.
     pub route_keys: &'static [&'static str],
+    /// Maps below `routing` from a value of the event to what it overrides, asked in this order and
+    /// before the rules.
+    pub route_maps: &'static [RouteMap],
+    /// Keys of all exporters that have another default here, and that as YAML text.
+    pub usual: &'static [(&'static str, &'static str)],
     /// Whether a resend is recognised by the destination.
     pub resend: Resend,
     /// Whether the order of events matters, so that one worker and one request at a time serve it.
@@ -145,6 +150,8 @@ impl Vendor {
         calls: &[],
         setup: &[],
         route_keys: &[],
+        route_maps: &[],
+        usual: &[],
         resend: Resend::Ambiguous,
         order: Order::Any,
         ordered_by: &[],
@@ -186,6 +193,21 @@ impl Vendor {
         let fits = |call: &&Call| call.purpose == purpose && call.when.holds(options, format);
         self.calls.iter().find(fits)
     }
+}
+
+/// A map from a value of the event to what it overrides, such as `routing.by_guard`.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteMap {
+    /// The dotted key below the exporter.
+    pub key: &'static str,
+    /// The value's name in conditions, such as `guard`.
+    pub name: &'static str,
+    /// What an entry takes.
+    pub kind: Kind,
+    /// The option that it overrides; the first row whose condition holds.
+    pub option: &'static [(When, &'static str)],
+    /// One sentence for the reference.
+    pub about: &'static str,
 }
 
 /// When a row applies: a condition over the options.

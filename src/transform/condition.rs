@@ -100,6 +100,18 @@ impl Condition {
         }
     }
 
+    /// The condition that what a name speaks of has this text: `None` where no event has that.
+    #[must_use]
+    pub fn is(name: &str, text: &str) -> Option<Self> {
+        let name = Name::parse(name)?;
+        let root = if name.is_field() && name.field() == F::Severity {
+            Node::Severity(Compare::Equal, Severity::parse(text.as_bytes())?)
+        } else {
+            Node::Value(name, Test::Compare(Compare::Equal, Literal::Text(text.to_owned())))
+        };
+        Some(Self { root })
+    }
+
     /// Whether it holds for this event.
     #[must_use]
     pub fn holds(&self, event: &Event<'_>) -> bool {

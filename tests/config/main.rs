@@ -7,5 +7,6 @@ mod forms;
 mod paths;
 mod privacy;
 mod refused;
+mod routes;
 mod tables;
 mod world;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use shrike::config::{Config, Error, Flag, Flags, Lookup, Text};
-use shrike::deliver::{Encoding, Kind, Opt, Options, Problem, Vendor};
+use shrike::deliver::{Derived, Encoding, Kind, Opt, Options, Problem, RouteMap, Vendor, When};
 use shrike::transform::Format;
 
 /// A destination with a key of every kind that vendors use.
@@ -58,6 +58,60 @@ pub(crate) static TOWER: Vendor = Vendor {
     ..Vendor::BASE
 };
 
+/// A destination with maps to its routes, and defaults of its own for keys of all.
+pub(crate) static BELL: Vendor = Vendor {
+    name: "bell",
+    about: "A destination for tests.",
+    options: &[
+        Opt {
+            key: "key",
+            aliases: &[],
+            kind: Kind::Secret,
+            default: None,
+            about: "Which one rings.",
+        },
+        Opt {
+            key: "tower_url",
+            aliases: &[],
+            kind: Kind::SecretUrl,
+            default: None,
+            about: "Where it hangs.",
+        },
+        Opt {
+            key: "tone",
+            aliases: &[],
+            kind: Kind::Text(8),
+            default: Some("loud"),
+            about: "How it rings.",
+        },
+    ],
+    derive: |options: &Options| match options.secret("key") {
+        Some(key) if key.expose().starts_with("wrong") => {
+            Err(Problem { key: "key".into(), problem: "expected another".into() })
+        }
+        _ => Ok(Derived::NONE),
+    },
+    usual: &[("filter.min_severity", "high"), ("filter.only_denied", "true")],
+    route_keys: &["key", "tone", "tower_url"],
+    route_maps: &[
+        RouteMap {
+            key: "routing.by_severity",
+            name: "severity",
+            kind: Kind::Secret,
+            option: &[(When::Is("tone", "loud"), "key")],
+            about: "Bells by severity.",
+        },
+        RouteMap {
+            key: "routing.by_guard",
+            name: "guard",
+            kind: Kind::SecretUrl,
+            option: &[(When::Always, "tower_url")],
+            about: "Towers by guard.",
+        },
+    ],
+    ..Vendor::BASE
+};
+
 pub(crate) static STDOUT: Vendor = Vendor {
     name: "stdout",
     about: "Lines on standard output.",
@@ -95,6 +149,13 @@ impl Lookup for Fixed {
 pub(crate) fn load_with(text: &str, flags: Vec<Flag>) -> Result<Config, Error> {
     let text = Text::File { name: "shrike.yaml".to_owned(), text: text.to_owned().into() };
     Config::load(&text, &Flags { list: flags }, &[&TOWER, &STDOUT], &Fixed)
+}
+
+/// The same with the destination that has maps.
+pub(crate) fn load_bell(keys: &str) -> Result<Config, Error> {
+    let text = format!("exporters:\n  bell:\n{keys}");
+    let text = Text::File { name: "shrike.yaml".to_owned(), text: text.into() };
+    Config::load(&text, &Flags::default(), &[&BELL], &Fixed)
 }
 
 pub(crate) fn load(text: &str) -> Result<Config, Error> {
