@@ -291,3 +291,83 @@ fn a_process_whose_socket_is_gone_is_told_from_none() {
     let none = place.run(&["status"], 1);
     assert!(none.contains("no shrike runs in"), "{none}");
 }
+
+/// Whoever looks at what is kept has not the secrets of the process that keeps it.
+#[test]
+fn what_is_kept_is_seen_without_the_secrets() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &(events(0..16) + "no event\n"), 1);
+    place.run(&["run", "--drain"], 1);
+    let path = place.path().join("shrike.yaml");
+    let text = std::fs::read_to_string(&path).expect("it is ours");
+    let secret = |text: &str, secrets: &str| {
+        let auth = "auth: {type: none}";
+        assert!(text.contains(auth), "{text}");
+        text.replace(auth, &format!("auth: {{type: basic, {secrets}}}"))
+    };
+    // A variable, a file, a Vault, and keys of other kinds beside them.
+    let far = "credentials: {vault: {address: 'https://192.0.2.1', auth_method: token, \
+               token: '${NO_TOKEN}'}}\nprivacy: {hash_salt: '${file:/no/salt}'}\n";
+    let lacking = secret(&text, "username: '${NO_USER}', password: '${vault:secret/data/x#y}'")
+        .replace("global: {", "global: {environment: '${NO_ENVIRONMENT}', ")
+        + "    headers: {x-key: '@/no/file'}\n    tls: {client_cert_path: '${NO_PATH}', \
+           client_key_path: /no/key}\n"
+        + far;
+    let id = "019c322d-fa80-7f99-8d84-000000000007";
+    let line = refused(&place, &[])[0]["id"].to_string();
+    let looks: [&[&str]; 15] = [
+        &["dlq", "list"],
+        &["dlq", "show", id],
+        &["dlq", "stats"],
+        &["dlq", "replay", "--dry-run"],
+        &["dlq", "purge", "--id", id, "--dry-run"],
+        &["audit", "show", "--event", id],
+        &["audit", "verify"],
+        &["audit", "log"],
+        &["cursor", "show"],
+        &["log", "cat"],
+        &["log", "stat", "--json"],
+        &["log", "verify"],
+        &["log", "quarantine", "list"],
+        &["log", "quarantine", "show", &line],
+        &["log", "quarantine", "retry", "--dry-run"],
+    ];
+    let before: Vec<String> = looks.iter().map(|look| place.run(look, 0)).collect();
+    std::fs::write(&path, &lacking).expect("the directory is ours");
+    for (look, before) in looks.iter().zip(before) {
+        assert_eq!(place.run(look, 0), before, "{look:?}");
+    }
+    // What sends, or says what would be sent, needs them all.
+    let sends: [&[&str]; 6] = [
+        &["run", "--drain"],
+        &["check"],
+        &["render", "siem"],
+        &["test", "siem", "--from", "1h"],
+        &["dlq", "replay"],
+        &["append"],
+    ];
+    for send in sends {
+        let told = place.run(send, 2);
+        assert!(told.contains("the environment has no variable NO_USER"), "{send:?}: {told}");
+    }
+
+    // A process that runs has them.
+    std::fs::write(&path, &text).expect("the directory is ours");
+    let running = place.start();
+    std::fs::write(&path, &lacking).expect("the directory is ours");
+    place.run_with(&["append"], &events(16..17), 0);
+    destination.turn(Manner::Accept);
+    let done = place.run(&["dlq", "replay"], 0);
+    assert_eq!(done, "siem: 1 of 1 delivered, 0 stay\n");
+    place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0);
+    place.run(&["log", "quarantine", "retry"], 1);
+    drop(running);
+
+    // Where things lie has to be known.
+    let unknown = lacking.replace("segment_bytes: 8MiB", "segment_bytes: 8MiB, dir: '${NO_DIR}'");
+    std::fs::write(&path, unknown).expect("the directory is ours");
+    let told = place.run(&["log", "cat"], 2);
+    assert!(told.contains("log.dir: the environment has no variable NO_DIR"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}

@@ -16,12 +16,12 @@ use super::{Exit, Failure, failed, settings};
 
 /// Appends a file or standard input and says what became of it.
 pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failure> {
-    let config = settings::load(shared, Vec::new())?;
     let mut lines = Lines::open(file)?;
-    let client = Client::connect(&config.global.state_dir).map_err(failed)?;
-    let mut way = match client {
+    let state_dir = settings::state_dir(shared)?;
+    let mut way = match Client::connect(&state_dir).map_err(failed)? {
         Some(client) => Way::Running(client),
         None => {
+            let config = settings::load(shared, Vec::new())?;
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
             Way::Own(Box::new(Door::open(&config, &log).map_err(failed)?), log)
         }

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use shrike::config::{Config, time};
+use shrike::config::{Places, time};
 use shrike::event::{
     Anchor, Checkpoint, Counts, Event, FieldId, Offset, Opened, Opening, OpeningOptions, Span,
     uuid_of,
@@ -25,11 +25,11 @@ use super::{Exit, Failure, failed, log, position, settings};
 
 /// Runs a command about receipts; they are read beside whatever process writes them.
 pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
-    let config = settings::load(shared, Vec::new())?;
+    let places = settings::places(shared)?;
     match command {
-        Audit::Verify { within, file } => verify(&config, file.as_deref(), period(within)?),
-        Audit::Show { event } => show(&config, event),
-        Audit::Log { within, json } => done(&config, period(within)?, *json),
+        Audit::Verify { within, file } => verify(&places, file.as_deref(), period(within)?),
+        Audit::Show { event } => show(&places, event),
+        Audit::Log { within, json } => done(&places, period(within)?, *json),
     }
 }
 
@@ -58,8 +58,8 @@ struct Pass {
     within: Counts,
 }
 
-fn path(config: &Config) -> Result<&std::path::Path, Failure> {
-    let receipts = config.receipts.as_ref().ok_or_else(|| {
+fn path(places: &Places) -> Result<&std::path::Path, Failure> {
+    let receipts = places.receipts.as_ref().ok_or_else(|| {
         Failure::Usage("no receipts are written: `audit.enabled` is false".to_owned())
     })?;
     Ok(&receipts.path)
@@ -101,18 +101,18 @@ impl Witness {
 
 /// Checks the chain, the sums inside it, its anchors, and all of it against the log: for the lines
 /// of a period.
-fn verify(config: &Config, file: Option<&Path>, period: Period) -> Result<Exit, Failure> {
-    let current = path(config)?;
+fn verify(places: &Places, file: Option<&Path>, period: Period) -> Result<Exit, Failure> {
+    let current = path(places)?;
     let path = file.unwrap_or(current);
     if file.is_some() && !path.exists() {
         return Err(Failure::Usage(format!("{}: there are no receipts", path.display())));
     }
     // First whoever knows of lines: what they say was written before, so the chain must have it.
     let witness = match same(path, current) {
-        true => Witness::Checkpoints(checkpoints(config)?),
+        true => Witness::Checkpoints(checkpoints(places)?),
         false => Witness::Later(known_before(current)?),
     };
-    let reader = config.log.dir.exists().then(|| log::open(&config.log.dir)).transpose()?;
+    let reader = places.log_dir.exists().then(|| log::open(&places.log_dir)).transpose()?;
     let mut chain = Chain::default();
     let mut settlements = reader.map(Settlements::new);
     let (head, flaws) = read_receipts(path, period, |receipt, anchor| {
@@ -303,8 +303,8 @@ fn check_log(name: &str, checkpoint: &Checkpoint, reader: &Reader) -> Option<Str
         .then(|| format!("{name} settled {settled} events of which the log has {in_log}"))
 }
 
-fn checkpoints(config: &Config) -> Result<Vec<(String, Checkpoint)>, Failure> {
-    let cursors = Cursors::look(&config.log.dir);
+fn checkpoints(places: &Places) -> Result<Vec<(String, Checkpoint)>, Failure> {
+    let cursors = Cursors::look(&places.log_dir);
     let mut found = Vec::new();
     for name in cursors.names().map_err(failed)? {
         if let Some(checkpoint) = cursors.load(&name).map_err(failed)? {
@@ -315,9 +315,9 @@ fn checkpoints(config: &Config) -> Result<Vec<(String, Checkpoint)>, Failure> {
 }
 
 /// Tells what became of one event at every exporter.
-fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
-    let path = path(config)?;
-    let mut reader = log::open(&config.log.dir)?;
+fn show(places: &Places, id: &str) -> Result<Exit, Failure> {
+    let path = path(places)?;
+    let mut reader = log::open(&places.log_dir)?;
     let found = find(&mut reader, id)?;
     let mut text = String::new();
     for Found { at, sent_as } in &found {
@@ -327,7 +327,7 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
         text += &format!("event {id} at offset {at}{told}\n");
     }
     let mut offsets: Vec<Offset> = found.iter().map(|it| it.at).collect();
-    let (letters, taken_out) = letters(config, &names(id, &found))?;
+    let (letters, taken_out) = letters(places, &names(id, &found))?;
     if offsets.is_empty() {
         text += &format!("event {id} is not in the log: it never came, or retention took it\n");
         // A letter says where it lay, so that its receipts are found.
@@ -373,7 +373,7 @@ fn show(config: &Config, id: &str) -> Result<Exit, Failure> {
             );
         }
     }
-    for (name, checkpoint) in checkpoints(config)? {
+    for (name, checkpoint) in checkpoints(places)? {
         for at in offsets.iter().filter(|_| !told.contains_key(&name)) {
             let fate = match (checkpoint.covers(*at), *at < checkpoint.start) {
                 (_, true) => "before the beginning of its pass",
@@ -396,15 +396,15 @@ fn names(id: &str, found: &[Found]) -> BTreeSet<String> {
 
 /// The dead letters of an event, of all exporters, and those that were replayed or purged.
 fn letters(
-    config: &Config,
+    places: &Places,
     ids: &BTreeSet<String>,
 ) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
     let (mut found, mut taken_out) = (Vec::new(), Vec::new());
-    let configured = || config.exporters.iter().map(|it| &it.settings.dead_letters.dir);
+    let configured = || places.letters.iter().map(|it| &it.dir);
     let is_configured = |dir: &PathBuf| configured().any(|it| it == dir);
     let mut dirs: BTreeSet<PathBuf> = configured().cloned().collect();
     // Those of exporters that are not configured any more.
-    let others = fs::read_dir(config.global.state_dir.join("dlq")).into_iter().flatten().flatten();
+    let others = fs::read_dir(places.state_dir.join("dlq")).into_iter().flatten().flatten();
     dirs.extend(others.map(|other| other.path()));
     for (dir, id) in dirs.iter().flat_map(|dir| ids.iter().map(move |id| (dir, id))) {
         let wanted = Wanted { event_id: Some(id.clone()), ..Wanted::default() };
@@ -428,8 +428,8 @@ fn letters(
 }
 
 /// Prints what was done.
-fn done(config: &Config, period: Period, as_json: bool) -> Result<Exit, Failure> {
-    let path = path(config)?;
+fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure> {
+    let path = path(places)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     read_receipts(path, period, |receipt, _| {

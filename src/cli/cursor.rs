@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use shrike::config::Config;
+use shrike::config::Places;
 use shrike::control::{Client, CursorStatus, Error, Target};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::{Cursors, LogError, Reader};
@@ -14,16 +14,16 @@ use super::{Exit, Failure, failed, log, position, settings};
 
 /// Runs a command about cursors: through the running process where one answers.
 pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure> {
-    let config = settings::load(shared, Vec::new())?;
-    let client = Client::connect(&config.global.state_dir).map_err(failed)?;
+    let places = settings::places(shared)?;
+    let client = Client::connect(&places.state_dir).map_err(failed)?;
     match command {
         Cursor::Show { exporter, json } => {
             let name = exporter.as_deref();
             let cursors = match client {
-                Some(mut client) => client.cursors(name).map_err(refused(&config, name))?,
+                Some(mut client) => client.cursors(name).map_err(refused(&places, name))?,
                 None => {
-                    let reader = log::open(&config.log.dir)?;
-                    let cursors = Cursors::look(&config.log.dir);
+                    let reader = log::open(&places.log_dir)?;
+                    let cursors = Cursors::look(&places.log_dir);
                     let load = |name: String| match cursors.load(&name) {
                         // One damaged file hides no other.
                         Err(problem @ LogError::Damaged { .. }) => {
@@ -46,9 +46,9 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
             let target = position::parse(to)?;
             let cursors = match client {
                 Some(mut client) => {
-                    client.rewind(exporter, target).map_err(refused(&config, Some(exporter)))?
+                    client.rewind(exporter, target).map_err(refused(&places, Some(exporter)))?
                 }
-                None => vec![rewind(&config, exporter, target)?],
+                None => vec![rewind(&places, exporter, target)?],
             };
             print(&cursors, false)
         }
@@ -56,9 +56,8 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
 }
 
 /// A name that nobody knows is wrong usage, whoever says so.
-fn refused(config: &Config, name: Option<&str>) -> impl Fn(Error) -> Failure {
-    let is_known =
-        name.is_none_or(|name| config.exporters.iter().any(|it| it.settings.name == name));
+fn refused(places: &Places, name: Option<&str>) -> impl Fn(Error) -> Failure {
+    let is_known = name.is_none_or(|name| places.letters.iter().any(|it| it.exporter == name));
     move |error| match error {
         Error::Refused(problem) if !is_known => Failure::Usage(problem),
         error => failed(error),
@@ -66,10 +65,10 @@ fn refused(config: &Config, name: Option<&str>) -> impl Fn(Error) -> Failure {
 }
 
 /// Begins a new pass while no process runs.
-fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, Failure> {
-    let reader = log::open(&config.log.dir)?;
-    let cursors = Cursors::open(&config.log.dir).map_err(failed)?;
-    let is_configured = config.exporters.iter().any(|it| it.settings.name == exporter);
+fn rewind(places: &Places, exporter: &str, to: Target) -> Result<CursorStatus, Failure> {
+    let reader = log::open(&places.log_dir)?;
+    let cursors = Cursors::open(&places.log_dir).map_err(failed)?;
+    let is_configured = places.letters.iter().any(|it| it.exporter == exporter);
     if !is_configured {
         names(Some(exporter), &cursors)?;
     }
@@ -79,7 +78,7 @@ fn rewind(config: &Config, exporter: &str, to: Target) -> Result<CursorStatus, F
         loaded => loaded.map_err(failed)?.unwrap_or_default(),
     };
     let mut checkpoint = again(&old, to, &reader)?;
-    if let Some(receipts) = &config.receipts {
+    if let Some(receipts) = &places.receipts {
         let detail = format!("pass {} begins at {}", checkpoint.pass, checkpoint.start);
         checkpoint.anchor = note_operation(receipts.clone(), &done("rewind", exporter, detail))
             .map_err(Failure::io(receipts.path.display().to_string()))?;

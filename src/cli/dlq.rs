@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use shrike::config::{Config, Host};
+use shrike::config::{Host, Places};
 use shrike::control::Client;
 use shrike::event::Offset;
 use shrike::log::Log;
@@ -24,30 +24,30 @@ use super::{Exit, Failure, configured, failed, position, progress, settings};
 /// Stores are read beside whatever process writes them; what changes them goes through the running
 /// process, or takes the log's lock where none runs.
 pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
-    let config = settings::load(shared, Vec::new())?;
+    let places = settings::places(shared)?;
     match command {
         Dlq::List { letters, limit, json } => {
-            list(&seen(&config, letters)?, limit.unwrap_or(u64::MAX), *json)
+            list(&seen(&places, letters)?, limit.unwrap_or(u64::MAX), *json)
         }
         Dlq::Stats { name, exporter, json } => {
             let exporter = name.clone().or_else(|| exporter.clone());
             let letters = Letters { exporter, ..Letters::default() };
-            stats(&seen(&config, &letters)?, *json)
+            stats(&seen(&places, &letters)?, *json)
         }
         Dlq::Show { id, exporter } => {
             let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
-            show(&seen(&config, &letters)?, id)
+            show(&seen(&places, &letters)?, id)
         }
         Dlq::Replay { letters, id, rate, dry_run } => {
-            let mut chosen = stores(&config, letters)?;
+            let mut chosen = stores(&places, letters)?;
             chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
             match dry_run {
                 true => list(&chosen, u64::MAX, false),
-                false => replay(&config, &chosen, *rate),
+                false => replay((shared, &places), &chosen, *rate),
             }
         }
         Dlq::Purge { letters, id, all, dry_run } => {
-            let mut chosen = stores(&config, letters)?;
+            let mut chosen = stores(&places, letters)?;
             chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
             if !all && chosen.iter().any(|(_, wanted)| *wanted == Wanted::default()) {
                 return Err(Failure::Usage(
@@ -58,7 +58,7 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
             }
             match dry_run {
                 true => list(&chosen, u64::MAX, false),
-                false => purge(&config, &chosen),
+                false => purge((shared, &places), &chosen),
             }
         }
     }
@@ -72,31 +72,27 @@ struct Chosen {
 
 /// The stores that the arguments choose, to look at: also that of an exporter that is switched off
 /// or not configured any more, where it is named.
-fn seen(config: &Config, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
-    let stores = stores(config, letters);
+fn seen(places: &Places, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
+    let stores = stores(places, letters);
     let Some(name) = letters.name.as_ref().or(letters.exporter.as_ref()) else { return stores };
-    match (&stores, left(config, name)) {
+    match (&stores, left(places, name)) {
         (Err(_), Some(dir)) => Ok(vec![(Chosen { name: name.clone(), dir }, wanted(letters)?)]),
         _ => stores,
     }
 }
 
 /// The stores that the arguments choose.
-fn stores(config: &Config, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
+fn stores(places: &Places, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
     let wanted = wanted(letters)?;
     let named = letters.name.as_ref().or(letters.exporter.as_ref());
-    let all = config.exporters.iter().map(|exporter| &exporter.settings);
+    let all = places.letters.iter();
     let chosen: Vec<_> = all
-        .filter(|settings| named.is_none_or(|name| *name == settings.name))
-        .map(|settings| {
-            let dir = settings.dead_letters.dir.clone();
-            (Chosen { name: settings.name.clone(), dir }, wanted.clone())
-        })
+        .filter(|it| named.is_none_or(|name| *name == it.exporter))
+        .map(|it| (Chosen { name: it.exporter.clone(), dir: it.dir.clone() }, wanted.clone()))
         .collect();
     match (named, chosen.is_empty()) {
         (Some(name), true) => {
-            let names: Vec<&str> =
-                config.exporters.iter().map(|it| it.settings.name.as_str()).collect();
+            let names: Vec<&str> = places.letters.iter().map(|it| it.exporter.as_str()).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let told = |dir: PathBuf| {
                 let dir = dir.display();
@@ -105,7 +101,7 @@ fn stores(config: &Config, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, F
                      replay or purge that"
                 )
             };
-            let hint = left(config, name).map(told).unwrap_or_default();
+            let hint = left(places, name).map(told).unwrap_or_default();
             Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}{hint}")))
         }
         _ => Ok(chosen),
@@ -118,9 +114,9 @@ fn wanted(letters: &Letters) -> Result<Wanted, Failure> {
 }
 
 /// Where letters of an exporter lie that is not configured, unless `dlq.path` said otherwise.
-fn left(config: &Config, name: &str) -> Option<PathBuf> {
+fn left(places: &Places, name: &str) -> Option<PathBuf> {
     let is_name = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
-    let dir = config.global.state_dir.join("dlq").join(name);
+    let dir = places.state_dir.join("dlq").join(name);
     (is_name && !name.is_empty() && dir.is_dir()).then_some(dir)
 }
 
@@ -285,10 +281,14 @@ enum Actor {
 }
 
 impl Actor {
-    fn find(config: &Config, stores: &[(Chosen, Wanted)]) -> Result<Self, Failure> {
-        if let Some(client) = Client::connect(&config.global.state_dir).map_err(failed)? {
+    fn find(
+        (shared, places): (&Shared, &Places),
+        stores: &[(Chosen, Wanted)],
+    ) -> Result<Self, Failure> {
+        if let Some(client) = Client::connect(&places.state_dir).map_err(failed)? {
             return Ok(Self::Client(client));
         }
+        let config = settings::load(shared, Vec::new())?;
         let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
         let mut options = config.engine_options(&Host::look());
         options.work = Work::Aside;
@@ -347,11 +347,11 @@ impl Actor {
 }
 
 fn replay(
-    config: &Config,
+    of: (&Shared, &Places),
     stores: &[(Chosen, Wanted)],
     rate: Option<u32>,
 ) -> Result<Exit, Failure> {
-    let mut actor = Actor::find(config, stores)?;
+    let mut actor = Actor::find(of, stores)?;
     let (mut exit, mut letters) = (Exit::Done, 0);
     for (Chosen { name, .. }, wanted) in stores {
         let begun = actor.replay(name, wanted, rate)?;
@@ -374,8 +374,8 @@ fn replay(
     Ok(exit)
 }
 
-fn purge(config: &Config, stores: &[(Chosen, Wanted)]) -> Result<Exit, Failure> {
-    let mut actor = Actor::find(config, stores)?;
+fn purge(of: (&Shared, &Places), stores: &[(Chosen, Wanted)]) -> Result<Exit, Failure> {
+    let mut actor = Actor::find(of, stores)?;
     let mut all = 0;
     for (Chosen { name, .. }, wanted) in stores {
         let letters = actor.purge(name, wanted)?;

@@ -4,30 +4,34 @@ use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 
 use serde_json::json;
-use shrike::config::{Config, time};
+use shrike::config::{Places, time};
 use shrike::control::Client;
 use shrike::event::Offset;
 use shrike::intake::{QuarantineStore, Refused, Retried, WantedLines};
 use shrike::log::Log;
 
-use super::args::{Lines, Quarantine};
+use super::args::{Lines, Quarantine, Shared};
 use super::door::Door;
 use super::table::Table;
-use super::{Exit, Failure, failed, position};
+use super::{Exit, Failure, failed, position, settings};
 
 /// Runs a command about the quarantine. It is read beside whatever process writes it; retries go
 /// through the running process, or take the log's lock where none runs.
-pub(crate) fn quarantine(config: &Config, command: &Quarantine) -> Result<Exit, Failure> {
+pub(crate) fn quarantine(
+    shared: &Shared,
+    places: &Places,
+    command: &Quarantine,
+) -> Result<Exit, Failure> {
     match command {
         Quarantine::List { lines, limit, json } => {
-            list(config, &wanted(lines)?, limit.unwrap_or(u64::MAX), *json)
+            list(places, &wanted(lines)?, limit.unwrap_or(u64::MAX), *json)
         }
-        Quarantine::Show { id } => show(config, *id),
+        Quarantine::Show { id } => show(places, *id),
         Quarantine::Retry { lines, id, dry_run } => {
             let wanted = WantedLines { id: *id, ..wanted(lines)? };
             match dry_run {
-                true => list(config, &wanted, u64::MAX, false),
-                false => retry(config, &wanted),
+                true => list(places, &wanted, u64::MAX, false),
+                false => retry(shared, places, &wanted),
             }
         }
     }
@@ -41,21 +45,21 @@ fn wanted(lines: &Lines) -> Result<WantedLines, Failure> {
 
 /// Visits the wanted lines.
 fn visit(
-    config: &Config,
+    places: &Places,
     wanted: &WantedLines,
     visit: impl FnMut(Offset, &Refused) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
-    match QuarantineStore::look(&config.pipeline.quarantine_dir).map_err(failed)? {
+    match QuarantineStore::look(&places.quarantine_dir).map_err(failed)? {
         Some(mut store) => store.visit(wanted, visit).map_err(failed),
         None => Ok(()),
     }
 }
 
-fn list(config: &Config, wanted: &WantedLines, limit: u64, as_json: bool) -> Result<Exit, Failure> {
+fn list(places: &Places, wanted: &WantedLines, limit: u64, as_json: bool) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = Table::new(&["id", "received", "class", "source", "offset", "bytes", "begins"]);
     let (mut left, mut written) = (limit, Ok(()));
-    visit(config, wanted, |at, line| {
+    visit(places, wanted, |at, line| {
         if left == 0 {
             return ControlFlow::Break(());
         }
@@ -99,10 +103,10 @@ fn printable(character: char) -> char {
     if character.is_control() { '\u{fffd}' } else { character }
 }
 
-fn show(config: &Config, id: u64) -> Result<Exit, Failure> {
+fn show(places: &Places, id: u64) -> Result<Exit, Failure> {
     let mut found = None;
     let wanted = WantedLines { id: Some(id), ..WantedLines::default() };
-    visit(config, &wanted, |_, line| {
+    visit(places, &wanted, |_, line| {
         found = Some(line.clone());
         ControlFlow::Break(())
     })?;
@@ -125,13 +129,14 @@ fn unknown(id: u64) -> Failure {
     Failure::Engine(format!("no line {id} in quarantine; {list}"))
 }
 
-fn retry(config: &Config, wanted: &WantedLines) -> Result<Exit, Failure> {
-    let client = Client::connect(&config.global.state_dir).map_err(failed)?;
+fn retry(shared: &Shared, places: &Places, wanted: &WantedLines) -> Result<Exit, Failure> {
+    let client = Client::connect(&places.state_dir).map_err(failed)?;
     let retried = match client {
         Some(mut client) => client.retry(wanted).map_err(failed)?,
         None => {
+            let config = settings::load(shared, Vec::new())?;
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
-            let door = Door::open(config, &log).map_err(failed)?;
+            let door = Door::open(&config, &log).map_err(failed)?;
             let retried = door.retry(wanted).map_err(Failure::Engine)?;
             drop(door);
             log.close().map_err(failed)?;

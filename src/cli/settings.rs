@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use shrike::config::{Config, Exporter, Flag, Flags, Host, Sources, Text};
+use shrike::config::{Config, Exporter, Flag, Flags, Host, Places, Sources, Text};
 use shrike::pipeline::Render;
 use shrike::vendors;
 
@@ -13,6 +13,13 @@ use super::args::{Run, Shared};
 pub(crate) fn load(shared: &Shared, further: Vec<Flag>) -> Result<Config, Failure> {
     let text = Text::open(shared.config.as_deref())?;
     Ok(Config::load(&text, &all_flags(shared, further), vendors::ALL, &Sources::default())?)
+}
+
+/// Where things lie, for commands that look at them: they need none of the secrets.
+pub(crate) fn places(shared: &Shared) -> Result<Places, Failure> {
+    let text = Text::open(shared.config.as_deref())?;
+    let flags = all_flags(shared, Vec::new());
+    Ok(Places::read(&text, &flags, vendors::ALL, &Sources::default())?)
 }
 
 /// The directory of the process that runs; no secret is looked up for it.

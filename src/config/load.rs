@@ -95,6 +95,20 @@ impl Config {
         vendors: &[&'static Vendor],
         lookup: &dyn Lookup,
     ) -> Result<Self, Error> {
+        let (config, mistakes) = Self::resolve(text, flags, vendors, lookup)?;
+        if !mistakes.is_empty() {
+            return Err(mistakes.into_error());
+        }
+        Ok(config)
+    }
+
+    /// The same with what is wrong in it; keys that are wrong have their defaults.
+    pub(super) fn resolve(
+        text: &Text,
+        flags: &Flags,
+        vendors: &[&'static Vendor],
+        lookup: &dyn Lookup,
+    ) -> Result<(Self, Mistakes), Error> {
         let mut mistakes = Mistakes::default();
         let (mut root, conversions) = tree(text, flags, vendors, &mut mistakes)?;
         let state_dir = state_dir(&mut root, lookup, &mut mistakes);
@@ -113,13 +127,10 @@ impl Config {
         let mut config =
             Resolve { values: &values, mistakes: &mut mistakes }.config(vendors, &names);
         debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
-        if !mistakes.is_empty() {
-            return Err(mistakes.into_error());
-        }
         config.shown = shown.take();
         config.conversions.splice(0..0, conversions);
         text.name().clone_into(&mut config.origin);
-        Ok(config)
+        Ok((config, mistakes))
     }
 
     /// The state directory alone: the rest may be wrong, and what it refers to is not read.

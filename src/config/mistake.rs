@@ -213,7 +213,7 @@ impl Mistakes {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.more == 0
     }
 
     /// How many there are.
@@ -225,6 +225,11 @@ impl Mistakes {
     /// All that are kept, in order of place.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.list.iter()
+    }
+
+    /// Keeps those of which this holds, and those beyond [`MISTAKES_MAX`], which nobody knows.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Mistake) -> bool) {
+        self.list.retain(keeps);
     }
 
     /// Sorts by place and makes an error of them.

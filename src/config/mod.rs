@@ -24,6 +24,7 @@ mod mistake;
 mod parse;
 mod paths;
 mod patterns;
+mod places;
 mod prepared;
 mod privacy;
 mod read;
@@ -49,6 +50,7 @@ pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
 pub use mistake::{Error, Mistake, Mistakes, Wrong};
 pub use paths::Looked;
+pub use places::{Letters, Places};
 pub use privacy::{PATTERN, PRIVACY, PRIVACY_OWN};
 pub use reference::reference;
 pub use resolved::{

@@ -5,6 +5,7 @@ mod any;
 mod choosing;
 mod forms;
 mod paths;
+mod places;
 mod privacy;
 mod refused;
 mod routes;
