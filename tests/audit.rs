@@ -160,11 +160,7 @@ fn a_period_is_proven_by_itself() {
     let whole = std::fs::read_to_string(&path).expect("it was written");
     let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
     let begins = |line: &&String| line.contains("\"kind\":\"begin\"");
-    let at = |line: &String| {
-        let line: serde_json::Value = serde_json::from_str(line).expect("a receipt");
-        line["at"].as_str().expect("a time").to_owned()
-    };
-    let runs: Vec<String> = lines.iter().filter(begins).map(at).collect();
+    let runs: Vec<String> = lines.iter().filter(begins).map(|line| at(line)).collect();
     let last = place.run(&["audit", "verify", "--from", &runs[2]], 0);
     assert!(last.contains("siem, pass 0: 100 settled in this time = "), "{last}");
     assert!(last.contains("100 events compared with the log"), "{last}");
@@ -211,6 +207,58 @@ fn a_period_is_proven_by_itself() {
     assert!(counted.contains("settles 99 events where the log has 100"), "{counted}");
     std::fs::write(&path, whole).expect("the directory is ours");
     place.run(&["audit", "verify"], 0);
+}
+
+/// What is settled and not covered by a checkpoint is settled again after a crash.
+#[test]
+fn what_a_crash_took_back_counts_once() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    place.run_with(&["append"], &events(0..100), 0);
+    place.run(&["run", "--drain"], 0);
+    let cursor = place.path().join("state/log/cursors/siem.cursor");
+    let saved = std::fs::read(&cursor).expect("it was saved");
+    let mut running = place.start();
+    // Nothing can take the place of a directory: receipts are written, the checkpoint is not.
+    std::fs::remove_file(&cursor).expect("it is ours");
+    std::fs::create_dir(&cursor).expect("it is ours");
+    place.run_with(&["append"], &events(100..160), 0);
+    let chain = place.path().join("state/audit.jsonl");
+    let read = || std::fs::read_to_string(&chain).expect("it is there");
+    let is_sum =
+        |line: &str| line.contains("\"kind\":\"sum\"") && line.contains("\"delivered\":160,");
+    wait_for(|| read().lines().any(is_sum));
+    running.signal(Signal::KILL);
+    assert_eq!(running.end(), None, "it was killed");
+    std::mem::forget(running);
+    std::fs::remove_dir(&cursor).expect("it is ours");
+    std::fs::write(&cursor, saved).expect("it is ours");
+    place.run(&["run", "--drain"], 0);
+    assert_eq!(destination.accepted().len(), 160);
+    let twice = destination.accepted().values().filter(|&&times| times == 2).count();
+    assert_eq!(twice, 60);
+
+    let all = place.run(&["audit", "verify"], 0);
+    assert!(all.contains("siem, pass 0: 160 settled = 160 delivered"), "{all}");
+    assert!(all.contains("; 160 events compared with the log"), "{all}");
+    let begins: Vec<String> =
+        read().lines().filter(|line| line.contains("\"kind\":\"begin\"")).map(at).collect();
+    // The whole crash, what it took back, and what came again.
+    for (from, to, count) in [(1, None, 60), (1, Some(2), 60), (2, None, 60), (0, None, 160)] {
+        let mut args = vec!["audit", "verify", "--from", &begins[from]];
+        to.iter().for_each(|&to| args.extend(["--to", &begins[to]]));
+        let told = place.run(&args, 0);
+        let settled = format!("siem, pass 0: {count} settled in this time = {count} delivered");
+        assert!(told.contains(&settled), "{args:?}: {told}");
+        let compared = format!("; {count} events compared with the log");
+        assert!(told.contains(&compared), "{args:?}: {told}");
+    }
+}
+
+/// When a receipt was written.
+fn at(line: &str) -> String {
+    let line: serde_json::Value = serde_json::from_str(line).expect("a receipt");
+    line["at"].as_str().expect("a time").to_owned()
 }
 
 /// The lines with numbers and hashes as if they had been written so.

@@ -237,6 +237,7 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt, is_within: bool)
         // Of a pass whose beginning was put aside long ago only differences can be checked.
         let is_whole = receipt.kind == "resume" || is_known;
         let (within, lines) = match receipt.pass == pass.pass {
+            true if is_within && pass.is_whole => (left(pass, counts), pass.lines),
             true => (pass.within, pass.lines),
             false => (Counts::default(), 0),
         };
@@ -258,6 +259,22 @@ fn take(passes: &mut BTreeMap<String, Pass>, receipt: &Receipt, is_within: bool)
         add(&mut pass.within, receipt);
     }
     None
+}
+
+/// What is left of a period when an exporter goes on from these counts: what a crash took back is
+/// settled again, and counts then.
+fn left(pass: &Pass, counts: Counts) -> Counts {
+    let left = |within: u64, settled: u64, counts: u64| {
+        within.saturating_sub(settled.saturating_sub(counts))
+    };
+    let (within, settled) = (pass.within, pass.counts);
+    Counts {
+        delivered: left(within.delivered, settled.delivered, counts.delivered),
+        dead_lettered: left(within.dead_lettered, settled.dead_lettered, counts.dead_lettered),
+        filtered: left(within.filtered, settled.filtered, counts.filtered),
+        skipped: left(within.skipped, settled.skipped, counts.skipped),
+        invalid: left(within.invalid, settled.invalid, counts.invalid),
+    }
 }
 
 fn add(counts: &mut Counts, receipt: &Receipt) {

@@ -10,8 +10,8 @@ use shrike::pipeline::Receipt;
 pub(super) struct Settlements {
     reader: Reader,
     running: BTreeMap<String, Settled>,
-    /// Events that were found in the log.
-    compared: u64,
+    /// What was found in the log, by exporter and pass: a crash has events settled again.
+    found: BTreeMap<(String, u32), Vec<Span>>,
     wrong: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ struct Settled {
 impl Settlements {
     /// Compares with this log.
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, running: BTreeMap::new(), compared: 0, wrong: Vec::new() }
+        Self { reader, running: BTreeMap::new(), found: BTreeMap::new(), wrong: Vec::new() }
     }
 
     /// The log.
@@ -76,13 +76,15 @@ impl Settlements {
     pub(super) fn end(mut self) -> (u64, Vec<String>) {
         let names: Vec<String> = self.running.keys().cloned().collect();
         names.iter().for_each(|name| self.compare(name));
-        (self.compared, self.wrong)
+        // What retention took meanwhile is not counted.
+        let counted = self.found.values().flatten().filter_map(|it| self.reader.count(*it).ok());
+        (counted.sum(), self.wrong)
     }
 
     fn compare(&mut self, name: &str) {
         let Some(mut settled) = self.running.remove(name) else { return };
         settled.join();
-        let Settled { first, last, pieces, bytes, events, .. } = settled;
+        let Settled { pass, first, last, pieces, bytes, events, .. } = settled;
         let joined: u64 = pieces.iter().map(|piece| piece.bytes()).sum();
         if joined != bytes {
             self.wrong
@@ -97,7 +99,11 @@ impl Settlements {
                 "receipts {first} to {last}: {name} settles {events} events where the log has \
                  {counted}"
             )),
-            Ok(counted) if is_there => self.compared += counted,
+            Ok(_) if is_there => {
+                let found = self.found.entry((name.to_owned(), pass)).or_default();
+                found.extend(pieces);
+                join(found);
+            }
             _ => {}
         }
     }
@@ -106,17 +112,21 @@ impl Settlements {
 impl Settled {
     /// Makes one piece of those that touch each other.
     fn join(&mut self) {
-        self.pieces.sort_unstable();
-        let mut joined: Vec<Span> = Vec::new();
-        for piece in self.pieces.drain(..) {
-            match joined.last_mut() {
-                Some(last) if piece.from <= last.to => last.to = Offset::max(last.to, piece.to),
-                _ => joined.push(piece),
-            }
-        }
-        self.join_at = PIECES_MAX.max(2 * joined.len());
-        self.pieces = joined;
+        join(&mut self.pieces);
+        self.join_at = PIECES_MAX.max(2 * self.pieces.len());
     }
+}
+
+/// Sorts pieces and makes one of those that touch each other.
+fn join(pieces: &mut Vec<Span>) {
+    pieces.sort_unstable();
+    pieces.dedup_by(|next, last| {
+        let touches = next.from <= last.to;
+        if touches {
+            last.to = Offset::max(last.to, next.to);
+        }
+        touches
+    });
 }
 
 /// Pieces that are kept before they are joined: a megabyte.
