@@ -67,6 +67,8 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
         assert!(place.run(&["dlq", "list", "--since", time], 2).contains("from 1970 to 2554"));
     }
     assert!(place.run(&["dlq", "purge"], 2).contains("say --all"));
+    let dry = place.run(&["dlq", "purge", "--dry-run"], 0);
+    assert_eq!(dry, place.run(&["dlq", "list"], 0), "it removes nothing, and needs no --all");
     assert_eq!(place.run(&["dlq", "purge", "--class", "timeout"], 0), "siem: 0 removed\n");
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 3 removed\n");
     assert!(letters(&place, &[]).is_empty());

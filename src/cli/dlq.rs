@@ -49,17 +49,17 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
         Dlq::Purge { letters, id, all, dry_run } => {
             let mut chosen = stores(&places, letters)?;
             chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
+            if *dry_run {
+                return list(&chosen, u64::MAX, false);
+            }
             if !all && chosen.iter().any(|(_, wanted)| *wanted == Wanted::default()) {
                 return Err(Failure::Usage(
                     "this would remove every dead letter for ever; narrow it with --since, \
-                     --class or --id, or say --all"
+                     --class or --id, or say --all; --dry-run shows them"
                         .to_owned(),
                 ));
             }
-            match dry_run {
-                true => list(&chosen, u64::MAX, false),
-                false => purge((shared, &places), &chosen),
-            }
+            purge((shared, &places), &chosen)
         }
     }
 }
