@@ -51,7 +51,7 @@ fn structured_data_is_named_by_the_enterprise() {
 fn messages_are_as_long_as_their_transport_carries() {
     let cases = [
         ("transport: udp", 256, 2048),
-        ("transport: udp, max_message_bytes: 480", 256, 480),
+        ("transport: udp, payload: text, max_message_bytes: 480", 256, 480),
         ("transport: tcp", 1_000, 65_536),
         ("transport: tls, max_message_bytes: 8192", 1_000, 8192),
     ];
@@ -130,8 +130,43 @@ fn a_message_that_is_too_long_is_shown_as_it_is_sent() {
     let (_, document) = message.split_once("] ").expect("structured data");
     let document: Value = serde_json::from_str(document).expect("it is JSON still");
     assert_eq!(document["metadata"]["shrike"]["truncated"], true);
-    let long = rendered("address: h, transport: udp, max_message_bytes: 480", |_| {});
+    // An id that is cut names nothing.
+    let small = rendered("address: h, structured_data: false, max_message_bytes: 1150", |record| {
+        record["metadata"] = json!({"long": "x".repeat(1500)});
+        record["decision"]["reason"] = json!("r".repeat(600));
+    });
+    let id = "019c322d-fa80-7f99-8d84-b44109f58c77";
+    assert!(small.contains(&format!("\"event_id\":\"{id}\"")), "{small}");
+    assert!(small.contains(&format!("\"reason\":\"{}\"", "r".repeat(64))), "{small}");
+    let long = rendered("address: h, transport: udp, max_message_bytes: 900", |_| {});
     assert!(long.ends_with("too_large: larger than the destination takes, even without metadata"));
+}
+
+/// RFC 5424, 6.1: receivers must take 480 octets, which is less than most forms need.
+#[test]
+fn a_bound_that_no_event_fits_is_refused() {
+    let rows = [
+        ("", 891),
+        (", structured_data: false", 615),
+        (", payload: ecs", 1164),
+        (", payload: ocsf, transport: udp", 1739),
+        (", payload: cef", 672),
+        (", protocol: rfc3164", 589),
+    ];
+    for (form, least) in rows {
+        let load = |bytes: u32| {
+            load(&format!("address: h, hostname: h{form}, max_message_bytes: {bytes}"))
+        };
+        let told = load(480).map(|_| ()).expect_err(form);
+        let expected = format!(
+            "exporters.syslog.max_message_bytes: an event takes at least {least} bytes in this form"
+        );
+        assert!(told.contains(&expected), "{form}: {told}");
+        assert!(load(least - 1).is_err() && load(least).is_ok(), "{form}");
+    }
+    for form in ["payload: text", "payload: none"] {
+        load(&format!("address: h, {form}, max_message_bytes: 480")).expect(form);
+    }
 }
 
 #[test]

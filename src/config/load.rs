@@ -17,6 +17,7 @@ use super::paths::{Named, Wants};
 use super::prepared::prepared_otherwise;
 use super::privacy;
 use super::read::read;
+use super::room::rooms;
 use super::table::{TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
@@ -130,6 +131,9 @@ impl Config {
         config.shown = shown.take();
         config.conversions.splice(0..0, conversions);
         text.name().clone_into(&mut config.origin);
+        if mistakes.is_empty() {
+            rooms(&config, &root, &mut mistakes);
+        }
         Ok((config, mistakes))
     }
 

@@ -30,6 +30,7 @@ mod privacy;
 mod read;
 mod reference;
 mod resolved;
+mod room;
 mod routes;
 mod shared;
 mod shown;

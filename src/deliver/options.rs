@@ -87,6 +87,13 @@ impl Options {
         true
     }
 
+    /// The others, without this one.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Self {
+        let others = self.0.iter().filter(|(other, _)| **other != key);
+        Self(others.map(|(key, value)| (*key, value.clone())).collect())
+    }
+
     /// The value of a key.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&OptionValue> {

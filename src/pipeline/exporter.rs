@@ -736,12 +736,13 @@ fn without_facts(overrides: &Overrides) -> Overrides {
 /// What is left out when a document is too large: metadata, then labels; the rest is capped.
 ///
 /// A document has about 30 texts, of which one or two are long, and escapes seldom double them: a
-/// 32nd of the limit each is little enough. What is still too large is given up.
+/// 32nd of the limit each is little enough, but for ids and digests: cut, they name nothing. What
+/// is still too large is given up.
 fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
     let mut shrunk = with(overrides, (TRUNCATED, "true"));
     shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
     shrunk.raw = None;
-    let characters = u16::try_from(bytes_max / 32).unwrap_or(u16::MAX).max(1);
+    let characters = u16::try_from(bytes_max / 32).unwrap_or(u16::MAX).max(DIGEST_CHARACTERS);
     shrunk.characters_max = match shrunk.characters_max {
         0 => characters,
         most => most.min(characters),
@@ -778,5 +779,7 @@ pub(super) const TOO_LARGE: (&str, &str) =
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.
 const PARTITIONS_MAX: usize = 256;
+/// Characters of the longest id that is used widely: SHA-256 in hexadecimal digits.
+const DIGEST_CHARACTERS: u16 = 64;
 /// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
 const TRUNCATED: &str = "truncated";

@@ -66,6 +66,31 @@ impl Render {
         })
     }
 
+    /// The bytes of an event that has the required fields alone, all left out that may be, where
+    /// that is more than one event may have.
+    #[must_use]
+    pub fn lacks_room(&self) -> Option<usize> {
+        let opening = Opening::new(&OpeningOptions::default());
+        let (mut arena, mut opened) = (Vec::new(), Opened::default());
+        let (mut room, mut document) = (Narrowed::default(), Vec::new());
+        let frame = Frame::default();
+        opening.begin(&mut arena);
+        opening.open(&frame, LEAST, &mut arena, &mut opened).expect("the least is an event");
+        let event = Event::new(&opened, frame, LEAST, &arena);
+        let event = &match &self.privacy {
+            Some(privacy) => privacy.narrowed(event, &mut room),
+            None => event,
+        };
+        // Of what a template makes nothing is known before it is filled.
+        let mut routes = self.routes.iter().filter(|route| route.template.is_none());
+        routes.find_map(|route| {
+            document.clear();
+            route.plan(Some(Level::Shrink), event, 0).0.encode(event, &mut document);
+            let bytes_max = route.packing.limits.event_bytes as usize;
+            (document.len() > bytes_max).then_some(document.len())
+        })
+    }
+
     /// The media type of its bodies.
     #[must_use]
     pub fn content_type(&self) -> &'static str {
@@ -129,6 +154,9 @@ impl Render {
         }
     }
 }
+
+/// An event with what every event has.
+const LEAST: &[u8] = br#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"guard_block","event_category":"network","timestamp":"2026-02-06T09:00:00.000000000Z","outcome":"failure","action":"egress","agent":{"id":"a","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"s"},"decision":{"allowed":false,"guard":"egress_allowlist","severity":"high","reason":""},"resource":{"type":"network","name":"h"},"threat":{},"metadata":{},"labels":{}}"#;
 
 /// A denied connection with all that an event may say.
 const SAMPLE: &[u8] = br#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"egress_blocked","event_category":"network","timestamp":"2026-02-06T09:00:00.000000000Z","outcome":"failure","action":"egress","agent":{"id":"coder-01","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"c951e57c-8d8a-4850-88f8-f1f86b059b03","user_id":"dev","tenant_id":"acme","environment":"production"},"decision":{"allowed":false,"guard":"egress_allowlist","severity":"high","reason":"not on the list","policy_hash":"0x48","ruleset":"default"},"resource":{"type":"network","name":"exfil.example","path":"/","host":"exfil.example","port":443},"threat":{"indicator":{"type":"domain","value":"exfil.example"},"tactic":"TA0010","technique":"T1048"},"metadata":{"trace_id":"8abd18d08f36d7d51832b154b1c957ab"},"labels":{"team":"security"}}"#;
