@@ -465,6 +465,54 @@ fn a_reader_that_goes_away_ends_printing_quietly() {
     assert_eq!(ran.err, "");
 }
 
+/// `shrike vendors | head -1`, and both outputs into such a pipe: no panic, no line about it.
+#[test]
+fn whoever_stops_reading_is_told_nothing() {
+    let place = Place::new();
+    place.run_with(&["append"], &[&sample()[..], b"no event\n"].concat()).ended(1);
+    place.write("one.jsonl", "no event\n");
+    let commands: [(&[&str], i32); 22] = [
+        (&["check"], 0),
+        (&["config", "show"], 0),
+        (&["config", "schema"], 0),
+        (&["schema", "json"], 0),
+        (&["schema", "typescript"], 0),
+        (&["vendors"], 0),
+        (&["vendors", "elastic"], 0),
+        (&["completions", "bash"], 0),
+        (&["man"], 0),
+        (&["--help"], 0),
+        (&["test", "stdout", "--from", "earliest"], 0),
+        (&["log", "cat"], 0),
+        (&["log", "stat"], 0),
+        (&["log", "verify"], 0),
+        (&["log", "quarantine", "list"], 0),
+        (&["log", "quarantine", "retry"], 1),
+        (&["cursor", "show"], 0),
+        (&["audit", "log"], 0),
+        (&["audit", "verify"], 0),
+        (&["dlq", "list"], 0),
+        (&["dlq", "replay"], 0),
+        (&["dlq", "purge", "--all"], 0),
+    ];
+    let failing: [(&[&str], i32); 5] = [
+        (&["append", "one.jsonl"], 1),
+        (&["render", "stdout", "one.jsonl"], 1),
+        (&["status"], 1),
+        (&["log", "quarantine", "show", "0"], 1),
+        (&["vendors", "none"], 2),
+    ];
+    let gone = || std::io::pipe().expect("a pipe").1;
+    for (args, code) in commands {
+        let ran = Ran::of(place.command(args).stdout(gone()).output().expect("it ends"));
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{args:?}");
+    }
+    for (args, code) in commands.into_iter().chain(failing) {
+        let ran = place.command(args).stdout(gone()).stderr(gone()).status().expect("it ends");
+        assert_eq!(ran.code(), Some(code), "{args:?}");
+    }
+}
+
 #[test]
 fn secrets_are_in_no_error_and_no_dump() {
     let secrets =

@@ -12,3 +12,16 @@ pub mod otlp;
 pub mod produce;
 pub mod scenario;
 pub mod seed;
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+/// Prints a line; whoever has stopped reading is told nothing.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The same on standard error.
+pub fn hint(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

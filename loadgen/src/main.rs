@@ -5,6 +5,7 @@ mod command;
 use std::process::ExitCode;
 
 use clap::Parser;
+use loadgen::hint;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     match command::run(command::Loadgen::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("loadgen: {error}");
+            hint(format_args!("loadgen: {error}"));
             ExitCode::from(2)
         }
     }

@@ -93,3 +93,14 @@ fn item(sequence: u64) -> String {
     let id = EventId { sequence, scheduled_ns: 1_795_191_846_000_000_000, run: 1 }.text();
     format!("{{\"create\":{{\"_index\":\"logs\",\"_id\":\"{id}\"}}}}\n{{}}\n")
 }
+
+/// `loadgen scenario list | head -1`: no panic.
+#[test]
+fn whoever_stops_reading_is_told_nothing() {
+    for args in [&["scenario", "list"][..], &["generate", "--events", "1000"], &["--help"]] {
+        let gone = std::io::pipe().expect("a pipe").1;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        let ran = command.args(args).stdout(gone).output().expect("it ends");
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{args:?}: {ran:?}");
+    }
+}

@@ -12,7 +12,7 @@ use shrike::log::Log;
 use super::args::Shared;
 use super::door::{Door, REJECTED_MAX};
 use super::progress::Progress;
-use super::{Exit, Failure, failed, settings};
+use super::{Exit, Failure, failed, hint, settings};
 
 /// Appends a file or standard input and says what became of it.
 pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failure> {
@@ -44,12 +44,12 @@ pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failu
         drop(door);
         log.close().map_err(failed)?;
     }
-    eprintln!(
+    hint(format_args!(
         "{} appended, durable below {}; {} repeats, {} rejected",
         sum.appended, sum.durable, sum.duplicates, sum.rejected
-    );
+    ));
     for Rejected { line, class } in &sum.first_rejected {
-        eprintln!("line {line}: {class}");
+        hint(format_args!("line {line}: {class}"));
     }
     Ok(if sum.rejected == 0 { Exit::Done } else { Exit::Failed })
 }

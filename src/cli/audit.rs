@@ -21,7 +21,7 @@ use shrike::pipeline::{
 use self::settled::Settlements;
 use super::args::{Audit, Shared, Within};
 use super::walk::{Met, Then, walk};
-use super::{Exit, Failure, failed, log, position, settings};
+use super::{Exit, Failure, failed, hint, log, position, settings};
 
 /// Runs a command about receipts; they are read beside whatever process writes them.
 pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
@@ -428,7 +428,7 @@ fn letters(
         let store = match LetterStore::look(dir) {
             Ok(store) => store,
             Err(problem) if !is_configured(dir) => {
-                eprintln!("letters left out: {problem}");
+                hint(format_args!("letters left out: {problem}"));
                 continue;
             }
             Err(problem) => return Err(failed(problem)),

@@ -10,7 +10,7 @@ use shrike::pipeline::note_operation;
 
 use super::args::{Cursor, Shared};
 use super::dlq::done;
-use super::{Exit, Failure, failed, log, position, settings};
+use super::{Exit, Failure, failed, hint, log, position, settings};
 
 /// Runs a command about cursors: through the running process where one answers.
 pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
                     let load = |name: String| match cursors.load(&name) {
                         // One damaged file hides no other.
                         Err(problem @ LogError::Damaged { .. }) => {
-                            eprintln!("{problem}");
+                            hint(format_args!("{problem}"));
                             Ok(None)
                         }
                         loaded => {

@@ -17,7 +17,7 @@ use shrike::pipeline::{Engine, Letter, LetterStore, Operation, Progress, Wanted,
 use super::args::{Dlq, Letters, Shared};
 use super::serve::Running;
 use super::table::Table;
-use super::{Exit, Failure, configured, failed, position, progress, settings};
+use super::{Exit, Failure, configured, failed, position, progress, say, settings};
 
 /// Runs a command about dead letters.
 ///
@@ -364,7 +364,10 @@ fn replay(
             bar.at(last.delivered + last.kept);
         }
         bar.end();
-        println!("{name}: {} of {} delivered, {} stay", last.delivered, last.wanted, last.kept);
+        say(format_args!(
+            "{name}: {} of {} delivered, {} stay",
+            last.delivered, last.wanted, last.kept
+        ));
         if last.kept > 0 || last.delivered < begun.wanted {
             exit = Exit::Failed;
         }
@@ -380,7 +383,7 @@ fn purge(of: (&Shared, &Places), stores: &[(Chosen, Wanted)]) -> Result<Exit, Fa
     for (Chosen { name, .. }, wanted) in stores {
         let letters = actor.purge(name, wanted)?;
         all += letters;
-        println!("{name}: {letters} removed");
+        say(format_args!("{name}: {letters} removed"));
     }
     actor.end()?;
     found(stores, all)?;

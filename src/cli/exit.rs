@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use shrike::config;
 
+use super::hint;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -64,11 +66,11 @@ impl Failure {
                 ExitCode::SUCCESS
             }
             Self::Config(_) | Self::Usage(_) => {
-                eprintln!("{self}");
+                hint(format_args!("{self}"));
                 ExitCode::from(2)
             }
             Self::Io { .. } | Self::Engine(_) => {
-                eprintln!("shrike: {self}");
+                hint(format_args!("shrike: {self}"));
                 ExitCode::FAILURE
             }
         }

@@ -13,7 +13,7 @@ use super::args::{Log, Shared};
 use super::progress::Progress;
 use super::quarantine::quarantine;
 use super::walk::{Met, Then, last, walk};
-use super::{Exit, Failure, failed, position, settings};
+use super::{Exit, Failure, failed, hint, position, settings};
 
 /// Runs a command about the log.
 pub(crate) fn log(shared: &Shared, command: &Log) -> Result<Exit, Failure> {
@@ -65,9 +65,11 @@ fn cat(reader: &mut Reader, span: Span, limit: u64) -> Result<Exit, Failure> {
             }
             Met::Damaged(span, events) => {
                 exit = Exit::Failed;
-                eprintln!("{}", damage(span, events));
+                hint(format_args!("{}", damage(span, events)));
             }
-            Met::Gone(span) => eprintln!("{} to {}: removed meanwhile", span.from, span.to),
+            Met::Gone(span) => {
+                hint(format_args!("{} to {}: removed meanwhile", span.from, span.to))
+            }
         }
         Ok(Then::On)
     })?;

@@ -29,6 +29,8 @@ mod trial;
 mod vendors;
 mod walk;
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -67,6 +69,16 @@ pub(crate) fn main() -> ExitCode {
         Ok(exit) => exit.code(),
         Err(failure) => failure.report(),
     }
+}
+
+/// Prints a line of what was done. Whoever has stopped reading changes nothing of it.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The same beside what is printed, on standard error.
+pub(crate) fn hint(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// What the engine finds wrong with the configuration: the exit code says so too.

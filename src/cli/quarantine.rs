@@ -13,7 +13,7 @@ use shrike::log::Log;
 use super::args::{Lines, Quarantine, Shared};
 use super::door::Door;
 use super::table::Table;
-use super::{Exit, Failure, failed, position, settings};
+use super::{Exit, Failure, failed, hint, position, say, settings};
 
 /// Runs a command about the quarantine. It is read beside whatever process writes it; retries go
 /// through the running process, or take the log's lock where none runs.
@@ -113,9 +113,9 @@ fn show(places: &Places, id: u64) -> Result<Exit, Failure> {
     let Some(line) = found else { return Err(unknown(id)) };
     let Refused { class, source, offset, length, received, .. } = &line;
     let received = time::text(*received);
-    eprintln!("{class}: {length} bytes of {source} at {offset}, received {received}");
+    hint(format_args!("{class}: {length} bytes of {source} at {offset}, received {received}"));
     if !line.is_whole() {
-        eprintln!("only the beginning is kept");
+        hint(format_args!("only the beginning is kept"));
     }
     let mut out = io::stdout().lock();
     out.write_all(&line.kept())
@@ -147,10 +147,10 @@ fn retry(shared: &Shared, places: &Places, wanted: &WantedLines) -> Result<Exit,
         return Err(unknown(id));
     }
     let Retried { wanted, taken, appended, duplicates, refused, cut } = retried;
-    println!(
+    say(format_args!(
         "{taken} of {wanted} lines are events now: {appended} appended, {duplicates} repeats; \
          {refused} are still none, of {cut} only the beginning is kept"
-    );
+    ));
     Ok(if taken == wanted { Exit::Done } else { Exit::Failed })
 }
 

@@ -14,7 +14,7 @@ use shrike::log::Mark;
 use shrike::pipeline::Render;
 
 use super::args::Shared;
-use super::{Exit, Failure, configured, position, settings};
+use super::{Exit, Failure, configured, hint, position, settings};
 
 /// Renders events from a file or standard input.
 pub(crate) fn render(
@@ -53,14 +53,14 @@ pub(crate) fn render(
         Lines::new(number as u64).finish(&mut checker, &line, received_ns, &mut batch);
         for reject in &batch.rejected {
             rejected += 1;
-            eprintln!("line {}: {}", number + 1, reject.class.name());
+            hint(format_args!("line {}: {}", number + 1, reject.class.name()));
         }
         for (record, Mark { received_ns, checked, mapped, repaired }) in batch.records(&line) {
             let frame = Frame { received_ns, checked, mapped, repaired, ..Frame::default() };
             opening.rewind(&mut arena);
             if let Err(reject) = opening.open(&frame, record, &mut arena, &mut opened) {
                 rejected += 1;
-                eprintln!("line {}: {}", number + 1, reject.class.name());
+                hint(format_args!("line {}: {}", number + 1, reject.class.name()));
                 continue;
             }
             let event = Event::new(&opened, frame, record, &arena);
@@ -73,7 +73,7 @@ pub(crate) fn render(
     render.end(now, &mut body);
     out.write_all(&body).and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
     if filtered > 0 {
-        eprintln!("{filtered} events filtered");
+        hint(format_args!("{filtered} events filtered"));
     }
     Ok(if rejected == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -17,7 +17,7 @@ use shrike::pipeline::{
 use super::args::{Shared, Test};
 use super::render::Shown;
 use super::walk::{Met, Then, walk};
-use super::{Exit, Failure, configured, failed, log, position, render, settings};
+use super::{Exit, Failure, configured, failed, hint, log, position, render, say, settings};
 
 /// Prints what an exporter would send, or sends it to a shadow endpoint.
 pub(crate) fn test(shared: &Shared, args: &Test) -> Result<Exit, Failure> {
@@ -55,8 +55,10 @@ fn history(
                     visit(block, record)?;
                 }
             }
-            Met::Damaged(span, _) => eprintln!("{} to {}: damaged", span.from, span.to),
-            Met::Gone(span) => eprintln!("{} to {}: removed meanwhile", span.from, span.to),
+            Met::Damaged(span, _) => hint(format_args!("{} to {}: damaged", span.from, span.to)),
+            Met::Gone(span) => {
+                hint(format_args!("{} to {}: removed meanwhile", span.from, span.to))
+            }
         }
         Ok(if left == 0 { Then::Stop } else { Then::On })
     })
@@ -94,11 +96,11 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
     bytes += body.len() as u64;
     write(&render, &mut body)?;
     out.flush().map_err(Failure::io("standard output"))?;
-    eprintln!(
+    hint(format_args!(
         "{}: {rendered} events would be sent in {bytes} bytes before compression; {filtered} \
          filtered, {invalid} invalid",
         args.exporter
-    );
+    ));
     Ok(if invalid == 0 { Exit::Done } else { Exit::Failed })
 }
 
@@ -182,7 +184,7 @@ fn tell(status: &Status, ended: Ended, began: Instant, place: &Place) -> Result<
     let Some(exporter) = status.exporters.first() else { return Ok(Exit::Failed) };
     let counts = exporter.counts;
     let seconds = began.elapsed().as_secs_f64();
-    println!(
+    say(format_args!(
         "{}: {} events = {} delivered + {} dead-lettered + {} filtered + {} invalid + {} pending; \
          {} requests in {seconds:.1} s",
         exporter.name,
@@ -193,13 +195,13 @@ fn tell(status: &Status, ended: Ended, began: Instant, place: &Place) -> Result<
         counts.invalid,
         exporter.pending,
         exporter.requests
-    );
+    ));
     let mut left = REFUSED_SHOWN;
     if let Some(mut store) = LetterStore::look(&place.0.join("dlq")).map_err(failed)? {
         let show = |_, letter: &shrike::pipeline::Letter| {
             left -= 1;
             let id = letter.event_id.as_deref().unwrap_or("-");
-            println!("{id}: {} {}: {}", letter.class, letter.http_status, letter.error);
+            say(format_args!("{id}: {} {}: {}", letter.class, letter.http_status, letter.error));
             if left > 0 {
                 std::ops::ControlFlow::Continue(())
             } else {
@@ -209,7 +211,7 @@ fn tell(status: &Status, ended: Ended, began: Instant, place: &Place) -> Result<
         store.visit(&Wanted::default(), show).map_err(failed)?;
     }
     if let Some((_, error)) = exporter.last_error.as_ref().filter(|_| exporter.pending > 0) {
-        println!("{}: {}: {error}", exporter.name, exporter.state);
+        say(format_args!("{}: {}: {error}", exporter.name, exporter.state));
     }
     Ok(match ended {
         Ended::Settled if counts.dead_lettered + counts.invalid == 0 => Exit::Done,
@@ -233,7 +235,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Err(problem) = fs::remove_dir_all(&self.0) {
-            eprintln!("{}: not removed: {problem}", self.0.display());
+            hint(format_args!("{}: not removed: {problem}", self.0.display()));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use loadgen::account::{Report, compare};
+use loadgen::say;
 
 /// Hold accounts of fakes against what was appended.
 ///
@@ -27,16 +28,16 @@ pub(crate) struct Account {
 impl Account {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let mut is_good = true;
-        println!(
+        say(format_args!(
             "{:<28} {:>12} {:>12} {:>12} {:>12} {:>10} {:>10} {:>9}",
             "account", "expected", "once", "more", "never", "beyond", "absorbed", "problems"
-        );
+        ));
         for path in &self.files {
             let report = read(path)?;
             let comparison = compare(self.expect, &report);
             let totals = comparison.totals;
             is_good &= comparison.is_complete() && !(self.exactly_once && totals.more > 0);
-            println!(
+            say(format_args!(
                 "{:<28} {:>12} {:>12} {:>12} {:>12} {:>10} {:>10} {:>9}",
                 path.file_name().unwrap_or_default().to_string_lossy(),
                 self.expect,
@@ -46,12 +47,16 @@ impl Account {
                 totals.beyond,
                 report.conflicts,
                 report.problems.values().map(|problem| problem.times).sum::<u64>(),
-            );
+            ));
             if !comparison.missing.is_empty() {
-                println!("  missing, first of {}: {:?}", totals.never, comparison.missing);
+                say(format_args!("  missing, first of {}: {:?}", totals.never, comparison.missing));
             }
             for (what, problem) in &report.problems {
-                println!("  {} x {what}: {}", problem.times, problem.example.escape_debug());
+                say(format_args!(
+                    "  {} x {what}: {}",
+                    problem.times,
+                    problem.example.escape_debug()
+                ));
             }
         }
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use loadgen::fake::duration;
 use loadgen::generate::Stream;
+use loadgen::hint;
 use loadgen::produce::{Job, LogSource, Progress, Rate, produce};
 use shrike::log::{Log, LogOptions};
 
@@ -51,10 +52,10 @@ impl Append {
         let events = produce(job, &mut stream, &mut into, &Progress::default())?;
         into.wait_durable()?;
         let seconds = begin.elapsed().as_secs_f64();
-        eprintln!(
+        hint(format_args!(
             "{events} events durable in {seconds:.3} s, {:.0} a second",
             events as f64 / seconds
-        );
+        ));
         log.close()?;
         Ok(ExitCode::SUCCESS)
     }

@@ -12,6 +12,7 @@ use loadgen::account::Book;
 use loadgen::fake::{
     self, Auth, Datadog, Elastic, Options, Rules, Script, Splunk, SumoLogic, Vendor, syslog,
 };
+use loadgen::say;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -238,7 +239,10 @@ impl Fake {
 /// Says where the fake listens.
 fn ready(name: &str, listen: SocketAddr, control: Option<SocketAddr>) -> std::io::Result<()> {
     let (listen, control) = (listen.to_string(), control.map(|addr| addr.to_string()));
-    println!("{}", serde_json::json!({"vendor": name, "listen": listen, "control": control}));
+    say(format_args!(
+        "{}",
+        serde_json::json!({"vendor": name, "listen": listen, "control": control})
+    ));
     std::io::stdout().flush()
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use loadgen::say;
 use loadgen::scenario::{self, Bench, Settings, SplunkSearch};
 
 /// Send events through the exporters of a configuration to real destinations, and count them there.
@@ -64,7 +65,7 @@ impl Live {
         let dir = tempfile::tempdir()?;
         let bench = Bench::new(settings, dir.path().to_path_buf());
         let rows = scenario::live(&bench, &self.config, search.as_ref())?;
-        println!("{}", scenario::print(&rows));
+        say(scenario::print(&rows));
         let is_met = rows.iter().all(scenario::Row::is_met);
         Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use loadgen::fake::duration;
+use loadgen::say;
 use loadgen::scenario::{self, Bench, Settings};
 
 /// Run a whole scenario and print its figures beside their targets.
@@ -84,7 +85,7 @@ impl Run {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         if self.name == "list" {
             for scenario in scenario::ALL {
-                println!("{:<16} {}", scenario.name, scenario.about);
+                say(format_args!("{:<16} {}", scenario.name, scenario.about));
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -107,7 +108,7 @@ impl Options {
         let settings = self.settings()?;
         let mut is_met = true;
         for scenario in scenario::ALL.iter().filter(|one| is_wanted(one.name)) {
-            println!("{}: {}", scenario.name, scenario.about);
+            say(format_args!("{}: {}", scenario.name, scenario.about));
             // Kept until the scenario is done; with --dir nothing is removed.
             let (dir, _guard) = match &self.dir {
                 Some(dir) => {
@@ -123,7 +124,7 @@ impl Options {
             };
             let rows = (scenario.run)(&Bench::new(settings.clone(), dir))?;
             is_met &= rows.iter().all(scenario::Row::is_met);
-            println!("{}", scenario::print(&rows));
+            say(scenario::print(&rows));
         }
         Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

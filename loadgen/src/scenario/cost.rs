@@ -10,6 +10,7 @@ use super::process::{Process, Usage};
 use super::table::{Row, Target};
 use crate::account::{Report, compare};
 use crate::generate::Stream;
+use crate::hint;
 use crate::produce::{Job, Progress, Rate, produce};
 
 /// Canonical lines on standard input, checked, appended, durable.
@@ -241,7 +242,11 @@ pub(super) fn account_rows(name: &str, events: u64, report: &Report) -> Vec<Row>
     let totals = compare(events, report).totals;
     let problems = report.problems.values().map(|problem| problem.times).sum::<u64>();
     for (what, problem) in &report.problems {
-        eprintln!("{name}: {} x {what}: {}", problem.times, problem.example.escape_debug());
+        hint(format_args!(
+            "{name}: {} x {what}: {}",
+            problem.times,
+            problem.example.escape_debug()
+        ));
     }
     let row = |what: &str, value: u64, target| {
         Row::aim(format!("  {name}: {what}"), value as f64, "events", target)

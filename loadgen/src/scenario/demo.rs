@@ -16,6 +16,7 @@ use super::table::{Row, Target};
 use crate::account::{Report, compare};
 use crate::generate::Stream;
 use crate::produce::{Job, Progress, Rate, produce};
+use crate::say;
 
 /// Samples first, so that their ECS lines can be shown; then a live load.
 pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
@@ -33,7 +34,7 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     for (_, text) in SAMPLES {
         stdin.write_all(text.as_bytes()).map_err(ScenarioError::io(feed))?;
     }
-    println!("{SAMPLE_COUNT} shipped samples, as ECS (the first of each kind):");
+    say(format_args!("{SAMPLE_COUNT} shipped samples, as ECS (the first of each kind):"));
     show_lines(bench, &process)?;
     // Ages count from here on: what came before waited for the start.
     for fake in [&elastic, &splunk] {
@@ -51,12 +52,12 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     watch(&[&elastic, &splunk], &progress, events + SAMPLE_COUNT, &process)?;
     producer.join().unwrap_or(Ok(0)).map_err(ScenarioError::io(feed))?;
     let usage = process.finish(DRAIN_LIMIT)?;
-    println!();
+    say("");
     let mut rows = vec![Row::note("shrike's anonymous memory", usage.anonymous_max_mib(), "MiB")];
     for fake in [elastic, splunk] {
         let name = fake.name.clone();
         let report = fake.finish()?;
-        println!("{}", sentence(&name, events, &report));
+        say(sentence(&name, events, &report));
         let p99 = report.accepted.p99_us / 1_000.0;
         rows.push(Row::note(format!("  {name}: append -> accepted p99"), p99, "ms"));
         let samples = report.foreign_once as f64;
@@ -64,7 +65,7 @@ pub(super) fn demo(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         rows.push(Row::aim(format!("  {name}: samples, each once"), samples, "events", target));
         rows.extend(account_rows(&name, events, &report));
     }
-    println!();
+    say("");
     Ok(rows)
 }
 
@@ -98,10 +99,13 @@ fn show_lines(bench: &Bench, process: &Process) -> Result<(), ScenarioError> {
                 // They are printed in the order of the log.
                 let Some(line) = lines.get(first) else { break };
                 let cut: String = line.chars().take(COLUMNS).collect();
-                println!("  {name}: {cut}{}", if cut.len() < line.len() { "..." } else { "" });
+                say(format_args!(
+                    "  {name}: {cut}{}",
+                    if cut.len() < line.len() { "..." } else { "" }
+                ));
                 first += text.lines().count();
             }
-            println!();
+            say("");
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -126,28 +130,28 @@ fn watch(
         let elapsed = before.elapsed().as_secs_f64();
         before = Instant::now();
         if is_terminal && round > 0 {
-            print!("\x1b[{}A", fakes.len() + 1);
+            let _ = write!(std::io::stdout(), "\x1b[{}A", fakes.len() + 1);
         }
         let appended = progress.events.load(Ordering::Relaxed) + SAMPLE_COUNT;
         // In a file one head is enough.
         if is_terminal || round == 0 {
-            println!(
+            say(format_args!(
                 "{:<10} {:>12} {:>12} {:>11} {:>9} {:>9} {:>9} {:>9}",
                 "vendor", "appended", "stored", "events/s", "p50 ms", "p99 ms", "twice", "problems"
-            );
+            ));
         }
         for ((fake, report), last) in fakes.iter().zip(&reports).zip(&mut last) {
             let rate = report.events.saturating_sub(*last) as f64 / elapsed;
             *last = report.events;
             let twice: u64 = report.spans.iter().filter(|s| s.times > 1).map(|s| s.events).sum();
-            println!(
+            say(format_args!(
                 "{:<10} {appended:>12} {:>12} {rate:>11.0} {:>9.2} {:>9.2} {twice:>9} {:>9}",
                 fake.name,
                 report.events,
                 report.accepted.p50_us / 1_000.0,
                 report.accepted.p99_us / 1_000.0,
                 report.problems.len(),
-            );
+            ));
         }
         let is_done = reports.iter().all(|report| report.events >= expected);
         if is_done || process.has_ended() || begin.elapsed() > DRAIN_LIMIT {

@@ -23,6 +23,7 @@ use clock::Clock;
 use disk::{Ballast, SmallDisk};
 
 use crate::generate::Stream;
+use crate::hint;
 use crate::produce::{Job, Progress, Rate, produce};
 use crate::seed::Random;
 
@@ -84,7 +85,7 @@ pub(super) fn nemesis(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
         let left = bench.path("disk.left");
         let copied = Command::new("cp").arg("-a").arg(place.dir()).arg(&left).status();
         if copied.is_ok_and(|status| status.success()) {
-            eprintln!("log and state as they are now: {}", left.display());
+            hint(format_args!("log and state as they are now: {}", left.display()));
         }
     }
     found
@@ -147,7 +148,7 @@ fn torment(
     rows.push(Row::note("catching up afterwards", begin.elapsed().as_secs_f64(), "s"));
     // What is missing in the end is what this is about: the table tells.
     if let Err(error) = &late {
-        eprintln!("{error}");
+        hint(error);
     }
     process.terminate(DRAIN_LIMIT)?;
     for (name, bytes) in unsettled(bench, &config)? {
@@ -360,7 +361,7 @@ fn check(bench: &Bench, config: &Path, arguments: &[&str]) -> Result<f64, Scenar
     }
     let ran = command.output().map_err(ScenarioError::io("run shrike"))?;
     if !ran.status.success() {
-        eprintln!("{}{}", text(&ran.stdout), text(&ran.stderr));
+        hint(format_args!("{}{}", text(&ran.stdout), text(&ran.stderr)));
     }
     Ok(f64::from(ran.status.code().unwrap_or(1_000)))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::super::bench::{Bench, ScenarioError};
+use crate::hint;
 
 /// The difference between the machine's clock and the one that shrike sees.
 pub(super) struct Clock {
@@ -27,7 +28,7 @@ impl Clock {
             .stdin(Stdio::null())
             .status();
         if !compiled.is_ok_and(|status| status.success()) {
-            eprintln!("there is no C compiler `cc` here: no clock is stepped");
+            hint("there is no C compiler `cc` here: no clock is stepped");
             return Ok(None);
         }
         let error = || ScenarioError::io(format!("write {}", path.display()));

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::hint;
+
 /// A file system of its own, small enough to be filled; it goes with the run.
 pub(super) struct SmallDisk(PathBuf);
 
@@ -20,9 +22,9 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(dir.to_path_buf()));
         }
-        eprintln!(
+        hint(format_args!(
             "no small disk can be mounted here (that takes root): none is filled or made read-only"
-        );
+        ));
         None
     }
 
