@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use shrike::control::{
     APPEND_BYTES_MAX, Answer, Appended, Change, Client, CursorStatus, Error, ExporterStatus,
@@ -207,6 +208,28 @@ fn a_successor_keeps_its_socket_when_its_predecessor_goes() {
     let (_second, _) = serve(dir.path());
     drop(first);
     assert!(client(dir.path()).status().is_ok());
+}
+
+/// Whoever tidies up a directory may take the socket for a leftover.
+#[test]
+fn a_socket_that_is_removed_is_made_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (server, _) = serve(dir.path());
+    let mut before = client(dir.path());
+    for _ in 0..2 {
+        std::fs::remove_file(socket(dir.path())).expect("it is there");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while Client::connect(dir.path()).expect("no socket is no error").is_none() {
+            assert!(Instant::now() < deadline, "it was not made again");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        assert!(client(dir.path()).status().is_ok());
+        let mode = std::fs::metadata(socket(dir.path())).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert!(before.status().is_ok(), "who was connected stays so");
+    drop((before, server));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing is left");
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub(crate) fn running(shared: &Shared) -> Result<Client, Failure> {
         let lock = shared.log.clone().unwrap_or_else(|| dir.join("log")).join("lock");
         let text = match holder(&lock) {
             Some(process) => format!(
-                "process {process} runs here and is not reached: its control socket, {}, is gone; \
-                 stop that process and start it again",
+                "process {process} runs here and is not reached: its control socket, {}, was \
+                 removed or replaced; it makes a removed one again within seconds: try again",
                 socket(&dir).display()
             ),
             None => format!(

@@ -5,11 +5,12 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tracing::warn;
 
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
@@ -101,10 +102,16 @@ pub trait Serve: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    inode: u64,
-    listener: Arc<UnixListener>,
+    listening: Arc<Mutex<Listening>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The socket as it is now.
+#[derive(Debug)]
+struct Listening {
+    listener: Arc<UnixListener>,
+    inode: u64,
 }
 
 impl Server {
@@ -116,15 +123,21 @@ impl Server {
     pub fn open(state_dir: &Path, serve: Arc<dyn Serve>) -> Result<Self, Error> {
         let path = socket(state_dir);
         let io = |source| Error::Io { path: path.clone(), source };
-        let (listener, inode) = listen(&path).map_err(io)?;
-        let listener = Arc::new(listener);
+        let listening = Arc::new(Mutex::new(listen(&path).map_err(io)?));
         let stop = Arc::new(AtomicBool::new(false));
-        let (accepting, stopped) = (listener.clone(), stop.clone());
+        let accepting = Accept {
+            path: path.clone(),
+            listening: listening.clone(),
+            serve,
+            stop: stop.clone(),
+            open: Arc::default(),
+            has_told: false,
+        };
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || accept(&accepting, &serve, &stopped))
+            .spawn(move || accepting.run())
             .map_err(io)?;
-        Ok(Self { path, inode, listener, stop, thread: Some(thread) })
+        Ok(Self { path, listening, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -137,9 +150,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // Linux wakes a thread that waits in accept when its socket is shut down.
-        let woken = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok();
-        let is_ours = fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode);
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        // Linux wakes a thread that waits for a socket when that is shut down.
+        let woken = rustix::net::shutdown(&*listening.listener, rustix::net::Shutdown::Both);
+        let woken = woken.is_ok();
+        let is_ours = fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == listening.inode);
+        drop(listening);
         if is_ours {
             // Nothing is lost if it stays: the next process replaces it.
             let _ = fs::remove_file(&self.path);
@@ -152,20 +168,22 @@ impl Drop for Server {
 
 /// Binds under another name, narrows the mode, then moves the socket into place: nobody can
 /// connect in between, and a dead process's socket is replaced in one step.
-fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
+fn listen(path: &Path) -> io::Result<Listening> {
     let early = path.with_extension(format!("{}", std::process::id()));
     match fs::remove_file(&early) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(&early)?;
+    // What is ready may be gone when it is taken.
+    listener.set_nonblocking(true)?;
     let moved = || {
         fs::set_permissions(&early, Permissions::from_mode(0o600))?;
         let inode = fs::metadata(&early)?.ino();
         fs::rename(&early, path).map(|()| inode)
     };
     match moved() {
-        Ok(inode) => Ok((listener, inode)),
+        Ok(inode) => Ok(Listening { listener: Arc::new(listener), inode }),
         Err(error) => {
             // What kept it from its place is told, not that it may stay here.
             let _ = fs::remove_file(&early);
@@ -183,32 +201,90 @@ impl Drop for Place {
     }
 }
 
-fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool>) {
-    let open = Arc::new(AtomicUsize::new(0));
-    let mut has_told = false;
-    for stream in listener.incoming() {
-        if stop.load(Ordering::Acquire) {
+/// Takes connections until it is told to stop.
+struct Accept {
+    path: PathBuf,
+    listening: Arc<Mutex<Listening>>,
+    serve: Arc<dyn Serve>,
+    stop: Arc<AtomicBool>,
+    /// Connections that last.
+    open: Arc<AtomicUsize>,
+    /// Whether it was told that something does not go on.
+    has_told: bool,
+}
+
+impl Accept {
+    fn run(mut self) {
+        let mut listener = self.listener();
+        while !self.stop.load(Ordering::Acquire) {
+            let mut fds = [PollFd::new(&*listener, PollFlags::IN)];
+            let ready = rustix::event::poll(&mut fds, Some(&LOOK_INTERVAL));
+            match ready.map(|ready| (ready > 0).then(|| listener.accept())) {
+                Ok(Some(Ok((stream, _)))) => {
+                    self.has_told = false;
+                    self.take(stream);
+                }
+                Ok(Some(Err(problem))) => self.wait(&problem),
+                Ok(None) => {
+                    self.look();
+                    listener = self.listener();
+                }
+                Err(problem) => self.wait(&problem.into()),
+            }
+        }
+    }
+
+    fn listener(&self) -> Arc<UnixListener> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).listener.clone()
+    }
+
+    /// After something that passes by itself.
+    fn wait(&mut self, problem: &io::Error) {
+        if self.stop.load(Ordering::Acquire) || is_passing(problem) {
             return;
         }
-        let stream = match stream {
-            Ok(stream) => stream,
-            Err(problem) => {
-                // Out of descriptors, usually: others end, and it goes on.
-                if !std::mem::replace(&mut has_told, true) {
-                    warn!(%problem, "a command cannot be taken; tried again");
-                }
-                std::thread::sleep(ACCEPT_PAUSE);
-                continue;
+        // Out of descriptors, usually: others end, and it goes on.
+        if !std::mem::replace(&mut self.has_told, true) {
+            warn!(%problem, "a command cannot be taken; tried again");
+        }
+        std::thread::sleep(ACCEPT_PAUSE);
+    }
+
+    /// Makes the socket again where somebody has removed it; another one in its place stays.
+    fn look(&mut self) {
+        let is_gone = fs::symlink_metadata(&self.path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !is_gone {
+            return;
+        }
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stop.load(Ordering::Acquire) {
+            return;
+        }
+        let socket = self.path.display();
+        match listen(&self.path) {
+            Ok(again) => {
+                *listening = again;
+                self.has_told = false;
+                warn!(%socket, "the control socket was removed; it is made again");
             }
-        };
-        has_told = false;
-        let place = Place(open.clone());
-        if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+            Err(problem) => {
+                if !std::mem::replace(&mut self.has_told, true) {
+                    warn!(%socket, %problem, "the control socket is gone; tried again");
+                }
+            }
+        }
+    }
+
+    /// Answers a connection on a thread of its own.
+    fn take(&self, stream: UnixStream) {
+        let place = Place(self.open.clone());
+        if self.open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             let busy = format!("{CONNECTIONS_MAX} commands are already connected; try again");
             let _ = answer(&stream, Outcome::Error(busy));
-            continue;
+            return;
         }
-        let serve = serve.clone();
+        let serve = self.serve.clone();
         // Where there is no thread, the place is given back here and the command sees the end.
         let _ = std::thread::Builder::new().name("command".to_owned()).spawn(move || {
             let _place = place;
@@ -216,6 +292,11 @@ fn accept(listener: &UnixListener, serve: &Arc<dyn Serve>, stop: &Arc<AtomicBool
             let _ = converse(&stream, &*serve);
         });
     }
+}
+
+/// Whether nothing is wrong: a signal came, or whoever connected is gone already.
+fn is_passing(problem: &io::Error) -> bool {
+    matches!(problem.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Answers requests until the command closes.
@@ -327,5 +408,7 @@ fn answer(mut stream: &UnixStream, answer: Outcome) -> io::Result<()> {
 const CONNECTIONS_MAX: usize = 16;
 /// How long a connection may be quiet within a request or between two.
 const IDLE: Duration = Duration::from_secs(60);
+/// How often it is looked whether the socket is still there.
+const LOOK_INTERVAL: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// After a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
