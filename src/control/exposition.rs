@@ -246,7 +246,11 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
         ("shrike_events_received_total", "Events that inputs appended.", |it| it.appended),
         ("shrike_events_repeated_total", "Events that came again.", |it| it.duplicates),
         ("shrike_events_rejected_total", "Lines that went to quarantine.", |it| it.rejected),
-        ("shrike_input_gaps_total", "Sources cut off before their rest was found.", |it| it.gaps),
+        (
+            "shrike_input_gaps_total",
+            "Sources cut off, or rotated out of reach, before all was read.",
+            |it| it.gaps,
+        ),
     ];
     for (name, about, count) in counts {
         text.begin(name, "counter", about);

@@ -2,6 +2,7 @@
 
 mod copies;
 mod cuts;
+mod foreign;
 mod heard;
 mod packed;
 mod rotated;
@@ -19,7 +20,9 @@ use tracing::warn;
 
 use self::copies::KnownCopy;
 use self::cuts::Cuts;
+use self::foreign::Read;
 use self::heard::Heard;
+use self::packed::Packing;
 use self::rotated::Beside;
 use super::door::DoorError;
 use super::items::is_spread;
@@ -74,6 +77,8 @@ pub struct Files {
     passes_over: bool,
     account: Account,
     cuts: Cuts,
+    /// Files that are gone, by their times.
+    read: Read,
     heard: Heard,
 }
 
@@ -121,6 +126,7 @@ impl Files {
             is_first_scan: true,
             account: Account::default(),
             cuts: Cuts::default(),
+            read: Read::default(),
             heard: Heard::default(),
         }
     }
@@ -538,8 +544,7 @@ fn open_same(path: &Path, identity: Identity) -> Option<File> {
 
 /// Whether a name says that a rotation compressed the file.
 fn is_compressed(path: &Path) -> bool {
-    const COMPRESSED: &[&str] = &["gz", "zst", "xz", "bz2", "lz4"];
-    path.extension().is_some_and(|end| COMPRESSED.iter().any(|it| end == *it))
+    Packing::of(path).is_some()
 }
 
 /// The first file of a folder that is wanted. A listing may leave out what gets another name

@@ -200,6 +200,11 @@ impl Tail {
         self.open.as_ref().and_then(|open| open.file.metadata().ok())
     }
 
+    /// What the file was like when all of it was read last.
+    pub(super) fn looked(&self) -> Option<Look> {
+        self.look
+    }
+
     /// The open file, once more.
     pub(super) fn file(&self) -> Option<File> {
         self.open.as_ref().and_then(|open| open.file.try_clone().ok())

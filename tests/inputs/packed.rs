@@ -173,3 +173,56 @@ fn rotations_that_left_an_empty_file_are_found() {
         settled(&mut host, pattern, 9);
     });
 }
+
+/// The time of xz(1) and its like is that of what they compressed, too.
+fn pack_otherwise(path: &Path, ending: &str) {
+    let modified = fs::metadata(path).expect("it is there").modified().expect("it has one");
+    let name = format!("{}.{ending}", path.display());
+    fs::write(&name, "what nobody here can unpack").expect("it is ours");
+    let file = File::options().append(true).open(&name).expect("it is ours");
+    file.set_modified(modified).expect("it is ours");
+    fs::remove_file(path).expect("it is ours");
+}
+
+/// A time that no other file of a test has: they are told apart by whole seconds.
+fn written_at(path: &Path, seconds_ago: u64) {
+    let at = SystemTime::now() - Duration::from_secs(seconds_ago);
+    let file = File::options().append(true).open(path).expect("it is ours");
+    file.set_modified(at).expect("it is ours");
+}
+
+#[test]
+fn a_rotation_that_nobody_can_unpack_is_a_gap() {
+    for ending in ["xz", "bz2", "lz4"] {
+        for pattern in ["a.log", "*.log", "a.log*"] {
+            let what = format!("{pattern} {ending}");
+            let (mut host, path) = begun(pattern, 3);
+            // One that was read to its end loses nothing.
+            written_at(&path, 300);
+            fs::rename(&path, host.path("a.log.1")).expect("ours");
+            append(&path, &lines(3..4));
+            assert_eq!(host.sorted(), upto(4), "{what}");
+            pack_otherwise(&host.path("a.log.1"), ending);
+            host.now += Duration::from_secs(2);
+            assert_eq!(host.sorted(), upto(4), "{what}");
+            host.now += Duration::from_secs(20);
+            assert_eq!(host.sorted(), upto(4), "{what}");
+            assert_eq!(host.account().gaps, 0, "{what}");
+            let packed = |n: u32| host.path(&format!("a.log.{n}.{ending}"));
+            fs::rename(packed(1), packed(3)).expect("ours");
+            // One that came and went between two looks was never read.
+            written_at(&path, 200);
+            fs::rename(&path, host.path("a.log.2")).expect("ours");
+            append(&path, &lines(4..6));
+            written_at(&path, 100);
+            fs::rename(&path, host.path("a.log.1")).expect("ours");
+            pack_otherwise(&host.path("a.log.1"), ending);
+            append(&path, &lines(6..8));
+            for _ in 0..3 {
+                assert_eq!(host.sorted(), [0, 1, 2, 3, 6, 7], "{what}");
+                assert_eq!(host.account().gaps, 1, "{what}: it is told once");
+                host.now += Duration::from_secs(2);
+            }
+        }
+    }
+}

@@ -15,6 +15,8 @@ use crate::intake::position::Print;
 pub(super) enum Packing {
     Gzip,
     Zstd,
+    /// Nothing here unpacks it.
+    Other,
 }
 
 /// A copy that was unpacked.
@@ -29,11 +31,12 @@ pub(super) struct Unpacked {
 }
 
 impl Packing {
-    /// How the name of a file says that it is compressed; none where we cannot unpack it.
+    /// How the name of a file says that it is compressed.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "gz" => Some(Self::Gzip),
             "zst" => Some(Self::Zstd),
+            "xz" | "bz2" | "lz4" => Some(Self::Other),
             _ => None,
         }
     }
@@ -44,6 +47,7 @@ impl Packing {
         Ok(match self {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
             Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+            Self::Other => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -82,7 +86,7 @@ impl Files {
         let paths = entries.map(|entry| dir.join(entry.file_name()));
         let mut found: Vec<(i128, PathBuf, Packing, File)> = paths
             .filter_map(|path| {
-                let packing = Packing::of(&path)?;
+                let packing = Packing::of(&path).filter(|it| *it != Packing::Other)?;
                 let other = path.file_name()?.to_str()?;
                 other.strip_prefix(name.as_str())?.strip_prefix(SEPARATORS)?;
                 let file = File::open(&path).ok()?;
@@ -113,15 +117,27 @@ impl Files {
 
 /// A new file without a name.
 fn nameless(dir: &Path) -> io::Result<File> {
-    let path = dir.join("unpacked");
-    // What a killed process left, or another input is about to take the name from.
-    let _none = fs::remove_file(&path);
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    let _taken = fs::remove_file(&path);
-    Ok(file)
+    options.read(true).write(true).create_new(true).mode(0o600);
+    for n in 0..NAMES_MAX {
+        let path = dir.join(format!("unpacked.{n}"));
+        match options.open(&path) {
+            Ok(file) => {
+                // Whoever has the file has its name, until it is gone.
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            // Of another input at this moment, or of a process that was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let problem = format!("{NAMES_MAX} files `unpacked.*` are in {}; remove them", dir.display());
+    Err(io::Error::other(problem))
 }
 
+/// Names that are tried: a file has one for a moment only.
+const NAMES_MAX: u32 = 1024;
 /// Bytes of an unpacked copy at most: a log of that size was to be rotated before.
 const BYTES_MAX: u64 = 16 << 30;
 
@@ -131,6 +147,27 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use super::*;
+
+    /// Inputs read side by side, also those of processes that share a directory.
+    #[test]
+    fn whoever_unpacks_at_the_same_time_has_a_file_of_its_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        // What a killed process left.
+        fs::write(dir.path().join("unpacked"), "left").expect("it is ours");
+        let each = |by: u8| {
+            for round in 0..5_000 {
+                let mut file = nameless(dir.path()).unwrap_or_else(|error| {
+                    panic!("input {by}, round {round}: {error}");
+                });
+                file.write_all(&[by]).expect("it is ours");
+                let mut said = [0; 2];
+                assert_eq!(file.read_at(&mut said, 0).expect("it is ours"), 1);
+                assert_eq!(said[0], by);
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|by| drop(scope.spawn(move || each(by)))));
+        assert_eq!(fs::read_dir(dir.path()).expect("it is ours").count(), 1);
+    }
 
     #[test]
     fn what_was_compressed_in_parts_is_whole() {

@@ -157,6 +157,9 @@ impl Files {
                 continue;
             }
             let (mut candidates, listed) = self.candidates(dir, present);
+            for plain in candidates.iter().filter(|candidate| candidate.packing.is_none()) {
+                self.read.add(&plain.original, plain.look);
+            }
             it.passed.retain(|identity| listed.contains(identity));
             it.listed = listed;
             if is_first {
@@ -238,6 +241,10 @@ impl Files {
     ) -> Option<Candidate> {
         let Some(packing) = candidate.packing else { return Some(candidate) };
         let Candidate { path, original, identity, mut look, file, .. } = candidate;
+        if packing == Packing::Other {
+            self.pass_foreign((&path, &original), (identity, look), passed);
+            return None;
+        }
         let is_known = self
             .firsts(&original, identity)
             .into_iter()
@@ -364,7 +371,6 @@ impl Files {
     fn path_before(&self, path: &Path) -> Option<PathBuf> {
         let mut name = path.file_name()?.to_str()?;
         if is_compressed(path) {
-            Packing::of(path)?;
             name = path.file_stem()?.to_str()?;
         }
         let cuts = name.match_indices(SEPARATORS).filter(|(at, _)| is_rotation(&name[at + 1..]));
@@ -541,6 +547,9 @@ impl Files {
             }
             let path = followed.tail.path.clone();
             let finished = followed.tail.finish(around);
+            if let Some(look) = followed.tail.looked() {
+                self.read.add(&path, look);
+            }
             self.account = self.account.plus(followed.tail.take_account());
             let (position, failed) = match finished {
                 Ok(Polled::Stopped) => return Ok(()),
