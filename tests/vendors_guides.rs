@@ -72,7 +72,7 @@ fn every_configuration_of_the_guides_loads() {
 
 #[test]
 fn every_configuration_of_the_front_pages_loads() {
-    for page in ["README.md", "docs/configuration.md"] {
+    for page in ["README.md", "docs/configuration.md", "docs/hooks.md"] {
         let blocks = configurations(page);
         assert!(!blocks.is_empty(), "{page} shows a configuration");
         blocks.iter().for_each(|yaml| _ = load(yaml));

@@ -15,7 +15,7 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     let looked = config.look_at_paths();
     let mut wrong: Vec<String> = looked.wrong.iter().map(ToString::to_string).collect();
     // The engine would tell the same once more, without the place.
-    let is_told = |exporter: &&Exporter| looked.is_wrong_in(&exporter.settings.name);
+    let is_told = |exporter: &&Exporter| looked.is_wrong_in(&exporter.place());
     for exporter in config.exporters.iter().filter(|exporter| !is_told(exporter)) {
         let spec = config.exporter_spec(exporter, &host);
         let looked = Render::new(&spec).and_then(|_| pipeline::examine(&spec));

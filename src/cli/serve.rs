@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, LastError, LogStatus,
-    Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status, Target,
+    Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, HookStatus, LastError,
+    LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status,
+    Target,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
@@ -384,6 +385,15 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             .last_error
             .as_ref()
             .map(|(ago, text)| LastError { seconds_ago: ago.as_secs_f64(), text: text.clone() }),
+        hook: exporter.hook.map(|hook| HookStatus {
+            dry_run: hook.is_dry,
+            fired: hook.fired,
+            succeeded: hook.succeeded,
+            failed: hook.failed,
+            suppressed: hook.suppressed,
+            stale: hook.stale,
+            not_sent: hook.dry,
+        }),
     }
 }
 

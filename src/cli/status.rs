@@ -58,6 +58,22 @@ fn shown(status: &Status) -> String {
             let (ago, name) = (span(health.seconds_ago), &exporter.name);
             text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
         }
+        if let Some(hook) = &exporter.hook {
+            let (name, dry) = (&exporter.name, if hook.dry_run { ", a dry run" } else { "" });
+            text.push_str(&format!(
+                "{name}: a hook{dry}: fired {}, {} succeeded, {} failed; left out {} within the \
+                 cooldown, {} too old{}\n",
+                hook.fired,
+                hook.succeeded,
+                hook.failed,
+                hook.suppressed,
+                hook.stale,
+                match hook.not_sent {
+                    0 => String::new(),
+                    dry => format!("; {dry} not sent in dry runs"),
+                }
+            ));
+        }
         if exporter.parked > 0 {
             let (name, parked) = (&exporter.name, exporter.parked);
             text.push_str(&format!("{name}: {parked} events wait for a route that is held\n"));

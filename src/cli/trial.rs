@@ -107,6 +107,12 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
 /// The flags that point an exporter at another endpoint.
 fn shadow(config: &Config, name: &str, url: &str) -> Result<Vec<Flag>, Failure> {
     let exporter = config.exporters.iter().find(|it| it.settings.name == name);
+    if exporter.is_some_and(|it| it.hook.is_some()) {
+        return Err(Failure::Usage(format!(
+            "`{name}` is a response hook: its actions are not tried elsewhere; without --to its \
+             requests are printed"
+        )));
+    }
     let vendor = exporter.map(|it| it.settings.vendor);
     let is_place = |kind: &Kind| matches!(kind, Kind::Url | Kind::Urls | Kind::SecretUrl);
     let key = vendor.and_then(|vendor| vendor.options.iter().find(|it| is_place(&it.kind)));

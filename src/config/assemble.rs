@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Config, Exporter, RouteSettings, RoutingRule};
+use super::{Config, Exporter, HookSettings, RouteSettings, RoutingRule};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
 use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec, Work};
@@ -72,14 +72,19 @@ impl Config {
             filter: self.filter(exporter),
             privacy: exporter.privacy.clone(),
             routes: exporter.routes.iter().map(route_spec).collect(),
+            hook: exporter.hook.as_ref().map(|hook| hook.spec.clone()),
             settings: exporter.settings.clone(),
         }
     }
 
     /// Which events it takes: those that pass the rules for all and its own, as far as the
-    /// top-level rules choose it.
+    /// top-level rules choose it, or its own condition as a hook does.
     fn filter(&self, exporter: &Exporter) -> Filter {
         let filter = Filter::new(self.filtering.clone()).and(exporter.filter.clone());
+        if let Some(HookSettings { when, .. }) = &exporter.hook {
+            let rule = ChoiceRule { condition: when.clone(), takes: true, stops: true };
+            return filter.chosen_by(Choice { rules: vec![rule], otherwise: false });
+        }
         let name = &exporter.settings.name;
         let rule = |rule: &RoutingRule| ChoiceRule {
             condition: rule.condition.clone(),

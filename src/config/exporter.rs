@@ -80,10 +80,7 @@ pub(super) fn exporter(
 ) -> Option<Read> {
     let place = join("exporters", name);
     if !is_name(name) {
-        let wrong = Wrong::Rule(format!(
-            "expected a name of at most {NAME_BYTES_MAX} lower-case letters, digits, `_` and `-`"
-        ));
-        mistakes.add(Mistake::new(at.clone(), place, wrong));
+        mistakes.add(Mistake::new(at.clone(), place, wrong_name()));
         return None;
     }
     let Some(vendor) = vendor_of(name, node, setting) else {
@@ -93,7 +90,15 @@ pub(super) fn exporter(
     let before = mistakes.count();
     let mut values = read(node, &place, &table, setting.names, mistakes);
     values.at = at.clone();
-    let mut build = Build { vendor, values: &values, setting, mistakes, before, notes: Vec::new() };
+    let mut build = Build {
+        vendor,
+        headers: "headers",
+        values: &values,
+        setting,
+        mistakes,
+        before,
+        notes: Vec::new(),
+    };
     let exporter = build.exporter(name, &table);
     debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
     let notes = build.notes;
@@ -109,7 +114,7 @@ pub(super) fn exporter(
 }
 
 /// The paths that an exporter names, and what has to be there.
-fn paths(settings: &Settings, values: &Values) -> Vec<Named> {
+pub(super) fn paths(settings: &Settings, values: &Values) -> Vec<Named> {
     let Settings { tls, dead_letters, .. } = settings;
     let file = FileSettings::of(&settings.options, true);
     let is_file = settings.vendor.wire == Wire::File;
@@ -198,18 +203,20 @@ fn word<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 /// One exporter under construction.
-struct Build<'a, 'm> {
-    vendor: &'static Vendor,
-    values: &'a Values,
-    setting: &'a Setting<'a>,
-    mistakes: &'m mut Mistakes,
+pub(super) struct Build<'a, 'm> {
+    pub(super) vendor: &'static Vendor,
+    /// The key of further request headers.
+    pub(super) headers: &'static str,
+    pub(super) values: &'a Values,
+    pub(super) setting: &'a Setting<'a>,
+    pub(super) mistakes: &'m mut Mistakes,
     /// Mistakes before this exporter was read.
-    before: usize,
-    notes: Vec<String>,
+    pub(super) before: usize,
+    pub(super) notes: Vec<String>,
 }
 
 impl Build<'_, '_> {
-    fn exporter(&mut self, name: &str, table: &[Key]) -> Exporter {
+    pub(super) fn exporter(&mut self, name: &str, table: &[Key]) -> Exporter {
         let values = self.values;
         let options = self.options(table);
         let _type_is_known = values.value("type");
@@ -265,7 +272,7 @@ impl Build<'_, '_> {
         };
         let privacy = privacy::narrower(values, hidden, self.setting.replacement, self.mistakes);
         let routes = routes.into_iter().map(|routed| routed.route).collect();
-        Exporter { settings, filter, privacy, routes }
+        Exporter { settings, filter, privacy, routes, hook: None }
     }
 
     fn options(&mut self, table: &[Key]) -> Options {
@@ -578,9 +585,9 @@ impl Build<'_, '_> {
     }
 
     fn headers(&mut self) -> Vec<(String, crate::deliver::Secret)> {
-        let headers = self.values.secrets("headers");
+        let headers = self.values.secrets(self.headers);
         if !headers.is_empty() && self.vendor.wire != Wire::Http {
-            self.rule("headers", format!("{} sends no requests with headers", self.vendor.name));
+            self.rule(self.headers, format!("{} sends no requests with headers", self.vendor.name));
         }
         for (name, value) in &headers {
             let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
@@ -588,19 +595,19 @@ impl Build<'_, '_> {
             let is_ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
             if is_ours {
                 self.rule(
-                    "headers",
+                    self.headers,
                     format!("{name} follows from the request and is not settable"),
                 );
             }
             if !is_header {
-                self.rule("headers", "a name or a value cannot stand in a header".to_owned());
+                self.rule(self.headers, "a name or a value cannot stand in a header".to_owned());
             }
             if let Some(place) = placeholder(value.expose()) {
                 let text = format!(
                     "the value of {name} may not depend on events, and `{place}` would be sent as \
                      it is; requests of one destination have the same headers"
                 );
-                self.rule("headers", text);
+                self.rule(self.headers, text);
             }
         }
         headers
@@ -714,8 +721,15 @@ pub(super) fn is_plain_and_far(url: &str) -> bool {
     url.scheme_str() == Some("http") && !is_near
 }
 
+/// What is wrong with a name that is none.
+pub(super) fn wrong_name() -> Wrong {
+    Wrong::Rule(format!(
+        "expected a name of at most {NAME_BYTES_MAX} lower-case letters, digits, `_` and `-`"
+    ))
+}
+
 /// Whether a text can name an exporter: it becomes a metric label and a file name.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::forms::{GROUPS, QUEUES};
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
 use super::{
-    Default, FILTER, INPUT, Key, Kind, PATTERN, ROUTING_RULE, SHARED, TOKEN, keys_of, top,
+    Default, FILTER, INPUT, Key, Kind, PATTERN, ROUTING_RULE, SHARED, TOKEN, hook_keys, keys_of,
+    top,
 };
 use crate::deliver::Vendor;
 use crate::event::FieldId;
@@ -44,6 +45,7 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
     defs.insert("input".to_owned(), object(INPUT));
     defs.insert("pattern".to_owned(), object(PATTERN));
     defs.insert("token".to_owned(), object(TOKEN));
+    defs.insert("response_hook".to_owned(), object(&hook_keys()));
     defs.insert("routing_rule".to_owned(), object(ROUTING_RULE));
     defs.insert("technique".to_owned(), technique());
     defs.insert("reference".to_owned(), json!({ "type": "string", "pattern": REFERENCE }));
@@ -362,7 +364,8 @@ fn kind(taken: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Routes => items("routing_rule"),
         Kind::Patterns => items("pattern"),
         Kind::Tokens => items("token"),
-        Kind::Absent => json!({ "type": ["array", "null"], "maxItems": 0 }),
+        Kind::Hooks => items("response_hook"),
+        Kind::Object(_) => json!({ "type": ["object", "null"] }),
         Kind::Later => json!({}),
     };
     match schema {
@@ -443,7 +446,7 @@ fn default(kind: Kind, text: &str) -> Value {
         | Kind::Routes
         | Kind::Patterns
         | Kind::Tokens
-        | Kind::Absent => {
+        | Kind::Hooks => {
             let inner = text.trim_start_matches('[').trim_end_matches(']');
             let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());
             words.map(Value::from).collect()
@@ -453,9 +456,8 @@ fn default(kind: Kind, text: &str) -> Value {
         | Kind::Mappings
         | Kind::Map(_)
         | Kind::Mitre
-        | Kind::Exporters => {
-            json!({})
-        }
+        | Kind::Exporters
+        | Kind::Object(_) => json!({}),
         _ => plain(),
     }
 }

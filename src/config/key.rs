@@ -108,8 +108,10 @@ pub enum Kind {
     Patterns,
     /// A list of tokens: `name`, `token` and `role`.
     Tokens,
-    /// An empty list: what the format has and this version does not.
-    Absent,
+    /// A list of response hooks.
+    Hooks,
+    /// A map of anything, kept as JSON of at most this many bytes.
+    Object(usize),
     /// Anything: a part of what the format has and this version does not.
     Later,
 }
@@ -232,6 +234,7 @@ impl Kind {
             deliver::Kind::ChoiceOrList(words) => Self::ChoiceOrList(words),
             deliver::Kind::List => Self::List,
             deliver::Kind::Uuid => Self::Uuid,
+            deliver::Kind::Object(max) => Self::Object(max),
         }
     }
 
@@ -245,6 +248,7 @@ impl Kind {
                 | Self::Map(_)
                 | Self::Mitre
                 | Self::Exporters
+                | Self::Object(_)
         )
     }
 
@@ -316,7 +320,8 @@ impl Kind {
             Self::Exporters => "a map from names to exporters".to_owned(),
             Self::Routes => "a list of {condition, ...} maps".to_owned(),
             Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
-            Self::Absent => "an empty list: it is not part of this version".to_owned(),
+            Self::Hooks => "a list of response hooks".to_owned(),
+            Self::Object(max) => format!("a map of anything, of at most {max} bytes as JSON"),
             Self::Later => "anything: it is not part of this version".to_owned(),
             Self::Tokens => "a list of {name, token, role} maps".to_owned(),
         }

@@ -12,6 +12,7 @@ use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
 use super::forms;
+use super::hooks::hook;
 use super::inputs::inputs;
 use super::paths::{Named, Wants};
 use super::prepared::prepared_otherwise;
@@ -303,6 +304,7 @@ impl Resolve<'_, '_> {
         config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
         self.paths(&mut config);
         self.exporters(&setting, &mut config);
+        self.hooks(&setting, &mut config);
         self.unmapped(&mut config);
         self.routing(names, &mut config);
         self.listens(&config);
@@ -370,12 +372,6 @@ impl Resolve<'_, '_> {
                      effect"
                 ));
             }
-        }
-        if values.node("response_hooks").is_some() {
-            let wrong = "response hooks are not part of this version: none of these would ever \
-                         act; expected an empty list. Until then a `webhook` exporter with \
-                         `filter` or a routing rule sends chosen events";
-            self.rule("response_hooks", wrong.to_owned());
         }
     }
 
@@ -581,12 +577,55 @@ impl Resolve<'_, '_> {
         prepared_otherwise(&config.exporters, at, self.mistakes);
     }
 
-    fn routing(&mut self, names: &Names<'_>, config: &mut Config) {
-        // Also those that could not be read: a second mistake about the same name helps nobody.
-        let known: Vec<String> = match self.values.node("exporters").map(|node| &node.body) {
+    fn hooks(&mut self, setting: &Setting<'_>, config: &mut Config) {
+        let Some(Body::List(nodes)) = self.values.node("response_hooks").map(|node| &node.body)
+        else {
+            return;
+        };
+        let mut taken = self.exporter_names();
+        for (number, node) in nodes.iter().enumerate() {
+            let (name, read) = hook(number, node, setting, self.mistakes);
+            let place = |key| format!("response_hooks[{number}].{key}");
+            if !name.is_empty() && taken.contains(&name) {
+                let wrong = Wrong::Rule("is the name of another hook or exporter".to_owned());
+                let at = node.below("name").map_or(&node.at, |node| &node.at);
+                self.mistakes.add(Mistake::new(at.clone(), place("name"), wrong));
+                continue;
+            }
+            let Read { exporter, notes, conversions, paths, .. } = read;
+            config.conversions.extend(conversions);
+            match exporter {
+                Some(hook) => {
+                    let is_shared = |it: &&super::Exporter| {
+                        it.settings.dead_letters.dir == hook.settings.dead_letters.dir
+                    };
+                    if let Some(other) = config.exporters.iter().find(is_shared) {
+                        let other = &other.settings.name;
+                        let wrong = Wrong::Rule(format!("is the store of `{other}` already"));
+                        let at = node.at.clone();
+                        self.mistakes.add(Mistake::new(at, place("dlq.path"), wrong));
+                    }
+                    config.exporters.push(*hook);
+                    config.notes.extend(notes);
+                    config.paths.extend(paths);
+                }
+                None => config.disabled.push(name.clone()),
+            }
+            taken.push(name);
+        }
+        config.exporters.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    }
+
+    /// Also of those that could not be read: a second mistake about the same name helps nobody.
+    fn exporter_names(&self) -> Vec<String> {
+        match self.values.node("exporters").map(|node| &node.body) {
             Some(Body::Map(entries)) => entries.iter().map(|entry| entry.key.clone()).collect(),
             _ => Vec::new(),
-        };
+        }
+    }
+
+    fn routing(&mut self, names: &Names<'_>, config: &mut Config) {
+        let known = self.exporter_names();
         config.routing = filtering::routing(self.values, &known, names, self.mistakes);
         config.routing_default =
             filtering::exporter_names(self.values, "routing.default", &known, self.mistakes);

@@ -15,6 +15,7 @@ mod exporter;
 mod filtering;
 mod flags;
 mod forms;
+mod hooks;
 mod inputs;
 mod json_schema;
 mod key;
@@ -46,6 +47,7 @@ pub use expand::{Lookup, System};
 pub use exporter::keys_of;
 pub use filtering::{FILTER, FILTERING, ROUTING_RULE};
 pub use flags::{Flag, Flags};
+pub use hooks::hook_keys;
 pub use json_schema::json_schema;
 pub use key::{Default, Key, Kind, Unit};
 pub use load::{EMBEDDED, Text, USUAL_PATH};
@@ -55,8 +57,8 @@ pub use places::{Letters, Places};
 pub use privacy::{PATTERN, PRIVACY, PRIVACY_OWN};
 pub use reference::reference;
 pub use resolved::{
-    Config, Enrichment, Exporter, Global, Input, LogFormat, LogLevel, PipelineSettings,
-    RouteSettings, RoutingRule, SchemaSettings,
+    Config, Enrichment, Exporter, Global, HookSettings, Input, LogFormat, LogLevel,
+    PipelineSettings, RouteSettings, RoutingRule, SchemaSettings,
 };
 pub use shared::{ROUTING, SHARED};
 pub use shown::Shown;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use http::Uri;
 use http::uri::Authority;
+use zeroize::Zeroizing;
 
 use super::expand::Names;
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
@@ -29,11 +30,11 @@ impl Parse<'_, '_> {
             (Kind::Inputs, Body::List(_)) | (Kind::Exporters, Body::Map(_) | Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
-            (Kind::Routes | Kind::Patterns | Kind::Tokens, Body::List(_)) => {
+            (Kind::Routes | Kind::Patterns | Kind::Tokens | Kind::Hooks, Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
-            (Kind::Absent, Body::List(nodes)) if nodes.is_empty() => Some(Value::List(Vec::new())),
-            (Kind::Absent, Body::List(_)) | (Kind::Later, _) => Some(Value::Node(node.clone())),
+            (Kind::Later, _) => Some(Value::Node(node.clone())),
+            (Kind::Object(max), Body::Map(_)) => self.object(max, node, path),
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
@@ -293,10 +294,55 @@ impl Parse<'_, '_> {
         Some(pairs)
     }
 
+    /// A map as the text of a JSON object; a secret where anything in it came by reference.
+    fn object(&mut self, max: usize, node: &Node, path: &str) -> Option<Value> {
+        let mut is_secret = false;
+        let json = Zeroizing::new(json(node, &mut is_secret)?.to_string());
+        match json.len() <= max {
+            true if is_secret => Some(Value::Secret(Secret::new(json.to_string()))),
+            true => Some(Value::Text(json.to_string())),
+            false => {
+                let (expected, found) = (Kind::Object(max).expected(path), json.len());
+                let found = format!("one of {found} bytes");
+                self.wrong(node, path, Wrong::Kind { expected, found })
+            }
+        }
+    }
+
     fn wrong<T>(&mut self, node: &Node, path: &str, wrong: Wrong) -> Option<T> {
         self.mistakes.add(Mistake::new(node.at.clone(), path, wrong));
         None
     }
+}
+
+/// A node as JSON, by YAML's core schema; nothing where a part of it was told to be wrong.
+fn json(node: &Node, is_secret: &mut bool) -> Option<serde_json::Value> {
+    use serde_json::Value as Json;
+    Some(match &node.body {
+        Body::Broken => return None,
+        Body::Null => Json::Null,
+        Body::Scalar(scalar) => {
+            *is_secret |= scalar.expanded;
+            let text = scalar.text.as_str();
+            let is_typed = scalar.is_plain && !scalar.expanded;
+            let typed = match text {
+                _ if !is_typed => None,
+                "true" | "True" | "TRUE" => Some(Json::Bool(true)),
+                "false" | "False" | "FALSE" => Some(Json::Bool(false)),
+                // What JSON reads as a number is one in YAML too.
+                _ => serde_json::from_str(text).ok().filter(Json::is_number),
+            };
+            typed.unwrap_or_else(|| Json::String(text.to_owned()))
+        }
+        Body::List(nodes) => {
+            let items = nodes.iter().map(|node| json(node, is_secret));
+            Json::Array(items.collect::<Option<_>>()?)
+        }
+        Body::Map(entries) => {
+            let pair = |entry: &Entry| Some((entry.key.clone(), json(&entry.node, is_secret)?));
+            Json::Object(entries.iter().map(pair).collect::<Option<_>>()?)
+        }
+    })
 }
 
 /// What is wrong with a value that is not of its kind.
@@ -327,7 +373,8 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Routes
                 | Kind::Patterns
                 | Kind::Tokens
-                | Kind::Absent
+                | Kind::Hooks
+                | Kind::Object(_)
                 | Kind::Later
         );
     let has_control = scalar.text.chars().any(char::is_control);

@@ -78,9 +78,9 @@ pub struct Looked {
 impl Looked {
     /// Whether a path of this exporter cannot be used.
     #[must_use]
-    pub fn is_wrong_in(&self, exporter: &str) -> bool {
+    pub fn is_wrong_in(&self, place: &str) -> bool {
         let Some(Error::Wrong(mistakes)) = &self.wrong else { return false };
-        let place = format!("exporters.{exporter}.");
+        let place = format!("{place}.");
         mistakes.iter().any(|mistake| mistake.path.starts_with(&place))
     }
 

@@ -32,6 +32,16 @@ pub(super) fn read(
     values
 }
 
+/// Adds the defaults of keys that cannot be written there and mean what they mean elsewhere.
+pub(super) fn fill(values: &mut Values, table: &[Key], names: &Names<'_>) {
+    for key in table {
+        if let Default::Is(text) = key.default {
+            let value = default(key, text, names);
+            values.defaults.entry(key.path).or_insert(value);
+        }
+    }
+}
+
 struct Walk<'a, 'n> {
     table: &'a [Key],
     names: &'a Names<'n>,

@@ -12,7 +12,7 @@ use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
 use crate::intake::{Bearer, Mode, ServerTls, Token};
 use crate::log::LogOptions;
-use crate::pipeline::ReceiptOptions;
+use crate::pipeline::{HookSpec, ReceiptOptions};
 use crate::transform::{Condition, FilterRules, Format};
 
 /// A configuration without mistakes, defaults filled in.
@@ -240,6 +240,30 @@ pub struct Exporter {
     pub privacy: Option<Arc<Privacy>>,
     /// What a matching event overrides; the first match holds.
     pub routes: Vec<RouteSettings>,
+    /// What it is as a response hook, if it is one.
+    pub hook: Option<HookSettings>,
+}
+
+/// What makes an exporter a response hook.
+#[derive(Clone, Debug)]
+pub struct HookSettings {
+    /// Which events it answers.
+    pub when: Condition,
+    /// When it acts.
+    pub spec: HookSpec,
+    /// Where it stands in the file.
+    pub place: String,
+}
+
+impl Exporter {
+    /// Where its keys stand in the file.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.hook {
+            Some(hook) => hook.place.clone(),
+            None => format!("exporters.{}", self.settings.name),
+        }
+    }
 }
 
 /// One rule of an exporter's `routing`.

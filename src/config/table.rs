@@ -259,10 +259,10 @@ pub const TOP: &[Key] = &[
     later("threat_intel.export_tlp", "Which markings may leave this host."),
     key(
         "response_hooks",
-        Kind::Absent,
+        Kind::Hooks,
         Is("[]"),
-        "Response hooks are not part of this version: only an empty list is taken. A `webhook` \
-         exporter with `filter` or a routing rule sends chosen events.",
+        "What answers events with actions; each takes the events that its `when` says, of those that \
+         `filtering` lets through.",
     ),
     key("inputs", Kind::Inputs, Is("[]"), "Where events come from besides `shrike append`."),
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),

@@ -43,6 +43,8 @@ pub(super) struct Scalar {
     pub(super) text: Zeroizing<String>,
     /// Whether it contains anything that the file itself does not show: then no error repeats it.
     pub(super) expanded: bool,
+    /// Whether it stands without quotes, so that it may be a number or a truth value.
+    pub(super) is_plain: bool,
 }
 
 /// A named piece of configuration.
@@ -91,7 +93,7 @@ impl Node {
     /// A value that stands at this place.
     pub(super) fn scalar(at: At, text: String) -> Self {
         let text = Zeroizing::new(text);
-        Self { at, body: Body::Scalar(Scalar { text, expanded: false }) }
+        Self { at, body: Body::Scalar(Scalar { text, expanded: false, is_plain: false }) }
     }
 
     /// A map without entries.
@@ -222,10 +224,13 @@ impl<'a> Builder<'a> {
                     *key = Some((text.into_owned(), at));
                     return Ok(());
                 }
-                let node = match is_null {
+                let mut node = match is_null {
                     true => Node { at, body: Body::Null },
                     false => Node::scalar(at, text.into_owned()),
                 };
+                if let Body::Scalar(scalar) = &mut node.body {
+                    scalar.is_plain = style == ScalarStyle::Plain;
+                }
                 self.close(anchor, node, out)
             }
             Event::SequenceStart(anchor, _) => self.open(anchor, Open::List(at, Vec::new())),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
-use crate::pipeline::{ExporterStatus, Status};
+use crate::pipeline::{ExporterStatus, HookStatus, Status};
 
 /// What the numbers are made from.
 #[derive(Clone, Debug)]
@@ -75,8 +75,49 @@ pub fn exposition(numbers: &Numbers) -> String {
             text.histogram(name, &[("exporter", &exporter.name)], observed(exporter));
         }
     }
+    hooks(&mut text, &status.exporters);
     text.0
 }
+
+/// What response hooks did; nothing where there is none.
+fn hooks(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let hooks = || exporters.iter().filter_map(|it| Some((it, it.hook.as_ref()?)));
+    if hooks().next().is_none() {
+        return;
+    }
+    for &(name, about, value) in HOOKS {
+        text.begin(name, "counter", about);
+        for (exporter, hook) in hooks() {
+            text.sample(name, &[("hook", &exporter.name)], value(hook) as f64);
+        }
+    }
+    let name = "shrike_hook_latency_seconds";
+    text.begin(name, "histogram", "From receipt of an event to the answer that takes its action.");
+    for (exporter, _) in hooks() {
+        text.histogram(name, &[("hook", &exporter.name)], &exporter.accept_seconds);
+    }
+}
+
+/// Reads one number of a response hook.
+type Count = fn(&HookStatus) -> u64;
+
+const HOOKS: &[(&str, &str, Count)] = &[
+    ("shrike_hook_fired_total", "Actions that were asked for.", |it| it.fired),
+    ("shrike_hook_succeeded_total", "Requests for actions that were accepted.", |it| it.succeeded),
+    ("shrike_hook_failed_total", "Actions that became dead letters.", |it| it.failed),
+    (
+        "shrike_hook_suppressed_total",
+        "Events whose action was asked for within the cooldown.",
+        |it| it.suppressed,
+    ),
+    ("shrike_hook_stale_total", "Events that were too old to cause an action.", |it| it.stale),
+    ("shrike_hook_dry_run_total", "Actions that a dry run did not ask for.", |it| it.dry),
+    (
+        "shrike_hook_forgotten_total",
+        "Keys that made room for newer ones within their cooldown.",
+        |it| it.forgotten,
+    ),
+];
 
 /// What became of records by what was wrong with them (`inputs.md` 8).
 const CLASSES: &[(&str, &str, Treatment)] = &[

@@ -254,6 +254,28 @@ pub struct ExporterStatus {
     pub health: Option<Health>,
     /// What went wrong last.
     pub last_error: Option<LastError>,
+    /// What it did as a response hook, if it is one.
+    #[serde(default)]
+    pub hook: Option<HookStatus>,
+}
+
+/// What a response hook did in this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Whether nothing is sent.
+    pub dry_run: bool,
+    /// Actions that were asked for.
+    pub fired: u64,
+    /// Requests for actions that were accepted.
+    pub succeeded: u64,
+    /// Actions that became dead letters.
+    pub failed: u64,
+    /// Events whose action was asked for within the cooldown.
+    pub suppressed: u64,
+    /// Events that were too old.
+    pub stale: u64,
+    /// Actions that a dry run did not ask for.
+    pub not_sent: u64,
 }
 
 /// How a destination said it is.

@@ -47,6 +47,8 @@ pub enum Kind {
     List,
     /// A UUID.
     Uuid,
+    /// A map of anything, kept as the text of a JSON object of at most this many bytes.
+    Object(usize),
 }
 
 /// A default that stands for the machine's host name; whoever fills in defaults replaces it.
@@ -153,12 +155,12 @@ impl Options {
         }
     }
 
-    /// The text of a key that takes a URL, secret or not.
+    /// The text of a key that takes a URL or an object, secret or not.
     #[must_use]
     pub fn url(&self, key: &str) -> Option<&str> {
         match self.0.get(key)? {
-            OptionValue::Text(url) => Some(url),
-            OptionValue::Secret(url) => Some(url.expose()),
+            OptionValue::Text(text) => Some(text),
+            OptionValue::Secret(text) => Some(text.expose()),
             _ => None,
         }
     }

@@ -215,6 +215,11 @@ impl Sender {
         });
     }
 
+    /// Bounds how long what is sent next may be held, where events differ in that.
+    pub fn hold_for(&mut self, age_max: Duration) {
+        self.settings.retry.age_max = Some(age_max);
+    }
+
     /// Whether another batch may be begun, and a full one enqueued.
     #[must_use]
     pub fn room(&self) -> bool {

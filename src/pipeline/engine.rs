@@ -447,6 +447,10 @@ impl Engine {
         rate: Option<u32>,
     ) -> Result<Progress, EngineError> {
         let exporter = self.find(name)?;
+        if exporter.hook.as_ref().is_some_and(|hook| hook.spec.is_dry) {
+            let problem = "nothing is sent while its `dry_run` is true".to_owned();
+            return Err(EngineError::Exporter { name: name.to_owned(), problem });
+        }
         let letters = exporter.dead_letters.count(wanted)?;
         let place = exporter.dead_letters.place();
         let progress = Progress { is_running: letters > 0, wanted: letters, ..Progress::default() };

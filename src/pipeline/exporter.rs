@@ -13,6 +13,7 @@ use super::check::Check;
 use super::dead_letters::DeadLetters;
 use super::feed::Feed;
 use super::health;
+use super::hook::{Hook, HookSpec};
 use super::measure::{Deeds, ExporterCounters, Measures, Trouble, lost};
 use super::meter::Ledger;
 use super::places::{Places, overridden};
@@ -45,6 +46,8 @@ pub struct ExporterSpec {
     pub privacy: Option<Arc<Privacy>>,
     /// Where single events go instead of the base settings; the first that holds.
     pub routes: Vec<RouteSpec>,
+    /// When it acts, if it is a response hook.
+    pub hook: Option<HookSpec>,
 }
 
 /// Where events go for which a condition holds.
@@ -90,6 +93,8 @@ pub(crate) struct Exporter {
     pub(crate) floor: AtomicU64,
     /// What others tell its one lane, where it needs order.
     pub(crate) feed: Option<Feed>,
+    /// Which events cause actions, where it is a response hook.
+    pub(crate) hook: Option<Hook>,
     /// Counts that are sent beside the events, where the vendor takes some.
     pub(crate) ledger: Option<Ledger>,
     /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
@@ -204,6 +209,7 @@ impl Exporter {
             stop: Stop::default(),
             floor: AtomicU64::new(0),
             feed: None,
+            hook: spec.hook.map(Hook::open).transpose()?,
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),

@@ -174,6 +174,9 @@ impl Keeper {
             checkpoints.iter().for_each(|(exporter, it)| self.prove(exporter.name(), it));
             self.proven = Instant::now();
         }
+        for exporter in &exporters {
+            self.sync_actions(exporter);
+        }
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
             let name = exporter.name();
@@ -195,6 +198,23 @@ impl Keeper {
             }
         }
         is_saved
+    }
+
+    /// Makes durable which actions a response hook asked for.
+    fn sync_actions(&mut self, exporter: &Exporter) {
+        let Some(hook) = &exporter.hook else { return };
+        let (name, synced) = (exporter.name(), hook.sync());
+        let is_news = self.is_news("actions", name, synced.is_err());
+        match synced {
+            Ok(()) if is_news => info!(exporter = name, "actions are noted durably again"),
+            Ok(()) => {}
+            Err(problem) => {
+                if is_news {
+                    error!(exporter = name, %problem, "actions not noted durably; tried again");
+                }
+                exporter.note_error(format!("actions not noted: {problem}"), Instant::now());
+            }
+        }
     }
 
     /// Whether it is to be told that the disk refuses something, or does no more: it is tried again

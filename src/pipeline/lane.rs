@@ -5,6 +5,7 @@ mod aside;
 mod exchange;
 mod fed;
 mod fill;
+mod hooked;
 mod opens;
 mod parked;
 
@@ -31,6 +32,7 @@ use crate::event::{Narrowed, Offset, Privacy, Settled};
 use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
+use hooked::Acting;
 use opens::{Open, Opens, Target};
 use parked::Parking;
 
@@ -79,6 +81,8 @@ pub(crate) struct Lane {
     clock: i64,
     /// Events so far, where they are numbered.
     sequence: Option<u32>,
+    /// The action that a response hook asks for, or asked for last.
+    acting: Option<Acting>,
 }
 
 /// Room for templates.
@@ -149,6 +153,7 @@ impl Lane {
             templated: Templated::default(),
             clock: 0,
             sequence: exporter.settings.is_numbered().then_some(0),
+            acting: None,
             exporter,
             number,
             bench,
@@ -206,6 +211,11 @@ impl Lane {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.clock = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         }
+    }
+
+    /// The time that bodies say: an action that is asked for again says when it was first.
+    fn body_time(&self) -> i64 {
+        self.acting.as_ref().map_or(self.clock, |acting| acting.at)
     }
 
     /// Gives up what retention has given up, as far as it was not sent.
@@ -294,7 +304,7 @@ impl Lane {
     /// Ends a batch and hands it to the sender.
     fn close(&mut self, slot: usize) {
         let Some(mut batch) = self.opens.take(slot) else { return };
-        batch.date(self.clock);
+        batch.date(self.body_time());
         batch.close();
         self.sender.enqueue(batch);
     }

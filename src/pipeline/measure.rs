@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::hook::HookCounters;
 use crate::event::Counts;
 use crate::metrics::{Counter, Histogram};
 
@@ -58,6 +59,8 @@ pub struct ExporterCounters {
     pub gap_records: Counter,
     /// Gap records that the destination refused.
     pub gap_records_refused: Counter,
+    /// What a response hook did.
+    pub hook: HookCounters,
 }
 
 impl ExporterCounters {

@@ -10,6 +10,7 @@ use super::engine::{
     EngineError, EngineOptions, Running, Shared, Stopped, build, checkpoint, open_letters,
     receipts, started, ways,
 };
+use super::hook::Hook;
 use super::keeper::Keeper;
 use super::measure::Deeds;
 use super::network::Way;
@@ -44,6 +45,8 @@ impl Prepared {
             let resumed = checkpoint(&cursors, &reader, &spec, (receipts, options.from_the_start))
                 .and_then(|checkpoint| {
                     let dead_letters = open_letters(&spec, &checkpoint, &log)?;
+                    // Looked at here: what nobody can read stops this one alone.
+                    spec.hook.clone().map(Hook::open).transpose()?;
                     Ok((checkpoint, dead_letters))
                 });
             let (checkpoint, dead_letters) = match resumed {

@@ -16,6 +16,8 @@ pub struct Render {
     privacy: Option<Arc<Privacy>>,
     room: Narrowed,
     routes: Vec<Route>,
+    /// Whether each event has a body of its own, with something around it.
+    is_single: bool,
     /// Events rendered so far.
     events: u64,
     document: Vec<u8>,
@@ -39,11 +41,16 @@ impl Render {
             name: spec.settings.name.clone(),
             problem,
         })?;
+        let routes = routes.collect::<Result<Vec<_>, _>>()?;
+        let is_single = |route: &Route| {
+            route.packing.limits.events == 1 && !route.packing.framing.tail.is_empty()
+        };
         Ok(Self {
             filter: spec.filter.clone(),
             privacy: spec.privacy.clone(),
             room: Narrowed::default(),
-            routes: routes.collect::<Result<_, _>>()?,
+            is_single: routes.iter().any(is_single),
+            routes,
             events: 0,
             document: Vec::new(),
         })
@@ -112,7 +119,13 @@ impl Render {
         let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);
         let route = &self.routes[route];
         let framing: &Framing = route.packing.framing;
-        let before = if self.events == 0 { route.packing.head() } else { framing.between };
+        // Each has a body of its own.
+        let is_single = self.is_single;
+        let before = match self.events {
+            0 => route.packing.head(),
+            _ if is_single => route.packing.head(),
+            _ => framing.between,
+        };
         out.extend_from_slice(before.as_bytes());
         if let Some(prefix) = &route.prefix {
             prefix.encode(event, out);
@@ -142,13 +155,17 @@ impl Render {
         }
         out.extend_from_slice(&self.document);
         out.extend_from_slice(framing.after.as_bytes());
+        if is_single {
+            out.extend_from_slice(framing.tail(1, now).as_bytes());
+            out.push(b'\n');
+        }
         self.events += 1;
         true
     }
 
     /// Appends the body's tail, if anything was rendered; `now` is in seconds since 1970.
     pub fn end(&self, now: i64, out: &mut Vec<u8>) {
-        if self.events > 0 {
+        if self.events > 0 && !self.is_single {
             let events = usize::try_from(self.events).unwrap_or(usize::MAX);
             out.extend_from_slice(self.routes[0].packing.framing.tail(events, now).as_bytes());
         }

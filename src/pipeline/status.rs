@@ -133,6 +133,29 @@ pub struct ExporterStatus {
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
     pub last_error: Option<(Duration, String)>,
+    /// What it did as a response hook, if it is one.
+    pub hook: Option<HookStatus>,
+}
+
+/// What a response hook did in this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookStatus {
+    /// Whether nothing is sent.
+    pub is_dry: bool,
+    /// Actions that were asked for.
+    pub fired: u64,
+    /// Requests for actions that were accepted, dead letters that were sent again included.
+    pub succeeded: u64,
+    /// Actions that became dead letters.
+    pub failed: u64,
+    /// Events of an action that was asked for within the cooldown.
+    pub suppressed: u64,
+    /// Events that were too old.
+    pub stale: u64,
+    /// Actions that would have been asked for, were it no dry run.
+    pub dry: u64,
+    /// Keys that made room for newer ones within their cooldown.
+    pub forgotten: u64,
 }
 
 impl ExporterStatus {
@@ -216,6 +239,7 @@ impl ExporterStatus {
             batch_bytes: Observed::default(),
             health: None,
             last_error: None,
+            hook: None,
         }
     }
 
@@ -293,6 +317,7 @@ impl ExporterStatus {
             batch_bytes: exporter.measures.batch_bytes.load(),
             health: exporter.health.load(now),
             last_error,
+            hook: HookStatus::of(exporter),
         }
     }
 
@@ -321,6 +346,22 @@ impl ExporterStatus {
         let is_whole =
             |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
         (0..LOOKS_MAX).map(|_| look()).find(is_whole).unwrap_or_else(look)
+    }
+}
+
+impl HookStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let (hook, counters) = (exporter.hook.as_ref()?, &exporter.counters);
+        Some(Self {
+            is_dry: hook.spec.is_dry,
+            fired: counters.hook.fired.load(),
+            succeeded: exporter.measures.accept_seconds.load().count,
+            failed: counters.buried.load(),
+            suppressed: counters.hook.suppressed.load(),
+            stale: counters.hook.stale.load(),
+            dry: counters.hook.dry.load(),
+            forgotten: counters.hook.forgotten.load(),
+        })
     }
 }
 

@@ -25,7 +25,9 @@ pub use schema::{
     Clean, Derive, Empty, Extract, Field, Format, Layout, Overrides, Pick, Pieces, Schema, Source,
     Write, row,
 };
-pub use syntax::{HEADS, JSON, PATH, PATH_NAME, PROTOBUF, Syntax, TEXT, escape_json};
+pub use syntax::{
+    HEADS, JSON, MEMBERS, PATH, PATH_NAME, PROTOBUF, Syntax, TEXT, VISIBLE, escape_json,
+};
 pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};
 
 /// The known word nearest to a mistaken one, when one is near.

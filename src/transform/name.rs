@@ -40,6 +40,11 @@ impl Name {
         SHORT.iter().map(|&(name, _)| name).chain(F::ALL.iter().map(|field| field.path()))
     }
 
+    /// The word among these that is nearest to a mistaken one, when one is near.
+    pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        super::nearest(word, known)
+    }
+
     /// The field it speaks of.
     #[must_use]
     pub fn field(&self) -> F {

@@ -551,7 +551,7 @@ impl Pattern {
     /// Writes the text; false when nothing is left of it.
     fn write(&self, event: &Event<'_>, encoder: &mut Encoder<'_>) -> bool {
         let mut left = self.values_max;
-        let mut first = true;
+        let (mut first, mut is_cut) = (true, false);
         encoder.open_text();
         for group in self.pieces.split(|piece| matches!(piece, PatternPiece::Group)) {
             if self.clean.absent.is_empty() && is_absent(group, event) {
@@ -572,6 +572,7 @@ impl Pattern {
                         let value = name.value(event).map_or(&b""[..], Value::text);
                         let absent = self.clean.absent.as_bytes();
                         let text = if value.is_empty() { absent } else { value };
+                        is_cut |= text.len() > left;
                         let mut is_written = self.value(text, first, &mut left, encoder);
                         if !is_written && !value.is_empty() {
                             is_written = self.value(absent, first, &mut left, encoder);
@@ -582,8 +583,25 @@ impl Pattern {
                 }
             }
         }
+        if is_cut && self.clean.tells_cut {
+            encoder.char('~');
+            self.digest(event).chars().for_each(|digit| encoder.char(digit));
+        }
         encoder.close_text();
         !first
+    }
+
+    /// The first half of BLAKE3 over all values, in hexadecimal digits.
+    fn digest(&self, event: &Event<'_>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for piece in &self.pieces {
+            if let PatternPiece::Value(name) = piece {
+                let value = name.value(event).map_or(&b""[..], Value::text);
+                // Told apart by their lengths: what one ends with, the next could begin with.
+                hasher.update(&(value.len() as u64).to_le_bytes()).update(value);
+            }
+        }
+        hasher.finalize().to_hex()[..DIGEST_DIGITS].to_owned()
     }
 
     /// The text without what nothing begins with.
@@ -624,6 +642,9 @@ impl Pattern {
         last.is_some()
     }
 }
+
+/// 128 bits: nobody finds two texts with one digest by chance.
+const DIGEST_DIGITS: usize = 32;
 
 /// Whether a group has values and all of them are absent.
 fn is_absent(group: &[PatternPiece], event: &Event<'_>) -> bool {

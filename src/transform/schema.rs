@@ -211,6 +211,9 @@ pub struct Clean {
     pub not_twice: &'static str,
     /// Characters that no value begins with; they are left out there.
     pub value_not_first: &'static str,
+    /// Whether a text that was cut ends with a digest of its values, so that those which differ
+    /// behind the cut still do.
+    pub tells_cut: bool,
 }
 
 impl Clean {
@@ -223,6 +226,7 @@ impl Clean {
         value_max: 0,
         not_twice: "",
         value_not_first: "",
+        tells_cut: false,
     };
 }
 

@@ -48,6 +48,9 @@ pub static JSON: Syntax = Syntax {
     escape: escape_json,
 };
 
+/// Members of a JSON object without its braces: others stand before and behind them.
+pub static MEMBERS: Syntax = Syntax { name: "members", open: "", close: "", ..JSON };
+
 /// Bare text, one line: control characters become spaces.
 pub static TEXT: Syntax = Syntax {
     name: "text",
@@ -112,6 +115,18 @@ pub static PATH: Syntax = Syntax {
     ..HEADS
 };
 
+/// Visible ASCII for headers and JSON alike: all else, quotes, backslashes and `%` are `%XX`, so
+/// that texts which differ are spelled differently.
+pub static VISIBLE: Syntax = Syntax {
+    name: "visible",
+    between: "",
+    names: false,
+    is_key: |_| true,
+    keys: "a piece",
+    escape: escape_invisible,
+    ..HEADS
+};
+
 /// RFC 8259 section 7: quotation mark, reverse solidus and the control characters are escaped.
 #[must_use]
 pub fn escape_json(byte: u8) -> Option<&'static str> {
@@ -130,6 +145,17 @@ pub fn escape_json(byte: u8) -> Option<&'static str> {
 }
 
 fn escape_path(byte: u8) -> Option<&'static str> {
+    let is_plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    (!is_plain).then(|| percent(byte))
+}
+
+fn escape_invisible(byte: u8) -> Option<&'static str> {
+    let is_plain = byte.is_ascii_graphic() && !b"\"\\%".contains(&byte);
+    (!is_plain).then(|| percent(byte))
+}
+
+/// A byte as `%XX` (RFC 3986, 2.1).
+fn percent(byte: u8) -> &'static str {
     static CODES: [[u8; 3]; 256] = {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
         let mut codes = [[b'%'; 3]; 256];
@@ -140,9 +166,7 @@ fn escape_path(byte: u8) -> Option<&'static str> {
         }
         codes
     };
-    let is_plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    let code = std::str::from_utf8(&CODES[usize::from(byte)]).expect("ASCII");
-    (!is_plain).then_some(code)
+    std::str::from_utf8(&CODES[usize::from(byte)]).expect("ASCII")
 }
 
 fn escape_control(byte: u8) -> Option<&'static str> {

@@ -3,6 +3,7 @@
 pub mod datadog;
 pub mod elastic;
 pub mod file;
+pub mod hook;
 pub mod otlp;
 pub mod s3;
 pub mod splunk;
@@ -13,7 +14,8 @@ pub mod webhook;
 
 use crate::deliver::Vendor;
 
-/// Every vendor, by name.
+/// Every vendor, by name. Response hooks, which have a table of their own in the configuration, are
+/// none.
 pub static ALL: &[&Vendor] = &[
     &datadog::DATADOG,
     &elastic::ELASTIC,

@@ -205,7 +205,7 @@ fn health_url(options: &Options) -> Result<Vec<Uri>, Problem> {
     Ok(place(options, "health.url")?.into_iter().collect())
 }
 
-fn place(options: &Options, key: &str) -> Result<Option<Uri>, Problem> {
+pub(super) fn place(options: &Options, key: &str) -> Result<Option<Uri>, Problem> {
     let Some(url) = options.url(key).filter(|url| !url.is_empty()) else { return Ok(None) };
     // The URL may be a secret, so that mistakes in it are told without it.
     if url.contains(['{', '}']) {
@@ -339,12 +339,12 @@ fn path(options: &Options) -> Result<Option<String>, Problem> {
     Ok(Some(path))
 }
 
-fn problem(key: &str, problem: &str) -> Problem {
+pub(super) fn problem(key: &str, problem: &str) -> Problem {
     Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Where the signature stands.
-const SIGNATURE: &str = "x-shrike-signature";
+pub(super) const SIGNATURE: &str = "x-shrike-signature";
 
 /// A row without aliases.
 const fn opt(

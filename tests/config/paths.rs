@@ -136,7 +136,10 @@ fn one_mistake_about_the_state_directory_is_enough() {
         "c:1:10: global.state_dir: cannot be made: DIR/file is no directory; name another place\n\
          c:3:18: exporters.stdout.dlq.path: DIR/file is no directory; name another place"
     );
-    assert!(looked.is_wrong_in("stdout") && !looked.is_wrong_in("file"), "{wrong}");
+    assert!(
+        looked.is_wrong_in("exporters.stdout") && !looked.is_wrong_in("exporters.file"),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -123,9 +123,74 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
              `template` can post chosen events",
         ),
         (
-            "response_hooks: [{name: a}]",
-            "1:1: response_hooks: response hooks are not part of this version: none of these would ever act; expected \
-             an empty list. Until then a `webhook` exporter with `filter` or a routing rule sends chosen events",
+            "response_hooks: [{name: a, when: default}]",
+            "1:18: response_hooks[0]: a hook needs `action`",
+        ),
+        (
+            "response_hooks: {name: a}",
+            "1:17: response_hooks: expected a list of response hooks, found a map",
+        ),
+        (
+            "response_hooks: [{name: a, when: \"severity == 'criticle'\", action: webhook, params: {url: 'https://h'}}]",
+            "1:28: response_hooks[0].when: column 13: expected a severity: info, low, medium, high or critical; \
+             did you mean `critical`?",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook}]",
+            "1:18: response_hooks[0].params.url: is required for action webhook",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: script, params: {url: 'https://h'}}]",
+            "1:51: response_hooks[0].action: expected webhook, pagerduty or opsgenie, found `script`",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: pagerduty, params: {exporter: p}}]",
+            "1:43: response_hooks[0].action: pagerduty needs an exporter of that type, which this version does not \
+             have: nothing would be triggered; use `action: webhook` with `params.url`, to \
+             something that calls it, or a `webhook` exporter whose `template` writes its body",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h', exporter: p}}]",
+            "1:87: response_hooks[0].params.exporter: is of actions pagerduty and opsgenie; a webhook has `params.url`",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'http://h.example'}}]",
+            "1:69: response_hooks[0].params.url: plain http to another host carries events and credentials readably; \
+             use https, or set `allow_http: true`",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, \
+             idempotency_key: '{hook}:{sesion_id}'}]",
+            "1:88: response_hooks[0].idempotency_key: unknown variable `sesion_id`; did you mean `session_id`?",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, \
+             idempotency_key: '{hook'}]",
+            "1:88: response_hooks[0].idempotency_key: has a brace without its partner; `{{` is a brace",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, timeout_ms: 30001}]",
+            "1:100: response_hooks[0].timeout_ms: expected a whole number in ms or a text such as 10s, from 1ms to \
+             30s, found `30001`",
+        ),
+        (
+            "response_hooks: [{name: A, when: default, action: webhook, params: {url: 'https://h'}}]",
+            "1:19: response_hooks[0].name: expected a name of at most 64 lower-case letters, digits, `_` and `-`",
+        ),
+        (
+            "exporters: {tower: {nodes: 'https://t'}}\n\
+             response_hooks: [{name: tower, when: default, action: webhook, params: {url: 'https://h'}}]",
+            "2:25: response_hooks[0].name: is the name of another hook or exporter",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h', \
+             payload: [a]}}]",
+            "1:96: response_hooks[0].params.payload: expected a map of anything, of at most 65536 bytes as JSON, found a \
+             list",
+        ),
+        (
+            "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, cooldown_secs: 5}]",
+            "1:88: response_hooks[0].cooldown_secs: unknown key; did you mean `cooldown_seconds`?",
         ),
         (
             "admin: {listen: '0.0.0.0:9401', tokens: [{name: a, token: 0123456789abcdef, role: admin}]}",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shrike::config::{
     self, Config, FILTER, Flags, INPUT, Key, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, TOKEN,
-    Text, keys_of, reference, top,
+    Text, hook_keys, keys_of, reference, top,
 };
 use shrike::vendors;
 
@@ -20,6 +20,7 @@ fn tables() -> Vec<(String, Vec<Key>)> {
         ("pattern".to_owned(), PATTERN.to_vec()),
         ("token".to_owned(), TOKEN.to_vec()),
         ("input".to_owned(), INPUT.to_vec()),
+        ("response hook".to_owned(), hook_keys()),
         ("shared".to_owned(), [SHARED, FILTER, PRIVACY_OWN].concat()),
     ];
     let vendors = vendors::ALL.iter().copied().chain([&TOWER]);
@@ -41,6 +42,14 @@ fn every_key_is_documented_and_spelled_once() {
         let twice: Vec<_> = spellings.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{table}: {twice:?}");
     }
+}
+
+#[test]
+fn a_hook_reads_its_own_defaults() {
+    let text = "response_hooks: [{name: a, when: default, action: webhook, enabled: false}]";
+    let text = Text::File { name: "x".to_owned(), text: text.to_owned().into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &Fixed);
+    assert_eq!(config.expect("the defaults are right").disabled, ["a"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use shrike::config::{
     Config, Error, Flags, INPUT, Key, Kind, Mistake, PATTERN, ROUTING_RULE, Sources, TOKEN, Text,
-    Wrong, json_schema, keys_of, top,
+    Wrong, hook_keys, json_schema, keys_of, top,
 };
 use shrike::vendors;
 
@@ -38,13 +38,22 @@ impl Spot {
     }
 
     fn all() -> Vec<Self> {
-        let tables =
-            ["inputs", "exporters", "routing.rules", "privacy.patterns", "admin.tokens", "version"];
+        let tables = [
+            "inputs",
+            "exporters",
+            "routing.rules",
+            "privacy.patterns",
+            "admin.tokens",
+            "response_hooks",
+            "version",
+        ];
         let mut spots = Vec::new();
         for key in top().iter().filter(|key| !tables.contains(&key.path)) {
             spots.push(Self::new("", key.path, key));
         }
+        let hooks = hook_keys();
         for (table, place) in [
+            (hooks.as_slice(), "response_hooks"),
             (INPUT, "inputs"),
             (ROUTING_RULE, "routing.rules"),
             (PATTERN, "privacy.patterns"),
@@ -133,9 +142,7 @@ fn refused(config: &Value) -> Vec<String> {
             let is_of_kind = |wrong: &Wrong| {
                 matches!(wrong, Wrong::Kind { .. } | Wrong::Word { .. } | Wrong::Unknown { .. })
             };
-            // A rule says of what this version does not have what to do instead.
-            let is_absent = |path: &str| path == "response_hooks";
-            let is_refused = |it: &&Mistake| is_of_kind(&it.wrong) || is_absent(&it.path);
+            let is_refused = |it: &&Mistake| is_of_kind(&it.wrong);
             let of_kind = mistakes.iter().filter(is_refused);
             of_kind.map(|mistake| mistake.path.clone()).collect()
         }
@@ -280,6 +287,9 @@ fn the_schema_documents_every_key() {
     };
     for key in &top() {
         assert!(of(&schema, key.path).is_some(), "{}", key.path);
+    }
+    for key in hook_keys() {
+        assert!(of(&schema["$defs"]["response_hook"], key.path).is_some(), "{}", key.path);
     }
     for vendor in vendors::ALL {
         let exporter = &schema["$defs"][format!("exporter.{}", vendor.name)];

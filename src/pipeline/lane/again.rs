@@ -48,7 +48,7 @@ impl Lane {
             done += 1;
         }
         if !batch.is_empty() {
-            batch.date(self.clock);
+            batch.date(self.body_time());
             batch.close();
             self.sender.enqueue(batch);
         }

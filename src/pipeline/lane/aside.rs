@@ -137,6 +137,18 @@ impl Lane {
             return;
         }
         let Some(gap) = self.exporter.watermark().take_gap() else { return };
+        if self.exporter.hook.is_some() {
+            // Nobody asked for an action in answer to it.
+            let (exporter, events, reason) = (self.exporter.name(), gap.events, gap.reason.word());
+            tracing::warn!(
+                exporter,
+                events,
+                reason,
+                "events were lost: none of them caused an action"
+            );
+            self.exporter.watermark().close_gap(gap);
+            return;
+        }
         tracing::warn!(
             exporter = self.exporter.name(),
             events = gap.events,
@@ -151,7 +163,8 @@ impl Lane {
         let exporter = &self.exporter;
         let Some(aside) = &mut self.aside else { return };
         aside.pace.look(exporter.watermark().counts().delivered, now);
-        if !exporter.settings.dead_letters.auto_replay {
+        let is_dry = exporter.hook.as_ref().is_some_and(|hook| hook.spec.is_dry);
+        if !exporter.settings.dead_letters.auto_replay || is_dry {
             return;
         }
         if exporter.gate.health(now) != Health::Healthy {

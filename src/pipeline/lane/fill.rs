@@ -157,6 +157,9 @@ impl Lane {
         let route = self.exporter.route_of(event);
         let heads = self.exporter.routes[route].heads.as_ref();
         self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));
+        if let Some(taken) = self.weigh(entry, event, now) {
+            return taken;
+        }
         if !self.make_room(now) {
             return Taken::Full;
         }
@@ -442,7 +445,7 @@ impl Lane {
     }
 
     /// Notes the end of one event; neighbours of the same fate are told together.
-    fn note(&mut self, span: Span, fate: Settle) {
+    pub(super) fn note(&mut self, span: Span, fate: Settle) {
         self.note_many(Settled { span, events: 1, fate });
     }
 
@@ -476,7 +479,7 @@ fn next_number(last: u32) -> u32 {
 const NUMBER_MAX: u32 = 2_147_483_647;
 
 /// How long a log that cannot be read is left alone.
-const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+pub(super) const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,11 @@ impl Target {
         }
     }
 
+    /// The headers of an event as they were rendered.
+    pub(super) fn heads(&self) -> &[u8] {
+        self.key.get(ROUTE_BYTES..).unwrap_or_default()
+    }
+
     /// How batches are made for it: as those of the route, with its own headers.
     pub(super) fn packing(&self, packing: &Arc<Packing>) -> Arc<Packing> {
         match self.key.get(ROUTE_BYTES..) {
