@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
-use shrike::deliver::{Derived, OptionValue, Options, Prefix, Vendor};
+use shrike::deliver::{Derived, OptionValue, Options, Prefix, Secret, Vendor};
 use shrike::event::FieldId;
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
@@ -58,6 +58,22 @@ const BODIES: &[Body] = &[
     body("logs_ocsf.txt", "datadog", Format::Ocsf, DATADOG),
     body("records.txt", "otlp", Format::Native, OTLP),
     body("records_ocsf.txt", "otlp", Format::Ocsf, OTLP),
+    body(
+        "triggers.txt",
+        "pagerduty",
+        Format::Native,
+        &[
+            ("base_url", "https://soc.example"),
+            ("client", "shrike"),
+            ("deduplication.key_template", "{tenant}/{guard}:{resource}"),
+            ("routing_key", "0123456789abcdef0123456789abcdef"),
+            ("severity_mapping.critical", "critical"),
+            ("severity_mapping.high", "error"),
+            ("severity_mapping.info", "info"),
+            ("severity_mapping.low", "info"),
+            ("severity_mapping.medium", "warning"),
+        ],
+    ),
     body("event_minimal.txt", "splunk", Format::Native, SPLUNK),
     body("event_ocsf.txt", "splunk", Format::Ocsf, SPLUNK),
     body(
@@ -179,12 +195,16 @@ const fn body(
 fn option(key: &str, text: &str) -> OptionValue {
     match text {
         "true" | "false" => OptionValue::Bool(text == "true"),
+        _ if SECRETS.contains(&key) => OptionValue::Secret(Secret::new(text.to_owned())),
         _ if LISTS.contains(&key) => {
             OptionValue::List(text.split(',').map(str::to_owned).collect())
         }
         _ => OptionValue::Text(text.to_owned()),
     }
 }
+
+/// Options that are secrets.
+const SECRETS: &[&str] = &["routing_key"];
 
 /// Options that are lists.
 const LISTS: &[&str] = &["fields.exclude", "fields.include", "logs.tags", "resource_attributes"];
@@ -395,6 +415,18 @@ fn a_body_of_logs_is_an_array_and_each_has_what_datadog_reserves() {
     }
 }
 
+/// "dedup_key 255 chars; summary 1024", and what a trigger must have.
+fn check_trigger(trigger: &Value) {
+    let text = |pointer: &str| trigger.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    assert_eq!(text("/event_action"), "trigger");
+    assert_eq!(text("/routing_key").len(), 32);
+    assert!((1..=255).contains(&text("/dedup_key").len()), "{trigger}");
+    assert!((1..=1024).contains(&text("/payload/summary").chars().count()), "{trigger}");
+    assert!(!text("/payload/summary").contains(char::is_control), "{trigger}");
+    assert!(text("/payload/source").starts_with("clawdstrike-"), "{trigger}");
+    assert!(["critical", "error", "warning", "info"].contains(&text("/payload/severity")));
+}
+
 /// What every log has, and the rules for tags.
 fn check_log(log: &Value) {
     let text = |key: &str| log[key].as_str().unwrap_or_else(|| panic!("no {key} in {log}"));
@@ -555,6 +587,8 @@ proptest! {
             } else if case.vendor == "datadog" {
                 let logs: Vec<Value> = serde_json::from_slice(&body).expect("JSON");
                 logs.iter().for_each(check_log);
+            } else if case.vendor == "pagerduty" {
+                check_trigger(&serde_json::from_slice(&body).expect("JSON"));
             } else if case.file.starts_with("event") {
                 check_envelope(&serde_json::from_slice(&body).expect("JSON"));
             } else {

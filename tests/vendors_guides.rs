@@ -18,6 +18,7 @@ impl Lookup for Environment {
             "ELASTIC_CLOUD_ID" => Some("label:ZXUuZXhhbXBsZSRhYmMkZGVm".to_owned()),
             // id:key
             "ELASTIC_API_KEY" => Some("aWQ6a2V5".to_owned()),
+            name if name.contains("PAGERDUTY") => Some("0123456789abcdef".repeat(2)),
             name if name.ends_with("_URL") => Some("https://c.example/receiver/x".to_owned()),
             _ => Some("secret".to_owned()),
         }
@@ -53,6 +54,7 @@ fn every_configuration_of_the_guides_loads() {
         ("elastic", 3),
         ("file", 3),
         ("otlp", 3),
+        ("pagerduty", 3),
         ("s3", 3),
         ("splunk", 3),
         ("sumo_logic", 3),
@@ -131,6 +133,7 @@ fn every_format_is_chosen_where_the_destination_takes_it() {
                 "sumo_logic" => "http_source_url: 'https://c.example/receiver/v1/http/x', ",
                 "s3" => "bucket: b-1, access_key_id: k, secret_access_key: s, ",
                 "otlp" => "endpoint: 'https://otel.example', ",
+                "pagerduty" => "routing_key: 0123456789abcdef0123456789abcdef, ",
                 "webhook" => "url: 'https://hook.example/x', ",
                 "syslog" => "address: h, ",
                 _ => "",

@@ -699,6 +699,7 @@ pub(super) fn option_value(value: &Value) -> Option<OptionValue> {
         Value::Bool(yes) => Some(OptionValue::Bool(*yes)),
         Value::Int(number) => Some(OptionValue::Int(*number)),
         Value::List(texts) => Some(OptionValue::List(texts.clone())),
+        Value::Maps(maps) => Some(OptionValue::Maps(maps.clone())),
         _ => None,
     }
 }

@@ -335,6 +335,19 @@ fn kind(taken: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Texts | Kind::Secrets => {
             json!({ "type": ["object", "null"], "additionalProperties": { "type": SCALAR } })
         }
+        Kind::Maps(names) => {
+            let text = json!({ "type": SCALAR });
+            let texts: Map<String, Value> =
+                names.iter().map(|&name| (name.to_owned(), text.clone())).collect();
+            json!({
+                "type": ["array", "null"],
+                "items": {
+                    "type": "object",
+                    "properties": texts,
+                    "additionalProperties": false,
+                },
+            })
+        }
         Kind::Map(of) => json!({
             "type": ["object", "null"],
             "additionalProperties": kind(Kind::of(of), spelling),
@@ -444,6 +457,7 @@ fn default(kind: Kind, text: &str) -> Value {
         | Kind::Urls
         | Kind::Inputs
         | Kind::Routes
+        | Kind::Maps(_)
         | Kind::Patterns
         | Kind::Tokens
         | Kind::Hooks => {

@@ -86,6 +86,8 @@ pub enum Kind {
     Secrets,
     /// Map from the dotted path of an event's field to a dotted key of the document.
     Mappings,
+    /// A list of maps from these names to texts.
+    Maps(&'static [&'static str]),
     /// Map from a value of the event to a value of this kind.
     Map(deliver::Kind),
     /// Map from guard or event type to `{tactic, technique}`.
@@ -235,6 +237,7 @@ impl Kind {
             deliver::Kind::List => Self::List,
             deliver::Kind::Uuid => Self::Uuid,
             deliver::Kind::Object(max) => Self::Object(max),
+            deliver::Kind::Maps(names) => Self::Maps(names),
         }
     }
 
@@ -309,6 +312,7 @@ impl Kind {
             Self::Texts => "a map of texts".to_owned(),
             Self::Secrets => "a map of secret texts".to_owned(),
             Self::Mappings => "a map from event fields to document keys".to_owned(),
+            Self::Maps(names) => format!("a list of {{{}}} maps", names.join(", ")),
             Self::Map(kind) => {
                 format!("a map; each entry is {}", Self::of(kind).expected(spelling))
             }

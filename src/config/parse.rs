@@ -38,6 +38,9 @@ impl Parse<'_, '_> {
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
             (Kind::Secrets, Body::Map(_)) => self.secrets(node, path).map(Value::Secrets),
+            (Kind::Maps(names), Body::List(nodes)) => {
+                self.maps(names, nodes, path).map(Value::Maps)
+            }
             (Kind::Map(kind), Body::Map(entries)) => {
                 self.map(Kind::of(kind), entries, path).map(Value::Map)
             }
@@ -256,6 +259,34 @@ impl Parse<'_, '_> {
         Some(list)
     }
 
+    fn maps(
+        &mut self,
+        names: &[&str],
+        nodes: &[Node],
+        path: &str,
+    ) -> Option<Vec<Vec<(String, String)>>> {
+        let mut maps = Vec::with_capacity(nodes.len());
+        for (n, node) in nodes.iter().enumerate() {
+            let path = format!("{path}[{n}]");
+            let Body::Map(entries) = &node.body else {
+                let expected = format!("a map with {}", super::key::one_of(names));
+                let wrong = Wrong::Kind { expected, found: node.word().to_owned() };
+                self.wrong::<()>(node, &path, wrong);
+                continue;
+            };
+            for entry in entries.iter().filter(|entry| !names.contains(&entry.key.as_str())) {
+                let nearest = nearest(&entry.key, names.iter().copied());
+                let known = names.iter().map(|&name| name.to_owned()).collect();
+                let known = if nearest.is_none() { known } else { Vec::new() };
+                let wrong = Wrong::Unknown { nearest, known };
+                let place = join(&path, &entry.key);
+                self.mistakes.add(Mistake::new(entry.at.clone(), place, wrong));
+            }
+            maps.extend(self.texts(node, &path));
+        }
+        (maps.len() == nodes.len()).then_some(maps)
+    }
+
     /// Entries that say nothing are mistakes: what was forgotten must not become what holds for
     /// all other values.
     fn map(&mut self, kind: Kind, entries: &[Entry], path: &str) -> Option<Vec<(String, Value)>> {
@@ -366,6 +397,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Texts
                 | Kind::Path
                 | Kind::Map(_)
+                | Kind::Maps(_)
                 | Kind::Mitre
                 | Kind::Mappings
                 | Kind::Inputs

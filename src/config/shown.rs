@@ -145,6 +145,10 @@ fn text(kind: Kind, value: &Value, mark: &mut u64) -> Option<String> {
         (_, Value::Secrets(pairs)) => {
             map(pairs.iter().map(|(name, secret)| (name.as_str(), masked(secret, mark))))
         }
+        (_, Value::Maps(maps)) => flow(
+            maps.iter()
+                .map(|pairs| map(pairs.iter().map(|(name, text)| (name.as_str(), quoted(text))))),
+        ),
         (kind, Value::Map(pairs)) => {
             let kind = match kind {
                 Kind::Map(kind) => Kind::of(kind),

@@ -29,6 +29,8 @@ pub(super) enum Value {
     Texts(Vec<(String, String)>),
     /// Named secrets in order.
     Secrets(Vec<(String, Secret)>),
+    /// Several maps of named texts.
+    Maps(Vec<Vec<(String, String)>>),
     /// Named values in order.
     Map(Vec<(String, Value)>),
     /// ATT&CK by guard or event type.
@@ -50,6 +52,7 @@ impl PartialEq for Value {
             (Self::Texts(a), Self::Texts(b)) => a == b,
             (Self::Secrets(a), Self::Secrets(b)) => a == b,
             (Self::Map(a), Self::Map(b)) => a == b,
+            (Self::Maps(a), Self::Maps(b)) => a == b,
             _ => false,
         }
     }

@@ -49,6 +49,8 @@ pub enum Kind {
     Uuid,
     /// A map of anything, kept as the text of a JSON object of at most this many bytes.
     Object(usize),
+    /// A list of maps from these names to texts.
+    Maps(&'static [&'static str]),
 }
 
 /// A default that stands for the machine's host name; whoever fills in defaults replaces it.
@@ -67,6 +69,8 @@ pub enum OptionValue {
     Int(u64),
     /// Several texts.
     List(Vec<String>),
+    /// Several maps from name to text.
+    Maps(Vec<Vec<(String, String)>>),
 }
 
 /// The values of one exporter's own keys, defaults filled in.
@@ -109,7 +113,7 @@ impl Options {
             OptionValue::Text(text) => Some(text.clone()),
             OptionValue::Int(number) => Some(number.to_string()),
             OptionValue::Bool(yes) => Some(yes.to_string()),
-            OptionValue::Secret(_) | OptionValue::List(_) => None,
+            OptionValue::Secret(_) | OptionValue::List(_) | OptionValue::Maps(_) => None,
         }
     }
 
@@ -125,6 +129,15 @@ impl Options {
             Some(OptionValue::List(texts)) => texts.iter().map(String::as_str).collect(),
             Some(OptionValue::Text(text)) => vec![text],
             _ => Vec::new(),
+        }
+    }
+
+    /// The maps of a key.
+    #[must_use]
+    pub fn maps(&self, key: &str) -> &[Vec<(String, String)>] {
+        match self.0.get(key) {
+            Some(OptionValue::Maps(maps)) => maps,
+            _ => &[],
         }
     }
 
@@ -150,6 +163,7 @@ impl Options {
             None | Some(OptionValue::Bool(false)) => false,
             Some(OptionValue::Text(text)) => !text.is_empty(),
             Some(OptionValue::List(texts)) => !texts.is_empty(),
+            Some(OptionValue::Maps(maps)) => !maps.is_empty(),
             Some(OptionValue::Secret(secret)) => !secret.expose().is_empty(),
             Some(OptionValue::Bool(true) | OptionValue::Int(_)) => true,
         }

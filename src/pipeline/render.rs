@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::exporter::{Route, TOO_LARGE};
 use super::places::Places;
 use super::{EngineError, ExporterSpec};
-use crate::deliver::{Framing, Level, Prefix};
+use crate::deliver::{Framing, Level, OptionValue, Prefix, Secret};
 use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
 use crate::transform::Filter;
 
@@ -18,6 +18,8 @@ pub struct Render {
     routes: Vec<Route>,
     /// Whether each event has a body of its own, with something around it.
     is_single: bool,
+    /// What no eye may see, of the exporter and of its routes.
+    secrets: Vec<Secret>,
     /// Events rendered so far.
     events: u64,
     document: Vec<u8>,
@@ -51,6 +53,7 @@ impl Render {
             room: Narrowed::default(),
             is_single: routes.iter().any(is_single),
             routes,
+            secrets: secrets(spec),
             events: 0,
             document: Vec::new(),
         })
@@ -119,6 +122,7 @@ impl Render {
         let route = self.routes.iter().position(|route| route.is_for(event)).unwrap_or(0);
         let route = &self.routes[route];
         let framing: &Framing = route.packing.framing;
+        let from = out.len();
         // Each has a body of its own.
         let is_single = self.is_single;
         let before = match self.events {
@@ -160,6 +164,9 @@ impl Render {
             out.push(b'\n');
         }
         self.events += 1;
+        for secret in &self.secrets {
+            hide(secret.expose().as_bytes(), from, out);
+        }
         true
     }
 
@@ -171,6 +178,33 @@ impl Render {
         }
     }
 }
+
+/// The secrets that bodies may hold.
+fn secrets(spec: &ExporterSpec) -> Vec<Secret> {
+    let of_routes = spec.routes.iter().flat_map(|route| &route.options);
+    let of_routes = of_routes.filter_map(|(_, value)| match value {
+        OptionValue::Secret(secret) => Some(secret),
+        _ => None,
+    });
+    let all = spec.settings.options.secrets().chain(of_routes);
+    // The shortest words are in every text.
+    all.filter(|secret| secret.expose().len() >= SECRET_BYTES_MIN).cloned().collect()
+}
+
+/// Replaces a secret in what was written from here on.
+fn hide(secret: &[u8], from: usize, out: &mut Vec<u8>) {
+    let mut at = from;
+    while let Some(found) = memchr::memmem::find(&out[at..], secret) {
+        let start = at + found;
+        out.splice(start..start + secret.len(), HIDDEN.iter().copied());
+        at = start + HIDDEN.len();
+    }
+}
+
+/// What stands for a secret.
+const HIDDEN: &[u8] = b"***";
+/// Bytes of a secret that is looked for.
+const SECRET_BYTES_MIN: usize = 8;
 
 /// An event with what every event has.
 const LEAST: &[u8] = br#"{"schema_version":"1.0.0","event_id":"019c322d-fa80-7f99-8d84-b44109f58c77","event_type":"guard_block","event_category":"network","timestamp":"2026-02-06T09:00:00.000000000Z","outcome":"failure","action":"egress","agent":{"id":"a","name":"hushd","version":"0.1.0","type":"clawdstrike"},"session":{"id":"s"},"decision":{"allowed":false,"guard":"egress_allowlist","severity":"high","reason":""},"resource":{"type":"network","name":"h"},"threat":{},"metadata":{},"labels":{}}"#;

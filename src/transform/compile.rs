@@ -355,6 +355,10 @@ impl<'c> Compiler<'c> {
                 let text = [lead, spelled(self, text), trail].concat();
                 self.pending.extend_from_slice(&text);
             }
+            Planning::Json(text) => {
+                let text = [lead, spelled(self, text), trail].concat();
+                self.pending.extend_from_slice(&text);
+            }
             Planning::Text(text) => {
                 let codec = &self.plan.codecs[usize::from(stand.codec)];
                 let kept = codec.beginning(text, self.characters_max(row.max));
@@ -630,6 +634,9 @@ impl<'c> Compiler<'c> {
         let pieces = pieces
             .iter()
             .filter_map(|piece| match piece {
+                Piece::Text(text) if clean.digest.is_some() => {
+                    Some(PatternPiece::Plain(text.clone()))
+                }
                 Piece::Text(text) => {
                     fixed += text.len();
                     Some(PatternPiece::Text(codec.spell(text)))

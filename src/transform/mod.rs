@@ -19,14 +19,14 @@ pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
 pub use filter::{Choice, ChoiceRule, Filter, FilterRules};
 pub use name::Name;
-pub use pattern::GROUP;
+pub use pattern::{GROUP, check_names};
 pub use plan::{Plan, PlanError};
 pub use schema::{
-    Clean, Derive, Empty, Extract, Field, Format, Layout, Overrides, Pick, Pieces, Schema, Source,
-    Write, row,
+    Clean, Derive, Digest, Empty, Extract, Field, Format, Layout, Overrides, Pick, Pieces, Schema,
+    Source, Write, row,
 };
 pub use syntax::{
-    HEADS, JSON, MEMBERS, PATH, PATH_NAME, PROTOBUF, Syntax, TEXT, VISIBLE, escape_json,
+    HEADS, JSON, JSON_LIST, MEMBERS, PATH, PATH_NAME, PROTOBUF, Syntax, TEXT, VISIBLE, escape_json,
 };
 pub use template::{Escape, RENDERED_MAX, Template, TemplateError, TemplateText};
 

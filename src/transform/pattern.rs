@@ -51,6 +51,34 @@ pub(super) struct PatternError {
 /// characters.
 pub const GROUP: char = '\u{1f}';
 
+/// Checks that a text has placeholders of these names only.
+///
+/// # Errors
+/// What is wrong, with the nearest name.
+pub fn check_names(text: &str, known: &[&str]) -> Result<(), String> {
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        rest = &rest[at..];
+        if rest.starts_with("{{") || rest.starts_with("}}") {
+            rest = &rest[2..];
+            continue;
+        }
+        let name = rest.strip_prefix('{').and_then(|inside| inside.split_once('}'));
+        let Some((name, behind)) = name else {
+            return Err("has a brace without its partner; write `{{` for a brace".to_owned());
+        };
+        if !known.contains(&name) {
+            let hint = match super::nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("expected one of {}", known.join(", ")),
+            };
+            return Err(format!("has no `{name}`; {hint}"));
+        }
+        rest = behind;
+    }
+    Ok(())
+}
+
 /// Parses a text; `texts` are the names that stand for a text known at start-up.
 pub(super) fn parse(text: &str, texts: &[(String, String)]) -> Result<Vec<Piece>, PatternError> {
     let mut pieces = Vec::new();

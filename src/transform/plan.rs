@@ -1,9 +1,11 @@
 //! A chain of schemas compiled to flat lists of operations, and their execution.
 
+use sha2::{Digest as _, Sha256};
+
 use super::encoder::{Choices, Codec, Encoder};
 use super::name::Name;
 use super::pattern::DatePart;
-use super::schema::{Clean, Derive, Extract, Overrides, Pick, Schema, Write};
+use super::schema::{Clean, Derive, Digest, Extract, Overrides, Pick, Schema, Write};
 use super::tail::Tail;
 use super::{compile, json, write};
 use crate::event::{Event, FieldId, Opened, Place, Value};
@@ -233,6 +235,8 @@ pub(super) struct Pattern {
 pub(super) enum PatternPiece {
     /// Text, spelled.
     Text(Vec<u8>),
+    /// Text of a pattern that may become a digest.
+    Plain(String),
     Value(Name),
     Date(Vec<DatePart>),
     /// A group begins.
@@ -550,6 +554,9 @@ fn without(opened: &Opened, hidden: u64) -> Opened {
 impl Pattern {
     /// Writes the text; false when nothing is left of it.
     fn write(&self, event: &Event<'_>, encoder: &mut Encoder<'_>) -> bool {
+        if let Some(digest) = self.clean.digest {
+            return self.write_whole(digest, event, encoder);
+        }
         let mut left = self.values_max;
         let (mut first, mut is_cut) = (true, false);
         encoder.open_text();
@@ -579,7 +586,7 @@ impl Pattern {
                         }
                         first &= !is_written;
                     }
-                    PatternPiece::Group => {}
+                    PatternPiece::Plain(_) | PatternPiece::Group => {}
                 }
             }
         }
@@ -602,6 +609,56 @@ impl Pattern {
             }
         }
         hasher.finalize().to_hex()[..DIGEST_DIGITS].to_owned()
+    }
+
+    /// Writes the text whole, or its beginning and its digest; false when it is empty.
+    fn write_whole(&self, digest: Digest, event: &Event<'_>, encoder: &mut Encoder<'_>) -> bool {
+        let mut bytes = 0;
+        self.characters(event, |char| bytes += char.len_utf8());
+        encoder.open_text();
+        if bytes <= usize::from(digest.above) {
+            self.characters(event, |char| encoder.char(char));
+            encoder.close_text();
+            return bytes > 0;
+        }
+        let (mut whole, mut left) = (Sha256::new(), usize::from(digest.keeps));
+        self.characters(event, |char| {
+            whole.update(char.encode_utf8(&mut [0; 4]).as_bytes());
+            // What comes behind a character that does not fit stays away too.
+            match left.checked_sub(char.len_utf8()) {
+                Some(rest) => {
+                    left = rest;
+                    encoder.char(char);
+                }
+                None => left = 0,
+            }
+        });
+        encoder.char('~');
+        for byte in whole.finalize() {
+            for digit in [byte >> 4, byte & 15] {
+                encoder.char(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        encoder.close_text();
+        true
+    }
+
+    /// Every character of the text, its values cleaned, in order.
+    fn characters(&self, event: &Event<'_>, mut take: impl FnMut(char)) {
+        for piece in &self.pieces {
+            match piece {
+                PatternPiece::Plain(text) => text.chars().for_each(&mut take),
+                PatternPiece::Value(name) => {
+                    let value = name.value(event).map_or(&b""[..], Value::text);
+                    let value = if value.is_empty() { self.clean.absent.as_bytes() } else { value };
+                    json::characters(value).map(self.clean.each).for_each(&mut take);
+                }
+                PatternPiece::Date(parts) => {
+                    write::date_characters(parts, event.opened.time, &mut take);
+                }
+                PatternPiece::Text(_) | PatternPiece::Group => {}
+            }
+        }
     }
 
     /// The text without what nothing begins with.

@@ -51,6 +51,7 @@ pub(super) enum Planning {
     Constant(&'static str),
     With(&'static [FieldId], &'static str),
     Text(String),
+    Json(String),
     Continued(String, &'static [FieldId], Derive),
     Pattern(Vec<Piece>, &'static Clean),
     Also(&'static Schema),
@@ -99,6 +100,7 @@ impl Planned {
             self.source,
             Planning::Constant(_)
                 | Planning::Text(_)
+                | Planning::Json(_)
                 | Planning::Also(_)
                 | Planning::Doc
                 | Planning::DocText
@@ -247,6 +249,10 @@ impl<'c> Rows<'c> {
                 Some(text) => Planning::Text(text.to_owned()),
                 None => return Ok(None),
             },
+            Source::OptionJson(name) => match self.text(name) {
+                Some(json) => Planning::Json(json.to_owned()),
+                None => return Ok(None),
+            },
             Source::OptionOr(name, or) => Planning::Text(self.text(name).unwrap_or(or).to_owned()),
             Source::Pattern(name, clean) => match self.text(name) {
                 Some(text) => Planning::Pattern(self.parse(name, text)?, clean),
@@ -257,6 +263,10 @@ impl<'c> Rows<'c> {
                 Planning::OneText(fields, pick, names.iter().map(text).collect())
             }
             Source::Also(schema) => Planning::Also(schema),
+            Source::AlsoWhen(name, schema) => match self.text(name) {
+                Some(_) => Planning::Also(schema),
+                None => return Ok(None),
+            },
             Source::Doc => Planning::Doc,
             Source::DocText => Planning::DocText,
             Source::DocInside(Pieces::Around) => Planning::DocInside(self.overrides.around.clone()),

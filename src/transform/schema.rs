@@ -151,6 +151,8 @@ pub enum Source {
     Option(&'static str),
     /// A text known at start-up, and what stands when it is absent.
     OptionOr(&'static str, &'static str),
+    /// JSON text known at start-up, as it is; absent ones leave no row.
+    OptionJson(&'static str),
     /// Texts known at start-up, one after the other, and what is computed behind them within the
     /// same text.
     ///
@@ -161,6 +163,8 @@ pub enum Source {
     Pattern(&'static str, &'static Clean),
     /// Another schema of the same event, as it is, beside the chain.
     Also(&'static Schema),
+    /// The same, where this text is known.
+    AlsoWhen(&'static str, &'static Schema),
     /// The next schema of the chain, as it is; inside JSON, text of another syntax is quoted.
     Doc,
     /// The next schema of the chain, as text in a string.
@@ -214,6 +218,18 @@ pub struct Clean {
     /// Whether a text that was cut ends with a digest of its values, so that those which differ
     /// behind the cut still do.
     pub tells_cut: bool,
+    /// What becomes of a text that is too long to stand as it is but must stay its own.
+    pub digest: Option<Digest>,
+}
+
+/// How a long text becomes a short one that no other text becomes: its beginning, `~` and the
+/// SHA-256 of the whole in hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Digest {
+    /// Longer ones, in bytes.
+    pub above: u16,
+    /// Bytes of the beginning that stay, cut between characters.
+    pub keeps: u16,
 }
 
 impl Clean {
@@ -227,6 +243,7 @@ impl Clean {
         not_twice: "",
         value_not_first: "",
         tells_cut: false,
+        digest: None,
     };
 }
 

@@ -51,6 +51,18 @@ pub static JSON: Syntax = Syntax {
 /// Members of a JSON object without its braces: others stand before and behind them.
 pub static MEMBERS: Syntax = Syntax { name: "members", open: "", close: "", ..JSON };
 
+/// A JSON array: its rows are the elements, in order, and a key only names one.
+pub static JSON_LIST: Syntax = Syntax {
+    name: "json list",
+    open: "[",
+    close: "]",
+    names: false,
+    is_key: |_| true,
+    keys: "a name",
+    nests: false,
+    ..JSON
+};
+
 /// Bare text, one line: control characters become spaces.
 pub static TEXT: Syntax = Syntax {
     name: "text",

@@ -131,6 +131,29 @@ pub(super) fn date(parts: &[DatePart], time: Time, encoder: &mut Encoder<'_>) {
     }
 }
 
+/// The characters of a date.
+pub(super) fn date_characters(parts: &[DatePart], time: Time, mut take: impl FnMut(char)) {
+    let civil = Civil::of(time);
+    for part in parts {
+        let (number, width) = match *part {
+            DatePart::Year => (civil.year, 4),
+            DatePart::Month => (civil.month, 2),
+            DatePart::Day => (civil.day, 2),
+            DatePart::Hour => (civil.second / 3600, 2),
+            DatePart::One => (1, 2),
+            DatePart::Zero => (0, 2),
+            DatePart::Text(char) => {
+                take(char);
+                continue;
+            }
+        };
+        for place in (0..width).rev() {
+            let digit = number / 10_u32.pow(place) % 10;
+            take(char::from_digit(digit, 10).expect("a digit is below 10"));
+        }
+    }
+}
+
 /// Bytes that a date takes.
 pub(super) fn date_len(parts: &[DatePart]) -> usize {
     let len = |part: &DatePart| match part {

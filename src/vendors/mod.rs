@@ -5,6 +5,7 @@ pub mod elastic;
 pub mod file;
 pub mod hook;
 pub mod otlp;
+pub mod pagerduty;
 pub mod s3;
 pub mod splunk;
 pub mod stdout;
@@ -21,6 +22,7 @@ pub static ALL: &[&Vendor] = &[
     &elastic::ELASTIC,
     &file::FILE,
     &otlp::OTLP,
+    &pagerduty::PAGERDUTY,
     &s3::S3,
     &splunk::SPLUNK,
     &stdout::STDOUT,

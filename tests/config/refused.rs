@@ -111,8 +111,8 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
             "1:23: inputs[0].path: is no pattern: invalid range pattern",
         ),
         (
-            "exporters: {pagerduty: {routing_key: a}}",
-            "1:13: exporters.pagerduty: PagerDuty is a known type and not part of this version: nothing would be sent \
+            "exporters: {teams: {webhook_url: a}}",
+            "1:13: exporters.teams: Microsoft Teams is a known type and not part of this version: nothing would be sent \
              there; leave it out or set `enabled: false`. Until then a `webhook` exporter with \
              `template` can post chosen events",
         ),

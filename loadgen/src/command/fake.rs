@@ -117,6 +117,8 @@ enum Kind {
     Elastic,
     /// An OpenTelemetry collector's OTLP/HTTP receiver
     Otlp,
+    /// PagerDuty's Events API: the integration key of --token, or any
+    Pagerduty,
     /// An object store: bucket `events`, key `fake`, secret of --token or `fake`
     S3,
     /// Splunk's HTTP Event Collector
@@ -146,6 +148,7 @@ impl Fake {
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
             Kind::Otlp => "otlp",
+            Kind::Pagerduty => "pagerduty",
             Kind::S3 => "s3",
             Kind::Splunk => "splunk",
             Kind::SumoLogic => "sumo-logic",
@@ -156,6 +159,10 @@ impl Fake {
             Kind::Datadog => Vendor::Datadog(Datadog::new(Arc::clone(&book), self.token.clone())),
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
             Kind::Otlp => Vendor::Otlp(fake::Otlp::new(Arc::clone(&book))),
+            Kind::Pagerduty => {
+                let keys = self.token.iter().cloned().collect();
+                Vendor::PagerDuty(fake::PagerDuty::new(Arc::clone(&book), keys))
+            }
             Kind::S3 => {
                 let account = fake::Account {
                     bucket: "events".to_owned(),

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Otlp, Reply, S3, Splunk, SumoLogic, Visit, Webhook};
+use super::{Datadog, Elastic, Otlp, PagerDuty, Reply, S3, Splunk, SumoLogic, Visit, Webhook};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Vendor {
     Elastic(Elastic),
     /// An OTLP/HTTP receiver.
     Otlp(Otlp),
+    /// PagerDuty's Events API.
+    PagerDuty(PagerDuty),
     /// Amazon S3's object store.
     S3(S3),
     /// Splunk's HTTP Event Collector.
@@ -31,6 +33,7 @@ impl Vendor {
             Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
             Self::Otlp(otlp) => otlp.answer(visit),
+            Self::PagerDuty(pagerduty) => pagerduty.answer(visit),
             Self::S3(s3) => s3.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
@@ -43,6 +46,7 @@ impl Vendor {
         match self {
             Self::Elastic(_) => Elastic::swallow(body),
             Self::Splunk(_) => Splunk::swallow(),
+            Self::PagerDuty(_) => Reply { status: 202, ..Reply::default() },
             // The others say all with their status.
             Self::Datadog(_)
             | Self::Otlp(_)
@@ -63,6 +67,7 @@ impl Vendor {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
             Self::Otlp(_) => Otlp::refuse(status, headers),
+            Self::PagerDuty(_) => PagerDuty::refuse(status),
             Self::S3(_) => S3::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
@@ -77,6 +82,7 @@ impl Vendor {
             Self::Datadog(_)
             | Self::Elastic(_)
             | Self::Otlp(_)
+            | Self::PagerDuty(_)
             | Self::S3(_)
             | Self::SumoLogic(_)
             | Self::Webhook(_) => {}
@@ -92,6 +98,7 @@ impl Vendor {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
             Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
+            Self::PagerDuty(_) => &[],
             // It stores what it gets.
             Self::S3(_) => &[],
         }
@@ -113,6 +120,8 @@ impl Vendor {
             Self::Splunk(_) => 838_860_800,
             // The collector's receiver: max_request_body_size, 20 MiB.
             Self::Otlp(_) => 20 << 20,
+            // "The event must be no larger than 512 KB."
+            Self::PagerDuty(_) => 512_000,
             // PutObject takes 5 GB; this bounds the memory.
             Self::S3(_) => 128 << 20,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes

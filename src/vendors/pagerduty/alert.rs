@@ -1,0 +1,177 @@
+//! A trigger: who is called, what about, and by which key it is found again.
+
+use http::Uri;
+
+use crate::deliver::{Options, Problem};
+use crate::event::{Event, FieldId as F, Value};
+use crate::transform::Source::{
+    AlsoWhen, Constant, Derived, Event as From, Extracted, OneOption, Option as Text, OptionJson,
+    Part, Pattern, When,
+};
+use crate::transform::write::{rfc3339_millis, severity, value};
+use crate::transform::{
+    Clean, Digest, Empty, Encoder, JSON_LIST, Layout, Schema, Source, json, row,
+};
+
+/// The body of a request that opens or refreshes an incident.
+pub(super) static TRIGGER: Schema = Schema {
+    name: "pagerduty trigger",
+    layout: Layout::Table(&[
+        row("routing_key", Text("key")),
+        row("event_action", Constant("\"trigger\"")),
+        row("dedup_key", Pattern("deduplication.key_template", &KEY)),
+        row("payload.summary", Derived(SUMMARY, summary)).max(1024),
+        row("payload.source", Derived(&[F::AgentId], source)),
+        row("payload.severity", OneOption(&[F::Severity], severity, SEVERITIES)),
+        row("payload.timestamp", Derived(&[F::Timestamp], rfc3339_millis)),
+        row("payload.component", From(F::Guard, value)),
+        row("payload.group", Extracted(TENANT, tenant)),
+        row("payload.class", From(F::EventType, value)),
+        row("payload.custom_details.event_id", From(F::EventId, value)),
+        row("payload.custom_details.event_type", From(F::EventType, value)),
+        row("payload.custom_details.session_id", From(F::SessionId, value)),
+        row("payload.custom_details.user_id", From(F::SessionUserId, value)),
+        row("payload.custom_details.resource_type", From(F::ResourceType, value)),
+        row("payload.custom_details.resource_name", From(F::ResourceName, value)),
+        row("payload.custom_details.resource_path", From(F::ResourcePath, value)),
+        row("payload.custom_details.resource_host", From(F::ResourceHost, value)),
+        row("payload.custom_details.allowed", From(F::Allowed, value)),
+        row("payload.custom_details.policy_hash", From(F::PolicyHash, value)),
+        row("payload.custom_details.ruleset", From(F::Ruleset, value)),
+        row("payload.custom_details.environment", From(F::SessionEnvironment, value)),
+        row("payload.custom_details.mitre_tactic", From(F::Tactic, value)),
+        row("payload.custom_details.mitre_technique", From(F::Technique, value)),
+        row("payload.custom_details.threat_intel", Part(&[F::Shrike], matches)),
+        row("payload.custom_details.metadata", From(F::Metadata, value)),
+        row("payload.custom_details.truncated", When("truncated", "true")),
+        row("links", AlsoWhen("links.any", &LINKS)),
+        row("client", Text("client")),
+        row("client_url", Text("client_url")),
+    ]),
+    required: &["routing_key", "event_action", "dedup_key"],
+    empty: Empty::Drop,
+    ..Schema::BASE
+};
+
+/// Where people read on.
+static LINKS: Schema = Schema {
+    name: "links",
+    syntax: &JSON_LIST,
+    layout: Layout::Table(&[
+        row("event", AlsoWhen("event_url", &EVENT_LINK)),
+        row("others", OptionJson("links.json")),
+    ]),
+    ..Schema::BASE
+};
+
+static EVENT_LINK: Schema = Schema {
+    name: "link to an event",
+    layout: Layout::Table(&[
+        row("href", Source::Continued(&["event_url"], &[F::EventId], event_id)),
+        row("text", Constant("\"Event\"")),
+    ]),
+    ..Schema::BASE
+};
+
+/// "Key over 255 bytes: first 180 + `~` + sha256 hex."
+static KEY: Clean = Clean {
+    each: |char| if char.is_control() { '_' } else { char },
+    absent: "default",
+    digest: Some(Digest { above: 255, keeps: 180 }),
+    ..Clean::BASE
+};
+
+/// The options with an incident's severity, from info to critical.
+const SEVERITIES: &[&str] = &[
+    "severity_mapping.info",
+    "severity_mapping.low",
+    "severity_mapping.medium",
+    "severity_mapping.high",
+    "severity_mapping.critical",
+];
+
+const SUMMARY: &[F] = &[F::Guard, F::Reason, F::EventType];
+
+/// Every event has an id, so that the fallback is written too.
+const TENANT: &[F] = &[F::SessionTenantId, F::EventId];
+
+fn tenant<'a>(event: &Event<'a>, _: crate::transform::Choices) -> &'a [u8] {
+    match event.text(F::SessionTenantId) {
+        b"" => b"default",
+        tenant => tenant,
+    }
+}
+
+/// `[guard] reason`, on one line; the type of event where there is no reason.
+fn summary(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let (guard, reason) = (event.text(F::Guard), event.text(F::Reason));
+    let about = if reason.is_empty() { event.text(F::EventType) } else { reason };
+    if guard.is_empty() && about.is_empty() {
+        return false;
+    }
+    encoder.open_text();
+    if !guard.is_empty() {
+        encoder.char('[');
+        clean(encoder, guard);
+        encoder.char(']');
+        encoder.char(' ');
+    }
+    clean(encoder, about);
+    encoder.close_text();
+    true
+}
+
+/// "Reason with control characters is cleaned."
+fn clean(encoder: &mut Encoder<'_>, text: &[u8]) {
+    for char in json::characters(text) {
+        encoder.char(if char.is_control() { ' ' } else { char });
+    }
+}
+
+fn source(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    encoder.open_text();
+    encoder.plain(b"clawdstrike-");
+    encoder.characters(event.text(F::AgentId));
+    encoder.close_text();
+    true
+}
+
+fn event_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    encoder.characters(event.text(F::EventId));
+    true
+}
+
+/// What threat intelligence matched.
+fn matches(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let found = event
+        .value(F::Shrike)
+        .filter(|_| event.opened.intel)
+        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
+        .and_then(|intel| json::member(intel, b"matches"));
+    let Some(json) = found else { return false };
+    encoder.value(Value { json, escaped: true });
+    true
+}
+
+/// The operator's links as the elements of an array.
+pub(super) fn links(options: &Options) -> Result<Option<String>, Problem> {
+    let mut links = Vec::new();
+    for (n, link) in options.maps("links").iter().enumerate() {
+        let wrong = |problem: &str| Problem {
+            key: "links".to_owned(),
+            problem: format!("link {}: {problem}", n + 1),
+        };
+        let find = |name: &str| link.iter().find(|(key, _)| key == name).map(|(_, text)| text);
+        let href = find("href").ok_or_else(|| wrong("needs href, a URL"))?;
+        let uri: Option<Uri> = href.parse().ok();
+        let is_web = uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        });
+        if !is_web {
+            return Err(wrong("href is no http or https URL"));
+        }
+        let text = find("text").unwrap_or(href);
+        links.push(serde_json::json!({ "href": href, "text": text }).to_string());
+    }
+    Ok((!links.is_empty()).then(|| links.join(",")))
+}
