@@ -7,6 +7,8 @@ mod equation;
 #[path = "support/place.rs"]
 mod place;
 
+use std::time::Duration;
+
 use destination::{Destination, Manner};
 use place::{Place, events, wait_for};
 use serde_json::Value;
@@ -95,6 +97,18 @@ fn a_running_process_replays_and_the_others_only_look() {
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 0 removed\n");
     drop(running);
     assert!(destination.accepted().values().all(|&times| times == 1));
+}
+
+#[test]
+fn a_replay_of_no_letters_leaves_the_processor_alone() {
+    let destination = Destination::start(Manner::Accept);
+    let place = Place::new(&destination, "[]");
+    let running = place.start();
+    assert_eq!(place.run(&["dlq", "replay"], 0), "siem: 0 of 0 delivered, 0 stay\n");
+    let before = running.ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let ticks = running.ticks() - before;
+    assert!(ticks < 40, "{ticks} hundredths of a second of work in one second of rest");
 }
 
 /// "1 if this run lost or dead-lettered anything" (`design.md` 9): what arrived after all is not

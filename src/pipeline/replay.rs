@@ -83,6 +83,8 @@ impl Replays {
     pub(crate) fn begin(&self, mut job: Job) -> Result<Progress, Progress> {
         let mut slot = self.lock();
         job.number = slot.as_ref().map_or(0, |last| last.number) + 1;
+        // Where nothing is wanted there is nothing to read.
+        job.place = job.place.filter(|_| job.progress.is_running);
         job.until = job.place.as_ref().map_or(Offset::ZERO, |place| place.until);
         match slot.as_ref().map(|job| job.progress) {
             Some(running) if running.is_running && !running.is_automatic => Err(running),

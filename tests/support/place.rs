@@ -82,6 +82,16 @@ impl Running {
         kill_process(Pid::from_child(&self.0), signal).expect("it runs");
     }
 
+    /// The time that it spent on a processor, in ticks of 10 ms.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
+        let (_, fields) = stat.rsplit_once(')').expect("the name of the program");
+        // utime and stime, the 14th and the 15th (proc_pid_stat(5)).
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|field| field.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Tells it to stop, unless it has; its exit code.
     pub(crate) fn end(&mut self) -> Option<i32> {
         if self.0.try_wait().expect("it is ours").is_none() {
