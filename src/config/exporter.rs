@@ -21,7 +21,7 @@ use super::{At, Exporter, Key, Kind, Mistake, Mistakes, Wrong};
 use crate::deliver::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
     From, Hidden, Http2, OnLag, Opt, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
-    RetrySettings, Settings, TlsSettings, TlsVersion, Vendor, Wire,
+    RetrySettings, Secret, Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
 use crate::transform::{Format, Name};
@@ -283,6 +283,10 @@ impl Build<'_, '_> {
                 options.set(opt.key, value);
             }
         }
+        let inside = self.secrets_inside();
+        if !inside.is_empty() {
+            options.set(INSIDE, OptionValue::Secrets(inside));
+        }
         let allow_http = self.values.is_on("allow_http");
         let is_url = |key: &&Key| matches!(key.kind, Kind::Url | Kind::Urls | Kind::SecretUrl);
         for key in table.iter().filter(is_url) {
@@ -292,6 +296,16 @@ impl Build<'_, '_> {
             }
         }
         options
+    }
+
+    /// Secrets that stand in headers and objects: destinations may show what they were sent.
+    fn secrets_inside(&self) -> Vec<Secret> {
+        let headers = self.values.secrets(self.headers).into_iter().map(|(_, secret)| secret);
+        let objects = self.vendor.options.iter().flat_map(|opt| match self.values.value(opt.key) {
+            Some(Value::Object(_, secrets)) => secrets.clone(),
+            _ => Vec::new(),
+        });
+        headers.chain(objects).collect()
     }
 
     /// What the destination itself finds wrong.
@@ -696,6 +710,7 @@ pub(super) fn option_value(value: &Value) -> Option<OptionValue> {
     match value {
         Value::Text(text) => Some(OptionValue::Text(text.clone())),
         Value::Secret(secret) => Some(OptionValue::Secret(secret.clone())),
+        Value::Object(object, _) => Some(OptionValue::Object(object.clone())),
         Value::Bool(yes) => Some(OptionValue::Bool(*yes)),
         Value::Int(number) => Some(OptionValue::Int(*number)),
         Value::List(texts) => Some(OptionValue::List(texts.clone())),
@@ -735,6 +750,8 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
 }
 
+/// Under this name, which no key has, are the secrets of headers and objects.
+const INSIDE: &str = "secrets inside";
 /// Headers that follow from the URL and the body (RFC 9112, 3.2 and 6).
 const OWN_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding"];
 /// What is wrong with URLs that anybody on the way could read.

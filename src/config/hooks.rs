@@ -25,8 +25,8 @@ const OWN: &[Key] = &[
         "action",
         Kind::Choice(ACTIONS),
         Unset("required"),
-        "What it does: `webhook` sends a request. `pagerduty` and `opsgenie` need exporters that this \
-         version does not have.",
+        "What it does: `webhook` sends a request. `pagerduty` and `opsgenie` are refused: hooks of this \
+         version trigger through no exporter.",
     ),
     key(
         "params.headers",
@@ -130,7 +130,7 @@ pub(super) fn hook(
     if !name.is_empty() && !is_name(&name) {
         values.mistake("name", wrong_name(), mistakes);
     }
-    is_to_be_had(&values, mistakes);
+    is_to_be_had(&values, setting, mistakes);
     let when = condition(&values, mistakes);
     let mut build = Build {
         vendor: &HOOK,
@@ -162,8 +162,8 @@ pub(super) fn hook(
     (name, Read { exporter, notes, conversions, paths, credentials_interval: None })
 }
 
-/// Tells of actions that this version does not have.
-fn is_to_be_had(values: &Values, mistakes: &mut Mistakes) {
+/// Tells of actions that hooks of this version do not have.
+fn is_to_be_had(values: &Values, setting: &Setting<'_>, mistakes: &mut Mistakes) {
     let action = values.text("action").unwrap_or_default();
     let has_exporter = values.is_written("params.exporter");
     if action == "webhook" && has_exporter {
@@ -171,11 +171,18 @@ fn is_to_be_had(values: &Values, mistakes: &mut Mistakes) {
         values.mistake("params.exporter", Wrong::Rule(wrong.to_owned()), mistakes);
     }
     if ACTIONS[1..].contains(&action.as_str()) && values.is_on("enabled") {
-        let wrong = format!(
-            "{action} needs an exporter of that type, which this version does not have: nothing \
-             would be triggered; use `action: webhook` with `params.url`, to something that calls \
-             it, or a `webhook` exporter whose `template` writes its body"
-        );
+        let wrong = match setting.vendors.iter().any(|vendor| vendor.name == action) {
+            true => format!(
+                "hooks of this version send webhooks only: nothing would be triggered; an exporter \
+                 of type {action} triggers by itself for the events that its `filter` or a routing \
+                 rule chooses"
+            ),
+            false => format!(
+                "{action} needs an exporter of that type, which this version does not have: \
+                 nothing would be triggered; use `action: webhook` with `params.url`, to something \
+                 that calls it, or a `webhook` exporter whose `template` writes its body"
+            ),
+        };
         values.mistake("action", Wrong::Rule(wrong), mistakes);
     }
 }

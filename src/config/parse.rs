@@ -325,13 +325,13 @@ impl Parse<'_, '_> {
         Some(pairs)
     }
 
-    /// A map as the text of a JSON object; a secret where anything in it came by reference.
+    /// A map as the text of a JSON object; secret where anything in it came by reference.
     fn object(&mut self, max: usize, node: &Node, path: &str) -> Option<Value> {
-        let mut is_secret = false;
-        let json = Zeroizing::new(json(node, &mut is_secret)?.to_string());
+        let mut secrets = Vec::new();
+        let json = Zeroizing::new(json(node, &mut secrets)?.to_string());
         match json.len() <= max {
-            true if is_secret => Some(Value::Secret(Secret::new(json.to_string()))),
-            true => Some(Value::Text(json.to_string())),
+            true if secrets.is_empty() => Some(Value::Text(json.to_string())),
+            true => Some(Value::Object(Secret::new(json.to_string()), secrets)),
             false => {
                 let (expected, found) = (Kind::Object(max).expected(path), json.len());
                 let found = format!("one of {found} bytes");
@@ -347,13 +347,15 @@ impl Parse<'_, '_> {
 }
 
 /// A node as JSON, by YAML's core schema; nothing where a part of it was told to be wrong.
-fn json(node: &Node, is_secret: &mut bool) -> Option<serde_json::Value> {
+fn json(node: &Node, secrets: &mut Vec<Secret>) -> Option<serde_json::Value> {
     use serde_json::Value as Json;
     Some(match &node.body {
         Body::Broken => return None,
         Body::Null => Json::Null,
         Body::Scalar(scalar) => {
-            *is_secret |= scalar.expanded;
+            if scalar.expanded {
+                secrets.push(Secret::new(scalar.text.to_string()));
+            }
             let text = scalar.text.as_str();
             let is_typed = scalar.is_plain && !scalar.expanded;
             let typed = match text {
@@ -366,11 +368,11 @@ fn json(node: &Node, is_secret: &mut bool) -> Option<serde_json::Value> {
             typed.unwrap_or_else(|| Json::String(text.to_owned()))
         }
         Body::List(nodes) => {
-            let items = nodes.iter().map(|node| json(node, is_secret));
+            let items = nodes.iter().map(|node| json(node, secrets));
             Json::Array(items.collect::<Option<_>>()?)
         }
         Body::Map(entries) => {
-            let pair = |entry: &Entry| Some((entry.key.clone(), json(&entry.node, is_secret)?));
+            let pair = |entry: &Entry| Some((entry.key.clone(), json(&entry.node, secrets)?));
             Json::Object(entries.iter().map(pair).collect::<Option<_>>()?)
         }
     })

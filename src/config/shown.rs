@@ -129,7 +129,7 @@ fn text(kind: Kind, value: &Value, mark: &mut u64) -> Option<String> {
         (Kind::Url | Kind::Urls, Value::Text(url)) => quoted(without_query(url)),
         (Kind::Urls, Value::List(urls)) => flow(urls.iter().map(|url| quoted(without_query(url)))),
         (_, Value::Text(text)) => quoted(text),
-        (_, Value::Secret(secret)) => masked(secret, mark),
+        (_, Value::Secret(secret) | Value::Object(secret, _)) => masked(secret, mark),
         (_, Value::Bool(yes)) => yes.to_string(),
         (Kind::Span(..) | Kind::SpanOrNone(_), Value::Int(number)) => super::key::span(*number),
         (Kind::Size(..), Value::Int(bytes)) => super::key::size(*bytes),

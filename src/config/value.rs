@@ -23,6 +23,8 @@ pub(super) enum Value {
     Bool(bool),
     /// A number; spans are in milliseconds, sizes in bytes, times in nanoseconds since 1970.
     Int(u64),
+    /// A JSON object in which something came by reference, and that.
+    Object(Secret, Vec<Secret>),
     /// Texts in order.
     List(Vec<String>),
     /// Named texts in order.
@@ -46,6 +48,7 @@ impl PartialEq for Value {
             (Self::None, Self::None) => true,
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a == b,
+            (Self::Object(a, _), Self::Object(b, _)) => a == b,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Int(a), Self::Int(b)) => a == b,
             (Self::List(a), Self::List(b)) => a == b,

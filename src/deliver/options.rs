@@ -71,6 +71,10 @@ pub enum OptionValue {
     List(Vec<String>),
     /// Several maps from name to text.
     Maps(Vec<Vec<(String, String)>>),
+    /// The text of a JSON object that is never shown, since there are [`Self::Secrets`] in it.
+    Object(Secret),
+    /// Secrets that stand in something else, such as a header: for scrubbing alone.
+    Secrets(Vec<Secret>),
 }
 
 /// The values of one exporter's own keys, defaults filled in.
@@ -113,7 +117,11 @@ impl Options {
             OptionValue::Text(text) => Some(text.clone()),
             OptionValue::Int(number) => Some(number.to_string()),
             OptionValue::Bool(yes) => Some(yes.to_string()),
-            OptionValue::Secret(_) | OptionValue::List(_) | OptionValue::Maps(_) => None,
+            OptionValue::Secret(_)
+            | OptionValue::Object(_)
+            | OptionValue::Secrets(_)
+            | OptionValue::List(_)
+            | OptionValue::Maps(_) => None,
         }
     }
 
@@ -164,7 +172,10 @@ impl Options {
             Some(OptionValue::Text(text)) => !text.is_empty(),
             Some(OptionValue::List(texts)) => !texts.is_empty(),
             Some(OptionValue::Maps(maps)) => !maps.is_empty(),
-            Some(OptionValue::Secret(secret)) => !secret.expose().is_empty(),
+            Some(OptionValue::Secret(secret) | OptionValue::Object(secret)) => {
+                !secret.expose().is_empty()
+            }
+            Some(OptionValue::Secrets(secrets)) => !secrets.is_empty(),
             Some(OptionValue::Bool(true) | OptionValue::Int(_)) => true,
         }
     }
@@ -174,16 +185,17 @@ impl Options {
     pub fn url(&self, key: &str) -> Option<&str> {
         match self.0.get(key)? {
             OptionValue::Text(text) => Some(text),
-            OptionValue::Secret(text) => Some(text.expose()),
+            OptionValue::Secret(text) | OptionValue::Object(text) => Some(text.expose()),
             _ => None,
         }
     }
 
-    /// Every secret, for scrubbing.
+    /// Every secret, for scrubbing; of an object those in it.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.0.values().filter_map(|value| match value {
-            OptionValue::Secret(secret) => Some(secret),
-            _ => None,
+        self.0.values().flat_map(|value| match value {
+            OptionValue::Secret(secret) => std::slice::from_ref(secret),
+            OptionValue::Secrets(secrets) => secrets.as_slice(),
+            _ => &[],
         })
     }
 

@@ -4,6 +4,7 @@
 mod equation;
 mod receiver;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -431,6 +432,69 @@ fn a_refused_action_is_a_dead_letter_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn what_a_receiver_echoes_shows_no_secret() {
+    let receiver = Receiver::start(Some(400));
+    let keys = format!(
+        ", params: {{url: 'http://{}/', headers: {{X-Key: in-a-header}}, \
+         payload: {{deep: [\"a ${{HOOK_KEY}}\"], open: shown}}}}",
+        receiver.address
+    );
+    let place = Place::new(&hook("isolate", &receiver, &keys));
+    let running = place.start();
+    place.append(&[critical(1, "a")]);
+    place.wait_for("isolate", "failed", 1);
+    assert_eq!(receiver.asked()[0].json()["response"]["deep"][0], format!("a {SECRET}"));
+    let listed = place.run(&["dlq", "list", "isolate", "--json"], 0);
+    assert!(listed.contains("shown"), "what is no secret is told: {listed}");
+    let said = listed + &place.run(&["status"], 0) + &running.stop_with(1);
+    for secret in ["in-a-header", SECRET] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+}
+
+/// Whatever was under way: of one key there is one action, however often it is asked for.
+#[test]
+fn of_one_key_there_is_one_action_whenever_it_is_killed() {
+    const SESSIONS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let receiver = Receiver::start(Some(200));
+    let keys = ", cooldown_seconds: 3600, idempotency_key: '{hook}:{session_id}', from: earliest";
+    let place = Place::new(&hook("isolate", &receiver, keys));
+    let mut chance = fastrand::Rng::with_seed(fastrand::u64(..));
+    println!("seed {}", chance.get_seed());
+    let mut number = 0;
+    for round in 0..8 {
+        let running = place.start();
+        let known = &SESSIONS[..=round];
+        let events: Vec<Event> = (0..20)
+            .map(|_| {
+                number += 1;
+                critical(number, known[chance.usize(..known.len())])
+            })
+            .collect();
+        place.append(&events);
+        // Between the first request and all of them.
+        let until = Instant::now() + Duration::from_millis(chance.u64(..150));
+        wait_until("a moment", || Instant::now() > until);
+        running.kill();
+    }
+    let running = place.start();
+    wait_until("all are read", || place.hook("isolate")["pending"] == 0);
+    let status = place.hook("isolate");
+    running.stop();
+    let mut causes = BTreeMap::new();
+    for asked in receiver.asked() {
+        let event = asked.json()["event"]["event_id"].clone();
+        let first =
+            causes.entry(asked.key()).or_insert_with(|| (event.clone(), asked.body.clone()));
+        assert_eq!(*first, (event, asked.body.clone()), "another action, or other bytes");
+    }
+    assert!(!causes.is_empty());
+    let delivered = status["delivered"].as_u64().expect("a count");
+    assert_eq!(delivered, causes.len() as u64, "{status}");
+    assert_eq!(status["filtered"].as_u64(), Some(u64::from(number) - delivered), "{status}");
+}
+
+#[test]
 fn a_slow_receiver_is_given_up_in_time_and_asked_again() {
     let receiver = Receiver::start(None);
     let place = Place::new(&hook("isolate", &receiver, ", timeout_ms: 150"));
@@ -503,6 +567,9 @@ fn commands_know_hooks_by_name() {
     let place = Place::new(&hook("isolate", &receiver, &keys));
     let checked = place.run(&["check"], 0);
     assert!(checked.contains("exporter isolate: hook, format native"), "{checked}");
+    let connected = place.run(&["check", "--connect"], 0);
+    assert!(connected.contains("exporter isolate: nothing to ask"), "{connected}");
+    assert_eq!(receiver.asked().len(), 0, "asking is an action");
     let shown = place.run(&["config", "show"], 0);
     assert!(shown.contains("url: \"***\"") && shown.contains("payload: \"***\""), "{shown}");
     assert!(!shown.contains(SECRET), "{shown}");
@@ -514,6 +581,7 @@ fn commands_know_hooks_by_name() {
         .map(|body| body["idempotency_key"].as_str().expect("a key").to_owned())
         .collect();
     assert_eq!(keys, [format!("isolate:{}", id(2)), format!("isolate:{}", id(3))], "{rendered}");
+    assert!(rendered.contains("\"key\":\"***\"") && !rendered.contains(SECRET), "{rendered}");
     let running = place.start();
     place.append(&[critical(2, "a")]);
     receiver.wait_for(1);

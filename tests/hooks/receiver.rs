@@ -94,11 +94,14 @@ fn serve(state: &State, stream: TcpStream) {
     let mut requests = BufReader::new(stream);
     while let Some(asked) = request(&mut requests) {
         let status = *state.status.lock().expect("no test panics while it holds it");
+        // Some receivers show what they refuse.
+        let told = format!("{:?} {}", asked.headers, asked.json()["response"]);
         state.asked.lock().expect("no test panics while it holds it").push(asked);
         state.came.notify_all();
         let Some(status) = status else { continue };
-        let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: 2\r\n\r\nok");
-        if answers.write_all(head.as_bytes()).is_err() {
+        let length = told.len();
+        let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\n\r\n{told}");
+        if answers.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
