@@ -59,6 +59,21 @@ const BODIES: &[Body] = &[
     body("records.txt", "otlp", Format::Native, OTLP),
     body("records_ocsf.txt", "otlp", Format::Ocsf, OTLP),
     body(
+        "alerts.txt",
+        "opsgenie",
+        Format::Native,
+        &[
+            ("alias_template", "clawdstrike-{guard}-{session_id}"),
+            ("priority_mapping.critical", "P1"),
+            ("priority_mapping.high", "P2"),
+            ("priority_mapping.info", "P5"),
+            ("priority_mapping.low", "P4"),
+            ("priority_mapping.medium", "P3"),
+            ("routing.teams", "SecOps"),
+            ("tags", "shrike,prod"),
+        ],
+    ),
+    body(
         "triggers.txt",
         "pagerduty",
         Format::Native,
@@ -207,7 +222,14 @@ fn option(key: &str, text: &str) -> OptionValue {
 const SECRETS: &[&str] = &["routing_key"];
 
 /// Options that are lists.
-const LISTS: &[&str] = &["fields.exclude", "fields.include", "logs.tags", "resource_attributes"];
+const LISTS: &[&str] = &[
+    "fields.exclude",
+    "fields.include",
+    "logs.tags",
+    "resource_attributes",
+    "routing.teams",
+    "tags",
+];
 
 /// The plans of all bodies, compiled once.
 static PLANS: LazyLock<Vec<Plans>> = LazyLock::new(|| BODIES.iter().map(Plans::compile).collect());
@@ -415,6 +437,31 @@ fn a_body_of_logs_is_an_array_and_each_has_what_datadog_reserves() {
     }
 }
 
+/// "message 130, alias 512, description 15000, tags 20 x 50, details 8000 characters in total,
+/// entity 512, source 100".
+fn check_alert(alert: &Value) {
+    for (key, most) in [
+        ("message", 130),
+        ("alias", 512),
+        ("description", 15_000),
+        ("entity", 512),
+        ("source", 100),
+    ] {
+        let length = alert[key].as_str().map_or(0, |text| text.chars().count());
+        assert!(length <= most, "{key}: {length}");
+    }
+    assert!(alert["message"].as_str().is_some_and(|text| !text.is_empty()), "{alert}");
+    assert!(["P1", "P2", "P3", "P4", "P5"].iter().any(|it| alert["priority"] == **it));
+    let tags = alert["tags"].as_array().expect("tags");
+    let fits = |tag: &Value| tag.as_str().is_some_and(|it| (1..=50).contains(&it.chars().count()));
+    assert!(tags.len() <= 20 && tags.iter().all(fits), "{alert}");
+    let details = alert["details"].as_object().expect("details");
+    let length = |(key, text): (&String, &Value)| {
+        key.chars().count() + text.as_str().expect("texts only").chars().count()
+    };
+    assert!(details.iter().map(length).sum::<usize>() <= 8000, "{alert}");
+}
+
 /// "dedup_key 255 chars; summary 1024", and what a trigger must have.
 fn check_trigger(trigger: &Value) {
     let text = |pointer: &str| trigger.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -587,6 +634,8 @@ proptest! {
             } else if case.vendor == "datadog" {
                 let logs: Vec<Value> = serde_json::from_slice(&body).expect("JSON");
                 logs.iter().for_each(check_log);
+            } else if case.vendor == "opsgenie" {
+                check_alert(&serde_json::from_slice(&body).expect("JSON"));
             } else if case.vendor == "pagerduty" {
                 check_trigger(&serde_json::from_slice(&body).expect("JSON"));
             } else if case.file.starts_with("event") {

@@ -265,6 +265,10 @@ impl Build<'_, '_> {
         if values.is_on("enabled") && is_whole {
             self.vendor_rules(&settings, &routes);
         }
+        if values.is_on("enabled") && self.mistakes.count() == self.before {
+            let notes = (self.vendor.notes)(&settings.options);
+            self.notes.extend(notes.into_iter().map(|note| format!("exporter {name}: {note}")));
+        }
         // What the destination finds wrong is told once.
         let hidden = match self.mistakes.count() == self.before && values.broken.is_empty() {
             true => (self.vendor.hides)(&settings.options),

@@ -1,8 +1,7 @@
 //! Destinations that the format names and this version does not have.
 
 /// Their types, and what they are called.
-const TYPES: &[(&str, &str)] =
-    &[("opsgenie", "Opsgenie"), ("slack", "Slack"), ("teams", "Microsoft Teams")];
+const TYPES: &[(&str, &str)] = &[("slack", "Slack"), ("teams", "Microsoft Teams")];
 
 /// What a destination is called that is one of those; `fits` says whether a type is meant.
 pub(super) fn later(fits: impl Fn(&str) -> bool) -> Option<&'static str> {

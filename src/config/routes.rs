@@ -7,7 +7,7 @@ use super::shared::{ROUTING, RULES};
 use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Default, Key, Kind, Mistake, Mistakes, RouteSettings, Wrong};
-use crate::deliver::{Options, Problem, RouteMap, Vendor};
+use crate::deliver::{OptionValue, Options, Problem, RouteMap, Vendor};
 use crate::transform::{Condition, Format};
 
 /// The keys of a destination's routes.
@@ -62,7 +62,12 @@ impl Routes<'_> {
     ) -> Vec<Routed> {
         let mut routes = Vec::new();
         for map in self.vendor.route_maps {
-            self.map(map, &mut routes, mistakes);
+            let mut own = Vec::new();
+            self.map(map, &mut own, mistakes);
+            if map.adds {
+                self.add_up(&mut routes, &own, mistakes);
+            }
+            routes.extend(own);
         }
         if !self.vendor.route_keys.is_empty() {
             self.rules(table, names, &mut routes, mistakes);
@@ -94,6 +99,30 @@ impl Routes<'_> {
         }
     }
 
+    /// Puts a route for both before those of earlier maps and of this one.
+    fn add_up(&self, routes: &mut Vec<Routed>, own: &[Routed], mistakes: &mut Mistakes) {
+        if routes.len().saturating_mul(own.len()) > PAIRS_MAX {
+            let wrong = format!("more than {PAIRS_MAX} pairs of entries; write fewer");
+            let place = join(&self.values.place, "routing");
+            mistakes.add(Mistake::new(self.values.at.clone(), place, Wrong::Rule(wrong)));
+            return;
+        }
+        let pair = |first: &Routed, second: &Routed| Routed {
+            route: RouteSettings {
+                condition: first.route.condition.clone().and(second.route.condition.clone()),
+                options: both(&first.route.options, &second.route.options),
+            },
+            at: first.at.clone(),
+            place: first.place.clone(),
+            has_keys: false,
+        };
+        let pairs: Vec<Routed> = routes
+            .iter()
+            .flat_map(|first| own.iter().map(move |second| pair(first, second)))
+            .collect();
+        routes.splice(0..0, pairs);
+    }
+
     /// The rules: each a condition and some of the keys that routes may override.
     fn rules(
         &self,
@@ -113,6 +142,25 @@ impl Routes<'_> {
             routes.extend(rule(node, place, &keys, names, mistakes));
         }
     }
+}
+
+/// The lists of both, one after the other.
+fn both(
+    first: &[(&'static str, OptionValue)],
+    second: &[(&'static str, OptionValue)],
+) -> Vec<(&'static str, OptionValue)> {
+    let mut all = first.to_vec();
+    for (key, value) in second {
+        let same = all.iter_mut().find(|(known, _)| known == key);
+        match (same, value) {
+            (Some((_, OptionValue::List(texts))), OptionValue::List(more)) => {
+                texts.extend(more.iter().cloned());
+            }
+            (Some((_, known)), value) => *known = value.clone(),
+            (None, value) => all.push((*key, value.clone())),
+        }
+    }
+    all
 }
 
 fn rule(
@@ -146,6 +194,8 @@ fn rule(
     }
 }
 
+/// Routes that two maps make together; each is asked for every event.
+const PAIRS_MAX: usize = 1000;
 /// The key of a rule's condition.
 const CONDITION: Key = super::key::key(
     "condition",

@@ -264,7 +264,7 @@ const PROTOBUF_TYPES: [&str; 2] = ["application/x-protobuf", "application/protob
 const HIDDEN: &str = "***";
 
 /// Authorization schemes whose credentials are not the option itself but made from it.
-const SCHEMES: &[&str] = &["ApiKey", "Basic", "Bearer"];
+const SCHEMES: &[&str] = &["ApiKey", "Basic", "Bearer", "GenieKey"];
 
 #[cfg(test)]
 mod tests {

@@ -105,6 +105,8 @@ pub struct Vendor {
     pub answer_bytes: &'static [(When, usize)],
     /// What the options leave out of the metadata and the labels, as narrower privacy.
     pub hides: fn(&Options) -> Hidden,
+    /// What an operator should know of these options, though they are no mistake.
+    pub notes: fn(&Options) -> Vec<String>,
 }
 
 /// What an exporter leaves out inside metadata and labels, where fields are more than is meant.
@@ -166,6 +168,7 @@ impl Vendor {
         certificate: None,
         answer_bytes: &[],
         hides: |_| Hidden { but: Vec::new(), paths: Vec::new() },
+        notes: |_| Vec::new(),
     };
 
     /// How documents are wrapped and framed under these options.
@@ -206,6 +209,8 @@ pub struct RouteMap {
     pub kind: Kind,
     /// The option that it overrides; the first row whose condition holds.
     pub option: &'static [(When, &'static str)],
+    /// Whether entries of several maps add their lists up, where more than one is for an event.
+    pub adds: bool,
     /// One sentence for the reference.
     pub about: &'static str,
 }

@@ -112,6 +112,12 @@ impl Condition {
         Some(Self { root })
     }
 
+    /// The condition that holds where both do.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { root: Node::All(vec![self.root, other.root]) }
+    }
+
     /// Whether it holds for this event.
     #[must_use]
     pub fn holds(&self, event: &Event<'_>) -> bool {

@@ -4,6 +4,7 @@ pub mod datadog;
 pub mod elastic;
 pub mod file;
 pub mod hook;
+pub mod opsgenie;
 pub mod otlp;
 pub mod pagerduty;
 pub mod s3;
@@ -21,6 +22,7 @@ pub static ALL: &[&Vendor] = &[
     &datadog::DATADOG,
     &elastic::ELASTIC,
     &file::FILE,
+    &opsgenie::OPSGENIE,
     &otlp::OTLP,
     &pagerduty::PAGERDUTY,
     &s3::S3,

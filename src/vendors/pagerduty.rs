@@ -48,7 +48,8 @@ const TRIGGER: Shape = Shape {
 };
 
 const fn key_map(key: &'static str, name: &'static str, about: &'static str) -> RouteMap {
-    RouteMap { key, name, kind: Kind::Secret, option: &[(When::Always, "routing_key")], about }
+    let option: &[_] = &[(When::Always, "routing_key")];
+    RouteMap { key, name, kind: Kind::Secret, option, adds: false, about }
 }
 
 const CALLS: &[Call] = &[

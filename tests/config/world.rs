@@ -99,6 +99,7 @@ pub(crate) static BELL: Vendor = Vendor {
             name: "severity",
             kind: Kind::Secret,
             option: &[(When::Is("tone", "loud"), "key")],
+            adds: false,
             about: "Bells by severity.",
         },
         RouteMap {
@@ -106,6 +107,7 @@ pub(crate) static BELL: Vendor = Vendor {
             name: "guard",
             kind: Kind::SecretUrl,
             option: &[(When::Always, "tower_url")],
+            adds: false,
             about: "Towers by guard.",
         },
     ],

@@ -115,6 +115,8 @@ enum Kind {
     Datadog,
     /// Elasticsearch's bulk API
     Elastic,
+    /// Opsgenie's Alert API: the key of --token, or any
+    Opsgenie,
     /// An OpenTelemetry collector's OTLP/HTTP receiver
     Otlp,
     /// PagerDuty's Events API: the integration key of --token, or any
@@ -147,6 +149,7 @@ impl Fake {
             Kind::Syslog => return self.receive(),
             Kind::Datadog => "datadog",
             Kind::Elastic => "elastic",
+            Kind::Opsgenie => "opsgenie",
             Kind::Otlp => "otlp",
             Kind::Pagerduty => "pagerduty",
             Kind::S3 => "s3",
@@ -158,6 +161,9 @@ impl Fake {
         let vendor = match self.vendor {
             Kind::Datadog => Vendor::Datadog(Datadog::new(Arc::clone(&book), self.token.clone())),
             Kind::Elastic => Vendor::Elastic(Elastic::new(Arc::clone(&book), self.auth())),
+            Kind::Opsgenie => {
+                Vendor::Opsgenie(fake::Opsgenie::new(Arc::clone(&book), self.token.clone()))
+            }
             Kind::Otlp => Vendor::Otlp(fake::Otlp::new(Arc::clone(&book))),
             Kind::Pagerduty => {
                 let keys = self.token.iter().cloned().collect();

@@ -9,6 +9,7 @@ mod datadog;
 mod elastic;
 mod ids;
 mod json;
+mod opsgenie;
 mod otlp;
 mod pagerduty;
 mod s3;
@@ -26,6 +27,7 @@ use http::HeaderMap;
 
 pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
+pub use opsgenie::{Alert, Alerts, Opsgenie};
 pub use otlp::Otlp;
 pub use pagerduty::{Incident, Incidents, PagerDuty};
 pub use s3::{Account, Objects, S3};

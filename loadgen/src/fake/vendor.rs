@@ -3,7 +3,9 @@
 use http::HeaderMap;
 
 use super::body::Encoding;
-use super::{Datadog, Elastic, Otlp, PagerDuty, Reply, S3, Splunk, SumoLogic, Visit, Webhook};
+use super::{
+    Datadog, Elastic, Opsgenie, Otlp, PagerDuty, Reply, S3, Splunk, SumoLogic, Visit, Webhook,
+};
 
 /// A fake vendor.
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub enum Vendor {
     Datadog(Datadog),
     /// Elasticsearch.
     Elastic(Elastic),
+    /// Opsgenie's Alert API.
+    Opsgenie(Opsgenie),
     /// An OTLP/HTTP receiver.
     Otlp(Otlp),
     /// PagerDuty's Events API.
@@ -32,6 +36,7 @@ impl Vendor {
         match self {
             Self::Datadog(datadog) => datadog.answer(visit),
             Self::Elastic(elastic) => elastic.answer(visit),
+            Self::Opsgenie(opsgenie) => opsgenie.answer(visit),
             Self::Otlp(otlp) => otlp.answer(visit),
             Self::PagerDuty(pagerduty) => pagerduty.answer(visit),
             Self::S3(s3) => s3.answer(visit),
@@ -46,7 +51,7 @@ impl Vendor {
         match self {
             Self::Elastic(_) => Elastic::swallow(body),
             Self::Splunk(_) => Splunk::swallow(),
-            Self::PagerDuty(_) => Reply { status: 202, ..Reply::default() },
+            Self::Opsgenie(_) | Self::PagerDuty(_) => Reply { status: 202, ..Reply::default() },
             // The others say all with their status.
             Self::Datadog(_)
             | Self::Otlp(_)
@@ -66,6 +71,7 @@ impl Vendor {
         match self {
             Self::Datadog(_) => Datadog::refuse(status),
             Self::Elastic(_) => Elastic::refuse(status),
+            Self::Opsgenie(_) => Opsgenie::refuse(status),
             Self::Otlp(_) => Otlp::refuse(status, headers),
             Self::PagerDuty(_) => PagerDuty::refuse(status),
             Self::S3(_) => S3::refuse(status),
@@ -81,6 +87,7 @@ impl Vendor {
             // Everything it holds survives a restart.
             Self::Datadog(_)
             | Self::Elastic(_)
+            | Self::Opsgenie(_)
             | Self::Otlp(_)
             | Self::PagerDuty(_)
             | Self::S3(_)
@@ -98,7 +105,7 @@ impl Vendor {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
             Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
-            Self::PagerDuty(_) => &[],
+            Self::Opsgenie(_) | Self::PagerDuty(_) => &[],
             // It stores what it gets.
             Self::S3(_) => &[],
         }
@@ -120,6 +127,8 @@ impl Vendor {
             Self::Splunk(_) => 838_860_800,
             // The collector's receiver: max_request_body_size, 20 MiB.
             Self::Otlp(_) => 20 << 20,
+            // Nothing is said; every field has a bound, and this is far above their sum.
+            Self::Opsgenie(_) => 1 << 20,
             // "The event must be no larger than 512 KB."
             Self::PagerDuty(_) => 512_000,
             // PutObject takes 5 GB; this bounds the memory.

@@ -1,0 +1,259 @@
+//! A fake of Opsgenie's Alert API, which Jira Service Management offers too.
+//!
+//! Written from Opsgenie's documentation (Alert API, Create Alert; Authentication; Response).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ids::Taken;
+use super::json::{Node, quote};
+use super::{Fault, Reply, Visit};
+use crate::account::Book;
+
+/// A fake Alert API of one account.
+#[derive(Debug)]
+pub struct Opsgenie {
+    book: Arc<Book>,
+    /// The key of the integration; any when there is none.
+    key: Option<String>,
+    alerts: Alerts,
+}
+
+/// The open alerts by alias.
+#[derive(Clone, Debug, Default)]
+pub struct Alerts(Arc<Mutex<BTreeMap<String, Alert>>>);
+
+/// One alert.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alert {
+    /// Requests that made or counted it.
+    pub count: u64,
+    /// How urgent the last one said it is.
+    pub priority: String,
+    /// Whom the last one calls: type and what tells them apart.
+    pub responders: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What the last one said.
+    pub message: String,
+}
+
+impl Alerts {
+    /// The alerts as they stand.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, Alert> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Opsgenie {
+    /// An account without alerts.
+    #[must_use]
+    pub fn new(book: Arc<Book>, key: Option<String>) -> Self {
+        Self { book, key, alerts: Alerts::default() }
+    }
+
+    /// Its alerts, as it goes on.
+    #[must_use]
+    pub fn alerts(&self) -> Alerts {
+        self.alerts.clone()
+    }
+
+    /// Answers one request.
+    #[must_use]
+    pub fn answer(&self, visit: &Visit<'_>) -> Reply {
+        if visit.method == http::Method::GET {
+            return Self::refuse(404);
+        }
+        if !PATHS.contains(&visit.path) {
+            self.book.note_problem("no such endpoint", visit.path.as_bytes());
+            return Self::refuse(404);
+        }
+        if visit.method != http::Method::POST {
+            self.book.note_problem("alerts are posted", visit.method.as_str().as_bytes());
+            return Self::refuse(405);
+        }
+        let key = visit.header("authorization").strip_prefix("GenieKey ").unwrap_or_default();
+        if key.is_empty() || self.key.as_deref().is_some_and(|good| good != key) {
+            return Self::refuse(401);
+        }
+        if !visit.header("content-type").starts_with("application/json") {
+            self.book.note_problem("another content type", visit.header("content-type").as_bytes());
+        }
+        let request = match Node::parse(visit.body) {
+            Ok(request) => request,
+            Err(problem) => {
+                self.book.note_problem(&problem, visit.body);
+                return Self::refuse(400);
+            }
+        };
+        let alert = match judge(&request) {
+            Ok(alert) => alert,
+            Err(problem) => {
+                self.book.note_problem(&problem, visit.body);
+                let body = format!(
+                    "{{\"message\":\"Request body is not processable. Please check the errors.\",\
+                     \"errors\":{{\"alert\":{}}},\"took\":0.001,\"requestId\":\"{REQUEST}\"}}",
+                    quote(&problem)
+                );
+                return Reply::json(422, body);
+            }
+        };
+        let mut taken = Taken::default();
+        if visit.plan.fault != Some(Fault::Forget) {
+            let alias = request.member("alias").and_then(Node::text).unwrap_or_default();
+            let name = request.at("details.event_id").and_then(Node::text).unwrap_or_default();
+            taken.store_text(&self.book, visit.body, alias, name);
+            let mut alerts = self.alerts.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = alerts.get(alias).map_or(0, |alert| alert.count) + 1;
+            alerts.insert(alias.to_owned(), Alert { count, ..alert });
+        }
+        taken.note(&self.book);
+        let body = format!(
+            "{{\"result\":\"Request will be processed\",\"took\":0.302,\"requestId\":\"{REQUEST}\"}}"
+        );
+        Reply { accepted: taken.due, ..Reply::json(202, body) }
+    }
+
+    /// What it says with a failing status.
+    pub(super) fn refuse(status: u16) -> Reply {
+        let body = format!(
+            "{{\"message\":\"status {status}\",\"took\":0.001,\"requestId\":\"{REQUEST}\"}}"
+        );
+        Reply::json(status, body)
+    }
+}
+
+/// Holds an alert against the fields and limits of "Create Alert".
+fn judge(request: &Node) -> Result<Alert, String> {
+    let Node::Object(members) = request else { return Err("the body is no object".to_owned()) };
+    if let Some((name, _)) = members.iter().find(|(name, _)| !FIELDS.contains(&name.as_str())) {
+        return Err(format!("there is no field {name}"));
+    }
+    for &(name, most) in TEXTS {
+        let length = match request.member(name) {
+            None => continue,
+            Some(Node::Text(text)) => text.chars().count(),
+            Some(_) => return Err(format!("{name} is no string")),
+        };
+        if length > most {
+            return Err(format!("{name} has {length} characters, at most {most}"));
+        }
+    }
+    let text = |name: &str| request.member(name).and_then(Node::text).unwrap_or_default();
+    if text("message").is_empty() {
+        return Err("message may not be empty".to_owned());
+    }
+    if !["P1", "P2", "P3", "P4", "P5"].contains(&text("priority")) {
+        return Err("priority is one of P1 to P5".to_owned());
+    }
+    let responders = people(request, "responders", &["team", "user", "escalation", "schedule"])?;
+    people(request, "visibleTo", &["team", "user"])?;
+    texts(request, "actions", 10)?;
+    let tags = texts(request, "tags", 20)?;
+    details(request)?;
+    let (priority, message) = (text("priority").to_owned(), text("message").to_owned());
+    Ok(Alert { count: 0, priority, responders, tags, message })
+}
+
+/// "Map of key-value pairs: string values, 8000 characters in total."
+fn details(request: &Node) -> Result<(), String> {
+    let members = match request.member("details") {
+        None => return Ok(()),
+        Some(Node::Object(members)) => members,
+        Some(_) => return Err("details is no object".to_owned()),
+    };
+    let mut total = 0;
+    for (name, value) in members {
+        let text = value.text().ok_or_else(|| format!("details.{name} is no string"))?;
+        total += name.chars().count() + text.chars().count();
+    }
+    if total > 8000 { Err(format!("details have {total} characters")) } else { Ok(()) }
+}
+
+fn texts(request: &Node, name: &str, most: usize) -> Result<Vec<String>, String> {
+    let items = match request.member(name) {
+        None => return Ok(Vec::new()),
+        Some(Node::List(items)) if items.len() <= most => items,
+        Some(_) => return Err(format!("{name} is no array of at most {most}")),
+    };
+    let text = |item: &Node| match item.text() {
+        Some(text) if (1..=50).contains(&text.chars().count()) => Ok(text.to_owned()),
+        _ => Err(format!("{name} has an item that is no text of 1 to 50 characters")),
+    };
+    items.iter().map(text).collect()
+}
+
+fn people(request: &Node, name: &str, types: &[&str]) -> Result<Vec<String>, String> {
+    let items = match request.member(name) {
+        None => return Ok(Vec::new()),
+        Some(Node::List(items)) if items.len() <= 50 => items,
+        Some(_) => return Err(format!("{name} is no array of at most 50")),
+    };
+    let mut all = Vec::new();
+    for item in items {
+        let text = |key: &str| item.member(key).and_then(Node::text).unwrap_or_default();
+        let by = if text("type") == "user" { "username" } else { "name" };
+        let told = if text("id").is_empty() { text(by) } else { text("id") };
+        if !types.contains(&text("type")) || told.is_empty() {
+            return Err(format!("{name} has an item without a type and what tells it"));
+        }
+        all.push(format!("{} {told}", text("type")));
+    }
+    Ok(all)
+}
+
+const PATHS: &[&str] = &["/v2/alerts", "/jsm/ops/integration/v2/alerts"];
+const REQUEST: &str = "43a29c5c-3dbf-4fa4-9c26-f4f71023e120";
+const FIELDS: &[&str] = &[
+    "message",
+    "alias",
+    "description",
+    "responders",
+    "visibleTo",
+    "actions",
+    "tags",
+    "details",
+    "entity",
+    "source",
+    "priority",
+    "user",
+    "note",
+];
+/// Texts, and how many characters they have at most.
+const TEXTS: &[(&str, usize)] = &[
+    ("message", 130),
+    ("alias", 512),
+    ("description", 15_000),
+    ("entity", 512),
+    ("source", 100),
+    ("priority", 2),
+    ("user", 100),
+    ("note", 25_000),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_held_against_every_limit() {
+        let good = "{\"message\":\"m\",\"alias\":\"a\",\"priority\":\"P1\",\"details\":{\"k\":\"v\"},\
+                    \"tags\":[\"t\"],\"responders\":[{\"type\":\"team\",\"name\":\"x\"}]}";
+        let judged = |text: &str| judge(&Node::parse(text.as_bytes()).expect("JSON"));
+        assert_eq!(judged(good).map(|alert| alert.responders), Ok(vec!["team x".to_owned()]));
+        for (from, to) in [
+            ("\"m\"", format!("\"{}\"", "\u{e9}".repeat(131))),
+            ("\"m\"", "\"\"".to_owned()),
+            ("\"a\"", format!("\"{}\"", "a".repeat(513))),
+            ("P1", "P6".to_owned()),
+            ("\"v\"", "7".to_owned()),
+            ("\"v\"", format!("\"{}\"", "v".repeat(8000))),
+            ("\"t\"", format!("\"{}\"", "t".repeat(51))),
+            ("\"name\"", "\"username\"".to_owned()),
+            ("\"alias\"", "\"Alias\"".to_owned()),
+        ] {
+            assert!(judged(&good.replace(from, &to)).is_err(), "{to}");
+        }
+    }
+}
