@@ -122,6 +122,8 @@ pub(crate) struct Exporter {
 #[derive(Debug)]
 pub(crate) struct Route {
     condition: Option<Condition>,
+    /// What it says otherwise than the base settings.
+    overrides: Vec<(&'static str, OptionValue)>,
     pub(crate) packing: Arc<Packing>,
     pub(crate) prefix: Option<Plan>,
     /// Headers that follow from the events.
@@ -631,6 +633,7 @@ impl Route {
         let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
+            overrides: route.map_or_else(Vec::new, |route| route.options.clone()),
             packing: Arc::new(Packing {
                 keeps_ids: send.asks_ids(),
                 ..packing(settings, &options, shape, &derived)
@@ -642,6 +645,13 @@ impl Route {
             plans: plans(&overrides)?,
             send,
         })
+    }
+
+    /// The options of its requests, over those of the exporter.
+    pub(crate) fn options(&self, base: &Options) -> Options {
+        let mut options = base.clone();
+        self.overrides.iter().for_each(|(key, value)| options.set(key, value.clone()));
+        options
     }
 
     /// Whether it is a rule and the event fits it.

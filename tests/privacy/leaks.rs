@@ -31,6 +31,9 @@ const SECRETS: &[(&str, &str)] = &[
     ("SUMO", "s3cr3t-sumo-0f1e2d3c"),
     ("HOOK", "s3cr3t-hook-0f1e2d3c"),
     ("HEAD", "s3cr3t-head-0f1e2d3c"),
+    ("GENIE", "s3cr3t-genie-0f1e2d3c"),
+    ("PD", "s3cr3tpd0f1e2d3c0f1e2d3c0f1e2d3c"),
+    ("PDROUTE", "s3cr3troute0f1e2d3c0f1e2d3c0f1e2"),
     ("SALT", "s3cr3t-salt-0f1e2d3c4b5a6978"),
     ("EVIL", "s3cr3t-evil-0f1e2d3c"),
 ];
@@ -242,6 +245,15 @@ exporters:
     auth: {{type: bearer, token: "${{EVIL}}"}}
   splunk_evil: {{hec_url: "http://{http}/evil", hec_token: "${{EVIL}}", use_ack: false}}
   otlp: {{endpoint: "http://{http}"}}
+  opsgenie:
+    {{api_endpoint: "http://{http}", api_key: "${{GENIE}}", min_severity: none, only_denied: false}}
+  pagerduty:
+    {{api_endpoint: "http://{http}", routing_key: "${{PD}}", min_severity: none, only_denied: false}}
+  pagerduty_evil:
+    api_endpoint: "http://{http}/evil"
+    routing_key: "${{PD}}"
+    filter: {{min_severity: none, only_denied: false}}
+    routing: {{rules: [{{condition: default, routing_key: "${{PDROUTE}}"}}]}}
   syslog_cef: {{address: "{syslog}", transport: tcp, format: cef}}
   file_ocsf: {{path: {dir}/out.jsonl, format: ocsf}}
   stdout: {{format: ecs}}
@@ -360,13 +372,17 @@ fn what_was_planted_is_in_the_event_log_and_nowhere_else() {
             "sumo_logic",
             "webhook",
             "otlp",
+            "opsgenie",
+            "pagerduty",
             "syslog_cef",
             "file_ocsf",
             "stdout",
         ];
         let are_done = taking.iter().all(|name| of(name)["delivered"] == EVENTS)
             && of("elastic")["dead_lettered"] == EVENTS
-            && ["splunk_evil", "webhook_evil"].iter().all(|name| !of(name)["last_error"].is_null());
+            && ["splunk_evil", "webhook_evil", "pagerduty_evil"]
+                .iter()
+                .all(|name| !of(name)["last_error"].is_null());
         if are_done {
             break text;
         }
@@ -397,7 +413,14 @@ fn what_was_planted_is_in_the_event_log_and_nowhere_else() {
     for target in TARGETS {
         let bodies = http.bodies(target);
         assert!(!bodies.is_empty(), "nothing came to {target}");
-        let named = bodies.into_iter().map(|body| (format!("body of {target}"), body.into_bytes()));
+        // There a key has its place in the body.
+        let keys = SECRETS.iter().filter(|(name, _)| name.starts_with("PD"));
+        let unkeyed =
+            |body: String| keys.clone().fold(body, |body, (_, key)| body.replace(key, ""));
+        let named = bodies.into_iter().map(|body| match target {
+            &"/v2/enqueue" | &"/evil" => (format!("body of {target}"), unkeyed(body).into_bytes()),
+            _ => (format!("body of {target}"), body.into_bytes()),
+        });
         texts.extend(named);
     }
     for needed in ["body of /hook", "syslog", "out.jsonl", "stdout", "dlq list --json", "stderr"] {
@@ -423,12 +446,22 @@ const COMMANDS: &[&[&str]] = &[
     &["check"],
     &["reload"],
     &["render", "splunk", "events.jsonl"],
+    &["render", "pagerduty", "events.jsonl"],
     &["audit", "verify"],
 ];
 
 /// Where the destinations take events.
-const TARGETS: &[&str] =
-    &["/services/collector", "/_bulk", "/api/v2/logs", "/receiver", "/hook", "/v1/logs", "/evil"];
+const TARGETS: &[&str] = &[
+    "/services/collector",
+    "/_bulk",
+    "/api/v2/logs",
+    "/receiver",
+    "/hook",
+    "/v1/logs",
+    "/v2/enqueue",
+    "/v2/alerts",
+    "/evil",
+];
 
 fn put(event: &mut Value, at: &str, text: &str) {
     let (above, name) = at.rsplit_once('/').expect("a pointer has a slash");

@@ -173,7 +173,9 @@ impl Lane {
         let Some(batch) = self.sender.batch(id) else { return };
         let route = &self.exporter.routes[batch.route() as usize];
         let (events, body_bytes) = (batch.events(), batch.raw_bytes());
-        let sent = response(&answer, &[], &self.calls.options);
+        // A route may have secrets of its own, which its answers must not show.
+        let options = route.options(&self.calls.options);
+        let sent = response(&answer, &[], &options);
         let response = Response { events, body_bytes, documents: Documents::of(batch), ..sent };
         let verdict = judge(route.send.call, &response);
         debug!(
