@@ -122,7 +122,6 @@ pub(crate) struct Exporter {
 #[derive(Debug)]
 pub(crate) struct Route {
     condition: Option<Condition>,
-    /// What it says otherwise than the base settings.
     overrides: Vec<(&'static str, OptionValue)>,
     pub(crate) packing: Arc<Packing>,
     pub(crate) prefix: Option<Plan>,
