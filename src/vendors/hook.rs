@@ -139,23 +139,30 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
 }
 
 /// Looks at the placeholders of a template: what is replaced is not looked at again.
+///
+/// The template may have come by reference, so that mistakes in it are told without it.
 fn check(template: &str) -> Result<(), Problem> {
-    let wrong = |text: String| problem("idempotency_key", &text);
-    let plain = template.replace("{{", "").replace("}}", "");
-    let mut rest = plain.as_str();
+    let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
-        let inside = rest[at..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
+        rest = &rest[at..];
+        if let Some(behind) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            rest = behind;
+            continue;
+        }
+        let column = template[..template.len() - rest.len()].chars().count() + 1;
+        let wrong = |text: &str| problem("idempotency_key", &format!("column {column}: {text}"));
+        let inside = rest.strip_prefix('{').and_then(|inside| inside.split_once('}'));
         let Some((name, behind)) = inside else {
-            return Err(wrong("has a brace without its partner; `{{` is a brace".to_owned()));
+            return Err(wrong("a brace without its partner; write `{{` or `}}` for a brace"));
         };
         if name != "hook" && Name::parse(name).is_none() {
             let known = std::iter::once("hook").chain(Name::known());
-            let near = Name::nearest(name, known);
-            let hint = near.map_or_else(
-                || "expected `hook` or a field such as `event_id`".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(wrong(format!("unknown variable `{name}`; {hint}")));
+            return Err(wrong(&match Name::nearest(name, known) {
+                Some(near) => format!("unknown variable; did you mean `{near}`?"),
+                None => {
+                    "unknown variable; expected `hook` or a field such as `event_id`".to_owned()
+                }
+            }));
         }
         rest = behind;
     }

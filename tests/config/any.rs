@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use shrike::config::{At, Config, Error, Flag, Flags, Lookup, SHARED, TOP, Text};
+use shrike::config::{At, Config, Error, Flag, Flags, Lookup, SHARED, TOP, Text, hook_keys};
 use shrike::vendors;
 
 use crate::world::TOWER;
@@ -29,7 +29,8 @@ impl Lookup for Full {
 
 /// Pieces from which texts are made: steps of real keys, values, and what YAML trips over.
 fn pieces() -> impl Strategy<Value = String> {
-    let steps = TOP.iter().chain(SHARED).flat_map(|key| key.path.split('.'));
+    let hooks = hook_keys();
+    let steps = TOP.iter().chain(SHARED).chain(&hooks).flat_map(|key| key.path.split('.'));
     let words = ["tower", "splunk", "elastic", "nodes", "hec_url", "routing", "condition", "<<"];
     let keys: Vec<String> = steps.chain(words).map(|step| format!("{step}: ")).collect();
     let values = [
@@ -59,6 +60,8 @@ fn pieces() -> impl Strategy<Value = String> {
         "10s",
         "64MiB",
         "https://a",
+        "response_hooks: [{name: a, action: webhook, when: ",
+        "default, idempotency_key: '{",
         "http://far",
         "{}",
         "[]",

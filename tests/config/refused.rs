@@ -161,12 +161,12 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         (
             "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, \
              idempotency_key: '{hook}:{sesion_id}'}]",
-            "1:88: response_hooks[0].idempotency_key: unknown variable `sesion_id`; did you mean `session_id`?",
+            "1:88: response_hooks[0].idempotency_key: column 8: unknown variable; did you mean `session_id`?",
         ),
         (
             "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, \
              idempotency_key: '{hook'}]",
-            "1:88: response_hooks[0].idempotency_key: has a brace without its partner; `{{` is a brace",
+            "1:88: response_hooks[0].idempotency_key: column 1: a brace without its partner; write `{{` or `}}` for a brace",
         ),
         (
             "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h'}, timeout_ms: 30001}]",
