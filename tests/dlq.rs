@@ -25,7 +25,8 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     let destination = Destination::start(Manner::Refuse('7'));
     let place = Place::new(&destination, "[]");
     place.run_with(&["append"], &events(0..64), 0);
-    place.run(&["run", "--drain"], 1);
+    let told = place.run(&["run", "--drain"], 1);
+    assert!(told.contains("\"events\":4") && told.contains("`shrike dlq list siem`"), "{told}");
     assert_eq!(letters(&place, &[]).len(), 4);
     assert_eq!(letters(&place, &["--class", "rejected", "--since", "1h", "-n", "3"]).len(), 3);
     assert!(letters(&place, &["--class", "timeout"]).is_empty());
@@ -166,6 +167,8 @@ fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
     let destination = Destination::start(Manner::Accept);
     let place = Place::new(&destination, "[]");
     assert!(refused(&place, &[]).is_empty(), "there is no quarantine yet");
+    let none = place.run(&["log", "quarantine", "retry"], 0);
+    assert_eq!(none, "no such lines are in quarantine\n");
     let text = events(0..1) + "{\"nope\":1}\nnot json\n";
     place.run_with(&["append"], &text, 1);
     let lines = refused(&place, &[]);

@@ -37,6 +37,7 @@ pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failu
         progress.at(lines.read);
     }
     progress.end();
+    let are_kept = sum.rejected > 0;
     for &line in &lines.oversize {
         reject(&mut sum, Rejected { line, class: Class::Oversize.name().to_owned() });
     }
@@ -44,12 +45,19 @@ pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failu
         drop(door);
         log.close().map_err(failed)?;
     }
+    let durable = match sum.durable {
+        0 => String::new(),
+        offset => format!(", durable below {offset}"),
+    };
     hint(format_args!(
-        "{} appended, durable below {}; {} repeats, {} rejected",
-        sum.appended, sum.durable, sum.duplicates, sum.rejected
+        "{} appended{durable}; {} repeats, {} rejected",
+        sum.appended, sum.duplicates, sum.rejected
     ));
     for Rejected { line, class } in &sum.first_rejected {
         hint(format_args!("line {line}: {class}"));
+    }
+    if are_kept {
+        hint("`shrike log quarantine list --source append` has the lines that were rejected");
     }
     Ok(if sum.rejected == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -146,6 +146,10 @@ fn retry(shared: &Shared, places: &Places, wanted: &WantedLines) -> Result<Exit,
     if let (Some(id), 0) = (wanted.id, retried.wanted) {
         return Err(unknown(id));
     }
+    if retried.wanted == 0 {
+        say("no such lines are in quarantine");
+        return Ok(Exit::Done);
+    }
     let Retried { wanted, taken, appended, duplicates, refused, cut } = retried;
     say(format_args!(
         "{taken} of {wanted} lines are events now: {appended} appended, {duplicates} repeats; \

@@ -238,6 +238,16 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
             "account"
         );
     }
+    // The exit code says no more than that something is amiss.
+    for exporter in status.exporters.iter().filter(|exporter| exporter.losses > 0) {
+        let (name, events) = (&exporter.name, exporter.losses);
+        warn!(
+            exporter = name,
+            events,
+            "given up or lost in this run; `shrike dlq list {name}` has what was given up, \
+             `shrike audit log` what was lost"
+        );
+    }
     match ended {
         Ended::Pending(pending) | Ended::Left(pending) if args.drain => {
             warn!(pending, "draining did not come to its end; the rest is still in the log");
