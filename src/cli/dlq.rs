@@ -17,7 +17,7 @@ use shrike::pipeline::{Engine, Letter, LetterStore, Operation, Progress, Wanted,
 use super::args::{Dlq, Letters, Shared};
 use super::serve::Running;
 use super::table::Table;
-use super::{Exit, Failure, configured, failed, position, progress, say, settings};
+use super::{Exit, Failure, configured, failed, hint, position, progress, say, settings};
 
 /// Runs a command about dead letters.
 ///
@@ -332,6 +332,20 @@ impl Actor {
         }
     }
 
+    /// What to do where a replay does not get on.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Client(_) => {
+                "`shrike status` says why. The replay goes on by itself once it can, also when \
+                 this command is ended"
+            }
+            Self::Own(..) => {
+                "it goes on once the destination takes events. When this command is ended, what \
+                 did not arrive stays a dead letter"
+            }
+        }
+    }
+
     /// Makes durable what was changed.
     fn end(self) -> Result<(), Failure> {
         match self {
@@ -357,11 +371,18 @@ fn replay(
         let begun = actor.replay(name, wanted, rate)?;
         letters += begun.wanted;
         let bar = progress::Progress::letters("replay", begun.wanted);
-        let mut last = begun;
+        let (mut last, mut moved) = (begun, Some(Instant::now()));
         while last.is_running {
             thread::sleep(LOOK_INTERVAL);
+            let before = last.delivered + last.kept;
             last = actor.replayed(name)?;
             bar.at(last.delivered + last.kept);
+            if last.delivered + last.kept > before {
+                moved = moved.map(|_| Instant::now());
+            }
+            if moved.take_if(|at| at.elapsed() >= PATIENCE).is_some() {
+                hint(format_args!("{name}: nothing arrives at present; {}", actor.advice()));
+            }
         }
         bar.end();
         say(format_args!(
@@ -392,6 +413,8 @@ fn purge(of: (&Shared, &Places), stores: &[(Chosen, Wanted)]) -> Result<Exit, Fa
 
 /// Characters of an error in a table; `dlq show` prints it whole.
 const ERROR_CHARS: usize = 60;
+/// How long a replay may stand still before that is told.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a replay is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long requests that are under way are waited for at the end.
