@@ -646,13 +646,19 @@ impl Sender {
     /// Gives up the batches that lie wholly below an offset and are not with the destination:
     /// retention needs their place.
     pub fn give_up_below(&mut self, floor: Offset, outcomes: &mut Outcomes) {
-        self.entries.retain(|entry| {
-            let is_flying = matches!(entry.state, State::Flying(_));
-            let is_below = entry.batch.items().iter().all(|item| item.span.to <= floor);
-            if is_below && !is_flying {
-                settle(entry.batch.items(), Settle::Skipped, &mut outcomes.settled);
+        let is_below = |item: &Item| item.span.to <= floor;
+        self.entries.retain_mut(|Entry { state, batch, .. }| {
+            let below = batch.items().iter().filter(|item| is_below(item));
+            let count = below.clone().count();
+            if count == 0 || matches!(state, State::Flying(_)) {
+                return true;
             }
-            is_flying || !is_below
+            settle(below, Settle::Skipped, &mut outcomes.settled);
+            if count == batch.events() {
+                return false;
+            }
+            batch.retain(|item| !is_below(item));
+            true
         });
     }
 

@@ -423,6 +423,17 @@ impl Batch {
         kept
     }
 
+    /// Lets go of the other items, whether there is a body or not; some are kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Item) -> bool) {
+        if self.has_body() {
+            *self = self.select(|at| keep(&self.items[at]));
+        } else {
+            self.items.retain(keep);
+            self.charge.set(size_of_val(self.items.as_slice()) as u64);
+        }
+        debug_assert!(!self.items.is_empty(), "an empty batch is sent nowhere");
+    }
+
     /// Cuts a batch without a body after its first `events`; the second part is there if any are
     /// left.
     pub(super) fn split_dropped(mut self, events: usize) -> (Self, Option<Self>) {

@@ -222,6 +222,13 @@ impl Lane {
     fn give_up_below_floor(&mut self, now: Instant) {
         let floor = self.exporter.floor();
         if floor > Offset::ZERO && !self.is_aside() {
+            // An open batch would be filled up with what comes behind, and wait as long as that.
+            let is_below = |open: &Open| {
+                open.batch.items().first().is_some_and(|first| first.span.to <= floor)
+            };
+            while let Some(slot) = self.opens.oldest(is_below) {
+                self.close(slot);
+            }
             self.sender.give_up_below(floor, &mut self.outcomes);
             self.give_up_parked(floor);
             self.act(now);
