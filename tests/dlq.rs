@@ -7,6 +7,8 @@ mod equation;
 #[path = "support/place.rs"]
 mod place;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
 
 use destination::{Destination, Manner};
@@ -98,6 +100,25 @@ fn a_running_process_replays_and_the_others_only_look() {
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 0 removed\n");
     drop(running);
     assert!(destination.accepted().values().all(|&times| times == 1));
+}
+
+/// It waits as long as the destination takes nothing; whoever waits with it is told.
+#[test]
+fn a_replay_that_does_not_get_on_says_so() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = Place::new(&destination, "[]");
+    let running = place.start();
+    place.run_with(&["append"], &events(0..16), 0);
+    wait_for(|| letters(&place, &[]).len() == 1);
+    destination.turn(Manner::Busy);
+    let mut command = place.command(&["dlq", "replay"]);
+    let mut replay = command.stderr(Stdio::piped()).spawn().expect("the command starts");
+    let mut told = String::new();
+    BufReader::new(replay.stderr.take().expect("piped")).read_line(&mut told).expect("text");
+    assert!(told.starts_with("siem: nothing arrives at present; `shrike status`"), "{told}");
+    destination.turn(Manner::Accept);
+    assert!(replay.wait().expect("it ends").success());
+    drop(running);
 }
 
 #[test]

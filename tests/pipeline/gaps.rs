@@ -86,10 +86,12 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     // Within its bound nothing more is skipped: what comes after is no part of the outage.
     let bound = config.exporters[0].settings.lag_bytes_max.expect("it is configured");
     assert!(wait_for(PATIENCE, || status(&engine).lag_bytes <= bound), "{:?}", status(&engine));
+    // Before the status: a machine that has others to serve may let this thread wait in between.
+    let since = failing.elapsed();
     let one = status(&engine);
     // Skipping is no arriving: the outage goes on, and so does the time after which it is told.
     let lasts = one.failing.unwrap_or_default();
-    assert!(lasts >= failing.elapsed().mul_f32(0.9), "{:?}: {one:?}", failing.elapsed());
+    assert!(lasts >= since, "{since:?}: {one:?}");
     assert!(one.gaps <= 2, "an outage makes few records: {one:?}");
     assert!(ill.gaps().is_empty());
     ill.turn(Manner::Accept);
@@ -269,8 +271,10 @@ fn an_exporter_that_blocks_holds_up_what_comes_in_at_its_own_bound() {
             Ok(_) => number += 1,
             Err(refused) => break refused.to_string(),
         }
-        // About a megabyte a second; the lag is looked at once a second.
-        std::thread::park_timeout(Duration::from_millis(1));
+        // About a megabyte a second; the lag is looked at once a second, and later where a disk or
+        // a processor that others use holds up whoever looks: then this waits for it.
+        let is_over = log.written().bytes() > 3 << 20;
+        std::thread::park_timeout(Duration::from_millis(if is_over { 20 } else { 1 }));
     };
     assert!(refused.contains("on_lag: block"), "{refused}");
     assert!(log.written().bytes() > 1 << 20, "within its bound nobody is held up");
