@@ -379,7 +379,7 @@ impl Sender {
 
     /// What is next, by the log's order; where order matters, nothing overtakes.
     fn next(&self, now: Instant) -> Next {
-        let is_strict = self.settings.order == Order::Strict;
+        let is_strict = self.settings.order != Order::Any;
         if is_strict && self.reshaping > 0 {
             return Next::Nothing;
         }

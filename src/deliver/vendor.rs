@@ -496,6 +496,9 @@ pub enum Order {
     Any,
     /// It does: one worker, one request at a time.
     Strict,
+    /// The same while nothing is held: others pass a held route, and what waited for it comes
+    /// behind what passed.
+    Loose,
 }
 
 /// One kind of request that a vendor understands.

@@ -588,7 +588,7 @@ pub(super) fn build(
     let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
     let gate = Arc::new(gate);
     // A filter that takes everything leaves nothing to tell, and one worker shares its blocks.
-    let is_fed = spec.settings.order() == Order::Strict && workers > 1;
+    let is_fed = spec.settings.order() != Order::Any && workers > 1;
     let feed = (is_fed && !spec.filter.is_open()).then(|| Feed::new(checkpoint.base));
     let mut exporter =
         Exporter::compile(spec, checkpoint, allowance, gate, (dead_letters, deeds), ways.len())?;
@@ -711,7 +711,7 @@ pub(super) fn checkpoint(
 /// Requests in flight over all lanes.
 fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
     match (spec.settings.order(), spec.settings.concurrency) {
-        (Order::Strict, _) => 1,
+        (Order::Strict | Order::Loose, _) => 1,
         (Order::Any, Some(concurrency)) => concurrency.max(1),
         (Order::Any, None) => {
             spec.settings.vendor.concurrency.unwrap_or(CONCURRENCY_PER_WORKER * workers)
@@ -732,7 +732,7 @@ pub(super) fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, Engi
     let settings = &spec.settings;
     let connections = settings.connection.connections_max.max(1);
     let lanes = match settings.order() {
-        Order::Strict => 1,
+        Order::Strict | Order::Loose => 1,
         Order::Any => {
             let usual = workers.min(concurrency(spec, workers)).min(connections);
             let lanes = settings.lanes.map_or(usual, |lanes| lanes.clamp(1, workers));

@@ -35,7 +35,8 @@ pub static PAGERDUTY: Vendor = Vendor {
     ],
     // A trigger of a key that is open changes that incident.
     resend: Resend::Idempotent,
-    order: Order::Strict,
+    // One key that is refused does not keep the incidents of others.
+    order: Order::Loose,
     ..Vendor::BASE
 };
 
