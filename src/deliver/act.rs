@@ -643,14 +643,24 @@ impl Sender {
         });
     }
 
-    /// Gives up the batches that lie wholly below an offset and are not with the destination:
-    /// retention needs their place.
+    /// Gives up the events that lie below an offset and are not with the destination: retention
+    /// needs their place.
     pub fn give_up_below(&mut self, floor: Offset, outcomes: &mut Outcomes) {
+        // Asked at every turn, and seldom anything new.
+        if self.lowest >= floor {
+            return;
+        }
+        self.lowest = floor;
         let is_below = |item: &Item| item.span.to <= floor;
+        let lowest = &mut self.lowest;
         self.entries.retain_mut(|Entry { state, batch, .. }| {
             let below = batch.items().iter().filter(|item| is_below(item));
             let count = below.clone().count();
-            if count == 0 || matches!(state, State::Flying(_)) {
+            if count == 0 {
+                return true;
+            }
+            if matches!(state, State::Flying(_)) {
+                *lowest = Offset::ZERO;
                 return true;
             }
             settle(below, Settle::Skipped, &mut outcomes.settled);

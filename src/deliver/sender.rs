@@ -12,6 +12,7 @@ use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
 use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
+use crate::event::Offset;
 
 /// How a [`Sender`] is set up.
 #[derive(Clone, Debug)]
@@ -100,6 +101,8 @@ pub struct Sender {
     pub(super) resets: (u32, Option<Instant>),
     /// When the probe call was last made.
     pub(super) probed: Instant,
+    /// No batch holds an event below.
+    pub(super) lowest: Offset,
     last_id: u64,
 }
 
@@ -175,6 +178,7 @@ impl Sender {
             reshaping: 0,
             resets: (0, None),
             probed,
+            lowest: Offset::ZERO,
             last_id: 0,
             settings,
             gate,
@@ -517,6 +521,7 @@ impl Sender {
         let first = |entry: &Entry| entry.batch.items().first().map(|item| item.span.from);
         let at = self.entries.partition_point(|other| first(other) < first(&entry));
         self.entries.insert(at, entry);
+        self.lowest = Offset::ZERO;
     }
 
     pub(super) fn position(&self, id: BatchId) -> Option<usize> {
