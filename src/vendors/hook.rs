@@ -36,7 +36,7 @@ pub static HOOK: Vendor = Vendor {
 };
 
 /// `{"hook":..,"response":..,"idempotency_key":..,"event":..,"fired_at":..}`: what is the same for
-/// all is the head ([`derive`]).
+/// all is the head ([`derive()`]).
 const ACTION: Shape = Shape {
     envelope: Some(&ENVELOPE),
     heads: Some(&KEY),
