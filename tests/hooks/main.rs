@@ -555,6 +555,30 @@ fn a_reload_changes_hooks_and_keeps_what_they_know() {
     assert_eq!((one.asked().len(), two.asked().len()), (1, 4));
 }
 
+/// A gap record tells destinations what they miss; here it would be an action nobody asked for.
+#[test]
+fn what_a_hook_misses_is_counted_and_causes_no_action() {
+    let receiver = Receiver::start(Some(503));
+    let place = Place::new(&hook("isolate", &receiver, ", lag_max_bytes: 1MiB"));
+    let running = place.start();
+    place.append(&[critical(0, "a")]);
+    receiver.wait_for(1);
+    let many: Vec<Event> = (1..4000).map(low).collect();
+    place.append(&many);
+    let skipped = || place.hook("isolate")["skipped"].as_u64();
+    wait_until("the first is given up", || skipped() > Some(0));
+    let told = "events were lost: none of them caused an action";
+    wait_until("that is told", || running.said().contains(told));
+    receiver.turn(Some(200));
+    place.append(&[critical(4000, "b")]);
+    place.wait_for("isolate", "succeeded", 1);
+    wait_until("nothing is left to tell", || place.hook("isolate")["gaps"] == 0);
+    let keys = receiver.keys();
+    assert_eq!(keys.last(), Some(&format!("isolate:{}", id(4000))));
+    assert!(receiver.asked().iter().all(|it| !it.body.contains("export_gap")), "{keys:?}");
+    running.stop_with(1);
+}
+
 #[test]
 fn commands_know_hooks_by_name() {
     let receiver = Receiver::start(Some(200));
