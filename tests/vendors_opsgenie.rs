@@ -224,6 +224,30 @@ fn flavor_and_region_say_where_and_opsgenie_is_said_to_end() {
     assert!(loaded("flavor: jsm").notes.is_empty());
 }
 
+/// "A start-up warning appears for opsgenie."
+#[test]
+fn a_start_warns_of_what_an_operator_should_know() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let said = |flavor: &str| {
+        let config = format!(
+            "global: {{state_dir: ./state}}\ninputs: [{{type: stdin}}]\nexporters:\n  opsgenie: \
+             {{api_key: k3y, flavor: {flavor}, api_endpoint: 'http://127.0.0.1:1'}}\n"
+        );
+        std::fs::write(dir.path().join("c.yaml"), config).expect("the directory is ours");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_shrike"))
+            .args(["run", "--drain", "--config", "c.yaml"])
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("the command starts");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let warned = said("opsgenie");
+    let line = warned.lines().find(|line| line.contains("shut down on 5 April 2027"));
+    assert!(line.is_some_and(|line| line.contains("WARN")), "{warned}");
+    assert!(!said("jsm").contains("shut down"));
+}
+
 #[test]
 fn mistakes_are_named() {
     for (keys, expected) in [

@@ -47,9 +47,8 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     if !is_log_whole {
         warn!(recovery = %recovery, "the log lost events; `shrike log verify` shows where");
     }
-    for note in settings::template_notes(&config, &Host::look()) {
-        warn!("{note}");
-    }
+    let notes = settings::template_notes(&config, &Host::look());
+    config.notes.iter().chain(&notes).for_each(|note| warn!("{note}"));
     let start = || Engine::start(log.clone(), config.engine_options(&Host::look()));
     let Some(engine) = patience.with(start).map_err(configured)? else { return Ok(Exit::Done) };
     let running = Running::new(engine);
