@@ -159,6 +159,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         has_probe: false,
         has_setup: false,
         hold_interval: second * 60,
+        route_rate: None,
         seed: 7,
     };
     let shape = vendor.shape(&Options::default(), Format::Native).expect("it has one");

@@ -1,9 +1,9 @@
 //! How many requests a second, and how many of them retries: two buckets without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Pace, RateSettings};
+use super::{Pace, RateSettings, RouteRate};
 
 /// A token bucket as one number: the time at which it will be full again (GCRA).
 #[derive(Debug, Default)]
@@ -22,6 +22,12 @@ impl Bucket {
             .map_err(|full| full.saturating_sub(tolerance))
     }
 
+    /// When there is a token.
+    fn free_at(&self, interval_ns: u64, burst: u64) -> u64 {
+        let tolerance = interval_ns.saturating_mul(burst.saturating_sub(1));
+        self.0.load(Ordering::Acquire).saturating_sub(tolerance)
+    }
+
     /// Leaves no token; the next one comes after an interval.
     fn empty(&self, now_ns: u64, interval_ns: u64, burst: u64) {
         let tolerance = interval_ns.saturating_mul(burst.saturating_sub(1));
@@ -34,6 +40,47 @@ impl Bucket {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| {
             Some(full.max(now_ns).saturating_add(interval_ns))
         });
+    }
+}
+
+/// A bucket for each place that the routes of one lane lead to.
+#[derive(Debug)]
+pub(super) struct RouteLimits {
+    rate: Option<RouteRate>,
+    buckets: Vec<Bucket>,
+}
+
+impl RouteLimits {
+    pub(super) fn new(rate: Option<RouteRate>) -> Self {
+        let buckets = rate.iter().flat_map(|rate| rate.places.iter().map(|_| Bucket::default()));
+        Self { buckets: buckets.collect(), rate }
+    }
+
+    /// When the route may be used again, if not now.
+    pub(super) fn busy_until(&self, route: u32, epoch: Instant, now: Instant) -> Option<Instant> {
+        let (bucket, rate) = self.of(route)?;
+        let now_ns = ns(now.saturating_duration_since(epoch));
+        let free_ns = bucket.free_at(rate.interval_ns(), rate.burst);
+        (free_ns > now_ns).then(|| epoch + Duration::from_nanos(free_ns))
+    }
+
+    /// Counts a request, whether it may go or must.
+    pub(super) fn take(&self, route: u32, epoch: Instant, now: Instant) {
+        if let Some((bucket, rate)) = self.of(route) {
+            bucket.charge(ns(now.saturating_duration_since(epoch)), rate.interval_ns());
+        }
+    }
+
+    fn of(&self, route: u32) -> Option<(&Bucket, &RouteRate)> {
+        let rate = self.rate.as_ref()?;
+        let place = rate.places.get(usize::try_from(route).ok()?)?;
+        Some((self.buckets.get(usize::try_from(*place).ok()?)?, rate))
+    }
+}
+
+impl RouteRate {
+    fn interval_ns(&self) -> u64 {
+        60 * SECOND_NS / self.per_minute.max(1)
     }
 }
 

@@ -10,6 +10,7 @@ use super::batch::Batch;
 use super::budget::Allowance;
 use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
+use super::limiter::RouteLimits;
 use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
@@ -35,8 +36,21 @@ pub struct SenderSettings {
     pub has_setup: bool,
     /// How long a route with a wrong setup waits between tries.
     pub hold_interval: Duration,
+    /// How many requests each route takes.
+    pub route_rate: Option<RouteRate>,
     /// Seeds the jitter; lanes have different ones.
     pub seed: u64,
+}
+
+/// How many requests each route of an exporter takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRate {
+    /// Requests a minute, at least 1.
+    pub per_minute: u64,
+    /// Requests at once after a quiet time.
+    pub burst: u64,
+    /// For each route the first one that leads to the same place: they share a limit.
+    pub places: Vec<u32>,
 }
 
 /// What the lane should do now.
@@ -103,6 +117,10 @@ pub struct Sender {
     pub(super) probed: Instant,
     /// No batch holds an event below.
     pub(super) lowest: Offset,
+    /// One limit per place that routes lead to.
+    limits: RouteLimits,
+    /// When it was last asked what to do.
+    asked: Instant,
     last_id: u64,
 }
 
@@ -179,6 +197,8 @@ impl Sender {
             resets: (0, None),
             probed,
             lowest: Offset::ZERO,
+            limits: RouteLimits::new(settings.route_rate.clone()),
+            asked: gate.epoch(),
             last_id: 0,
             settings,
             gate,
@@ -316,6 +336,7 @@ impl Sender {
 
     /// What to do now. Asked again after each action, until it says `Wait` or `Idle`.
     pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
+        self.asked = now;
         self.expire_acks(now, outcomes);
         self.expire_ages(now, outcomes);
         if let Some(question) = self.channels.poll(now) {
@@ -403,6 +424,13 @@ impl Sender {
                 }
                 continue;
             }
+            if let Some(free) = self.limits.busy_until(entry.batch.route(), self.gate.epoch(), now)
+                && !matches!(entry.state, State::Flying(_))
+            {
+                // What comes behind it for the same place waits as well.
+                wait_for(free);
+                continue;
+            }
             if !entry.batch.has_body() && self.reshaping > 0 {
                 // One batch at a time is rendered again: memory is bounded by what is being sent.
                 continue;
@@ -426,6 +454,7 @@ impl Sender {
     fn send(&mut self, at: usize, is_probe: bool, now: Instant, outcomes: &mut Outcomes) -> Action {
         let endpoint = self.gate.choose(now);
         let ticket = self.channels.ticket(endpoint, now);
+        self.limits.take(self.entries[at].batch.route(), self.gate.epoch(), now);
         let entry = &mut self.entries[at];
         let history = &mut entry.batch.history;
         history.attempts = history.attempts.saturating_add(1);
@@ -534,8 +563,12 @@ impl Sender {
 
     /// Batches that could be sent now but for the gate.
     fn ready(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| {
-            matches!(entry.state, State::Ready) && self.route_hold(entry.batch.route()).is_none()
+        let epoch = self.gate.epoch();
+        self.entries.iter().filter(move |entry| {
+            let route = entry.batch.route();
+            matches!(entry.state, State::Ready)
+                && self.route_hold(route).is_none()
+                && self.limits.busy_until(route, epoch, self.asked).is_none()
         })
     }
 

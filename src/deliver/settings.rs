@@ -80,6 +80,13 @@ impl Settings {
         if is_asked { Order::Strict } else { self.vendor.order }
     }
 
+    /// How many requests a minute each route takes, and how many of them at once.
+    #[must_use]
+    pub fn route_rate(&self) -> Option<(u64, u64)> {
+        let (per_minute, burst) = self.vendor.route_rate?;
+        self.options.number(per_minute).zip(self.options.number(burst))
+    }
+
     /// Whether events are numbered as they are sent.
     #[must_use]
     pub fn is_numbered(&self) -> bool {

@@ -107,6 +107,10 @@ pub struct Vendor {
     pub hides: fn(&Options) -> Hidden,
     /// What an operator should know of these options, though they are no mistake.
     pub notes: fn(&Options) -> Vec<String>,
+    /// How often events may be sent again after a request of uncertain end; `None` is no bound.
+    pub ambiguous_max: Option<u32>,
+    /// The options with how many requests a minute each route takes, and how many of them at once.
+    pub route_rate: Option<(&'static str, &'static str)>,
 }
 
 /// What an exporter leaves out inside metadata and labels, where fields are more than is meant.
@@ -169,6 +173,8 @@ impl Vendor {
         answer_bytes: &[],
         hides: |_| Hidden { but: Vec::new(), paths: Vec::new() },
         notes: |_| Vec::new(),
+        ambiguous_max: None,
+        route_rate: None,
     };
 
     /// How documents are wrapped and framed under these options.
@@ -298,6 +304,15 @@ pub struct Shape {
     pub envelope: Option<&'static Schema>,
     /// A document of the vendor's own, in place of the one that the format names.
     pub document: Option<&'static Schema>,
+    /// Its document at [`Level::Shrink`], where that is another one than a shorter one.
+    ///
+    /// [`Level::Shrink`]: super::Level::Shrink
+    pub small: Option<&'static Schema>,
+    /// Its document at [`Level::Plain`]; without one, that of [`Level::Shrink`].
+    ///
+    /// [`Level::Plain`]: super::Level::Plain
+    /// [`Level::Shrink`]: super::Level::Shrink
+    pub plain: Option<&'static Schema>,
     /// Headers that follow from the events, in the syntax [`HEADS`], and a part of the path under
     /// the name [`PATH_NAME`]: a request carries events alone for which they are the same.
     ///
@@ -315,6 +330,8 @@ impl Shape {
     pub const BASE: Self = Self {
         envelope: None,
         document: None,
+        small: None,
+        plain: None,
         heads: None,
         events: None,
         framing: Framing {
@@ -330,7 +347,13 @@ impl Shape {
     /// The schemas that a document is compiled from, outermost first.
     #[must_use]
     pub fn chain(&self, format: &'static Schema) -> Vec<&'static Schema> {
-        self.envelope.into_iter().chain([self.document.unwrap_or(format)]).collect()
+        self.around(self.document.unwrap_or(format))
+    }
+
+    /// The same around another document.
+    #[must_use]
+    pub fn around(&self, document: &'static Schema) -> Vec<&'static Schema> {
+        self.envelope.into_iter().chain([document]).collect()
     }
 }
 

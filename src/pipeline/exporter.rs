@@ -17,14 +17,15 @@ use super::hook::{Hook, HookSpec};
 use super::measure::{Deeds, ExporterCounters, Measures, Trouble, lost};
 use super::meter::Ledger;
 use super::places::{Places, overridden};
+use super::plans::{Levels, Plans, with};
 use super::replay::Replays;
 use super::stop::{Stage, Stop};
 use crate::deliver::{
     AckSettings, Age, Allowance, Binding, CompiledCall, Credentials, Derived, Gate, Heads, Health,
     Incidents, LANES_MAX, Level, OptionValue, Options, Packing, Prefix, Prepared, Problem, Purpose,
-    Sender, SenderSettings, Sent, Settings, Setup, Shape, Watermark,
+    RouteRate, Sender, SenderSettings, Sent, Settings, Setup, Shape, Watermark,
 };
-use crate::event::{Checkpoint, Counts, Event, FieldId, Narrowed, Offset, Privacy, Settled, Span};
+use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::transform::{Condition, Filter, Overrides, Plan, Schema, Template, TemplateError};
@@ -122,6 +123,7 @@ pub(crate) struct Exporter {
 #[derive(Debug)]
 pub(crate) struct Route {
     condition: Option<Condition>,
+    /// What it says otherwise than the base settings.
     overrides: Vec<(&'static str, OptionValue)>,
     pub(crate) packing: Arc<Packing>,
     pub(crate) prefix: Option<Plan>,
@@ -133,14 +135,6 @@ pub(crate) struct Route {
     /// The plans of events of these ages, which documents tell.
     aged: Vec<(Age, Plans)>,
     pub(crate) send: CompiledCall,
-}
-
-/// How documents are rendered at each level.
-#[derive(Debug)]
-struct Plans {
-    usual: Plan,
-    shrunk: Plan,
-    marked: Option<Plan>,
 }
 
 /// What one lane holds, as it tells after each turn.
@@ -534,14 +528,25 @@ impl Exporter {
             retry: settings.retry,
             order: settings.order(),
             resend: vendor.resend,
-            ambiguous_max: None,
+            ambiguous_max: vendor.ambiguous_max,
             acks,
             has_probe: has_call(Purpose::Probe),
             has_setup: !vendor.setup.is_empty(),
             hold_interval: HOLD_INTERVAL,
+            route_rate: self.route_rate(),
             seed: u64::from_le_bytes(seed),
         };
         Sender::new(sender, Arc::clone(&self.gate), Arc::clone(&self.allowance))
+    }
+
+    /// How many requests each route takes, where the vendor limits them by route.
+    fn route_rate(&self) -> Option<RouteRate> {
+        let (per_minute, burst) = self.settings.route_rate()?;
+        let options = |route: &Route| route.options(&self.settings.options);
+        let all: Vec<Options> = self.routes.iter().map(options).collect();
+        let first = |own: &Options| all.iter().position(|other| other == own);
+        let places = all.iter().filter_map(first).filter_map(|at| u32::try_from(at).ok());
+        Some(RouteRate { per_minute, burst, places: places.collect() })
     }
 
     /// Bytes for jitter and channels, different for each lane and each run.
@@ -593,10 +598,6 @@ impl Route {
             .shape(&options, settings.format)
             .ok_or_else(|| format!("format {} is not offered", settings.format.word()))?;
         let overrides = overrides(spec, &options, &derived);
-        let chain = shape.chain(spec.document);
-        let compile = |overrides: &Overrides| {
-            Plan::compile(&chain, overrides).map_err(|error| error.to_string())
-        };
         let prefix = match shape.framing.prefix {
             Prefix::Document(schema) => Some(beside(schema, &overrides)?),
             Prefix::None | Prefix::OctetCount => None,
@@ -609,15 +610,9 @@ impl Route {
         let (allow, deny) = (spec.overrides.allow.clone(), spec.overrides.deny.clone());
         let around = Overrides { allow, deny, ..overrides.clone() };
         let heads = shape.heads.map(|schema| beside(schema, &around)).transpose()?;
-        let plans = |overrides: &Overrides| {
-            let marked = vendor.resend_mark.map(|mark| compile(&with(overrides, mark)));
-            let bytes_max = (vendor.narrow)(&options, vendor.limits).event_bytes;
-            Ok::<_, String>(Plans {
-                usual: compile(overrides)?,
-                shrunk: compile(&shrunk(overrides, bytes_max))?,
-                marked: marked.transpose()?,
-            })
-        };
+        let bytes_max = (vendor.narrow)(&options, vendor.limits).event_bytes;
+        let levels = Levels { shape, document: spec.document, mark: vendor.resend_mark, bytes_max };
+        let plans = |overrides: &Overrides| Plans::compile(&levels, overrides);
         let aged = vendor.ages.iter().map(|age| Ok((*age, plans(&with(&overrides, age.text))?)));
         let credentials: Credentials =
             (vendor.auth)(&options).map_err(|problem| problem.to_string())?;
@@ -664,12 +659,7 @@ impl Route {
         let time = event.opened.time.secs;
         let aged = self.aged.iter().find(|(age, _)| age.is_reached(time, now));
         let plans = aged.map_or(&self.plans, |(_, plans)| plans);
-        let plan = match level {
-            None => &plans.usual,
-            Some(Level::Shrink | Level::Plain) => &plans.shrunk,
-            Some(Level::Resend) => plans.marked.as_ref().unwrap_or(&plans.usual),
-        };
-        (plan, aged.is_some())
+        (plans.at(level), aged.is_some())
     }
 
     /// Renders an event through the template, where there is one; `document` is room for its data.
@@ -715,13 +705,6 @@ fn beside(schema: &'static Schema, overrides: &Overrides) -> Result<Plan, String
     Plan::compile(&[schema], &overrides).map_err(|error| error.to_string())
 }
 
-/// The overrides with one more text.
-fn with(overrides: &Overrides, (name, text): (&str, &str)) -> Overrides {
-    let mut with = overrides.clone();
-    with.texts.push((name.to_owned(), text.to_owned()));
-    with
-}
-
 /// The texts of the options join those that the host and the operator gave.
 fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overrides {
     let mut overrides = spec.overrides.clone();
@@ -746,23 +729,6 @@ fn without_facts(overrides: &Overrides) -> Overrides {
     let is_fact = |name: &str| name.starts_with("host.") || name.starts_with("product.");
     overrides.texts.retain(|(name, _)| !is_fact(name));
     overrides
-}
-
-/// What is left out when a document is too large: metadata, then labels; the rest is capped.
-///
-/// A document has about 30 texts, of which one or two are long, and escapes seldom double them: a
-/// 32nd of the limit each is little enough, but for ids and digests: cut, they name nothing. What
-/// is still too large is given up.
-fn shrunk(overrides: &Overrides, bytes_max: u32) -> Overrides {
-    let mut shrunk = with(overrides, (TRUNCATED, "true"));
-    shrunk.deny.extend([FieldId::Metadata, FieldId::Labels]);
-    shrunk.raw = None;
-    let characters = u16::try_from(bytes_max / 32).unwrap_or(u16::MAX).max(DIGEST_CHARACTERS);
-    shrunk.characters_max = match shrunk.characters_max {
-        0 => characters,
-        most => most.min(characters),
-    };
-    shrunk
 }
 
 fn packing(
@@ -794,7 +760,3 @@ pub(super) const TOO_LARGE: (&str, &str) =
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.
 const PARTITIONS_MAX: usize = 256;
-/// Characters of the longest id that is used widely: SHA-256 in hexadecimal digits.
-const DIGEST_CHARACTERS: u16 = 64;
-/// The text that plans of [`Level::Shrink`] are compiled with, so that documents say what happened.
-const TRUNCATED: &str = "truncated";

@@ -24,6 +24,7 @@ mod operations;
 mod pace;
 mod passes;
 mod places;
+mod plans;
 mod prepared;
 mod receipts;
 mod reload;

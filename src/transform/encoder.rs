@@ -379,7 +379,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn spell(&mut self, char: char) {
+    /// Appends one character, whatever the row still takes.
+    pub(super) fn spell(&mut self, char: char) {
         let (tail, table) = (&mut self.tail, &self.codec.characters);
         if let Some(plain) = u8::try_from(char).ok().filter(|&byte| table.is_plain(byte)) {
             return tail.window(&[plain], 1);

@@ -171,6 +171,17 @@ pub fn characters(text: &[u8]) -> impl Iterator<Item = char> + '_ {
     })
 }
 
+/// As much of escaped text as so many characters take.
+#[must_use]
+pub fn beginning(text: &[u8], characters: usize) -> &[u8] {
+    let mut end = 0;
+    for _ in 0..characters {
+        let Some((_, len)) = character(&text[end..]) else { break };
+        end += len;
+    }
+    &text[..end]
+}
+
 /// The first character of escaped text and the bytes that spell it; `None` at the end.
 ///
 /// Half of a surrogate pair and bytes that are no UTF-8 read as U+FFFD.

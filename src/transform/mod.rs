@@ -3,6 +3,7 @@
 mod compile;
 mod condition;
 mod encoder;
+mod excerpt;
 mod filter;
 pub mod json;
 mod name;
@@ -17,6 +18,7 @@ pub mod write;
 
 pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
+pub use excerpt::Markup;
 pub use filter::{Choice, ChoiceRule, Filter, FilterRules};
 pub use name::Name;
 pub use pattern::{GROUP, check_names};

@@ -3,6 +3,7 @@
 mod acks;
 mod given_up;
 mod matrix;
+mod routes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,6 +215,7 @@ fn settings() -> SenderSettings {
         has_probe: false,
         has_setup: false,
         hold_interval: Duration::from_secs(60),
+        route_rate: None,
         seed: 7,
     }
 }
