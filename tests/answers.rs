@@ -229,6 +229,10 @@ impl Case {
                 ("health.url", url) => {
                     self.options.set("health.url", OptionValue::Text(url.to_owned()));
                 }
+                ("bot_token", token) => {
+                    self.options.set("bot_token", OptionValue::Secret(Secret::new(token.into())));
+                }
+                ("mode", mode) => self.options.set("mode", OptionValue::Text(mode.to_owned())),
                 ("health.mode", mode) => {
                     self.options.set("health.mode", OptionValue::Text(mode.to_owned()));
                 }

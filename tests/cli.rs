@@ -188,7 +188,7 @@ fn exit_codes_tell_what_happened() {
         (
             &["vendors", "elastik"],
             2,
-            "unknown kind of destination `elastik`; expected one of: datadog, elastic, file, opsgenie, otlp, pagerduty, s3, splunk, stdout, sumo_logic, syslog, webhook\n",
+            "unknown kind of destination `elastik`; expected one of: datadog, elastic, file, opsgenie, otlp, pagerduty, s3, slack, splunk, stdout, sumo_logic, syslog, teams, webhook\n",
         ),
         (&["append", "missing.jsonl"], 1, "shrike: missing.jsonl: No such file or directory"),
     ];

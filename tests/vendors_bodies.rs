@@ -15,7 +15,7 @@ use shrike::event::FieldId;
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
-use support::{cef, document, ocsf, opening, rfc5424};
+use support::{cef, document, ocsf, opening, rfc5424, slack};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
@@ -107,6 +107,30 @@ const BODIES: &[Body] = &[
     body("lines_text.txt", "file", Format::Text, &[("path", "/var/log/events.txt")]),
     body("lines_ocsf.txt", "file", Format::Ocsf, &[("path", "/var/log/events.ndjson")]),
     body("objects.txt", "s3", Format::Ocsf, &[("bucket", "sec-events")]),
+    body(
+        "webhook.txt",
+        "slack",
+        Format::Native,
+        &[
+            ("formatting.color_by_severity", "true"),
+            ("formatting.detailed", "true"),
+            ("formatting.show_path", "true"),
+            ("formatting.show_session", "true"),
+        ],
+    ),
+    body(
+        "bot.txt",
+        "slack",
+        Format::Native,
+        &[
+            ("base_url", "https://console.example/shrike/"),
+            ("bot_token", "xoxb-1"),
+            ("channel", "C0123456789"),
+            ("formatting.detailed", "true"),
+            ("identity.icon_emoji", ":bird:"),
+            ("identity.username", "shrike"),
+        ],
+    ),
     body("json.txt", "syslog", Format::Native, SYSLOG),
     body(
         "cef_lines.txt",
@@ -168,6 +192,24 @@ const BODIES: &[Body] = &[
     body("text.txt", "sumo_logic", Format::Native, &[("format", "text")]),
     body("key_value.txt", "sumo_logic", Format::Native, &[("format", "key_value")]),
     body("cef.txt", "sumo_logic", Format::Cef, &[("format", "cef")]),
+    body("adaptive.txt", "teams", Format::Native, TEAMS),
+    body(
+        "adaptive_linked.txt",
+        "teams",
+        Format::Native,
+        &[
+            ("base_url", "https://console.example"),
+            ("formatting.show_actions", "true"),
+            ("formatting.use_adaptive_cards", "true"),
+            ("theme_color", "0078D7"),
+        ],
+    ),
+    body(
+        "message_card.txt",
+        "teams",
+        Format::Native,
+        &[("formatting.show_facts", "true"), ("theme_color", "0078D7")],
+    ),
     body("array.txt", "webhook", Format::Native, &[("method", "POST"), ("mode", "array")]),
     body(
         "enveloped.txt",
@@ -180,6 +222,12 @@ const BODIES: &[Body] = &[
 
 const DATADOG: &[(&str, &str)] =
     &[("logs.hostname", "edge-7"), ("logs.service", "clawdstrike"), ("logs.source", "clawdstrike")];
+
+const TEAMS: &[(&str, &str)] = &[
+    ("formatting.show_facts", "true"),
+    ("formatting.use_adaptive_cards", "true"),
+    ("theme_color", "0078D7"),
+];
 
 const SYSLOG: &[(&str, &str)] = &[("hostname", "edge-7")];
 
@@ -629,6 +677,12 @@ proptest! {
                 let body: Value = serde_json::from_slice(&body).expect("JSON");
                 let records = &body["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
                 prop_assert_eq!(records.as_array().map(Vec::len), Some(1));
+            } else if case.vendor == "slack" {
+                let message: Value = serde_json::from_slice(&body).expect("JSON");
+                slack::check(&message, case.file == "webhook.txt");
+            } else if case.vendor == "teams" {
+                prop_assert!(serde_json::from_slice::<Value>(&body).is_ok());
+                prop_assert!(body.len() <= 27_000);
             } else if case.vendor == "webhook" && case.file != "ndjson.txt" {
                 prop_assert!(serde_json::from_slice::<Value>(&body).is_ok());
             } else if case.vendor == "datadog" {

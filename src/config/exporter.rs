@@ -8,7 +8,6 @@ use http::HeaderName;
 use super::credentials;
 use super::expand::Names;
 use super::filtering::{self, FILTER};
-use super::later::later;
 use super::mistake::nearest;
 use super::paths::{Named, Wants};
 use super::privacy::{self, PRIVACY_OWN};
@@ -84,7 +83,8 @@ pub(super) fn exporter(
         return None;
     }
     let Some(vendor) = vendor_of(name, node, setting) else {
-        return unknown(name, at, node, setting, mistakes);
+        unknown(name, at, node, setting, mistakes);
+        return None;
     };
     let table = keys_of(vendor);
     let before = mistakes.count();
@@ -143,40 +143,16 @@ fn vendor_of(name: &str, node: &Node, setting: &Setting<'_>) -> Option<&'static 
     fitting.max_by_key(|&(length, _)| length).map(|(_, vendor)| vendor)
 }
 
-/// An exporter to a destination that is not here: a mistake, unless it is one to come and off.
-fn unknown(
-    name: &str,
-    at: &At,
-    node: &Node,
-    setting: &Setting<'_>,
-    mistakes: &mut Mistakes,
-) -> Option<Read> {
+/// An exporter to a destination that is not here.
+fn unknown(name: &str, at: &At, node: &Node, setting: &Setting<'_>, mistakes: &mut Mistakes) {
     let (at, place) = match node.below("type") {
         Some(node) => (node.at.clone(), format!("exporters.{name}.type")),
         None => (at.clone(), format!("exporters.{name}")),
     };
-    let later = later(|spelling| fits(spelling, name, node));
-    if later.is_some() && word(node, "enabled") == Some("false") {
-        let (notes, conversions, paths) = (Vec::new(), Vec::new(), Vec::new());
-        return Some(Read {
-            exporter: None,
-            notes,
-            conversions,
-            paths,
-            credentials_interval: None,
-        });
-    }
-    let wrong = match later {
-        Some(what) => Wrong::Later { what },
-        None => {
-            let all = setting.vendors.iter().copied().flat_map(spellings);
-            let nearest = nearest(word(node, "type").unwrap_or(name), all);
-            let known = setting.vendors.iter().map(|vendor| vendor.name.to_owned()).collect();
-            Wrong::Type { nearest, known }
-        }
-    };
-    mistakes.add(Mistake::new(at, place, wrong));
-    None
+    let all = setting.vendors.iter().copied().flat_map(spellings);
+    let nearest = nearest(word(node, "type").unwrap_or(name), all);
+    let known = setting.vendors.iter().map(|vendor| vendor.name.to_owned()).collect();
+    mistakes.add(Mistake::new(at, place, Wrong::Type { nearest, known }));
 }
 
 /// Whether an exporter is of a type: by its own word, else by its name.

@@ -122,16 +122,6 @@ pub enum Wrong {
         /// All types.
         known: Vec<String>,
     },
-    /// A type of the format that this version does not have.
-    #[error(
-        "{what} is a known type and not part of this version: nothing would be sent there; leave \
-         it out or set `enabled: false`. Until then a `webhook` exporter with `template` can post \
-         chosen events"
-    )]
-    Later {
-        /// The destination.
-        what: &'static str,
-    },
     /// A rule over several keys, or of the destination itself.
     #[error("{0}")]
     Rule(String),

@@ -19,7 +19,6 @@ mod hooks;
 mod inputs;
 mod json_schema;
 mod key;
-mod later;
 mod load;
 mod mistake;
 mod parse;

@@ -8,10 +8,12 @@ pub mod opsgenie;
 pub mod otlp;
 pub mod pagerduty;
 pub mod s3;
+pub mod slack;
 pub mod splunk;
 pub mod stdout;
 pub mod sumo_logic;
 pub mod syslog;
+pub mod teams;
 pub mod webhook;
 
 use crate::deliver::Vendor;
@@ -26,10 +28,12 @@ pub static ALL: &[&Vendor] = &[
     &otlp::OTLP,
     &pagerduty::PAGERDUTY,
     &s3::S3,
+    &slack::SLACK,
     &splunk::SPLUNK,
     &stdout::STDOUT,
     &sumo_logic::SUMO_LOGIC,
     &syslog::SYSLOG,
+    &teams::TEAMS,
     &webhook::WEBHOOK,
 ];
 

@@ -111,18 +111,6 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
             "1:23: inputs[0].path: is no pattern: invalid range pattern",
         ),
         (
-            "exporters: {teams: {webhook_url: a}}",
-            "1:13: exporters.teams: Microsoft Teams is a known type and not part of this version: nothing would be sent \
-             there; leave it out or set `enabled: false`. Until then a `webhook` exporter with \
-             `template` can post chosen events",
-        ),
-        (
-            "exporters: {chat: {type: slack, webhook_url: a}}",
-            "1:26: exporters.chat.type: Slack is a known type and not part of this version: nothing would be sent \
-             there; leave it out or set `enabled: false`. Until then a `webhook` exporter with \
-             `template` can post chosen events",
-        ),
-        (
             "response_hooks: [{name: a, when: default}]",
             "1:18: response_hooks[0]: a hook needs `action`",
         ),

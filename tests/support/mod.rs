@@ -3,6 +3,7 @@
 pub(crate) mod cef;
 pub(crate) mod ocsf;
 pub(crate) mod rfc5424;
+pub(crate) mod slack;
 pub(crate) mod unique;
 
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};

@@ -92,7 +92,7 @@ pub(crate) struct Fake {
     /// Who may come in: `user:password` of HTTP Basic
     #[arg(long, value_name = "USER:PASSWORD")]
     basic: Option<String>,
-    /// Who may come in: token of splunk, key of datadog, end of a sumo-logic URL; any when absent
+    /// Who may come in: token of splunk or slack, key of datadog, end of a sumo-logic URL; else any
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Splunk: the token has indexer acknowledgement enabled
@@ -123,12 +123,16 @@ enum Kind {
     Pagerduty,
     /// An object store: bucket `events`, key `fake`, secret of --token or `fake`
     S3,
+    /// A workspace of Slack: webhooks /services/T/B/KEY, and the API below /api with --token
+    Slack,
     /// Splunk's HTTP Event Collector
     Splunk,
     /// Sumo Logic's HTTP sources
     SumoLogic,
     /// A syslog receiver: no faults, no control
     Syslog,
+    /// Workflows of Microsoft Teams: /workflows/NAME with the signature of the documentation
+    Teams,
     /// Any endpoint that takes JSON
     Webhook,
 }
@@ -153,8 +157,10 @@ impl Fake {
             Kind::Otlp => "otlp",
             Kind::Pagerduty => "pagerduty",
             Kind::S3 => "s3",
+            Kind::Slack => "slack",
             Kind::Splunk => "splunk",
             Kind::SumoLogic => "sumo-logic",
+            Kind::Teams => "teams",
             Kind::Webhook => "webhook",
         };
         let book = Arc::new(Book::new(name));
@@ -179,6 +185,7 @@ impl Fake {
                 };
                 Vendor::S3(fake::S3::new(Arc::clone(&book), account))
             }
+            Kind::Slack => Vendor::Slack(fake::Slack::new(Arc::clone(&book), self.token.clone())),
             Kind::Splunk => {
                 let rules = Rules {
                     token: self.token.clone(),
@@ -191,6 +198,9 @@ impl Fake {
                 Vendor::SumoLogic(SumoLogic::new(Arc::clone(&book), self.token.clone()))
             }
             Kind::Syslog => unreachable!("it was started above"),
+            Kind::Teams => {
+                Vendor::Teams(fake::Teams::new(Arc::clone(&book), fake::TeamsManner::default()))
+            }
             Kind::Webhook => {
                 let manners = fake::Manners { bearer: self.token.clone(), ..Default::default() };
                 Vendor::Webhook(fake::Webhook::new(Arc::clone(&book), manners))

@@ -4,7 +4,8 @@ use http::HeaderMap;
 
 use super::body::Encoding;
 use super::{
-    Datadog, Elastic, Opsgenie, Otlp, PagerDuty, Reply, S3, Splunk, SumoLogic, Visit, Webhook,
+    Datadog, Elastic, Opsgenie, Otlp, PagerDuty, Reply, S3, Slack, Splunk, SumoLogic, Teams, Visit,
+    Webhook,
 };
 
 /// A fake vendor.
@@ -22,10 +23,14 @@ pub enum Vendor {
     PagerDuty(PagerDuty),
     /// Amazon S3's object store.
     S3(S3),
+    /// A workspace of Slack.
+    Slack(Slack),
     /// Splunk's HTTP Event Collector.
     Splunk(Splunk),
     /// Sumo Logic's HTTP sources.
     SumoLogic(SumoLogic),
+    /// Webhooks of Microsoft Teams.
+    Teams(Teams),
     /// Any endpoint.
     Webhook(Webhook),
 }
@@ -40,8 +45,10 @@ impl Vendor {
             Self::Otlp(otlp) => otlp.answer(visit),
             Self::PagerDuty(pagerduty) => pagerduty.answer(visit),
             Self::S3(s3) => s3.answer(visit),
+            Self::Slack(slack) => slack.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
+            Self::Teams(teams) => teams.answer(visit),
             Self::Webhook(webhook) => webhook.answer(visit),
         }
     }
@@ -56,7 +63,9 @@ impl Vendor {
             Self::Datadog(_)
             | Self::Otlp(_)
             | Self::S3(_)
+            | Self::Slack(_)
             | Self::SumoLogic(_)
+            | Self::Teams(_)
             | Self::Webhook(_) => Reply { status: 200, ..Reply::default() },
         }
     }
@@ -75,8 +84,10 @@ impl Vendor {
             Self::Otlp(_) => Otlp::refuse(status, headers),
             Self::PagerDuty(_) => PagerDuty::refuse(status),
             Self::S3(_) => S3::refuse(status),
+            Self::Slack(_) => Slack::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
+            Self::Teams(_) => Teams::refuse(status),
             Self::Webhook(_) => Webhook::refuse(status),
         }
     }
@@ -91,7 +102,9 @@ impl Vendor {
             | Self::Otlp(_)
             | Self::PagerDuty(_)
             | Self::S3(_)
+            | Self::Slack(_)
             | Self::SumoLogic(_)
+            | Self::Teams(_)
             | Self::Webhook(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
         }
@@ -105,7 +118,8 @@ impl Vendor {
                 &[Encoding::Gzip, Encoding::Deflate, Encoding::Zstd]
             }
             Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
-            Self::Opsgenie(_) | Self::PagerDuty(_) => &[],
+            // They take bodies as they come.
+            Self::Opsgenie(_) | Self::PagerDuty(_) | Self::Slack(_) | Self::Teams(_) => &[],
             // It stores what it gets.
             Self::S3(_) => &[],
         }
@@ -133,6 +147,8 @@ impl Vendor {
             Self::PagerDuty(_) => 512_000,
             // PutObject takes 5 GB; this bounds the memory.
             Self::S3(_) => 128 << 20,
+            // Every text in a message has a bound; this one bounds the memory.
+            Self::Slack(_) | Self::Teams(_) => 1 << 20,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes
             // what is larger, and this bounds the memory.
             Self::SumoLogic(_) | Self::Webhook(_) => 16 << 20,

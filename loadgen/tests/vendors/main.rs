@@ -7,7 +7,9 @@ mod equation;
 mod everyone;
 mod otlp;
 mod s3;
+mod slack;
 mod sumo_logic;
+mod teams;
 mod webhook;
 
 use std::time::{Duration, Instant};
