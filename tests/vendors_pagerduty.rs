@@ -457,5 +457,38 @@ fn a_key_that_is_refused_holds_its_route_alone() {
     fake.stop();
 }
 
+/// "Per-key rate limit."
+#[test]
+fn a_key_takes_so_many_events_a_minute_and_others_go_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (fake, incidents, book) = fake(&[], "");
+    let keys = format!(
+        "api_endpoint: 'http://{}', rate_limit: {{per_key_per_minute: 60, per_key_burst: 2}}, \
+         routing: {{by_guard: {{leak: {LEAKS}}}}}",
+        fake.addr()
+    );
+    let (config, log) = engine(dir.path(), &keys);
+    let mut events: Vec<Value> =
+        (1..=4).map(|number| numbered(number, "leak", None, "s-1")).collect();
+    events.push(numbered(5, "egress", None, "s-1"));
+    append(&log, &events);
+    let begun = Instant::now();
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let deadline = begun + PATIENCE;
+    while !incidents.all().contains_key(&(KEY.to_owned(), "egress:s-1".to_owned())) {
+        assert!(Instant::now() < deadline, "{:?}", engine.status().exporters[0]);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let ended = engine.drain(deadline);
+    let status = assert_equation(engine.end());
+    assert_eq!((ended, status.exporters[0].counts.delivered), (Ended::Settled, 5));
+    assert_eq!(of(&incidents, LEAKS, "leak:s-1").triggers, 4);
+    // Two at once, then one a second.
+    assert!(begun.elapsed() >= Duration::from_millis(1_900), "{:?}", begun.elapsed());
+    assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
+    fake.stop();
+}
+
 /// How long a test waits for what must come: a starved machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);

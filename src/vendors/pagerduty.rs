@@ -37,6 +37,8 @@ pub static PAGERDUTY: Vendor = Vendor {
     resend: Resend::Idempotent,
     // One key that is refused does not keep the incidents of others.
     order: Order::Loose,
+    // "About 120 calls per minute per integration key."
+    route_rate: Some(("rate_limit.per_key_per_minute", "rate_limit.per_key_burst")),
     ..Vendor::BASE
 };
 
@@ -229,6 +231,18 @@ const OPTIONS: &[Opt] = &[
         Kind::Bool,
         Some("true"),
         "Whether incidents carry the event's details and metadata.",
+    ),
+    opt(
+        "rate_limit.per_key_per_minute",
+        Kind::Int(1, 6000),
+        Some("100"),
+        "Events a minute to each routing key.",
+    ),
+    opt(
+        "rate_limit.per_key_burst",
+        Kind::Int(1, 1000),
+        Some("20"),
+        "Events at once to a key after a quiet time.",
     ),
     opt(
         "base_url",
