@@ -1,5 +1,6 @@
 //! A running exporter: what its lanes share, compiled at start-up.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -542,7 +543,7 @@ impl Exporter {
     /// How many requests each route takes, where the vendor limits them by route.
     fn route_rate(&self) -> Option<RouteRate> {
         let (per_minute, burst) = self.settings.route_rate()?;
-        let options = |route: &Route| route.options(&self.settings.options);
+        let options = |route: &Route| route.options(&self.settings.options).into_owned();
         let all: Vec<Options> = self.routes.iter().map(options).collect();
         let first = |own: &Options| all.iter().position(|other| other == own);
         let places = all.iter().filter_map(first).filter_map(|at| u32::try_from(at).ok());
@@ -642,9 +643,9 @@ impl Route {
     }
 
     /// The options of its requests, over those of the exporter.
-    pub(crate) fn options(&self, base: &Options) -> Options {
-        let mut options = base.clone();
-        self.overrides.iter().for_each(|(key, value)| options.set(key, value.clone()));
+    pub(crate) fn options<'a>(&self, base: &'a Options) -> Cow<'a, Options> {
+        let mut options = Cow::Borrowed(base);
+        self.overrides.iter().for_each(|(key, value)| options.to_mut().set(key, value.clone()));
         options
     }
 
