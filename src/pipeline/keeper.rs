@@ -89,6 +89,12 @@ impl Keeper {
         }
         self.exporters().iter().for_each(|exporter| self.note_skips(exporter, None));
         self.note("stop", "", String::new());
+        // What was told of letters is in the account of this run, not of the next.
+        for exporter in self.exporters() {
+            if let Err(problem) = exporter.dead_letters.flush() {
+                exporter.note_error(format!("dead letters not durable: {problem}"), Instant::now());
+            }
+        }
         self.save();
     }
 

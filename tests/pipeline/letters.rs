@@ -97,6 +97,20 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
     assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_010, 0, 0));
 }
 
+/// What is told as delivered is so in the account of an end that comes right behind it.
+#[test]
+fn a_replay_counts_however_soon_the_end_comes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Refuse('7'));
+    let config = config(dir.path(), &[("one", &destination, "")]);
+    drop(run_to_the_end(&config, filled(&config, 0..100, 0)));
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    let told = replay(&engine, &Wanted::default());
+    let counts = exporter(&assert_equation(engine.end()), "one").counts;
+    assert_eq!((told.kept, counts.dead_lettered, counts.delivered), (0, 0, 100), "{told:?}");
+}
+
 #[test]
 fn an_event_that_cannot_be_made_smaller_is_not_sent_once_more() {
     let dir = tempfile::tempdir().expect("a temporary directory");
