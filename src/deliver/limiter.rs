@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Pace, RateSettings, RouteRate};
+use super::{Pace, RateSettings};
 
 /// A token bucket as one number: the time at which it will be full again (GCRA).
 #[derive(Debug, Default)]
@@ -41,6 +41,17 @@ impl Bucket {
             Some(full.max(now_ns).saturating_add(interval_ns))
         });
     }
+}
+
+/// How many requests each route of an exporter takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRate {
+    /// Requests a minute, at least 1.
+    pub per_minute: u64,
+    /// Requests at once after a quiet time.
+    pub burst: u64,
+    /// For each route the first one that leads to the same place: they share a limit.
+    pub places: Vec<u32>,
 }
 
 /// A bucket for each place that the routes of one lane lead to.

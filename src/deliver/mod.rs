@@ -54,9 +54,10 @@ pub use documents::Documents;
 pub use files::{FileSettings, Files};
 pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
+pub use limiter::RouteRate;
 pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret};
-pub use sender::{Action, LANES_MAX, Parked, RouteRate, Sender, SenderSettings};
+pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,
     Proxy, RateSettings, Reach, RetrySettings, Settings, TlsSettings, TlsVersion,

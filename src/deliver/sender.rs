@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::budget::Allowance;
 use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
-use super::limiter::RouteLimits;
+use super::limiter::{RouteLimits, RouteRate};
 use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
@@ -40,17 +40,6 @@ pub struct SenderSettings {
     pub route_rate: Option<RouteRate>,
     /// Seeds the jitter; lanes have different ones.
     pub seed: u64,
-}
-
-/// How many requests each route of an exporter takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteRate {
-    /// Requests a minute, at least 1.
-    pub per_minute: u64,
-    /// Requests at once after a quiet time.
-    pub burst: u64,
-    /// For each route the first one that leads to the same place: they share a limit.
-    pub places: Vec<u32>,
 }
 
 /// What the lane should do now.
