@@ -20,6 +20,17 @@ pub struct Opt {
     pub about: &'static str,
 }
 
+/// A key with one spelling; tables name the others with `..opt(..)`.
+#[must_use]
+pub const fn opt(
+    key: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Opt {
+    Opt { key, aliases: &[], kind, default, about }
+}
+
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {

@@ -10,7 +10,7 @@ use http::Uri;
 use super::webhook::{place, problem};
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Fate, Framing, Kind, Limits, Opt, Options, Order, Pace,
-    Problem, Purpose, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict, When,
+    Problem, Purpose, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict, When, opt,
 };
 use crate::transform::{
     Clean, HEADS, Layout, MEMBERS, Name, RENDERED_MAX, Schema, Source, VISIBLE, row,
@@ -171,16 +171,6 @@ fn check(template: &str) -> Result<(), Problem> {
 
 /// The derived text with the template of the key.
 const TEMPLATE: &str = "hook.key";
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const OPTIONS: &[Opt] = &[
     opt(

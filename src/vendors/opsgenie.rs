@@ -10,7 +10,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Level, Limits, Opt,
     Options, Order, Pace, Problem, Purpose, RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap,
-    Scope, Secret, Shape, Vendor, Verdict, When, retry_after,
+    Scope, Secret, Shape, Vendor, Verdict, When, opt, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -175,16 +175,6 @@ const VARIABLES: &[&str] = &[
 ];
 /// "Values P1..P5 only."
 const PRIORITIES: &[&str] = &["P1", "P2", "P3", "P4", "P5"];
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const fn mapped(key: &'static str, default: &'static str, about: &'static str) -> Opt {
     opt(key, Kind::Choice(PRIORITIES), Some(default), about)

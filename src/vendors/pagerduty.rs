@@ -10,7 +10,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, Kind, Level, Limits, Opt, Options,
     Order, Pace, Problem, Purpose, Resend, Response, Responses, RouteMap, Scope, Secret, Shape,
-    Vendor, Verdict, When, quote, retry_after,
+    Vendor, Verdict, When, opt, quote, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -193,16 +193,6 @@ const VARIABLES: &[&str] = &[
 ];
 /// What an incident may be.
 const SEVERITIES: &[&str] = &["critical", "error", "warning", "info"];
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const fn mapped(key: &'static str, default: &'static str, about: &'static str) -> Opt {
     opt(key, Kind::Choice(SEVERITIES), Some(default), about)

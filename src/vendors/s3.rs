@@ -11,7 +11,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, Kind, Limits, Opt, Options, Pace,
     Problem, Purpose, Resend, Response, Responses, Scope, Secret, Shape, Signature, Vendor,
-    Verdict, When, quote,
+    Verdict, When, opt, quote,
 };
 use crate::transform::{Clean, Format, HEADS, Layout, PATH, PATH_NAME, Schema, Source, row};
 
@@ -265,16 +265,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
 
 fn problem(key: &str, problem: &str) -> Problem {
     Problem { key: key.to_owned(), problem: problem.to_owned() }
-}
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
 }
 
 const OPTIONS: &[Opt] = &[

@@ -7,7 +7,7 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Credentials, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order,
-    Problem, Purpose, Resend, Responses, RouteMap, Secret, Shape, Vendor, When,
+    Problem, Purpose, Resend, Responses, RouteMap, Secret, Shape, Vendor, When, opt,
 };
 use crate::transform::Format;
 
@@ -185,16 +185,6 @@ fn problem(key: &str, problem: &str) -> Problem {
 
 /// Bytes of an address that leave room for an id: a button's URL has at most 3,000 characters.
 const BASE_MAX: usize = 2000;
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const OPTIONS: &[Opt] = &[
     opt(

@@ -7,7 +7,7 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order, Problem,
-    Purpose, Resend, Responses, RouteMap, Shape, Vendor, When,
+    Purpose, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
 };
 use crate::transform::Format;
 
@@ -133,16 +133,6 @@ fn problem(key: &str, problem: &str) -> Problem {
 
 /// Bytes of an address that leave room for an id.
 const BASE_MAX: usize = 2000;
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const OPTIONS: &[Opt] = &[
     opt(

@@ -11,7 +11,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Limits, Opt,
     Options, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict,
-    When,
+    When, opt,
 };
 use crate::event::FieldId as F;
 use crate::transform::{
@@ -345,16 +345,6 @@ pub(super) fn problem(key: &str, problem: &str) -> Problem {
 
 /// Where the signature stands.
 pub(super) const SIGNATURE: &str = "x-shrike-signature";
-
-/// A row without aliases.
-const fn opt(
-    key: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Opt {
-    Opt { key, aliases: &[], kind, default, about }
-}
 
 const OPTIONS: &[Opt] = &[
     opt("url", Kind::SecretUrl, None, "Where events go; kept secret, since it may carry a key."),
