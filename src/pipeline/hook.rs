@@ -5,15 +5,14 @@
 //! the same key and time, and the cooldown holds.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::info;
 
+use super::store::{Form, Size, Store, Table};
 use crate::event::{Offset, Time};
 use crate::log::LogError;
 use crate::metrics::Counter;
@@ -64,7 +63,7 @@ pub(crate) enum Judged {
 #[derive(Debug)]
 pub(crate) struct Hook {
     pub(crate) spec: HookSpec,
-    memory: Mutex<Memory>,
+    memory: Store<Memory>,
     told: Mutex<Told>,
 }
 
@@ -85,20 +84,10 @@ struct Fired {
 
 #[derive(Debug, Default)]
 struct Memory {
+    cooldown: Duration,
     last: HashMap<Name, Fired>,
     /// The same in order; those that are in `last` no more, or differently, are passed over.
     order: VecDeque<Fired>,
-    file: Option<Arc<File>>,
-    /// Bytes of the file that are whole.
-    len: u64,
-    /// Whether something of the file is not durable.
-    is_dirty: bool,
-    /// Whether its name is not.
-    is_new: bool,
-    /// Whether the disk has failed it, so that another file has to take its place.
-    is_suspect: bool,
-    /// What was written since a copy was begun, which replaces the file.
-    since: Option<Vec<u8>>,
 }
 
 /// What was logged of a dry run in this second.
@@ -116,12 +105,13 @@ impl Hook {
     /// # Errors
     /// When the file is of another version, or cannot be read.
     pub(crate) fn open(spec: HookSpec) -> Result<Self, LogError> {
+        let memory = Memory { cooldown: spec.cooldown, ..Memory::default() };
         let memory = match spec.is_dry {
             // What was not done keeps nothing from being done.
-            true => Memory::default(),
-            false => Memory::load(&spec.path, spec.cooldown)?,
+            true => Store::in_memory(memory),
+            false => Store::open(&spec.path, memory)?,
         };
-        Ok(Self { spec, memory: Mutex::new(memory), told: Mutex::default() })
+        Ok(Self { spec, memory, told: Mutex::default() })
     }
 
     /// What becomes of an event.
@@ -129,7 +119,7 @@ impl Hook {
         if age(received_ns, now) > self.spec.age_max {
             return Judged::Stale;
         }
-        match self.memory().last.get(&name(key)) {
+        match self.memory.hold().last.get(&name(key)) {
             Some(fired) if fired.offset == offset => Judged::Again(fired.at),
             Some(fired) if self.is_near(fired.received_ns, received_ns) => Judged::Suppressed,
             _ => Judged::Due,
@@ -148,11 +138,9 @@ impl Hook {
         now: Time,
     ) -> io::Result<u64> {
         let fired = Fired { name: name(key), received_ns, offset, at: now.secs };
-        let mut memory = self.memory();
-        if !self.spec.is_dry {
-            memory.write(&self.spec.path, &fired)?;
-        }
-        Ok(memory.keep(fired, self.spec.cooldown))
+        let mut memory = self.memory.hold();
+        memory.append(&fired.record())?;
+        Ok(memory.keep(fired))
     }
 
     /// How long an event may still be tried.
@@ -165,47 +153,7 @@ impl Hook {
     /// # Errors
     /// When the disk refuses; it is tried again, then with a new file.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let (file, is_new, copy) = {
-            let mut memory = self.memory();
-            if !memory.is_dirty {
-                return Ok(());
-            }
-            memory.is_dirty = false;
-            let is_new = std::mem::take(&mut memory.is_new);
-            (memory.file.clone(), is_new, memory.begin_copy())
-        };
-        // Without the lock: whoever judges must not wait for the disk.
-        let synced = match (copy, file) {
-            (Some(copy), _) => self.replace(&copy),
-            (None, Some(file)) => file.sync_data().and_then(|()| match is_new {
-                true => sync_dir(&self.spec.path),
-                false => Ok(()),
-            }),
-            (None, None) => Ok(()),
-        };
-        if synced.is_err() {
-            let mut memory = self.memory();
-            // What the system did not write may be gone: all of it is written again.
-            (memory.since, memory.is_dirty, memory.is_suspect) = (None, true, true);
-        }
-        synced
-    }
-
-    /// Puts a copy where the file is, with what was written meanwhile.
-    fn replace(&self, copy: &[u8]) -> io::Result<()> {
-        let draft = self.spec.path.with_extension("draft");
-        let file = create(&draft)?;
-        file.write_all_at(copy, 0)?;
-        file.sync_data()?;
-        let mut memory = self.memory();
-        let since = memory.since.take().unwrap_or_default();
-        let len = copy.len() as u64;
-        file.write_all_at(&since, len)?;
-        std::fs::rename(&draft, &self.spec.path)?;
-        (memory.file, memory.len) = (Some(Arc::new(file)), len + since.len() as u64);
-        (memory.is_suspect, memory.is_dirty) = (false, !since.is_empty());
-        drop(memory);
-        sync_dir(&self.spec.path)
+        self.memory.sync()
     }
 
     /// Logs an action that a dry run did not ask for.
@@ -231,54 +179,12 @@ impl Hook {
     fn is_near(&self, a: u64, b: u64) -> bool {
         Duration::from_nanos(a.abs_diff(b)) < self.spec.cooldown
     }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        // Changed by single calls, so that a panic elsewhere leaves it whole.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Memory {
-    fn load(path: &Path, cooldown: Duration) -> Result<Self, LogError> {
-        let failed = |action| {
-            let path = path.to_owned();
-            move |source| LogError::Io { action, path, source }
-        };
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(failed("open")(source)),
-        };
-        let bytes = std::fs::read(path).map_err(failed("read"))?;
-        let mut memory = Self::default();
-        let version = bytes.strip_prefix(MAGIC.as_slice()).and_then(|rest| rest.first_chunk());
-        let Some(found) = version.copied().map(u32::from_le_bytes) else {
-            warn!(path = %path.display(), "no file of actions: cooldowns begin anew");
-            return Ok(memory);
-        };
-        if found > VERSION {
-            return Err(LogError::Version { path: path.to_owned(), found, known: VERSION });
-        }
-        let mut whole = HEAD_BYTES;
-        for fired in bytes[HEAD_BYTES..].chunks(RECORD_BYTES).map_while(Fired::parse) {
-            memory.keep(fired, cooldown);
-            whole += RECORD_BYTES;
-        }
-        // A kill in the midst of writing leaves a part of a record.
-        if bytes.len() >= whole + RECORD_BYTES {
-            let beyond = bytes.len() - whole;
-            warn!(path = %path.display(), beyond, "actions are damaged: the rest is forgotten");
-        }
-        // What lies behind must not come back once something is written before it.
-        file.set_len(whole as u64).map_err(failed("cut"))?;
-        // A process that was killed may have written what is not on the disk.
-        (memory.file, memory.len, memory.is_dirty) = (Some(Arc::new(file)), whole as u64, true);
-        Ok(memory)
-    }
-
     /// Remembers an action, and forgets those whose cooldown is over; returns how many others had
     /// to go.
-    fn keep(&mut self, fired: Fired, cooldown: Duration) -> u64 {
+    fn keep(&mut self, fired: Fired) -> u64 {
         self.last.insert(fired.name, fired);
         self.order.push_back(fired);
         let mut forgotten = 0;
@@ -286,7 +192,7 @@ impl Memory {
             let is_current = self.last.get(&oldest.name) == Some(&oldest);
             let apart = Duration::from_nanos(fired.received_ns.abs_diff(oldest.received_ns));
             // The last one may have to be asked for again.
-            let is_over = apart >= cooldown && oldest != fired;
+            let is_over = apart >= self.cooldown && oldest != fired;
             let is_one_too_many = self.last.len() > KEYS_MAX;
             if is_current && !is_over && !is_one_too_many {
                 break;
@@ -299,40 +205,18 @@ impl Memory {
         }
         forgotten
     }
+}
 
-    /// Appends an action to the file, which is made where there is none.
-    fn write(&mut self, path: &Path, fired: &Fired) -> io::Result<()> {
-        let record = fired.record();
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = create(path)?;
-                file.write_all_at(&HEAD, 0)?;
-                (self.len, self.is_new) = (HEAD_BYTES as u64, true);
-                Arc::clone(self.file.insert(Arc::new(file)))
-            }
-        };
-        // At its place, so that a part that was written before is written over.
-        file.write_all_at(&record, self.len)?;
-        self.len += RECORD_BYTES as u64;
-        self.since.iter_mut().for_each(|since| since.extend_from_slice(&record));
-        self.is_dirty = true;
-        Ok(())
+impl Table for Memory {
+    const FORM: Form = Form { magic: b"shrikefi", version: 1, size: Size::Fixed(RECORD_BYTES) };
+
+    fn restore(&mut self, record: &[u8]) -> bool {
+        Fired::parse(record).map(|fired| self.keep(fired)).is_some()
     }
 
-    /// A copy of what is of use, where the file has much that is not or cannot be trusted.
-    fn begin_copy(&mut self) -> Option<Vec<u8>> {
-        let bytes_max = (self.last.len() * 2 + SPARE_RECORDS) * RECORD_BYTES;
-        if !self.is_suspect && self.len <= bytes_max as u64 {
-            return None;
-        }
-        self.since = Some(Vec::new());
+    fn records(&self, each: &mut dyn FnMut(&[u8])) {
         let is_current = |fired: &&Fired| self.last.get(&fired.name) == Some(*fired);
-        let mut bytes = HEAD.to_vec();
-        for fired in self.order.iter().filter(is_current) {
-            bytes.extend_from_slice(&fired.record());
-        }
-        Some(bytes)
+        self.order.iter().filter(is_current).for_each(|fired| each(&fired.record()));
     }
 }
 
@@ -343,18 +227,13 @@ impl Fired {
         record[16..24].copy_from_slice(&self.received_ns.to_le_bytes());
         record[24..32].copy_from_slice(&self.offset.bytes().to_le_bytes());
         record[32..40].copy_from_slice(&self.at.to_le_bytes());
-        let check = check(&record[..CHECKED_BYTES]);
-        record[CHECKED_BYTES..].copy_from_slice(&check);
         record
     }
 
-    /// Reads a record; nothing where it is not whole.
     fn parse(record: &[u8]) -> Option<Self> {
-        let (fields, sum) = record.split_at_checked(CHECKED_BYTES)?;
-        let name = *fields.first_chunk()?;
-        let number = |at: usize| Some(u64::from_le_bytes(*fields.get(at..)?.first_chunk()?));
-        (sum == check(fields)).then_some(Self {
-            name,
+        let number = |at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
+        Some(Self {
+            name: *record.first_chunk()?,
             received_ns: number(16)?,
             offset: Offset::new(number(24)?),
             at: number(32)?.cast_signed(),
@@ -366,56 +245,23 @@ fn name(key: &[u8]) -> Name {
     *blake3::hash(key).as_bytes().first_chunk().expect("a hash is longer")
 }
 
-fn check(fields: &[u8]) -> [u8; 8] {
-    *blake3::hash(fields).as_bytes().first_chunk().expect("a hash is longer")
-}
-
 /// How long ago something was received; a clock that was put back makes nothing old.
 fn age(received_ns: u64, now: Time) -> Duration {
     Duration::from_nanos(now.ns().saturating_sub(received_ns))
 }
 
-/// A new file for its owner only, in a directory that may be new as well.
-fn create(path: &Path) -> io::Result<File> {
-    if let Some(dir) = path.parent() {
-        DirBuilder::new().mode(0o700).recursive(true).create(dir)?;
-    }
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-}
-
-const MAGIC: &[u8; 8] = b"shrikefi";
-const VERSION: u32 = 1;
-const HEAD_BYTES: usize = 12;
-const HEAD: [u8; HEAD_BYTES] = {
-    let (mut head, mut at) = ([0; HEAD_BYTES], 0);
-    while at < MAGIC.len() {
-        head[at] = MAGIC[at];
-        at += 1;
-    }
-    at = 0;
-    while at < 4 {
-        head[MAGIC.len() + at] = VERSION.to_le_bytes()[at];
-        at += 1;
-    }
-    head
-};
-/// Name, two times, an offset; then the check.
-const CHECKED_BYTES: usize = 40;
-const RECORD_BYTES: usize = CHECKED_BYTES + 8;
+/// Name, two times, an offset.
+const RECORD_BYTES: usize = 40;
 /// Keys that are remembered: a busy hook of a thousand actions a second has so many in a minute.
 const KEYS_MAX: usize = 65_536;
-/// Records that the file may have beyond twice those of use.
-const SPARE_RECORDS: usize = 1024;
 /// Lines of one dry run in [`TOLD_INTERVAL`]; the others are counted in the next line.
 const TOLD_MAX: u32 = 5;
 const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -485,38 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_written_over() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let spec = spec(dir.path(), 60);
-        let hook = open(&spec);
-        for (offset, key) in (1..).zip(["a", "b", "c"]) {
-            assert_eq!(take(&hook, key, offset, 1000), Judged::Due);
-        }
-        let whole = std::fs::read(&spec.path).expect("it is there");
-        for cut in 0..RECORD_BYTES {
-            std::fs::write(&spec.path, &whole[..whole.len() - 1 - cut]).expect("it is ours");
-            let hook = open(&spec);
-            assert_eq!(take(&hook, "b", 9, 1001), Judged::Suppressed, "{cut}");
-            assert_eq!(take(&hook, "c", 9, 1001), Judged::Due, "{cut}");
-            assert_eq!(take(&open(&spec), "c", 10, 1002), Judged::Suppressed, "{cut}");
-        }
-        // Damage in between does not bring back what lies behind it.
-        let mut damaged = whole.clone();
-        damaged[HEAD_BYTES + RECORD_BYTES] ^= 1;
-        std::fs::write(&spec.path, &damaged).expect("it is ours");
-        let hook = open(&spec);
-        assert_eq!(take(&hook, "a", 9, 1001), Judged::Suppressed);
-        assert_eq!(take(&hook, "d", 10, 1001), Judged::Due);
-        assert_eq!(take(&open(&spec), "c", 11, 1002), Judged::Due);
-    }
-
-    #[test]
     fn a_file_of_a_newer_version_stays_for_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let spec = spec(dir.path(), 60);
         take(&open(&spec), "a", 1, 1000);
         let mut bytes = std::fs::read(&spec.path).expect("it is there");
-        bytes[MAGIC.len()] = 2;
+        bytes[8] = 2;
         std::fs::write(&spec.path, bytes).expect("it is ours");
         let problem = Hook::open(spec).expect_err("nobody knows what it says");
         assert!(matches!(problem, LogError::Version { found: 2, known: 1, .. }), "{problem}");
@@ -535,7 +355,7 @@ mod tests {
         }
         let len = std::fs::metadata(&spec.path).expect("it is there").len();
         assert!(len < 200_000, "{len} bytes for 60 keys");
-        assert_eq!(hook.memory().last.len(), 60);
+        assert_eq!(hook.memory.hold().last.len(), 60);
         assert_eq!(take(&open(&spec), "k9999", 20_000, 11_000), Judged::Suppressed);
         let mut forgotten = 0;
         for n in 0..KEYS_MAX as u64 {
@@ -543,27 +363,7 @@ mod tests {
             let noted = hook.note(key.as_bytes(), offset, 11_000 * SECOND, at(11_000));
             forgotten += noted.expect("the disk is well");
         }
-        assert_eq!(hook.memory().last.len(), KEYS_MAX);
+        assert_eq!(hook.memory.hold().last.len(), KEYS_MAX);
         assert_eq!(forgotten, 59, "those of the last minute");
-    }
-
-    #[test]
-    fn what_is_written_while_a_copy_is_made_is_in_it() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let spec = spec(dir.path(), 60);
-        let hook = open(&spec);
-        take(&hook, "a", 1, 1000);
-        let copy = {
-            let mut memory = hook.memory();
-            memory.is_suspect = true;
-            memory.begin_copy().expect("the file is suspect")
-        };
-        take(&hook, "b", 2, 1000);
-        hook.replace(&copy).expect("the disk is well");
-        take(&hook, "c", 3, 1000);
-        let again = open(&spec);
-        for key in ["a", "b", "c"] {
-            assert_eq!(take(&again, key, 9, 1001), Judged::Suppressed, "{key}");
-        }
     }
 }

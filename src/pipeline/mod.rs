@@ -32,6 +32,7 @@ mod render;
 mod replay;
 mod status;
 mod stop;
+mod store;
 mod subscribe;
 mod terms;
 mod tide;
