@@ -353,7 +353,8 @@ fn events_of_a_session_are_one_alert_of_either_flavor() {
             dir.path(),
             &format!(
                 "  opsgenie: {{api_key: k3y, from: earliest, api_endpoint: 'http://{}{path}', \
-                 routing: {{by_guard: {{secret_leak: [Keys]}}}}}}\n",
+                 routing: {{by_guard: {{secret_leak: [Keys]}}}}, \
+                 deduplication: {{window_seconds: 0}}}}\n",
                 fake.addr()
             ),
         );

@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Access, Answer, Appended, Change, CursorStatus, ExporterStatus, Health, HookStatus, LastError,
-    LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport, Request, Serve, Status,
-    Target,
+    Access, AlertStatus, Answer, Appended, Change, CursorStatus, ExporterStatus, Health,
+    HookStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport,
+    Request, Serve, Status, Target,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
@@ -385,6 +385,13 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             .last_error
             .as_ref()
             .map(|(ago, text)| LastError { seconds_ago: ago.as_secs_f64(), text: text.clone() }),
+        alerts: exporter.alerts.map(|alerts| AlertStatus {
+            open: alerts.open,
+            deduplicated: alerts.deduplicated,
+            resolved: alerts.resolved,
+            resolve_failed: alerts.resolve_failed,
+            forgotten: alerts.forgotten,
+        }),
         hook: exporter.hook.map(|hook| HookStatus {
             dry_run: hook.is_dry,
             fired: hook.fired,

@@ -58,6 +58,19 @@ fn shown(status: &Status) -> String {
             let (ago, name) = (span(health.seconds_ago), &exporter.name);
             text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
         }
+        if let Some(alerts) = &exporter.alerts {
+            text.push_str(&format!(
+                "{}: {} incidents open, {} resolved in this run; left out {} repeats{}\n",
+                exporter.name,
+                alerts.open,
+                alerts.resolved,
+                alerts.deduplicated,
+                match alerts.resolve_failed {
+                    0 => String::new(),
+                    failed => format!("; {failed} requests to resolve failed, tried again"),
+                }
+            ));
+        }
         if let Some(hook) = &exporter.hook {
             let (name, dry) = (&exporter.name, if hook.dry_run { ", a dry run" } else { "" });
             text.push_str(&format!(

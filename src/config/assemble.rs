@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Config, Exporter, HookSettings, RouteSettings, RoutingRule};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
-use crate::pipeline::{EngineOptions, ExporterSpec, RouteSpec, Work};
+use crate::pipeline::{AlertSpec, EngineOptions, ExporterSpec, RouteSpec, Work};
 use crate::schemas;
 use crate::transform::{Choice, ChoiceRule, Filter, Format, Overrides};
 
@@ -73,6 +73,7 @@ impl Config {
             privacy: exporter.privacy.clone(),
             routes: exporter.routes.iter().map(route_spec).collect(),
             hook: exporter.hook.as_ref().map(|hook| hook.spec.clone()),
+            alerts: AlertSpec::of(&exporter.settings, &self.global.state_dir),
             settings: exporter.settings.clone(),
         }
     }

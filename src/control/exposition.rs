@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
-use crate::pipeline::{ExporterStatus, HookStatus, Status};
+use crate::pipeline::{AlertStatus, ExporterStatus, HookStatus, Status};
 
 /// What the numbers are made from.
 #[derive(Clone, Debug)]
@@ -75,9 +75,50 @@ pub fn exposition(numbers: &Numbers) -> String {
             text.histogram(name, &[("exporter", &exporter.name)], observed(exporter));
         }
     }
+    alerts(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
     text.0
 }
+
+/// Incidents of alerting exporters; nothing where there is none.
+fn alerts(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let alerts = || exporters.iter().filter_map(|it| Some((it, it.alerts.as_ref()?)));
+    if alerts().next().is_none() {
+        return;
+    }
+    for &(name, kind, about, value) in ALERTS {
+        text.begin(name, kind, about);
+        for (exporter, alerts) in alerts() {
+            text.sample(name, &[("exporter", &exporter.name)], value(alerts) as f64);
+        }
+    }
+}
+
+/// Reads one number of incidents.
+type AlertCount = fn(&AlertStatus) -> u64;
+
+const ALERTS: &[(&str, &str, &str, AlertCount)] = &[
+    ("shrike_alerts_open", "gauge", "Incidents that are open.", |it| it.open),
+    (
+        "shrike_alerts_deduplicated_total",
+        "counter",
+        "Events left out as repeats of an incident; they count as filtered.",
+        |it| it.deduplicated,
+    ),
+    ("shrike_alerts_resolved_total", "counter", "Incidents that were resolved.", |it| it.resolved),
+    (
+        "shrike_alerts_resolve_failures_total",
+        "counter",
+        "Requests to resolve that failed; they are tried again.",
+        |it| it.resolve_failed,
+    ),
+    (
+        "shrike_alerts_forgotten_total",
+        "counter",
+        "Incidents let go without being resolved.",
+        |it| it.forgotten,
+    ),
+];
 
 /// What response hooks did; nothing where there is none.
 fn hooks(text: &mut Exposition, exporters: &[ExporterStatus]) {

@@ -257,6 +257,24 @@ pub struct ExporterStatus {
     /// What it did as a response hook, if it is one.
     #[serde(default)]
     pub hook: Option<HookStatus>,
+    /// Which incidents it keeps, if it does.
+    #[serde(default)]
+    pub alerts: Option<AlertStatus>,
+}
+
+/// Incidents of an exporter; all but `open` of this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertStatus {
+    /// Incidents that are open.
+    pub open: u64,
+    /// Events that were left out as repeats; they count as filtered.
+    pub deduplicated: u64,
+    /// Incidents that were resolved.
+    pub resolved: u64,
+    /// Requests to resolve that failed.
+    pub resolve_failed: u64,
+    /// Incidents that were let go without being resolved.
+    pub forgotten: u64,
 }
 
 /// What a response hook did in this run.

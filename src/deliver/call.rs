@@ -91,6 +91,8 @@ enum Blank {
     Digest,
     /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
     Ids,
+    /// The key of the incident that it is about.
+    Incident,
 }
 
 /// What a request with events has beside its body.
@@ -114,12 +116,13 @@ struct Filling<'a> {
     attempt: u32,
     body: &'a [u8],
     ids: &'a [u8],
+    incident: &'a str,
     digest: OnceCell<String>,
 }
 
 impl<'a> Filling<'a> {
     fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
-        Self { channel, attempt, body, ids: &[], digest: OnceCell::new() }
+        Self { channel, attempt, body, ids: &[], incident: "", digest: OnceCell::new() }
     }
 
     fn text(&self, blank: Blank) -> String {
@@ -128,6 +131,7 @@ impl<'a> Filling<'a> {
             Blank::Attempt => self.attempt.to_string(),
             Blank::Digest => self.digest().to_owned(),
             Blank::Ids => hex(&Sha256::digest(self.ids)),
+            Blank::Incident => percent_encoded(self.incident),
         }
     }
 
@@ -351,6 +355,16 @@ impl CompiledCall {
         request
     }
 
+    /// The request about an incident.
+    #[must_use]
+    pub fn about(&self, via: Via, incident: &str) -> Request {
+        let body = String::from_utf8_lossy(&self.body);
+        let quoted = serde_json::Value::from(incident).to_string();
+        let body = Bytes::from(body.replacen(INCIDENT, &quoted, 1));
+        let filling = Filling { incident, ..Filling::new(via.channel, 1, &body) };
+        self.request(via, body.clone(), &filling)
+    }
+
     /// A request that is no attempt with events.
     fn first(&self, via: Via, body: Bytes) -> Request {
         let filling = Filling::new(via.channel, 1, &body);
@@ -563,7 +577,11 @@ const BLANKS: &[(&str, Blank)] = &[
     ("attempt", Blank::Attempt),
     ("digest", Blank::Digest),
     ("ids", Blank::Ids),
+    ("incident", Blank::Incident),
 ];
+
+/// Where the body of a request about an incident names it, as JSON.
+const INCIDENT: &str = "\"{incident}\"";
 
 /// What every request says of its sender.
 const AGENT: &str = concat!("shrike/", env!("CARGO_PKG_VERSION"));

@@ -550,6 +550,28 @@ impl Sender {
         self.routes.iter().find(|hold| hold.route == route)
     }
 
+    /// Whether events of this route have not settled, or must wait.
+    #[must_use]
+    pub fn has_route(&self, route: u32) -> bool {
+        let is_held = self.route_hold(route).is_some();
+        let mut batches =
+            self.entries.iter().map(|entry| &entry.batch).chain(self.accepted.values());
+        is_held || self.reshaping > 0 || batches.any(|batch| batch.route() == route)
+    }
+
+    /// Whether a request without events may go to this route now; it counts as one of its
+    /// requests.
+    pub fn admit_beside(&self, route: u32, now: Instant) -> bool {
+        let epoch = self.gate.epoch();
+        let is_free = self.limits.busy_until(route, epoch, now).is_none();
+        if !is_free || !self.gate.is_open(self.settings.lane, now) {
+            return false;
+        }
+        self.gate.charge(now);
+        self.limits.take(route, epoch, now);
+        true
+    }
+
     /// Batches that could be sent now but for the gate.
     fn ready(&self) -> impl Iterator<Item = &Entry> {
         let epoch = self.gate.epoch();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use time::OffsetDateTime;
 
-use super::{AckId, Documents, Kind, Opt, Options, Problem, Secret, Verdict};
+use super::{AckId, Documents, Kind, Opt, Options, Problem, Secret, Verdict, opt};
 use crate::event::{FieldId, Severity, Time};
 use crate::transform::{Format, Schema, TemplateText};
 
@@ -111,6 +111,14 @@ pub struct Vendor {
     pub ambiguous_max: Option<u32>,
     /// The options with how many requests a minute each route takes, and how many of them at once.
     pub route_rate: Option<(&'static str, &'static str)>,
+    /// What joins events to one incident, as the row `key`, where the destination keeps incidents.
+    ///
+    /// The engine then leaves out repeats and asks to resolve what is over ([`Purpose::Resolve`]);
+    /// the options are [`DEDUPLICATION`] and [`AUTO_RESOLVE`].
+    ///
+    /// [`DEDUPLICATION`]: super::DEDUPLICATION
+    /// [`AUTO_RESOLVE`]: super::AUTO_RESOLVE
+    pub alert: Option<&'static Schema>,
 }
 
 /// What an exporter leaves out inside metadata and labels, where fields are more than is meant.
@@ -175,6 +183,7 @@ impl Vendor {
         notes: |_| Vec::new(),
         ambiguous_max: None,
         route_rate: None,
+        alert: None,
     };
 
     /// How documents are wrapped and framed under these options.
@@ -220,6 +229,30 @@ pub struct RouteMap {
     /// One sentence for the reference.
     pub about: &'static str,
 }
+
+/// How long repeats of an incident are not sent; the window of [`Vendor::alert`].
+pub const DEDUPLICATION: Opt = opt(
+    "deduplication.window_seconds",
+    Kind::Int(0, 86_400),
+    Some("300"),
+    "How long after an event was sent others of its incident are only counted, unless they are worse; 0 sends all.",
+);
+
+/// Whether incidents of [`Vendor::alert`] are resolved.
+pub const AUTO_RESOLVE: Opt = opt(
+    "auto_resolve.enabled",
+    Kind::Bool,
+    Some("true"),
+    "Whether incidents are resolved that have been quiet.",
+);
+
+/// When they are.
+pub const RESOLVE_AFTER: Opt = opt(
+    "auto_resolve.after_minutes",
+    Kind::Int(1, 10_080),
+    Some("30"),
+    "How long after the last event of an incident that is.",
+);
 
 /// When a row applies: a condition over the options.
 #[derive(Clone, Copy, Debug)]
@@ -565,6 +598,8 @@ pub enum Purpose {
     Metrics,
     /// Send how long single events took.
     Latencies,
+    /// Resolve an incident: `{incident}` in its path is the key, `"{incident}"` in its body too.
+    Resolve,
 }
 
 /// What a call sends.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::EngineError;
+use super::alerts::{AlertSpec, Alerts, Name, name};
 use super::board::{Board, Unread};
 use super::check::Check;
 use super::dead_letters::DeadLetters;
@@ -50,6 +51,8 @@ pub struct ExporterSpec {
     pub routes: Vec<RouteSpec>,
     /// When it acts, if it is a response hook.
     pub hook: Option<HookSpec>,
+    /// How it keeps incidents, if it does.
+    pub alerts: Option<AlertSpec>,
 }
 
 /// Where events go for which a condition holds.
@@ -97,6 +100,8 @@ pub(crate) struct Exporter {
     pub(crate) feed: Option<Feed>,
     /// Which events cause actions, where it is a response hook.
     pub(crate) hook: Option<Hook>,
+    /// Which incidents are open at the destination, where it has some.
+    pub(crate) alerts: Option<Alerts>,
     /// Counts that are sent beside the events, where the vendor takes some.
     pub(crate) ledger: Option<Ledger>,
     /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
@@ -136,6 +141,12 @@ pub(crate) struct Route {
     /// The plans of events of these ages, which documents tell.
     aged: Vec<(Age, Plans)>,
     pub(crate) send: CompiledCall,
+    /// What joins events to an incident, in the row `key`.
+    pub(crate) alert: Option<Plan>,
+    /// How incidents are resolved.
+    pub(crate) resolve: Option<CompiledCall>,
+    /// Which other routes lead to the same incidents: those of the same name.
+    pub(crate) place: Name,
 }
 
 /// What one lane holds, as it tells after each turn.
@@ -206,6 +217,7 @@ impl Exporter {
             floor: AtomicU64::new(0),
             feed: None,
             hook: spec.hook.map(Hook::open).transpose()?,
+            alerts: spec.alerts.map(Alerts::open).transpose()?,
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),
@@ -625,7 +637,12 @@ impl Route {
             derived: &derived,
             ..Binding::new(settings, &derived, &credentials)
         };
-        let send = CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string())?;
+        let compile =
+            |call| CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string());
+        let send = compile(call)?;
+        let resolve = vendor.call(Purpose::Resolve, &options, settings.format);
+        let resolve = resolve.map(compile).transpose()?;
+        let alert = vendor.alert.map(|schema| beside(schema, &around)).transpose()?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
             overrides: route.map_or_else(Vec::new, |route| route.options.clone()),
@@ -639,6 +656,9 @@ impl Route {
             aged: aged.collect::<Result<_, String>>()?,
             plans: plans(&overrides)?,
             send,
+            alert,
+            resolve,
+            place: place(vendor.route_keys, &options),
         })
     }
 
@@ -692,6 +712,16 @@ pub(super) fn seed(name: &str, lane: usize) -> [u8; 16] {
     seed[..8].copy_from_slice(&half(0));
     seed[8..].copy_from_slice(&half(1));
     seed
+}
+
+/// The place that these options lead to, by what routes may say otherwise.
+fn place(route_keys: &[&str], options: &Options) -> Name {
+    let text = |key: &&str| match options.secret(key) {
+        Some(secret) => secret.expose().trim().to_owned(),
+        None => options.text(key).unwrap_or_default(),
+    };
+    let texts: Vec<String> = route_keys.iter().map(text).collect();
+    name(&texts.iter().map(String::as_bytes).collect::<Vec<_>>())
 }
 
 fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {

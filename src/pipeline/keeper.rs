@@ -182,6 +182,7 @@ impl Keeper {
         }
         for exporter in &exporters {
             self.sync_actions(exporter);
+            self.sync_incidents(exporter);
         }
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
@@ -219,6 +220,23 @@ impl Keeper {
                     error!(exporter = name, %problem, "actions not noted durably; tried again");
                 }
                 exporter.note_error(format!("actions not noted: {problem}"), Instant::now());
+            }
+        }
+    }
+
+    /// Makes durable which incidents are open.
+    fn sync_incidents(&mut self, exporter: &Exporter) {
+        let Some(alerts) = &exporter.alerts else { return };
+        let (name, synced) = (exporter.name(), alerts.sync());
+        let is_news = self.is_news("incidents", name, synced.is_err());
+        match synced {
+            Ok(()) if is_news => info!(exporter = name, "incidents are noted durably again"),
+            Ok(()) => {}
+            Err(problem) => {
+                if is_news {
+                    error!(exporter = name, %problem, "incidents not noted durably; tried again");
+                }
+                exporter.note_error(format!("incidents not noted: {problem}"), Instant::now());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One lane of an exporter: reads stripes, fills batches, and keeps requests under way.
 
 mod again;
+mod alerting;
 mod aside;
 mod exchange;
 mod fed;
@@ -29,6 +30,7 @@ use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
 use crate::event::{Narrowed, Offset, Privacy, Settled};
+use alerting::Alerting;
 use aside::Aside;
 use exchange::{Calls, Ended};
 use fed::Patience;
@@ -83,6 +85,8 @@ pub(crate) struct Lane {
     sequence: Option<u32>,
     /// The action that a response hook asks for, or asked for last.
     acting: Option<Acting>,
+    /// What it knows of incidents.
+    alerting: Alerting,
 }
 
 /// Room for templates.
@@ -154,6 +158,7 @@ impl Lane {
             clock: 0,
             sequence: exporter.settings.is_numbered().then_some(0),
             acting: None,
+            alerting: Alerting::default(),
             exporter,
             number,
             bench,
@@ -178,6 +183,7 @@ impl Lane {
                 true => self.fill_aside(stage, now),
                 false => self.fill(stage, now),
             };
+            self.resolve_quiet(stage, turn, now);
             self.close_due(stage, turn, now);
             self.exchange(now);
             self.publish();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::alerts::AlertCounters;
 use super::hook::HookCounters;
 use crate::event::Counts;
 use crate::metrics::{Counter, Histogram};
@@ -61,6 +62,8 @@ pub struct ExporterCounters {
     pub gap_records_refused: Counter,
     /// What a response hook did.
     pub hook: HookCounters,
+    /// What became of incidents.
+    pub alerts: AlertCounters,
 }
 
 impl ExporterCounters {

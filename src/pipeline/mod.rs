@@ -1,6 +1,7 @@
 //! The engine at work: workers with their lanes, blocks of the log, checkpoints, dead letters.
 
 mod account;
+mod alerts;
 mod block;
 mod board;
 mod by_hand;
@@ -40,6 +41,7 @@ mod unreadable;
 mod worker;
 
 pub use account::settled_in_log;
+pub use alerts::{AlertCounters, AlertSpec};
 pub use block::BlockCounters;
 pub use board::{Board, Claim};
 pub use by_hand::ByHand;
@@ -58,6 +60,6 @@ pub use receipts::{Flaw, Period, Receipt, ReceiptOptions, read_receipts, spans};
 pub use reload::Reloaded;
 pub use render::Render;
 pub use replay::Progress;
-pub use status::{ExporterStatus, HookStatus, Status};
+pub use status::{AlertStatus, ExporterStatus, HookStatus, Status};
 pub use subscribe::{Next, Subscription};
 pub use unreadable::Unreadable;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use super::alerts::Alerts;
 use super::engine::{
     EngineError, EngineOptions, Running, Shared, Stopped, build, checkpoint, open_letters,
     receipts, started, ways,
@@ -47,6 +48,7 @@ impl Prepared {
                     let dead_letters = open_letters(&spec, &checkpoint, &log)?;
                     // Looked at here: what nobody can read stops this one alone.
                     spec.hook.clone().map(Hook::open).transpose()?;
+                    spec.alerts.clone().map(Alerts::open).transpose()?;
                     Ok((checkpoint, dead_letters))
                 });
             let (checkpoint, dead_letters) = match resumed {

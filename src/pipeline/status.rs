@@ -135,6 +135,23 @@ pub struct ExporterStatus {
     pub last_error: Option<(Duration, String)>,
     /// What it did as a response hook, if it is one.
     pub hook: Option<HookStatus>,
+    /// Which incidents it keeps, if it does.
+    pub alerts: Option<AlertStatus>,
+}
+
+/// Incidents of an exporter; all but `open` of this run.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertStatus {
+    /// Incidents that are open.
+    pub open: u64,
+    /// Events that were left out as repeats; they count as filtered.
+    pub deduplicated: u64,
+    /// Incidents that were resolved.
+    pub resolved: u64,
+    /// Requests to resolve that failed.
+    pub resolve_failed: u64,
+    /// Incidents that were let go without being resolved.
+    pub forgotten: u64,
 }
 
 /// What a response hook did in this run.
@@ -240,6 +257,7 @@ impl ExporterStatus {
             health: None,
             last_error: None,
             hook: None,
+            alerts: None,
         }
     }
 
@@ -318,6 +336,7 @@ impl ExporterStatus {
             health: exporter.health.load(now),
             last_error,
             hook: HookStatus::of(exporter),
+            alerts: AlertStatus::of(exporter),
         }
     }
 
@@ -346,6 +365,19 @@ impl ExporterStatus {
         let is_whole =
             |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
         (0..LOOKS_MAX).map(|_| look()).find(is_whole).unwrap_or_else(look)
+    }
+}
+
+impl AlertStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let (alerts, counters) = (exporter.alerts.as_ref()?, &exporter.counters.alerts);
+        Some(Self {
+            open: alerts.len() as u64,
+            deduplicated: counters.deduplicated.load(),
+            resolved: counters.resolved.load(),
+            resolve_failed: counters.resolve_failed.load(),
+            forgotten: counters.forgotten.load(),
+        })
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) enum Size {
     /// All of so many bytes.
     Fixed(usize),
     /// Each of its own length, up to so many bytes.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tables with texts come with alerts"))]
     Upto(usize),
 }
 

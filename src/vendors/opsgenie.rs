@@ -8,9 +8,10 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Level, Limits, Opt,
-    Options, Order, Pace, Problem, Purpose, RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap,
-    Scope, Secret, Shape, Vendor, Verdict, When, opt, retry_after,
+    AUTO_RESOLVE, Call, CallBody, Cause, Credentials, DEDUPLICATION, Derived, Encoding, Fate,
+    Framing, Kind, Level, Limits, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER,
+    RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict,
+    When, opt, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -36,6 +37,7 @@ pub static OPSGENIE: Vendor = Vendor {
     ],
     // "An open alert with the same alias only increments its count."
     resend: Resend::Idempotent,
+    alert: Some(&alert::KEYS),
     order: Order::Strict,
     ..Vendor::BASE
 };
@@ -64,6 +66,17 @@ const CALLS: &[Call] = &[
         body: CallBody::Batch,
         responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
     },
+    Call {
+        purpose: Purpose::Resolve,
+        when: When::Always,
+        method: "POST",
+        path: "/v2/alerts/{incident}/close",
+        // In the body the alias would be read as an id.
+        query: &[("identifierType", "alias")],
+        headers: &[],
+        body: CallBody::Text("application/json", close),
+        responses: Responses { rows: CLOSE_ROWS, read: Some(read_send) },
+    },
     // Whatever it answers, it is there; an alert is never made to find out.
     Call {
         purpose: Purpose::Hello,
@@ -89,6 +102,10 @@ const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (422..=422, Verdict::new(Fate::Reject, "rejected")),
 ];
 
+/// "404 on close: already gone: success."
+const CLOSE_ROWS: &[(RangeInclusive<u16>, Verdict)] =
+    &[(404..=404, Verdict::new(Fate::Delivered, "accepted"))];
+
 const CONFIG: Verdict =
     Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Exporter }, "config");
 
@@ -100,6 +117,16 @@ fn read_send(response: &Response<'_>) -> Option<Verdict> {
     let period = response.headers.get("x-ratelimit-period-in-sec")?.to_str().ok()?;
     let wait = Duration::from_secs(period.trim().parse().ok()?).min(RETRY_AFTER_MAX);
     Some(Verdict::new(Fate::Retry, "throttled").at(Pace::Pause(Some(wait))))
+}
+
+fn close(options: &Options, _: &Derived) -> String {
+    let mut body = serde_json::json!({ "source": "shrike" });
+    for key in ["user", "note"] {
+        if let Some(text) = options.text(key) {
+            body[key] = text.into();
+        }
+    }
+    body.to_string()
 }
 
 fn place(options: &Options) -> Result<Vec<Uri>, Problem> {
@@ -228,6 +255,9 @@ const OPTIONS: &[Opt] = &[
             "Events with the same alias are one alert; what an event lacks is `default`.",
         )
     },
+    DEDUPLICATION,
+    AUTO_RESOLVE,
+    RESOLVE_AFTER,
     opt("user", Kind::Text(100), None, "Who is named as the one that made the alert."),
     opt("note", Kind::LongText(25_000), None, "A note that is added to every alert."),
 ];

@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Derived, Encoding, Fate, Framing, Kind, Level, Limits, Opt, Options,
-    Order, Pace, Problem, Purpose, Resend, Response, Responses, RouteMap, Scope, Secret, Shape,
-    Vendor, Verdict, When, opt, quote, retry_after,
+    AUTO_RESOLVE, Call, CallBody, Cause, DEDUPLICATION, Derived, Encoding, Fate, Framing, Kind,
+    Level, Limits, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER, Resend, Response,
+    Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, opt, quote, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -38,6 +38,7 @@ pub static PAGERDUTY: Vendor = Vendor {
     // One key that is refused does not keep the incidents of others.
     order: Order::Loose,
     // "About 120 calls per minute per integration key."
+    alert: Some(&alert::KEYS),
     route_rate: Some(("rate_limit.per_key_per_minute", "rate_limit.per_key_burst")),
     ..Vendor::BASE
 };
@@ -64,6 +65,17 @@ const CALLS: &[Call] = &[
         query: &[],
         headers: &[],
         body: CallBody::Batch,
+        responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+    },
+    // "They must use the same routing_key as the trigger."
+    Call {
+        purpose: Purpose::Resolve,
+        when: When::Always,
+        method: "POST",
+        path: "/v2/enqueue",
+        query: &[],
+        headers: &[],
+        body: CallBody::Text("application/json", resolve),
         responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
     },
     // "No health endpoint: reachability. Never send a fake trigger": whatever it answers, it is
@@ -126,6 +138,14 @@ fn blames_key(body: &[u8]) -> bool {
         let words = words.to_ascii_lowercase();
         ["routing_key", "routing key", "integration key"].iter().any(|key| words.contains(key))
     })
+}
+
+/// "Resolve needs only routing_key, event_action, dedup_key."
+fn resolve(options: &Options, _: &Derived) -> String {
+    let key = options.secret("routing_key").map_or("", Secret::expose).trim();
+    format!(
+        "{{\"routing_key\":\"{key}\",\"event_action\":\"resolve\",\"dedup_key\":\"{{incident}}\"}}"
+    )
 }
 
 fn place(options: &Options) -> Result<Vec<Uri>, Problem> {
@@ -216,6 +236,9 @@ const OPTIONS: &[Opt] = &[
             "Events with the same key are one incident; what an event lacks is `default`.",
         )
     },
+    DEDUPLICATION,
+    AUTO_RESOLVE,
+    RESOLVE_AFTER,
     opt(
         "custom_details",
         Kind::Bool,

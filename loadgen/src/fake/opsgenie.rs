@@ -28,6 +28,12 @@ pub struct Alerts(Arc<Mutex<BTreeMap<String, Alert>>>);
 pub struct Alert {
     /// Requests that made or counted it.
     pub count: u64,
+    /// How often it was made: once, and once more after each time it was closed.
+    pub opened: u64,
+    /// Whether it is open.
+    pub is_open: bool,
+    /// The how manieth event the last one said it is; empty where it did not.
+    pub repeat_count: String,
     /// How urgent the last one said it is.
     pub priority: String,
     /// Whom the last one calls: type and what tells them apart.
@@ -65,7 +71,10 @@ impl Opsgenie {
         if visit.method == http::Method::GET {
             return Self::refuse(404);
         }
-        if !PATHS.contains(&visit.path) {
+        let closed = PATHS.iter().find_map(|path| {
+            visit.path.strip_prefix(path)?.strip_prefix('/')?.strip_suffix("/close")
+        });
+        if closed.is_none() && !PATHS.contains(&visit.path) {
             self.book.note_problem("no such endpoint", visit.path.as_bytes());
             return Self::refuse(404);
         }
@@ -87,6 +96,9 @@ impl Opsgenie {
                 return Self::refuse(400);
             }
         };
+        if let Some(alias) = closed {
+            return self.close(visit, alias, &request);
+        }
         let alert = match judge(&request) {
             Ok(alert) => alert,
             Err(problem) => {
@@ -105,14 +117,42 @@ impl Opsgenie {
             let name = request.at("details.event_id").and_then(Node::text).unwrap_or_default();
             taken.store_text(&self.book, visit.body, alias, name);
             let mut alerts = self.alerts.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = alerts.get(alias).map_or(0, |alert| alert.count) + 1;
-            alerts.insert(alias.to_owned(), Alert { count, ..alert });
+            let before = alerts.get(alias).cloned().unwrap_or_default();
+            let (count, is_open) = (before.count + 1, true);
+            let opened = before.opened + u64::from(!before.is_open);
+            alerts.insert(alias.to_owned(), Alert { count, opened, is_open, ..alert });
         }
         taken.note(&self.book);
         let body = format!(
             "{{\"result\":\"Request will be processed\",\"took\":0.302,\"requestId\":\"{REQUEST}\"}}"
         );
         Reply { accepted: taken.due, ..Reply::json(202, body) }
+    }
+
+    /// "Close Alert": by alias where the query says so, else by an id that nobody has.
+    fn close(&self, visit: &Visit<'_>, alias: &str, request: &Node) -> Reply {
+        let known = |name: &&str| ["source", "user", "note"].contains(name);
+        let Node::Object(members) = request else { return Self::refuse(422) };
+        if !members.iter().all(|(name, value)| known(&name.as_str()) && value.text().is_some()) {
+            self.book.note_problem("no request to close", visit.body);
+            return Self::refuse(422);
+        }
+        let alias = super::percent_decode(alias);
+        let mut alerts = self.alerts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match alerts.get_mut(&*alias).filter(|_| visit.query == "identifierType=alias") {
+            Some(alert) => {
+                alert.is_open &= visit.plan.fault == Some(Fault::Forget);
+                let body = format!(
+                    "{{\"result\":\"Request will be processed\",\"took\":0.107,\
+                     \"requestId\":\"{REQUEST}\"}}"
+                );
+                Reply::json(202, body)
+            }
+            None => {
+                self.book.note_problem("no such alert", alias.as_bytes());
+                Self::refuse(404)
+            }
+        }
     }
 
     /// What it says with a failing status.
@@ -153,7 +193,9 @@ fn judge(request: &Node) -> Result<Alert, String> {
     let tags = texts(request, "tags", 20)?;
     details(request)?;
     let (priority, message) = (text("priority").to_owned(), text("message").to_owned());
-    Ok(Alert { count: 0, priority, responders, tags, message })
+    let repeat_count = request.at("details.repeat_count").and_then(Node::text);
+    let repeat_count = repeat_count.unwrap_or_default().to_owned();
+    Ok(Alert { priority, responders, tags, message, repeat_count, ..Alert::default() })
 }
 
 /// "Map of key-value pairs: string values, 8000 characters in total."

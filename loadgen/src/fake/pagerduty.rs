@@ -24,7 +24,7 @@ pub struct PagerDuty {
 pub struct Incidents(Arc<Mutex<BTreeMap<(String, String), Incident>>>);
 
 /// One incident.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incident {
     /// Events that opened or refreshed it.
     pub triggers: u64,
@@ -32,6 +32,10 @@ pub struct Incident {
     pub opened: u64,
     /// Whether it is open.
     pub is_open: bool,
+    /// How often it was resolved while it was open.
+    pub resolved: u64,
+    /// The how manieth event the last trigger said it is; 0 where it did not.
+    pub repeat_count: f64,
     /// What the last trigger said.
     pub summary: String,
     /// How bad the last trigger said it is.
@@ -184,9 +188,27 @@ impl PagerDuty {
                 incident.opened += u64::from(!incident.is_open);
                 incident.is_open = true;
                 (incident.summary, incident.severity) = (summary, severity);
+                let count = event.at("payload.custom_details.repeat_count");
+                incident.repeat_count = match count {
+                    Some(&Node::Number(count)) => count,
+                    _ => 0.0,
+                };
             }
             // "If there is no open alert with this key, the event is ignored."
-            Action::Resolve => _ = all.get_mut(&key).map(|incident| incident.is_open = false),
+            Action::Resolve => {
+                let is_elsewhere = all.iter().any(|((_, dedup), it)| *dedup == key.1 && it.is_open);
+                match all.get_mut(&key) {
+                    Some(incident) => {
+                        incident.resolved += u64::from(incident.is_open);
+                        incident.is_open = false;
+                    }
+                    // Ignored in silence as well, and the incident stays open for ever.
+                    None if is_elsewhere => {
+                        self.book.note_problem("resolved by another key", key.1.as_bytes());
+                    }
+                    None => {}
+                }
+            }
             Action::Acknowledge => {}
         }
     }

@@ -135,6 +135,7 @@ impl Lane {
     /// Puts an event into the dead-letter store; it settles once it is durable there.
     pub(super) fn bury(&mut self, letter: DeadLetter) {
         let span = letter.item.span;
+        self.on_alert_refused(span);
         let found = self.bench.blocks.borrow_mut().once(span.from, span.to);
         let is_gone = matches!(found, Ok(At::Gone(_)));
         if is_gone || letter.reason.class == LOST {

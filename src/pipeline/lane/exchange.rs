@@ -22,7 +22,7 @@ pub(super) struct Calls {
     probe: Option<CompiledCall>,
     channel: Channel,
     /// The exporter's options; those that the destination does not do are switched off.
-    options: Options,
+    pub(super) options: Options,
     /// When the sender wants to be asked again.
     pub(super) due: Option<Instant>,
 }
@@ -35,6 +35,8 @@ pub(super) enum Ended {
     Polled { endpoint: usize, group: u32, ids: Vec<AckId>, answer: Result<Answer, TransportError> },
     /// A probe was.
     Probed { endpoint: usize, answer: Result<Answer, TransportError> },
+    /// A request to resolve an incident of a route was answered, or not.
+    Resolved { route: usize, answer: Result<Answer, TransportError> },
     /// Preparing the destination again is through.
     Prepared,
     /// Cold bytes are in memory now, or cannot be had.
@@ -56,7 +58,7 @@ impl Calls {
         }
     }
 
-    fn via(&self, endpoint: usize, group: u32) -> Via {
+    pub(super) fn via(&self, endpoint: usize, group: u32) -> Via {
         Via { endpoint, group, channel: self.channel.for_group(group) }
     }
 }
@@ -148,6 +150,7 @@ impl Lane {
                 self.on_polled(endpoint, group, &ids, answer, now);
             }
             Ok(Ended::Probed { endpoint, answer }) => self.on_probed(endpoint, answer, now),
+            Ok(Ended::Resolved { route, answer }) => self.on_resolved(route, answer, now),
             Ok(Ended::Warmed) => self.warming = false,
             Ok(Ended::Prepared) => {}
             // Tasks are not aborted and do not panic; if one did, its request's slot is lost until
@@ -501,7 +504,11 @@ fn since(received_ns: u64) -> Duration {
     Duration::from_nanos(Time::now().ns().saturating_sub(received_ns))
 }
 
-fn response<'a>(answer: &'a Answer, acks: &'a [AckId], options: &'a Options) -> Response<'a> {
+pub(super) fn response<'a>(
+    answer: &'a Answer,
+    acks: &'a [AckId],
+    options: &'a Options,
+) -> Response<'a> {
     let Answer { status, headers, body } = answer;
     let documents = Documents::NONE;
     Response { status: *status, headers, body, events: 0, body_bytes: 0, documents, acks, options }

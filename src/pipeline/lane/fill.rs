@@ -157,7 +157,8 @@ impl Lane {
         let route = self.exporter.route_of(event);
         let heads = self.exporter.routes[route].heads.as_ref();
         self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));
-        if let Some(taken) = self.weigh(entry, event, now) {
+        let weighed = self.weigh(entry, event, now);
+        if let Some(taken) = weighed.or_else(|| self.weigh_alert(entry, event, now)) {
             return taken;
         }
         if !self.make_room(now) {
@@ -256,7 +257,8 @@ impl Lane {
         level: Option<Level>,
         now: Instant,
     ) -> Pushed {
-        let (route, number) = (self.target.route, self.sequence.map_or(0, next_number));
+        let (route, sequence) = (self.target.route, self.sequence.map(next_number));
+        let number = sequence.unwrap_or(self.alerting.count);
         let numbered;
         let event = match number {
             0 => event,
@@ -287,7 +289,7 @@ impl Lane {
             Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
         });
         if pushed == Pushed::Fits {
-            self.sequence = self.sequence.map(|_| number);
+            self.sequence = sequence;
             self.exporter.check(entry.span.from, event, &self.buffers);
         }
         if is_untimely && pushed == Pushed::Fits {

@@ -40,6 +40,7 @@ pub(super) static ALERT: Schema = Schema {
         row("details.policy_hash", From(F::PolicyHash, text)).max(300),
         row("details.mitre_tactic", From(F::Tactic, text)).max(100),
         row("details.mitre_technique", From(F::Technique, text)).max(100),
+        row("details.repeat_count", Derived(&[], repeats)),
         row("entity", From(F::ResourceName, text)).max(512),
         row("source", Derived(&[F::AgentId], source)).max(100),
         row("priority", OneOption(&[F::Severity], severity, PRIORITIES)),
@@ -50,6 +51,24 @@ pub(super) static ALERT: Schema = Schema {
     empty: Empty::Drop,
     ..Schema::BASE
 };
+
+/// What joins events to an alert.
+pub(super) static KEYS: Schema = Schema {
+    name: "opsgenie alias",
+    layout: Layout::Table(&[row("key", Pattern("alias_template", &ALIAS))]),
+    required: &["key"],
+    ..Schema::BASE
+};
+
+/// The how manieth event of its alert this is, as a text; not in the first.
+fn repeats(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    if event.frame.number > 0 {
+        encoder.open_text();
+        encoder.number(u64::from(event.frame.number));
+        encoder.close_text();
+    }
+    event.frame.number > 0
+}
 
 /// "config + guard:, severity:, event_type:".
 static TAGS: Schema = Schema {

@@ -42,6 +42,7 @@ pub(super) static TRIGGER: Schema = Schema {
         row("payload.custom_details.mitre_tactic", From(F::Tactic, value)),
         row("payload.custom_details.mitre_technique", From(F::Technique, value)),
         row("payload.custom_details.threat_intel", Part(&[F::Shrike], matches)),
+        row("payload.custom_details.repeat_count", Derived(&[], repeats)),
         row("payload.custom_details.metadata", From(F::Metadata, value)),
         row("payload.custom_details.truncated", When("truncated", "true")),
         row("links", AlsoWhen("links.any", &LINKS)),
@@ -50,6 +51,14 @@ pub(super) static TRIGGER: Schema = Schema {
     ]),
     required: &["routing_key", "event_action", "dedup_key"],
     empty: Empty::Drop,
+    ..Schema::BASE
+};
+
+/// What joins events to an incident.
+pub(super) static KEYS: Schema = Schema {
+    name: "pagerduty dedup key",
+    layout: Layout::Table(&[row("key", Pattern("deduplication.key_template", &KEY))]),
+    required: &["key"],
     ..Schema::BASE
 };
 
@@ -126,6 +135,14 @@ fn clean(encoder: &mut Encoder<'_>, text: &[u8]) {
     for char in json::characters(text) {
         encoder.char(if char.is_control() { ' ' } else { char });
     }
+}
+
+/// The how manieth event of its incident this is; not in the first.
+fn repeats(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    if event.frame.number > 0 {
+        encoder.number(u64::from(event.frame.number));
+    }
+    event.frame.number > 0
 }
 
 fn source(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
