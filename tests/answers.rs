@@ -200,6 +200,7 @@ impl Case {
             Some("probe") => Purpose::Probe,
             Some("health") => Purpose::Health,
             Some("hello") => Purpose::Hello,
+            Some("resolve") => Purpose::Resolve,
             Some("metrics") => Purpose::Metrics,
             Some("latencies") => Purpose::Latencies,
             other => panic!("{}: no call {other:?}", self.name),

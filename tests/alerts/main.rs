@@ -33,6 +33,11 @@ struct Place {
 impl Place {
     /// Both vendors with the same keys of their incidents.
     fn new(keys: &str) -> Self {
+        Self::with(keys, "")
+    }
+
+    /// The same, where the vendors do what a script says.
+    fn with(keys: &str, script: &str) -> Self {
         let (pager_book, genie_book) =
             (Arc::new(Book::new("pagerduty")), Arc::new(Book::new("opsgenie")));
         let pager = PagerDuty::new(Arc::clone(&pager_book), vec![KEY.into(), LEAKS.into()]);
@@ -40,8 +45,8 @@ impl Place {
         let (incidents, alerts) = (pager.incidents(), genie.alerts());
         let place = Self {
             dir: tempfile::tempdir().expect("a directory"),
-            pager: (started(Vendor::PagerDuty(pager), &pager_book), incidents, pager_book),
-            genie: (started(Vendor::Opsgenie(genie), &genie_book), alerts, genie_book),
+            pager: (started(Vendor::PagerDuty(pager), &pager_book, script), incidents, pager_book),
+            genie: (started(Vendor::Opsgenie(genie), &genie_book, script), alerts, genie_book),
         };
         place.configure(keys);
         place
@@ -163,14 +168,14 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn started(vendor: Vendor, book: &Arc<Book>) -> Fake {
+fn started(vendor: Vendor, book: &Arc<Book>, script: &str) -> Fake {
     let options = fake::Options {
         listen: "127.0.0.1:0".parse().expect("an address"),
         control: None,
         tls: false,
         h2: false,
         threads: 1,
-        script: Script::parse("").expect("the script is right"),
+        script: Script::parse(script).expect("the script is right"),
         seed: 1,
         judge_every: 1,
         account: None,
@@ -257,5 +262,22 @@ fn what_is_quiet_is_resolved_by_the_key_that_opened_it_after_a_kill_too() {
     place.wait_for("alerts", "resolved", 1);
     assert!(!place.both(KEY, "egress", "s-2").0.is_open);
     assert_eq!(place.both(LEAKS, "leak", "s/1 é").0.opened, 2);
+    place.stop(running);
+}
+
+#[test]
+fn what_cannot_be_resolved_now_is_tried_again() {
+    let place = Place::with("auto_resolve: {after_minutes: 1}", "from 45s to 75s status 503");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    wait_until("both are open", || {
+        place.pager.1.all().len() == 1 && place.genie.1.all().len() == 1
+    });
+    place.wait_for("alerts", "resolve_failed", 1);
+    assert!(place.both(LEAKS, "leak", "s-1").0.is_open);
+    place.wait_for("alerts", "resolved", 1);
+    let (incident, alert) = place.both(LEAKS, "leak", "s-1");
+    assert_eq!((incident.opened, incident.resolved, incident.is_open), (1, 1, false));
+    assert!(!alert.is_open, "{alert:?}");
     place.stop(running);
 }
