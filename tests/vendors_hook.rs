@@ -142,3 +142,68 @@ fn a_signature_has_a_key() {
     let signature = (HOOK.sign)(&options).expect("it has one");
     assert!(matches!(signature, Some(Signature::Hmac { header, .. }) if header == "X-Sign"));
 }
+
+fn refused(text: &str) -> String {
+    struct Nowhere;
+    impl shrike::config::Lookup for Nowhere {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn hostname(&self) -> String {
+            "edge-7".to_owned()
+        }
+        fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+    use shrike::config::{Config, Flags, Text};
+    let text = Text::File { name: "test".to_owned(), text: text.to_owned().into() };
+    let loaded = Config::load(&text, &Flags::default(), shrike::vendors::ALL, &Nowhere);
+    loaded.map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn a_hook_goes_through_an_exporter_of_its_action_that_runs() {
+    const PAGER: &str = "pagerduty: {routing_key: 0123456789abcdef0123456789abcdef";
+    for (exporters, hook, expected) in [
+        (format!("{PAGER}}}"), "action: pagerduty, params: {exporter: pagerduty}", ""),
+        (
+            format!("{PAGER}}}"),
+            "action: pagerduty",
+            ".action: pagerduty needs `params.exporter`, the name of an exporter of that type",
+        ),
+        (
+            format!("{PAGER}}}"),
+            "action: opsgenie, params: {exporter: pagerduty}",
+            ".params.exporter: `pagerduty` is of type pagerduty; action opsgenie needs one of type opsgenie",
+        ),
+        (
+            format!("{PAGER}, enabled: false}}"),
+            "action: pagerduty, params: {exporter: pagerduty}",
+            "is switched off (`enabled: false`)",
+        ),
+        (
+            format!("{PAGER}}}"),
+            "action: pagerduty, params: {exporter: pagerduty, url: 'https://h.example'}",
+            ".params.url: has no effect with action pagerduty",
+        ),
+        (
+            format!("{PAGER}}}"),
+            "action: pagerduty, params: {exporter: pagerduty}, tls: {min_version: '1.3'}",
+            ".tls.min_version: has no effect with action pagerduty",
+        ),
+        (
+            format!("{PAGER}}}"),
+            "action: pagerduty, params: {exporter: pagerduty}, idempotency_key: '{nobody}'",
+            ".idempotency_key: column 1: unknown variable",
+        ),
+    ] {
+        let text = format!(
+            "exporters:\n  {exporters}\nresponse_hooks:\n  - {{name: page, when: default, {hook}}}\n"
+        );
+        let error = refused(&text);
+        assert_eq!(error.is_empty(), expected.is_empty(), "{hook}: {error}");
+        assert!(error.contains(expected), "{hook}: {error}");
+        assert!(error.lines().count() <= 1, "one mistake, one line: {error}");
+    }
+}

@@ -94,6 +94,7 @@ pub(super) fn exporter(
         vendor,
         headers: "headers",
         values: &values,
+        lent: Options::default(),
         setting,
         mistakes,
         before,
@@ -184,6 +185,8 @@ pub(super) struct Build<'a, 'm> {
     /// The key of further request headers.
     pub(super) headers: &'static str,
     pub(super) values: &'a Values,
+    /// Options of another exporter that it has as well.
+    pub(super) lent: Options,
     pub(super) setting: &'a Setting<'a>,
     pub(super) mistakes: &'m mut Mistakes,
     /// Mistakes before this exporter was read.
@@ -256,7 +259,7 @@ impl Build<'_, '_> {
     }
 
     fn options(&mut self, table: &[Key]) -> Options {
-        let mut options = Options::default();
+        let mut options = std::mem::take(&mut self.lent);
         for opt in self.vendor.options {
             let Some(value) = self.values.value(opt.key) else { continue };
             if let Some(value) = option_value(value) {
@@ -647,7 +650,7 @@ impl Build<'_, '_> {
 }
 
 /// What a destination finds wrong with options, each thing once.
-fn problems(vendor: &'static Vendor, options: &Options) -> Vec<Problem> {
+pub(super) fn problems(vendor: &'static Vendor, options: &Options) -> Vec<Problem> {
     let found = [
         (vendor.endpoints)(options).err(),
         (vendor.auth)(options).err(),

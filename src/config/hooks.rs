@@ -1,16 +1,17 @@
 //! `response_hooks`: each is an exporter whose events are chosen by a condition, and whose requests
 //! ask for actions.
 
-use super::exporter::{Build, Read, Setting, is_name, paths, wrong_name};
+use super::exporter::{Build, Read, Setting, is_name, paths, problems, wrong_name};
 use super::key::key;
 use super::read::{fill, read};
 use super::shared::SHARED;
 use super::text::Node;
 use super::value::Values;
 use super::{Default, Exporter, HookSettings, Key, Kind, Mistake, Mistakes, Wrong};
+use crate::deliver::{ConnectionSettings, OptionValue, Options, Settings};
 use crate::pipeline::HookSpec;
 use crate::transform::Condition;
-use crate::vendors::hook::HOOK;
+use crate::vendors::hook::{HOOK, THROUGH, Through};
 use Default::{Is, Unset};
 
 /// The keys of a hook that are not of its requests.
@@ -25,8 +26,8 @@ const OWN: &[Key] = &[
         "action",
         Kind::Choice(ACTIONS),
         Unset("required"),
-        "What it does: `webhook` sends a request. `pagerduty` and `opsgenie` are refused: hooks of this \
-         version trigger through no exporter.",
+        "What it does: `webhook` sends a request, `pagerduty` triggers an incident, `opsgenie` makes an \
+         alert.",
     ),
     key(
         "params.headers",
@@ -38,7 +39,8 @@ const OWN: &[Key] = &[
         "params.exporter",
         Kind::Text(64),
         Unset("none"),
-        "The exporter of actions `pagerduty` and `opsgenie`.",
+        "The exporter that actions `pagerduty` and `opsgenie` go through: the hook has its key, endpoint, \
+         connection, mapping and routing.",
     ),
     key("timeout_ms", Kind::Span(1, 30_000), Is("5000"), "How long a request may take."),
     key(
@@ -114,6 +116,7 @@ pub fn hook_keys() -> Vec<Key> {
 pub(super) fn hook(
     number: usize,
     node: &Node,
+    others: &Others<'_>,
     setting: &Setting<'_>,
     mistakes: &mut Mistakes,
 ) -> (String, Read) {
@@ -130,19 +133,33 @@ pub(super) fn hook(
     if !name.is_empty() && !is_name(&name) {
         values.mistake("name", wrong_name(), mistakes);
     }
-    is_to_be_had(&values, setting, mistakes);
+    let through = THROUGH.iter().find(|it| values.text("action").as_deref() == Some(it.action));
+    let lender = lender(&values, &table, through, others, mistakes);
     let when = condition(&values, mistakes);
+    let (mut vendor, mut lent) = (&HOOK, Options::default());
+    if let Some((through, lender)) = through.zip(lender) {
+        vendor = through.vendor;
+        lent = lender.settings.options.clone();
+        let template = values.text("idempotency_key").unwrap_or_default();
+        lent.set(through.template, OptionValue::Text(template));
+    }
+    let is_well = |it: &Exporter| problems(it.settings.vendor, &it.settings.options).is_empty();
     let mut build = Build {
-        vendor: &HOOK,
+        vendor,
         headers: "params.headers",
         values: &values,
+        lent,
         setting,
         mistakes,
-        before,
+        // What is wrong with the other exporter is told there.
+        before: if lender.is_none_or(is_well) { before } else { 0 },
         notes: Vec::new(),
     };
     let mut exporter = build.exporter(&name, &table);
     let notes = build.notes;
+    if let Some(lender) = lender {
+        exporter = borrowing(exporter, lender);
+    }
     let age_max = values.span("max_age").unwrap_or_default();
     exporter.settings.retry.age_max = Some(age_max);
     let spec = HookSpec {
@@ -162,28 +179,85 @@ pub(super) fn hook(
     (name, Read { exporter, notes, conversions, paths, credentials_interval: None })
 }
 
-/// Tells of actions that hooks of this version do not have.
-fn is_to_be_had(values: &Values, setting: &Setting<'_>, mistakes: &mut Mistakes) {
-    let action = values.text("action").unwrap_or_default();
-    let has_exporter = values.is_written("params.exporter");
-    if action == "webhook" && has_exporter {
-        let wrong = "is of actions pagerduty and opsgenie; a webhook has `params.url`";
-        values.mistake("params.exporter", Wrong::Rule(wrong.to_owned()), mistakes);
+/// What hooks may go through.
+pub(super) struct Others<'a> {
+    /// Those that run, other hooks among them.
+    pub(super) exporters: &'a [Exporter],
+    pub(super) disabled: &'a [String],
+    /// Every name, also of those that could not be read.
+    pub(super) names: &'a [String],
+}
+
+/// The exporter that a hook goes through, and what is wrong where it cannot.
+fn lender<'a>(
+    values: &Values,
+    table: &[Key],
+    through: Option<&Through>,
+    others: &Others<'a>,
+    mistakes: &mut Mistakes,
+) -> Option<&'a Exporter> {
+    let named = values.text("params.exporter");
+    let Some(&Through { action, .. }) = through else {
+        if named.is_some() && values.text("action").is_some() {
+            let wrong = "is of actions pagerduty and opsgenie; a webhook has `params.url`";
+            values.mistake("params.exporter", Wrong::Rule(wrong.to_owned()), mistakes);
+        }
+        return None;
+    };
+    for key in HOOK.options {
+        let _asked = values.value(key.key);
     }
-    if ACTIONS[1..].contains(&action.as_str()) && values.is_on("enabled") {
-        let wrong = match setting.vendors.iter().any(|vendor| vendor.name == action) {
-            true => format!(
-                "hooks of this version send webhooks only: nothing would be triggered; an exporter \
-                 of type {action} triggers by itself for the events that its `filter` or a routing \
-                 rule chooses"
-            ),
-            false => format!(
-                "{action} needs an exporter of that type, which this version does not have: \
-                 nothing would be triggered; use `action: webhook` with `params.url`, to something \
-                 that calls it, or a `webhook` exporter whose `template` writes its body"
-            ),
-        };
-        values.mistake("action", Wrong::Rule(wrong), mistakes);
+    if !values.is_on("enabled") {
+        return None;
+    }
+    let is_way = |path: &str| {
+        let is_params = path.starts_with("params.") && path != "params.exporter";
+        is_params
+            || ["proxy", "allow_http"].contains(&path)
+            || WAYS.iter().any(|it| path.starts_with(it))
+    };
+    for key in table.iter().filter(|key| is_way(key.path) && values.is_written(key.path)) {
+        let wrong = format!("has no effect with action {action}: that is as the exporter has it");
+        values.mistake(key.path, Wrong::Rule(wrong), mistakes);
+    }
+    let mut refuse = |key: &str, wrong: String| values.mistake(key, Wrong::Rule(wrong), mistakes);
+    let Some(named) = named else {
+        let wrong = "needs `params.exporter`, the name of an exporter of that type, whose key and \
+                     endpoint it uses";
+        refuse("action", format!("{action} {wrong}"));
+        return None;
+    };
+    let is_named = |it: &&Exporter| it.hook.is_none() && it.settings.name == named;
+    let found = others.exporters.iter().find(is_named);
+    match found.map(|it| it.settings.vendor.name) {
+        Some(kind) if kind == action => return found,
+        Some(kind) => refuse(
+            "params.exporter",
+            format!("`{named}` is of type {kind}; action {action} needs one of type {action}"),
+        ),
+        None if others.disabled.contains(&named) => refuse(
+            "params.exporter",
+            format!("`{named}` is switched off (`enabled: false`); a hook needs one that runs"),
+        ),
+        // What is wrong with it is told there.
+        None if others.names.contains(&named) => {}
+        None => refuse(
+            "params.exporter",
+            format!("there is no exporter `{named}`; action {action} needs one of type {action}"),
+        ),
+    }
+    None
+}
+
+/// A hook that goes the way of another exporter, and tells no more than that does.
+fn borrowing(hook: Exporter, lender: &Exporter) -> Exporter {
+    let Settings { tls, connection, headers, .. } = lender.settings.clone();
+    let connection = ConnectionSettings { timeout: hook.settings.connection.timeout, ..connection };
+    Exporter {
+        settings: Settings { tls, connection, headers, ..hook.settings },
+        privacy: lender.privacy.clone(),
+        routes: lender.routes.clone(),
+        ..hook
     }
 }
 
@@ -191,6 +265,9 @@ fn condition(values: &Values, mistakes: &mut Mistakes) -> Option<Condition> {
     let compiled = Condition::compile(&values.text("when")?);
     compiled.map_err(|error| values.mistake("when", Wrong::Rule(error.to_string()), mistakes)).ok()
 }
+
+/// Keys of the way to a destination.
+const WAYS: &[&str] = &["tls.", "connection."];
 
 /// The allowlist: no hook runs code of its own.
 const ACTIONS: &[&str] = &["webhook", "pagerduty", "opsgenie"];

@@ -12,7 +12,7 @@ use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
 use super::forms;
-use super::hooks::hook;
+use super::hooks::{Others, hook};
 use super::inputs::inputs;
 use super::paths::{Named, Wants};
 use super::prepared::prepared_otherwise;
@@ -582,9 +582,12 @@ impl Resolve<'_, '_> {
         else {
             return;
         };
-        let mut taken = self.exporter_names();
+        let names = self.exporter_names();
+        let mut taken = names.clone();
         for (number, node) in nodes.iter().enumerate() {
-            let (name, read) = hook(number, node, setting, self.mistakes);
+            let others =
+                Others { exporters: &config.exporters, disabled: &config.disabled, names: &names };
+            let (name, read) = hook(number, node, &others, setting, self.mistakes);
             let place = |key| format!("response_hooks[{number}].{key}");
             if !name.is_empty() && taken.contains(&name) {
                 let wrong = Wrong::Rule("is the name of another hook or exporter".to_owned());

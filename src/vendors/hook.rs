@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::opsgenie::{self, OPSGENIE};
+use super::pagerduty::{self, PAGERDUTY};
 use super::webhook::{place, problem};
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Fate, Framing, Kind, Limits, Opt, Options, Order, Pace,
@@ -18,8 +20,6 @@ use crate::transform::{
 
 /// What answers an event with an action (`pipeline.md`, Threat intel and hooks).
 pub static HOOK: Vendor = Vendor {
-    name: "hook",
-    about: "An action in answer to single events: a request with a key of its own",
     options: OPTIONS,
     shapes: &[(When::Always, ACTION)],
     endpoints: url,
@@ -27,6 +27,56 @@ pub static HOOK: Vendor = Vendor {
     derive,
     limits: Limits { events: 1, body_bytes: 8 << 20, event_bytes: RENDERED_MAX as u32 },
     calls: CALLS,
+    ..ASKING
+};
+
+/// What triggers through an exporter: of which type that is, as what it is sent, and which of that
+/// exporter's keys the hook's own key stands for.
+#[derive(Debug)]
+pub struct Through {
+    /// The action, and the type of the exporter.
+    pub action: &'static str,
+    /// How the hook is sent; it has the exporter's options beside its own.
+    pub vendor: &'static Vendor,
+    /// The option with the template of what the destination joins alerts by.
+    pub template: &'static str,
+}
+
+/// The actions that go through an exporter.
+pub static THROUGH: &[Through] = &[
+    Through { action: "pagerduty", vendor: &TRIGGER, template: pagerduty::TEMPLATE },
+    Through { action: "opsgenie", vendor: &ALERT, template: opsgenie::ALIAS },
+];
+
+/// An incident of its own, beside those of the exporter.
+static TRIGGER: Vendor = Vendor {
+    options: ALIKE,
+    shapes: &[(When::Always, Shape { heads: Some(&KEY), ..pagerduty::TRIGGER })],
+    endpoints: PAGERDUTY.endpoints,
+    derive: |options| joined(PAGERDUTY.derive, pagerduty::TEMPLATE, options),
+    limits: PAGERDUTY.limits,
+    resend: PAGERDUTY.resend,
+    calls: PAGERDUTY.calls,
+    ..ASKING
+};
+
+/// An alert of its own.
+static ALERT: Vendor = Vendor {
+    options: ALIKE,
+    shapes: &[(When::Always, Shape { heads: Some(&KEY), ..opsgenie::ALERT })],
+    endpoints: OPSGENIE.endpoints,
+    auth: OPSGENIE.auth,
+    derive: |options| joined(OPSGENIE.derive, opsgenie::ALIAS, options),
+    limits: OPSGENIE.limits,
+    resend: OPSGENIE.resend,
+    calls: OPSGENIE.calls,
+    ..ASKING
+};
+
+/// What hooks are, whatever they ask.
+const ASKING: Vendor = Vendor {
+    name: "hook",
+    about: "An action in answer to single events: a request with a key of its own",
     order: Order::Strict,
     concurrency: Some(1),
     timeout: Duration::from_secs(5),
@@ -127,15 +177,31 @@ fn sign(options: &Options) -> Result<Option<Signature>, Problem> {
 
 /// What all bodies begin with, and the template of the key.
 fn derive(options: &Options) -> Result<Derived, Problem> {
+    let texts = texts(options)?;
     let name = options.text("name").unwrap_or_default();
+    let response = options.url("params.payload").unwrap_or("{}");
+    let head = Some(format!("{{\"hook\":\"{name}\",\"response\":{response},"));
+    Ok(Derived { head, texts, ..Derived::NONE })
+}
+
+/// What follows from the options of an exporter and of a hook that triggers through it.
+///
+/// The template is the hook's, which has other variables.
+fn joined(
+    derive: fn(&Options) -> Result<Derived, Problem>,
+    template: &str,
+    options: &Options,
+) -> Result<Derived, Problem> {
+    let mut derived = derive(&options.without(template))?;
+    derived.texts.extend(texts(options)?);
+    Ok(derived)
+}
+
+/// The name, and the template of the key.
+fn texts(options: &Options) -> Result<Vec<(&'static str, String)>, Problem> {
     let template = options.text("idempotency_key").unwrap_or_default();
     check(&template)?;
-    let response = options.url("params.payload").unwrap_or("{}");
-    Ok(Derived {
-        head: Some(format!("{{\"hook\":\"{name}\",\"response\":{response},")),
-        texts: vec![("hook", name), (TEMPLATE, template)],
-        ..Derived::NONE
-    })
+    Ok(vec![("hook", options.text("name").unwrap_or_default()), (TEMPLATE, template)])
 }
 
 /// Looks at the placeholders of a template: what is replaced is not looked at again.
@@ -172,13 +238,25 @@ fn check(template: &str) -> Result<(), Problem> {
 /// The derived text with the template of the key.
 const TEMPLATE: &str = "hook.key";
 
+/// What every hook has.
+const ALIKE: &[Opt] = &[NAME, IDEMPOTENCY];
+
+const NAME: Opt = opt(
+    "name",
+    Kind::Text(64),
+    None,
+    "Its name, beside those of the exporters: required; lower-case letters, digits, `_` and `-`.",
+);
+const IDEMPOTENCY: Opt = opt(
+    "idempotency_key",
+    Kind::Text(1024),
+    Some("\"{hook}:{event_id}\""),
+    "What tells actions apart: text with `{hook}` and fields of the event, such as \
+     `{session_id}`; a value that is absent is `-`. Its own `{{` is a brace.",
+);
+
 const OPTIONS: &[Opt] = &[
-    opt(
-        "name",
-        Kind::Text(64),
-        None,
-        "Its name, beside those of the exporters: required; lower-case letters, digits, `_` and `-`.",
-    ),
+    NAME,
     opt(
         "params.url",
         Kind::SecretUrl,
@@ -204,11 +282,5 @@ const OPTIONS: &[Opt] = &[
         None,
         "Header of the signature where it is not X-Shrike-Signature.",
     ),
-    opt(
-        "idempotency_key",
-        Kind::Text(1024),
-        Some("\"{hook}:{event_id}\""),
-        "What tells actions apart: text with `{hook}` and fields of the event, such as \
-         `{session_id}`; a value that is absent is `-`. Its own `{{` is a brace.",
-    ),
+    IDEMPOTENCY,
 ];

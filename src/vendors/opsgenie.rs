@@ -43,7 +43,7 @@ pub static OPSGENIE: Vendor = Vendor {
 };
 
 /// The line end is for people.
-const ALERT: Shape = Shape {
+pub(super) const ALERT: Shape = Shape {
     document: Some(&alert::ALERT),
     events: Some(1),
     framing: Framing { after: "\n", ..Shape::BASE.framing },
@@ -187,7 +187,7 @@ const US: &str = "https://api.opsgenie.com";
 const EU: &str = "https://api.eu.opsgenie.com";
 const JSM: &str = "https://api.atlassian.com/jsm/ops/integration";
 /// The key of the template of aliases.
-const ALIAS: &str = "alias_template";
+pub(super) const ALIAS: &str = "alias_template";
 /// What an alias may follow from.
 const VARIABLES: &[&str] = &[
     "guard",

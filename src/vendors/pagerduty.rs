@@ -44,7 +44,7 @@ pub static PAGERDUTY: Vendor = Vendor {
 };
 
 /// The line end is for people.
-const TRIGGER: Shape = Shape {
+pub(super) const TRIGGER: Shape = Shape {
     document: Some(&alert::TRIGGER),
     events: Some(1),
     framing: Framing { after: "\n", ..Shape::BASE.framing },
@@ -196,7 +196,7 @@ const EU: &str = "https://events.eu.pagerduty.com";
 /// "The routing_key (32 chars)."
 const KEY_BYTES: usize = 32;
 /// The key of the template of dedup keys.
-const TEMPLATE: &str = "deduplication.key_template";
+pub(super) const TEMPLATE: &str = "deduplication.key_template";
 /// "Backoff floor 30 s."
 const THROTTLED_MIN: Duration = Duration::from_secs(30);
 /// What a dedup key may follow from.

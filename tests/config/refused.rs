@@ -133,9 +133,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ),
         (
             "response_hooks: [{name: a, when: default, action: pagerduty, params: {exporter: p}}]",
-            "1:43: response_hooks[0].action: pagerduty needs an exporter of that type, which this version does not \
-             have: nothing would be triggered; use `action: webhook` with `params.url`, to \
-             something that calls it, or a `webhook` exporter whose `template` writes its body",
+            "1:71: response_hooks[0].params.exporter: there is no exporter `p`; action pagerduty needs one of type pagerduty",
         ),
         (
             "response_hooks: [{name: a, when: default, action: webhook, params: {url: 'https://h', exporter: p}}]",

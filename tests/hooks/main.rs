@@ -3,6 +3,7 @@
 #[path = "../support/equation.rs"]
 mod equation;
 mod receiver;
+mod through;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -93,6 +93,14 @@ fn serve(state: &State, stream: TcpStream) {
     let Ok(mut answers) = stream.try_clone() else { return };
     let mut requests = BufReader::new(stream);
     while let Some(asked) = request(&mut requests) {
+        // Whether somebody is there asks for nothing.
+        if asked.method == "GET" {
+            let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+            if answers.write_all(answer).is_err() {
+                return;
+            }
+            continue;
+        }
         let status = *state.status.lock().expect("no test panics while it holds it");
         // Some receivers show what they refuse.
         let told = format!("{:?} {}", asked.headers, asked.json()["response"]);

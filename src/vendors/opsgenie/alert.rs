@@ -28,6 +28,8 @@ pub(super) static ALERT: Schema = Schema {
         row("actions", OptionJson("actions.json")),
         row("tags", Also(&TAGS)),
         // Together with their names below 8000 characters, whatever an event says.
+        // The response hook that makes it, where it is one.
+        row("details.hook", Text("hook")),
         row("details.event_id", From(F::EventId, text)).max(100),
         row("details.event_type", From(F::EventType, text)).max(100),
         row("details.session_id", From(F::SessionId, text)).max(500),

@@ -27,6 +27,8 @@ pub(super) static TRIGGER: Schema = Schema {
         row("payload.component", From(F::Guard, value)),
         row("payload.group", Extracted(TENANT, tenant)),
         row("payload.class", From(F::EventType, value)),
+        // The response hook that triggers, where it is one.
+        row("payload.custom_details.hook", Text("hook")),
         row("payload.custom_details.event_id", From(F::EventId, value)),
         row("payload.custom_details.event_type", From(F::EventType, value)),
         row("payload.custom_details.session_id", From(F::SessionId, value)),
