@@ -271,7 +271,7 @@ fn mistakes_are_named() {
         ("api_key: k, responders: [{typ: team}]", "responders[0].typ: unknown key; did you mean"),
         ("api_key: k, routing: {by_severity: {urgent: a}}", "by_severity.urgent: no severity"),
         ("api_key: k, routing: [{condition: default}]", "routing: expected a map with by_guard or"),
-        ("api_key: k, heartbeat: {enabled: true}", "exporters.opsgenie.heartbeat: unknown key"),
+        ("api_key: k, heartbeat: {interval_minutes: 0}", "heartbeat.interval_minutes: expected"),
     ] {
         let error = load(keys).map(|_| ()).expect_err(keys);
         assert!(error.contains(expected), "{keys}: {error}");

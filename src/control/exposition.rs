@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
-use crate::pipeline::{AlertStatus, ExporterStatus, HookStatus, Status};
+use crate::pipeline::{AlertStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status};
 
 /// What the numbers are made from.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ pub fn exposition(numbers: &Numbers) -> String {
         }
     }
     alerts(&mut text, &status.exporters);
+    heartbeats(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
     text.0
 }
@@ -90,6 +91,23 @@ fn alerts(text: &mut Exposition, exporters: &[ExporterStatus]) {
         text.begin(name, kind, about);
         for (exporter, alerts) in alerts() {
             text.sample(name, &[("exporter", &exporter.name)], value(alerts) as f64);
+        }
+    }
+}
+
+/// What became of heartbeats; nothing where none are sent.
+fn heartbeats(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let all = || exporters.iter().filter_map(|it| Some((it, it.heartbeat?)));
+    if all().next().is_none() {
+        return;
+    }
+    let name = "shrike_heartbeats_total";
+    text.begin(name, "counter", "Heartbeats: sent, failed, or withheld since something is wrong.");
+    for (exporter, heartbeat) in all() {
+        let HeartbeatStatus { sent, failed, withheld } = heartbeat;
+        for (result, count) in [("sent", sent), ("failed", failed), ("withheld", withheld)] {
+            let labels = [("exporter", exporter.name.as_str()), ("result", result)];
+            text.sample(name, &labels, count as f64);
         }
     }
 }

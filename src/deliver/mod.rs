@@ -69,9 +69,9 @@ pub use transport::{Answer, Applied, Request, Transport, TransportError, Transpo
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
     AUTO_RESOLVE, Age, AgeOf, Auth, Call, CallBody, Choice, Credentials, DEDUPLICATION, Derived,
-    Encoding, Framing, Hidden, Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose,
-    RESOLVE_AFTER, Resend, Response, Responses, RouteMap, Shape, Signature, Step, Tally, Vendor,
-    When, Window, Wire, WriteWindow,
+    Encoding, Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Hidden, Limits, Meter, NamedHeaders,
+    Need, Order, Prefix, Purpose, RESOLVE_AFTER, Resend, Response, Responses, RouteMap, Shape,
+    Signature, Step, Tally, Vendor, When, Window, Wire, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::{Entry, Sent, Watermark};

@@ -254,6 +254,12 @@ pub const RESOLVE_AFTER: Opt = opt(
     "How long after the last event of an incident that is.",
 );
 
+/// The option with the minutes between two heartbeats.
+pub const HEARTBEAT_INTERVAL: &str = "heartbeat.interval_minutes";
+
+/// The option whether heartbeats stop while something is not well.
+pub const HEARTBEAT_HEALTHY: &str = "heartbeat.require_healthy";
+
 /// When a row applies: a condition over the options.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
@@ -600,6 +606,9 @@ pub enum Purpose {
     Latencies,
     /// Resolve an incident: `{incident}` in its path is the key, `"{incident}"` in its body too.
     Resolve,
+    /// Tell that this process does its work, every [`HEARTBEAT_INTERVAL`]; only while it does
+    /// where [`HEARTBEAT_HEALTHY`] is on.
+    Heartbeat,
 }
 
 /// What a call sends.

@@ -27,6 +27,7 @@ use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
 use super::terms::come_from;
 use super::unreadable::Unreadables;
+use super::wellness::Wellness;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
     self, Allowance, Budget, Cookies, Destination, Encoding, FileSettings, Files, Gate,
@@ -111,6 +112,8 @@ pub(crate) struct Shared {
     pub(super) unreadable: Unreadables,
     /// What was done, until the keeper writes it down.
     pub(crate) operations: Operations,
+    /// Whether all do their work, as the keeper found last.
+    pub(crate) wellness: Wellness,
 }
 
 impl Shared {

@@ -724,6 +724,13 @@ fn place(route_keys: &[&str], options: &Options) -> Name {
     name(&texts.iter().map(String::as_bytes).collect::<Vec<_>>())
 }
 
+/// Half of a seed, for what takes less.
+pub(super) fn half(seed: [u8; 16]) -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&seed[..8]);
+    half
+}
+
 fn derive(settings: &Settings, options: &Options) -> Result<Derived, String> {
     (settings.vendor.derive)(options).map_err(|problem| problem.to_string())
 }

@@ -8,7 +8,7 @@ use tokio::task::LocalSet;
 use tracing::{info, warn};
 
 use super::engine::{endpoints, way_beside};
-use super::exporter::{Exporter, seed};
+use super::exporter::{Exporter, half, seed};
 use super::network::Network;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{
@@ -280,12 +280,6 @@ fn meaning(verdict: &Verdict) -> Result<(), Wrong> {
 /// An interval up to a tenth longer or shorter, so that many processes do not ask at once.
 fn jittered(interval: Duration, unit: f64) -> Duration {
     interval.mul_f64(1.0 + JITTER * (2.0 * unit - 1.0))
-}
-
-fn half(seed: [u8; 16]) -> [u8; 8] {
-    let mut half = [0; 8];
-    half.copy_from_slice(&seed[..8]);
-    half
 }
 
 /// An endpoint that takes longer to say how it is, is not well.

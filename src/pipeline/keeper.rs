@@ -17,6 +17,7 @@ use super::lag::{Lag, Lagging};
 use super::measure::News;
 use super::operations::Operation;
 use super::receipts::{Account, Receipts};
+use super::wellness::{Seen, Watch};
 use crate::deliver::Health;
 use crate::event::{Anchor, Checkpoint, GapReason, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -50,6 +51,8 @@ pub(crate) struct Keeper {
     pub(crate) refused: BTreeSet<(&'static str, String)>,
     /// What was skipped, by exporter.
     pub(crate) skips: BTreeMap<String, Skips>,
+    /// How far exporters were.
+    pub(crate) watch: Watch,
 }
 
 /// The chain of receipts, if one is kept: a reload puts another in its place.
@@ -84,6 +87,7 @@ impl Keeper {
                 retained = Instant::now();
                 self.tell_states();
                 self.tell_trouble();
+                self.look_how_it_is();
                 self.look_after();
             }
         }
@@ -338,6 +342,34 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Finds out what is not well, for whom that matters.
+    fn look_how_it_is(&mut self) {
+        let (now, head, exporters) = (Instant::now(), self.log.written(), self.exporters());
+        let mut wrong: Vec<String> =
+            self.refused.iter().map(|(what, about)| format!("{what} {about}: refused")).collect();
+        wrong.extend(self.stopped_names().iter().map(|name| format!("exporter {name}: stopped")));
+        if self.log.full_until().is_some() {
+            wrong.push("the log: its disk is full".to_owned());
+        }
+        for exporter in &exporters {
+            let (settled, has_pending) = {
+                let watermark = exporter.watermark();
+                (watermark.counts().total(), watermark.base() < head)
+            };
+            let seen = Seen {
+                name: exporter.name(),
+                health: exporter.condition(now),
+                failing: exporter.trouble.since(now),
+                settled,
+                has_pending,
+                patience: exporter.settings.alert_after,
+            };
+            wrong.extend(self.watch.look(&seen, now));
+        }
+        self.watch.keep(&exporters.iter().map(|it| it.name()).collect::<Vec<_>>());
+        self.shared.wellness.store(wrong, now);
     }
 
     /// Removes segments that no exporter needs any more.

@@ -23,6 +23,7 @@ use super::block::Block;
 use super::board::Claim;
 use super::exporter::{Exporter, Route};
 use super::health;
+use super::heartbeat;
 use super::meter::Noted;
 use super::network::{Network, Way};
 use super::pace::Seat;
@@ -127,6 +128,10 @@ impl Lane {
         let mut beside = JoinSet::new();
         if exporter.prepares(number) {
             beside.spawn_local(health::watch(Arc::clone(&exporter), way.beside().open()));
+            if heartbeat::is_wanted(&exporter) {
+                let (shared, network) = (Arc::clone(&bench.shared), way.beside().open());
+                beside.spawn_local(heartbeat::run(Arc::clone(&exporter), shared, network));
+            }
         }
         Self {
             calls: Calls::new(&exporter, number),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::alerts::AlertCounters;
+use super::heartbeat::HeartbeatCounters;
 use super::hook::HookCounters;
 use crate::event::Counts;
 use crate::metrics::{Counter, Histogram};
@@ -60,6 +61,8 @@ pub struct ExporterCounters {
     pub gap_records: Counter,
     /// Gap records that the destination refused.
     pub gap_records_refused: Counter,
+    /// What became of heartbeats.
+    pub heartbeat: HeartbeatCounters,
     /// What a response hook did.
     pub hook: HookCounters,
     /// What became of incidents.

@@ -15,6 +15,7 @@ use super::hook::Hook;
 use super::keeper::Keeper;
 use super::measure::Deeds;
 use super::network::Way;
+use super::wellness::Watch;
 use crate::deliver::Budget;
 use crate::log::{Log, LogError};
 
@@ -93,6 +94,7 @@ impl Prepared {
             proven: Instant::now(),
             refused: BTreeSet::new(),
             skips: BTreeMap::new(),
+            watch: Watch::default(),
         };
         Ok(Self { keeper, budget, ways: lanes, workers })
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exporter::Exporter;
 use super::health::HealthStatus;
+use super::heartbeat::{self, HeartbeatCounters};
 use super::measure::lost;
 use crate::deliver::{Health, Settings};
 use crate::event::{Checkpoint, Counts, GapReason, Offset, Span};
@@ -133,6 +134,8 @@ pub struct ExporterStatus {
     pub health: Option<HealthStatus>,
     /// What went wrong last, and how long ago.
     pub last_error: Option<(Duration, String)>,
+    /// What became of its heartbeats, if it sends some.
+    pub heartbeat: Option<HeartbeatStatus>,
     /// What it did as a response hook, if it is one.
     pub hook: Option<HookStatus>,
     /// Which incidents it keeps, if it does.
@@ -152,6 +155,28 @@ pub struct AlertStatus {
     pub resolve_failed: u64,
     /// Incidents that were let go without being resolved.
     pub forgotten: u64,
+}
+
+/// What became of an exporter's heartbeats in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatStatus {
+    /// Those that were taken.
+    pub sent: u64,
+    /// Those that were not.
+    pub failed: u64,
+    /// Those that were left out, since something was not well.
+    pub withheld: u64,
+}
+
+impl HeartbeatStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let HeartbeatCounters { sent, failed, withheld } = &exporter.counters.heartbeat;
+        heartbeat::is_wanted(exporter).then(|| Self {
+            sent: sent.load(),
+            failed: failed.load(),
+            withheld: withheld.load(),
+        })
+    }
 }
 
 /// What a response hook did in this run.
@@ -256,6 +281,7 @@ impl ExporterStatus {
             batch_bytes: Observed::default(),
             health: None,
             last_error: None,
+            heartbeat: None,
             hook: None,
             alerts: None,
         }
@@ -335,6 +361,7 @@ impl ExporterStatus {
             batch_bytes: exporter.measures.batch_bytes.load(),
             health: exporter.health.load(now),
             last_error,
+            heartbeat: HeartbeatStatus::of(exporter),
             hook: HookStatus::of(exporter),
             alerts: AlertStatus::of(exporter),
         }

@@ -9,9 +9,9 @@ use http::Uri;
 
 use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, Credentials, DEDUPLICATION, Derived, Encoding, Fate,
-    Framing, Kind, Level, Limits, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER,
-    RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict,
-    When, opt, retry_after,
+    Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Kind, Level, Limits, Opt, Options, Order, Pace,
+    Problem, Purpose, RESOLVE_AFTER, RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap, Scope,
+    Secret, Shape, Vendor, Verdict, When, opt, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -76,6 +76,16 @@ const CALLS: &[Call] = &[
         headers: &[],
         body: CallBody::Text("application/json", close),
         responses: Responses { rows: CLOSE_ROWS, read: Some(read_send) },
+    },
+    Call {
+        purpose: Purpose::Heartbeat,
+        when: When::Is("heartbeat.enabled", "true"),
+        method: "POST",
+        path: "/v2/heartbeats/{heartbeat.name}/ping",
+        query: &[],
+        headers: &[],
+        body: CallBody::Empty,
+        responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
     },
     // Whatever it answers, it is there; an alert is never made to find out.
     Call {
@@ -258,6 +268,25 @@ const OPTIONS: &[Opt] = &[
     DEDUPLICATION,
     AUTO_RESOLVE,
     RESOLVE_AFTER,
+    opt(
+        "heartbeat.enabled",
+        Kind::Bool,
+        Some("false"),
+        "Whether a heartbeat is kept alive, which must exist: Opsgenie alerts when it runs out.",
+    ),
+    opt("heartbeat.name", Kind::Text(100), Some("\"clawdstrike\""), "Name of that heartbeat."),
+    opt(
+        HEARTBEAT_INTERVAL,
+        Kind::Int(1, 1440),
+        Some("5"),
+        "Minutes between two pings; the first goes at start. Opsgenie has to wait for longer.",
+    ),
+    opt(
+        HEARTBEAT_HEALTHY,
+        Kind::Bool,
+        Some("true"),
+        "Whether no ping goes while an exporter is held or delivers nothing, or the disk refuses.",
+    ),
     opt("user", Kind::Text(100), None, "Who is named as the one that made the alert."),
     opt("note", Kind::LongText(25_000), None, "A note that is added to every alert."),
 ];

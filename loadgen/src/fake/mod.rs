@@ -29,7 +29,7 @@ use http::HeaderMap;
 
 pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
-pub use opsgenie::{Alert, Alerts, Opsgenie};
+pub use opsgenie::{Alert, Alerts, Opsgenie, Pings};
 pub use otlp::Otlp;
 pub use pagerduty::{Incident, Incidents, PagerDuty};
 pub use s3::{Account, Objects, S3};

@@ -17,6 +17,19 @@ pub struct Opsgenie {
     /// The key of the integration; any when there is none.
     key: Option<String>,
     alerts: Alerts,
+    pings: Pings,
+}
+
+/// Pings by heartbeat, its name as it stood in the path.
+#[derive(Clone, Debug, Default)]
+pub struct Pings(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Pings {
+    /// How many came so far.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The open alerts by alias.
@@ -56,7 +69,7 @@ impl Opsgenie {
     /// An account without alerts.
     #[must_use]
     pub fn new(book: Arc<Book>, key: Option<String>) -> Self {
-        Self { book, key, alerts: Alerts::default() }
+        Self { book, key, alerts: Alerts::default(), pings: Pings::default() }
     }
 
     /// Its alerts, as it goes on.
@@ -65,11 +78,20 @@ impl Opsgenie {
         self.alerts.clone()
     }
 
+    /// The pings of its heartbeats, as it goes on.
+    #[must_use]
+    pub fn pings(&self) -> Pings {
+        self.pings.clone()
+    }
+
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, visit: &Visit<'_>) -> Reply {
         if visit.method == http::Method::GET {
             return Self::refuse(404);
+        }
+        if let Some(name) = heartbeat(visit.path) {
+            return self.ping(visit, name);
         }
         let closed = PATHS.iter().find_map(|path| {
             visit.path.strip_prefix(path)?.strip_prefix('/')?.strip_suffix("/close")
@@ -153,6 +175,25 @@ impl Opsgenie {
                 Self::refuse(404)
             }
         }
+    }
+
+    /// Takes a ping of a heartbeat.
+    fn ping(&self, visit: &Visit<'_>, name: &str) -> Reply {
+        let key = visit.header("authorization").strip_prefix("GenieKey ").unwrap_or_default();
+        if key.is_empty() || self.key.as_deref().is_some_and(|good| good != key) {
+            return Self::refuse(401);
+        }
+        if visit.method != http::Method::POST || !visit.body.is_empty() {
+            self.book.note_problem("a ping is posted without a body", visit.body);
+        }
+        if visit.plan.fault != Some(Fault::Forget) {
+            let mut pings = self.pings.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *pings.entry(name.to_owned()).or_default() += 1;
+        }
+        let body = format!(
+            "{{\"result\":\"PONG - Heartbeat received\",\"took\":0.01,\"requestId\":\"{REQUEST}\"}}"
+        );
+        Reply::json(202, body)
     }
 
     /// What it says with a failing status.
@@ -243,6 +284,13 @@ fn people(request: &Node, name: &str, types: &[&str]) -> Result<Vec<String>, Str
         all.push(format!("{} {told}", text("type")));
     }
     Ok(all)
+}
+
+/// The name in the path of a ping.
+fn heartbeat(path: &str) -> Option<&str> {
+    let path = path.strip_prefix("/jsm/ops/integration").unwrap_or(path);
+    let name = path.strip_prefix("/v2/heartbeats/")?.strip_suffix("/ping")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 const PATHS: &[&str] = &["/v2/alerts", "/jsm/ops/integration/v2/alerts"];

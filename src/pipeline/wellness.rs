@@ -1,0 +1,139 @@
+//! Whether the process does its work, as one answer: for whom it has to prove that it lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::deliver::Health;
+
+/// What was found when somebody looked last.
+#[derive(Debug, Default)]
+pub(crate) struct Wellness(Mutex<Option<(Instant, Vec<String>)>>);
+
+/// What the looks before this one saw, by exporter.
+#[derive(Debug, Default)]
+pub(super) struct Watch(BTreeMap<String, Progress>);
+
+/// How far an exporter was, and since when.
+#[derive(Debug)]
+struct Progress {
+    settled: u64,
+    since: Instant,
+}
+
+/// An exporter at one look.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) name: &'a str,
+    pub(super) health: Health,
+    /// How long nothing has arrived although it was tried.
+    pub(super) failing: Option<Duration>,
+    /// How many events have settled.
+    pub(super) settled: u64,
+    /// Whether there are others.
+    pub(super) has_pending: bool,
+    /// How long it may deliver nothing.
+    pub(super) patience: Duration,
+}
+
+impl Wellness {
+    /// Keeps what is not well; empty where all is.
+    pub(super) fn store(&self, wrong: Vec<String>, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, wrong));
+    }
+
+    /// What is not well; empty where all is.
+    pub(super) fn wrong(&self, now: Instant) -> Vec<String> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*found {
+            Some((at, wrong)) if now.saturating_duration_since(*at) < LOOK_AGE_MAX => wrong.clone(),
+            // Who does not look any more may be what hangs.
+            Some(_) => vec!["checkpoints are not looked after".to_owned()],
+            None => vec!["it has just started".to_owned()],
+        }
+    }
+}
+
+impl Watch {
+    /// What is not well with an exporter.
+    pub(super) fn look(&mut self, seen: &Seen<'_>, now: Instant) -> Option<String> {
+        let progress = self.0.entry(seen.name.to_owned());
+        let progress = progress.or_insert(Progress { settled: seen.settled, since: now });
+        if progress.settled != seen.settled || !seen.has_pending {
+            *progress = Progress { settled: seen.settled, since: now };
+        }
+        let stands = now.saturating_duration_since(progress.since);
+        let name = seen.name;
+        match seen.health {
+            Health::AuthFailed | Health::ConfigFailed | Health::CircuitOpen => {
+                Some(format!("exporter {name}: {}", seen.health.word()))
+            }
+            _ if seen.failing.is_some_and(|failing| failing >= seen.patience) => {
+                Some(format!("exporter {name}: nothing arrives"))
+            }
+            _ if stands >= seen.patience => Some(format!("exporter {name}: stands still")),
+            Health::Healthy | Health::Degraded | Health::Throttled => None,
+        }
+    }
+
+    /// Forgets exporters that are gone.
+    pub(super) fn keep(&mut self, names: &[&str]) {
+        self.0.retain(|name, _| names.contains(&name.as_str()));
+    }
+}
+
+/// A look is made every second; a disk may take its time.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn seen(health: Health, settled: u64, has_pending: bool) -> Seen<'static> {
+        Seen { name: "siem", health, failing: None, settled, has_pending, patience: PATIENCE }
+    }
+
+    #[test]
+    fn a_held_exporter_is_not_well_and_a_slow_one_is() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        for health in [Health::AuthFailed, Health::ConfigFailed, Health::CircuitOpen] {
+            let wrong = watch.look(&seen(health, 0, false), now).expect("it is held");
+            assert!(wrong.contains("siem") && wrong.contains(health.word()), "{wrong}");
+        }
+        for health in [Health::Healthy, Health::Degraded, Health::Throttled] {
+            assert_eq!(watch.look(&seen(health, 0, true), now), None);
+        }
+        let failing = Seen { failing: Some(PATIENCE), ..seen(Health::Degraded, 0, true) };
+        assert!(watch.look(&failing, now).is_some());
+    }
+
+    #[test]
+    fn who_has_something_to_do_and_does_nothing_stands_still() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let mut look = |settled, has_pending, secs| {
+            let now = begun + Duration::from_secs(secs);
+            watch.look(&seen(Health::Healthy, settled, has_pending), now).is_some()
+        };
+        assert!(!look(5, true, 0));
+        assert!(!look(5, true, 299));
+        assert!(look(5, true, 300));
+        assert!(!look(6, true, 301), "one settled");
+        assert!(!look(6, true, 600));
+        assert!(!look(6, false, 700), "nothing to do is no standing still");
+        assert!(!look(6, true, 900));
+        assert!(look(6, true, 1000));
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_not_well() {
+        let (wellness, now) = (Wellness::default(), Instant::now());
+        assert!(!wellness.wrong(now).is_empty());
+        wellness.store(Vec::new(), now);
+        assert!(wellness.wrong(now + Duration::from_secs(59)).is_empty());
+        assert!(!wellness.wrong(now + LOOK_AGE_MAX).is_empty());
+        wellness.store(vec!["exporter siem: auth_failed".to_owned()], now);
+        assert_eq!(wellness.wrong(now), ["exporter siem: auth_failed"]);
+    }
+}
