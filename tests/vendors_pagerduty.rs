@@ -95,7 +95,9 @@ fn trigger(keys: &str, event: &Value) -> Value {
 fn an_incident_says_what_happened_where_and_to_whom() {
     let found = trigger(
         "base_url: 'https://soc.example/', client_url: 'https://soc.example', \
-         links: [{href: 'https://wiki.example/leaks', text: 'What to \"do\"'}]",
+         links: [{href: 'https://wiki.example/leaks', text: 'What to \"do\"'}], \
+         images: [{src: 'https://soc.example/a.png', href: 'https://soc.example', alt: 'A \"b\"'}, \
+         {src: 'https://soc.example/b.png'}]",
         &event(|_| {}),
     );
     let expected = json!({
@@ -131,12 +133,17 @@ fn an_incident_says_what_happened_where_and_to_whom() {
             },
             {"href": "https://wiki.example/leaks", "text": "What to \"do\""},
         ],
+        "images": [
+            {"src": "https://soc.example/a.png", "href": "https://soc.example", "alt": "A \"b\""},
+            {"src": "https://soc.example/b.png"},
+        ],
         "client": "shrike",
         "client_url": "https://soc.example",
     });
     assert_eq!(found, expected);
     let bare = trigger("custom_details: false", &event(|_| {}));
     assert!(bare["payload"].get("custom_details").is_none() && bare.get("links").is_none());
+    assert!(bare.get("images").is_none());
 }
 
 #[test]
@@ -238,6 +245,9 @@ fn mistakes_are_named() {
         ("severity_mapping: {high: high}", "severity_mapping.high: expected critical, error"),
         ("links: [{text: a}]", "exporters.pagerduty.links: link 1: needs href"),
         ("links: [{href: 'ftp://a.b'}]", "links: link 1: href is no http or https URL"),
+        ("images: [{alt: a}]", "exporters.pagerduty.images: image 1: needs src"),
+        ("images: [{src: 'http://a.b/c.png'}]", "images: image 1: src is no https URL"),
+        ("images: [{src: 'https://a.b', href: 'c'}]", "image 1: href is no http or https URL"),
         ("links: [{url: 'https://a.b'}]", "links[0].url: unknown key"),
         ("routing: {by_guard: {a: b}}", "exporters.pagerduty.routing.by_guard.a: is no routing"),
         ("deduplication: {window_seconds: 86401}", "deduplication.window_seconds: expected"),

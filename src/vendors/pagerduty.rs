@@ -177,6 +177,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         omit.push("payload.custom_details");
     }
     let mut texts = vec![("key", key.to_owned())];
+    let images = alert::images(options)?;
     texts.extend(alert::links(options)?.map(|links| ("links.json", links)));
     let url = options.url("base_url").filter(|url| !url.is_empty());
     // The event's id follows.
@@ -184,6 +185,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if texts.len() > 1 {
         texts.push(("links.any", "true".to_owned()));
     }
+    texts.extend(images.map(|images| ("images.json", images)));
     Ok(Derived { texts, omit, ..Derived::NONE })
 }
 
@@ -264,6 +266,12 @@ const OPTIONS: &[Opt] = &[
         "Where people find events: links lead to /events/ID below it.",
     ),
     opt("links", Kind::Maps(&["href", "text"]), Some("[]"), "Further links of every incident."),
+    opt(
+        "images",
+        Kind::Maps(&["src", "href", "alt"]),
+        Some("[]"),
+        "Images of every incident: src is an https URL; href, where it leads, and alt are optional.",
+    ),
     opt("client", Kind::Text(255), Some("shrike"), "What the incident says it comes from."),
     opt("client_url", Kind::Url, None, "Where that is."),
 ];

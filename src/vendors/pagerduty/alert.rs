@@ -48,6 +48,7 @@ pub(super) static TRIGGER: Schema = Schema {
         row("payload.custom_details.metadata", From(F::Metadata, value)),
         row("payload.custom_details.truncated", When("truncated", "true")),
         row("links", AlsoWhen("links.any", &LINKS)),
+        row("images", OptionJson("images.json")),
         row("client", Text("client")),
         row("client_url", Text("client_url")),
     ]),
@@ -176,21 +177,52 @@ fn matches(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 pub(super) fn links(options: &Options) -> Result<Option<String>, Problem> {
     let mut links = Vec::new();
     for (n, link) in options.maps("links").iter().enumerate() {
-        let wrong = |problem: &str| Problem {
-            key: "links".to_owned(),
-            problem: format!("link {}: {problem}", n + 1),
-        };
-        let find = |name: &str| link.iter().find(|(key, _)| key == name).map(|(_, text)| text);
-        let href = find("href").ok_or_else(|| wrong("needs href, a URL"))?;
-        let uri: Option<Uri> = href.parse().ok();
-        let is_web = uri.is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
-        });
-        if !is_web {
+        let wrong = |problem: &str| problem_in("links", "link", n, problem);
+        let href = find(link, "href").ok_or_else(|| wrong("needs href, a URL"))?;
+        if !is_url(href, &["http", "https"]) {
             return Err(wrong("href is no http or https URL"));
         }
-        let text = find("text").unwrap_or(href);
+        let text = find(link, "text").unwrap_or(href);
         links.push(serde_json::json!({ "href": href, "text": text }).to_string());
     }
     Ok((!links.is_empty()).then(|| links.join(",")))
+}
+
+/// The operator's images as an array; "this image must be served via HTTPS".
+pub(super) fn images(options: &Options) -> Result<Option<String>, Problem> {
+    let mut images = Vec::new();
+    for (n, image) in options.maps("images").iter().enumerate() {
+        let wrong = |problem: &str| problem_in("images", "image", n, problem);
+        let src = find(image, "src").ok_or_else(|| wrong("needs src, a URL"))?;
+        if !is_url(src, &["https"]) {
+            return Err(wrong("src is no https URL"));
+        }
+        let mut json = serde_json::json!({ "src": src });
+        if let Some(href) = find(image, "href") {
+            if !is_url(href, &["http", "https"]) {
+                return Err(wrong("href is no http or https URL"));
+            }
+            json["href"] = href.into();
+        }
+        if let Some(alt) = find(image, "alt") {
+            json["alt"] = alt.into();
+        }
+        images.push(json);
+    }
+    Ok((!images.is_empty()).then(|| serde_json::Value::from(images).to_string()))
+}
+
+fn find<'a>(map: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    map.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str())
+}
+
+fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let uri: Option<Uri> = text.parse().ok();
+    uri.is_some_and(|uri| {
+        uri.scheme_str().is_some_and(|it| schemes.contains(&it)) && uri.host().is_some()
+    })
+}
+
+fn problem_in(key: &str, what: &str, n: usize, problem: &str) -> Problem {
+    Problem { key: key.to_owned(), problem: format!("{what} {}: {problem}", n + 1) }
 }
