@@ -37,10 +37,11 @@ enum Beat {
     Withheld(String),
 }
 
-/// Whether an exporter sends heartbeats.
+/// Whether an exporter sends heartbeats; a hook that acts through one leaves them to that one.
 pub(super) fn is_wanted(exporter: &Exporter) -> bool {
     let settings = &exporter.settings;
-    settings.vendor.call(Purpose::Heartbeat, &settings.options, settings.format).is_some()
+    exporter.hook.is_none()
+        && settings.vendor.call(Purpose::Heartbeat, &settings.options, settings.format).is_some()
 }
 
 /// Sends heartbeats until it is dropped with the lane that it runs beside.
