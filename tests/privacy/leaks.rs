@@ -246,9 +246,11 @@ exporters:
   splunk_evil: {{hec_url: "http://{http}/evil", hec_token: "${{EVIL}}", use_ack: false}}
   otlp: {{endpoint: "http://{http}"}}
   opsgenie:
-    {{api_endpoint: "http://{http}", api_key: "${{GENIE}}", min_severity: none, only_denied: false}}
+    {{api_endpoint: "http://{http}", api_key: "${{GENIE}}", min_severity: none, only_denied: false,
+    deduplication: {{window_seconds: 0}}}}
   pagerduty:
-    {{api_endpoint: "http://{http}", routing_key: "${{PD}}", min_severity: none, only_denied: false}}
+    {{api_endpoint: "http://{http}", routing_key: "${{PD}}", min_severity: none, only_denied: false,
+    deduplication: {{window_seconds: 0}}}}
   pagerduty_evil:
     api_endpoint: "http://{http}/evil"
     routing_key: "${{PD}}"
