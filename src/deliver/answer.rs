@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 
-use super::{Call, Cause, Fate, Options, Pace, Reason, Response, Scope, Verdict};
+use super::{
+    AckId, Answer, Call, Cause, Documents, Fate, Options, Pace, Reason, Response, Scope, Verdict,
+};
 use crate::protobuf::{Wire, field};
 
 /// The longest quotation of a destination's words, in bytes (`pipeline.md`, Dead-letter store).
@@ -19,6 +21,16 @@ pub const DETAIL_BYTES_MAX: usize = 1024;
 /// The exporter's own `retry.max_retry_after_ms` is usually far below. The bound only keeps a
 /// hostile number from overflowing a clock.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl<'a> Response<'a> {
+    /// The answer to a request that carried no events.
+    #[must_use]
+    pub fn without_events(answer: &'a Answer, options: &'a Options) -> Self {
+        let Answer { status, headers, body } = answer;
+        let (documents, acks) = (Documents::NONE, &[] as &[AckId]);
+        Self { status: *status, headers, body, events: 0, body_bytes: 0, documents, acks, options }
+    }
+}
 
 /// Says what an answer to a call means.
 ///

@@ -6,8 +6,8 @@
 //! [`Vendor::setup`]: super::Vendor::setup
 
 use super::{
-    Answer, Applied, Binding, Call, Cause, Channel, CompiledCall, Documents, Fate, Need, Options,
-    Problem, Request, Response, Step, TransportError, Verdict, Via, judge, judge_transport,
+    Answer, Applied, Binding, Call, Cause, Channel, CompiledCall, Fate, Need, Options, Problem,
+    Request, Response, Step, TransportError, Verdict, Via, judge, judge_transport,
 };
 
 /// The steps of one exporter, and how far they are.
@@ -102,16 +102,7 @@ impl Setup {
     /// Takes in the answer to the request that [`Setup::poll`] gave.
     pub fn on_answer(&mut self, answer: &Answer, options: &Options) {
         let (Some(call), Some(step)) = (self.call(), self.steps.get(self.at)) else { return };
-        let response = Response {
-            status: answer.status,
-            headers: &answer.headers,
-            body: &answer.body,
-            events: 0,
-            body_bytes: 0,
-            documents: Documents::NONE,
-            acks: &[],
-            options,
-        };
+        let response = Response::without_events(answer, options);
         let (call, step) = (call.call, step.step);
         let verdict = judge(call, &response);
         if is_passing(&verdict) {

@@ -12,8 +12,8 @@ use super::exporter::{Exporter, half, seed};
 use super::network::Network;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{
-    Binding, Channel, CompiledCall, Derived, Documents, Fate, Options, Problem, Purpose, Request,
-    Response, Settings, Transport, Verdict, Via, judge, judge_transport,
+    Binding, Channel, CompiledCall, Derived, Fate, Options, Problem, Purpose, Request, Response,
+    Settings, Transport, Verdict, Via, judge, judge_transport,
 };
 
 /// How a destination said it is when it was last asked.
@@ -172,19 +172,7 @@ impl Questions {
         let request = call.plain_at(via, now);
         let timeout = request.timeout.min(ANSWER_WAIT_MAX);
         match network.send(Request { timeout, ..request }).await {
-            Ok(answer) => {
-                let response = Response {
-                    status: answer.status,
-                    headers: &answer.headers,
-                    body: &answer.body,
-                    events: 0,
-                    body_bytes: 0,
-                    documents: Documents::NONE,
-                    acks: &[],
-                    options: &self.options,
-                };
-                judge(call.call, &response)
-            }
+            Ok(answer) => judge(call.call, &Response::without_events(&answer, &self.options)),
             Err(error) => judge_transport(&error),
         }
     }

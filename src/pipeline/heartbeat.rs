@@ -13,8 +13,8 @@ use super::exporter::{Exporter, half};
 use super::network::Network;
 use super::stop::Stage;
 use crate::deliver::{
-    Binding, Channel, CompiledCall, Documents, Fate, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL,
-    Problem, Purpose, Response, Transport as _, Via, judge, judge_transport,
+    Binding, Channel, CompiledCall, Fate, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Problem, Purpose,
+    Response, Transport as _, Via, judge, judge_transport,
 };
 use crate::metrics::Counter;
 
@@ -96,17 +96,7 @@ async fn beat(call: &CompiledCall, exporter: &Exporter, network: &Network) -> Be
     let via = Via { endpoint: 0, group: 0, channel: Channel::from_random(exporter.seed(0)) };
     let verdict = match network.send(call.plain(via)).await {
         Ok(answer) => {
-            let response = Response {
-                status: answer.status,
-                headers: &answer.headers,
-                body: &answer.body,
-                events: 0,
-                body_bytes: 0,
-                documents: Documents::NONE,
-                acks: &[],
-                options: &exporter.settings.options,
-            };
-            judge(call.call, &response)
+            judge(call.call, &Response::without_events(&answer, &exporter.settings.options))
         }
         Err(error) => judge_transport(&error),
     };

@@ -13,8 +13,8 @@ use super::exporter::{Exporter, seed};
 use super::network::Network;
 use super::stop::Stage;
 use crate::deliver::{
-    Applied, Binding, Channel, CompiledCall, DeadLetter, Derived, Documents, Fate, Meter, Options,
-    Purpose, Request, Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge,
+    Applied, Binding, Channel, CompiledCall, DeadLetter, Derived, Fate, Meter, Options, Purpose,
+    Request, Response, Settings, Tally, Transport, Via, Window, WriteWindow, judge,
     judge_transport,
 };
 use crate::event::{Event, EventType, FieldId, Offset, Settle, Settled, Severity, Time};
@@ -247,14 +247,8 @@ impl Ledger {
                 Ok(answer) => judge(
                     call.call,
                     &Response {
-                        status: answer.status,
-                        headers: &answer.headers,
-                        body: &answer.body,
-                        events: 0,
                         body_bytes: body.len(),
-                        documents: Documents::NONE,
-                        acks: &[],
-                        options: &self.options,
+                        ..Response::without_events(&answer, &self.options)
                     },
                 ),
                 Err(error) => {

@@ -13,10 +13,10 @@ use super::super::alerts::{At, Judged, Name, Quiet, Sighting};
 use super::super::block::Entry;
 use super::super::exporter::Exporter;
 use super::super::stop::Stage;
-use super::exchange::{Ended, response};
+use super::exchange::Ended;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
-use crate::deliver::{Answer, Fate, Transport as _, TransportError, judge};
+use crate::deliver::{Answer, Fate, Response, Transport as _, TransportError, judge};
 use crate::event::{Event, Settle, Span, Time};
 
 /// What a lane knows of incidents.
@@ -157,7 +157,7 @@ impl Lane {
         let verdict = answer.map_err(|error| error.to_string()).and_then(|answer| {
             let Some(call) = &route.resolve else { return Err(String::new()) };
             let options = route.options(&self.calls.options);
-            let verdict = judge(call.call, &response(&answer, &[], &options));
+            let verdict = judge(call.call, &Response::without_events(&answer, &options));
             match verdict.fate {
                 Fate::Delivered => Ok(()),
                 _ => Err(format!("{} (status {})", verdict.reason.class, answer.status)),

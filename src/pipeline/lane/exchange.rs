@@ -178,7 +178,7 @@ impl Lane {
         let (events, body_bytes) = (batch.events(), batch.raw_bytes());
         // A route may have secrets of its own, which its answers must not show.
         let options = route.options(&self.calls.options);
-        let sent = response(&answer, &[], &options);
+        let sent = Response::without_events(&answer, &options);
         let response = Response { events, body_bytes, documents: Documents::of(batch), ..sent };
         let verdict = judge(route.send.call, &response);
         debug!(
@@ -219,7 +219,9 @@ impl Lane {
         let Some(call) = &self.calls.poll else { return };
         match answer {
             Ok(answer) => {
-                let verdict = judge(call.call, &response(&answer, ids, &self.calls.options));
+                let options = &self.calls.options;
+                let response = Response { acks: ids, ..Response::without_events(&answer, options) };
+                let verdict = judge(call.call, &response);
                 self.note_failure(&verdict, now);
                 if !matches!(verdict.fate, Fate::Confirmed(_)) {
                     self.exporter.trouble.begin(now);
@@ -237,7 +239,9 @@ impl Lane {
     fn on_probed(&mut self, endpoint: usize, answer: Result<Answer, TransportError>, now: Instant) {
         let Some(call) = &self.calls.probe else { return };
         let verdict = match answer {
-            Ok(answer) => Some(judge(call.call, &response(&answer, &[], &self.calls.options))),
+            Ok(answer) => {
+                Some(judge(call.call, &Response::without_events(&answer, &self.calls.options)))
+            }
             Err(error) => {
                 self.note_silence(&error, now);
                 None
@@ -502,16 +506,6 @@ fn seconds() -> u64 {
 /// How long ago something was received.
 fn since(received_ns: u64) -> Duration {
     Duration::from_nanos(Time::now().ns().saturating_sub(received_ns))
-}
-
-pub(super) fn response<'a>(
-    answer: &'a Answer,
-    acks: &'a [AckId],
-    options: &'a Options,
-) -> Response<'a> {
-    let Answer { status, headers, body } = answer;
-    let documents = Documents::NONE;
-    Response { status: *status, headers, body, events: 0, body_bytes: 0, documents, acks, options }
 }
 
 /// The first wait before preparing a destination again that did not answer.
