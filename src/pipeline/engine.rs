@@ -19,7 +19,6 @@ use super::network::Way;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
 use super::passes::first_unused;
-use super::places::Places;
 use super::prepared::Prepared;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::replay::{Job, Progress};
@@ -27,11 +26,11 @@ use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
 use super::terms::come_from;
 use super::unreadable::Unreadables;
+use super::ways::{concurrency, endpoints, ways};
 use super::wellness::Wellness;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
-    self, Allowance, Budget, Cookies, Destination, Encoding, FileSettings, Files, Gate,
-    GateSettings, Order, Settings, SocketDestination, TransportLimits, TransportSetupError, Wire,
+    self, Allowance, Budget, Gate, GateSettings, Order, Settings, TransportSetupError,
 };
 use crate::event::{Anchor, Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -711,85 +710,6 @@ pub(super) fn checkpoint(
     Ok(checkpoint)
 }
 
-/// Requests in flight over all lanes.
-fn concurrency(spec: &ExporterSpec, workers: usize) -> usize {
-    match (spec.settings.order(), spec.settings.concurrency) {
-        (Order::Strict | Order::Loose, _) => 1,
-        (Order::Any, Some(concurrency)) => concurrency.max(1),
-        (Order::Any, None) => {
-            spec.settings.vendor.concurrency.unwrap_or(CONCURRENCY_PER_WORKER * workers)
-        }
-    }
-}
-
-/// The endpoints of an exporter; none for destinations without a network.
-pub(super) fn endpoints(spec: &ExporterSpec) -> Result<Vec<http::Uri>, EngineError> {
-    (spec.settings.vendor.endpoints)(&spec.settings.options).map_err(|problem| {
-        EngineError::Exporter { name: spec.settings.name.clone(), problem: problem.to_string() }
-    })
-}
-
-/// One way per lane: `min(workers, concurrency, connections)` of them where order does not
-/// matter.
-pub(super) fn ways(spec: &ExporterSpec, workers: usize) -> Result<Vec<Way>, EngineError> {
-    let settings = &spec.settings;
-    let connections = settings.connection.connections_max.max(1);
-    let lanes = match settings.order() {
-        Order::Strict | Order::Loose => 1,
-        Order::Any => {
-            let usual = workers.min(concurrency(spec, workers)).min(connections);
-            let lanes = settings.lanes.map_or(usual, |lanes| lanes.clamp(1, workers));
-            // One number is left for the lane beside the log.
-            lanes.min(usize::from(deliver::LANES_MAX) - 1)
-        }
-    };
-    Ok(vec![way(spec, (connections / lanes).max(1))?; lanes])
-}
-
-/// A way for questions that have nothing to do with events.
-pub(super) fn way_beside(spec: &ExporterSpec) -> Result<Way, EngineError> {
-    way(spec, 1)
-}
-
-/// A way with this many connections per endpoint, as the vendor's wire asks for.
-fn way(spec: &ExporterSpec, connections: usize) -> Result<Way, EngineError> {
-    let settings = &spec.settings;
-    match settings.vendor.wire {
-        Wire::Lines => Ok(Way::Lines),
-        Wire::File => {
-            let is_plain = settings.encoding == Encoding::Identity;
-            Ok(Way::File(Files::new(FileSettings::of(&settings.options, is_plain))))
-        }
-        Wire::Http => {
-            let (destination, cookies) = destination(spec)?;
-            let usual = TransportLimits::new(connections);
-            let own = settings.vendor.answer_bytes(&settings.options, settings.format);
-            let answer_bytes = own.unwrap_or(usual.answer_bytes);
-            let limits = TransportLimits { cookies, answer_bytes, ..usual };
-            Ok(Way::Http(destination, limits))
-        }
-        Wire::Socket => {
-            let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
-            let endpoints = endpoints(spec)?;
-            SocketDestination::new(&endpoints, &settings.tls, &settings.connection)
-                .map(|destination| Way::Socket(Arc::new(destination)))
-                .map_err(refuse)
-        }
-    }
-}
-
-fn destination(spec: &ExporterSpec) -> Result<(Arc<Destination>, Cookies), EngineError> {
-    let settings = &spec.settings;
-    let refuse = |source| EngineError::Transport { name: settings.name.clone(), source };
-    let places = Places::find(spec)
-        .map_err(|problem| EngineError::Exporter { name: settings.name.clone(), problem })?;
-    let destination = Destination::new(&places.all, &settings.tls, &settings.connection);
-    let cookies = if settings.vendor.cookies { Cookies::Keep } else { Cookies::Ignore };
-    Ok((Arc::new(destination.map_err(refuse)?), cookies))
-}
-
-/// Requests in flight per worker, unless configured: one on its way, one being answered.
-const CONCURRENCY_PER_WORKER: usize = 2;
 /// How often ending is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// Lanes that were told to end at once do so within a turn.

@@ -7,9 +7,9 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tracing::{info, warn};
 
-use super::engine::{endpoints, way_beside};
 use super::exporter::{Exporter, half, seed};
 use super::network::Network;
+use super::ways::{endpoints, way_beside};
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{
     Binding, Channel, CompiledCall, Derived, Fate, Options, Problem, Purpose, Request, Response,

@@ -21,12 +21,13 @@ use tokio::time::sleep_until;
 
 use super::block::Block;
 use super::board::Claim;
-use super::exporter::{Exporter, Route};
+use super::exporter::Exporter;
 use super::health;
 use super::heartbeat;
 use super::meter::Noted;
 use super::network::{Network, Way};
 use super::pace::Seat;
+use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};

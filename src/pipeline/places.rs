@@ -3,7 +3,8 @@
 use http::Uri;
 
 use super::EngineError;
-use super::exporter::{ExporterSpec, RouteSpec};
+use super::exporter::ExporterSpec;
+use super::route::RouteSpec;
 use crate::deliver::{Options, Settings};
 
 /// Where the requests of an exporter go.

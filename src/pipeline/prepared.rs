@@ -9,12 +9,13 @@ use std::time::Instant;
 use super::alerts::Alerts;
 use super::engine::{
     EngineError, EngineOptions, Running, Shared, Stopped, build, checkpoint, open_letters,
-    receipts, started, ways,
+    receipts, started,
 };
 use super::hook::Hook;
 use super::keeper::Keeper;
 use super::measure::Deeds;
 use super::network::Way;
+use super::ways::ways;
 use super::wellness::Watch;
 use crate::deliver::Budget;
 use crate::log::{Log, LogError};

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::dead_letters::DeadLetters;
 use super::engine::{
-    ABORT_WAIT, EngineOptions, Running, build, checkpoint, open_letters, place, running,
-    wait_until, ways,
+    ABORT_WAIT, EngineOptions, Running, build, checkpoint, open_letters, place, running, wait_until,
 };
 use super::exporter::{Exporter, ExporterSpec};
 use super::network::Way;
 use super::stop::Stage;
+use super::ways::ways;
 use super::{Engine, EngineError, Render};
 use crate::event::{Checkpoint, Opening};
 

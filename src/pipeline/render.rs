@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::exporter::{Route, TOO_LARGE};
+use super::exporter::TOO_LARGE;
 use super::places::Places;
+use super::route::Route;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Level, OptionValue, Prefix, Secret};
 use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
