@@ -86,12 +86,8 @@ impl Block {
     }
 
     fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.records.iter().zip(&self.opened).map(|(record, opened)| Event {
-            opened,
-            frame: frame(),
-            record,
-            arena: &self.arena,
-        })
+        let all = self.records.iter().zip(&self.opened);
+        all.map(|(record, opened)| Event::new(opened, frame(), record, &self.arena))
     }
 }
 

@@ -52,7 +52,7 @@ fn mapped_with(text: &str, options: OpeningOptions) -> Vec<(Vec<u8>, Value)> {
         let frame = Frame { received_ns, checked, mapped, repaired, ..Frame::default() };
         opening.rewind(&mut arena);
         opening.open_exact(&frame, record, &mut arena, &mut opened).expect("opens as it is");
-        let event = Event { opened: &opened, frame, record, arena: &arena };
+        let event = Event::new(&opened, frame, record, &arena);
         let mut fields = Map::new();
         for &id in F::ALL {
             if let Some(value) = event.value(id) {

@@ -70,7 +70,7 @@ fn open_as(options: &OpeningOptions, frame: Frame, record: &[u8]) -> Result<Seen
     opening.begin(&mut arena);
     let mut opened = Opened::default();
     opening.open(&frame, record, &mut arena, &mut opened)?;
-    let event = Event { opened: &opened, frame, record, arena: &arena };
+    let event = Event::new(&opened, frame, record, &arena);
     let read = |id: &F| {
         let value = event.value(*id)?;
         assert_eq!(value.escaped, value.json.contains(&b'\\'), "{id:?} of {opened:?}");

@@ -72,7 +72,7 @@ impl Bench {
         self.opening
             .open_exact(&frame, record, &mut arena, &mut opened)
             .expect("what intake appends opens as it is");
-        let event = Event { opened: &opened, frame, record, arena: &arena };
+        let event = Event::new(&opened, frame, record, &arena);
         let fields = F::ALL.iter().filter_map(|&id| {
             let value = event.value(id)?;
             // Numbers beyond 64 bits are JSON as well, and stay text.

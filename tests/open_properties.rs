@@ -25,7 +25,7 @@ fn open(record: &[u8]) -> Result<Vec<(F, Vec<u8>)>, Reject> {
         opening.begin(&mut arena);
         opening.open(&frame, record, &mut arena, &mut opened).or(exact)?;
     }
-    let event = Event { opened: &opened, frame, record, arena: &arena };
+    let event = Event::new(&opened, frame, record, &arena);
     let mut values = Vec::new();
     for &id in F::ALL {
         let Some(value) = event.value(id) else { continue };

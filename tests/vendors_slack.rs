@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, Lookup, Text};
 use shrike::deliver::{OptionValue, Options};
-use shrike::event::Severity;
+use shrike::event::{Context, Event, LeftOut, Severity};
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors::{self, slack::SLACK};
-use support::{document, opening, slack};
+use support::{document, opening, slack, with_event};
 
 /// Nothing comes from the environment.
 struct Nowhere;
@@ -65,6 +65,16 @@ fn plan(keys: &str, is_plain: bool) -> Plan {
 fn message(plan: &Plan, event: &Value) -> Value {
     let body = document(&opening(), plan, event.to_string().as_bytes()).expect("an event");
     serde_json::from_slice(&body).expect("messages are JSON")
+}
+
+/// The same where this is known of the event.
+fn message_in(plan: &Plan, event: &Value, context: &Context) -> Value {
+    let body = with_event(&opening(), event.to_string().as_bytes(), |event| {
+        let mut body = Vec::new();
+        plan.encode(&Event { context: Some(context), ..*event }, &mut body);
+        body
+    });
+    serde_json::from_slice(&body.expect("an event")).expect("messages are JSON")
 }
 
 fn event() -> Value {
@@ -168,6 +178,26 @@ fn every_part_can_be_left_out() {
     );
     slack::check(&bare, false);
     assert!(bare.get("attachments").is_none());
+}
+
+#[test]
+fn what_was_left_out_before_it_is_told() {
+    let said = "Repeated 3 times since 2026-02-06 09:00 UTC";
+    let left_out = LeftOut { events: 3, since: 1_770_368_459 };
+    for (keys, is_plain) in [
+        (HOOK.to_owned(), false),
+        (format!("{HOOK}, formatting: {{color_by_severity: false}}"), false),
+        (HOOK.to_owned(), true),
+    ] {
+        let plan = plan(&keys, is_plain);
+        let found = message_in(&plan, &event(), &Context { left_out });
+        if !is_plain {
+            slack::check(&found, !keys.contains("color"));
+        }
+        assert_eq!(texts(&found).matches(said).count(), 1, "{found}");
+        let none = Context::default();
+        assert_eq!(message_in(&plan, &event(), &none), message(&plan, &event()));
+    }
 }
 
 #[test]
@@ -283,8 +313,8 @@ fn mistakes_are_named() {
             "exporters.slack.threading: unknown key",
         ),
         (
-            &format!("{{{HOOK}, dedup_window_seconds: 60}}"),
-            "exporters.slack.dedup_window_seconds: unknown key",
+            &format!("{{{HOOK}, dedup_window_seconds: 86401}}"),
+            "exporters.slack.dedup_window_seconds: expected",
         ),
     ] {
         let error = load(&format!("{{slack: {keys}}}")).map(|_| ()).expect_err(keys);

@@ -7,11 +7,11 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shrike::config::{Config, Flags, Lookup, Text};
-use shrike::event::Severity;
+use shrike::event::{Context, Event, LeftOut, Severity};
 use shrike::schemas::NATIVE;
 use shrike::transform::{Format, Overrides, Plan};
 use shrike::vendors::{self, teams::TEAMS};
-use support::{document, opening};
+use support::{document, opening, with_event};
 
 /// Nothing comes from the environment.
 struct Nowhere;
@@ -228,6 +228,30 @@ fn shown(value: &Value, key: &str, texts: &mut Vec<String>) {
         Value::Array(values) => values.iter().for_each(|value| shown(value, key, texts)),
         Value::Object(members) => members.iter().for_each(|(key, value)| shown(value, key, texts)),
         _ => {}
+    }
+}
+
+#[test]
+fn what_was_left_out_before_it_is_told() {
+    let left_out = LeftOut { events: 1, since: 1_770_368_459 };
+    let old = format!("{HOOK}, formatting: {{use_adaptive_cards: false}}");
+    for (keys, kind) in
+        [(HOOK, Kind::Usual), (HOOK, Kind::Small), (HOOK, Kind::Other), (&old, Kind::Small)]
+    {
+        let body = with_event(&opening(), event().to_string().as_bytes(), |event| {
+            let mut body = Vec::new();
+            let context = Context { left_out };
+            plan(keys, kind).encode(&Event { context: Some(&context), ..*event }, &mut body);
+            body
+        });
+        let found: Value =
+            serde_json::from_slice(&body.expect("an event")).expect("cards are JSON");
+        let mut texts = Vec::new();
+        shown(&found, "", &mut texts);
+        let said = "Repeated 1 time since 2026-02-06 09:00 UTC";
+        let told = texts.iter().filter(|text| text.contains(said)).count();
+        assert_eq!(told, 1, "{kind:?}: {found}");
+        assert_eq!(texts.iter().find(|text| has_markup(text)), None, "{kind:?}");
     }
 }
 

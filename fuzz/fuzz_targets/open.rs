@@ -36,7 +36,7 @@ fuzz_target!(|input: (bool, u32, &[u8])| {
     if opening.open(&frame, record, &mut arena, &mut opened).is_err() {
         return;
     }
-    let event = Event { opened: &opened, frame, record, arena: &arena };
+    let event = Event::new(&opened, frame, record, &arena);
     for &id in F::ALL {
         if let Some(value) = event.value(id) {
             let json = serde_json::from_slice::<IgnoredAny>(value.json);

@@ -386,6 +386,7 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             .as_ref()
             .map(|(ago, text)| LastError { seconds_ago: ago.as_secs_f64(), text: text.clone() }),
         alerts: exporter.alerts.map(|alerts| AlertStatus {
+            has_incidents: alerts.has_incidents,
             open: alerts.open,
             deduplicated: alerts.deduplicated,
             resolved: alerts.resolved,

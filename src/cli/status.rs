@@ -58,7 +58,11 @@ fn shown(status: &Status) -> String {
             let (ago, name) = (span(health.seconds_ago), &exporter.name);
             text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
         }
-        if let Some(alerts) = &exporter.alerts {
+        if let Some(alerts) = exporter.alerts.filter(|alerts| !alerts.has_incidents) {
+            let (name, left_out) = (&exporter.name, alerts.deduplicated);
+            text.push_str(&format!("{name}: left out {left_out} repeats in this run\n"));
+        }
+        if let Some(alerts) = exporter.alerts.filter(|alerts| alerts.has_incidents) {
             text.push_str(&format!(
                 "{}: {} incidents open, {} resolved in this run; left out {} repeats{}\n",
                 exporter.name,

@@ -81,13 +81,15 @@ pub fn exposition(numbers: &Numbers) -> String {
     text.0
 }
 
-/// Incidents of alerting exporters; nothing where there is none.
+/// What was left out as a repeat, and incidents of alerting exporters; nothing where there is none.
 fn alerts(text: &mut Exposition, exporters: &[ExporterStatus]) {
-    let alerts = || exporters.iter().filter_map(|it| Some((it, it.alerts.as_ref()?)));
-    if alerts().next().is_none() {
-        return;
-    }
+    let all = || exporters.iter().filter_map(|it| Some((it, it.alerts.as_ref()?)));
     for &(name, kind, about, value) in ALERTS {
+        let is_of_all = REPEATS.contains(&name);
+        let alerts = || all().filter(|(_, it)| it.has_incidents || is_of_all);
+        if alerts().next().is_none() {
+            continue;
+        }
         text.begin(name, kind, about);
         for (exporter, alerts) in alerts() {
             text.sample(name, &[("exporter", &exporter.name)], value(alerts) as f64);
@@ -112,6 +114,9 @@ fn heartbeats(text: &mut Exposition, exporters: &[ExporterStatus]) {
     }
 }
 
+/// Those of exporters without incidents too.
+const REPEATS: &[&str] = &["shrike_alerts_deduplicated_total", "shrike_alerts_forgotten_total"];
+
 /// Reads one number of incidents.
 type AlertCount = fn(&AlertStatus) -> u64;
 
@@ -120,7 +125,7 @@ const ALERTS: &[(&str, &str, &str, AlertCount)] = &[
     (
         "shrike_alerts_deduplicated_total",
         "counter",
-        "Events left out as repeats of an incident; they count as filtered.",
+        "Events left out as repeats of one that was sent; they count as filtered.",
         |it| it.deduplicated,
     ),
     ("shrike_alerts_resolved_total", "counter", "Incidents that were resolved.", |it| it.resolved),
@@ -133,7 +138,7 @@ const ALERTS: &[(&str, &str, &str, AlertCount)] = &[
     (
         "shrike_alerts_forgotten_total",
         "counter",
-        "Incidents let go without being resolved.",
+        "Incidents let go without being resolved, or messages whose repeats are known no more.",
         |it| it.forgotten,
     ),
 ];

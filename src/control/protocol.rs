@@ -257,7 +257,7 @@ pub struct ExporterStatus {
     /// What it did as a response hook, if it is one.
     #[serde(default)]
     pub hook: Option<HookStatus>,
-    /// Which incidents it keeps, if it does.
+    /// What it left out as repeats and which incidents it keeps, if it does.
     #[serde(default)]
     pub alerts: Option<AlertStatus>,
 }
@@ -265,6 +265,9 @@ pub struct ExporterStatus {
 /// Incidents of an exporter; all but `open` of this run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertStatus {
+    /// Whether the destination has incidents; else events are only left out.
+    #[serde(default)]
+    pub has_incidents: bool,
     /// Incidents that are open.
     pub open: u64,
     /// Events that were left out as repeats; they count as filtered.

@@ -118,12 +118,14 @@ pub struct Vendor {
     pub ambiguous_max: Option<u32>,
     /// The options with how many requests a minute each route takes, and how many of them at once.
     pub route_rate: Option<(&'static str, &'static str)>,
-    /// What joins events to one incident, as the row `key`, where the destination keeps incidents.
+    /// What joins events that say the same, as the row `key`: those of one incident, where the
+    /// destination keeps incidents.
     ///
-    /// The engine then leaves out repeats and asks to resolve what is over ([`Purpose::Resolve`]);
-    /// the options are [`DEDUPLICATION`] and [`AUTO_RESOLVE`].
+    /// The engine then leaves out repeats, as the option [`DEDUPLICATION`] or [`REPEATS`] says, and
+    /// asks to resolve incidents that are over ([`Purpose::Resolve`], [`AUTO_RESOLVE`]).
     ///
     /// [`DEDUPLICATION`]: super::DEDUPLICATION
+    /// [`REPEATS`]: super::REPEATS
     /// [`AUTO_RESOLVE`]: super::AUTO_RESOLVE
     pub alert: Option<&'static Schema>,
 }
@@ -243,6 +245,14 @@ pub const DEDUPLICATION: Opt = opt(
     Kind::Int(0, 86_400),
     Some("300"),
     "How long after an event was sent others of its incident are only counted, unless they are worse; 0 sends all.",
+);
+
+/// The same where people read what is sent; the next document tells how many were left out.
+pub const REPEATS: Opt = opt(
+    "dedup_window_seconds",
+    Kind::Int(0, 86_400),
+    Some("60"),
+    "How long after a message others of the same guard, resource and session are only counted, unless they are worse; 0 posts all.",
 );
 
 /// Whether incidents of [`Vendor::alert`] are resolved.

@@ -43,5 +43,5 @@ pub use rename::renamed;
 pub use repair::{Repaired, repair};
 pub use rewrite::{Entry, each_entry, elements, entries, is_blank_text, quote, unescape, values};
 pub use time::{write as write_time, write_millis};
-pub use view::{Event, Frame, Opened, Place, Time, Value};
+pub use view::{Context, Event, Frame, LeftOut, Opened, Place, Time, Value};
 pub use word::{Category, EventType, IndicatorType, Outcome, ResourceType, Severity};

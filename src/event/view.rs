@@ -234,6 +234,24 @@ pub struct Event<'a> {
     pub record: &'a [u8],
     /// The bytes that opening added.
     pub arena: &'a [u8],
+    /// What is known of it beside its record, where anything is.
+    pub context: Option<&'a Context>,
+}
+
+/// What is known of an event beside its record: what it means among those that went before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Those that said the same and were left out.
+    pub left_out: LeftOut,
+}
+
+/// Events that were left out as repeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub events: u64,
+    /// When the one that they repeat was sent, in seconds since 1970.
+    pub since: i64,
 }
 
 impl<'a> Event<'a> {
@@ -243,7 +261,7 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn new(opened: &'a Opened, frame: Frame, record: &'a [u8], arena: &'a [u8]) -> Self {
         let record = if opened.concealed { &[] } else { record };
-        Self { opened, frame, record, arena }
+        Self { opened, frame, record, arena, context: None }
     }
 
     /// Whether the field is there.
@@ -263,6 +281,12 @@ impl<'a> Event<'a> {
         }
         let json = place.bytes(self.record, self.arena);
         Some(Value { json, escaped: self.opened.escaped & id.bit() != 0 })
+    }
+
+    /// Those before it that said the same and were left out; nothing where none was.
+    #[must_use]
+    pub fn left_out(&self) -> Option<LeftOut> {
+        self.context.map(|context| context.left_out).filter(|left_out| left_out.events > 0)
     }
 
     /// The field's text without quotes, still with JSON escapes; empty when the field is absent.

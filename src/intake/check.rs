@@ -238,7 +238,7 @@ impl Checker {
     }
 
     fn event<'a>(&'a self, piece: &Piece<'a>) -> Event<'a> {
-        Event { opened: &self.opened, frame: piece.frame, record: piece.text, arena: &self.arena }
+        Event::new(&self.opened, piece.frame, piece.text, &self.arena)
     }
 
     #[inline]

@@ -1,5 +1,8 @@
-//! Which incidents are open at an alerting destination: what is sent, what is left out, and what
-//! has been quiet for so long that it is resolved.
+//! What repeats: which events are sent, which are left out since one that says the same was sent,
+//! and which incidents have been quiet for so long that they are resolved.
+//!
+//! Events that say the same are an incident, also where the destination knows no incidents: a
+//! message in a channel is one, and its repeats are told with the next.
 //!
 //! Every decision is written down before it is acted on. An event that is read again after a crash
 //! was counted then: its place in the log tells.
@@ -10,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::store::{Form, Size, Store, Table};
-use crate::deliver::Settings;
-use crate::event::{Offset, Severity};
+use crate::deliver::{DEDUPLICATION, Purpose, REPEATS, Settings};
+use crate::event::{LeftOut, Offset, Severity};
 use crate::log::LogError;
 use crate::metrics::Counter;
 
@@ -22,6 +25,8 @@ pub struct AlertSpec {
     pub window: Duration,
     /// How long an incident is quiet before it is resolved; `None` leaves that to others.
     pub resolve_after: Option<Duration>,
+    /// Whether the destination has incidents, which are resolved by their key.
+    pub has_incidents: bool,
     /// Where incidents are written down.
     pub path: PathBuf,
 }
@@ -42,10 +47,19 @@ pub struct AlertCounters {
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
-    /// It is sent, as the how manieth of its incident.
-    Due(u64),
+    /// It is sent.
+    Due(Place),
     /// It is not: one of its incident was.
     Deduplicated,
+}
+
+/// Where an event that is sent stands in its incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The how manieth of its incident it is.
+    pub(crate) count: u64,
+    /// Those before it that were left out.
+    pub(crate) left_out: LeftOut,
 }
 
 /// An event as incidents see it.
@@ -97,7 +111,9 @@ struct Incident {
     /// When one was sent last; long ago where that was refused.
     sent: i64,
     sent_at: At,
-    /// How bad that one was.
+    /// What that one told.
+    sent_as: Place,
+    /// How bad it was.
     severity: u8,
     /// Events so far.
     count: u64,
@@ -128,13 +144,15 @@ impl AlertSpec {
     pub fn of(settings: &Settings, state_dir: &Path) -> Option<Self> {
         settings.vendor.alert?;
         let options = &settings.options;
-        let number = |key| options.number(key).unwrap_or_default();
-        let window = Duration::from_secs(number("deduplication.window_seconds"));
-        let after = Duration::from_secs(60 * number("auto_resolve.after_minutes"));
+        let window = [DEDUPLICATION.key, REPEATS.key].into_iter().find_map(|it| options.number(it));
+        let window = Duration::from_secs(window.unwrap_or_default());
+        let after = options.number("auto_resolve.after_minutes").unwrap_or_default();
+        let after = Duration::from_secs(60 * after);
+        let has_incidents = settings.vendor.calls.iter().any(|it| it.purpose == Purpose::Resolve);
         let resolve_after = options.is_on("auto_resolve.enabled").then_some(after);
         let path = state_dir.join("alerts").join(&settings.name);
         let is_needed = resolve_after.is_some() || !window.is_zero();
-        is_needed.then_some(Self { window, resolve_after, path })
+        is_needed.then_some(Self { window, resolve_after, has_incidents, path })
     }
 }
 
@@ -156,7 +174,9 @@ impl Alerts {
         let name = name(&[&seen.place, seen.key.as_bytes()]);
         let mut table = self.store.hold();
         let window = secs(self.spec.window);
-        let (judged, next) = judge(table.of(&name), seen, window, now);
+        // Nobody asks again for a key that nothing is resolved by, and it may be long.
+        let key = if self.spec.has_incidents { seen.key } else { "" };
+        let (judged, next) = judge(table.of(&name), &Sighting { key, ..*seen }, window, now);
         let Some(next) = next else { return Ok((judged, 0)) };
         table.append(&next.record(&name))?;
         table.put(name, next);
@@ -169,6 +189,13 @@ impl Alerts {
             forgotten += 1;
         }
         Ok((judged, forgotten))
+    }
+
+    /// What the event at this place tells, where it is the one of its incident that was sent last.
+    pub(crate) fn told(&self, place: &Name, key: &str, at: At) -> Option<Place> {
+        let table = self.store.hold();
+        let incident = table.of(&name(&[place, key.as_bytes()]))?;
+        (incident.sent_at == at).then_some(incident.sent_as)
     }
 
     /// The incident to resolve now, if one is: the one that has been quiet longest.
@@ -260,6 +287,7 @@ fn judge(
     let Some(known) = known else {
         let (opened, sent, key) = (now, now, key.into());
         let (seen_at, sent_at, is_resolving) = (at, at, false);
+        let sent_as = Place { count: 1, left_out: LeftOut::default() };
         let new = Incident {
             place,
             key,
@@ -268,20 +296,25 @@ fn judge(
             seen_at,
             sent,
             sent_at,
+            sent_as,
             severity,
             count: 1,
             is_resolving,
         };
-        return (Judged::Due(1), Some(new));
+        return (Judged::Due(sent_as), Some(new));
     };
     if at <= known.seen_at {
         // It was counted before this process. It may not have arrived, unless it was settled
         // before the incident was resolved.
-        let may_be_lost = known.sent_at == at || window == 0;
-        return match may_be_lost && !known.is_resolving {
-            true => (Judged::Due(known.count), None),
-            false => (Judged::Deduplicated, None),
+        let as_before = match known.sent_at == at {
+            true => Some(known.sent_as),
+            false if window == 0 => {
+                Some(Place { count: known.count, left_out: LeftOut::default() })
+            }
+            false => None,
         };
+        let due = as_before.filter(|_| !known.is_resolving);
+        return (due.map_or(Judged::Deduplicated, Judged::Due), None);
     }
     if known.is_resolving {
         // It may be closed: what comes now opens it anew.
@@ -294,7 +327,13 @@ fn judge(
     if is_near && severity <= known.severity {
         return (Judged::Deduplicated, Some(seen));
     }
-    (Judged::Due(count), Some(Incident { sent: now, sent_at: at, severity, ..seen }))
+    let left_out = LeftOut {
+        events: (count - 1).saturating_sub(known.sent_as.count),
+        // One that was refused counts as sent long ago.
+        since: known.sent.max(known.opened),
+    };
+    let sent_as = Place { count, left_out };
+    (Judged::Due(sent_as), Some(Incident { sent: now, sent_at: at, sent_as, severity, ..seen }))
 }
 
 impl Incidents {
@@ -333,7 +372,7 @@ impl Incidents {
 }
 
 impl Table for Incidents {
-    const FORM: Form = Form { magic: b"shrikeal", version: 1, size: Size::Upto(RECORD_BYTES_MAX) };
+    const FORM: Form = Form { magic: b"shrikeal", version: 2, size: Size::Upto(RECORD_BYTES_MAX) };
 
     fn restore(&mut self, record: &[u8]) -> bool {
         let Some((name, rest)) = record.split_first_chunk::<16>() else { return false };
@@ -361,7 +400,12 @@ impl Incident {
         for number in [seen_at, seen_pass, sent_at, sent_pass, self.count] {
             record.extend_from_slice(&number.to_le_bytes());
         }
-        record.extend_from_slice(&[self.severity, u8::from(self.is_resolving)]);
+        let flags = HAS_PLACE | if self.is_resolving { IS_RESOLVING } else { 0 };
+        record.extend_from_slice(&[self.severity, flags]);
+        let Place { count, left_out } = self.sent_as;
+        record.extend_from_slice(&count.to_le_bytes());
+        record.extend_from_slice(&left_out.events.to_le_bytes());
+        record.extend_from_slice(&left_out.since.to_le_bytes());
         record.extend_from_slice(self.key.as_bytes());
         record
     }
@@ -373,6 +417,15 @@ impl Incident {
             let pass = u32::try_from(number(at + 8)?).ok()?;
             Some(At { pass, offset: Offset::new(number(at)?) })
         };
+        let (count, flags) = (number(72)?, *record.get(81)?);
+        // Version 1 had no more than the key behind them.
+        let (sent_as, key_at) = match flags & HAS_PLACE {
+            0 => (Place { count, left_out: LeftOut::default() }, 82),
+            _ => {
+                let left_out = LeftOut { events: number(90)?, since: time(98)? };
+                (Place { count: number(82)?, left_out }, 106)
+            }
+        };
         Some(Self {
             place: *record.first_chunk()?,
             opened: time(16)?,
@@ -380,10 +433,11 @@ impl Incident {
             sent: time(32)?,
             seen_at: at(40)?,
             sent_at: at(56)?,
-            count: number(72)?,
+            sent_as,
+            count,
             severity: *record.get(80)?,
-            is_resolving: *record.get(81)? != 0,
-            key: std::str::from_utf8(record.get(82..)?).ok()?.into(),
+            is_resolving: flags & IS_RESOLVING != 0,
+            key: std::str::from_utf8(record.get(key_at..)?).ok()?.into(),
         })
     }
 }
@@ -408,6 +462,9 @@ const INCIDENTS_MAX: usize = 100_000;
 const SPARE_INCIDENTS: usize = 10_000;
 /// A name, numbers, and the longest key that a vendor takes (512 bytes), with room to spare.
 const RECORD_BYTES_MAX: usize = 1024;
+/// Flags of a record: the incident is being resolved; what was sent last told where it stands.
+const IS_RESOLVING: u8 = 1;
+const HAS_PLACE: u8 = 0x80;
 /// Resolving is tried again after this, twice that, and so on.
 const RETRY_SECS: i64 = 30;
 /// The longest of these waits.
@@ -422,7 +479,7 @@ mod tests {
     fn spec(dir: &Path, window: u64, after: Option<u64>) -> AlertSpec {
         let window = Duration::from_secs(window);
         let resolve_after = after.map(Duration::from_secs);
-        AlertSpec { window, resolve_after, path: dir.join("alerts/pager") }
+        AlertSpec { window, resolve_after, has_incidents: true, path: dir.join("alerts/pager") }
     }
 
     fn open(spec: &AlertSpec) -> Alerts {
@@ -438,6 +495,14 @@ mod tests {
         alerts.judge(&seen, now).expect("the disk is well").0
     }
 
+    /// The how manieth of its incident an event is; nothing where it is left out.
+    fn count(alerts: &Alerts, key: &str, severity: Severity, offset: u64, now: i64) -> Option<u64> {
+        match take(alerts, key, severity, offset, now) {
+            Judged::Due(place) => Some(place.count),
+            Judged::Deduplicated => None,
+        }
+    }
+
     const HIGH: Severity = Severity::High;
 
     #[test]
@@ -445,19 +510,19 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let spec = spec(dir.path(), 300, Some(1800));
         let alerts = open(&spec);
-        assert_eq!(take(&alerts, "a", HIGH, 1, 1000), Judged::Due(1));
-        assert_eq!(take(&alerts, "a", HIGH, 2, 1299), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "b", HIGH, 3, 1299), Judged::Due(1));
-        assert_eq!(take(&alerts, "a", Severity::Critical, 4, 1299), Judged::Due(3));
-        assert_eq!(take(&alerts, "a", HIGH, 5, 1598), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "a", HIGH, 6, 1599), Judged::Due(5));
+        assert_eq!(count(&alerts, "a", HIGH, 1, 1000), Some(1));
+        assert_eq!(count(&alerts, "a", HIGH, 2, 1299), None);
+        assert_eq!(count(&alerts, "b", HIGH, 3, 1299), Some(1));
+        assert_eq!(count(&alerts, "a", Severity::Critical, 4, 1299), Some(3));
+        assert_eq!(count(&alerts, "a", HIGH, 5, 1598), None);
+        assert_eq!(count(&alerts, "a", HIGH, 6, 1599), Some(5));
         // The window runs from what was sent, also in the next process.
         let alerts = open(&spec);
-        assert_eq!(take(&alerts, "a", HIGH, 7, 1898), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "a", HIGH, 8, 1899), Judged::Due(7));
+        assert_eq!(count(&alerts, "a", HIGH, 7, 1898), None);
+        assert_eq!(count(&alerts, "a", HIGH, 8, 1899), Some(7));
         // The clock was put back: a little is the same time, an hour another.
-        assert_eq!(take(&alerts, "a", HIGH, 9, 1700), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "a", HIGH, 10, 400), Judged::Due(9));
+        assert_eq!(count(&alerts, "a", HIGH, 9, 1700), None);
+        assert_eq!(count(&alerts, "a", HIGH, 10, 400), Some(9));
     }
 
     #[test]
@@ -470,14 +535,15 @@ mod tests {
         take(&alerts, "a", Severity::Critical, 3, 1002);
         let alerts = open(&spec);
         // It is covered by the worse one, which goes again.
-        assert_eq!(take(&alerts, "a", HIGH, 1, 1010), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "a", HIGH, 2, 1010), Judged::Deduplicated);
-        assert_eq!(take(&alerts, "a", Severity::Critical, 3, 1010), Judged::Due(3));
-        assert_eq!(take(&alerts, "a", HIGH, 4, 1302), Judged::Due(4));
+        assert_eq!(count(&alerts, "a", HIGH, 1, 1010), None);
+        assert_eq!(count(&alerts, "a", HIGH, 2, 1010), None);
+        assert_eq!(count(&alerts, "a", Severity::Critical, 3, 1010), Some(3));
+        assert_eq!(count(&alerts, "a", HIGH, 4, 1302), Some(4));
         // A rewind is another pass: its events are new.
         let seen = Sighting { place: [7; 16], key: "a", severity: HIGH, at: at(1) };
         let seen = Sighting { at: At { pass: 1, ..seen.at }, ..seen };
-        assert_eq!(alerts.judge(&seen, 1700).expect("the disk is well").0, Judged::Due(5));
+        let judged = alerts.judge(&seen, 1700).expect("the disk is well").0;
+        assert!(matches!(judged, Judged::Due(Place { count: 5, .. })), "{judged:?}");
     }
 
     #[test]
@@ -486,12 +552,61 @@ mod tests {
         let spec = spec(dir.path(), 0, Some(1800));
         let alerts = open(&spec);
         for offset in 1..=3 {
-            assert_eq!(take(&alerts, "a", HIGH, offset, 1000), Judged::Due(offset));
+            assert_eq!(count(&alerts, "a", HIGH, offset, 1000), Some(offset));
         }
         let alerts = open(&spec);
         for offset in 1..=3 {
-            assert_eq!(take(&alerts, "a", HIGH, offset, 1000), Judged::Due(3), "it may be lost");
+            assert_eq!(count(&alerts, "a", HIGH, offset, 1000), Some(3), "it may be lost");
         }
+    }
+
+    #[test]
+    fn the_next_that_is_sent_tells_what_was_left_out_before_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spec = AlertSpec { has_incidents: false, ..spec(dir.path(), 60, None) };
+        let key = "k".repeat(10_000);
+        let left_out = |alerts: &Alerts, offset, now| match take(alerts, &key, HIGH, offset, now) {
+            Judged::Due(place) => Some((place.left_out.events, place.left_out.since)),
+            Judged::Deduplicated => None,
+        };
+        let alerts = open(&spec);
+        assert_eq!(left_out(&alerts, 1, 1000), Some((0, 0)));
+        assert_eq!(left_out(&alerts, 2, 1010), None);
+        assert_eq!(left_out(&alerts, 3, 1059), None);
+        assert_eq!(left_out(&alerts, 4, 1060), Some((2, 1000)));
+        // A process that reads it again says the same.
+        let alerts = open(&spec);
+        assert_eq!(left_out(&alerts, 3, 1070), None);
+        assert_eq!(left_out(&alerts, 4, 1070), Some((2, 1000)));
+        let told = alerts.told(&[7; 16], &key, at(4)).expect("it was sent last");
+        assert_eq!(told.left_out, LeftOut { events: 2, since: 1000 });
+        assert_eq!(alerts.told(&[7; 16], &key, at(3)), None);
+        assert_eq!(left_out(&alerts, 5, 1080), None);
+        // Long after.
+        assert_eq!(left_out(&alerts, 6, 90_000), Some((1, 1060)));
+        assert_eq!(left_out(&alerts, 7, 99_000), Some((0, 90_000)), "nothing was left out");
+        alerts.on_refused(at(7));
+        assert_eq!(left_out(&alerts, 8, 99_001), Some((0, 1000)));
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spec = spec(dir.path(), 300, Some(1800));
+        let alerts = open(&spec);
+        take(&alerts, "a", HIGH, 1, 1000);
+        take(&alerts, "a", HIGH, 2, 1001);
+        let mut record = None;
+        alerts.store.hold().records(&mut |it| record = Some(it.to_vec()));
+        let mut record = record.expect("there is one");
+        // Name and numbers, then the flags, then what is new, then the key.
+        record[16 + 81] = 0;
+        record.drain(16 + 82..16 + 106);
+        let mut incidents = Incidents::default();
+        assert!(incidents.restore(&record));
+        let name: Name = *record.first_chunk().expect("it begins with the name");
+        let incident = incidents.of(&name).expect("it was put there");
+        assert_eq!((&*incident.key, incident.count, incident.sent_as.count), ("a", 2, 2));
     }
 
     #[test]
@@ -512,7 +627,7 @@ mod tests {
         let alerts = open(&spec);
         let quiet = alerts.due(2931).expect("b is quiet");
         // What was settled before is not sent again, and opens nothing.
-        assert_eq!(take(&alerts, "b", HIGH, 2, 2931), Judged::Deduplicated);
+        assert_eq!(count(&alerts, "b", HIGH, 2, 2931), None);
         alerts.close(&quiet.name).expect("the disk is well");
         assert_eq!(open(&spec).len(), 1);
         assert_eq!(alerts.due(3000).map(|it| it.key), Some("a".to_owned()));
@@ -526,7 +641,7 @@ mod tests {
         take(&alerts, "a", HIGH, 1, 1000);
         let quiet = alerts.due(1060).expect("it is quiet");
         alerts.begin_resolve(&quiet.name).expect("the disk is well");
-        assert_eq!(take(&open(&spec), "a", HIGH, 2, 1061), Judged::Due(1));
+        assert_eq!(count(&open(&spec), "a", HIGH, 2, 1061), Some(1));
     }
 
     #[test]
@@ -536,7 +651,7 @@ mod tests {
         let alerts = open(&spec);
         take(&alerts, "a", HIGH, 1, 1000);
         alerts.on_refused(at(1));
-        assert_eq!(take(&open(&spec), "a", HIGH, 2, 1001), Judged::Due(2));
+        assert_eq!(count(&open(&spec), "a", HIGH, 2, 1001), Some(2));
         assert_eq!(alerts.due(i64::MAX / 2), None, "others resolve");
     }
 
@@ -573,10 +688,9 @@ mod tests {
     impl Naive {
         fn take(&mut self, key: u8, severity: Severity, offset: u64, now: i64) -> Judged {
             let own: Vec<_> = self.seen.iter().filter(|it| it.0 == key).copied().collect();
-            if own.iter().any(|it| it.2 == offset) {
-                let last = own.iter().rfind(|it| it.4).expect("the first is sent");
-                return match last.2 == offset {
-                    true => Judged::Due(own.len() as u64),
+            if let Some(at) = own.iter().position(|it| it.2 == offset) {
+                return match own.iter().rposition(|it| it.4) == Some(at) {
+                    true => Judged::Due(Self::place(&own, at)),
                     false => Judged::Deduplicated,
                 };
             }
@@ -584,9 +698,19 @@ mod tests {
             let is_due = last.is_none_or(|last| severity > last.1 || now - last.3 >= 300);
             self.seen.push((key, severity, offset, now, is_due));
             match is_due {
-                true => Judged::Due(own.len() as u64 + 1),
+                true => Judged::Due(Self::place(&own, own.len())),
                 false => Judged::Deduplicated,
             }
+        }
+
+        /// Where the one at this position stands, from those before it.
+        fn place(own: &[(u8, Severity, u64, i64, bool)], at: usize) -> Place {
+            let sent = own[..at].iter().rposition(|it| it.4);
+            let left_out = sent.map_or(LeftOut::default(), |sent| LeftOut {
+                events: (at - sent - 1) as u64,
+                since: own[sent].3,
+            });
+            Place { count: at as u64 + 1, left_out }
         }
 
         fn quiet(&self, now: i64) -> Vec<u8> {

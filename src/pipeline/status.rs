@@ -138,13 +138,15 @@ pub struct ExporterStatus {
     pub heartbeat: Option<HeartbeatStatus>,
     /// What it did as a response hook, if it is one.
     pub hook: Option<HookStatus>,
-    /// Which incidents it keeps, if it does.
+    /// What it left out as repeats and which incidents it keeps, if it does.
     pub alerts: Option<AlertStatus>,
 }
 
 /// Incidents of an exporter; all but `open` of this run.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertStatus {
+    /// Whether the destination has incidents; else events are only left out.
+    pub has_incidents: bool,
     /// Incidents that are open.
     pub open: u64,
     /// Events that were left out as repeats; they count as filtered.
@@ -399,6 +401,7 @@ impl AlertStatus {
     fn of(exporter: &Exporter) -> Option<Self> {
         let (alerts, counters) = (exporter.alerts.as_ref()?, &exporter.counters.alerts);
         Some(Self {
+            has_incidents: alerts.spec.has_incidents,
             open: alerts.len() as u64,
             deduplicated: counters.deduplicated.load(),
             resolved: counters.resolved.load(),

@@ -1,6 +1,7 @@
 //! The documents that several vendors take: native, ECS, CEF, OCSF, text.
 
 mod cef;
+mod chat;
 mod check;
 mod derive;
 mod ecs;
@@ -9,6 +10,7 @@ mod ocsf;
 mod text;
 
 pub use cef::CEF;
+pub use chat::{SAME, repeated};
 pub use ecs::ECS;
 pub use native::NATIVE;
 pub use ocsf::OCSF;

@@ -540,7 +540,7 @@ mod tests {
         let (mut arena, mut opened) = (Vec::new(), Opened::default());
         opening.begin(&mut arena);
         opening.open(&frame, record, &mut arena, &mut opened).expect("the record is an event");
-        condition.holds(&Event { opened: &opened, frame, record, arena: &arena })
+        condition.holds(&Event::new(&opened, frame, record, &arena))
     }
 
     #[test]

@@ -251,7 +251,7 @@ mod tests {
         let (mut arena, mut opened) = (Vec::new(), Opened::default());
         opening.begin(&mut arena);
         opening.open(&frame, record, &mut arena, &mut opened).expect("the record is an event");
-        filter.passes(&Event { opened: &opened, frame, record, arena: &arena })
+        filter.passes(&Event::new(&opened, frame, record, &arena))
     }
 
     #[test]

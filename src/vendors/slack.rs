@@ -7,8 +7,9 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Credentials, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order,
-    Problem, Purpose, Resend, Responses, RouteMap, Secret, Shape, Vendor, When, opt,
+    Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret, Shape, Vendor, When, opt,
 };
+use crate::schemas;
 use crate::transform::Format;
 
 /// Slack (`slack.md`).
@@ -47,6 +48,7 @@ pub static SLACK: Vendor = Vendor {
     // People read channels from top to bottom; a channel that is gone does not stop the others.
     order: Order::Loose,
     route_rate: Some(("rate_limit.per_minute", "rate_limit.burst")),
+    alert: Some(&schemas::SAME),
     // An answer is a word, or a short object beside the message that was posted.
     answer_bytes: &[(When::Always, 256 << 10)],
     ..Vendor::BASE
@@ -224,6 +226,7 @@ const OPTIONS: &[Opt] = &[
         Some("5"),
         "Messages at once to a channel after a quiet time.",
     ),
+    REPEATS,
     opt(
         "base_url",
         Kind::Url,

@@ -7,8 +7,9 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order, Problem,
-    Purpose, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
+    Purpose, REPEATS, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
 };
+use crate::schemas;
 use crate::transform::Format;
 
 /// Microsoft Teams (`teams.md`).
@@ -61,6 +62,7 @@ pub static TEAMS: Vendor = Vendor {
     // People read channels from top to bottom; a flow that is gone does not stop the others.
     order: Order::Loose,
     route_rate: Some(("rate_limit.per_minute", "rate_limit.burst")),
+    alert: Some(&schemas::SAME),
     answer_bytes: &[(When::Always, 64 << 10)],
     ..Vendor::BASE
 };
@@ -184,4 +186,5 @@ const OPTIONS: &[Opt] = &[
         Some("4"),
         "Messages at once to a webhook after a quiet time.",
     ),
+    REPEATS,
 ];

@@ -33,7 +33,7 @@ fn takers(text: &str) -> Vec<String> {
     let (mut arena, mut opened) = (Vec::new(), Opened::default());
     opening.begin(&mut arena);
     opening.open(&frame, record, &mut arena, &mut opened).expect("the record is an event");
-    let event = Event { opened: &opened, frame, record, arena: &arena };
+    let event = Event::new(&opened, frame, record, &arena);
     let takes = |exporter: &&shrike::config::Exporter| {
         config.exporter_spec(exporter, &Host::default()).filter.passes(&event)
     };

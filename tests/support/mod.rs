@@ -32,7 +32,7 @@ pub(crate) fn with_event<T>(
     opening.begin(&mut arena);
     let mut opened = Opened::default();
     opening.open(&frame, record, &mut arena, &mut opened).ok()?;
-    Some(then(&Event { opened: &opened, frame, record, arena: &arena }))
+    Some(then(&Event::new(&opened, frame, record, &arena)))
 }
 
 /// The document of a record, `None` when the record is no event.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::ids::{self, Taken};
 use super::json::Node;
+use super::posts::{Post, Posts};
 use super::{Categories, Fault, Reply, Visit};
 use crate::account::Book;
 
@@ -17,6 +18,7 @@ pub struct Slack {
     /// The token of the app; any is good when there is none.
     token: Option<String>,
     channels: Categories,
+    posts: Posts,
     refusals: Vec<(&'static str, &'static str)>,
 }
 
@@ -24,7 +26,8 @@ impl Slack {
     /// A workspace without messages.
     #[must_use]
     pub fn new(book: Arc<Book>, token: Option<String>) -> Self {
-        Self { book, token, channels: Categories::default(), refusals: Vec::new() }
+        let (channels, posts) = (Categories::default(), Posts::default());
+        Self { book, token, channels, posts, refusals: Vec::new() }
     }
 
     /// The same with channels, by id or by the end of a webhook's URL, that answer with an error.
@@ -38,6 +41,12 @@ impl Slack {
     #[must_use]
     pub fn channels(&self) -> Categories {
         self.channels.clone()
+    }
+
+    /// The messages themselves, as it goes on.
+    #[must_use]
+    pub fn posts(&self) -> Posts {
+        self.posts.clone()
     }
 
     /// Answers one request.
@@ -99,7 +108,7 @@ impl Slack {
 
     fn take_hook(&self, visit: &Visit<'_>, key: &str) -> Reply {
         match self.take(visit, key) {
-            Ok(accepted) => Reply { accepted, ..word(200, "ok") },
+            Ok((accepted, _)) => Reply { accepted, ..word(200, "ok") },
             Err(error) => word(400, error),
         }
     }
@@ -112,9 +121,7 @@ impl Slack {
             self.book.note_problem("no JSON by its type", visit.header("content-type").as_bytes());
             return error("invalid_form_data");
         }
-        let channel = Node::parse(visit.body)
-            .ok()
-            .and_then(|node| node.member("channel").and_then(Node::text).map(str::to_owned));
+        let channel = text_of(visit.body, "channel");
         let Some(channel) = channel else {
             self.book.note_problem("a message without a channel", visit.body);
             return error("channel_not_found");
@@ -126,18 +133,21 @@ impl Slack {
             return error(code);
         }
         match self.take(visit, &channel) {
-            Ok(accepted) => {
-                let answer = r#"{"ok":true,"channel":"C","ts":"1503435956.000247"}"#;
+            Ok((accepted, ts)) => {
+                let answer = format!(
+                    "{{\"ok\":true,\"channel\":\"{channel}\",\"ts\":\"{ts}\",\
+                     \"message\":{{\"type\":\"message\",\"ts\":\"{ts}\",\"bot_id\":\"B1\"}}}}"
+                );
                 Reply { accepted, ..Reply::json(200, answer) }
             }
             Err(code) => error(code),
         }
     }
 
-    /// Takes a message; the error where it is none.
-    fn take(&self, visit: &Visit<'_>, channel: &str) -> Result<Vec<u64>, &'static str> {
+    /// Takes a message, and names it; the error where it is none.
+    fn take(&self, visit: &Visit<'_>, channel: &str) -> Result<(Vec<u64>, String), &'static str> {
         if visit.plan.fault == Some(Fault::Forget) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), "1503435956.000247".to_owned()));
         }
         let node = Node::parse(visit.body).map_err(|_| {
             self.book.note_problem("a message is no JSON", visit.body);
@@ -149,6 +159,7 @@ impl Slack {
         if let Some(error) = error {
             return Err(error);
         }
+        let post = self.place(&node, visit, channel)?;
         let mut taken = Taken::default();
         match ids::first(visit.body) {
             Some(id) => taken.store(&self.book, id),
@@ -156,7 +167,41 @@ impl Slack {
         }
         taken.note(&self.book);
         self.channels.add(channel, 1);
-        Ok(taken.due)
+        Ok((taken.due, self.posts.post(post)))
+    }
+
+    /// Where a message stands: in the channel, or below another one of it.
+    ///
+    /// "thread_ts: Provide another message's ts value to make this message a reply. Avoid using a
+    /// reply's ts value; use its parent instead."
+    fn place(&self, node: &Node, visit: &Visit<'_>, channel: &str) -> Result<Post, &'static str> {
+        let is_broadcast = matches!(node.member("reply_broadcast"), Some(Node::Bool(true)));
+        let body = String::from_utf8_lossy(visit.body).into_owned();
+        let post = Post { channel: channel.to_owned(), is_broadcast, body, ..Post::default() };
+        let Some(thread) = node.member("thread_ts") else {
+            if node.member("reply_broadcast").is_some() {
+                self.book.note_problem("a broadcast that is no reply", visit.body);
+            }
+            return Ok(post);
+        };
+        let Some(thread) = thread.text() else {
+            self.book.note_problem("thread_ts is a text", visit.body);
+            return Err("invalid_thread_ts");
+        };
+        let root = self.posts.find(thread).filter(|root| root.channel == channel);
+        match root {
+            Some(root) if root.is_deleted => Err("thread_not_found"),
+            Some(root) => {
+                if root.thread_ts.is_some() {
+                    self.book.note_problem("a reply to a reply", visit.body);
+                }
+                Ok(Post { thread_ts: Some(thread.to_owned()), ..post })
+            }
+            None => {
+                self.book.note_problem("a reply to no message of the channel", visit.body);
+                Err("thread_not_found")
+            }
+        }
     }
 }
 
@@ -277,6 +322,11 @@ fn look(text: &str, problems: &mut Vec<String>) {
     if is_bare || text.contains(['<', '>']) {
         problems.push(format!("markup out of an event: {text}"));
     }
+}
+
+/// A text among the members of a body.
+fn text_of(body: &[u8], key: &str) -> Option<String> {
+    Node::parse(body).ok()?.member(key).and_then(Node::text).map(str::to_owned)
 }
 
 fn has_blocks(body: &[u8]) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ids::{self, Taken};
 use super::json::Node;
+use super::posts::{Post, Posts};
 use super::{Categories, Fault, Reply, Visit};
 use crate::account::Book;
 
@@ -17,6 +18,7 @@ pub struct Teams {
     book: Arc<Book>,
     manner: TeamsManner,
     cards: Categories,
+    posts: Posts,
 }
 
 /// What takes messages, and what it does not take.
@@ -34,13 +36,19 @@ impl Teams {
     /// A team without messages.
     #[must_use]
     pub fn new(book: Arc<Book>, manner: TeamsManner) -> Self {
-        Self { book, manner, cards: Categories::default() }
+        Self { book, manner, cards: Categories::default(), posts: Posts::default() }
     }
 
     /// How many cards of each kind each flow has, as it goes on.
     #[must_use]
     pub fn cards(&self) -> Categories {
         self.cards.clone()
+    }
+
+    /// The messages themselves, as it goes on.
+    #[must_use]
+    pub fn posts(&self) -> Posts {
+        self.posts.clone()
     }
 
     /// Answers one request.
@@ -96,6 +104,8 @@ impl Teams {
         }
         taken.note(&self.book);
         self.cards.add(&format!("{flow} {kind}"), 1);
+        let body = String::from_utf8_lossy(visit.body).into_owned();
+        self.posts.post(Post { channel: flow.to_owned(), body, ..Post::default() });
         self.taken(taken.due)
     }
 

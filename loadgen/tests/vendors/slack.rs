@@ -24,7 +24,8 @@ fn workspace(refusals: Refusals, script: &str) -> (Fake, Categories) {
 }
 
 /// As fast as the fake takes them: people are not asked here.
-const FAST: &str = "    min_severity: info\n    rate_limit: {per_minute: 6000, burst: 1000}\n";
+const FAST: &str = "    min_severity: info\n    dedup_window_seconds: 0\n    \
+                    rate_limit: {per_minute: 6000, burst: 1000}\n";
 
 fn hook(fake: &Fake, more: &str) -> String {
     let addr = fake.addr();

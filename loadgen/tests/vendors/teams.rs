@@ -21,7 +21,8 @@ fn url(fake: &Fake, flow: &str) -> String {
 fn keys(fake: &Fake, more: &str) -> String {
     let url = url(fake, "usual");
     format!(
-        "    type: teams\n    webhook_url: '{url}'\n    min_severity: info\n    rate_limit: \
+        "    type: teams\n    webhook_url: '{url}'\n    min_severity: info\n    dedup_window_seconds: \
+         0\n    rate_limit: \
          {{per_minute: 6000, burst: 1000}}\n{more}"
     )
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::block::At;
 use super::super::exporter::TOO_LARGE;
+use super::fill::placed;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
 use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled};
@@ -95,6 +96,9 @@ impl Lane {
         reshape: &Reshape,
         batch: &mut Batch,
     ) -> Found {
+        self.place_again(item.span, event, reshape.route as usize);
+        let context = self.alerting.context();
+        let event = &placed(event, self.alerting.number(), context.as_ref());
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
         let (plan, _) = route.plan(reshape.level, event, self.clock);

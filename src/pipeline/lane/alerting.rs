@@ -1,4 +1,4 @@
-//! Incidents: repeats are left out, and what has been quiet is resolved.
+//! Repeats are left out, and incidents that have been quiet are resolved.
 //!
 //! A request that resolves goes out when nothing of its route is under way, and no event of its
 //! incident is taken before it was answered: the two never overtake each other.
@@ -9,23 +9,24 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::super::alerts::{At, Judged, Name, Quiet, Sighting};
+use super::super::alerts::{At, Judged, Name, Place, Quiet, Sighting};
 use super::super::block::Entry;
 use super::super::exporter::Exporter;
+use super::super::route::Route;
 use super::super::stop::Stage;
 use super::exchange::Ended;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{Answer, Fate, Response, Transport as _, TransportError, judge};
-use crate::event::{Event, Settle, Span, Time};
+use crate::event::{Context, Event, Settle, Span, Time};
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
 pub(super) struct Alerting {
     /// The incident that is being resolved.
     resolving: Option<Quiet>,
-    /// The how manieth event of its incident the one at hand is; 0 where that is not told.
-    pub(super) count: u32,
+    /// Where the event at hand stands in its incident.
+    pub(super) place: Option<Place>,
     /// When the last event that was taken was received.
     read_to_ns: u64,
     /// Room for keys.
@@ -38,6 +39,26 @@ struct Key {
     key: String,
 }
 
+impl Alerting {
+    /// What joins an event to its incident.
+    fn key(&mut self, route: &Route, event: &Event<'_>) -> Option<Key> {
+        self.room.clear();
+        route.alert.as_ref()?.encode(event, &mut self.room);
+        serde_json::from_slice(&self.room).ok()
+    }
+
+    /// The number of the event at hand where it is a repeat, else 0.
+    pub(super) fn number(&self) -> u32 {
+        let count = self.place.map(|place| place.count).filter(|&count| count > 1);
+        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// What is known of the event at hand beside its record.
+    pub(super) fn context(&self) -> Option<Context> {
+        self.place.map(|Place { left_out, .. }| Context { left_out })
+    }
+}
+
 impl Lane {
     /// What became of an event of an incident that is not sent now; nothing where it is.
     pub(super) fn weigh_alert(
@@ -46,17 +67,14 @@ impl Lane {
         event: &Event<'_>,
         now: Instant,
     ) -> Option<Taken> {
-        self.alerting.count = 0;
+        self.alerting.place = None;
         if self.exporter.alerts.is_none() || self.is_aside() {
             return None;
         }
         let exporter = Arc::clone(&self.exporter);
         let (alerts, counters) = (exporter.alerts.as_ref()?, &exporter.counters.alerts);
         let route = &exporter.routes[self.target.route];
-        let room = &mut self.alerting.room;
-        room.clear();
-        route.alert.as_ref()?.encode(event, room);
-        let Key { key } = serde_json::from_slice(room).ok()?;
+        let Key { key } = self.alerting.key(route, event)?;
         let is_resolving = |it: &Quiet| it.key == key && it.place == route.place;
         // What comes behind waits too: order is the log's.
         if self.alerting.resolving.as_ref().is_some_and(is_resolving) {
@@ -70,9 +88,8 @@ impl Lane {
             Ok((judged, forgotten)) => {
                 counters.forgotten.add(forgotten);
                 match judged {
-                    Judged::Due(count) => {
-                        let count = u32::try_from(count).unwrap_or(u32::MAX);
-                        self.alerting.count = if count > 1 { count } else { 0 };
+                    Judged::Due(place) => {
+                        self.alerting.place = Some(place);
                         None
                     }
                     Judged::Deduplicated => {
@@ -89,6 +106,19 @@ impl Lane {
                 Some(Taken::Full)
             }
         }
+    }
+
+    /// The same of an event that is rendered again.
+    pub(super) fn place_again(&mut self, span: Span, event: &Event<'_>, route: usize) {
+        self.alerting.place = None;
+        if self.exporter.alerts.is_none() || self.is_aside() {
+            return;
+        }
+        let exporter = Arc::clone(&self.exporter);
+        let (Some(alerts), route) = (&exporter.alerts, &exporter.routes[route]) else { return };
+        let at = At { pass: exporter.pass(), offset: span.from };
+        let key = self.alerting.key(route, event);
+        self.alerting.place = key.and_then(|Key { key }| alerts.told(&route.place, &key, at));
     }
 
     /// Asks to resolve the incident that has been quiet longest, if one has been for long enough.

@@ -10,7 +10,9 @@ use super::fed::Fed;
 use super::opens::Open;
 use super::{Lane, Reading, Templated, Turn, View};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
-use crate::event::{Class, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span};
+use crate::event::{
+    Class, Context, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span,
+};
 use crate::log::LogError;
 
 /// What became of one record.
@@ -258,15 +260,8 @@ impl Lane {
         now: Instant,
     ) -> Pushed {
         let (route, sequence) = (self.target.route, self.sequence.map(next_number));
-        let number = sequence.unwrap_or(self.alerting.count);
-        let numbered;
-        let event = match number {
-            0 => event,
-            number => {
-                numbered = Event { frame: Frame { number, ..event.frame }, ..*event };
-                &numbered
-            }
-        };
+        let context = self.alerting.context();
+        let event = &placed(event, sequence.unwrap_or(self.alerting.number()), context.as_ref());
         let how = &self.exporter.routes[route];
         let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
@@ -470,6 +465,15 @@ impl Lane {
             self.settled.clear();
         }
     }
+}
+
+/// The event with what is known of it beside its record.
+pub(super) fn placed<'a>(
+    event: &Event<'a>,
+    number: u32,
+    context: Option<&'a Context>,
+) -> Event<'a> {
+    Event { frame: Frame { number, ..event.frame }, context, ..*event }
 }
 
 /// The number after this one: 1 to 2147483647, then 1 again (RFC 5424, 7.3.1).

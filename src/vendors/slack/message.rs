@@ -2,6 +2,7 @@
 //! notifications and screen readers.
 
 use crate::event::{Event, FieldId as F};
+use crate::schemas::repeated;
 use crate::transform::Source::{
     Also, AlsoWhen, Constant, Continued, Derived, OneOf, Option, Part, When,
 };
@@ -97,6 +98,7 @@ static BLOCKS: Schema = list(&[
     row("resource", AlsoWhen(RESOURCE_WITH_PATH_TEXT, &RESOURCE_WITH_PATH)),
     row("resource without its path", AlsoWhen(RESOURCE_TEXT, &RESOURCE)),
     row("session", AlsoWhen(SESSION, &SESSION_BLOCK)),
+    row("repeats", Derived(&[], repeats)),
     row("event", Also(&EVENT)),
     row("attack", Part(&[F::Tactic, F::Technique], attack)),
     row("intelligence", Part(&[F::Shrike], intelligence)),
@@ -289,6 +291,10 @@ fn whole(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         encoder.raw(label);
         encoder.excerpt(text, &LINE, room);
     }
+    if event.left_out().is_some() {
+        encoder.raw(b"\\n");
+        repeated(encoder, event);
+    }
     encoder.close_text();
     true
 }
@@ -372,6 +378,16 @@ fn event(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         encoder.excerpt(event.text(F::Timestamp), &LINE, NAME_MAX);
     });
     elements.end()
+}
+
+/// A block with how many said the same and were left out.
+fn repeats(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    event.left_out().is_some()
+        && context(encoder, |elements| {
+            elements.with(b"", |encoder| {
+                repeated(encoder, event);
+            });
+        })
 }
 
 /// A block with tactic and technique.

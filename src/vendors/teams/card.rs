@@ -1,6 +1,7 @@
 //! Adaptive Cards, the older MessageCards, and a small card of each kind.
 
 use crate::event::{Event, FieldId as F};
+use crate::schemas::repeated;
 use crate::transform::Source::{Also, AlsoWhen, Constant, Continued, Derived, OneOf, OneOption};
 use crate::transform::write::severity;
 use crate::transform::{Choices, Encoder, Field, JSON_LIST, Layout, Markup, Schema, json, row};
@@ -74,6 +75,7 @@ const CARD: [Field; 6] = [
 static BODY: Schema = list(&[
     row("title", Also(&TITLE)),
     row("reason", Also(&REASON)),
+    row("repeats", Derived(&[], repeats)),
     row("facts", AlsoWhen(SHOWS_FACTS, &FACT_SET)),
 ]);
 
@@ -147,6 +149,7 @@ static SECTIONS: Schema = list(&[row("section", Also(&SECTION))]);
 static SECTION: Schema = object(&[
     row("activityTitle", Derived(&[F::Allowed, F::Guard], title)),
     row("activitySubtitle", Derived(&[F::Reason], reason)),
+    row("text", Derived(&[], repeats_text)),
     row("facts", AlsoWhen(SHOWS_FACTS, &SECTION_FACTS)),
     row("markdown", Constant("true")),
 ]);
@@ -272,6 +275,32 @@ fn short_reason(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     encoder.excerpt(reason_of(event), &LINE, SHORT_REASON_MAX);
     encoder.literal(b" - ");
     encoder.excerpt(event.text(F::EventId), &LINE, NAME_MAX);
+    if event.left_out().is_some() {
+        encoder.literal(b" - ");
+        repeated(encoder, event);
+    }
+    encoder.close_text();
+    true
+}
+
+/// A block with how many said the same and were left out.
+fn repeats(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    if event.left_out().is_none() {
+        return false;
+    }
+    encoder.raw(b"{\"type\":\"TextBlock\",\"isSubtle\":true,\"wrap\":true,\"text\":");
+    repeats_text(encoder, event);
+    encoder.literal(b"}");
+    true
+}
+
+/// The same as a text.
+fn repeats_text(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    if event.left_out().is_none() {
+        return false;
+    }
+    encoder.open_text();
+    repeated(encoder, event);
     encoder.close_text();
     true
 }

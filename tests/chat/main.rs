@@ -1,0 +1,7 @@
+//! Chat on the binary: what repeats is left out and told with the next, across kills; against
+//! strict fakes that keep every message.
+
+#[path = "../support/equation.rs"]
+mod equation;
+mod place;
+mod repeats;

@@ -1,0 +1,63 @@
+//! What repeats.
+
+use std::time::{Duration, Instant};
+
+use loadgen::fake::Posts;
+
+use crate::place::{Place, event, number, wait_until};
+
+/// The numbers of the events that were posted, and how many repeats each told.
+#[track_caller]
+fn posted(posts: &Posts) -> Vec<(u32, u64)> {
+    let told = |body: &str| body.split("Repeated ").nth(1)?.split_once(" time")?.0.parse().ok();
+    posts.all().iter().map(|post| (number(post), told(&post.body).unwrap_or(0))).collect()
+}
+
+#[test]
+fn repeats_are_counted_and_told_with_the_next_across_kills() {
+    let place = Place::webhooks("dedup_window_seconds: 20");
+    let running = place.start();
+    let begun = Instant::now();
+    let repeats: Vec<_> = (0..50).map(|n| event(n, "leak", "s-1", "high")).collect();
+    place.append(&repeats);
+    place.append(&[event(50, "leak", "s-2", "high"), event(51, "egress", "s-1", "high")]);
+    place.settle();
+    let left_out = |it: &serde_json::Value| it["alerts"]["deduplicated"].as_u64();
+    assert!(place.exporters().iter().all(|it| left_out(it) == Some(49)));
+    running.kill();
+    // What is read again is counted once, and a worse one goes at once and tells of the others.
+    let running = place.start();
+    place.append(&[event(60, "leak", "s-1", "high"), event(61, "leak", "s-1", "critical")]);
+    place.append(&[event(62, "leak", "s-1", "critical")]);
+    place.settle();
+    assert!(begun.elapsed() < Duration::from_secs(20), "the machine is too slow for this test");
+    running.kill();
+    let running = place.start();
+    wait_until("the window is over", || begun.elapsed() > Duration::from_secs(45));
+    place.append(&[event(70, "leak", "s-1", "high")]);
+    place.settle();
+    for posts in [&place.slack.1, &place.teams.1] {
+        let mut posted = posted(posts);
+        posted.retain(|it| *it != (0, 0) && *it != (50, 0) && *it != (51, 0));
+        // What a killed process had sent and not noted stands there twice, and says the same.
+        posted.dedup();
+        assert_eq!(posted, [(61, 50), (70, 1)]);
+    }
+    let status = place.run(&["status"], "");
+    assert!(status.contains(" repeats in this run"), "{status}");
+    let metrics = place.run(&["status", "--json"], "");
+    assert!(metrics.contains("\"has_incidents\":false"), "{metrics}");
+    place.stop(running);
+}
+
+#[test]
+fn without_a_window_all_are_posted() {
+    let place = Place::webhooks("dedup_window_seconds: 0");
+    let running = place.start();
+    let repeats: Vec<_> = (0..20).map(|n| event(n, "leak", "s-1", "high")).collect();
+    place.append(&repeats);
+    place.settle();
+    assert_eq!(posted(&place.slack.1), (0..20).map(|n| (n, 0)).collect::<Vec<_>>());
+    assert_eq!(place.teams.1.all().len(), 20);
+    place.stop(running);
+}
