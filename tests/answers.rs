@@ -201,6 +201,7 @@ impl Case {
             Some("health") => Purpose::Health,
             Some("hello") => Purpose::Hello,
             Some("resolve") => Purpose::Resolve,
+            Some("acknowledge") => Purpose::Acknowledge,
             Some("metrics") => Purpose::Metrics,
             Some("latencies") => Purpose::Latencies,
             other => panic!("{}: no call {other:?}", self.name),

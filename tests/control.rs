@@ -13,7 +13,7 @@ use shrike::control::{
     ReloadReport, Request, Serve, Server, Status, Target, socket,
 };
 use shrike::intake::{Retried, WantedLines};
-use shrike::pipeline::{Progress, Wanted};
+use shrike::pipeline::{Alert, AlertChange, AlertList, Progress, Wanted};
 
 /// Keeps what it is given.
 #[derive(Default)]
@@ -92,6 +92,18 @@ impl Serve for Kept {
         }
     }
 
+    fn alerts(&self, exporter: &str, prefix: &str, limit: u32) -> Result<AlertList, String> {
+        let alert = Alert { key: format!("{exporter} {prefix}"), ..Alert::default() };
+        Ok(AlertList { open: u64::from(limit), alerts: vec![alert] })
+    }
+
+    fn alert(&self, exporter: &str, key: &str, change: AlertChange) -> Result<u64, String> {
+        match (exporter, change) {
+            ("tower", AlertChange::Acknowledge) => Ok(key.len() as u64),
+            _ => Err(format!("{exporter}: {key} not resolved")),
+        }
+    }
+
     fn retry(&self, wanted: &WantedLines) -> Result<Retried, String> {
         Ok(Retried { wanted: wanted.id.unwrap_or(0), ..Retried::default() })
     }
@@ -154,6 +166,11 @@ fn every_request_is_answered_on_one_connection() {
     assert_eq!(client.config().expect("it says"), "exporters:\n");
     let changed = client.change("tower", Change::Pause).expect("it does");
     assert!(changed.starts_with("Pause by user "), "{changed}");
+    let listed = client.alerts("tower", "a:", u32::MAX).expect("it says");
+    assert_eq!((listed.open, listed.alerts[0].key.as_str()), (1000, "tower a:"), "bounded");
+    assert_eq!(client.alert("tower", "a:b", AlertChange::Acknowledge).expect("it does"), 3);
+    let refused = client.alert("tower", "a:b", AlertChange::Resolve).expect_err("it does not");
+    assert_eq!(refused.to_string(), "tower: a:b not resolved");
     let lines = WantedLines { id: Some(7), ..WantedLines::default() };
     assert_eq!(client.retry(&lines).expect("it does").wanted, 7);
     assert!(client.replay("towr", &wanted, None).is_err());

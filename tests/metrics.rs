@@ -21,7 +21,7 @@ use shrike::control::{
 use shrike::event::Class;
 use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Log, Mark};
-use shrike::pipeline::{Engine, Progress, Wanted};
+use shrike::pipeline::{AlertChange, AlertList, Engine, Progress, Wanted};
 use shrike::vendors;
 
 /// A running engine and what its inputs would say.
@@ -87,6 +87,14 @@ impl Serve for Process {
     }
 
     fn change(&self, _: &str, _: Change, _: &str) -> Result<String, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn alerts(&self, _: &str, _: &str, _: u32) -> Result<AlertList, String> {
+        Err(NOTHING.to_owned())
+    }
+
+    fn alert(&self, _: &str, _: &str, _: AlertChange) -> Result<u64, String> {
         Err(NOTHING.to_owned())
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use shrike::control::ALERTS_MAX;
 use shrike::event::Class;
 use shrike::pipeline::Letter;
 
@@ -116,6 +117,9 @@ pub(crate) enum Command {
     /// Pause an exporter of the running process, let it go on, or have it send what it gathered
     #[command(subcommand)]
     Exporter(Exporter),
+    /// See which incidents are open at a destination, acknowledge or resolve one
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Show the exporters of the running process
     Status {
         /// Print JSON
@@ -321,6 +325,44 @@ pub(crate) enum Exporter {
     Flush {
         /// Name of the exporter
         exporter: String,
+    },
+}
+
+/// What to do with incidents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// Print the open incidents of an exporter, those that were seen last first
+    List {
+        /// Name of the exporter
+        exporter: String,
+        /// Only those whose keys begin so
+        key: Option<String>,
+        /// Print this many at most
+        #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(ALERTS_MAX)))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the destination that somebody looks after an incident
+    ///
+    /// Waits for its answer. What it does not take is told, and not tried again: ask once more.
+    /// Events of the incident are counted and sent as before.
+    Ack {
+        /// Name of the exporter
+        exporter: String,
+        /// Key of the incident, as `list` says
+        key: String,
+    },
+    /// Resolve an incident; its next event opens it anew
+    ///
+    /// Waits for the destination's answer. What it does not take is told, and tried again.
+    Resolve {
+        /// Name of the exporter
+        exporter: String,
+        /// Key of the incident, as `list` says
+        key: String,
     },
 }
 

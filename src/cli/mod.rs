@@ -1,5 +1,6 @@
 //! The command line: arguments, dispatch, exit codes.
 
+mod alerts;
 mod append;
 mod args;
 mod ask;
@@ -60,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dlq(command) => dlq::dlq(&args.shared, command),
         Command::Reload { json } => ask::reload(&args.shared, *json),
         Command::Exporter(command) => ask::exporter(&args.shared, command),
+        Command::Alerts(command) => alerts::alerts(&args.shared, command),
         Command::Status { json } => status::status(&args.shared, *json),
         Command::Vendors { name } => vendors::vendors(name.as_deref()),
         Command::Completions { shell } => shell::completions(*shell),

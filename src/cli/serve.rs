@@ -13,7 +13,8 @@ use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Cursors, Log, Read, Reader};
 use shrike::pipeline::{
-    self, Ended, Engine, EngineOptions, Operation, Progress, Reloaded, Unreadable, Wanted,
+    self, AlertChange, AlertList, Ended, Engine, EngineOptions, Operation, Progress, Reloaded,
+    Unreadable, Wanted,
 };
 
 use super::door::Door;
@@ -225,6 +226,19 @@ impl Serve for Commands {
         self.reloader.change(exporter, change)
     }
 
+    fn alerts(&self, exporter: &str, prefix: &str, limit: u32) -> Result<AlertList, String> {
+        self.runs(exporter)?;
+        let desk = self.running.ask(|engine| engine.desk(exporter))?;
+        Ok(desk.list(prefix, usize::try_from(limit).expect("32 bits fit")))
+    }
+
+    fn alert(&self, exporter: &str, key: &str, change: AlertChange) -> Result<u64, String> {
+        self.runs(exporter)?;
+        // The desk waits for the destination; the engine must not.
+        let desk = self.running.ask(|engine| engine.desk(exporter))?;
+        desk.change(key, change)
+    }
+
     fn append(&self, lines: &[u8]) -> Result<Appended, String> {
         self.door.append(lines)
     }
@@ -292,6 +306,13 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
             };
             (action, exporter.as_str())
         }
+        Request::Alert { exporter, change, .. } => {
+            let action = match change {
+                AlertChange::Acknowledge => "alert_ack",
+                AlertChange::Resolve => "alert_resolve",
+            };
+            (action, exporter.as_str())
+        }
         _ => return None,
     };
     let detail = match outcome {
@@ -300,12 +321,18 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
         }),
         Ok(Answer::Replay(progress)) => format!("{} letters", progress.wanted),
         Ok(Answer::Changed(state)) => format!("it is {state}"),
+        Ok(Answer::Alert(0)) => "none is open".to_owned(),
+        Ok(Answer::Alert(_)) => "done".to_owned(),
         Ok(Answer::Purged(letters)) => format!("{letters} letters"),
         Ok(Answer::Retried(retried)) => {
             format!("{} of {} lines are events now", retried.taken, retried.wanted)
         }
         Ok(_) => String::new(),
         Err(problem) => format!("refused: {problem}"),
+    };
+    let detail = match request {
+        Request::Alert { key, .. } => format!("incident {key}: {detail}"),
+        _ => detail,
     };
     let (exporter, actor) = (exporter.to_owned(), by.to_owned());
     Some(Operation { action, exporter, actor, detail })
@@ -392,6 +419,8 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             resolved: alerts.resolved,
             resolve_failed: alerts.resolve_failed,
             forgotten: alerts.forgotten,
+            acknowledged: alerts.acknowledged,
+            acknowledge_failed: alerts.acknowledge_failed,
         }),
         hook: exporter.hook.map(|hook| HookStatus {
             dry_run: hook.is_dry,

@@ -64,9 +64,13 @@ fn shown(status: &Status) -> String {
         }
         if let Some(alerts) = exporter.alerts.filter(|alerts| alerts.has_incidents) {
             text.push_str(&format!(
-                "{}: {} incidents open, {} resolved in this run; left out {} repeats{}\n",
+                "{}: {} incidents open, {}{} resolved in this run; left out {} repeats{}\n",
                 exporter.name,
                 alerts.open,
+                match alerts.acknowledged {
+                    0 => String::new(),
+                    acknowledged => format!("{acknowledged} acknowledged and "),
+                },
                 alerts.resolved,
                 alerts.deduplicated,
                 match alerts.resolve_failed {

@@ -3,9 +3,11 @@
 //! | Path | Role | Does |
 //! |---|---|---|
 //! | `GET /api/v1/exporters`, `GET /api/v1/exporters/NAME` | viewer | as `shrike status` |
+//! | `GET /api/v1/exporters/NAME/alerts` | viewer | which incidents are open |
 //! | `GET /api/v1/config` | viewer | what is in effect, secrets masked |
 //! | `GET /api/v1/dlq/NAME/replay` | viewer | how far the last replay is |
 //! | `POST /api/v1/exporters/NAME/pause`, `/resume`, `/flush` | operator | that |
+//! | `POST /api/v1/exporters/NAME/alerts/KEY/ack`, `/resolve` | operator | asks for that |
 //! | `POST /api/v1/dlq/NAME/replay` | operator | sends dead letters again |
 //! | `POST /api/v1/config/reload` | admin | as `shrike reload` |
 
@@ -22,9 +24,10 @@ use tokio::time::timeout;
 
 use super::admin::Reply;
 use super::server::act;
-use super::{Answer, Change, Request, Serve};
+use super::{ALERTS_MAX, Answer, Change, Request, Serve};
 use crate::config::{Role, time};
-use crate::pipeline::{Letter, Wanted};
+use crate::deliver::percent_decoded;
+use crate::pipeline::{AlertChange, Letter, Wanted};
 
 /// Where the API begins.
 pub(super) const PREFIX: &str = "/api/";
@@ -37,6 +40,9 @@ pub(super) enum Call {
     Config,
     Reload,
     Change(Change, String),
+    Alerts(String),
+    /// The change, the exporter, and the key of the incident.
+    Alert(AlertChange, String, String),
     Replay(String),
     Replayed(String),
 }
@@ -72,6 +78,20 @@ impl Call {
             ["v1", "exporters", one, "flush"] => {
                 (None, Some(Self::Change(Change::Flush, name(one))))
             }
+            ["v1", "exporters", one, "alerts"] => (Some(Self::Alerts(name(one))), None),
+            ["v1", "exporters", one, "alerts", key, change @ ("ack" | "resolve")] => {
+                let change = match *change {
+                    "ack" => AlertChange::Acknowledge,
+                    _ => AlertChange::Resolve,
+                };
+                let key = String::from_utf8(percent_decoded(key)).map_err(|_| {
+                    Reply::error(
+                        StatusCode::BAD_REQUEST,
+                        "expected a key in UTF-8, percent-encoded",
+                    )
+                })?;
+                (None, Some(Self::Alert(change, name(one), key)))
+            }
             ["v1", "config"] => (Some(Self::Config), None),
             ["v1", "config", "reload"] => (None, Some(Self::Reload)),
             ["v1", "dlq", one, "replay"] => {
@@ -92,8 +112,12 @@ impl Call {
     /// The role that it needs.
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Exporters | Self::Exporter(_) | Self::Config | Self::Replayed(_) => Role::Viewer,
-            Self::Change(..) | Self::Replay(_) => Role::Operator,
+            Self::Exporters
+            | Self::Exporter(_)
+            | Self::Config
+            | Self::Alerts(_)
+            | Self::Replayed(_) => Role::Viewer,
+            Self::Change(..) | Self::Alert(..) | Self::Replay(_) => Role::Operator,
             Self::Reload => Role::Admin,
         }
     }
@@ -107,6 +131,14 @@ impl Call {
             Self::Reload => Request::Reload,
             Self::Change(change, name) => {
                 Request::Change { exporter: exporter(name), change: *change }
+            }
+            Self::Alerts(name) => Request::Alerts {
+                exporter: exporter(name),
+                prefix: String::new(),
+                limit: ALERTS_MAX,
+            },
+            Self::Alert(change, name, key) => {
+                Request::Alert { exporter: exporter(name), key: key.clone(), change: *change }
             }
             Self::Replayed(name) => Request::Replayed { exporter: exporter(name) },
             Self::Replay(name) => {
@@ -149,6 +181,14 @@ impl Call {
             (_, Ok(Answer::Config(yaml))) => Reply::text(StatusCode::OK, "application/yaml", &yaml),
             (_, Ok(Answer::Reloaded(report))) => Reply::json(StatusCode::OK, &report),
             (_, Ok(Answer::Replay(progress))) => Reply::json(StatusCode::OK, &progress),
+            (_, Ok(Answer::Alerts(alerts))) => Reply::json(StatusCode::OK, &alerts),
+            (_, Ok(Answer::Alert(0))) => {
+                let text = "no incident with this key is open; the exporter's alerts list those";
+                Reply::error(StatusCode::NOT_FOUND, text)
+            }
+            (_, Ok(Answer::Alert(incidents))) => {
+                Reply::json(StatusCode::OK, &serde_json::json!({ "incidents": incidents }))
+            }
             (_, Ok(Answer::Changed(state))) => {
                 Reply::json(StatusCode::OK, &serde_json::json!({ "state": state }))
             }
@@ -164,6 +204,8 @@ impl Call {
         match self {
             Self::Exporter(name)
             | Self::Change(_, name)
+            | Self::Alerts(name)
+            | Self::Alert(_, name, _)
             | Self::Replay(name)
             | Self::Replayed(name) => Some(name),
             Self::Exporters | Self::Config | Self::Reload => None,
@@ -209,9 +251,10 @@ pub(super) async fn collect(body: Incoming) -> Result<Vec<u8>, Reply> {
     timeout(BODY_TIMEOUT, read).await.ok().flatten().ok_or_else(wrong)
 }
 
-const PATHS: &str = "there are GET exporters, exporters/NAME, config and dlq/NAME/replay, and POST \
-                     exporters/NAME/pause, resume and flush, dlq/NAME/replay and config/reload, \
-                     all below /api/v1/";
+const PATHS: &str = "there are GET exporters, exporters/NAME, exporters/NAME/alerts, config and \
+                     dlq/NAME/replay, and POST exporters/NAME/pause, resume and flush, \
+                     exporters/NAME/alerts/KEY/ack and resolve, dlq/NAME/replay and \
+                     config/reload, all below /api/v1/";
 /// Bytes of a body; a replay says little.
 const BODY_BYTES_MAX: usize = 16 << 10;
 /// How long a body may take to come.

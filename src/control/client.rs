@@ -11,7 +11,7 @@ use super::{
     Target, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
-use crate::pipeline::{Progress, Wanted};
+use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
 
 /// A connection to the running process.
 #[derive(Debug)]
@@ -148,6 +148,30 @@ impl Client {
         let exporter = exporter.to_owned();
         match self.ask(Request::Change { exporter, change }, &[])? {
             Answer::Changed(state) => Ok(state),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// The open incidents of an exporter whose keys begin so, at most so many.
+    ///
+    /// # Errors
+    /// When it keeps none, or the process does not answer.
+    pub fn alerts(&mut self, exporter: &str, prefix: &str, limit: u32) -> Result<AlertList, Error> {
+        let (exporter, prefix) = (exporter.to_owned(), prefix.to_owned());
+        match self.ask(Request::Alerts { exporter, prefix, limit }, &[])? {
+            Answer::Alerts(alerts) => Ok(alerts),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Asks a destination for a change of the incidents with a key; returns how many have it.
+    ///
+    /// # Errors
+    /// When it does not do it, or the process does not answer.
+    pub fn alert(&mut self, exporter: &str, key: &str, change: AlertChange) -> Result<u64, Error> {
+        let (exporter, key) = (exporter.to_owned(), key.to_owned());
+        match self.ask(Request::Alert { exporter, key, change }, &[])? {
+            Answer::Alert(incidents) => Ok(incidents),
             _ => Err(self.unexpected()),
         }
     }

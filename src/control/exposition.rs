@@ -128,6 +128,15 @@ const ALERTS: &[(&str, &str, &str, AlertCount)] = &[
         "Events left out as repeats of one that was sent; they count as filtered.",
         |it| it.deduplicated,
     ),
+    ("shrike_alerts_acknowledged_total", "counter", "Incidents that were acknowledged.", |it| {
+        it.acknowledged
+    }),
+    (
+        "shrike_alerts_acknowledge_failures_total",
+        "counter",
+        "Requests to acknowledge that failed; nobody tries them again.",
+        |it| it.acknowledge_failed,
+    ),
     ("shrike_alerts_resolved_total", "counter", "Incidents that were resolved.", |it| it.resolved),
     (
         "shrike_alerts_resolve_failures_total",

@@ -19,9 +19,9 @@ pub use admin::{Access, Admin, Observe};
 pub use client::Client;
 pub use exposition::{Numbers, exposition};
 pub use protocol::{
-    APPEND_BYTES_MAX, AlertStatus, Answer, Appended, Change, CursorStatus, ExporterStatus, Health,
-    HookStatus, InputStatus, LastError, LogStatus, Rejected, ReloadReport, Request, Status, Target,
-    VERSION,
+    ALERTS_MAX, APPEND_BYTES_MAX, AlertStatus, Answer, Appended, Change, CursorStatus,
+    ExporterStatus, Health, HookStatus, InputStatus, LastError, LogStatus, Rejected, ReloadReport,
+    Request, Status, Target, VERSION,
 };
 pub use reload::{ReloadCounts, ReloadNumbers};
 pub use server::{Serve, Server};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::intake::{Retried, WantedLines};
-use crate::pipeline::{Progress, Wanted};
+use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
 
 /// A request with the version of its sender.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,6 +80,24 @@ pub enum Request {
         /// What to do.
         change: Change,
     },
+    /// Which incidents of an exporter are open.
+    Alerts {
+        /// The exporter's name.
+        exporter: String,
+        /// What their keys begin with.
+        prefix: String,
+        /// How many at most; more than [`ALERTS_MAX`] are not told.
+        limit: u32,
+    },
+    /// Ask the destination for a change of an incident; answered when it has answered.
+    Alert {
+        /// The exporter's name.
+        exporter: String,
+        /// The key of the incident.
+        key: String,
+        /// What to ask for.
+        change: AlertChange,
+    },
     /// Append the lines that follow; answered when they are durable.
     Append {
         /// How many bytes follow, at most [`APPEND_BYTES_MAX`].
@@ -136,6 +154,10 @@ pub enum Answer {
     Config(String),
     /// To [`Request::Change`]: how the exporter is now, in a word.
     Changed(String),
+    /// To [`Request::Alerts`].
+    Alerts(AlertList),
+    /// To [`Request::Alert`]: how many incidents have this key.
+    Alert(u64),
     /// To [`Request::Append`].
     Appended(Appended),
     /// To [`Request::Retry`].
@@ -278,6 +300,12 @@ pub struct AlertStatus {
     pub resolve_failed: u64,
     /// Incidents that were let go without being resolved.
     pub forgotten: u64,
+    /// Incidents that were acknowledged.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Requests to acknowledge that failed.
+    #[serde(default)]
+    pub acknowledge_failed: u64,
 }
 
 /// What a response hook did in this run.
@@ -381,6 +409,8 @@ pub struct Rejected {
 pub const VERSION: u32 = 1;
 /// Bytes of lines in one append request; a longer stream is several requests.
 pub const APPEND_BYTES_MAX: u32 = 8 << 20;
+/// Incidents in one answer.
+pub const ALERTS_MAX: u32 = 1000;
 /// Bytes of a request line.
 pub(super) const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of an answer line; a status of a thousand exporters fits.

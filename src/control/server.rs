@@ -15,11 +15,11 @@ use tracing::warn;
 
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Status,
-    Target, VERSION, socket,
+    ALERTS_MAX, APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport,
+    Request, Status, Target, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
-use crate::pipeline::{Progress, Wanted};
+use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
 
 /// What the running process does for commands; errors are sentences for the operator.
 pub trait Serve: Send + Sync + 'static {
@@ -81,6 +81,18 @@ pub trait Serve: Send + Sync + 'static {
     /// # Errors
     /// When there is no such exporter.
     fn change(&self, exporter: &str, change: Change, actor: &str) -> Result<String, String>;
+
+    /// The open incidents of an exporter whose keys begin so, at most so many.
+    ///
+    /// # Errors
+    /// When there is no such exporter, or it keeps no incidents.
+    fn alerts(&self, exporter: &str, prefix: &str, limit: u32) -> Result<AlertList, String>;
+
+    /// Asks a destination for a change of the incidents with a key; says how many have it.
+    ///
+    /// # Errors
+    /// When there is no such exporter, it keeps no incidents, or the destination does not do it.
+    fn alert(&self, exporter: &str, key: &str, change: AlertChange) -> Result<u64, String>;
 
     /// Appends lines and returns once they are durable.
     ///
@@ -381,6 +393,12 @@ pub(super) fn act(
         Request::Config => serve.config().map(Answer::Config),
         Request::Change { exporter, change } => {
             serve.change(&exporter, change, by).map(Answer::Changed)
+        }
+        Request::Alerts { exporter, prefix, limit } => {
+            serve.alerts(&exporter, &prefix, limit.min(ALERTS_MAX)).map(Answer::Alerts)
+        }
+        Request::Alert { exporter, key, change } => {
+            serve.alert(&exporter, &key, change).map(Answer::Alert)
         }
         Request::Append { .. } => serve.append(records).map(Answer::Appended),
         Request::Retry { wanted } => serve.retry(&wanted).map(Answer::Retried),

@@ -463,7 +463,23 @@ pub fn percent_encoded(text: &str) -> String {
     percent_bytes(text.as_bytes())
 }
 
-/// The same for bytes that need not be text.
+/// Reads such a text; what is no escape stays as it is.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| after.get(..2)).flatten();
+        let value = escaped
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    out
+}
+
+/// Spells bytes that need not be text.
 pub(super) fn percent_bytes(text: &[u8]) -> String {
     let mut spelled = String::with_capacity(text.len());
     for &byte in text {

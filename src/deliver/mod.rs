@@ -44,7 +44,7 @@ pub use backoff::Backoff;
 pub use batch::{Batch, Heads, Item, Packing, Part, Pushed, TURN_BYTES};
 pub use budget::{Allowance, Budget, Charge};
 pub use buffers::Buffers;
-pub use call::{Binding, Channel, CompiledCall, Parcel, Via, percent_encoded};
+pub use call::{Binding, Channel, CompiledCall, Parcel, Via, percent_decoded, percent_encoded};
 use call::{hex, percent_bytes};
 pub use delivery::{
     AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,

@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::tls::io_words;
-use super::{Applied, Proxy, TransportError, TransportErrorKind, TransportSetupError};
+use super::{
+    Applied, Proxy, TransportError, TransportErrorKind, TransportSetupError, percent_decoded,
+};
 
 /// Which destinations go through which proxy.
 #[derive(Debug, Default)]
@@ -184,21 +186,6 @@ fn refused(why: &str) -> TransportError {
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.1 ").or_else(|| head.strip_prefix(b"HTTP/1.0 "))?;
     std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok()
-}
-
-/// RFC 3986 2.1; what is no escape stays as it is.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| after.get(..2)).flatten();
-        let value = escaped
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &after[2..] } else { after };
-    }
-    out
 }
 
 fn exceptions(list: &str) -> Result<Vec<Exception>, TransportSetupError> {

@@ -489,7 +489,7 @@ impl Engine {
         Ok(letters)
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Exporter>, EngineError> {
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Exporter>, EngineError> {
         let running = running(&self.exporters);
         let found = running.iter().find(|it| it.exporter.name() == name);
         found.map(|it| Arc::clone(&it.exporter)).ok_or_else(|| EngineError::Exporter {

@@ -189,7 +189,7 @@ impl Lane {
                 true => self.fill_aside(stage, now),
                 false => self.fill(stage, now),
             };
-            self.resolve_quiet(stage, turn, now);
+            self.look_after_incidents(stage, turn, now);
             self.close_due(stage, turn, now);
             self.exchange(now);
             self.publish();

@@ -45,7 +45,7 @@ mod wellness;
 mod worker;
 
 pub use account::settled_in_log;
-pub use alerts::{AlertCounters, AlertSpec};
+pub use alerts::{Alert, AlertChange, AlertCounters, AlertList, AlertSpec, Desk};
 pub use block::BlockCounters;
 pub use board::{Board, Claim};
 pub use by_hand::ByHand;

@@ -43,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) alert: Option<Plan>,
     /// How incidents are resolved.
     pub(crate) resolve: Option<CompiledCall>,
+    /// How they are acknowledged.
+    pub(crate) acknowledge: Option<CompiledCall>,
     /// Which other routes lead to the same incidents: those of the same name.
     pub(crate) place: Name,
 }
@@ -87,8 +89,9 @@ impl Route {
         let compile =
             |call| CompiledCall::compile(call, &binding).map_err(|problem| problem.to_string());
         let send = compile(call)?;
-        let resolve = vendor.call(Purpose::Resolve, &options, settings.format);
-        let resolve = resolve.map(compile).transpose()?;
+        let call = |purpose| vendor.call(purpose, &options, settings.format).map(compile);
+        let resolve = call(Purpose::Resolve).transpose()?;
+        let acknowledge = call(Purpose::Acknowledge).transpose()?;
         let alert = vendor.alert.map(|schema| beside(schema, &around)).transpose()?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
@@ -105,6 +108,7 @@ impl Route {
             send,
             alert,
             resolve,
+            acknowledge,
             place: place(vendor.route_keys, &options),
         })
     }

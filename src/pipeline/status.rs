@@ -157,6 +157,10 @@ pub struct AlertStatus {
     pub resolve_failed: u64,
     /// Incidents that were let go without being resolved.
     pub forgotten: u64,
+    /// Incidents that were acknowledged.
+    pub acknowledged: u64,
+    /// Requests to acknowledge that failed.
+    pub acknowledge_failed: u64,
 }
 
 /// What became of an exporter's heartbeats in this run.
@@ -407,6 +411,8 @@ impl AlertStatus {
             resolved: counters.resolved.load(),
             resolve_failed: counters.resolve_failed.load(),
             forgotten: counters.forgotten.load(),
+            acknowledged: counters.acknowledged.load(),
+            acknowledge_failed: counters.acknowledge_failed.load(),
         })
     }
 }

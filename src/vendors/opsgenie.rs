@@ -78,6 +78,16 @@ const CALLS: &[Call] = &[
         responses: Responses { rows: CLOSE_ROWS, read: Some(read_send) },
     },
     Call {
+        purpose: Purpose::Acknowledge,
+        when: When::Always,
+        method: "POST",
+        path: "/v2/alerts/{incident}/acknowledge",
+        query: &[("identifierType", "alias")],
+        headers: &[],
+        body: CallBody::Text("application/json", close),
+        responses: Responses { rows: ACKNOWLEDGE_ROWS, read: Some(read_send) },
+    },
+    Call {
         purpose: Purpose::Heartbeat,
         when: When::Is("heartbeat.enabled", "true"),
         method: "POST",
@@ -115,6 +125,10 @@ const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
 /// "404 on close: already gone: success."
 const CLOSE_ROWS: &[(RangeInclusive<u16>, Verdict)] =
     &[(404..=404, Verdict::new(Fate::Delivered, "accepted"))];
+
+/// There is no such alert to acknowledge.
+const ACKNOWLEDGE_ROWS: &[(RangeInclusive<u16>, Verdict)] =
+    &[(404..=404, Verdict::new(Fate::Reject, "rejected"))];
 
 const CONFIG: Verdict =
     Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Exporter }, "config");

@@ -78,6 +78,16 @@ const CALLS: &[Call] = &[
         body: CallBody::Text("application/json", resolve),
         responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
     },
+    Call {
+        purpose: Purpose::Acknowledge,
+        when: When::Always,
+        method: "POST",
+        path: "/v2/enqueue",
+        query: &[],
+        headers: &[],
+        body: CallBody::Text("application/json", acknowledge),
+        responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+    },
     // "No health endpoint: reachability. Never send a fake trigger": whatever it answers, it is
     // there.
     Call {
@@ -140,11 +150,19 @@ fn blames_key(body: &[u8]) -> bool {
     })
 }
 
-/// "Resolve needs only routing_key, event_action, dedup_key."
 fn resolve(options: &Options, _: &Derived) -> String {
+    about("resolve", options)
+}
+
+fn acknowledge(options: &Options, _: &Derived) -> String {
+    about("acknowledge", options)
+}
+
+/// "Acknowledge/resolve need only routing_key, event_action, dedup_key."
+fn about(action: &str, options: &Options) -> String {
     let key = options.secret("routing_key").map_or("", Secret::expose).trim();
     format!(
-        "{{\"routing_key\":\"{key}\",\"event_action\":\"resolve\",\"dedup_key\":\"{{incident}}\"}}"
+        "{{\"routing_key\":\"{key}\",\"event_action\":\"{action}\",\"dedup_key\":\"{{incident}}\"}}"
     )
 }
 

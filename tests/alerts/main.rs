@@ -5,7 +5,8 @@
 #[path = "../support/equation.rs"]
 mod equation;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -72,6 +73,13 @@ impl Place {
     /// Runs a command to its end; what it printed.
     #[track_caller]
     fn run(&self, args: &[&str], input: &str) -> String {
+        let (code, said, problems) = self.try_run(args, input);
+        assert_eq!(code, Some(0), "{args:?}: {said}{problems}");
+        said
+    }
+
+    /// The same whatever becomes of it: its exit code, what it printed, and what was wrong.
+    fn try_run(&self, args: &[&str], input: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
         command.current_dir(&self.dir).args(["--config", "shrike.yaml"]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -82,9 +90,29 @@ impl Place {
         drop(stdin);
         let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let problems = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}{problems}");
-        said
+        let problems = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, problems)
+    }
+
+    /// An open incident as `shrike alerts list` prints it.
+    #[track_caller]
+    fn listed(&self, exporter: &str, key: &str) -> Value {
+        let said = self.run(&["alerts", "list", exporter, key, "--json"], "");
+        let list: Value = serde_json::from_str(&said).expect("it is JSON");
+        assert_eq!(list["open"], 1, "{said}");
+        list["alerts"][0].clone()
+    }
+
+    /// Waits until both have the incident of a guard and a session, and know that.
+    #[track_caller]
+    fn wait_open(&self, place: &str, guard: &str, session: &str) {
+        let (incident, alert) =
+            ((place.to_owned(), format!("{guard}:{session}")), alias(guard, session));
+        wait_until("both are open", || {
+            self.pager.1.all().get(&incident).is_some_and(|it| it.is_open)
+                && self.genie.1.all().get(&alert).is_some_and(|it| it.is_open)
+                && self.exporters().iter().all(|it| it["pending"] == 0)
+        });
     }
 
     #[track_caller]
@@ -126,6 +154,15 @@ impl Place {
         (incident.expect("an incident"), alert.expect("an alert"))
     }
 
+    /// Waits until the chain of receipts says all of this.
+    #[track_caller]
+    fn wait_audit(&self, words: &[&str]) {
+        wait_until("it is audited", || {
+            let said = self.run(&["audit", "log"], "");
+            words.iter().all(|word| said.contains(word))
+        });
+    }
+
     /// Stops it in order, where the books of both vendors are in order too.
     #[track_caller]
     fn stop(&self, mut running: Running) {
@@ -138,6 +175,10 @@ impl Place {
             assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
         }
     }
+}
+
+fn alias(guard: &str, session: &str) -> String {
+    format!("clawdstrike-{guard}-{session}")
 }
 
 /// A running process.
@@ -279,5 +320,173 @@ fn what_cannot_be_resolved_now_is_tried_again() {
     let (incident, alert) = place.both(LEAKS, "leak", "s-1");
     assert_eq!((incident.opened, incident.resolved, incident.is_open), (1, 1, false));
     assert!(!alert.is_open, "{alert:?}");
+    place.stop(running);
+}
+
+#[test]
+fn people_acknowledge_and_resolve_and_a_kill_changes_none_of_it() {
+    let place = Place::new("auto_resolve: {enabled: false}");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s/1 \u{e9}", "high"), event(2, "egress", "s-2", "high")]);
+    place.wait_open(LEAKS, "leak", "s/1 \u{e9}");
+    place.wait_open(KEY, "egress", "s-2");
+    let (key, alias) = ("leak:s/1 \u{e9}", alias("leak", "s/1 \u{e9}"));
+    assert_eq!(
+        place.run(&["alerts", "ack", "pagerduty", key], ""),
+        format!("{key}: acknowledged\n")
+    );
+    place.run(&["alerts", "ack", "opsgenie", &alias], "");
+    // By the routing key that opened it; the other one is left alone.
+    let (incident, alert) = place.both(LEAKS, "leak", "s/1 \u{e9}");
+    assert_eq!((incident.acknowledged, incident.is_acknowledged), (1, true));
+    assert!(alert.is_acknowledged, "{alert:?}");
+    let (other, other_alert) = place.both(KEY, "egress", "s-2");
+    assert!(!other.is_acknowledged && !other_alert.is_acknowledged);
+    // Repeats count as before, and what is worse goes.
+    place.append(&[event(3, "leak", "s/1 \u{e9}", "high")]);
+    place.append(&[event(4, "leak", "s/1 \u{e9}", "critical")]);
+    wait_until("the worse one is there", || {
+        place.both(LEAKS, "leak", "s/1 \u{e9}").0.triggers == 2
+    });
+    running.kill();
+    let running = place.start();
+    for (exporter, key) in [("pagerduty", key), ("opsgenie", &alias)] {
+        let found = place.listed(exporter, key);
+        let told = (&found["status"], &found["count"], &found["severity"]);
+        assert_eq!(told, (&json!("acked"), &json!(3), &json!("critical")));
+        assert_eq!(
+            place.run(&["alerts", "resolve", exporter, key], ""),
+            format!("{key}: resolved\n")
+        );
+    }
+    let (incident, alert) = place.both(LEAKS, "leak", "s/1 \u{e9}");
+    assert!(!incident.is_open && !alert.is_open, "{incident:?} {alert:?}");
+    // What comes then opens it anew, and nobody looks after that.
+    place.append(&[event(5, "leak", "s/1 \u{e9}", "high")]);
+    place.wait_open(LEAKS, "leak", "s/1 \u{e9}");
+    assert_eq!(place.listed("pagerduty", key)["status"], "open");
+    assert!(!place.both(LEAKS, "leak", "s/1 \u{e9}").0.is_acknowledged);
+    let (code, _, problems) = place.try_run(&["alerts", "ack", "pagerduty", "leak:s-9"], "");
+    assert_eq!(code, Some(1));
+    assert!(problems.contains("no incident with this key is open at pagerduty"), "{problems}");
+    let key = format!("incident {key}: done");
+    place.wait_audit(&["alert_ack", &key, "alert_resolve", "none is open"]);
+    place.stop(running);
+}
+
+#[test]
+fn an_acknowledgement_that_fails_is_told_and_not_tried_again() {
+    let place = Place::with("auto_resolve: {enabled: false}", "on acknowledge status 503");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    place.wait_open(LEAKS, "leak", "s-1");
+    let alias = alias("leak", "s-1");
+    let (code, _, problems) = place.try_run(&["alerts", "ack", "opsgenie", &alias], "");
+    assert_eq!(code, Some(1));
+    assert!(problems.contains("not tried again: unavailable (status 503)"), "{problems}");
+    let requests = || {
+        let all = place.exporters();
+        all.iter().find(|it| it["name"] == "opsgenie").expect("it runs")["requests"].clone()
+    };
+    let before = requests();
+    assert_eq!(place.listed("opsgenie", &alias)["status"], "open");
+    running.kill();
+    let running = place.start();
+    place.append(&[event(2, "leak", "s-1", "high")]);
+    wait_until("it is read", || place.listed("opsgenie", &alias)["count"] == 2);
+    assert_eq!((before, requests()), (json!(2), json!(0)));
+    assert!(!place.genie.1.all()[&alias].is_acknowledged);
+    place.stop(running);
+}
+
+#[test]
+fn an_acknowledgement_that_a_kill_interrupts_is_asked_for_once_more() {
+    let place = Place::with("auto_resolve: {enabled: false}", "on acknowledge latency 4s");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    place.wait_open(LEAKS, "leak", "s-1");
+    let (alias, table) = (alias("leak", "s-1"), place.path("state/alerts/opsgenie"));
+    let length = || std::fs::metadata(&table).expect("it is there").len();
+    let before = length();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| place.try_run(&["alerts", "ack", "opsgenie", &alias], ""));
+        wait_until("it is written down", || length() > before);
+        running.kill();
+        let (code, _, problems) = asking.join().expect("it ends");
+        assert_eq!(code, Some(1), "{problems}");
+    });
+    let running = place.start();
+    wait_until("it is asked for", || place.listed("opsgenie", &alias)["status"] == "acked");
+    assert!(place.genie.1.all()[&alias].is_acknowledged);
+    place.stop(running);
+}
+
+#[test]
+fn the_admin_api_lists_acknowledges_and_resolves() {
+    let place = Place::new("auto_resolve: {enabled: false}");
+    let (viewer, operator) = ("viewer-0123456789abcdef", "operator-0123456789abcdef");
+    let more = format!(
+        "  s3less: {{type: stdout}}\nadmin: {{listen: '127.0.0.1:0', tokens: [{{name: eye, token: {viewer}, role: viewer}}, \
+         {{name: hand, token: {operator}, role: operator}}]}}\n"
+    );
+    let config = place.path("shrike.yaml");
+    let text = std::fs::read_to_string(&config).expect("it is ours") + &more;
+    std::fs::write(&config, text).expect("it is ours");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s/1 \u{e9}", "high")]);
+    place.wait_open(LEAKS, "leak", "s/1 \u{e9}");
+    let ask = |method: &str, path: &str, token: &str| {
+        let said = std::fs::read_to_string(place.path("said")).expect("it is there");
+        let address = said.split("\"address\":\"").nth(1).or_else(|| said.split("address=").nth(1));
+        let address =
+            address.and_then(|it| it.split(['"', ' ', '\n']).next()).expect("it is shown");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request = format!(
+            "{method} /api/v1/exporters/{path} HTTP/1.1\r\nhost: x\r\n\
+             authorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head[9..12].parse::<u16>().expect("a status"), body.to_owned())
+    };
+    let (status, body) = ask("GET", "pagerduty/alerts", viewer);
+    assert_eq!(status, 200, "{body}");
+    let list: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(list["alerts"][0]["key"], "leak:s/1 \u{e9}");
+    let key = "leak:s%2F1%20%c3%a9";
+    assert_eq!(ask("POST", &format!("pagerduty/alerts/{key}/ack"), viewer).0, 403);
+    let (status, body) = ask("POST", &format!("pagerduty/alerts/{key}/ack"), operator);
+    assert_eq!((status, body.as_str()), (200, "{\"incidents\":1}\n"));
+    assert!(place.both(LEAKS, "leak", "s/1 \u{e9}").0.is_acknowledged);
+    assert_eq!(place.listed("pagerduty", "")["status"], "acked");
+    let (status, body) = ask("POST", "pagerduty/alerts/leak:s-9/ack", operator);
+    assert_eq!(status, 404, "{body}");
+    assert!(body.contains("no incident with this key is open"), "{body}");
+    assert_eq!(ask("POST", &format!("nobody/alerts/{key}/ack"), operator).0, 404);
+    assert_eq!(ask("POST", "pagerduty/alerts/%ff/ack", operator).0, 400);
+    assert_eq!(ask("GET", &format!("pagerduty/alerts/{key}/ack"), operator).0, 405);
+    let (status, body) = ask("POST", &format!("s3less/alerts/{key}/resolve"), operator);
+    assert_eq!(status, 409, "{body}");
+    assert!(body.contains("it keeps no incidents"), "{body}");
+    assert_eq!(ask("POST", &format!("pagerduty/alerts/{key}/resolve"), operator).0, 200);
+    assert!(!place.both(LEAKS, "leak", "s/1 \u{e9}").0.is_open);
+    place.wait_audit(&["alert_ack", "token hand, 127.0.0.1:"]);
+    place.stop(running);
+}
+
+#[test]
+fn an_acknowledgement_waits_until_the_incident_is_there() {
+    let place = Place::with("auto_resolve: {enabled: false}", "from 0s to 4s status 503");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    place.wait_for("alerts", "open", 1);
+    thread::scope(|scope| {
+        scope.spawn(|| place.run(&["alerts", "ack", "pagerduty", "leak:s-1"], ""));
+        scope.spawn(|| place.run(&["alerts", "ack", "opsgenie", &alias("leak", "s-1")], ""));
+    });
+    let (incident, alert) = place.both(LEAKS, "leak", "s-1");
+    assert!(incident.is_acknowledged && alert.is_acknowledged, "{incident:?} {alert:?}");
     place.stop(running);
 }

@@ -45,6 +45,8 @@ pub struct Alert {
     pub opened: u64,
     /// Whether it is open.
     pub is_open: bool,
+    /// Whether somebody looks after it.
+    pub is_acknowledged: bool,
     /// The how manieth event the last one said it is; empty where it did not.
     pub repeat_count: String,
     /// How urgent the last one said it is.
@@ -93,10 +95,17 @@ impl Opsgenie {
         if let Some(name) = heartbeat(visit.path) {
             return self.ping(visit, name);
         }
-        let closed = PATHS.iter().find_map(|path| {
-            visit.path.strip_prefix(path)?.strip_prefix('/')?.strip_suffix("/close")
+        let about = PATHS.iter().find_map(|path| {
+            let (alias, change) =
+                visit.path.strip_prefix(path)?.strip_prefix('/')?.split_once('/')?;
+            let change = match change {
+                "close" => Change::Close,
+                "acknowledge" => Change::Acknowledge,
+                _ => return None,
+            };
+            Some((alias, change))
         });
-        if closed.is_none() && !PATHS.contains(&visit.path) {
+        if about.is_none() && !PATHS.contains(&visit.path) {
             self.book.note_problem("no such endpoint", visit.path.as_bytes());
             return Self::refuse(404);
         }
@@ -118,8 +127,8 @@ impl Opsgenie {
                 return Self::refuse(400);
             }
         };
-        if let Some(alias) = closed {
-            return self.close(visit, alias, &request);
+        if let Some((alias, change)) = about {
+            return self.change(visit, alias, change, &request);
         }
         let alert = match judge(&request) {
             Ok(alert) => alert,
@@ -142,7 +151,9 @@ impl Opsgenie {
             let before = alerts.get(alias).cloned().unwrap_or_default();
             let (count, is_open) = (before.count + 1, true);
             let opened = before.opened + u64::from(!before.is_open);
-            alerts.insert(alias.to_owned(), Alert { count, opened, is_open, ..alert });
+            let is_acknowledged = before.is_acknowledged && before.is_open;
+            let alert = Alert { count, opened, is_open, is_acknowledged, ..alert };
+            alerts.insert(alias.to_owned(), alert);
         }
         taken.note(&self.book);
         let body = format!(
@@ -151,19 +162,24 @@ impl Opsgenie {
         Reply { accepted: taken.due, ..Reply::json(202, body) }
     }
 
-    /// "Close Alert": by alias where the query says so, else by an id that nobody has.
-    fn close(&self, visit: &Visit<'_>, alias: &str, request: &Node) -> Reply {
+    /// "Close Alert" and "Acknowledge Alert": by alias where the query says so, else by an id that
+    /// nobody has.
+    fn change(&self, visit: &Visit<'_>, alias: &str, change: Change, request: &Node) -> Reply {
         let known = |name: &&str| ["source", "user", "note"].contains(name);
         let Node::Object(members) = request else { return Self::refuse(422) };
         if !members.iter().all(|(name, value)| known(&name.as_str()) && value.text().is_some()) {
-            self.book.note_problem("no request to close", visit.body);
+            self.book.note_problem("no request about an alert", visit.body);
             return Self::refuse(422);
         }
         let alias = super::percent_decode(alias);
         let mut alerts = self.alerts.0.lock().unwrap_or_else(PoisonError::into_inner);
         match alerts.get_mut(&*alias).filter(|_| visit.query == "identifierType=alias") {
             Some(alert) => {
-                alert.is_open &= visit.plan.fault == Some(Fault::Forget);
+                let is_done = visit.plan.fault != Some(Fault::Forget);
+                match change {
+                    Change::Close => alert.is_open &= !is_done,
+                    Change::Acknowledge => alert.is_acknowledged |= is_done && alert.is_open,
+                }
                 let body = format!(
                     "{{\"result\":\"Request will be processed\",\"took\":0.107,\
                      \"requestId\":\"{REQUEST}\"}}"
@@ -203,6 +219,13 @@ impl Opsgenie {
         );
         Reply::json(status, body)
     }
+}
+
+/// What a request asks for about one alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Close,
+    Acknowledge,
 }
 
 /// Holds an alert against the fields and limits of "Create Alert".

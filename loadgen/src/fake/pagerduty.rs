@@ -34,6 +34,10 @@ pub struct Incident {
     pub is_open: bool,
     /// How often it was resolved while it was open.
     pub resolved: u64,
+    /// How often it was acknowledged while it was open.
+    pub acknowledged: u64,
+    /// Whether somebody looks after it.
+    pub is_acknowledged: bool,
     /// The how manieth event the last trigger said it is; 0 where it did not.
     pub repeat_count: f64,
     /// What the last trigger said.
@@ -186,6 +190,7 @@ impl PagerDuty {
                 let incident = all.entry(key).or_default();
                 incident.triggers += 1;
                 incident.opened += u64::from(!incident.is_open);
+                incident.is_acknowledged &= incident.is_open;
                 incident.is_open = true;
                 (incident.summary, incident.severity) = (summary, severity);
                 let count = event.at("payload.custom_details.repeat_count");
@@ -209,7 +214,14 @@ impl PagerDuty {
                     None => {}
                 }
             }
-            Action::Acknowledge => {}
+            // The same holds here, and nobody would know that it came too early.
+            Action::Acknowledge => match all.get_mut(&key).filter(|incident| incident.is_open) {
+                Some(incident) => {
+                    incident.acknowledged += 1;
+                    incident.is_acknowledged = true;
+                }
+                None => self.book.note_problem("acknowledged while not open", key.1.as_bytes()),
+            },
         }
     }
 }

@@ -50,6 +50,8 @@ pub enum Purpose {
     Latencies,
     /// Resolve an incident: `{incident}` in its path is the key, `"{incident}"` in its body too.
     Resolve,
+    /// Say of an incident that somebody looks after it; named as by [`Purpose::Resolve`].
+    Acknowledge,
     /// Tell that this process does its work, every [`HEARTBEAT_INTERVAL`]; only while it does
     /// where [`HEARTBEAT_HEALTHY`] is on.
     ///

@@ -139,8 +139,14 @@ impl Lane {
     /// Puts an event into the dead-letter store; it settles once it is durable there.
     pub(super) fn bury(&mut self, letter: DeadLetter) {
         let span = letter.item.span;
-        self.on_alert_refused(span);
         let found = self.bench.blocks.borrow_mut().once(span.from, span.to);
+        let event: Option<Event<'_>> = match &found {
+            Ok(At::Block(block)) => block.entry(0).event.ok(),
+            _ => None,
+        };
+        let mut room = Narrowed::default();
+        let event = event.map(|event| self.exporter.sees(event, &mut room));
+        self.on_alert_refused(event.as_ref(), span);
         let is_gone = matches!(found, Ok(At::Gone(_)));
         if is_gone || letter.reason.class == LOST {
             // Retention has it: there is nothing to keep.
@@ -148,14 +154,8 @@ impl Lane {
             self.exporter.watermark().settle_for(&[skipped], GapReason::Retention);
             return;
         }
-        let event: Option<Event<'_>> = match &found {
-            Ok(At::Block(block)) => block.entry(0).event.ok(),
-            _ => None,
-        };
-        let mut room = Narrowed::default();
         let document = event.map(|event| {
             let mut document = Vec::new();
-            let event = self.exporter.sees(event, &mut room);
             self.exporter.native.encode(&event, &mut document);
             document
         });

@@ -1,15 +1,20 @@
 //! Repeats are left out, and incidents that have been quiet are resolved.
 //!
-//! A request that resolves goes out when nothing of its route is under way, and no event of its
-//! incident is taken before it was answered: the two never overtake each other.
+//! A request about an incident goes out when the incident's events have settled, and no event of an
+//! incident that is being resolved is taken before that was answered: the two never overtake each
+//! other. An acknowledgement keeps no event back: what comes behind it goes to the same incident.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::super::alerts::{At, Judged, Name, Place, Quiet, Sighting};
+use super::super::alerts::{
+    AlertChange, Alerts, Ask, At, Due, Failed, Judged, Name, Place, Sighting,
+};
 use super::super::block::Entry;
 use super::super::exporter::Exporter;
 use super::super::route::Route;
@@ -17,14 +22,18 @@ use super::super::stop::Stage;
 use super::exchange::Ended;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
-use crate::deliver::{Answer, Fate, Response, Transport as _, TransportError, judge};
+use crate::deliver::{
+    Answer, Fate, Reason, Response, Transport as _, TransportError, judge, judge_transport,
+};
 use crate::event::{Context, Event, Settle, Span, Time};
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
 pub(super) struct Alerting {
-    /// The incident that is being resolved.
-    resolving: Option<Quiet>,
+    /// What is asked about an incident.
+    asking: Option<Asking>,
+    /// Nothing is asked by itself before, since the disk refused.
+    rests_until: Option<Instant>,
     /// Where the event at hand stands in its incident.
     pub(super) place: Option<Place>,
     /// When the last event that was taken was received.
@@ -32,6 +41,17 @@ pub(super) struct Alerting {
     /// Room for keys.
     room: Vec<u8>,
 }
+
+/// A request about an incident that is under way.
+#[derive(Debug)]
+struct Asking {
+    due: Due,
+    /// Who waits for the answer, if somebody does.
+    answer: Option<Sender<Asked>>,
+}
+
+/// What came of a request, in words where that is nothing.
+type Asked = Result<(), String>;
 
 /// What the plan of keys writes.
 #[derive(Deserialize)]
@@ -41,10 +61,8 @@ struct Key {
 
 impl Alerting {
     /// What joins an event to its incident.
-    fn key(&mut self, route: &Route, event: &Event<'_>) -> Option<Key> {
-        self.room.clear();
-        route.alert.as_ref()?.encode(event, &mut self.room);
-        serde_json::from_slice(&self.room).ok()
+    fn key(&mut self, route: &Route, event: &Event<'_>) -> Option<String> {
+        key_of(route, event, &mut self.room)
     }
 
     /// The number of the event at hand where it is a repeat, else 0.
@@ -74,10 +92,12 @@ impl Lane {
         let exporter = Arc::clone(&self.exporter);
         let (alerts, counters) = (exporter.alerts.as_ref()?, &exporter.counters.alerts);
         let route = &exporter.routes[self.target.route];
-        let Key { key } = self.alerting.key(route, event)?;
-        let is_resolving = |it: &Quiet| it.key == key && it.place == route.place;
+        let key = self.alerting.key(route, event)?;
+        let is_resolving = |Asking { due, .. }: &Asking| {
+            due.change == AlertChange::Resolve && due.key == key && due.place == route.place
+        };
         // What comes behind waits too: order is the log's.
-        if self.alerting.resolving.as_ref().is_some_and(is_resolving) {
+        if self.alerting.asking.as_ref().is_some_and(is_resolving) {
             return Some(Taken::Full);
         }
         self.alerting.read_to_ns = entry.received_ns;
@@ -118,16 +138,28 @@ impl Lane {
         let (Some(alerts), route) = (&exporter.alerts, &exporter.routes[route]) else { return };
         let at = At { pass: exporter.pass(), offset: span.from };
         let key = self.alerting.key(route, event);
-        self.alerting.place = key.and_then(|Key { key }| alerts.told(&route.place, &key, at));
+        self.alerting.place = key.and_then(|key| alerts.told(&route.place, &key, at));
     }
 
-    /// Asks to resolve the incident that has been quiet longest, if one has been for long enough.
-    pub(super) fn resolve_quiet(&mut self, stage: Stage, turn: Turn, now: Instant) {
-        if stage > Stage::Run || self.is_aside() || self.alerting.resolving.is_some() {
+    /// Makes the request about an incident that is due, if one is: what people ask for first, then
+    /// what was asked for and not answered, then to resolve what has been quiet for long enough.
+    pub(super) fn look_after_incidents(&mut self, stage: Stage, turn: Turn, now: Instant) {
+        if self.is_aside() || self.alerting.asking.is_some() {
             return;
         }
         let exporter = Arc::clone(&self.exporter);
         let Some(alerts) = &exporter.alerts else { return };
+        if stage > Stage::Run {
+            alerts.asks.refuse("the exporter is about to end or to change; ask again");
+            return;
+        }
+        if let Some((due, route, answer)) = self.take_ask(alerts, now) {
+            self.ask_about(due, route, Some(answer), now);
+            return;
+        }
+        if self.alerting.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
         // Whoever is behind does not know what is quiet.
         let time = Time::now();
         let is_behind =
@@ -135,90 +167,176 @@ impl Lane {
         if turn != Turn::Dry && is_behind {
             return;
         }
-        let Some(quiet) = alerts.due(time.secs) else { return };
-        let place = exporter.routes.iter().position(|route| route.place == quiet.place);
-        let Some((at, call)) =
-            place.and_then(|at| Some((at, exporter.routes[at].resolve.as_ref()?)))
-        else {
-            let (name, key) = (exporter.name(), &quiet.key);
-            tracing::warn!(
-                exporter = name,
-                key,
-                "incident stays open: the key that opened it is not configured any more"
-            );
-            exporter.counters.alerts.forgotten.add(1);
-            self.close_incident(&quiet.name, now);
+        let Some(due) = alerts.due(time.secs) else { return };
+        let Some(route) = self.route_to(&due.place) else {
+            self.leave_open(&due, now);
             return;
         };
-        if self.has_place(&exporter, &quiet.place) {
+        if self.has_place(&exporter, &due.place) || !self.is_settled(&due) {
             return;
         }
-        let number = u32::try_from(at).expect("routes are counted in config lines");
-        if !self.sender.admit_beside(number, now) {
-            return;
+        if self.sender.admit_beside(number(route), now) {
+            self.ask_about(due, route, None, now);
         }
-        if let Err(problem) = alerts.begin_resolve(&quiet.name) {
-            exporter.note_error(format!("incident not noted: {problem}"), now);
-            alerts.on_failure(&quiet.name, time.secs);
-            return;
+    }
+
+    /// What somebody asks for that can be done now, and by which route; what can never be done is
+    /// answered.
+    fn take_ask(&self, alerts: &Alerts, now: Instant) -> Option<(Due, usize, Sender<Asked>)> {
+        loop {
+            let mut found = Err("");
+            let ask = alerts.asks.take(|ask: &Ask| {
+                found = alerts.now(&ask.name, ask.change).and_then(|due| {
+                    let route = self.route_to(&due.place).ok_or(NO_ROUTE)?;
+                    Ok((due, route))
+                });
+                match &found {
+                    Ok((due, route)) => {
+                        self.is_settled(due) && self.sender.admit_beside(number(*route), now)
+                    }
+                    Err(_) => true,
+                }
+            })?;
+            match found {
+                Ok((due, route)) => return Some((due, route, ask.answer)),
+                // Whoever went away needs no answer.
+                Err(why) => _ = ask.answer.send(Err(why.to_owned())),
+            }
         }
-        let request = call.about(self.calls.via(0, 0), &quiet.key);
+    }
+
+    /// Writes down what is asked for, and asks.
+    fn ask_about(&mut self, due: Due, route: usize, answer: Option<Sender<Asked>>, now: Instant) {
+        let exporter = Arc::clone(&self.exporter);
+        let Some(alerts) = &exporter.alerts else { return };
+        let call = match due.change {
+            AlertChange::Acknowledge => &exporter.routes[route].acknowledge,
+            AlertChange::Resolve => &exporter.routes[route].resolve,
+        };
+        let begun = match call {
+            Some(call) => alerts
+                .begin(&due.name, due.change, Time::now().secs)
+                .map(|()| call.about(self.calls.via(0, 0), &due.key))
+                .map_err(|problem| format!("incident not noted: {problem}")),
+            None => Err("the destination has no such call".to_owned()),
+        };
+        let request = match begun {
+            Ok(request) => request,
+            Err(problem) => {
+                self.alerting.rests_until = Some(now + REST);
+                tell(answer, Err(problem.clone()));
+                exporter.note_error(problem, now);
+                return;
+            }
+        };
         exporter.counters.requests.add(1);
-        self.alerting.resolving = Some(quiet);
+        self.alerting.asking = Some(Asking { due, answer });
         let network = Rc::clone(&self.network);
         self.tasks.spawn_local(async move {
-            Ended::Resolved { route: at, answer: network.send(request).await }
+            Ended::Asked { route, answer: network.send(request).await }
         });
     }
 
     /// Takes in what was answered.
-    pub(super) fn on_resolved(
+    pub(super) fn on_asked(
         &mut self,
         route: usize,
         answer: Result<Answer, TransportError>,
         now: Instant,
     ) {
         let exporter = Arc::clone(&self.exporter);
-        let (Some(quiet), Some(alerts)) = (self.alerting.resolving.take(), &exporter.alerts) else {
+        let (Some(asking), Some(alerts)) = (self.alerting.asking.take(), &exporter.alerts) else {
             return;
         };
         exporter.measures.note_status(answer.as_ref().map_or(0, |it| it.status));
+        let Asking { due: Due { name, key, change, .. }, answer: told } = asking;
         let route = &exporter.routes[route];
-        let verdict = answer.map_err(|error| error.to_string()).and_then(|answer| {
-            let Some(call) = &route.resolve else { return Err(String::new()) };
-            let options = route.options(&self.calls.options);
-            let verdict = judge(call.call, &Response::without_events(&answer, &options));
-            match verdict.fate {
-                Fate::Delivered => Ok(()),
-                _ => Err(format!("{} (status {})", verdict.reason.class, answer.status)),
+        let call = match change {
+            AlertChange::Acknowledge => &route.acknowledge,
+            AlertChange::Resolve => &route.resolve,
+        };
+        let verdict = match (answer, call) {
+            (Ok(answer), Some(call)) => {
+                let options = route.options(&self.calls.options);
+                judge(call.call, &Response::without_events(&answer, &options))
             }
-        });
-        match verdict {
-            Ok(()) => {
-                exporter.counters.alerts.resolved.add(1);
-                self.close_incident(&quiet.name, now);
-            }
-            Err(problem) => {
-                exporter.counters.alerts.resolve_failed.add(1);
-                exporter.note_error(format!("incident not resolved: {problem}"), now);
-                alerts.on_failure(&quiet.name, Time::now().secs);
-            }
+            (Ok(_), None) => return,
+            (Err(error), _) => judge_transport(&error),
+        };
+        let counters = &exporter.counters.alerts;
+        let is_taken = verdict.fate == Fate::Delivered;
+        match (change, is_taken) {
+            (AlertChange::Acknowledge, true) => counters.acknowledged.add(1),
+            (AlertChange::Acknowledge, false) => counters.acknowledge_failed.add(1),
+            (AlertChange::Resolve, true) => counters.resolved.add(1),
+            (AlertChange::Resolve, false) => counters.resolve_failed.add(1),
         }
+        if is_taken {
+            self.note_unwritten(alerts.on_success(&name, change), now);
+            tell(told, Ok(()));
+            return;
+        }
+        let Reason { status, class, detail, .. } = &verdict.reason;
+        let problem = format!("{class} (status {status}) {detail}");
+        let is_refused = matches!(verdict.fate, Fate::Reject | Fate::Bisect);
+        let failed = alerts.on_failure(&name, change, is_refused, Time::now().secs);
+        let text = match failed.as_ref().unwrap_or(&Failed::Left) {
+            Failed::Again => format!("incident not resolved, tried again: {problem}"),
+            Failed::Left => format!("incident not acknowledged, not tried again: {problem}"),
+            Failed::LetGo => {
+                counters.forgotten.add(1);
+                let text = format!("incident stays open, resolving it is refused: {problem}");
+                tracing::warn!(exporter = exporter.name(), key, problem, "incident stays open");
+                text
+            }
+        };
+        exporter.note_error(text.clone(), now);
+        tell(told, Err(text));
+        self.note_unwritten(failed.map(drop), now);
     }
 
     /// Notes that an event was refused, so that it keeps none back.
-    pub(super) fn on_alert_refused(&self, span: Span) {
-        if let Some(alerts) = &self.exporter.alerts {
-            alerts.on_refused(At { pass: self.exporter.pass(), offset: span.from });
+    pub(super) fn on_alert_refused(&self, event: Option<&Event<'_>>, span: Span) {
+        let Some(alerts) = &self.exporter.alerts else { return };
+        let at = At { pass: self.exporter.pass(), offset: span.from };
+        let known = event.and_then(|event| {
+            let route = &self.exporter.routes[self.exporter.route_of(event)];
+            Some((&route.place, key_of(route, event, &mut Vec::new())?))
+        });
+        alerts.on_refused(known.as_ref().map(|(place, key)| (*place, key.as_str())), at);
+    }
+
+    /// Lets go of what no route leads to any more, or leaves it as it was.
+    fn leave_open(&self, due: &Due, now: Instant) {
+        let exporter = &self.exporter;
+        let Some(alerts) = &exporter.alerts else { return };
+        if due.change == AlertChange::Acknowledge {
+            let left = alerts.on_failure(&due.name, due.change, false, Time::now().secs);
+            self.note_unwritten(left.map(drop), now);
+            return;
+        }
+        let (name, key) = (exporter.name(), &due.key);
+        tracing::warn!(exporter = name, key, "{NO_ROUTE}");
+        exporter.counters.alerts.forgotten.add(1);
+        self.note_unwritten(alerts.close(&due.name), now);
+    }
+
+    fn note_unwritten(&self, written: io::Result<()>, now: Instant) {
+        if let Err(problem) = written {
+            self.exporter.note_error(format!("incident not noted: {problem}"), now);
         }
     }
 
-    /// Lets go of an incident.
-    fn close_incident(&self, name: &Name, now: Instant) {
-        let closed = self.exporter.alerts.as_ref().map_or(Ok(()), |alerts| alerts.close(name));
-        if let Err(problem) = closed {
-            self.exporter.note_error(format!("incident not noted: {problem}"), now);
-        }
+    /// A route that leads to the incidents of a place.
+    fn route_to(&self, place: &Name) -> Option<usize> {
+        self.exporter.routes.iter().position(|route| route.place == *place)
+    }
+
+    /// Whether the event of an incident that was sent last has arrived, or never will: nothing
+    /// that is asked about the incident may overtake it.
+    fn is_settled(&self, due: &Due) -> bool {
+        let At { pass, offset } = due.sent_at;
+        pass != self.exporter.pass() || self.exporter.watermark().next_unsettled(offset) > offset
     }
 
     /// Whether anything on its way leads to the same incidents.
@@ -233,5 +351,27 @@ impl Lane {
     }
 }
 
+/// What joins an event to an incident; `room` is for that.
+fn key_of(route: &Route, event: &Event<'_>, room: &mut Vec<u8>) -> Option<String> {
+    room.clear();
+    route.alert.as_ref()?.encode(event, room);
+    let Key { key } = serde_json::from_slice(room).ok()?;
+    Some(key)
+}
+
+/// Tells whoever waits.
+fn tell(answer: Option<Sender<Asked>>, asked: Asked) {
+    // Whoever went away needs no answer.
+    let _ = answer.map(|answer| answer.send(asked));
+}
+
+fn number(route: usize) -> u32 {
+    u32::try_from(route).expect("routes are counted in config lines")
+}
+
+/// Of an incident that nobody can say anything about any more.
+const NO_ROUTE: &str = "incident stays open: the key that opened it is not configured any more";
+/// How long nothing is asked after the disk refused to note it.
+const REST: Duration = Duration::from_secs(30);
 /// Whoever has read up to so long ago knows what is quiet now.
 const BEHIND: Duration = Duration::from_secs(30);

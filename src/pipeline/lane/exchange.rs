@@ -35,8 +35,8 @@ pub(super) enum Ended {
     Polled { endpoint: usize, group: u32, ids: Vec<AckId>, answer: Result<Answer, TransportError> },
     /// A probe was.
     Probed { endpoint: usize, answer: Result<Answer, TransportError> },
-    /// A request to resolve an incident of a route was answered, or not.
-    Resolved { route: usize, answer: Result<Answer, TransportError> },
+    /// A request about an incident of a route was answered, or not.
+    Asked { route: usize, answer: Result<Answer, TransportError> },
     /// Preparing the destination again is through.
     Prepared,
     /// Cold bytes are in memory now, or cannot be had.
@@ -150,7 +150,7 @@ impl Lane {
                 self.on_polled(endpoint, group, &ids, answer, now);
             }
             Ok(Ended::Probed { endpoint, answer }) => self.on_probed(endpoint, answer, now),
-            Ok(Ended::Resolved { route, answer }) => self.on_resolved(route, answer, now),
+            Ok(Ended::Asked { route, answer }) => self.on_asked(route, answer, now),
             Ok(Ended::Warmed) => self.warming = false,
             Ok(Ended::Prepared) => {}
             // Tasks are not aborted and do not panic; if one did, its request's slot is lost until

@@ -1,0 +1,299 @@
+//! Incidents and their table: what an event, a request and its answer make of one.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::super::store::{Form, Size, Table};
+use super::{AlertChange, At, Judged, Name, Place, Sighting};
+use crate::event::{LeftOut, Offset};
+
+/// One incident; times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Incident {
+    pub(super) place: Name,
+    pub(super) key: Box<str>,
+    pub(super) opened: i64,
+    /// When its last event was seen.
+    pub(super) seen: i64,
+    /// Up to where its events are counted.
+    pub(super) seen_at: At,
+    /// When one was sent last; long ago where that was refused.
+    pub(super) sent: i64,
+    pub(super) sent_at: At,
+    /// What that one told.
+    pub(super) sent_as: Place,
+    /// How bad it was.
+    pub(super) severity: u8,
+    /// Events so far.
+    pub(super) count: u64,
+    pub(super) status: Status,
+}
+
+/// How far an incident is; the numbers are those of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Nobody has said that they look after it.
+    Open = 0,
+    /// It may be resolved already: it is asked for until that was answered.
+    Resolving = 1,
+    /// It may be acknowledged already: it is asked for once more after a kill.
+    Acking = 2,
+    /// It is acknowledged.
+    Acked = 3,
+}
+
+/// The table, by name of place and key.
+#[derive(Debug, Default)]
+pub(super) struct Incidents {
+    pub(super) all: HashMap<Name, Entry>,
+    /// Since when each has been quiet of which nothing is asked.
+    pub(super) quiet: BTreeSet<(i64, Name)>,
+    /// When each is to be asked for of which something is.
+    pub(super) asked: BTreeSet<(i64, Name)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) incident: Incident,
+    /// Its time in one of the two orders.
+    time: i64,
+    /// How often resolving it has failed.
+    failures: u32,
+    /// How often that was refused for good.
+    refusals: u32,
+}
+
+/// What becomes of an event, and of its incident where that changes.
+pub(super) fn judge(
+    known: Option<&Incident>,
+    seen: &Sighting<'_>,
+    window: i64,
+    now: i64,
+) -> (Judged, Option<Incident>) {
+    let &Sighting { place, key, severity, at } = seen;
+    let severity = severity as u8;
+    let Some(known) = known else {
+        let (opened, sent, key) = (now, now, key.into());
+        let (seen_at, sent_at, status) = (at, at, Status::Open);
+        let sent_as = Place { count: 1, left_out: LeftOut::default() };
+        let new = Incident {
+            place,
+            key,
+            opened,
+            seen: now,
+            seen_at,
+            sent,
+            sent_at,
+            sent_as,
+            severity,
+            count: 1,
+            status,
+        };
+        return (Judged::Due(sent_as), Some(new));
+    };
+    let is_resolving = known.status == Status::Resolving;
+    if at <= known.seen_at {
+        // It was counted before this process. It may not have arrived, unless it was settled
+        // before the incident was resolved.
+        let as_before = match known.sent_at == at {
+            true => Some(known.sent_as),
+            false if window == 0 => {
+                Some(Place { count: known.count, left_out: LeftOut::default() })
+            }
+            false => None,
+        };
+        let due = as_before.filter(|_| !is_resolving);
+        return (due.map_or(Judged::Deduplicated, Judged::Due), None);
+    }
+    if is_resolving {
+        // It may be closed: what comes now opens it anew.
+        return judge(None, seen, window, now);
+    }
+    let count = known.count.saturating_add(1);
+    let seen = Incident { seen: now, seen_at: at, count, ..known.clone() };
+    // The clock may have been put back.
+    let is_near = now.abs_diff(known.sent) < window.unsigned_abs();
+    if is_near && severity <= known.severity {
+        return (Judged::Deduplicated, Some(seen));
+    }
+    let left_out = LeftOut {
+        events: (count - 1).saturating_sub(known.sent_as.count),
+        // One that was refused counts as sent long ago.
+        since: known.sent.max(known.opened),
+    };
+    let sent_as = Place { count, left_out };
+    (Judged::Due(sent_as), Some(Incident { sent: now, sent_at: at, sent_as, severity, ..seen }))
+}
+
+impl Status {
+    fn parse(number: u8) -> Option<Self> {
+        let all = [Self::Open, Self::Resolving, Self::Acking, Self::Acked];
+        all.into_iter().find(|it| *it as u8 == number)
+    }
+
+    /// What is asked of the destination, if something is.
+    pub(super) fn asks(self) -> Option<AlertChange> {
+        match self {
+            Self::Open | Self::Acked => None,
+            Self::Acking => Some(AlertChange::Acknowledge),
+            Self::Resolving => Some(AlertChange::Resolve),
+        }
+    }
+
+    /// The word for people: whoever asks for an acknowledgement has none yet.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Open | Self::Acking => "open",
+            Self::Acked => "acked",
+            Self::Resolving => "resolving",
+        }
+    }
+}
+
+impl Incidents {
+    pub(super) fn of(&self, name: &Name) -> Option<&Incident> {
+        self.all.get(name).map(|entry| &entry.incident)
+    }
+
+    /// Puts an incident as an event has left it, or a file has it.
+    pub(super) fn put(&mut self, name: Name, incident: Incident) {
+        let asked = self.all.get(&name).filter(|it| it.incident.status.asks().is_some());
+        let time = match incident.status.asks() {
+            None => incident.seen,
+            // What an earlier process asked for is due at once.
+            Some(_) => asked.map_or(i64::MIN, |entry| entry.time),
+        };
+        self.insert(name, Entry { incident, time, failures: 0, refusals: 0 });
+    }
+
+    /// Puts an incident that no event has changed; what is asked of it is due at this time.
+    pub(super) fn change(&mut self, name: &Name, incident: Incident, due: i64) {
+        let Some(entry) = self.all.get(name) else { return };
+        let time = match (incident.status.asks(), entry.incident.status.asks()) {
+            (Some(_), _) => due,
+            (None, None) => entry.time,
+            (None, Some(_)) => incident.seen,
+        };
+        let &Entry { failures, refusals, .. } = entry;
+        self.insert(*name, Entry { incident, time, failures, refusals });
+    }
+
+    /// Puts an incident of which nothing changes but what is known.
+    pub(super) fn amend(&mut self, name: &Name, incident: Incident) {
+        self.all.entry(*name).and_modify(|entry| entry.incident = incident);
+    }
+
+    /// Lets an incident that could not be resolved wait; says how often that was refused so far.
+    pub(super) fn postpone(&mut self, name: &Name, is_refused: bool, now: i64) -> u32 {
+        let Some(entry) = self.take(name) else { return 0 };
+        let wait = (RETRY_SECS << entry.failures.min(6)).min(RETRY_SECS_MAX);
+        let failures = entry.failures.saturating_add(1);
+        let refusals = entry.refusals + u32::from(is_refused);
+        let time = now.saturating_add(wait);
+        self.insert(*name, Entry { time, failures, refusals, ..entry });
+        refusals
+    }
+
+    pub(super) fn remove(&mut self, name: &Name) {
+        self.take(name);
+    }
+
+    fn take(&mut self, name: &Name) -> Option<Entry> {
+        let entry = self.all.remove(name)?;
+        self.order(&entry).remove(&(entry.time, *name));
+        Some(entry)
+    }
+
+    fn insert(&mut self, name: Name, entry: Entry) {
+        self.take(&name);
+        self.order(&entry).insert((entry.time, name));
+        self.all.insert(name, entry);
+    }
+
+    fn order(&mut self, entry: &Entry) -> &mut BTreeSet<(i64, Name)> {
+        match entry.incident.status.asks() {
+            Some(_) => &mut self.asked,
+            None => &mut self.quiet,
+        }
+    }
+}
+
+impl Table for Incidents {
+    const FORM: Form = Form { magic: b"shrikeal", version: 2, size: Size::Upto(RECORD_BYTES_MAX) };
+
+    fn restore(&mut self, record: &[u8]) -> bool {
+        let Some((name, rest)) = record.split_first_chunk::<16>() else { return false };
+        if rest.is_empty() {
+            self.remove(name);
+            return true;
+        }
+        Incident::parse(rest).map(|incident| self.put(*name, incident)).is_some()
+    }
+
+    fn records(&self, each: &mut dyn FnMut(&[u8])) {
+        self.all.iter().for_each(|(name, entry)| each(&entry.incident.record(name)));
+    }
+}
+
+impl Incident {
+    pub(super) fn record(&self, name: &Name) -> Vec<u8> {
+        let mut record = name.to_vec();
+        record.extend_from_slice(&self.place);
+        let at = |at: At| (at.offset.bytes(), u64::from(at.pass));
+        let ((seen_at, seen_pass), (sent_at, sent_pass)) = (at(self.seen_at), at(self.sent_at));
+        for time in [self.opened, self.seen, self.sent] {
+            record.extend_from_slice(&time.to_le_bytes());
+        }
+        for number in [seen_at, seen_pass, sent_at, sent_pass, self.count] {
+            record.extend_from_slice(&number.to_le_bytes());
+        }
+        record.extend_from_slice(&[self.severity, HAS_PLACE | self.status as u8]);
+        let Place { count, left_out } = self.sent_as;
+        record.extend_from_slice(&count.to_le_bytes());
+        record.extend_from_slice(&left_out.events.to_le_bytes());
+        record.extend_from_slice(&left_out.since.to_le_bytes());
+        record.extend_from_slice(self.key.as_bytes());
+        record
+    }
+
+    fn parse(record: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
+        let time = |at: usize| number(at).map(u64::cast_signed);
+        let at = |at: usize| {
+            let pass = u32::try_from(number(at + 8)?).ok()?;
+            Some(At { pass, offset: Offset::new(number(at)?) })
+        };
+        let (count, flags) = (number(72)?, *record.get(81)?);
+        // Version 1 had no more than the key behind them.
+        let (sent_as, key_at) = match flags & HAS_PLACE {
+            0 => (Place { count, left_out: LeftOut::default() }, 82),
+            _ => {
+                let left_out = LeftOut { events: number(90)?, since: time(98)? };
+                (Place { count: number(82)?, left_out }, 106)
+            }
+        };
+        Some(Self {
+            place: *record.first_chunk()?,
+            opened: time(16)?,
+            seen: time(24)?,
+            sent: time(32)?,
+            seen_at: at(40)?,
+            sent_at: at(56)?,
+            sent_as,
+            count,
+            severity: *record.get(80)?,
+            status: Status::parse(flags & !HAS_PLACE)?,
+            key: std::str::from_utf8(record.get(key_at..)?).ok()?.into(),
+        })
+    }
+}
+
+/// A name, numbers, and the longest key that a vendor takes (512 bytes), with room to spare.
+const RECORD_BYTES_MAX: usize = 1024;
+/// The flag of a record, beside the status, that what was sent last told where it stands.
+const HAS_PLACE: u8 = 0x80;
+/// Resolving is tried again after this, twice that, and so on.
+const RETRY_SECS: i64 = 30;
+/// The longest of these waits.
+const RETRY_SECS_MAX: i64 = 1800;
+/// When an event was sent that was refused.
+pub(super) const NEVER: i64 = i64::MIN / 2;
