@@ -202,6 +202,7 @@ impl Case {
             Some("hello") => Purpose::Hello,
             Some("resolve") => Purpose::Resolve,
             Some("acknowledge") => Purpose::Acknowledge,
+            Some("verify") => Purpose::Verify,
             Some("metrics") => Purpose::Metrics,
             Some("latencies") => Purpose::Latencies,
             other => panic!("{}: no call {other:?}", self.name),
@@ -215,6 +216,9 @@ impl Case {
                 ("acks", ids) => {
                     let ids = ids.split(',').map(|id| AckId(id.parse().expect("a number")));
                     self.acks = ids.collect();
+                }
+                ("verify_requests", "true") => {
+                    self.options.set("verify_requests", OptionValue::Bool(true));
                 }
                 ("use_ack", "true") => self.options.set("use_ack", OptionValue::Bool(true)),
                 ("success_status" | "retry_status" | "permanent_status", _) => {
@@ -277,6 +281,7 @@ fn spell(verdict: &Verdict) -> String {
     let fate = match &verdict.fate {
         Fate::Delivered => "delivered".to_owned(),
         Fate::Pending(id) => format!("pending {}", id.0),
+        Fate::Requested(request) => format!("requested {request}"),
         Fate::Items(items) => format!("items {}", spell_items(items)),
         Fate::Confirmed(ids) => {
             format!("confirmed {:?}", ids.iter().map(|id| id.0).collect::<Vec<_>>())

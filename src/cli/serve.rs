@@ -397,6 +397,7 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
         requests: exporter.requests,
         counts_lost: exporter.counts_lost,
         untimely: exporter.untimely,
+        unverified: exporter.unverified,
         schema_checked: exporter.schema_checked,
         schema_invalid: exporter.schema_invalid,
         letters: exporter.letters,

@@ -58,6 +58,12 @@ fn shown(status: &Status) -> String {
             let (ago, name) = (span(health.seconds_ago), &exporter.name);
             text.push_str(&format!("{name}: not healthy {ago} ago: {}\n", health.text));
         }
+        if exporter.unverified > 0 {
+            text.push_str(&format!(
+                "{}: {} accepted in this run, and not known whether they were processed\n",
+                exporter.name, exporter.unverified
+            ));
+        }
         if let Some(alerts) = exporter.alerts.filter(|alerts| !alerts.has_incidents) {
             let (name, left_out) = (&exporter.name, alerts.deduplicated);
             text.push_str(&format!("{name}: left out {left_out} repeats in this run\n"));

@@ -277,6 +277,11 @@ const ROWS: &[Row] = &[
         |it| it.resent as f64,
     ),
     counter(
+        "shrike_exporter_events_unverified_total",
+        "Delivered events of which nobody told in time whether they were processed.",
+        |it| it.unverified as f64,
+    ),
+    counter(
         "shrike_exporter_events_untimely_total",
         "Events of an age that the destination treats in its own way.",
         |it| it.untimely as f64,

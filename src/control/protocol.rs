@@ -256,6 +256,9 @@ pub struct ExporterStatus {
     /// Events of an age that the destination treats in its own way.
     #[serde(default)]
     pub untimely: u64,
+    /// Delivered events of which nobody told in time whether they were processed.
+    #[serde(default)]
+    pub unverified: u64,
     /// Documents that were looked at (`schema.validate`).
     #[serde(default)]
     pub schema_checked: u64,

@@ -74,6 +74,12 @@ impl Sender {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
                 self.await_ack(ended, ack, now, outcomes);
             }
+            Fate::Requested(request) => {
+                self.note(&ended, Success::Yes, pace, now, outcomes);
+                let Ended { id, batch, flight } = ended;
+                let asked = (request, flight.ticket.endpoint);
+                self.await_request((id, batch), asked, now, outcomes);
+            }
             Fate::Items(fates) if fates.len() == ended.batch.events() => {
                 self.on_items(ended, &fates, pace, now, outcomes);
             }
@@ -681,13 +687,13 @@ impl Sender {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Retryable {
+pub(super) enum Retryable {
     Yes,
     No,
 }
 
 /// Notes what a batch delivered, and since when its first event waited for that.
-fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
+pub(super) fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
     let mut items = items.into_iter().peekable();
     outcomes.received.extend(items.peek().map(|first| first.received_ns));
     settle(items, Settle::Delivered, &mut outcomes.settled);
@@ -698,7 +704,7 @@ fn is_delivered(fate: &ItemFate) -> bool {
 }
 
 /// Hands all events of a batch to the dead-letter store.
-fn bury(batch: &Batch, reason: &Reason, retryable: Retryable, outcomes: &mut Outcomes) {
+pub(super) fn bury(batch: &Batch, reason: &Reason, retryable: Retryable, outcomes: &mut Outcomes) {
     let letters = batch.items().iter().map(|item| letter(*item, &batch.history, reason, retryable));
     outcomes.dead.extend(letters);
 }

@@ -145,7 +145,14 @@ fn usual(response: &Response<'_>) -> Verdict {
 
 /// Whether the fate calls for the destination's own words.
 fn needs_words(fate: &Fate) -> bool {
-    !matches!(fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_) | Fate::Confirmed(_))
+    !matches!(
+        fate,
+        Fate::Delivered
+            | Fate::Pending(_)
+            | Fate::Requested(_)
+            | Fate::Items(_)
+            | Fate::Confirmed(_)
+    )
 }
 
 /// The destination's words: its body, or what a status in Protocol Buffers says.

@@ -91,8 +91,8 @@ enum Blank {
     Digest,
     /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
     Ids,
-    /// The key of the incident that it is about.
-    Incident,
+    /// The key of the incident that it is about, or the name of the request that it asks for.
+    Subject,
 }
 
 /// What a request with events has beside its body.
@@ -116,13 +116,13 @@ struct Filling<'a> {
     attempt: u32,
     body: &'a [u8],
     ids: &'a [u8],
-    incident: &'a str,
+    subject: &'a str,
     digest: OnceCell<String>,
 }
 
 impl<'a> Filling<'a> {
     fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
-        Self { channel, attempt, body, ids: &[], incident: "", digest: OnceCell::new() }
+        Self { channel, attempt, body, ids: &[], subject: "", digest: OnceCell::new() }
     }
 
     fn text(&self, blank: Blank) -> String {
@@ -131,7 +131,7 @@ impl<'a> Filling<'a> {
             Blank::Attempt => self.attempt.to_string(),
             Blank::Digest => self.digest().to_owned(),
             Blank::Ids => hex(&Sha256::digest(self.ids)),
-            Blank::Incident => percent_encoded(self.incident),
+            Blank::Subject => percent_encoded(self.subject),
         }
     }
 
@@ -355,13 +355,13 @@ impl CompiledCall {
         request
     }
 
-    /// The request about an incident.
+    /// The request about an incident, or about an earlier request.
     #[must_use]
-    pub fn about(&self, via: Via, incident: &str) -> Request {
+    pub fn about(&self, via: Via, subject: &str) -> Request {
         let body = String::from_utf8_lossy(&self.body);
-        let quoted = serde_json::Value::from(incident).to_string();
+        let quoted = serde_json::Value::from(subject).to_string();
         let body = Bytes::from(body.replacen(INCIDENT, &quoted, 1));
-        let filling = Filling { incident, ..Filling::new(via.channel, 1, &body) };
+        let filling = Filling { subject, ..Filling::new(via.channel, 1, &body) };
         self.request(via, body.clone(), &filling)
     }
 
@@ -593,7 +593,8 @@ const BLANKS: &[(&str, Blank)] = &[
     ("attempt", Blank::Attempt),
     ("digest", Blank::Digest),
     ("ids", Blank::Ids),
-    ("incident", Blank::Incident),
+    ("incident", Blank::Subject),
+    ("request", Blank::Subject),
 ];
 
 /// Where the body of a request about an incident names it, as JSON.

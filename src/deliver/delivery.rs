@@ -124,6 +124,8 @@ pub struct Tally {
     pub awaited: u64,
     /// Of these, confirmed, or given up waiting for.
     pub answered: u64,
+    /// Accepted, and nobody told whether they were processed; they count as delivered.
+    pub unverified: u64,
     /// Requests that were cut in halves, for size or to find a bad event.
     pub halved: u64,
     /// Acknowledgement ids that the destination began anew, in channels.

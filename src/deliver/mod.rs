@@ -37,6 +37,7 @@ mod transport;
 mod vault;
 mod vendor;
 mod verdict;
+mod verify;
 mod watermark;
 
 pub use answer::{DETAIL_BYTES_MAX, RETRY_AFTER_MAX, ambiguous, judge, quote, retry_after, scrub};

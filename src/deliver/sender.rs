@@ -11,6 +11,7 @@ use super::budget::Allowance;
 use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
 use super::limiter::{RouteLimits, RouteRate};
+use super::verify::Requests;
 use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
@@ -69,6 +70,15 @@ pub enum Action {
         /// The ids.
         ids: Vec<AckId>,
     },
+    /// Ask what became of a request that was accepted; told with [`Sender::on_verified`].
+    Verify {
+        /// The batch that it carried.
+        id: BatchId,
+        /// How the destination named it.
+        request: String,
+        /// At which endpoint.
+        endpoint: usize,
+    },
     /// Make the vendor's probe call; told with [`Sender::on_probe`].
     Probe {
         /// At which endpoint.
@@ -93,6 +103,7 @@ pub struct Sender {
     pub(super) backoff: Backoff,
     pub(super) rng: fastrand::Rng,
     pub(super) channels: Channels,
+    pub(super) requests: Requests,
     /// Batches that are not accepted yet, in the log's order.
     pub(super) entries: Vec<Entry>,
     /// Accepted batches that wait for their confirmation, by id; without bodies.
@@ -179,6 +190,7 @@ impl Sender {
             backoff: Backoff::new(&settings.retry),
             rng: fastrand::Rng::with_seed(settings.seed),
             channels: Channels::new(settings.acks.clone(), settings.lane),
+            requests: Requests::default(),
             entries: Vec::new(),
             accepted: BTreeMap::new(),
             routes: Vec::new(),
@@ -327,6 +339,7 @@ impl Sender {
     pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
         self.asked = now;
         self.expire_acks(now, outcomes);
+        self.expire_requests(now, outcomes);
         self.expire_ages(now, outcomes);
         if let Some(question) = self.channels.poll(now) {
             self.gate.charge(now);
@@ -348,8 +361,13 @@ impl Sender {
                 (can_probe || has_work).then_some(at)
             }
         };
-        let wakes = [wait, self.channels.next(), self.next_age(), self.next_room(now)];
-        match wakes.into_iter().flatten().min() {
+        // Whatever is to be sent goes first.
+        if let Some(question) = self.verify(now) {
+            return question;
+        }
+        let asks = [self.channels.next(), self.requests.next(now)];
+        let wakes = [wait, self.next_age(), self.next_room(now)].into_iter().chain(asks);
+        match wakes.flatten().min() {
             Some(at) => Action::Wait(at),
             None => Action::Idle,
         }

@@ -21,6 +21,10 @@ pub enum Fate {
     Delivered,
     /// Accepted, not yet confirmed: poll for this id.
     Pending(AckId),
+    /// Accepted as a request with this name: ask by [`Purpose::Verify`] what became of it.
+    ///
+    /// [`Purpose::Verify`]: super::Purpose::Verify
+    Requested(String),
     /// One fate per event, for all events of the batch, in its order.
     Items(Vec<ItemFate>),
     /// Answer to a poll: these ids are confirmed, the others still wait.

@@ -543,6 +543,7 @@ impl Exporter {
         counters.resent.add(incidents.resent);
         counters.awaited.add(incidents.awaited);
         counters.answered.add(incidents.answered);
+        counters.unverified.add(incidents.unverified);
         counters.outages.add(incidents.outage);
     }
 

@@ -68,6 +68,8 @@ pub(crate) struct Lane {
     settled: Vec<Settled>,
     calls: Calls,
     network: Rc<Network>,
+    /// For questions that must not keep batches waiting.
+    network_beside: Option<Rc<Network>>,
     tasks: JoinSet<Ended>,
     /// Under which key each event in a batch counts, where the vendor takes counts.
     noted: Option<Noted>,
@@ -134,8 +136,8 @@ impl Lane {
                 beside.spawn_local(heartbeat::run(Arc::clone(&exporter), shared, network));
             }
         }
+        let calls = Calls::new(&exporter, number);
         Self {
-            calls: Calls::new(&exporter, number),
             opens: Opens::new(exporter.routes.len(), exporter.partitions_max()),
             target: Target::default(),
             sender,
@@ -154,6 +156,7 @@ impl Lane {
             parking: Parking::default(),
             settled: Vec::new(),
             network: Rc::new(way.open()),
+            network_beside: calls.verifies().then(|| Rc::new(way.beside().open())),
             tasks: JoinSet::new(),
             noted: exporter.ledger.as_ref().map(|_| Noted::default()),
             beside,
@@ -165,6 +168,7 @@ impl Lane {
             sequence: exporter.settings.is_numbered().then_some(0),
             acting: None,
             alerting: Alerting::default(),
+            calls,
             exporter,
             number,
             bench,

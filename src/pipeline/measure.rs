@@ -31,6 +31,8 @@ pub struct ExporterCounters {
     pub awaited: Counter,
     /// Of these, events that were confirmed, or given up waiting for.
     pub answered: Counter,
+    /// Events that were accepted, and nobody told whether they were processed.
+    pub unverified: Counter,
     /// Failed requests that counted as no attempt.
     pub outages: Counter,
     /// Requests that carried counts and were taken.

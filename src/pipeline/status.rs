@@ -86,6 +86,8 @@ pub struct ExporterStatus {
     pub awaiting: u64,
     /// Events that were rendered again since no acknowledgement came.
     pub resent: u64,
+    /// Events that were accepted, and nobody told whether they were processed.
+    pub unverified: u64,
     /// Delivered events whose counts the destination did not take.
     pub counts_lost: u64,
     /// Events of an age that the destination treats in its own way.
@@ -263,6 +265,7 @@ impl ExporterStatus {
             degraded: 0,
             awaiting: 0,
             resent: 0,
+            unverified: 0,
             counts_lost: 0,
             untimely: 0,
             schema_checked: 0,
@@ -343,6 +346,7 @@ impl ExporterStatus {
                 counters.awaited.load().saturating_sub(answered)
             },
             resent: counters.resent.load(),
+            unverified: counters.unverified.load(),
             counts_lost: counters.counts_lost.load(),
             untimely: counters.untimely.load(),
             schema_checked: counters.schema_checked.load(),

@@ -6,12 +6,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::Uri;
+use serde::Deserialize;
 
 use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, Credentials, DEDUPLICATION, Derived, Encoding, Fate,
     Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Kind, Level, Limits, Opt, Options, Order, Pace,
     Problem, Purpose, RESOLVE_AFTER, RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap, Scope,
-    Secret, Shape, Vendor, Verdict, When, opt, retry_after,
+    Secret, Shape, Vendor, Verdict, When, ambiguous, opt, quote, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -64,7 +65,17 @@ const CALLS: &[Call] = &[
         query: &[],
         headers: &[],
         body: CallBody::Batch,
-        responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+        responses: Responses { rows: SEND_ROWS, read: Some(read_create) },
+    },
+    Call {
+        purpose: Purpose::Verify,
+        when: When::Is(VERIFY, "true"),
+        method: "GET",
+        path: "/v2/alerts/requests/{request}",
+        query: &[],
+        headers: &[],
+        body: CallBody::Empty,
+        responses: Responses { rows: VERIFY_ROWS, read: Some(read_request) },
     },
     Call {
         purpose: Purpose::Resolve,
@@ -122,6 +133,10 @@ const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (422..=422, Verdict::new(Fate::Reject, "rejected")),
 ];
 
+/// It is not processed yet.
+const VERIFY_ROWS: &[(RangeInclusive<u16>, Verdict)] =
+    &[(404..=404, Verdict::new(Fate::Retry, "unavailable"))];
+
 /// "404 on close: already gone: success."
 const CLOSE_ROWS: &[(RangeInclusive<u16>, Verdict)] =
     &[(404..=404, Verdict::new(Fate::Delivered, "accepted"))];
@@ -141,6 +156,58 @@ fn read_send(response: &Response<'_>) -> Option<Verdict> {
     let period = response.headers.get("x-ratelimit-period-in-sec")?.to_str().ok()?;
     let wait = Duration::from_secs(period.trim().parse().ok()?).min(RETRY_AFTER_MAX);
     Some(Verdict::new(Fate::Retry, "throttled").at(Pace::Pause(Some(wait))))
+}
+
+/// "Success is 202 with a requestId: asynchronous."
+fn read_create(response: &Response<'_>) -> Option<Verdict> {
+    if response.status != 202 || !response.options.is_on(VERIFY) {
+        return read_send(response);
+    }
+    let answer: Accepted = serde_json::from_slice(response.body).ok()?;
+    let is_name = (1..=REQUEST_BYTES_MAX).contains(&answer.request_id.len());
+    is_name.then(|| Verdict::new(Fate::Requested(answer.request_id), "accepted"))
+}
+
+/// "Get Request Status": whether it was done, and what was done or why it was not.
+fn read_request(response: &Response<'_>) -> Option<Verdict> {
+    if response.status != 200 {
+        return read_send(response);
+    }
+    let answer: Option<Processed> = serde_json::from_slice(response.body).ok();
+    let Some(Processed { data }) = answer else {
+        return Some(ambiguous("tells nothing of the request".to_owned()));
+    };
+    let told = [data.success, data.is_success];
+    if told.contains(&Some(false)) {
+        let status = data.status.unwrap_or_default();
+        let mut verdict = Verdict::new(Fate::Reject, "rejected");
+        verdict.reason.detail = quote(status.as_bytes(), response.options);
+        return Some(verdict);
+    }
+    if told.contains(&Some(true)) {
+        return None;
+    }
+    Some(ambiguous("tells no success or failure of the request".to_owned()))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    request_id: String,
+}
+
+#[derive(Deserialize)]
+struct Processed {
+    data: Outcome,
+}
+
+/// Both names of success stand in answers, and either in documents.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    success: Option<bool>,
+    is_success: Option<bool>,
+    status: Option<String>,
 }
 
 fn close(options: &Options, _: &Derived) -> String {
@@ -210,6 +277,10 @@ fn problem(key: &str, problem: &str) -> Problem {
 const US: &str = "https://api.opsgenie.com";
 const EU: &str = "https://api.eu.opsgenie.com";
 const JSM: &str = "https://api.atlassian.com/jsm/ops/integration";
+/// The key of asking what became of requests.
+const VERIFY: &str = "verify_requests";
+/// A request is named by a UUID; whatever is longer is none.
+const REQUEST_BYTES_MAX: usize = 100;
 /// The key of the template of aliases.
 pub(super) const ALIAS: &str = "alias_template";
 /// What an alias may follow from.
@@ -300,6 +371,12 @@ const OPTIONS: &[Opt] = &[
         Kind::Bool,
         Some("true"),
         "Whether no ping goes while an exporter is held or delivers nothing, or the disk refuses.",
+    ),
+    opt(
+        VERIFY,
+        Kind::Bool,
+        Some("false"),
+        "Whether it is asked of every accepted alert if it was made; one that was not is a dead letter.",
     ),
     opt("user", Kind::Text(100), None, "Who is named as the one that made the alert."),
     opt("note", Kind::LongText(25_000), None, "A note that is added to every alert."),

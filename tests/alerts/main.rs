@@ -4,6 +4,7 @@
 
 #[path = "../support/equation.rs"]
 mod equation;
+mod verify;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use equation::assert_equation_said;
 use loadgen::account::Book;
-use loadgen::fake::{self, Alerts, Fake, Incident, Incidents, Opsgenie, PagerDuty, Script, Vendor};
+use loadgen::fake::{
+    self, Alerts, Fake, Incident, Incidents, Opsgenie, PagerDuty, Requests, Script, Vendor,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,6 +32,7 @@ struct Place {
     dir: TempDir,
     pager: (Fake, Incidents, Arc<Book>),
     genie: (Fake, Alerts, Arc<Book>),
+    requests: Requests,
 }
 
 impl Place {
@@ -39,27 +43,35 @@ impl Place {
 
     /// The same, where the vendors do what a script says.
     fn with(keys: &str, script: &str) -> Self {
+        Self::of(keys, "", script)
+    }
+
+    /// The same, with further keys of Opsgenie.
+    fn of(keys: &str, genie_keys: &str, script: &str) -> Self {
         let (pager_book, genie_book) =
             (Arc::new(Book::new("pagerduty")), Arc::new(Book::new("opsgenie")));
         let pager = PagerDuty::new(Arc::clone(&pager_book), vec![KEY.into(), LEAKS.into()]);
         let genie = Opsgenie::new(Arc::clone(&genie_book), Some("k3y".to_owned()));
         let (incidents, alerts) = (pager.incidents(), genie.alerts());
+        let requests = genie.requests();
         let place = Self {
             dir: tempfile::tempdir().expect("a directory"),
             pager: (started(Vendor::PagerDuty(pager), &pager_book, script), incidents, pager_book),
             genie: (started(Vendor::Opsgenie(genie), &genie_book, script), alerts, genie_book),
+            requests,
         };
-        place.configure(keys);
+        place.configure(keys, genie_keys);
         place
     }
 
-    fn configure(&self, keys: &str) {
+    fn configure(&self, keys: &str, genie_keys: &str) {
         let text = format!(
             "global: {{state_dir: state, watch_config: false}}\nlog: {{segment_bytes: 8MiB}}\n\
              pipeline: {{workers: 2}}\nexporters:\n  \
              pagerduty: {{api_endpoint: 'http://{}', routing_key: {KEY}, \
              routing: {{by_guard: {{leak: {LEAKS}}}}}, {keys}}}\n  \
-             opsgenie: {{api_endpoint: 'http://{}', api_key: k3y, flavor: jsm, {keys}}}\n",
+             opsgenie: {{api_endpoint: 'http://{}', api_key: k3y, flavor: jsm, \
+             {genie_keys}{keys}}}\n",
             self.pager.0.addr(),
             self.genie.0.addr(),
         );

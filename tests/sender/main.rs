@@ -4,6 +4,7 @@ mod acks;
 mod given_up;
 mod matrix;
 mod routes;
+mod verify;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -30,7 +30,7 @@ use http::HeaderMap;
 
 pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
-pub use opsgenie::{Alert, Alerts, Opsgenie, Pings};
+pub use opsgenie::{Alert, Alerts, Opsgenie, Pings, Requests};
 pub use otlp::Otlp;
 pub use pagerduty::{Incident, Incidents, PagerDuty};
 pub use posts::{Post, Posts};

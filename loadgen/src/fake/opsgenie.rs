@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::ids::Taken;
 use super::json::{Node, quote};
 use super::{Fault, Reply, Visit};
 use crate::account::Book;
+use crate::seed::Random;
 
 /// A fake Alert API of one account.
 #[derive(Debug)]
@@ -18,6 +20,39 @@ pub struct Opsgenie {
     key: Option<String>,
     alerts: Alerts,
     pings: Pings,
+    requests: Requests,
+}
+
+/// What was accepted to make alerts, and how often each was asked for, by request.
+#[derive(Clone, Debug, Default)]
+pub struct Requests(Arc<Mutex<BTreeMap<String, Request>>>);
+
+/// One accepted request.
+#[derive(Clone, Debug)]
+struct Request {
+    alias: String,
+    /// When it is processed; never where nobody will say that it was.
+    ready: Option<Instant>,
+    /// Whether the alert was made.
+    is_done: bool,
+    asked: u64,
+}
+
+impl Requests {
+    /// How often each was asked for, by what came of it so far.
+    #[must_use]
+    pub fn asked(&self) -> BTreeMap<String, u64> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(name, request)| (name.clone(), request.asked)).collect()
+    }
+
+    /// Keeps one under a name that no other has.
+    fn take(&self, request: Request) -> String {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("{}{:012x}", &REQUEST[..24], all.len() + 1);
+        all.insert(name.clone(), request);
+        name
+    }
 }
 
 /// Pings by heartbeat, its name as it stood in the path.
@@ -71,7 +106,13 @@ impl Opsgenie {
     /// An account without alerts.
     #[must_use]
     pub fn new(book: Arc<Book>, key: Option<String>) -> Self {
-        Self { book, key, alerts: Alerts::default(), pings: Pings::default() }
+        Self {
+            book,
+            key,
+            alerts: Alerts::default(),
+            pings: Pings::default(),
+            requests: Requests::default(),
+        }
     }
 
     /// Its alerts, as it goes on.
@@ -86,9 +127,22 @@ impl Opsgenie {
         self.pings.clone()
     }
 
+    /// What it accepted, as it goes on.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, visit: &Visit<'_>) -> Reply {
+        if visit.method == http::Method::GET
+            && let Some(name) = PATHS
+                .iter()
+                .find_map(|path| visit.path.strip_prefix(path)?.strip_prefix("/requests/"))
+        {
+            return self.tell(visit, name);
+        }
         if visit.method == http::Method::GET {
             return Self::refuse(404);
         }
@@ -156,8 +210,13 @@ impl Opsgenie {
             alerts.insert(alias.to_owned(), alert);
         }
         taken.note(&self.book);
+        let is_lost = Random::new(visit.seed).chance(visit.plan.ack_lost);
+        let ready = (!is_lost).then(|| Instant::now() + visit.plan.delay + visit.plan.ack_delay);
+        let alias = request.member("alias").and_then(Node::text).unwrap_or_default().to_owned();
+        let is_done = visit.plan.fault != Some(Fault::Forget);
+        let name = self.requests.take(Request { alias, ready, is_done, asked: 0 });
         let body = format!(
-            "{{\"result\":\"Request will be processed\",\"took\":0.302,\"requestId\":\"{REQUEST}\"}}"
+            "{{\"result\":\"Request will be processed\",\"took\":0.302,\"requestId\":\"{name}\"}}"
         );
         Reply { accepted: taken.due, ..Reply::json(202, body) }
     }
@@ -191,6 +250,32 @@ impl Opsgenie {
                 Self::refuse(404)
             }
         }
+    }
+
+    /// "Get Request Status": 404 until it is processed.
+    fn tell(&self, visit: &Visit<'_>, name: &str) -> Reply {
+        let key = visit.header("authorization").strip_prefix("GenieKey ").unwrap_or_default();
+        if key.is_empty() || self.key.as_deref().is_some_and(|good| good != key) {
+            return Self::refuse(401);
+        }
+        let mut all = self.requests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(request) = all.get_mut(name) else {
+            self.book.note_problem("no such request", name.as_bytes());
+            return Self::refuse(404);
+        };
+        request.asked += 1;
+        if request.ready.is_none_or(|ready| Instant::now() < ready) {
+            return Self::refuse(404);
+        }
+        let (is_done, alias) = (request.is_done, quote(&request.alias));
+        let status = if is_done { "Created alert" } else { "Alert creation is denied by policy" };
+        let body = format!(
+            "{{\"data\":{{\"success\":{is_done},\"action\":\"Create\",\
+             \"processedAt\":\"2026-02-06T09:00:04.12Z\",\"integrationId\":\"{REQUEST}\",\
+             \"isSuccess\":{is_done},\"status\":\"{status}\",\"alertId\":\"\",\
+             \"alias\":{alias}}},\"took\":0.02,\"requestId\":\"{REQUEST}\"}}"
+        );
+        Reply::json(200, body)
     }
 
     /// Takes a ping of a heartbeat.

@@ -52,6 +52,8 @@ pub enum Purpose {
     Resolve,
     /// Say of an incident that somebody looks after it; named as by [`Purpose::Resolve`].
     Acknowledge,
+    /// Ask what became of a request that was accepted: `{request}` in its path is its name.
+    Verify,
     /// Tell that this process does its work, every [`HEARTBEAT_INTERVAL`]; only while it does
     /// where [`HEARTBEAT_HEALTHY`] is on.
     ///

@@ -20,6 +20,7 @@ use crate::log::Reader;
 pub(super) struct Calls {
     poll: Option<CompiledCall>,
     probe: Option<CompiledCall>,
+    verify: Option<CompiledCall>,
     channel: Channel,
     /// The exporter's options; those that the destination does not do are switched off.
     pub(super) options: Options,
@@ -35,6 +36,8 @@ pub(super) enum Ended {
     Polled { endpoint: usize, group: u32, ids: Vec<AckId>, answer: Result<Answer, TransportError> },
     /// A probe was.
     Probed { endpoint: usize, answer: Result<Answer, TransportError> },
+    /// A question for what became of a request was.
+    Verified { id: BatchId, answer: Result<Answer, TransportError> },
     /// A request about an incident of a route was answered, or not.
     Asked { route: usize, answer: Result<Answer, TransportError> },
     /// Preparing the destination again is through.
@@ -52,10 +55,16 @@ impl Calls {
         Self {
             poll: exporter.call(Purpose::Poll),
             probe: exporter.call(Purpose::Probe),
+            verify: exporter.call(Purpose::Verify),
             channel,
             options: exporter.settings.options.clone(),
             due: None,
         }
+    }
+
+    /// Whether it asks what became of requests.
+    pub(super) fn verifies(&self) -> bool {
+        self.verify.is_some()
     }
 
     pub(super) fn via(&self, endpoint: usize, group: u32) -> Via {
@@ -74,6 +83,7 @@ impl Lane {
                     self.send(id, self.calls.via(endpoint, group), attempt);
                 }
                 Action::PollAcks { endpoint, group, ids } => self.ask(endpoint, group, ids),
+                Action::Verify { id, request, endpoint } => self.verify(id, &request, endpoint),
                 Action::Probe { endpoint } => self.probe(endpoint),
                 Action::Wait(at) => {
                     self.calls.due = Some(at);
@@ -124,6 +134,17 @@ impl Lane {
         });
     }
 
+    fn verify(&mut self, id: BatchId, request: &str, endpoint: usize) {
+        let (Some(call), Some(network)) = (&self.calls.verify, self.network_beside.clone()) else {
+            self.sender.on_verified(id, None, Instant::now(), &mut self.outcomes);
+            return;
+        };
+        let request = call.about(self.calls.via(endpoint, 0), request);
+        self.tasks.spawn_local(async move {
+            Ended::Verified { id, answer: network.send(request).await }
+        });
+    }
+
     fn probe(&mut self, endpoint: usize) {
         let now = Instant::now();
         let Some(call) = &self.calls.probe else {
@@ -150,6 +171,7 @@ impl Lane {
                 self.on_polled(endpoint, group, &ids, answer, now);
             }
             Ok(Ended::Probed { endpoint, answer }) => self.on_probed(endpoint, answer, now),
+            Ok(Ended::Verified { id, answer }) => self.on_verified(id, answer, now),
             Ok(Ended::Asked { route, answer }) => self.on_asked(route, answer, now),
             Ok(Ended::Warmed) => self.warming = false,
             Ok(Ended::Prepared) => {}
@@ -190,7 +212,10 @@ impl Lane {
             "batch answered"
         );
         self.note_failure(&verdict, now);
-        if matches!(verdict.fate, Fate::Delivered | Fate::Pending(_) | Fate::Items(_)) {
+        if matches!(
+            verdict.fate,
+            Fate::Delivered | Fate::Pending(_) | Fate::Requested(_) | Fate::Items(_)
+        ) {
             let oldest = batch.items().first().map_or(0, |item| item.received_ns);
             self.exporter.measures.accept_seconds.observe(since(oldest).as_secs_f64());
         }
@@ -249,6 +274,20 @@ impl Lane {
         };
         verdict.iter().for_each(|verdict| self.note_failure(verdict, now));
         self.sender.on_probe(endpoint, verdict, now, &mut self.outcomes);
+    }
+
+    /// A question that fails says nothing about the destination's way with events: it neither
+    /// holds nor slows them.
+    fn on_verified(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
+        let verdict = answer.ok().and_then(|answer| {
+            let response = Response::without_events(&answer, &self.calls.options);
+            self.calls.verify.as_ref().map(|call| judge(call.call, &response))
+        });
+        if let Some(Verdict { fate: Fate::Reject, reason, .. }) = &verdict {
+            let text = format!("accepted, and not processed: {}", reason.detail);
+            self.note_unless_held(&Fate::Reject, text, now);
+        }
+        self.sender.on_verified(id, verdict, now, &mut self.outcomes);
     }
 
     /// Remembers an answer that was no success, for people.
@@ -476,7 +515,7 @@ async fn run_setup(setup: &mut Setup, network: &impl Transport, options: &Option
 /// Whether the answer settles events, or will.
 fn has_settled(fate: &Fate) -> bool {
     match fate {
-        Fate::Delivered | Fate::Pending(_) => true,
+        Fate::Delivered | Fate::Pending(_) | Fate::Requested(_) => true,
         Fate::Items(items) => {
             items.iter().any(|item| !matches!(item, ItemFate::Hold(..) | ItemFate::Retry(_)))
         }

@@ -23,6 +23,7 @@ impl World<'_> {
                     let to = (endpoint, group);
                     self.at(end.after, Event::Polled { lane, to, ids, result: end.result });
                 }
+                Action::Verify { .. } => return Err("it verifies what nobody named".into()),
                 Action::Probe { endpoint } => {
                     let end = self.destination.probe(endpoint, self.now);
                     self.at(end.after, Event::Probed { lane, endpoint, result: end.result });
