@@ -290,6 +290,7 @@ fn spell(verdict: &Verdict) -> String {
         Fate::Split => "split".to_owned(),
         Fate::Bisect => "bisect".to_owned(),
         Fate::Reshape(level) => format!("reshape {level:?}"),
+        Fate::Orphan => "orphan".to_owned(),
         Fate::Hold { cause, scope } => {
             format!("hold {} {}", cause_word(*cause), scope_word(*scope))
         }

@@ -11,11 +11,11 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Deserializer, Value};
 use shrike::deliver::{Derived, OptionValue, Options, Prefix, Secret, Vendor};
-use shrike::event::FieldId;
+use shrike::event::{Context, Event, FieldId, LeftOut};
 use shrike::schemas;
 use shrike::transform::{Format, Overrides, Plan, Schema};
 use shrike::vendors;
-use support::{cef, document, ocsf, opening, rfc5424, slack};
+use support::{cef, document, ocsf, opening, rfc5424, slack, with_event};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
@@ -26,7 +26,16 @@ struct Body {
     format: Format,
     options: &'static [(&'static str, &'static str)],
     resent: bool,
+    /// What is known of each event beside its record.
+    context: Context<'static>,
 }
+
+/// A message that tells of repeats and answers to another one.
+const REPLY: Context<'_> = Context {
+    left_out: LeftOut { events: 12, since: 1_770_368_459 },
+    thread: Some("1503435956.000247"),
+};
+const NOTHING: Context<'_> = Context { left_out: LeftOut { events: 0, since: 0 }, thread: None };
 
 const BODIES: &[Body] = &[
     body("daily.txt", "elastic", Format::Ecs, &[("index.name", "clawdstrike-security")]),
@@ -131,6 +140,10 @@ const BODIES: &[Body] = &[
             ("identity.username", "shrike"),
         ],
     ),
+    Body {
+        context: REPLY,
+        ..body("reply.txt", "slack", Format::Native, &[("bot_token", "xoxb-1"), ("channel", "C1")])
+    },
     body("json.txt", "syslog", Format::Native, SYSLOG),
     body(
         "cef_lines.txt",
@@ -193,6 +206,7 @@ const BODIES: &[Body] = &[
     body("key_value.txt", "sumo_logic", Format::Native, &[("format", "key_value")]),
     body("cef.txt", "sumo_logic", Format::Cef, &[("format", "cef")]),
     body("adaptive.txt", "teams", Format::Native, TEAMS),
+    Body { context: REPLY, ..body("adaptive_repeated.txt", "teams", Format::Native, TEAMS) },
     body(
         "adaptive_linked.txt",
         "teams",
@@ -251,7 +265,7 @@ const fn body(
     format: Format,
     options: &'static [(&'static str, &'static str)],
 ) -> Body {
-    Body { file, vendor, format, options, resent: false }
+    Body { file, vendor, format, options, resent: false, context: NOTHING }
 }
 
 /// A value as the configuration would give it.
@@ -289,6 +303,7 @@ struct Plans {
     format: Format,
     prefix: Option<Plan>,
     document: Plan,
+    context: Context<'static>,
 }
 
 impl Plans {
@@ -319,7 +334,8 @@ impl Plans {
             Prefix::None | Prefix::OctetCount => None,
         };
         let document = Plan::compile(&chain, &overrides).expect("the document compiles");
-        Self { vendor, options, format: body.format, prefix, document }
+        let (format, context) = (body.format, body.context);
+        Self { vendor, options, format, prefix, document, context }
     }
 
     /// The body that carries these records, framed by hand from the vendor's table.
@@ -332,7 +348,12 @@ impl Plans {
         let opening = opening();
         let mut is_first = true;
         for record in records {
-            let Some(text) = document(&opening, &self.document, record) else { continue };
+            let text = with_event(&opening, record, |event| {
+                let mut text = Vec::new();
+                self.document.encode(&Event { context: Some(&self.context), ..*event }, &mut text);
+                text
+            });
+            let Some(text) = text else { continue };
             if !is_first {
                 out.extend_from_slice(framing.between.as_bytes());
             }

@@ -190,7 +190,7 @@ fn what_was_left_out_before_it_is_told() {
         (HOOK.to_owned(), true),
     ] {
         let plan = plan(&keys, is_plain);
-        let found = message_in(&plan, &event(), &Context { left_out });
+        let found = message_in(&plan, &event(), &Context { left_out, ..Context::default() });
         if !is_plain {
             slack::check(&found, !keys.contains("color"));
         }
@@ -198,6 +198,42 @@ fn what_was_left_out_before_it_is_told() {
         let none = Context::default();
         assert_eq!(message_in(&plan, &event(), &none), message(&plan, &event()));
     }
+}
+
+#[test]
+fn a_reply_names_its_root_and_a_critical_one_is_shown_in_the_channel() {
+    let keys = "bot_token: xoxb-1, channel: C1, threading: {enabled: true}";
+    let context = Context { thread: Some("1503435956.000247"), ..Context::default() };
+    let mut high = event();
+    high["decision"]["severity"] = "high".into();
+    let bare = format!("{keys}, formatting: {{color_by_severity: false}}");
+    for (keys, is_plain) in [(keys, false), (&bare, false), (keys, true)] {
+        let plan = plan(keys, is_plain);
+        let root = message(&plan, &event());
+        assert_eq!((root.get("thread_ts"), root.get("reply_broadcast")), (None, None));
+        let mut reply = message_in(&plan, &event(), &context);
+        assert_eq!(reply["thread_ts"], "1503435956.000247");
+        assert_eq!(reply["reply_broadcast"], true);
+        let members = reply.as_object_mut().expect("an object");
+        members.retain(|key, _| key != "thread_ts" && key != "reply_broadcast");
+        assert_eq!(reply, root, "nothing else is different");
+        let reply = message_in(&plan, &high, &context);
+        assert_eq!(reply["thread_ts"], "1503435956.000247");
+        assert_eq!(reply.get("reply_broadcast"), None);
+    }
+    let hook = message_in(&plan(HOOK, false), &event(), &context);
+    assert_eq!(hook.get("thread_ts"), None, "a webhook knows no threads");
+}
+
+#[test]
+fn a_session_joins_messages_where_the_event_has_one() {
+    let plan = Plan::compile(&[&shrike::schemas::SESSION], &Overrides::default());
+    let plan = plan.expect("it compiles");
+    let id = "c951e57c-8d8a-4850-88f8-f1f86b059b03";
+    assert_eq!(message(&plan, &event()), json!({ "key": id }));
+    let mut blank = event();
+    blank["session"]["id"] = "".into();
+    assert_eq!(message(&plan, &blank), json!({}), "what opening writes there is nobody's");
 }
 
 #[test]
@@ -308,9 +344,17 @@ fn mistakes_are_named() {
         ),
         (
             &format!(
-                "{{{HOOK}, routing: [{{condition: default, channel: ''}}], threading: {{enabled: true}}}}"
+                "{{{HOOK}, routing: [{{condition: default, channel: ''}}], threading: {{shared: true}}}}"
             ),
-            "exporters.slack.threading: unknown key",
+            "exporters.slack.threading.shared: unknown key",
+        ),
+        (
+            &format!("{{{HOOK}, threading: {{enabled: true}}}}"),
+            "exporters.slack.threading.enabled: needs a bot",
+        ),
+        (
+            "{bot_token: xoxb-1, channel: C1, threading: {enabled: true, ttl_minutes: 0}}",
+            "exporters.slack.threading.ttl_minutes: expected",
         ),
         (
             &format!("{{{HOOK}, dedup_window_seconds: 86401}}"),

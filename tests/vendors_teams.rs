@@ -240,7 +240,7 @@ fn what_was_left_out_before_it_is_told() {
     {
         let body = with_event(&opening(), event().to_string().as_bytes(), |event| {
             let mut body = Vec::new();
-            let context = Context { left_out };
+            let context = Context { left_out, ..Context::default() };
             plan(keys, kind).encode(&Event { context: Some(&context), ..*event }, &mut body);
             body
         });

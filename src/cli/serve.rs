@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shrike::control::{
     Access, AlertStatus, Answer, Appended, Change, CursorStatus, ExporterStatus, Health,
     HookStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport,
-    Request, Serve, Status, Target,
+    Request, Serve, Status, Target, ThreadStatus,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
@@ -422,6 +422,13 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             forgotten: alerts.forgotten,
             acknowledged: alerts.acknowledged,
             acknowledge_failed: alerts.acknowledge_failed,
+        }),
+        threads: exporter.threads.map(|threads| ThreadStatus {
+            known: threads.known,
+            begun: threads.begun,
+            replies: threads.replies,
+            lost: threads.lost,
+            forgotten: threads.forgotten,
         }),
         hook: exporter.hook.map(|hook| HookStatus {
             dry_run: hook.is_dry,

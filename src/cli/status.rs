@@ -85,6 +85,12 @@ fn shown(status: &Status) -> String {
                 }
             ));
         }
+        if let Some(threads) = &exporter.threads {
+            text.push_str(&format!(
+                "{}: {} threads known, {} begun in this run with {} replies\n",
+                exporter.name, threads.known, threads.begun, threads.replies,
+            ));
+        }
         if let Some(hook) = &exporter.hook {
             let (name, dry) = (&exporter.name, if hook.dry_run { ", a dry run" } else { "" });
             text.push_str(&format!(

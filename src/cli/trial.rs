@@ -177,6 +177,7 @@ fn options(config: &Config, args: &Test, place: &Place) -> Result<EngineOptions,
     for spec in &mut options.exporters {
         // What is tried elsewhere opens and resolves nothing.
         spec.alerts = None;
+        spec.threads = None;
         let settings = &mut spec.settings;
         settings.from = From::Earliest;
         settings.on_lag = OnLag::Block;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Config, Exporter, HookSettings, RouteSettings, RoutingRule};
 use crate::deliver::Settings;
 use crate::event::{OpeningOptions, Severity};
-use crate::pipeline::{AlertSpec, EngineOptions, ExporterSpec, RouteSpec, Work};
+use crate::pipeline::{AlertSpec, EngineOptions, ExporterSpec, RouteSpec, ThreadSpec, Work};
 use crate::schemas;
 use crate::transform::{Choice, ChoiceRule, Filter, Format, Overrides};
 
@@ -74,6 +74,7 @@ impl Config {
             routes: exporter.routes.iter().map(route_spec).collect(),
             hook: exporter.hook.as_ref().map(|hook| hook.spec.clone()),
             alerts: AlertSpec::of(&exporter.settings, &self.global.state_dir),
+            threads: ThreadSpec::of(&exporter.settings, &self.global.state_dir),
             settings: exporter.settings.clone(),
         }
     }

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
-use crate::pipeline::{AlertStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status};
+use crate::pipeline::{
+    AlertStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
+};
 
 /// What the numbers are made from.
 #[derive(Clone, Debug)]
@@ -76,6 +78,7 @@ pub fn exposition(numbers: &Numbers) -> String {
         }
     }
     alerts(&mut text, &status.exporters);
+    threads(&mut text, &status.exporters);
     heartbeats(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
     text.0
@@ -97,6 +100,20 @@ fn alerts(text: &mut Exposition, exporters: &[ExporterStatus]) {
     }
 }
 
+/// Conversations; nothing where there is none.
+fn threads(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let threads = || exporters.iter().filter_map(|it| Some((it, it.threads.as_ref()?)));
+    if threads().next().is_none() {
+        return;
+    }
+    for &(name, kind, about, value) in THREADS {
+        text.begin(name, kind, about);
+        for (exporter, threads) in threads() {
+            text.sample(name, &[("exporter", &exporter.name)], value(threads) as f64);
+        }
+    }
+}
+
 /// What became of heartbeats; nothing where none are sent.
 fn heartbeats(text: &mut Exposition, exporters: &[ExporterStatus]) {
     let all = || exporters.iter().filter_map(|it| Some((it, it.heartbeat?)));
@@ -113,6 +130,32 @@ fn heartbeats(text: &mut Exposition, exporters: &[ExporterStatus]) {
         }
     }
 }
+
+/// Reads one number of conversations.
+type ThreadCount = fn(&ThreadStatus) -> u64;
+
+const THREADS: &[(&str, &str, &str, ThreadCount)] = &[
+    ("shrike_threads_known", "gauge", "Conversations that are known.", |it| it.known),
+    ("shrike_threads_begun_total", "counter", "Conversations that were begun.", |it| it.begun),
+    (
+        "shrike_threads_replies_total",
+        "counter",
+        "Messages that answered to the first of a conversation.",
+        |it| it.replies,
+    ),
+    (
+        "shrike_threads_lost_total",
+        "counter",
+        "Conversations that the destination knew no more.",
+        |it| it.lost,
+    ),
+    (
+        "shrike_threads_forgotten_total",
+        "counter",
+        "Conversations that made room for newer ones.",
+        |it| it.forgotten,
+    ),
+];
 
 /// Those of exporters without incidents too.
 const REPEATS: &[&str] = &["shrike_alerts_deduplicated_total", "shrike_alerts_forgotten_total"];

@@ -285,6 +285,24 @@ pub struct ExporterStatus {
     /// What it left out as repeats and which incidents it keeps, if it does.
     #[serde(default)]
     pub alerts: Option<AlertStatus>,
+    /// Which conversations it keeps, if it does.
+    #[serde(default)]
+    pub threads: Option<ThreadStatus>,
+}
+
+/// Conversations of an exporter; all but `known` of this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadStatus {
+    /// Conversations that are known.
+    pub known: u64,
+    /// Conversations that were begun.
+    pub begun: u64,
+    /// Documents that answered to the first of one.
+    pub replies: u64,
+    /// Conversations that the destination knew no more.
+    pub lost: u64,
+    /// Conversations that made room for newer ones.
+    pub forgotten: u64,
 }
 
 /// Incidents of an exporter; all but `open` of this run.

@@ -102,6 +102,10 @@ impl Sender {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 self.reshape_once(ended.batch, level, reason, outcomes);
             }
+            Fate::Orphan => {
+                self.note(&ended, Success::No, pace, now, outcomes);
+                self.render_anew(ended.batch, &reason, outcomes);
+            }
             Fate::Bisect | Fate::Reject => {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 bury(&ended.batch, &reason, Retryable::No, outcomes);
@@ -563,6 +567,17 @@ impl Sender {
                 self.ask_again(batch, Some(level), out);
             }
         }
+    }
+
+    /// Has a batch rendered as it was, where what it said beside its events is not so any more.
+    fn render_anew(&mut self, mut batch: Batch, reason: &Reason, out: &mut Outcomes) {
+        batch.history.reshapes += 1;
+        batch.history.is_cut = true;
+        if batch.history.reshapes > RESHAPES_MAX {
+            return bury(&batch, reason, Retryable::Yes, out);
+        }
+        let level = batch.history.level;
+        self.ask_again(batch, level, out);
     }
 
     /// Stops what the cause stops, and keeps the batch.

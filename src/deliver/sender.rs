@@ -335,6 +335,12 @@ impl Sender {
         self.reshaping += reshape.items.len() as u64;
     }
 
+    /// Notes that so many events which were to be rendered again wait elsewhere.
+    pub fn take_back(&mut self, events: u64) {
+        debug_assert!(self.reshaping >= events, "they were not asked for");
+        self.reshaping = self.reshaping.saturating_sub(events);
+    }
+
     /// What to do now. Asked again after each action, until it says `Wait` or `Idle`.
     pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
         self.asked = now;

@@ -1,6 +1,7 @@
 //! The shape of a vendor: where events go and what answers mean, as tables.
 
 mod call;
+mod conversation;
 mod meter;
 mod shape;
 
@@ -13,6 +14,7 @@ use crate::event::FieldId;
 use crate::transform::{Format, Schema, TemplateText};
 
 pub use call::{Call, CallBody, Need, Purpose, Response, Responses, Step};
+pub use conversation::Conversation;
 pub use meter::{Meter, Tally, Window, WriteWindow};
 pub use shape::{Framing, Prefix, Shape};
 pub(super) use shape::{TIME, time_text};
@@ -128,6 +130,8 @@ pub struct Vendor {
     /// [`REPEATS`]: super::REPEATS
     /// [`AUTO_RESOLVE`]: super::AUTO_RESOLVE
     pub alert: Option<&'static Schema>,
+    /// How documents answer to earlier ones, if any do.
+    pub conversation: Option<Conversation>,
 }
 
 /// What an exporter leaves out inside metadata and labels, where fields are more than is meant.
@@ -193,6 +197,7 @@ impl Vendor {
         ambiguous_max: None,
         route_rate: None,
         alert: None,
+        conversation: None,
     };
 
     /// How documents are wrapped and framed under these options.

@@ -37,6 +37,8 @@ pub enum Fate {
     Bisect,
     /// Render again at this level and send.
     Reshape(Level),
+    /// What the document answers to is not there any more: forget it, render again and send.
+    Orphan,
     /// Wait, spending no attempt, until the cause is gone.
     Hold {
         /// What is wrong.

@@ -235,14 +235,16 @@ pub struct Event<'a> {
     /// The bytes that opening added.
     pub arena: &'a [u8],
     /// What is known of it beside its record, where anything is.
-    pub context: Option<&'a Context>,
+    pub context: Option<&'a Context<'a>>,
 }
 
 /// What is known of an event beside its record: what it means among those that went before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Context {
+pub struct Context<'a> {
     /// Those that said the same and were left out.
     pub left_out: LeftOut,
+    /// What the destination calls the document that this one answers to.
+    pub thread: Option<&'a str>,
 }
 
 /// Events that were left out as repeats.
@@ -287,6 +289,12 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn left_out(&self) -> Option<LeftOut> {
         self.context.map(|context| context.left_out).filter(|left_out| left_out.events > 0)
+    }
+
+    /// What the destination calls the document that this one answers to, if it answers to one.
+    #[must_use]
+    pub fn thread(&self) -> Option<&'a str> {
+        self.context.and_then(|context| context.thread)
     }
 
     /// The field's text without quotes, still with JSON escapes; empty when the field is absent.

@@ -21,6 +21,7 @@ use super::places::Places;
 use super::replay::Replays;
 use super::route::{Route, RouteSpec, derive};
 use super::stop::{Stage, Stop};
+use super::threads::{ThreadSpec, Threads};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
     Options, Prepared, Problem, Purpose, RouteRate, Sender, SenderSettings, Sent, Settings, Setup,
@@ -52,6 +53,8 @@ pub struct ExporterSpec {
     pub hook: Option<HookSpec>,
     /// How it keeps incidents, if it does.
     pub alerts: Option<AlertSpec>,
+    /// How it keeps conversations, if it does.
+    pub threads: Option<ThreadSpec>,
 }
 
 /// A running exporter. Lanes share it, and touch what changes in it per stripe, per request or per
@@ -92,6 +95,8 @@ pub(crate) struct Exporter {
     pub(crate) hook: Option<Hook>,
     /// Which incidents are open at the destination, where it has some.
     pub(crate) alerts: Option<Alerts>,
+    /// What documents answer to, where any do.
+    pub(crate) threads: Option<Threads>,
     /// Counts that are sent beside the events, where the vendor takes some.
     pub(crate) ledger: Option<Ledger>,
     /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
@@ -184,6 +189,7 @@ impl Exporter {
             feed: None,
             hook: spec.hook.map(Hook::open).transpose()?,
             alerts: spec.alerts.map(Alerts::open).transpose()?,
+            threads: spec.threads.map(Threads::open).transpose()?,
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),

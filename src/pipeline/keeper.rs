@@ -185,8 +185,7 @@ impl Keeper {
             self.proven = Instant::now();
         }
         for exporter in &exporters {
-            self.sync_actions(exporter);
-            self.sync_incidents(exporter);
+            self.sync_tables(exporter);
         }
         for (exporter, checkpoint) in checkpoints {
             let checkpoint = Checkpoint { anchor, ..checkpoint };
@@ -211,36 +210,31 @@ impl Keeper {
         is_saved
     }
 
-    /// Makes durable which actions a response hook asked for.
-    fn sync_actions(&mut self, exporter: &Exporter) {
-        let Some(hook) = &exporter.hook else { return };
-        let (name, synced) = (exporter.name(), hook.sync());
-        let is_news = self.is_news("actions", name, synced.is_err());
-        match synced {
-            Ok(()) if is_news => info!(exporter = name, "actions are noted durably again"),
-            Ok(()) => {}
-            Err(problem) => {
-                if is_news {
-                    error!(exporter = name, %problem, "actions not noted durably; tried again");
-                }
-                exporter.note_error(format!("actions not noted: {problem}"), Instant::now());
-            }
+    /// Makes durable what an exporter's tables say: which actions a response hook asked for, which
+    /// incidents are open, and what documents answer to.
+    fn sync_tables(&mut self, exporter: &Exporter) {
+        if let Some(hook) = &exporter.hook {
+            self.tell_synced(exporter, "actions", hook.sync());
+        }
+        if let Some(alerts) = &exporter.alerts {
+            self.tell_synced(exporter, "incidents", alerts.sync());
+        }
+        if let Some(threads) = &exporter.threads {
+            self.tell_synced(exporter, "threads", threads.sync());
         }
     }
 
-    /// Makes durable which incidents are open.
-    fn sync_incidents(&mut self, exporter: &Exporter) {
-        let Some(alerts) = &exporter.alerts else { return };
-        let (name, synced) = (exporter.name(), alerts.sync());
-        let is_news = self.is_news("incidents", name, synced.is_err());
+    fn tell_synced(&mut self, exporter: &Exporter, what: &'static str, synced: io::Result<()>) {
+        let name = exporter.name();
+        let is_news = self.is_news(what, name, synced.is_err());
         match synced {
-            Ok(()) if is_news => info!(exporter = name, "incidents are noted durably again"),
+            Ok(()) if is_news => info!(exporter = name, what, "noted durably again"),
             Ok(()) => {}
             Err(problem) => {
                 if is_news {
-                    error!(exporter = name, %problem, "incidents not noted durably; tried again");
+                    error!(exporter = name, what, %problem, "not noted durably; tried again");
                 }
-                exporter.note_error(format!("incidents not noted: {problem}"), Instant::now());
+                exporter.note_error(format!("{what} not noted: {problem}"), Instant::now());
             }
         }
     }

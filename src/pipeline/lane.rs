@@ -9,6 +9,7 @@ mod fill;
 mod hooked;
 mod opens;
 mod parked;
+mod talking;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -39,6 +40,7 @@ use fed::Patience;
 use hooked::Acting;
 use opens::{Open, Opens, Target};
 use parked::Parking;
+use talking::Talking;
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.
 pub(crate) struct Lane {
@@ -91,6 +93,8 @@ pub(crate) struct Lane {
     acting: Option<Acting>,
     /// What it knows of incidents.
     alerting: Alerting,
+    /// What it knows of conversations.
+    talking: Talking,
 }
 
 /// Room for templates.
@@ -168,6 +172,7 @@ impl Lane {
             sequence: exporter.settings.is_numbered().then_some(0),
             acting: None,
             alerting: Alerting::default(),
+            talking: Talking::default(),
             calls,
             exporter,
             number,
@@ -189,6 +194,7 @@ impl Lane {
             self.exchange(now);
             self.park(now);
             self.render_again(now);
+            self.talk_on(now);
             let turn = match self.is_aside() {
                 true => self.fill_aside(stage, now),
                 false => self.fill(stage, now),
@@ -247,6 +253,7 @@ impl Lane {
             }
             self.sender.give_up_below(floor, &mut self.outcomes);
             self.give_up_parked(floor);
+            self.give_up_waiting(floor);
             self.act(now);
         }
     }
@@ -262,7 +269,8 @@ impl Lane {
         state.unread_from.store(from, Ordering::Release);
         state.unread_to.store(to, Ordering::Release);
         // What goes out beside the log is settled, or outside the account.
-        let in_batches = self.sender.pending() + self.parking.events() + open as u64;
+        let waiting = self.parking.events() + self.talking.events();
+        let in_batches = self.sender.pending() + waiting + open as u64;
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
         state.parked.store(self.parking.events(), Ordering::Relaxed);
@@ -296,7 +304,10 @@ impl Lane {
         }
         match stage {
             Stage::Run => false,
-            Stage::Drain => is_quiet && turn == Turn::Dry && self.parking.events() == 0,
+            Stage::Drain => {
+                let waiting = self.parking.events() + self.talking.events();
+                is_quiet && turn == Turn::Dry && waiting == 0
+            }
             Stage::Flush => is_quiet,
             Stage::Abort => true,
         }

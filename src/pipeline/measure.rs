@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::alerts::AlertCounters;
 use super::heartbeat::HeartbeatCounters;
 use super::hook::HookCounters;
+use super::threads::ThreadCounters;
 use crate::event::Counts;
 use crate::metrics::{Counter, Histogram};
 
@@ -69,6 +70,8 @@ pub struct ExporterCounters {
     pub hook: HookCounters,
     /// What became of incidents.
     pub alerts: AlertCounters,
+    /// What became of conversations.
+    pub threads: ThreadCounters,
 }
 
 impl ExporterCounters {

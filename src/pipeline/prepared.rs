@@ -15,6 +15,7 @@ use super::hook::Hook;
 use super::keeper::Keeper;
 use super::measure::Deeds;
 use super::network::Way;
+use super::threads::Threads;
 use super::ways::ways;
 use super::wellness::Watch;
 use crate::deliver::Budget;
@@ -51,6 +52,7 @@ impl Prepared {
                     // Looked at here: what nobody can read stops this one alone.
                     spec.hook.clone().map(Hook::open).transpose()?;
                     spec.alerts.clone().map(Alerts::open).transpose()?;
+                    spec.threads.clone().map(Threads::open).transpose()?;
                     Ok((checkpoint, dead_letters))
                 });
             let (checkpoint, dead_letters) = match resumed {

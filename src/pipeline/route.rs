@@ -41,6 +41,8 @@ pub(crate) struct Route {
     pub(crate) send: CompiledCall,
     /// What joins events to an incident, in the row `key`.
     pub(crate) alert: Option<Plan>,
+    /// What joins events to a conversation, in the row `key`.
+    pub(crate) conversation: Option<Plan>,
     /// How incidents are resolved.
     pub(crate) resolve: Option<CompiledCall>,
     /// How they are acknowledged.
@@ -93,6 +95,8 @@ impl Route {
         let resolve = call(Purpose::Resolve).transpose()?;
         let acknowledge = call(Purpose::Acknowledge).transpose()?;
         let alert = vendor.alert.map(|schema| beside(schema, &around)).transpose()?;
+        let conversation = vendor.conversation.as_ref();
+        let conversation = conversation.map(|it| beside(it.key, &around)).transpose()?;
         Ok(Self {
             condition: route.map(|route| route.condition.clone()),
             overrides: route.map_or_else(Vec::new, |route| route.options.clone()),
@@ -107,6 +111,7 @@ impl Route {
             plans: plans(&overrides)?,
             send,
             alert,
+            conversation,
             resolve,
             acknowledge,
             place: place(vendor.route_keys, &options),

@@ -142,6 +142,23 @@ pub struct ExporterStatus {
     pub hook: Option<HookStatus>,
     /// What it left out as repeats and which incidents it keeps, if it does.
     pub alerts: Option<AlertStatus>,
+    /// Which conversations it keeps, if it does.
+    pub threads: Option<ThreadStatus>,
+}
+
+/// Conversations of an exporter; all but `known` of this run.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadStatus {
+    /// Conversations that are known.
+    pub known: u64,
+    /// Conversations that were begun.
+    pub begun: u64,
+    /// Documents that answered to the first of one.
+    pub replies: u64,
+    /// Conversations that the destination knew no more.
+    pub lost: u64,
+    /// Conversations that made room for newer ones.
+    pub forgotten: u64,
 }
 
 /// Incidents of an exporter; all but `open` of this run.
@@ -293,6 +310,7 @@ impl ExporterStatus {
             heartbeat: None,
             hook: None,
             alerts: None,
+            threads: None,
         }
     }
 
@@ -374,6 +392,7 @@ impl ExporterStatus {
             heartbeat: HeartbeatStatus::of(exporter),
             hook: HookStatus::of(exporter),
             alerts: AlertStatus::of(exporter),
+            threads: ThreadStatus::of(exporter),
         }
     }
 
@@ -417,6 +436,19 @@ impl AlertStatus {
             forgotten: counters.forgotten.load(),
             acknowledged: counters.acknowledged.load(),
             acknowledge_failed: counters.acknowledge_failed.load(),
+        })
+    }
+}
+
+impl ThreadStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let (threads, counters) = (exporter.threads.as_ref()?, &exporter.counters.threads);
+        Some(Self {
+            known: threads.len() as u64,
+            begun: counters.begun.load(),
+            replies: counters.replies.load(),
+            lost: counters.lost.load(),
+            forgotten: counters.forgotten.load(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::event::{Event, FieldId as F, LeftOut};
-use crate::transform::{Encoder, Layout, Schema, Source, row};
+use crate::transform::{Encoder, Layout, Schema, Source, json, row};
 
 /// What joins messages of a channel that say the same, in the row `key`: guard, resource and
 /// session.
@@ -32,6 +32,26 @@ fn same(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         encoder.plain(b"\x1f");
     }
     encoder.close_text();
+    true
+}
+
+/// What joins messages of a channel to one thread, in the row `key`: the session, where the event
+/// has one.
+pub static SESSION: Schema = Schema {
+    name: "session of a message",
+    layout: Layout::Table(&[row("key", Source::Derived(&[F::SessionId, F::Shrike], session))]),
+    required: &["key"],
+    ..Schema::BASE
+};
+
+fn session(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    // What opening wrote into an event without one is nobody's.
+    let defaulted = event.value(F::Shrike).and_then(|it| json::member(it.json, b"defaulted"));
+    let mut defaulted = json::elements(defaulted.unwrap_or_default());
+    if defaulted.any(|field| field == b"\"session.id\"") {
+        return false;
+    }
+    encoder.text(event.text(F::SessionId));
     true
 }
 

@@ -10,7 +10,7 @@ mod ocsf;
 mod text;
 
 pub use cef::CEF;
-pub use chat::{SAME, repeated};
+pub use chat::{SAME, SESSION, repeated};
 pub use ecs::ECS;
 pub use native::NATIVE;
 pub use ocsf::OCSF;

@@ -6,8 +6,9 @@ mod message;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Credentials, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order,
-    Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret, Shape, Vendor, When, opt,
+    Call, CallBody, Conversation, Credentials, Derived, Encoding, Framing, Kind, Limits, Opt,
+    Options, Order, Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret, Shape, Vendor,
+    When, opt,
 };
 use crate::schemas;
 use crate::transform::Format;
@@ -49,6 +50,13 @@ pub static SLACK: Vendor = Vendor {
     order: Order::Loose,
     route_rate: Some(("rate_limit.per_minute", "rate_limit.burst")),
     alert: Some(&schemas::SAME),
+    // "The reply has no `ts`, so a webhook can never start a thread."
+    conversation: Some(Conversation {
+        when: When::All(&[BOT, When::Set(THREADING)]),
+        key: &schemas::SESSION,
+        ttl_minutes: "threading.ttl_minutes",
+        read: answer::ts,
+    }),
     // An answer is a word, or a short object beside the message that was posted.
     answer_bytes: &[(When::Always, 256 << 10)],
     ..Vendor::BASE
@@ -111,6 +119,11 @@ fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {
         (true, false) => "webhook_url",
         (false, true) => "api_base",
     };
+    if options.is_on(THREADING) && !is_bot {
+        let text = "needs a bot: the answer to a webhook names no message to reply to; set \
+                    bot_token and channel instead of webhook_url";
+        return Err(problem(THREADING, text));
+    }
     if is_bot && channel(options).is_none() {
         return Err(problem("channel", "is required for a bot, such as C0123456789"));
     }
@@ -188,6 +201,8 @@ fn problem(key: &str, problem: &str) -> Problem {
 /// Bytes of an address that leave room for an id: a button's URL has at most 3,000 characters.
 const BASE_MAX: usize = 2000;
 
+const THREADING: &str = "threading.enabled";
+
 const OPTIONS: &[Opt] = &[
     opt(
         "webhook_url",
@@ -227,6 +242,18 @@ const OPTIONS: &[Opt] = &[
         "Messages at once to a channel after a quiet time.",
     ),
     REPEATS,
+    opt(
+        THREADING,
+        Kind::Bool,
+        Some("false"),
+        "Whether messages of a session are replies to its first in the channel; of a bot only.",
+    ),
+    opt(
+        "threading.ttl_minutes",
+        Kind::Int(1, 43_200),
+        Some("60"),
+        "How long after the last message of a session the next begins a new thread.",
+    ),
     opt(
         "base_url",
         Kind::Url,

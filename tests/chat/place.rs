@@ -29,27 +29,43 @@ pub(crate) struct Place {
 const FAST: &str = "rate_limit: {per_minute: 6000, burst: 1000}";
 
 impl Place {
+    /// A bot of Slack with these keys, where the workspace does what a script says.
+    pub(crate) fn bot(keys: &str, script: &str) -> Self {
+        let place = Self::new(script);
+        place.configure_bot(keys);
+        place
+    }
+
+    /// Writes the configuration of a bot with these keys.
+    pub(crate) fn configure_bot(&self, keys: &str) {
+        self.configure(&format!(
+            "  slack: {{from: earliest, bot_token: xoxb-s3cret, channel: C1, api_base: 'http://{}/api', {FAST}, \
+             {keys}}}\n",
+            self.slack.0.addr(),
+        ));
+    }
+
     /// Webhooks of both with the same keys.
     pub(crate) fn webhooks(keys: &str) -> Self {
-        let place = Self::new();
+        let place = Self::new("");
         place.configure(&format!(
-            "  slack: {{webhook_url: 'http://{}/services/T/B/usual', {FAST}, {keys}}}\n  \
-             teams: {{webhook_url: 'http://{}/workflows/usual?{TEAMS_QUERY}', {FAST}, {keys}}}\n",
+            "  slack: {{from: earliest, webhook_url: 'http://{}/services/T/B/usual', {FAST}, {keys}}}\n  \
+             teams: {{from: earliest, webhook_url: 'http://{}/workflows/usual?{TEAMS_QUERY}', {FAST}, {keys}}}\n",
             place.slack.0.addr(),
             place.teams.0.addr(),
         ));
         place
     }
 
-    fn new() -> Self {
+    fn new(script: &str) -> Self {
         let (slack_book, teams_book) = (Arc::new(Book::new("slack")), Arc::new(Book::new("teams")));
         let slack = Slack::new(Arc::clone(&slack_book), Some("xoxb-s3cret".to_owned()));
         let teams = Teams::new(Arc::clone(&teams_book), TeamsManner::default());
         let (messages, cards) = (slack.posts(), teams.posts());
         Self {
             dir: tempfile::tempdir().expect("a directory"),
-            slack: (started(Vendor::Slack(slack), &slack_book), messages, slack_book),
-            teams: (started(Vendor::Teams(teams), &teams_book), cards, teams_book),
+            slack: (started(Vendor::Slack(slack), &slack_book, script), messages, slack_book),
+            teams: (started(Vendor::Teams(teams), &teams_book, ""), cards, teams_book),
         }
     }
 
@@ -155,14 +171,14 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn started(vendor: Vendor, book: &Arc<Book>) -> Fake {
+fn started(vendor: Vendor, book: &Arc<Book>, script: &str) -> Fake {
     let options = fake::Options {
         listen: "127.0.0.1:0".parse().expect("an address"),
         control: None,
         tls: false,
         h2: false,
         threads: 1,
-        script: Script::default(),
+        script: Script::parse(script).expect("the script is right"),
         seed: 1,
         judge_every: 1,
         account: None,

@@ -1,8 +1,9 @@
-//! Events that retention needs the place of.
+//! Events that retention needs the place of, and those whose destination has lost what they answer
+//! to.
 
 use std::time::Duration;
 
-use shrike::deliver::{Action, Applied, Health, TransportErrorKind};
+use shrike::deliver::{Action, Applied, Fate, Health, Level, TransportErrorKind};
 use shrike::event::Offset;
 
 use crate::Lane;
@@ -51,4 +52,50 @@ fn a_batch_across_the_place_that_is_given_up_keeps_the_rest() {
         assert_eq!((skipped, lane.sender.pending()), (120, 190), "dropped: {is_dropped}");
         assert!(lane.out.settled.iter().all(|settled| settled.span.to <= floor));
     }
+}
+
+/// They are rendered again as they were, and no retry is spent on that; what goes on answering so
+/// is no matter of theirs.
+#[test]
+fn what_answers_to_nothing_is_rendered_again_a_few_times() {
+    for level in [None, Some(Level::Plain)] {
+        let mut lane = Lane::new();
+        lane.enqueue(1, 0);
+        let mut sent = lane.send();
+        if let Some(level) = level {
+            lane.answer(sent.id, Fate::Reshape(level));
+            let reshape = lane.out.reshape.pop().expect("it is to be rendered plainly");
+            lane.render(&reshape);
+            sent = lane.send();
+        }
+        for _ in usize::from(level.is_some())..3 {
+            lane.answer(sent.id, Fate::Orphan);
+            let reshape = lane.out.reshape.pop().expect("it is to be rendered again");
+            assert_eq!((reshape.level, reshape.items.len()), (level, 1));
+            assert_eq!(lane.sender.pending(), 1, "it is pending meanwhile");
+            lane.render(&reshape);
+            sent = lane.send();
+        }
+        assert_eq!(lane.out.tally.outage, 0);
+        lane.answer(sent.id, Fate::Orphan);
+        assert_eq!(lane.dead(), [0]);
+        assert!(lane.out.dead.iter().all(|letter| letter.retryable), "another time it may");
+    }
+}
+
+/// What waits elsewhere for another is not waited for here.
+#[test]
+fn what_is_taken_back_is_pending_elsewhere() {
+    let mut lane = Lane::new();
+    lane.enqueue(1, 0);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Orphan);
+    let reshape = lane.out.reshape.pop().expect("it is to be rendered again");
+    lane.sender.take_back(1);
+    assert!(lane.sender.is_empty());
+    lane.sender.unpark(&reshape);
+    lane.render(&reshape);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Delivered);
+    assert_eq!(lane.delivered(), 1);
 }

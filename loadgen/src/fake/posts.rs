@@ -1,6 +1,6 @@
 //! What people see of a chat: the messages that were posted, and which of them a reply may go to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The messages of a chat, as it goes on; the last 10,000 of them.
@@ -28,6 +28,7 @@ pub struct Post {
 struct Inner {
     all: VecDeque<Post>,
     count: u64,
+    closed: BTreeMap<String, &'static str>,
 }
 
 impl Posts {
@@ -40,6 +41,18 @@ impl Posts {
     /// Deletes a message: what answers to it is refused from now on.
     pub fn delete(&self, ts: &str) {
         self.lock().all.iter_mut().filter(|post| post.ts == ts).for_each(|it| it.is_deleted = true);
+    }
+
+    /// What a channel answers from now on, instead of taking messages; nothing lets it take them.
+    pub fn close(&self, channel: &str, code: Option<&'static str>) {
+        let mut inner = self.lock();
+        inner.closed.remove(channel);
+        inner.closed.extend(code.map(|code| (channel.to_owned(), code)));
+    }
+
+    /// What a channel answers that takes no messages.
+    pub(super) fn closed(&self, channel: &str) -> Option<&'static str> {
+        self.lock().closed.get(channel).copied()
     }
 
     /// Posts a message and names it.

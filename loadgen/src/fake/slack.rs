@@ -132,6 +132,9 @@ impl Slack {
         {
             return error(code);
         }
+        if let Some(code) = self.posts.closed(&channel) {
+            return error(code);
+        }
         match self.take(visit, &channel) {
             Ok((accepted, ts)) => {
                 let answer = format!(

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use super::super::alerts::Name;
 use super::super::block::At;
 use super::super::exporter::TOO_LARGE;
 use super::fill::placed;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Event, FieldId, GapReason, Narrowed, Settle, Settled};
+use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Settle, Settled};
 
 /// What reading one event again found.
 enum Found {
@@ -15,6 +16,8 @@ enum Found {
     In,
     /// The batch is full: it goes into the next.
     Full,
+    /// It waits for another one of this conversation.
+    Waits(Name),
     /// It cannot be rendered: it is given up.
     Lost(Reason),
     /// Its bytes have to be fetched first.
@@ -41,6 +44,7 @@ impl Lane {
         for item in &reshape.items {
             match self.render_item(*item, &reshape, &mut batch) {
                 Found::In => {}
+                Found::Waits(name) => self.wait_again(name, *item, &reshape),
                 Found::Lost(reason) => {
                     self.sender.give_up(*item, &reshape, reason, &mut self.outcomes);
                 }
@@ -97,8 +101,12 @@ impl Lane {
         batch: &mut Batch,
     ) -> Found {
         self.place_again(item.span, event, reshape.route as usize);
-        let context = self.alerting.context();
-        let event = &placed(event, self.alerting.number(), context.as_ref());
+        if let Some(name) = self.say(item.span.from, event, reshape.route as usize, true) {
+            return Found::Waits(name);
+        }
+        let left_out = self.alerting.left_out();
+        let context = Context { left_out, thread: self.talking.thread(item.span.from) };
+        let event = &placed(event, self.alerting.number(), &context);
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
         let (plan, _) = route.plan(reshape.level, event, self.clock);
@@ -126,7 +134,10 @@ impl Lane {
             Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
         });
         match pushed {
-            Pushed::Fits => Found::In,
+            Pushed::Fits => {
+                self.talking.on_pushed(span.from);
+                Found::In
+            }
             Pushed::Full => Found::Full,
             Pushed::TooLarge => Found::Lost(Reason {
                 class: TOO_LARGE.0,

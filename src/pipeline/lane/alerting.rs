@@ -25,7 +25,7 @@ use super::{Lane, Turn};
 use crate::deliver::{
     Answer, Fate, Reason, Response, Transport as _, TransportError, judge, judge_transport,
 };
-use crate::event::{Context, Event, Settle, Span, Time};
+use crate::event::{Event, LeftOut, Settle, Span, Time};
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
@@ -71,9 +71,9 @@ impl Alerting {
         count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// What is known of the event at hand beside its record.
-    pub(super) fn context(&self) -> Option<Context> {
-        self.place.map(|Place { left_out, .. }| Context { left_out })
+    /// The repeats before the event at hand.
+    pub(super) fn left_out(&self) -> LeftOut {
+        self.place.map(|place| place.left_out).unwrap_or_default()
     }
 }
 

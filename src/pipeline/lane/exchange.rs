@@ -211,6 +211,8 @@ impl Lane {
             class = verdict.reason.class,
             "batch answered"
         );
+        let called = self.called(&verdict.fate, &response);
+        let first = batch.items().first().map(|item| item.span.from);
         self.note_failure(&verdict, now);
         if matches!(
             verdict.fate,
@@ -230,6 +232,7 @@ impl Lane {
             bytes: body.len() as u64,
             digest,
         });
+        self.on_said(first, &verdict.fate, called.as_deref(), now);
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }
 
@@ -333,6 +336,7 @@ impl Lane {
         if outcomes.settled.iter().any(|it| it.fate != Settle::Skipped) {
             self.exporter.trouble.end();
         }
+        self.end_talks(&outcomes.settled, &outcomes.dead);
         match self.is_aside() {
             true => self.settle_aside(&outcomes.settled),
             false => match self.answered.take() {

@@ -163,6 +163,9 @@ impl Lane {
         if let Some(taken) = weighed.or_else(|| self.weigh_alert(entry, event, now)) {
             return taken;
         }
+        if let Some(taken) = self.converse(entry, event) {
+            return taken;
+        }
         if !self.make_room(now) {
             return Taken::Full;
         }
@@ -260,8 +263,9 @@ impl Lane {
         now: Instant,
     ) -> Pushed {
         let (route, sequence) = (self.target.route, self.sequence.map(next_number));
-        let context = self.alerting.context();
-        let event = &placed(event, sequence.unwrap_or(self.alerting.number()), context.as_ref());
+        let (left_out, offset) = (self.alerting.left_out(), entry.span.from);
+        let context = Context { left_out, thread: self.talking.thread(offset) };
+        let event = &placed(event, sequence.unwrap_or(self.alerting.number()), &context);
         let how = &self.exporter.routes[route];
         let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
@@ -295,6 +299,9 @@ impl Lane {
         }
         if let (Some(noted), Pushed::Fits) = (&mut self.noted, pushed) {
             noted.note(event, &self.exporter);
+        }
+        if pushed == Pushed::Fits {
+            self.talking.on_pushed(offset);
         }
         pushed
     }
@@ -468,12 +475,8 @@ impl Lane {
 }
 
 /// The event with what is known of it beside its record.
-pub(super) fn placed<'a>(
-    event: &Event<'a>,
-    number: u32,
-    context: Option<&'a Context>,
-) -> Event<'a> {
-    Event { frame: Frame { number, ..event.frame }, context, ..*event }
+pub(super) fn placed<'a>(event: &Event<'a>, number: u32, context: &'a Context<'a>) -> Event<'a> {
+    Event { frame: Frame { number, ..event.frame }, context: Some(context), ..*event }
 }
 
 /// The number after this one: 1 to 2147483647, then 1 again (RFC 5424, 7.3.1).

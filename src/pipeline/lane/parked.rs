@@ -100,4 +100,4 @@ impl Lane {
 const PARK_AFTER: Duration = Duration::from_secs(10);
 /// Events that one lane sets aside: 20 MB of positions. Beyond, the lane reads nothing more until
 /// the route is well or retention gives the oldest up.
-const PARKED_MAX: u64 = 1 << 18;
+pub(super) const PARKED_MAX: u64 = 1 << 18;

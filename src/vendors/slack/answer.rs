@@ -1,5 +1,6 @@
 //! What Slack's answers mean: words of webhooks, errors of the API.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::deliver::{Cause, Fate, Level, Pace, Response, Scope, Verdict};
@@ -67,6 +68,15 @@ fn said(response: &Response<'_>) -> Option<Result<(), String>> {
     }
 }
 
+/// What Slack calls a message that it took.
+pub(super) fn ts(response: &Response<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Posted {
+        ts: String,
+    }
+    serde_json::from_slice::<Posted>(response.body).ok().map(|posted| posted.ts)
+}
+
 /// What a word of Slack's means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
@@ -80,6 +90,8 @@ enum Meaning {
     Auth,
     /// Where it is posted is not there, or takes nothing.
     Config,
+    /// The message that it answers to is not there any more.
+    Orphan,
 }
 
 const CODES: &[(&str, Meaning)] = &[
@@ -107,6 +119,10 @@ const CODES: &[(&str, Meaning)] = &[
     ("missing_scope", Meaning::Auth),
     ("no_permission", Meaning::Auth),
     ("team_disabled", Meaning::Auth),
+    // "Forget the thread, post as new."
+    ("thread_not_found", Meaning::Orphan),
+    ("message_not_found", Meaning::Orphan),
+    ("invalid_thread_ts", Meaning::Orphan),
     ("action_prohibited", Meaning::Config),
     ("restricted_action", Meaning::Config),
     ("not_in_channel", Meaning::Config),
@@ -127,6 +143,7 @@ fn meaning(word: &str) -> Option<Verdict> {
         Meaning::Plain => plain(),
         Meaning::Auth => held(Cause::Auth, "auth"),
         Meaning::Config => held(Cause::Config, "config"),
+        Meaning::Orphan => Verdict::new(Fate::Orphan, "rejected"),
     })
 }
 

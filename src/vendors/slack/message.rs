@@ -1,7 +1,7 @@
 //! Messages: blocks, inside an attachment where they have a colour, and one line of text for
 //! notifications and screen readers.
 
-use crate::event::{Event, FieldId as F};
+use crate::event::{Event, FieldId as F, Severity};
 use crate::schemas::repeated;
 use crate::transform::Source::{
     Also, AlsoWhen, Constant, Continued, Derived, OneOf, Option, Part, When,
@@ -19,7 +19,8 @@ pub(super) const EVENTS_AT: &str = "slack.events_at";
 pub(super) const SESSIONS_AT: &str = "slack.sessions_at";
 
 /// Keys that only the bot's call knows.
-pub(super) const BOT_KEYS: &[&str] = &["channel", "username", "icon_emoji", "icon_url"];
+pub(super) const BOT_KEYS: &[&str] =
+    &["channel", "username", "icon_emoji", "icon_url", "thread_ts", "reply_broadcast"];
 
 /// Blocks beside a bar in the severity's colour: only blocks inside the attachment have it.
 pub(super) static COLOURED: Schema = Schema {
@@ -29,6 +30,8 @@ pub(super) static COLOURED: Schema = Schema {
         AT[1],
         AT[2],
         AT[3],
+        AT[4],
+        AT[5],
         row("text", Derived(SUMMARY, summary)),
         NO_PREVIEW[0],
         NO_PREVIEW[1],
@@ -46,6 +49,8 @@ pub(super) static BARE: Schema = Schema {
         AT[1],
         AT[2],
         AT[3],
+        AT[4],
+        AT[5],
         row("text", Derived(SUMMARY, summary)),
         NO_PREVIEW[0],
         NO_PREVIEW[1],
@@ -63,6 +68,8 @@ pub(super) static PLAIN: Schema = Schema {
         AT[1],
         AT[2],
         AT[3],
+        AT[4],
+        AT[5],
         row("text", Derived(WHOLE, whole)),
         NO_PREVIEW[0],
         NO_PREVIEW[1],
@@ -71,11 +78,13 @@ pub(super) static PLAIN: Schema = Schema {
     ..Schema::BASE
 };
 
-const AT: [Field; 4] = [
+const AT: [Field; 6] = [
     row("channel", Option(CHANNEL)),
     row("username", Option("identity.username")),
     row("icon_emoji", Option("identity.icon_emoji")),
     row("icon_url", Option("identity.icon_url")),
+    row("thread_ts", Derived(&[], thread)),
+    row("reply_broadcast", Derived(&[F::Severity], broadcast)),
 ];
 
 /// Nobody fetches what an event names.
@@ -245,6 +254,20 @@ const WHOLE: &[F] = &[
     F::EventId,
     F::Timestamp,
 ];
+
+/// What the first message of the session was called.
+fn thread(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    event.thread().map(|ts| encoder.quoted(ts.as_bytes())).is_some()
+}
+
+/// "`reply_broadcast` for critical": the channel sees it too.
+fn broadcast(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
+    let is_shown = event.thread().is_some() && event.opened.severity == Severity::Critical;
+    if is_shown {
+        encoder.literal(b"true");
+    }
+    is_shown
+}
 
 /// `{emoji} Security {BLOCKED|ALLOWED}: {guard}`.
 fn header(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
