@@ -16,7 +16,7 @@ use crate::transform::Format;
 /// Slack (`slack.md`).
 pub static SLACK: Vendor = Vendor {
     name: "slack",
-    about: "Slack: one message per event, by an incoming webhook or as a bot",
+    about: "Slack: one message per event, by an incoming webhook or as a bot, in threads by session",
     options: OPTIONS,
     formats: &[Format::Native],
     shapes: &[

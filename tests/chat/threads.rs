@@ -68,8 +68,8 @@ fn many_first_messages_at_once_make_one_root_in_the_order_of_the_log() {
     let events: Vec<Value> =
         (0..300).map(|n| event(n, "leak", &format!("s-{}", n % 7), "high")).collect();
     place.append(&events);
-    let running = place.start();
-    place.settle();
+    // It ends by itself once none waits any more.
+    place.run(&["run", "--drain"], "");
     let posts = place.slack.1.all();
     assert_eq!(posts.len(), 300);
     let mut by_session: BTreeMap<String, Vec<&Post>> = BTreeMap::new();
@@ -83,7 +83,7 @@ fn many_first_messages_at_once_make_one_root_in_the_order_of_the_log() {
         let is_reply = |post: &&Post| post.thread_ts.as_ref() == Some(&root.ts);
         assert!(replies.iter().all(is_reply), "{session}");
     }
-    place.stop(running);
+    assert!(place.slack.2.report().problems.is_empty(), "{:?}", place.slack.2.report().problems);
 }
 
 #[test]
@@ -114,6 +114,21 @@ fn threads_go_on_after_a_kill_and_each_channel_has_its_own() {
         (5, "C1", Some(1)),
     ];
     assert_eq!(found, expected);
+    place.stop(running);
+}
+
+#[test]
+fn threads_go_on_after_a_reload() {
+    let place = Place::bot(THREADS, "");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    place.settle();
+    place.configure_bot(&format!("{THREADS}, formatting: {{detailed: false}}"));
+    let said = place.run(&["reload"], "");
+    assert!(said.contains("slack"), "{said}");
+    place.append(&[event(2, "leak", "s-1", "high")]);
+    place.settle();
+    assert_eq!(shown(&place.slack.1), [(1, "C1", None), (2, "C1", Some(1))]);
     place.stop(running);
 }
 

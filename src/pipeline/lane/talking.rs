@@ -5,7 +5,6 @@
 //! pending, and is rendered then.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -185,10 +184,10 @@ impl Lane {
         route: usize,
         is_again: bool,
     ) -> Option<Name> {
+        // Asked of every event, and mostly there are none.
+        let threads = self.exporter.threads.as_ref()?;
         self.talking.at_hand = None;
-        let exporter = Arc::clone(&self.exporter);
-        let (threads, route) = (exporter.threads.as_ref()?, &exporter.routes[route]);
-        let room = &mut self.talking.room;
+        let (route, room) = (&self.exporter.routes[route], &mut self.talking.room);
         room.clear();
         route.conversation.as_ref()?.encode(event, room);
         let Key { key } = serde_json::from_slice(room).ok()?;
@@ -284,6 +283,8 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::deliver::{Encoding, Limits, Packing, Shape};
 
