@@ -203,6 +203,7 @@ impl Case {
             Some("resolve") => Purpose::Resolve,
             Some("acknowledge") => Purpose::Acknowledge,
             Some("verify") => Purpose::Verify,
+            Some("change") => Purpose::Change,
             Some("metrics") => Purpose::Metrics,
             Some("latencies") => Purpose::Latencies,
             other => panic!("{}: no call {other:?}", self.name),
@@ -219,6 +220,9 @@ impl Case {
                 }
                 ("verify_requests", "true") => {
                     self.options.set("verify_requests", OptionValue::Bool(true));
+                }
+                ("change_events", "true") => {
+                    self.options.set("change_events", OptionValue::Bool(true));
                 }
                 ("use_ack", "true") => self.options.set("use_ack", OptionValue::Bool(true)),
                 ("success_status" | "retry_status" | "permanent_status", _) => {

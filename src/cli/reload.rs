@@ -191,6 +191,9 @@ impl Reload {
             Ok(report) => {
                 self.counts.reloaded.add(1);
                 gate.running.note(done("reload", actor, changes(report)));
+                if !report.changes.is_empty() {
+                    gate.running.tell_change(actor, &report.changes);
+                }
             }
             Err(problem) => {
                 self.counts.refused.add(1);

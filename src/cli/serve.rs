@@ -93,6 +93,12 @@ impl Running {
         engine.iter().for_each(|engine| engine.note(operation.clone()));
     }
 
+    /// As [`Engine::tell_change`].
+    pub(crate) fn tell_change(&self, actor: &str, changes: &[String]) {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.iter().for_each(|engine| engine.tell_change(actor, changes));
+    }
+
     /// As [`Engine::take_unreadable`].
     pub(crate) fn take_unreadable(&self) -> VecDeque<Unreadable> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
 use crate::pipeline::{
-    AlertStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
+    AlertStatus, ChangeStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
 };
 
 /// What the numbers are made from.
@@ -80,6 +80,7 @@ pub fn exposition(numbers: &Numbers) -> String {
     alerts(&mut text, &status.exporters);
     threads(&mut text, &status.exporters);
     heartbeats(&mut text, &status.exporters);
+    changes(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
     text.0
 }
@@ -159,6 +160,22 @@ const THREADS: &[(&str, &str, &str, ThreadCount)] = &[
 
 /// Those of exporters without incidents too.
 const REPEATS: &[&str] = &["shrike_alerts_deduplicated_total", "shrike_alerts_forgotten_total"];
+
+/// What became of changes of the configuration; nothing where none are told.
+fn changes(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let all = || exporters.iter().filter_map(|it| Some((it, it.changes?)));
+    if all().next().is_none() {
+        return;
+    }
+    let name = "shrike_change_events_total";
+    text.begin(name, "counter", "Changes of the configuration that were told, or not taken.");
+    for (exporter, ChangeStatus { sent, failed }) in all() {
+        for (result, count) in [("sent", sent), ("failed", failed)] {
+            let labels = [("exporter", exporter.name.as_str()), ("result", result)];
+            text.sample(name, &labels, count as f64);
+        }
+    }
+}
 
 /// Reads one number of incidents.
 type AlertCount = fn(&AlertStatus) -> u64;

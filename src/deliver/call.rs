@@ -316,10 +316,13 @@ impl CompiledCall {
         request
     }
 
-    /// The request that carries a batch, or the counts of a window.
+    /// The request that carries a batch, the counts of a window, or a change.
     #[must_use]
     pub fn carrying(&self, via: Via, body: Bytes) -> Request {
-        debug_assert!(matches!(self.call.body, CallBody::Batch | CallBody::Counts));
+        debug_assert!(matches!(
+            self.call.body,
+            CallBody::Batch | CallBody::Counts | CallBody::Change(..)
+        ));
         self.first(via, body)
     }
 
@@ -503,7 +506,7 @@ fn body(call: &Call, binding: &Binding<'_>) -> (Option<&'static str>, Bytes) {
             (shape.map(|shape| shape.framing.content_type), Bytes::new())
         }
         CallBody::Counts => (binding.vendor.meter.map(|meter| meter.content_type), Bytes::new()),
-        CallBody::Acks(media, _) => (Some(media), Bytes::new()),
+        CallBody::Acks(media, _) | CallBody::Change(media, _) => (Some(media), Bytes::new()),
         CallBody::Text(media, write) => {
             (Some(media), write(binding.options, binding.derived).into())
         }

@@ -69,11 +69,11 @@ pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
-    AUTO_RESOLVE, Age, AgeOf, Auth, Call, CallBody, Choice, Conversation, Credentials,
-    DEDUPLICATION, Derived, Encoding, Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Hidden,
-    Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, REPEATS, RESOLVE_AFTER, Resend,
-    Response, Responses, RouteMap, Shape, Signature, Step, Tally, Vendor, When, Window, Wire,
-    WriteWindow,
+    AUTO_RESOLVE, Age, AgeOf, Auth, Call, CallBody, Choice, ConfigChange, Conversation,
+    Credentials, DEDUPLICATION, Derived, Encoding, Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL,
+    Hidden, Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, REPEATS, RESOLVE_AFTER,
+    Resend, Response, Responses, RouteMap, Shape, Signature, Step, Tally, Vendor, When, Window,
+    Wire, WriteChange, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::{Entry, Sent, Watermark};

@@ -13,7 +13,9 @@ use super::{Kind, Opt, Options, Problem, Secret, opt};
 use crate::event::FieldId;
 use crate::transform::{Format, Schema, TemplateText};
 
-pub use call::{Call, CallBody, Need, Purpose, Response, Responses, Step};
+pub use call::{
+    Call, CallBody, ConfigChange, Need, Purpose, Response, Responses, Step, WriteChange,
+};
 pub use conversation::Conversation;
 pub use meter::{Meter, Tally, Window, WriteWindow};
 pub use shape::{Framing, Prefix, Shape};

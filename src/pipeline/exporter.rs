@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::EngineError;
 use super::alerts::{AlertSpec, Alerts};
 use super::board::{Board, Unread};
+use super::changes::Changes;
 use super::check::Check;
 use super::dead_letters::DeadLetters;
 use super::feed::Feed;
@@ -97,6 +98,8 @@ pub(crate) struct Exporter {
     pub(crate) alerts: Option<Alerts>,
     /// What documents answer to, where any do.
     pub(crate) threads: Option<Threads>,
+    /// Changes of the configuration that it is to tell of.
+    pub(crate) changes: Changes,
     /// Counts that are sent beside the events, where the vendor takes some.
     pub(crate) ledger: Option<Ledger>,
     /// Wakes what runs beside the lanes: one of them ended, or it is time to stop.
@@ -190,6 +193,7 @@ impl Exporter {
             hook: spec.hook.map(Hook::open).transpose()?,
             alerts: spec.alerts.map(Alerts::open).transpose()?,
             threads: spec.threads.map(Threads::open).transpose()?,
+            changes: Changes::default(),
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
             health: health::Found::default(),

@@ -22,6 +22,7 @@ use tokio::time::sleep_until;
 
 use super::block::Block;
 use super::board::Claim;
+use super::changes;
 use super::exporter::Exporter;
 use super::health;
 use super::heartbeat;
@@ -135,6 +136,9 @@ impl Lane {
         let mut beside = JoinSet::new();
         if exporter.prepares(number) {
             beside.spawn_local(health::watch(Arc::clone(&exporter), way.beside().open()));
+            if changes::is_wanted(&exporter) {
+                beside.spawn_local(changes::run(Arc::clone(&exporter), way.beside().open()));
+            }
             if heartbeat::is_wanted(&exporter) {
                 let (shared, network) = (Arc::clone(&bench.shared), way.beside().open());
                 beside.spawn_local(heartbeat::run(Arc::clone(&exporter), shared, network));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::alerts::AlertCounters;
+use super::changes::ChangeCounters;
 use super::heartbeat::HeartbeatCounters;
 use super::hook::HookCounters;
 use super::threads::ThreadCounters;
@@ -66,6 +67,8 @@ pub struct ExporterCounters {
     pub gap_records_refused: Counter,
     /// What became of heartbeats.
     pub heartbeat: HeartbeatCounters,
+    /// What became of changes that are told.
+    pub changes: ChangeCounters,
     /// What a response hook did.
     pub hook: HookCounters,
     /// What became of incidents.

@@ -5,6 +5,7 @@ mod alerts;
 mod block;
 mod board;
 mod by_hand;
+mod changes;
 mod check;
 mod dead_letters;
 mod engine;
@@ -50,6 +51,7 @@ pub use alerts::{Alert, AlertChange, AlertCounters, AlertList, AlertSpec, Desk};
 pub use block::BlockCounters;
 pub use board::{Board, Claim};
 pub use by_hand::ByHand;
+pub use changes::ChangeCounters;
 pub use dead_letters::{Letter, LetterStore, TakenOut, Wanted};
 pub(crate) use engine::Shared;
 pub use engine::{Ended, Engine, EngineError, EngineOptions, Work};
@@ -67,7 +69,9 @@ pub use reload::Reloaded;
 pub use render::Render;
 pub use replay::Progress;
 pub use route::RouteSpec;
-pub use status::{AlertStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus};
+pub use status::{
+    AlertStatus, ChangeStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
+};
 pub use subscribe::{Next, Subscription};
 pub use threads::{ThreadCounters, ThreadSpec};
 pub use unreadable::Unreadable;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::changes::{self, ChangeCounters};
 use super::exporter::Exporter;
 use super::health::HealthStatus;
 use super::heartbeat::{self, HeartbeatCounters};
@@ -138,6 +139,8 @@ pub struct ExporterStatus {
     pub last_error: Option<(Duration, String)>,
     /// What became of its heartbeats, if it sends some.
     pub heartbeat: Option<HeartbeatStatus>,
+    /// What became of the changes that it tells, if it tells some.
+    pub changes: Option<ChangeStatus>,
     /// What it did as a response hook, if it is one.
     pub hook: Option<HookStatus>,
     /// What it left out as repeats and which incidents it keeps, if it does.
@@ -180,6 +183,22 @@ pub struct AlertStatus {
     pub acknowledged: u64,
     /// Requests to acknowledge that failed.
     pub acknowledge_failed: u64,
+}
+
+/// What became of the changes of the configuration that an exporter told in this run.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeStatus {
+    /// Those that were taken.
+    pub sent: u64,
+    /// Those that were not.
+    pub failed: u64,
+}
+
+impl ChangeStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let ChangeCounters { sent, failed } = &exporter.counters.changes;
+        changes::is_wanted(exporter).then(|| Self { sent: sent.load(), failed: failed.load() })
+    }
 }
 
 /// What became of an exporter's heartbeats in this run.
@@ -308,6 +327,7 @@ impl ExporterStatus {
             health: None,
             last_error: None,
             heartbeat: None,
+            changes: None,
             hook: None,
             alerts: None,
             threads: None,
@@ -390,6 +410,7 @@ impl ExporterStatus {
             health: exporter.health.load(now),
             last_error,
             heartbeat: HeartbeatStatus::of(exporter),
+            changes: ChangeStatus::of(exporter),
             hook: HookStatus::of(exporter),
             alerts: AlertStatus::of(exporter),
             threads: ThreadStatus::of(exporter),

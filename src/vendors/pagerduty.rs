@@ -1,6 +1,7 @@
 //! PagerDuty: incidents through the Events API v2.
 
 mod alert;
+mod change;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -86,6 +87,16 @@ const CALLS: &[Call] = &[
         query: &[],
         headers: &[],
         body: CallBody::Text("application/json", acknowledge),
+        responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
+    },
+    Call {
+        purpose: Purpose::Change,
+        when: When::Is(CHANGES, "true"),
+        method: "POST",
+        path: "/v2/change/enqueue",
+        query: &[],
+        headers: &[],
+        body: CallBody::Change("application/json", change::write),
         responses: Responses { rows: SEND_ROWS, read: Some(read_send) },
     },
     // "No health endpoint: reachability. Never send a fake trigger": whatever it answers, it is
@@ -215,6 +226,8 @@ const US: &str = "https://events.pagerduty.com";
 const EU: &str = "https://events.eu.pagerduty.com";
 /// "The routing_key (32 chars)."
 const KEY_BYTES: usize = 32;
+/// The key of telling changes of the configuration.
+const CHANGES: &str = "change_events";
 /// The key of the template of dedup keys.
 pub(super) const TEMPLATE: &str = "deduplication.key_template";
 /// "Backoff floor 30 s."
@@ -264,6 +277,12 @@ const OPTIONS: &[Opt] = &[
         Kind::Bool,
         Some("true"),
         "Whether incidents carry the event's details and metadata.",
+    ),
+    opt(
+        CHANGES,
+        Kind::Bool,
+        Some("false"),
+        "Whether a reload that changed something is told as a change event, to the service of `routing_key`.",
     ),
     opt(
         "rate_limit.per_key_per_minute",

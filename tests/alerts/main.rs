@@ -2,6 +2,7 @@
 //! those behind the window go, what is quiet is resolved by the key that opened it, and a kill
 //! changes none of that; against strict fakes that know what is open.
 
+mod changes;
 #[path = "../support/equation.rs"]
 mod equation;
 mod verify;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use equation::assert_equation_said;
 use loadgen::account::Book;
 use loadgen::fake::{
-    self, Alerts, Fake, Incident, Incidents, Opsgenie, PagerDuty, Requests, Script, Vendor,
+    self, Alerts, Changes, Fake, Incident, Incidents, Opsgenie, PagerDuty, Requests, Script, Vendor,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ struct Place {
     pager: (Fake, Incidents, Arc<Book>),
     genie: (Fake, Alerts, Arc<Book>),
     requests: Requests,
+    changes: Changes,
 }
 
 impl Place {
@@ -53,12 +55,13 @@ impl Place {
         let pager = PagerDuty::new(Arc::clone(&pager_book), vec![KEY.into(), LEAKS.into()]);
         let genie = Opsgenie::new(Arc::clone(&genie_book), Some("k3y".to_owned()));
         let (incidents, alerts) = (pager.incidents(), genie.alerts());
-        let requests = genie.requests();
+        let (requests, changes) = (genie.requests(), pager.changes());
         let place = Self {
             dir: tempfile::tempdir().expect("a directory"),
             pager: (started(Vendor::PagerDuty(pager), &pager_book, script), incidents, pager_book),
             genie: (started(Vendor::Opsgenie(genie), &genie_book, script), alerts, genie_book),
             requests,
+            changes,
         };
         place.configure(keys, genie_keys);
         place

@@ -32,7 +32,7 @@ pub use datadog::{Datadog, Points};
 pub use elastic::{Auth, Elastic};
 pub use opsgenie::{Alert, Alerts, Opsgenie, Pings, Requests};
 pub use otlp::Otlp;
-pub use pagerduty::{Incident, Incidents, PagerDuty};
+pub use pagerduty::{Change, Changes, Incident, Incidents, PagerDuty};
 pub use posts::{Post, Posts};
 pub use s3::{Account, Objects, S3};
 pub use script::{Fault, Plan, Script, ScriptError, duration};

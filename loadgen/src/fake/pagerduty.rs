@@ -17,6 +17,32 @@ pub struct PagerDuty {
     /// Integration keys that exist; any of the right form when there are none.
     keys: Vec<String>,
     incidents: Incidents,
+    changes: Changes,
+}
+
+/// The change events that came, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(Arc<Mutex<Vec<Change>>>);
+
+/// One change event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Which integration it is of.
+    pub routing_key: String,
+    /// What it says.
+    pub summary: String,
+    /// What `custom_details.changes` lists.
+    pub lines: Vec<String>,
+    /// Where its links lead.
+    pub links: Vec<String>,
+}
+
+impl Changes {
+    /// All that came.
+    #[must_use]
+    pub fn all(&self) -> Vec<Change> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What happened to each incident, by integration key and dedup key.
@@ -58,7 +84,7 @@ impl PagerDuty {
     /// An account without incidents.
     #[must_use]
     pub fn new(book: Arc<Book>, keys: Vec<String>) -> Self {
-        Self { book, keys, incidents: Incidents::default() }
+        Self { book, keys, incidents: Incidents::default(), changes: Changes::default() }
     }
 
     /// Its incidents, as it goes on.
@@ -67,13 +93,20 @@ impl PagerDuty {
         self.incidents.clone()
     }
 
+    /// The changes that it was told, as it goes on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
+    }
+
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, visit: &Visit<'_>) -> Reply {
         if visit.path == "/" {
             return Reply { status: 404, ..Reply::default() };
         }
-        if visit.path != "/v2/enqueue" {
+        let is_change = visit.path == "/v2/change/enqueue";
+        if visit.path != "/v2/enqueue" && !is_change {
             self.book.note_problem("no such endpoint", visit.path.as_bytes());
             return Reply { status: 404, ..Reply::default() };
         }
@@ -91,6 +124,9 @@ impl PagerDuty {
             Ok(event) => event,
             Err(problem) => return self.invalid(&problem, visit.body),
         };
+        if is_change {
+            return self.take_change(visit, &event);
+        }
         let action = match self.read(&event) {
             Ok(action) => action,
             Err(problem) => return self.invalid(&problem, visit.body),
@@ -113,6 +149,21 @@ impl PagerDuty {
         Reply { accepted: taken.due, ..Reply::json(202, body) }
     }
 
+    /// "Send Change Events": they open nothing and call nobody.
+    fn take_change(&self, visit: &Visit<'_>, event: &Node) -> Reply {
+        match self.read_change(event) {
+            Ok(change) => {
+                if visit.plan.fault != Some(Fault::Forget) {
+                    let mut changes = self.changes.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    changes.push(change);
+                }
+                let body = "{\"status\":\"success\",\"message\":\"Change event processed\"}";
+                Reply::json(202, body.to_owned())
+            }
+            Err(problem) => self.invalid(&problem, visit.body),
+        }
+    }
+
     /// What it says with a failing status.
     pub(super) fn refuse(status: u16) -> Reply {
         Reply::json(status, format!("{{\"status\":\"error\",\"message\":\"status {status}\"}}"))
@@ -128,17 +179,55 @@ impl PagerDuty {
         Reply::json(400, body)
     }
 
-    /// Judges an event.
-    fn read(&self, event: &Node) -> Result<Action, String> {
-        only(event, TOP, "the event")?;
-        let text = |name: &str| text_of(event, name);
-        let key = text("routing_key")?.ok_or("'routing_key' is missing or blank")?;
+    /// The integration that an event is of.
+    fn read_key(&self, event: &Node) -> Result<String, String> {
+        let key = text_of(event, "routing_key")?.ok_or("'routing_key' is missing or blank")?;
         if key.chars().count() != 32 {
             return Err("Length of 'routing_key' is incorrect (should be 32 characters)".to_owned());
         }
         if !self.keys.is_empty() && !self.keys.contains(&key) {
             return Err("'routing_key' is no integration of this account".to_owned());
         }
+        Ok(key)
+    }
+
+    /// Judges a change event: other members than these are none of its.
+    fn read_change(&self, event: &Node) -> Result<Change, String> {
+        only(event, &["routing_key", "payload", "links"], "the change event")?;
+        let routing_key = self.read_key(event)?;
+        let payload = event.member("payload").ok_or("'payload' is missing or blank")?;
+        only(payload, &["summary", "source", "timestamp", "custom_details"], "the payload")?;
+        let summary = text_of(payload, "summary")?.filter(|it| !it.is_empty());
+        let summary = summary.ok_or("'payload.summary' is missing or blank")?;
+        if summary.chars().count() > 1024 {
+            return Err("'payload.summary' is too long (maximum is 1024 characters)".to_owned());
+        }
+        text_of(payload, "source")?;
+        if let Some(time) = text_of(payload, "timestamp")? {
+            crate::clock::parse(time.as_bytes()).ok_or("'payload.timestamp' is no time")?;
+        }
+        let details = payload.member("custom_details");
+        if details.is_some_and(|it| !matches!(it, Node::Object(_))) {
+            return Err("'payload.custom_details' is no object".to_owned());
+        }
+        list(event, "links", &["href", "text"], "href")?;
+        let items = |node: Option<&Node>| match node {
+            Some(Node::List(items)) => items.clone(),
+            _ => Vec::new(),
+        };
+        let text = |item: &Node| item.text().unwrap_or_default().to_owned();
+        let lines = items(details.and_then(|it| it.member("changes")));
+        let lines = lines.iter().map(text).collect();
+        let links = items(event.member("links"));
+        let links = links.iter().filter_map(|link| link.member("href").map(text)).collect();
+        Ok(Change { routing_key, summary, lines, links })
+    }
+
+    /// Judges an event.
+    fn read(&self, event: &Node) -> Result<Action, String> {
+        only(event, TOP, "the event")?;
+        let text = |name: &str| text_of(event, name);
+        self.read_key(event)?;
         let dedup = text("dedup_key")?;
         if dedup.as_ref().is_some_and(|key| key.chars().count() > 255) {
             return Err("'dedup_key' is too long (maximum is 255 characters)".to_owned());

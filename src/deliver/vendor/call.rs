@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::super::{AckId, Documents, Options, Verdict};
 use super::{Derived, When};
+use crate::event::Time;
 
 /// One kind of request that a vendor understands.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub enum Purpose {
     Acknowledge,
     /// Ask what became of a request that was accepted: `{request}` in its path is its name.
     Verify,
+    /// Tell that the configuration was changed.
+    Change,
     /// Tell that this process does its work, every [`HEARTBEAT_INTERVAL`]; only while it does
     /// where [`HEARTBEAT_HEALTHY`] is on.
     ///
@@ -76,9 +79,27 @@ pub enum CallBody {
     ///
     /// [`Vendor::meter`]: super::Vendor::meter
     Counts,
+    /// A change of the configuration, with the media type.
+    Change(&'static str, WriteChange),
     /// The ids to ask for, with the media type.
     Acks(&'static str, fn(&[AckId], &mut Vec<u8>)),
 }
+
+/// A change of the configuration that is in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// When it took effect.
+    pub time: Time,
+    /// The machine's name.
+    pub host: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// The lines that changed, secrets masked.
+    pub changes: Vec<String>,
+}
+
+/// Appends the body that tells of a change.
+pub type WriteChange = fn(&ConfigChange, &Options, &Derived, &mut Vec<u8>);
 
 /// What the answers to a call mean.
 #[derive(Debug)]
