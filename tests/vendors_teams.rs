@@ -328,7 +328,18 @@ fn mistakes_are_named() {
             &format!("{{{HOOK}, routing: {{by_guard: {{a: 'http://h.example/s3cret'}}}}}}"),
             "exporters.teams.routing.by_guard.a: plain http",
         ),
-        (&format!("{{{HOOK}, flood: {{max_wait_ms: 5}}}}"), "exporters.teams.flood: unknown key"),
+        (
+            &format!("{{{HOOK}, flood: {{max_wait_ms: 5000000}}}}"),
+            "exporters.teams.flood.max_wait_ms: expected a whole number from 0 to 3600000",
+        ),
+        (
+            &format!("{{{HOOK}, max_age: 10ms}}"),
+            "exporters.teams.max_age: expected none, or a time span such as 10s, at least 1s",
+        ),
+        (
+            &format!("{{{HOOK}, threading: {{enabled: true}}}}"),
+            "exporters.teams.threading: unknown",
+        ),
     ] {
         let error = load(&format!("{{teams: {keys}}}")).map(|_| ()).expect_err(keys);
         assert!(error.contains(expected), "{keys}: {error}");

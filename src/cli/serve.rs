@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shrike::control::{
-    Access, AlertStatus, Answer, Appended, Change, CursorStatus, ExporterStatus, Health,
-    HookStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers, ReloadReport,
-    Request, Serve, Status, Target, ThreadStatus,
+    Access, AlertStatus, Answer, Appended, Change, CursorStatus, DigestStatus, ExporterStatus,
+    Health, HookStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers,
+    ReloadReport, Request, Serve, Status, Target, ThreadStatus,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
@@ -435,6 +435,11 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
             replies: threads.replies,
             lost: threads.lost,
             forgotten: threads.forgotten,
+        }),
+        digests: exporter.digests.map(|it| DigestStatus {
+            sent: it.sent,
+            events: it.events,
+            stale: it.stale,
         }),
         hook: exporter.hook.map(|hook| HookStatus {
             dry_run: hook.is_dry,

@@ -8,7 +8,8 @@ use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
 use crate::metrics::Observed;
 use crate::pipeline::{
-    AlertStatus, ChangeStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
+    AlertStatus, ChangeStatus, DigestStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status,
+    ThreadStatus,
 };
 
 /// What the numbers are made from.
@@ -81,6 +82,7 @@ pub fn exposition(numbers: &Numbers) -> String {
     threads(&mut text, &status.exporters);
     heartbeats(&mut text, &status.exporters);
     changes(&mut text, &status.exporters);
+    digests(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
     text.0
 }
@@ -160,6 +162,37 @@ const THREADS: &[(&str, &str, &str, ThreadCount)] = &[
 
 /// Those of exporters without incidents too.
 const REPEATS: &[&str] = &["shrike_alerts_deduplicated_total", "shrike_alerts_forgotten_total"];
+
+/// What digests told of; nothing where none are made.
+fn digests(text: &mut Exposition, exporters: &[ExporterStatus]) {
+    let all = || exporters.iter().filter_map(|it| Some((it, it.digests?)));
+    if all().next().is_none() {
+        return;
+    }
+    for &(name, about, value) in DIGESTS {
+        text.begin(name, "counter", about);
+        for (exporter, digests) in all() {
+            text.sample(name, &[("exporter", &exporter.name)], value(&digests) as f64);
+        }
+    }
+}
+
+/// Reads one number of digests.
+type DigestCount = fn(&DigestStatus) -> u64;
+
+const DIGESTS: &[(&str, &str, DigestCount)] = &[
+    ("shrike_exporter_digests_total", "Messages that told of many events.", |it| it.sent),
+    (
+        "shrike_exporter_events_digested_total",
+        "Events that were too many to be sent one by one; they count as delivered.",
+        |it| it.events,
+    ),
+    (
+        "shrike_exporter_events_stale_total",
+        "Events that were too old to be sent one by one; they count as filtered.",
+        |it| it.stale,
+    ),
+];
 
 /// What became of changes of the configuration; nothing where none are told.
 fn changes(text: &mut Exposition, exporters: &[ExporterStatus]) {

@@ -20,8 +20,8 @@ pub use client::Client;
 pub use exposition::{Numbers, exposition};
 pub use protocol::{
     ALERTS_MAX, APPEND_BYTES_MAX, AlertStatus, Answer, Appended, Change, CursorStatus,
-    ExporterStatus, Health, HookStatus, InputStatus, LastError, LogStatus, Rejected, ReloadReport,
-    Request, Status, Target, ThreadStatus, VERSION,
+    DigestStatus, ExporterStatus, Health, HookStatus, InputStatus, LastError, LogStatus, Rejected,
+    ReloadReport, Request, Status, Target, ThreadStatus, VERSION,
 };
 pub use reload::{ReloadCounts, ReloadNumbers};
 pub use server::{Serve, Server};

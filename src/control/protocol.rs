@@ -288,6 +288,9 @@ pub struct ExporterStatus {
     /// Which conversations it keeps, if it does.
     #[serde(default)]
     pub threads: Option<ThreadStatus>,
+    /// What it told of in digests, if it makes some.
+    #[serde(default)]
+    pub digests: Option<DigestStatus>,
 }
 
 /// Conversations of an exporter; all but `known` of this run.
@@ -303,6 +306,17 @@ pub struct ThreadStatus {
     pub lost: u64,
     /// Conversations that made room for newer ones.
     pub forgotten: u64,
+}
+
+/// What an exporter told of in digests in this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestStatus {
+    /// Digests that were delivered.
+    pub sent: u64,
+    /// Events that were delivered in them.
+    pub events: u64,
+    /// Events that they told of since those were too old; they count as filtered.
+    pub stale: u64,
 }
 
 /// Incidents of an exporter; all but `open` of this run.

@@ -68,7 +68,7 @@ impl Sender {
         match fate {
             Fate::Delivered => {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
-                deliver(ended.batch.items(), outcomes);
+                arrive(&ended.batch, outcomes);
             }
             Fate::Pending(ack) => {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
@@ -89,7 +89,7 @@ impl Sender {
                 self.count_ambiguous(&mut ended.batch, outcomes);
                 self.fail(ended, failure(reason), now, outcomes);
             }
-            Fate::Split | Fate::Bisect if ended.batch.events() > 1 => {
+            Fate::Split | Fate::Bisect if ended.batch.parts() > 1 => {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 ended.batch.history.is_cut = true;
                 self.halve(ended.batch, outcomes);
@@ -225,7 +225,7 @@ impl Sender {
         for id in confirmed.batches {
             let Some(batch) = self.accepted.remove(&id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
-            deliver(batch.items(), outcomes);
+            arrive(&batch, outcomes);
         }
         self.resend(&confirmed.doubtful, now, outcomes);
     }
@@ -527,7 +527,7 @@ impl Sender {
             failed_since.is_some_and(|since| now.saturating_duration_since(since) >= age_max)
         });
         let is_unclear = self.settings.ambiguous_max.is_some_and(|most| ambiguous > most);
-        let may_hide_one = batch.events() > 1 && kind != FailureKind::Items;
+        let may_hide_one = batch.parts() > 1 && kind != FailureKind::Items;
         if is_old {
             bury(&batch, &expired(&batch.history), Retryable::Yes, outcomes);
             None
@@ -707,8 +707,21 @@ pub(super) enum Retryable {
     No,
 }
 
+/// Notes that a whole batch was delivered.
+pub(super) fn arrive(batch: &Batch, outcomes: &mut Outcomes) {
+    let (events, tally) = (batch.events() as u64, &mut outcomes.tally);
+    match batch.folded().map(|fold| fold.fate) {
+        None => return deliver(batch.items(), outcomes),
+        Some(Settle::Filtered) => tally.stale += events,
+        Some(_) => tally.digested += events,
+    }
+    tally.digests += 1;
+    let fate = batch.folded().map_or(Settle::Delivered, |fold| fold.fate);
+    settle(batch.items(), fate, &mut outcomes.settled);
+}
+
 /// Notes what a batch delivered, and since when its first event waited for that.
-pub(super) fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
+fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
     let mut items = items.into_iter().peekable();
     outcomes.received.extend(items.peek().map(|first| first.received_ns));
     settle(items, Settle::Delivered, &mut outcomes.settled);

@@ -11,6 +11,7 @@ use super::budget::{Allowance, Charge};
 use super::buffers::Buffers;
 use super::compress::{CUT_BYTES, Compressor, HISTORY_BYTES, decompress};
 use super::delivery::{History, Reshape};
+use super::fold::Fold;
 use super::{Encoding, Framing, Limits, Prefix};
 use crate::event::{Settle, Settled, Severity, Span};
 
@@ -125,10 +126,13 @@ pub enum Pushed {
 pub struct Batch {
     packing: Arc<Packing>,
     buffers: Buffers,
-    charge: Charge,
-    items: Vec<Item>,
+    pub(super) charge: Charge,
+    pub(super) items: Vec<Item>,
+    /// What its one document stands for, if it is a digest.
+    pub(super) fold: Option<Arc<Fold>>,
     route: u32,
     is_urgent: bool,
+    worst: Severity,
     raw_bytes: usize,
     count_digits: usize,
     /// The time that its body says, in seconds since 1970.
@@ -188,8 +192,10 @@ impl Batch {
             buffers: buffers.clone(),
             charge: allowance.charge(),
             items: buffers.take_items(),
+            fold: None,
             route,
             is_urgent: false,
+            worst: Severity::Info,
             raw_bytes: raw.len(),
             count_digits: 3,
             dated: 0,
@@ -278,6 +284,7 @@ impl Batch {
             self.charge.set(held.max(self.charge.bytes()));
         }
         self.is_urgent |= flush_on.is_some_and(|flush_on| severity >= flush_on);
+        self.worst = self.worst.max(severity);
         let place = |at: usize| u32::try_from(self.raw_bytes + at - mark).expect("limits are u32");
         self.items.push(Item { span, received_ns, start: place(start), end: place(end) });
         self.raw_bytes = raw_bytes;
@@ -416,7 +423,7 @@ impl Batch {
             }
         }
         kept.history = self.history.clone();
-        kept.is_urgent = self.is_urgent;
+        (kept.is_urgent, kept.worst) = (self.is_urgent, self.worst);
         kept.dated = self.dated;
         kept.close();
         self.buffers.give(opened);
@@ -425,7 +432,10 @@ impl Batch {
 
     /// Lets go of the other items, whether there is a body or not; some are kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&Item) -> bool) {
-        if self.has_body() {
+        if self.fold.is_some() {
+            // Its document stands for those that are left as well; the charge is theirs to keep.
+            self.items.retain(keep);
+        } else if self.has_body() {
             *self = self.select(|at| keep(&self.items[at]));
         } else {
             self.items.retain(keep);
@@ -438,6 +448,7 @@ impl Batch {
     /// left.
     pub(super) fn split_dropped(mut self, events: usize) -> (Self, Option<Self>) {
         debug_assert!(matches!(self.body, Body::Dropped), "bytes are cut by selecting");
+        let events = if self.fold.is_some() { self.items.len() } else { events };
         let events = events.min(self.items.len());
         let mut items = self.buffers.take_items();
         items.extend(self.items.drain(events..));
@@ -452,8 +463,10 @@ impl Batch {
             buffers: self.buffers.clone(),
             charge,
             items,
+            fold: None,
             route: self.route,
             is_urgent: self.is_urgent,
+            worst: self.worst,
             raw_bytes: self.raw_bytes,
             count_digits: self.count_digits,
             dated: self.dated,
@@ -538,6 +551,11 @@ impl Batch {
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.is_urgent
+    }
+
+    /// How severe its worst event is.
+    pub(super) fn worst(&self) -> Severity {
+        self.worst
     }
 
     /// What happened to its events so far.

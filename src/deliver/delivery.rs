@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::{Item, Packing};
+use super::fold::Fold;
 use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
 use crate::event::Settled;
 
@@ -57,6 +58,8 @@ pub struct Reshape {
     pub level: Option<Level>,
     /// Carried on into the new batch.
     pub history: History,
+    /// What is rendered in place of all of them, where they are told of in a digest.
+    pub fold: Option<Arc<Fold>>,
 }
 
 /// Events for the dead-letter store; they settle once they are durable there.
@@ -118,6 +121,12 @@ pub struct Tally {
     pub duplicates: u64,
     /// Taken, but put aside by the destination.
     pub degraded: u64,
+    /// Digests that were delivered.
+    pub digests: u64,
+    /// Delivered in digests.
+    pub digested: u64,
+    /// Told of in digests since they were too old to be sent.
+    pub stale: u64,
     /// Rendered again as resends after their acknowledgement did not come.
     pub resent: u64,
     /// Accepted, and confirmed later.

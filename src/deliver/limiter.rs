@@ -52,6 +52,8 @@ pub struct RouteRate {
     pub burst: u64,
     /// For each route the first one that leads to the same place: they share a limit.
     pub places: Vec<u32>,
+    /// Whether critical events go before the others that wait for the same place.
+    pub lets_critical_pass: bool,
 }
 
 /// A bucket for each place that the routes of one lane lead to.
@@ -80,6 +82,27 @@ impl RouteLimits {
         if let Some((bucket, rate)) = self.of(route) {
             bucket.charge(ns(now.saturating_duration_since(epoch)), rate.interval_ns());
         }
+    }
+
+    /// How long a request to this route waits behind so many others.
+    pub(super) fn wait(&self, route: u32, before: u64, epoch: Instant, now: Instant) -> Duration {
+        let Some((bucket, rate)) = self.of(route) else { return Duration::ZERO };
+        let now_ns = ns(now.saturating_duration_since(epoch));
+        let taken = bucket.0.load(Ordering::Acquire).max(now_ns);
+        let tolerance = rate.interval_ns().saturating_mul(rate.burst.saturating_sub(1));
+        let free = taken.saturating_add(rate.interval_ns().saturating_mul(before));
+        Duration::from_nanos(free.saturating_sub(tolerance).saturating_sub(now_ns))
+    }
+
+    /// Whether two routes lead to one place that has a limit, or are the same.
+    pub(super) fn is_same(&self, one: u32, other: u32) -> bool {
+        let place = |route: u32| self.rate.as_ref()?.places.get(usize::try_from(route).ok()?);
+        one == other || place(one).is_some_and(|own| Some(own) == place(other))
+    }
+
+    /// Whether critical events go first.
+    pub(super) fn lets_pass(&self) -> bool {
+        self.rate.as_ref().is_some_and(|rate| rate.lets_critical_pass)
     }
 
     fn of(&self, route: u32) -> Option<(&Bucket, &RouteRate)> {

@@ -15,6 +15,7 @@ mod delivery;
 mod dial;
 mod documents;
 mod files;
+mod fold;
 mod gate;
 mod hold;
 mod http;
@@ -53,6 +54,7 @@ pub use delivery::{
 };
 pub use documents::Documents;
 pub use files::{FileSettings, Files};
+pub use fold::{FLOOD, FLOOD_KEY, Fold, MAX_AGE, MAX_AGE_KEY};
 pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
 pub use limiter::RouteRate;

@@ -118,7 +118,7 @@ pub struct Sender {
     /// No batch holds an event below.
     pub(super) lowest: Offset,
     /// One limit per place that routes lead to.
-    limits: RouteLimits,
+    pub(super) limits: RouteLimits,
     /// When it was last asked what to do.
     asked: Instant,
     last_id: u64,
@@ -444,6 +444,9 @@ impl Sender {
                 wait_for(free);
                 continue;
             }
+            if self.is_passed(at, now) {
+                continue;
+            }
             if !entry.batch.has_body() && self.reshaping > 0 {
                 // One batch at a time is rendered again: memory is bounded by what is being sent.
                 continue;
@@ -491,7 +494,7 @@ impl Sender {
             return Action::Probe { endpoint: self.gate.choose(now) };
         }
         let mut at = self.probe_entry().expect("asked before the probe was claimed");
-        if self.entries[at].batch.events() > 1 {
+        if self.entries[at].batch.parts() > 1 {
             let Entry { batch, .. } = self.entries.remove(at);
             let one = batch.select(|item| item == 0);
             self.insert(batch.select(|item| item != 0), State::Ready);
@@ -628,7 +631,8 @@ pub(super) fn reshape(batch: Batch, level: Option<Level>) -> Reshape {
     let mut history = batch.history.clone();
     history.level = level;
     let (route, packing) = (batch.route(), Arc::clone(batch.packing()));
-    Reshape { route, packing, level, history, items: batch.into_items() }
+    let fold = batch.folded().cloned();
+    Reshape { route, packing, level, history, fold, items: batch.into_items() }
 }
 
 impl Drop for Sender {

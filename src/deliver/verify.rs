@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::act::{Retryable, bury, deliver};
+use super::act::{Retryable, arrive, bury};
 use super::batch::Batch;
 use super::delivery::{BatchId, Outcomes};
 use super::sender::{Action, Sender};
@@ -138,7 +138,7 @@ impl Sender {
         let Some(batch) = self.accepted.remove(&id) else { return };
         outcomes.tally.answered += batch.events() as u64;
         match fate {
-            Fate::Delivered => deliver(batch.items(), outcomes),
+            Fate::Delivered => arrive(&batch, outcomes),
             _ => bury(&batch, &reason, Retryable::No, outcomes),
         }
     }
@@ -152,7 +152,7 @@ impl Sender {
             let Some(batch) = self.accepted.remove(&id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
             outcomes.tally.unverified += batch.events() as u64;
-            deliver(batch.items(), outcomes);
+            arrive(&batch, outcomes);
         }
     }
 }

@@ -25,8 +25,7 @@ use super::stop::{Stage, Stop};
 use super::threads::{ThreadSpec, Threads};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
-    Options, Prepared, Problem, Purpose, RouteRate, Sender, SenderSettings, Sent, Settings, Setup,
-    Watermark,
+    Prepared, Problem, Purpose, Sender, SenderSettings, Sent, Settings, Setup, Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span};
 use crate::log::Reader;
@@ -528,16 +527,6 @@ impl Exporter {
         Sender::new(sender, Arc::clone(&self.gate), Arc::clone(&self.allowance))
     }
 
-    /// How many requests each route takes, where the vendor limits them by route.
-    fn route_rate(&self) -> Option<RouteRate> {
-        let (per_minute, burst) = self.settings.route_rate()?;
-        let options = |route: &Route| route.options(&self.settings.options).into_owned();
-        let all: Vec<Options> = self.routes.iter().map(options).collect();
-        let first = |own: &Options| all.iter().position(|other| other == own);
-        let places = all.iter().filter_map(first).filter_map(|at| u32::try_from(at).ok());
-        Some(RouteRate { per_minute, burst, places: places.collect() })
-    }
-
     /// Bytes for jitter and channels, different for each lane and each run.
     pub(crate) fn seed(&self, lane: usize) -> [u8; 16] {
         seed(self.name(), lane)
@@ -550,6 +539,9 @@ impl Exporter {
         counters.ambiguous.add(incidents.ambiguous);
         counters.duplicates.add(incidents.duplicates);
         counters.degraded.add(incidents.degraded);
+        counters.digests.add(incidents.digests);
+        counters.digested.add(incidents.digested);
+        counters.stale.add(incidents.stale);
         counters.resent.add(incidents.resent);
         counters.awaited.add(incidents.awaited);
         counters.answered.add(incidents.answered);

@@ -3,6 +3,7 @@
 mod again;
 mod alerting;
 mod aside;
+mod digest;
 mod exchange;
 mod fed;
 mod fill;
@@ -36,6 +37,7 @@ use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
 use crate::event::{Narrowed, Offset, Privacy, Settled};
 use alerting::Alerting;
 use aside::Aside;
+use digest::Gathering;
 use exchange::{Calls, Ended};
 use fed::Patience;
 use hooked::Acting;
@@ -65,6 +67,8 @@ pub(crate) struct Lane {
     again: VecDeque<Reshape>,
     /// Events whose route is held.
     parking: Parking,
+    /// Events that are told of together.
+    gathering: Gathering,
     /// Where events are made narrower, where the exporter sees less than others; gone while one is.
     view: Option<Box<View>>,
     /// What was read and not sent, until it is told to the watermark.
@@ -162,6 +166,7 @@ impl Lane {
                 .map(|privacy| Box::new(View { privacy, room: Narrowed::default() })),
             again: VecDeque::new(),
             parking: Parking::default(),
+            gathering: Gathering::new(&exporter),
             settled: Vec::new(),
             network: Rc::new(way.open()),
             network_beside: calls.verifies().then(|| Rc::new(way.beside().open())),
@@ -205,6 +210,7 @@ impl Lane {
             };
             self.look_after_incidents(stage, turn, now);
             self.close_due(stage, turn, now);
+            self.close_digests(stage, turn, now);
             self.exchange(now);
             self.publish();
             self.keep_pace(turn);
@@ -258,6 +264,7 @@ impl Lane {
             self.sender.give_up_below(floor, &mut self.outcomes);
             self.give_up_parked(floor);
             self.give_up_waiting(floor);
+            self.give_up_gathered(floor);
             self.act(now);
         }
     }
@@ -273,7 +280,7 @@ impl Lane {
         state.unread_from.store(from, Ordering::Release);
         state.unread_to.store(to, Ordering::Release);
         // What goes out beside the log is settled, or outside the account.
-        let waiting = self.parking.events() + self.talking.events();
+        let waiting = self.parking.events() + self.talking.events() + self.gathering.events();
         let in_batches = self.sender.pending() + waiting + open as u64;
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
@@ -293,6 +300,7 @@ impl Lane {
         let is_quiet = self.sender.is_empty()
             && self.again.is_empty()
             && !self.warming
+            && self.gathering.is_empty()
             && self.opens.is_empty();
         if let Some(aside) = &self.aside {
             // What is not under way is still in its store.
@@ -407,6 +415,7 @@ impl Lane {
             .chain([self.calls.due, stuck.map(|since| since + STUCK_AFTER), self.patience_ends()])
             .chain([self.aside.as_ref().and_then(Aside::due)])
             .flatten()
+            .chain(self.gathering.wakes(&self.sender, now))
             .filter(|&at| at > now)
             .min()
             .unwrap_or(now + IDLE_WAIT)

@@ -27,6 +27,12 @@ pub struct ExporterCounters {
     pub duplicates: Counter,
     /// Events that the destination took and put aside.
     pub degraded: Counter,
+    /// Digests that were delivered.
+    pub digests: Counter,
+    /// Events that were delivered in digests.
+    pub digested: Counter,
+    /// Events that digests told of since they were too old to be sent.
+    pub stale: Counter,
     /// Events rendered again and marked, since their acknowledgement did not come.
     pub resent: Counter,
     /// Events that were accepted and are confirmed later.

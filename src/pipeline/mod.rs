@@ -8,6 +8,7 @@ mod by_hand;
 mod changes;
 mod check;
 mod dead_letters;
+mod digest;
 mod engine;
 mod exporter;
 mod feed;
@@ -53,6 +54,7 @@ pub use board::{Board, Claim};
 pub use by_hand::ByHand;
 pub use changes::ChangeCounters;
 pub use dead_letters::{Letter, LetterStore, TakenOut, Wanted};
+pub use digest::{Summary, Why, digest_record};
 pub(crate) use engine::Shared;
 pub use engine::{Ended, Engine, EngineError, EngineOptions, Work};
 pub use exporter::ExporterSpec;
@@ -70,7 +72,8 @@ pub use render::Render;
 pub use replay::Progress;
 pub use route::RouteSpec;
 pub use status::{
-    AlertStatus, ChangeStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status, ThreadStatus,
+    AlertStatus, ChangeStatus, DigestStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status,
+    ThreadStatus,
 };
 pub use subscribe::{Next, Subscription};
 pub use threads::{ThreadCounters, ThreadSpec};

@@ -3,9 +3,9 @@
 use http::Uri;
 
 use super::EngineError;
-use super::exporter::ExporterSpec;
-use super::route::RouteSpec;
-use crate::deliver::{Options, Settings};
+use super::exporter::{Exporter, ExporterSpec};
+use super::route::{Route, RouteSpec};
+use crate::deliver::{FLOOD_KEY, Options, RouteRate, Settings};
 
 /// Where the requests of an exporter go.
 #[derive(Debug, Default)]
@@ -37,6 +37,20 @@ impl Places {
             places.all.extend(own);
         }
         Ok(places)
+    }
+}
+
+impl Exporter {
+    /// How many requests each route takes, where the vendor limits them by route.
+    pub(super) fn route_rate(&self) -> Option<RouteRate> {
+        let (per_minute, burst) = self.settings.route_rate()?;
+        let options = |route: &Route| route.options(&self.settings.options).into_owned();
+        let all: Vec<Options> = self.routes.iter().map(options).collect();
+        let first = |own: &Options| all.iter().position(|other| other == own);
+        let places = all.iter().filter_map(first).filter_map(|at| u32::try_from(at).ok());
+        // People see what matters most before what waited longer.
+        let lets_critical_pass = self.settings.options.number(FLOOD_KEY).is_some();
+        Some(RouteRate { per_minute, burst, places: places.collect(), lets_critical_pass })
     }
 }
 

@@ -7,7 +7,7 @@ use super::exporter::Exporter;
 use super::health::HealthStatus;
 use super::heartbeat::{self, HeartbeatCounters};
 use super::measure::lost;
-use crate::deliver::{Health, Settings};
+use crate::deliver::{FLOOD_KEY, Health, MAX_AGE_KEY, Settings};
 use crate::event::{Checkpoint, Counts, GapReason, Offset, Span};
 use crate::log::Reader;
 use crate::metrics::Observed;
@@ -141,6 +141,8 @@ pub struct ExporterStatus {
     pub heartbeat: Option<HeartbeatStatus>,
     /// What became of the changes that it tells, if it tells some.
     pub changes: Option<ChangeStatus>,
+    /// What it told of in digests, if it makes some.
+    pub digests: Option<DigestStatus>,
     /// What it did as a response hook, if it is one.
     pub hook: Option<HookStatus>,
     /// What it left out as repeats and which incidents it keeps, if it does.
@@ -219,6 +221,29 @@ impl HeartbeatStatus {
             sent: sent.load(),
             failed: failed.load(),
             withheld: withheld.load(),
+        })
+    }
+}
+
+/// What an exporter told of in digests in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestStatus {
+    /// Digests that were delivered.
+    pub sent: u64,
+    /// Events that were delivered in them.
+    pub events: u64,
+    /// Events that they told of since those were too old.
+    pub stale: u64,
+}
+
+impl DigestStatus {
+    fn of(exporter: &Exporter) -> Option<Self> {
+        let (options, counters) = (&exporter.settings.options, &exporter.counters);
+        let is_wanted = [FLOOD_KEY, MAX_AGE_KEY].iter().any(|key| options.number(key).is_some());
+        (is_wanted && exporter.hook.is_none()).then(|| Self {
+            sent: counters.digests.load(),
+            events: counters.digested.load(),
+            stale: counters.stale.load(),
         })
     }
 }
@@ -328,6 +353,7 @@ impl ExporterStatus {
             last_error: None,
             heartbeat: None,
             changes: None,
+            digests: None,
             hook: None,
             alerts: None,
             threads: None,
@@ -411,6 +437,7 @@ impl ExporterStatus {
             last_error,
             heartbeat: HeartbeatStatus::of(exporter),
             changes: ChangeStatus::of(exporter),
+            digests: DigestStatus::of(exporter),
             hook: HookStatus::of(exporter),
             alerts: AlertStatus::of(exporter),
             threads: ThreadStatus::of(exporter),

@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, Credentials, DEDUPLICATION, Derived, Encoding, Fate,
-    Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Kind, Level, Limits, Opt, Options, Order, Pace,
-    Problem, Purpose, RESOLVE_AFTER, RETRY_AFTER_MAX, Resend, Response, Responses, RouteMap, Scope,
-    Secret, Shape, Vendor, Verdict, When, ambiguous, opt, quote, retry_after,
+    Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Kind, Level, Limits, MAX_AGE, Opt, Options,
+    Order, Pace, Problem, Purpose, RESOLVE_AFTER, RETRY_AFTER_MAX, Resend, Response, Responses,
+    RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, ambiguous, opt, quote, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -353,6 +353,7 @@ const OPTIONS: &[Opt] = &[
     DEDUPLICATION,
     AUTO_RESOLVE,
     RESOLVE_AFTER,
+    MAX_AGE,
     opt(
         "heartbeat.enabled",
         Kind::Bool,

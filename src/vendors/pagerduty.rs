@@ -10,8 +10,9 @@ use http::Uri;
 
 use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, DEDUPLICATION, Derived, Encoding, Fate, Framing, Kind,
-    Level, Limits, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER, Resend, Response,
-    Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, opt, quote, retry_after,
+    Level, Limits, MAX_AGE, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER, Resend,
+    Response, Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, opt, quote,
+    retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -272,6 +273,7 @@ const OPTIONS: &[Opt] = &[
     DEDUPLICATION,
     AUTO_RESOLVE,
     RESOLVE_AFTER,
+    MAX_AGE,
     opt(
         "custom_details",
         Kind::Bool,

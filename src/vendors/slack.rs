@@ -6,9 +6,9 @@ mod message;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Conversation, Credentials, Derived, Encoding, Framing, Kind, Limits, Opt,
-    Options, Order, Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret, Shape, Vendor,
-    When, opt,
+    Call, CallBody, Conversation, Credentials, Derived, Encoding, FLOOD, Framing, Kind, Limits,
+    MAX_AGE, Opt, Options, Order, Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret,
+    Shape, Vendor, When, opt,
 };
 use crate::schemas;
 use crate::transform::Format;
@@ -241,6 +241,8 @@ const OPTIONS: &[Opt] = &[
         Some("5"),
         "Messages at once to a channel after a quiet time.",
     ),
+    FLOOD,
+    MAX_AGE,
     REPEATS,
     opt(
         THREADING,

@@ -6,8 +6,8 @@ mod card;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Derived, Encoding, Framing, Kind, Limits, Opt, Options, Order, Problem,
-    Purpose, REPEATS, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
+    Call, CallBody, Derived, Encoding, FLOOD, Framing, Kind, Limits, MAX_AGE, Opt, Options, Order,
+    Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
 };
 use crate::schemas;
 use crate::transform::Format;
@@ -186,5 +186,7 @@ const OPTIONS: &[Opt] = &[
         Some("4"),
         "Messages at once to a webhook after a quiet time.",
     ),
+    FLOOD,
+    MAX_AGE,
     REPEATS,
 ];

@@ -505,3 +505,35 @@ fn an_acknowledgement_waits_until_the_incident_is_there() {
     assert!(incident.is_acknowledged && alert.is_acknowledged, "{incident:?} {alert:?}");
     place.stop(running);
 }
+
+#[test]
+fn old_events_open_one_incident_together_which_is_resolved() {
+    let keys = "from: earliest, max_age: 3s, auto_resolve: {after_minutes: 1}";
+    let place = Place::new(keys);
+    let guard = |n: u32| if n.is_multiple_of(2) { "egress" } else { "guards" };
+    let old: Vec<Value> =
+        (0..50).map(|n| event(n, guard(n), &format!("s-{n}"), "critical")).collect();
+    place.append(&old);
+    thread::park_timeout(Duration::from_millis(3_500));
+    // Nothing is owed: whoever comes after a kill tells of them all the same.
+    place.start().kill();
+    let running = place.start();
+    place.append(&[event(60, "egress", "s-60", "high")]);
+    wait_until("all is settled", || {
+        let is_settled = |it: &Value| it["pending"] == 0 && it["delivered"] == 1;
+        place.exporters().iter().all(is_settled)
+    });
+    for exporter in place.exporters() {
+        assert_eq!(exporter["filtered"], 50, "{exporter}");
+    }
+    let opened: Vec<_> = place.pager.1.all().into_keys().map(|(_, key)| key).collect();
+    assert_eq!(opened, ["egress:s-60", "shrike:shrike"]);
+    let (incident, alert) = place.both(KEY, "shrike", "shrike");
+    assert_eq!((incident.severity.as_str(), alert.priority.as_str()), ("critical", "P1"));
+    // Once more after the kill, if it had been posted and not noted.
+    assert!((1..=2).contains(&incident.triggers), "{incident:?}");
+    place.wait_for("alerts", "resolved", 2);
+    let (incident, alert) = place.both(KEY, "shrike", "shrike");
+    assert!(!incident.is_open && !alert.is_open, "{incident:?} {alert:?}");
+    place.stop(running);
+}

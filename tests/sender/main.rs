@@ -1,6 +1,7 @@
 //! What a lane does with each kind of end that a request can have.
 
 mod acks;
+mod floods;
 mod given_up;
 mod matrix;
 mod routes;

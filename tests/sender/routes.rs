@@ -19,7 +19,8 @@ fn each_place_that_routes_lead_to_has_a_limit_of_its_own() {
         sender.order = Order::Loose;
         // The third route leads where the first one does.
         let places = vec![0, 1, 0];
-        sender.route_rate = Some(RouteRate { per_minute: 60, burst: 2, places });
+        sender.route_rate =
+            Some(RouteRate { per_minute: 60, burst: 2, places, lets_critical_pass: false });
     });
     for route in [0, 2, 0, 1, 0] {
         lane.enqueue(1, route);

@@ -1,5 +1,6 @@
 //! Rendering events again: smaller, marked as a resend, or after their body was let go.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::alerts::Name;
@@ -7,7 +8,7 @@ use super::super::block::At;
 use super::super::exporter::TOO_LARGE;
 use super::fill::placed;
 use super::{Lane, Templated};
-use crate::deliver::{Batch, DeadLetter, Item, Part, Pushed, Reason, Reshape};
+use crate::deliver::{Batch, DeadLetter, Fold, Item, Part, Pushed, Reason, Reshape};
 use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Settle, Settled};
 
 /// What reading one event again found.
@@ -20,6 +21,8 @@ enum Found {
     Waits(Name),
     /// It cannot be rendered: it is given up.
     Lost(Reason),
+    /// It is told of in a digest.
+    Gathered,
     /// Its bytes have to be fetched first.
     Cold,
 }
@@ -29,7 +32,7 @@ impl Lane {
     pub(super) fn render_again(&mut self, now: Instant) {
         while !self.warming {
             let Some(reshape) = self.again.pop_front() else { return };
-            if let Some(rest) = self.render_one(reshape) {
+            if let Some(rest) = self.render_one(reshape, now) {
                 self.again.push_front(rest);
             }
             self.act(now);
@@ -37,14 +40,19 @@ impl Lane {
     }
 
     /// Renders as many of the events as fit one batch; returns the rest.
-    fn render_one(&mut self, mut reshape: Reshape) -> Option<Reshape> {
+    fn render_one(&mut self, mut reshape: Reshape, now: Instant) -> Option<Reshape> {
+        if let Some(fold) = reshape.fold.take() {
+            self.render_digest(reshape, fold);
+            return None;
+        }
         let allowance = &self.exporter.allowance;
         let mut batch = Batch::again(&reshape.packing, &reshape, &self.buffers, allowance);
         let mut done = 0;
         for item in &reshape.items {
-            match self.render_item(*item, &reshape, &mut batch) {
+            match self.render_item(*item, &reshape, &mut batch, now) {
                 Found::In => {}
                 Found::Waits(name) => self.wait_again(name, *item, &reshape),
+                Found::Gathered => self.sender.take_back(1),
                 Found::Lost(reason) => {
                     self.sender.give_up(*item, &reshape, reason, &mut self.outcomes);
                 }
@@ -61,12 +69,52 @@ impl Lane {
         (!reshape.items.is_empty()).then_some(reshape)
     }
 
-    fn render_item(&mut self, item: Item, reshape: &Reshape, batch: &mut Batch) -> Found {
+    /// Renders many events as the one that stands for them. That one is of no incident and of no
+    /// conversation.
+    fn render_digest(&mut self, mut reshape: Reshape, fold: Arc<Fold>) {
+        let allowance = &self.exporter.allowance;
+        let mut batch = Batch::again(&reshape.packing, &reshape, &self.buffers, allowance);
+        let Item { span, received_ns, .. } = reshape.items[0];
+        let pushed = self.with_record(&fold.record, |lane, event| {
+            let route = &lane.exporter.routes[reshape.route as usize];
+            let (plan, severity) = (route.plan(reshape.level, event, 0).0, event.opened.severity);
+            batch.push(span, received_ns, severity, |part, body| match part {
+                Part::Prefix => route.prefix.iter().for_each(|plan| plan.encode(event, body)),
+                Part::Document => plan.encode(event, body),
+                Part::Id => body.extend_from_slice(event.text(FieldId::EventId)),
+            })
+        });
+        let lost = match pushed {
+            Some(Pushed::Fits) => {
+                batch.date(self.body_time());
+                batch.close();
+                batch.fold(fold, reshape.items);
+                self.sender.enqueue(batch);
+                return;
+            }
+            // It was made to be small and to be opened.
+            _ => too_large(),
+        };
+        for item in std::mem::take(&mut reshape.items) {
+            self.sender.give_up(item, &reshape, lost.clone(), &mut self.outcomes);
+        }
+    }
+
+    fn render_item(
+        &mut self,
+        item: Item,
+        reshape: &Reshape,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Found {
         if self.is_aside() {
             let number = item.span.from.bytes();
             let rendered = self.with_ticket(number, |lane, entry, event| {
                 let again = Item { span: entry.span, received_ns: entry.received_ns, ..item };
-                lane.push_again(again, event, reshape, batch)
+                match lane.gather_again(again, event, reshape, now) {
+                    true => Found::Gathered,
+                    false => lane.push_again(again, event, reshape, batch),
+                }
             });
             return match rendered {
                 Ok(found) => found,
@@ -88,8 +136,12 @@ impl Lane {
         let entry = block.entry(0);
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
         let mut room = Narrowed::default();
-        let event = self.exporter.sees(*event, &mut room);
-        self.push_again(item, &event, reshape, batch)
+        let exporter = Arc::clone(&self.exporter);
+        let event = exporter.sees(*event, &mut room);
+        match self.gather_again(item, &event, reshape, now) {
+            true => Found::Gathered,
+            false => self.push_again(item, &event, reshape, batch),
+        }
     }
 
     /// Renders an event as it is asked for, unless it was too large and gets no smaller.
@@ -139,11 +191,7 @@ impl Lane {
                 Found::In
             }
             Pushed::Full => Found::Full,
-            Pushed::TooLarge => Found::Lost(Reason {
-                class: TOO_LARGE.0,
-                detail: TOO_LARGE.1.to_owned(),
-                ..Reason::default()
-            }),
+            Pushed::TooLarge => Found::Lost(too_large()),
         }
     }
 
@@ -172,6 +220,10 @@ impl Lane {
         });
         self.exporter.bury(&letter, document);
     }
+}
+
+fn too_large() -> Reason {
+    Reason { class: TOO_LARGE.0, detail: TOO_LARGE.1.to_owned(), ..Reason::default() }
 }
 
 fn lost(why: &str) -> Reason {

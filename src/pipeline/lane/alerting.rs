@@ -327,6 +327,34 @@ impl Lane {
         }
     }
 
+    /// Whether something is asked about an incident.
+    pub(super) fn is_asking(&self) -> bool {
+        self.alerting.asking.is_some()
+    }
+
+    /// Notes the incident that a digest is, so that it is resolved as others are. It goes out
+    /// whatever is known of that incident; `span` is that of its last event.
+    pub(super) fn note_digest(
+        &mut self,
+        route: usize,
+        event: &Event<'_>,
+        span: Span,
+        now: Instant,
+    ) {
+        let exporter = Arc::clone(&self.exporter);
+        let route = &exporter.routes[route];
+        // What is never resolved need not be kept.
+        let (Some(alerts), Some(_)) = (&exporter.alerts, &route.resolve) else { return };
+        let Some(key) = key_of(route, event, &mut self.alerting.room) else { return };
+        let at = At { pass: exporter.pass(), offset: span.from };
+        let severity = event.opened.severity;
+        let seen = Sighting { place: route.place, key: &key, severity, at };
+        match alerts.judge(&seen, Time::now().secs) {
+            Ok((_, forgotten)) => exporter.counters.alerts.forgotten.add(forgotten),
+            Err(problem) => exporter.note_error(format!("incident not noted: {problem}"), now),
+        }
+    }
+
     /// A route that leads to the incidents of a place.
     fn route_to(&self, place: &Name) -> Option<usize> {
         self.exporter.routes.iter().position(|route| route.place == *place)
@@ -343,6 +371,7 @@ impl Lane {
     fn has_place(&self, exporter: &Exporter, place: &Name) -> bool {
         let routes = (0_u32..).zip(&exporter.routes).filter(|(_, route)| route.place == *place);
         !self.again.is_empty()
+            || !self.gathering.is_empty()
             || self.parking.events() > 0
             || routes.into_iter().any(|(number, _)| {
                 self.sender.has_route(number)

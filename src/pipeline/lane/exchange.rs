@@ -212,14 +212,16 @@ impl Lane {
             "batch answered"
         );
         let called = self.called(&verdict.fate, &response);
-        let first = batch.items().first().map(|item| item.span.from);
+        // A digest is of no conversation, and how long its events waited says nothing of requests.
+        let first = batch.items().first().filter(|_| batch.folded().is_none()).copied();
         self.note_failure(&verdict, now);
         if matches!(
             verdict.fate,
             Fate::Delivered | Fate::Pending(_) | Fate::Requested(_) | Fate::Items(_)
-        ) {
-            let oldest = batch.items().first().map_or(0, |item| item.received_ns);
-            self.exporter.measures.accept_seconds.observe(since(oldest).as_secs_f64());
+        ) && let Some(oldest) = first
+        {
+            let waited = since(oldest.received_ns).as_secs_f64();
+            self.exporter.measures.accept_seconds.observe(waited);
         }
         if !has_settled(&verdict.fate) {
             self.exporter.trouble.begin(now);
@@ -232,6 +234,7 @@ impl Lane {
             bytes: body.len() as u64,
             digest,
         });
+        let first = first.map(|item| item.span.from);
         self.on_said(first, &verdict.fate, called.as_deref(), now);
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }

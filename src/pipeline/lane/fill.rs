@@ -159,8 +159,13 @@ impl Lane {
         let route = self.exporter.route_of(event);
         let heads = self.exporter.routes[route].heads.as_ref();
         self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));
-        let weighed = self.weigh(entry, event, now);
-        if let Some(taken) = weighed.or_else(|| self.weigh_alert(entry, event, now)) {
+        // What is too old is of no incident, and what there is too much of may be one's first.
+        let weighed = self
+            .weigh(entry, event, now)
+            .or_else(|| self.weigh_age(entry, event, now))
+            .or_else(|| self.weigh_alert(entry, event, now))
+            .or_else(|| self.weigh_flood(entry, event, now));
+        if let Some(taken) = weighed {
             return taken;
         }
         if let Some(taken) = self.converse(entry, event) {

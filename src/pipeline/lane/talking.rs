@@ -172,7 +172,8 @@ impl Lane {
         let packing = self.target.packing(&self.exporter.routes[route].packing);
         let route = u32::try_from(route).expect("routes are counted in config lines");
         let (items, level, history) = (vec![item], None, History::default());
-        self.talking.wait(name, Reshape { items, route, packing, level, history });
+        let fold = None;
+        self.talking.wait(name, Reshape { items, route, packing, level, history, fold });
         Some(Taken::Done)
     }
 
@@ -302,7 +303,7 @@ mod tests {
         };
         let item = Item { span: span(offset), received_ns: 0, start: 0, end: 0 };
         let (items, history) = (vec![item], History::default());
-        Reshape { items, route: 0, packing: Arc::new(packing), level: None, history }
+        Reshape { items, route: 0, packing: Arc::new(packing), level: None, history, fold: None }
     }
 
     fn span(offset: u64) -> Span {
