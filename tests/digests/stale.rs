@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::place::{Chat, Place, digest, event};
+use crate::place::{Chat, Place, digest, event, wait_until};
 
 #[test]
 fn old_events_are_told_of_together_and_count_as_filtered() {
@@ -28,4 +28,31 @@ fn old_events_are_told_of_together_and_count_as_filtered() {
         place.stop(running);
         chat.assert_in_order();
     }
+}
+
+#[test]
+fn what_is_read_or_replayed_again_later_is_told_of_together() {
+    let chat = Chat::slack("requests 0..12 status 400");
+    let url = chat.url("usual");
+    let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
+    let place = Place::new(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n"));
+    let running = place.start();
+    let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
+    place.append(&events);
+    let exporter = place.wait_for_all_of("chat", 6);
+    assert_eq!(exporter["letters"], 6, "each was refused twice: {exporter}");
+    thread::park_timeout(Duration::from_millis(4_500));
+    place.run(&["dlq", "replay", "--exporter", "chat"], "");
+    assert_eq!(chat.told("usual"), (0, 6), "{:?}", chat.bodies("usual"));
+    wait_until("the letters are gone", || {
+        let exporter = place.exporter("chat");
+        ["letters", "delivered", "dead_lettered"].map(|key| exporter[key].as_u64())
+            == [Some(0), Some(6), Some(0)]
+    });
+    place.run(&["cursor", "rewind", "chat", "--to", "earliest"], "");
+    let exporter = place.wait_for_all_of("chat", 6);
+    assert_eq!((&exporter["filtered"], &exporter["digests"]["stale"]), (&6.into(), &6.into()));
+    assert_eq!(chat.digests("usual"), [6, 6]);
+    place.stop(running);
+    chat.assert_in_order();
 }
