@@ -456,6 +456,9 @@ pub(crate) enum Dlq {
         /// Events a second at most
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         rate: Option<u32>,
+        /// Post or alert about each event, also about those that are older than `max_age`
+        #[arg(long)]
+        really_alert: bool,
         /// Print what would be sent, and send nothing
         #[arg(long)]
         dry_run: bool,

@@ -38,9 +38,12 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
             let letters = Letters { exporter: exporter.clone(), ..Letters::default() };
             show(&seen(&places, &letters)?, id)
         }
-        Dlq::Replay { letters, id, rate, dry_run } => {
+        Dlq::Replay { letters, id, rate, really_alert, dry_run } => {
             let mut chosen = stores(&places, letters)?;
-            chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
+            for (_, wanted) in &mut chosen {
+                wanted.event_id.clone_from(id);
+                wanted.really_alert = *really_alert;
+            }
             match dry_run {
                 true => list(&chosen, u64::MAX, false),
                 false => replay((shared, &places), &chosen, *rate),

@@ -56,3 +56,20 @@ fn what_is_read_or_replayed_again_later_is_told_of_together() {
     place.stop(running);
     chat.assert_in_order();
 }
+
+#[test]
+fn letters_that_are_really_wanted_are_posted_one_by_one() {
+    let chat = Chat::slack("requests 0..12 status 400");
+    let url = chat.url("usual");
+    let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
+    let place = Place::new(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n"));
+    let running = place.start();
+    let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
+    place.append(&events);
+    place.wait_for_all_of("chat", 6);
+    thread::park_timeout(Duration::from_millis(4_500));
+    place.run(&["dlq", "replay", "--exporter", "chat", "--really-alert"], "");
+    assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.bodies("usual"));
+    place.stop(running);
+    chat.assert_in_order();
+}

@@ -134,6 +134,8 @@ pub struct Wanted {
     pub event_id: Option<String>,
     /// Only those that may succeed and were replayed in vain fewer times than this.
     pub replays_below: Option<u32>,
+    /// Whether each is told of by itself, however old it is.
+    pub really_alert: bool,
 }
 
 impl Wanted {

@@ -331,6 +331,16 @@ impl Lane {
         result
     }
 
+    /// Whether the event of a ticket was asked for by itself, however old it is.
+    pub(super) fn is_asked_for(&self, ticket: Offset) -> bool {
+        let tickets = self.aside.as_ref().map(|aside| &aside.tickets);
+        let Some(Ticket::Letter(_, number)) = tickets.and_then(|it| it.get(&ticket.bytes())) else {
+            return false;
+        };
+        let job = self.exporter.replays.lock();
+        job.as_ref().is_some_and(|job| job.number == *number && job.wanted.really_alert)
+    }
+
     /// Notes that tickets have arrived.
     pub(super) fn settle_aside(&mut self, settled: &[Settled]) {
         let exporter = self.exporter.clone();

@@ -98,7 +98,7 @@ impl Lane {
         now: Instant,
     ) -> Option<Taken> {
         self.gathering.age_max?;
-        if !self.is_stale(entry.received_ns) {
+        if !self.is_stale(entry.received_ns) || self.is_asked_for(entry.span.from) {
             self.gathering.is_caught_up = true;
             return None;
         }
@@ -131,7 +131,8 @@ impl Lane {
     ) -> bool {
         let (route, severity) = (reshape.route as usize, event.opened.severity);
         let is_new = reshape.level.is_none() && reshape.history.attempts == 0;
-        let why = match self.is_stale(item.received_ns) {
+        let is_stale = self.is_stale(item.received_ns) && !self.is_asked_for(item.span.from);
+        let why = match is_stale {
             true => Why::Stale,
             false if is_new && self.is_flood(route, severity, now) => Why::Flood,
             false => return false,
