@@ -143,6 +143,8 @@ pub(crate) struct Due {
     pub(crate) change: AlertChange,
     /// Where the event of it was read that was sent last.
     pub(crate) sent_at: At,
+    /// From where to where others may not have settled that were sent before.
+    pub(crate) earlier: Vec<(At, At)>,
 }
 
 /// What becomes of an incident when a request about it failed.
@@ -194,16 +196,23 @@ impl Alerts {
     }
 
     /// What becomes of an event, written down; and how many incidents had to be let go for it.
+    /// `is_settled` says of everything from one place to another whether that is settled.
     ///
     /// # Errors
     /// When the disk refuses; nothing is noted then.
-    pub(crate) fn judge(&self, seen: &Sighting<'_>, now: i64) -> io::Result<(Judged, u64)> {
+    pub(crate) fn judge(
+        &self,
+        seen: &Sighting<'_>,
+        is_settled: &dyn Fn(At, At) -> bool,
+        now: i64,
+    ) -> io::Result<(Judged, u64)> {
         let name = name(&[&seen.place, seen.key.as_bytes()]);
         let mut table = self.store.hold();
         let window = secs(self.spec.window);
         // Nobody asks again for a key that nothing is resolved by, and it may be long.
         let key = if self.spec.has_incidents { seen.key } else { "" };
-        let (judged, next) = judge(table.of(&name), &Sighting { key, ..*seen }, window, now);
+        let (judged, next) =
+            judge(table.of(&name), &Sighting { key, ..*seen }, (window, is_settled), now);
         let Some(next) = next else { return Ok((judged, 0)) };
         table.append(&next.record(&name))?;
         table.put(name, next);
@@ -218,11 +227,10 @@ impl Alerts {
         Ok((judged, forgotten))
     }
 
-    /// What the event at this place tells, where it is the one of its incident that was sent last.
+    /// What the event at this place tells, where it is known to have been sent.
     pub(crate) fn told(&self, place: &Name, key: &str, at: At) -> Option<Place> {
         let table = self.store.hold();
-        let incident = table.of(&name(&[place, key.as_bytes()]))?;
-        (incident.sent_at == at).then_some(incident.sent_as)
+        table.of(&name(&[place, key.as_bytes()]))?.told(at)
     }
 
     /// The request to make now, if one is due: one that an earlier process or a failure left open,
@@ -385,7 +393,8 @@ impl Alerts {
 impl Incident {
     fn due(&self, name: Name, change: AlertChange) -> Due {
         let (place, key, sent_at) = (self.place, self.key.to_string(), self.sent_at);
-        Due { name, place, key, change, sent_at }
+        let earlier = self.earlier.spans().collect();
+        Due { name, place, key, change, sent_at, earlier }
     }
 
     fn shown(&self) -> Alert {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::EngineError;
-use super::alerts::{AlertSpec, Alerts};
+use super::alerts::{AlertSpec, Alerts, At};
 use super::board::{Board, Unread};
 use super::changes::Changes;
 use super::check::Check;
@@ -362,6 +362,12 @@ impl Exporter {
     pub(crate) fn watermark(&self) -> MutexGuard<'_, Watermark> {
         // A panic elsewhere leaves it whole: it is changed by single calls.
         self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether everything from one place to another is settled; of an earlier pass nothing is read
+    /// again.
+    pub(crate) fn has_settled(&self, from: At, to: At) -> bool {
+        from.pass != self.pass() || self.watermark().next_unsettled(from.offset) > to.offset
     }
 
     /// Everything below was given up.

@@ -51,6 +51,32 @@ fn repeats_are_counted_and_told_with_the_next_across_kills() {
 }
 
 #[test]
+fn what_waits_for_a_held_channel_goes_after_a_reload_and_a_kill() {
+    let place = Place::bot("dedup_window_seconds: 8", "");
+    place.slack.1.close("C1", Some("channel_not_found"));
+    let running = place.start();
+    let begun = Instant::now();
+    place.append(&[event(1, "leak", "s-1", "high"), event(2, "leak", "s-1", "high")]);
+    wait_until("the window is over", || begun.elapsed() > Duration::from_secs(12));
+    place.append(&[event(3, "leak", "s-1", "high")]);
+    place.append(&[event(4, "leak", "s-1", "critical")]);
+    let pending = || place.exporters()[0]["pending"].as_u64();
+    wait_until("all but the repeat wait", || pending() == Some(3));
+    place.configure_bot("dedup_window_seconds: 8, identity: {username: reloaded}");
+    place.run(&["reload"], "");
+    assert_eq!(pending(), Some(3));
+    running.kill();
+    let running = place.start();
+    wait_until("they are read again", || pending() == Some(3));
+    place.slack.1.close("C1", None);
+    place.settle();
+    let mut posted = posted(&place.slack.1);
+    posted.dedup();
+    assert_eq!(posted, [(1, 0), (3, 1), (4, 0)]);
+    place.stop(running);
+}
+
+#[test]
 fn without_a_window_all_are_posted() {
     let place = Place::webhooks("dedup_window_seconds: 0");
     let running = place.start();

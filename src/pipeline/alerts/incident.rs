@@ -1,6 +1,6 @@
 //! Incidents and their table: what an event, a request and its answer make of one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::super::store::{Form, Size, Table};
 use super::{AlertChange, At, Judged, Name, Place, Sighting};
@@ -26,7 +26,21 @@ pub(super) struct Incident {
     /// Events so far.
     pub(super) count: u64,
     pub(super) status: Status,
+    /// Those sent before the last that may not have arrived.
+    pub(super) earlier: Earlier,
 }
+
+/// Events of an incident that were sent and may be read again, since they are not settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// Where each was read, and what it told; the oldest first.
+    places: VecDeque<(At, Place)>,
+    /// From where to where there were more than fit.
+    beyond: Option<(At, At)>,
+}
+
+/// Says of everything from one place to another whether it is settled.
+pub(super) type IsSettled<'a> = &'a dyn Fn(At, At) -> bool;
 
 /// How far an incident is; the numbers are those of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +80,7 @@ pub(super) struct Entry {
 pub(super) fn judge(
     known: Option<&Incident>,
     seen: &Sighting<'_>,
-    window: i64,
+    (window, is_settled): (i64, IsSettled<'_>),
     now: i64,
 ) -> (Judged, Option<Incident>) {
     let &Sighting { place, key, severity, at } = seen;
@@ -87,6 +101,7 @@ pub(super) fn judge(
             severity,
             count: 1,
             status,
+            earlier: Earlier::default(),
         };
         return (Judged::Due(sent_as), Some(new));
     };
@@ -94,19 +109,17 @@ pub(super) fn judge(
     if at <= known.seen_at {
         // It was counted before this process. It may not have arrived, unless it was settled
         // before the incident was resolved.
-        let as_before = match known.sent_at == at {
-            true => Some(known.sent_as),
-            false if window == 0 => {
-                Some(Place { count: known.count, left_out: LeftOut::default() })
-            }
-            false => None,
+        let unknown = || {
+            let was_sent = window == 0 || known.earlier.is_beyond(at);
+            was_sent.then_some(Place { count: known.count, left_out: LeftOut::default() })
         };
+        let as_before = known.told(at).or_else(unknown);
         let due = as_before.filter(|_| !is_resolving);
         return (due.map_or(Judged::Deduplicated, Judged::Due), None);
     }
     if is_resolving {
         // It may be closed: what comes now opens it anew.
-        return judge(None, seen, window, now);
+        return judge(None, seen, (window, is_settled), now);
     }
     let count = known.count.saturating_add(1);
     let seen = Incident { seen: now, seen_at: at, count, ..known.clone() };
@@ -120,8 +133,102 @@ pub(super) fn judge(
         // One that was refused counts as sent long ago.
         since: known.sent.max(known.opened),
     };
+    let mut earlier = known.earlier.clone();
+    // Without a window all are sent again, whoever remembers them.
+    if window != 0 {
+        earlier.add(known.sent_at, known.sent_as, is_settled);
+    }
     let sent_as = Place { count, left_out };
-    (Judged::Due(sent_as), Some(Incident { sent: now, sent_at: at, sent_as, severity, ..seen }))
+    let next = Incident { sent: now, sent_at: at, sent_as, severity, earlier, ..seen };
+    (Judged::Due(sent_as), Some(next))
+}
+
+impl Earlier {
+    /// Adds one that was sent, and lets go of all that have settled.
+    fn add(&mut self, at: At, place: Place, is_settled: IsSettled<'_>) {
+        self.places.push_back((at, place));
+        self.places.retain(|(at, _)| !is_settled(*at, *at));
+        self.beyond.take_if(|(from, to)| is_settled(*from, *to));
+        while self.places.len() > EARLIER_MAX {
+            let Some((at, _)) = self.places.pop_front() else { return };
+            self.beyond = Some((self.beyond.map_or(at, |(from, _)| from), at));
+        }
+    }
+
+    /// Whether one that was read there may have been sent, and nobody knows any more.
+    fn is_beyond(&self, at: At) -> bool {
+        self.beyond.is_some_and(|(from, to)| (from..=to).contains(&at))
+    }
+
+    /// From where to where something may not have settled.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (At, At)> {
+        self.beyond.into_iter().chain(self.places.iter().map(|(at, _)| (*at, *at)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.beyond.is_none()
+    }
+
+    fn record(&self, record: &mut Vec<u8>) {
+        let len = u8::try_from(self.places.len()).expect("there are few");
+        record.extend_from_slice(&[len, u8::from(self.beyond.is_some())]);
+        if let Some((from, to)) = self.beyond {
+            from.record(record);
+            to.record(record);
+        }
+        for (at, place) in &self.places {
+            at.record(record);
+            place.record(record);
+        }
+    }
+
+    /// What stands there, and where it ends.
+    fn parse(record: &[u8], mut at: usize) -> Option<(Self, usize)> {
+        let &[len, has_beyond] = record.get(at..)?.first_chunk()?;
+        at += 2;
+        let mut beyond = None;
+        if has_beyond != 0 {
+            beyond = Some((At::parse(record, at)?, At::parse(record, at + AT_BYTES)?));
+            at += 2 * AT_BYTES;
+        }
+        let mut places = VecDeque::new();
+        for _ in 0..len {
+            places.push_back((At::parse(record, at)?, Place::parse(record, at + AT_BYTES)?));
+            at += AT_BYTES + PLACE_BYTES;
+        }
+        Some((Self { places, beyond }, at))
+    }
+}
+
+impl At {
+    fn record(self, record: &mut Vec<u8>) {
+        record.extend_from_slice(&self.offset.bytes().to_le_bytes());
+        record.extend_from_slice(&u64::from(self.pass).to_le_bytes());
+    }
+
+    fn parse(record: &[u8], at: usize) -> Option<Self> {
+        let pass = u32::try_from(number(record, at + 8)?).ok()?;
+        Some(Self { pass, offset: Offset::new(number(record, at)?) })
+    }
+}
+
+impl Place {
+    fn record(self, record: &mut Vec<u8>) {
+        let Self { count, left_out } = self;
+        record.extend_from_slice(&count.to_le_bytes());
+        record.extend_from_slice(&left_out.events.to_le_bytes());
+        record.extend_from_slice(&left_out.since.to_le_bytes());
+    }
+
+    fn parse(record: &[u8], at: usize) -> Option<Self> {
+        let since = number(record, at + 16)?.cast_signed();
+        let left_out = LeftOut { events: number(record, at + 8)?, since };
+        Some(Self { count: number(record, at)?, left_out })
+    }
+}
+
+fn number(record: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?))
 }
 
 impl Status {
@@ -218,7 +325,7 @@ impl Incidents {
 }
 
 impl Table for Incidents {
-    const FORM: Form = Form { magic: b"shrikeal", version: 2, size: Size::Upto(RECORD_BYTES_MAX) };
+    const FORM: Form = Form { magic: b"shrikeal", version: 3, size: Size::Upto(RECORD_BYTES_MAX) };
 
     fn restore(&mut self, record: &[u8]) -> bool {
         let Some((name, rest)) = record.split_first_chunk::<16>() else { return false };
@@ -235,62 +342,75 @@ impl Table for Incidents {
 }
 
 impl Incident {
+    /// What the event that was read there told, where it is known to have been sent.
+    pub(super) fn told(&self, at: At) -> Option<Place> {
+        let last = (self.sent_at, self.sent_as);
+        let mut sent = self.earlier.places.iter().chain([&last]);
+        sent.find(|(sent_at, _)| *sent_at == at).map(|(_, place)| *place)
+    }
+
     pub(super) fn record(&self, name: &Name) -> Vec<u8> {
         let mut record = name.to_vec();
         record.extend_from_slice(&self.place);
-        let at = |at: At| (at.offset.bytes(), u64::from(at.pass));
-        let ((seen_at, seen_pass), (sent_at, sent_pass)) = (at(self.seen_at), at(self.sent_at));
         for time in [self.opened, self.seen, self.sent] {
             record.extend_from_slice(&time.to_le_bytes());
         }
-        for number in [seen_at, seen_pass, sent_at, sent_pass, self.count] {
-            record.extend_from_slice(&number.to_le_bytes());
+        [self.seen_at, self.sent_at].iter().for_each(|at| at.record(&mut record));
+        record.extend_from_slice(&self.count.to_le_bytes());
+        let has_earlier = if self.earlier.is_empty() { 0 } else { HAS_EARLIER };
+        record.extend_from_slice(&[self.severity, HAS_PLACE | has_earlier | self.status as u8]);
+        self.sent_as.record(&mut record);
+        if has_earlier != 0 {
+            self.earlier.record(&mut record);
         }
-        record.extend_from_slice(&[self.severity, HAS_PLACE | self.status as u8]);
-        let Place { count, left_out } = self.sent_as;
-        record.extend_from_slice(&count.to_le_bytes());
-        record.extend_from_slice(&left_out.events.to_le_bytes());
-        record.extend_from_slice(&left_out.since.to_le_bytes());
         record.extend_from_slice(self.key.as_bytes());
         record
     }
 
     fn parse(record: &[u8]) -> Option<Self> {
-        let number = |at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
-        let time = |at: usize| number(at).map(u64::cast_signed);
-        let at = |at: usize| {
-            let pass = u32::try_from(number(at + 8)?).ok()?;
-            Some(At { pass, offset: Offset::new(number(at)?) })
-        };
-        let (count, flags) = (number(72)?, *record.get(81)?);
+        let time = |at: usize| number(record, at).map(u64::cast_signed);
+        let (count, flags) = (number(record, 72)?, *record.get(81)?);
         // Version 1 had no more than the key behind them.
         let (sent_as, key_at) = match flags & HAS_PLACE {
             0 => (Place { count, left_out: LeftOut::default() }, 82),
-            _ => {
-                let left_out = LeftOut { events: number(90)?, since: time(98)? };
-                (Place { count: number(82)?, left_out }, 106)
-            }
+            _ => (Place::parse(record, 82)?, 82 + PLACE_BYTES),
+        };
+        // Version 2 had none of those before the last.
+        let (earlier, key_at) = match flags & HAS_EARLIER {
+            0 => (Earlier::default(), key_at),
+            _ => Earlier::parse(record, key_at)?,
         };
         Some(Self {
             place: *record.first_chunk()?,
             opened: time(16)?,
             seen: time(24)?,
             sent: time(32)?,
-            seen_at: at(40)?,
-            sent_at: at(56)?,
+            seen_at: At::parse(record, 40)?,
+            sent_at: At::parse(record, 56)?,
             sent_as,
             count,
             severity: *record.get(80)?,
-            status: Status::parse(flags & !HAS_PLACE)?,
+            status: Status::parse(flags & !(HAS_PLACE | HAS_EARLIER))?,
+            earlier,
             key: std::str::from_utf8(record.get(key_at..)?).ok()?.into(),
         })
     }
 }
 
-/// A name, numbers, and the longest key that a vendor takes (512 bytes), with room to spare.
-const RECORD_BYTES_MAX: usize = 1024;
+/// A name, numbers, earlier events, and the longest key that a vendor takes (512 bytes), with room
+/// to spare.
+const RECORD_BYTES_MAX: usize = 2048;
+/// What a place in the log takes of a record.
+const AT_BYTES: usize = 16;
+/// What one in an incident does.
+const PLACE_BYTES: usize = 24;
+/// Events of one incident of which is known that they were sent and have not settled; of those
+/// before them each that is read again is sent.
+const EARLIER_MAX: usize = 8;
 /// The flag of a record, beside the status, that what was sent last told where it stands.
 const HAS_PLACE: u8 = 0x80;
+/// The same, that events before that one may not have arrived.
+const HAS_EARLIER: u8 = 0x40;
 /// Resolving is tried again after this, twice that, and so on.
 const RETRY_SECS: i64 = 30;
 /// The longest of these waits.

@@ -104,7 +104,8 @@ impl Lane {
         let at = At { pass: exporter.pass(), offset: entry.span.from };
         let severity = event.opened.severity;
         let seen = Sighting { place: route.place, key: &key, severity, at };
-        match alerts.judge(&seen, Time::now().secs) {
+        let is_settled = |from: At, to: At| exporter.has_settled(from, to);
+        match alerts.judge(&seen, &is_settled, Time::now().secs) {
             Ok((judged, forgotten)) => {
                 counters.forgotten.add(forgotten);
                 match judged {
@@ -349,7 +350,8 @@ impl Lane {
         let at = At { pass: exporter.pass(), offset: span.from };
         let severity = event.opened.severity;
         let seen = Sighting { place: route.place, key: &key, severity, at };
-        match alerts.judge(&seen, Time::now().secs) {
+        let is_settled = |from: At, to: At| exporter.has_settled(from, to);
+        match alerts.judge(&seen, &is_settled, Time::now().secs) {
             Ok((_, forgotten)) => exporter.counters.alerts.forgotten.add(forgotten),
             Err(problem) => exporter.note_error(format!("incident not noted: {problem}"), now),
         }
@@ -360,11 +362,12 @@ impl Lane {
         self.exporter.routes.iter().position(|route| route.place == *place)
     }
 
-    /// Whether the event of an incident that was sent last has arrived, or never will: nothing
-    /// that is asked about the incident may overtake it.
+    /// Whether the events of an incident that were sent have arrived, or never will: nothing that
+    /// is asked about the incident may overtake them.
     fn is_settled(&self, due: &Due) -> bool {
-        let At { pass, offset } = due.sent_at;
-        pass != self.exporter.pass() || self.exporter.watermark().next_unsettled(offset) > offset
+        let last = (due.sent_at, due.sent_at);
+        let mut sent = due.earlier.iter().chain([&last]);
+        sent.all(|(from, to)| self.exporter.has_settled(*from, *to))
     }
 
     /// Whether anything on its way leads to the same incidents.
