@@ -270,7 +270,11 @@ impl Lane {
         let (route, sequence) = (self.target.route, self.sequence.map(next_number));
         let (left_out, offset) = (self.alerting.left_out(), entry.span.from);
         let context = Context { left_out, thread: self.talking.thread(offset) };
-        let event = &placed(event, sequence.unwrap_or(self.alerting.number()), &context);
+        let number = sequence.unwrap_or(self.alerting.number());
+        // Copying an event costs what rendering a small one does: only where something is known.
+        let is_told = number != 0 || context != Context::default();
+        let told = is_told.then(|| placed(event, number, &context));
+        let event = told.as_ref().unwrap_or(event);
         let how = &self.exporter.routes[route];
         let slot = self.opens.find(&self.target).unwrap_or_else(|| {
             let number = u32::try_from(route).expect("routes are counted in config lines");
