@@ -11,7 +11,17 @@ use super::{AlertChange, AlertList, Alerts, Due, Name};
 
 /// What waits for the lane.
 #[derive(Debug, Default)]
-pub(crate) struct Asks(Mutex<VecDeque<Ask>>);
+pub(crate) struct Asks(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    asks: VecDeque<Ask>,
+    /// The number of the latest; none is used twice.
+    last: u64,
+}
+
+/// Takes what came of one.
+type Answered = Receiver<Result<(), String>>;
 
 /// One thing that somebody waits for.
 #[derive(Debug)]
@@ -31,34 +41,41 @@ impl Asks {
     /// Takes out the first of which this finds that it can be done now.
     pub(crate) fn take(&self, mut is_ready: impl FnMut(&Ask) -> bool) -> Option<Ask> {
         let mut waiting = self.lock();
-        let at = waiting.iter().position(&mut is_ready)?;
-        waiting.remove(at)
+        let at = waiting.asks.iter().position(&mut is_ready)?;
+        waiting.asks.remove(at)
     }
 
     /// Answers all that wait with the same sentence.
     pub(crate) fn refuse(&self, why: &str) {
-        for ask in self.lock().drain(..) {
+        for ask in self.lock().asks.drain(..) {
             // Whoever went away needs no answer.
             let _ = ask.answer.send(Err(why.to_owned()));
         }
     }
 
-    fn put(&self, name: Name, change: AlertChange) -> Option<(u64, Receiver<Result<(), String>>)> {
+    /// Puts all of these, or none where too many wait.
+    fn put(&self, wanted: &[Due]) -> Option<Vec<(u64, Answered)>> {
         let mut waiting = self.lock();
-        let number = waiting.back().map_or(0, |last| last.number + 1);
-        let (answer, answered) = mpsc::channel();
-        (waiting.len() < WAITING_MAX)
-            .then(|| waiting.push_back(Ask { name, change, answer, number }))?;
-        Some((number, answered))
+        let is_free = waiting.asks.is_empty() || waiting.asks.len() + wanted.len() <= WAITING_MAX;
+        is_free.then(|| {
+            let each = wanted.iter().map(|&Due { name, change, .. }| {
+                let (answer, answered) = mpsc::channel();
+                waiting.last += 1;
+                let number = waiting.last;
+                waiting.asks.push_back(Ask { name, change, answer, number });
+                (number, answered)
+            });
+            each.collect()
+        })
     }
 
     /// Takes back what the lane has not begun; false where it has.
-    fn withdraw(&self, number: u64, name: &Name) -> bool {
-        self.take(|ask| ask.number == number && ask.name == *name).is_some()
+    fn withdraw(&self, number: u64) -> bool {
+        self.take(|ask| ask.number == number).is_some()
     }
 
     /// Changed by single calls, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Ask>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,39 +111,25 @@ impl Desk {
     /// When it is not asked, or does not take it; in words that say whether it is tried again.
     pub fn change(&self, key: &str, change: AlertChange) -> Result<u64, String> {
         let found = self.alerts().find(key, change);
-        let asked: Vec<_> = found.iter().map(|due| self.ask(due)).collect::<Result<_, _>>()?;
+        let asked = self.alerts().asks.put(&found).ok_or_else(|| {
+            format!("{WAITING_MAX} requests about incidents wait already; try later")
+        })?;
+        self.0.wake_all();
         let until = Instant::now() + BEGIN_WAIT;
         // Each is waited for, whatever became of the others.
-        let ended: Vec<_> = found
-            .iter()
-            .zip(asked)
-            .map(|(due, (number, answered))| self.wait(due, number, &answered, until))
-            .collect();
+        let ended: Vec<_> =
+            asked.iter().map(|(number, answered)| self.wait(*number, answered, until)).collect();
         ended.into_iter().collect::<Result<Vec<()>, String>>()?;
         Ok(found.len() as u64)
     }
 
-    fn ask(&self, due: &Due) -> Result<(u64, Receiver<Result<(), String>>), String> {
-        let asked = self.alerts().asks.put(due.name, due.change);
-        self.0.wake_all();
-        asked.ok_or_else(|| {
-            format!("{WAITING_MAX} requests about incidents wait already; try later")
-        })
-    }
-
-    fn wait(
-        &self,
-        due: &Due,
-        number: u64,
-        answered: &Receiver<Result<(), String>>,
-        until: Instant,
-    ) -> Result<(), String> {
+    fn wait(&self, number: u64, answered: &Answered, until: Instant) -> Result<(), String> {
         match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(answer) => return answer,
             Err(RecvTimeoutError::Disconnected) => return Err(GONE.to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if self.alerts().asks.withdraw(number, &due.name) {
+        if self.alerts().asks.withdraw(number) {
             let state = self.0.condition(Instant::now()).word();
             return Err(format!(
                 "not asked within {} s, since the exporter ({state}) cannot send or has not sent \
@@ -159,3 +162,39 @@ const NONE_KEPT: &str = "it keeps no incidents; exporters of types that open som
 /// What is told where the exporter is no more.
 const GONE: &str = "the exporter was changed or ended before the answer came; what was asked by \
                     then is asked once more when it goes on";
+
+#[cfg(test)]
+mod tests {
+    use super::super::At;
+    use super::*;
+    use crate::event::Offset;
+
+    fn wanted(names: &[u8]) -> Vec<Due> {
+        let sent_at = At { pass: 0, offset: Offset::ZERO };
+        let (key, change) = (String::new(), AlertChange::Acknowledge);
+        let due = |name: &u8| {
+            let (name, key, earlier) = ([*name; 16], key.clone(), Vec::new());
+            Due { name, place: [0; 16], key, change, sent_at, earlier }
+        };
+        names.iter().map(due).collect()
+    }
+
+    #[test]
+    fn nobody_takes_back_what_another_asked_for() {
+        let asks = Asks::default();
+        let first = asks.put(&wanted(&[1])).expect("there is room").remove(0);
+        asks.take(|_| true).expect("it waits");
+        let second = asks.put(&wanted(&[1])).expect("there is room").remove(0);
+        assert!(!asks.withdraw(first.0), "it was begun");
+        assert!(asks.withdraw(second.0));
+    }
+
+    #[test]
+    fn where_too_many_wait_none_is_asked_for() {
+        let asks = Asks::default();
+        let some = asks.put(&wanted(&[1; WAITING_MAX - 1])).expect("there is room");
+        assert!(asks.put(&wanted(&[1, 2])).is_none());
+        assert!(asks.put(&wanted(&[2])).is_some());
+        assert_eq!(asks.lock().asks.len(), some.len() + 1);
+    }
+}
