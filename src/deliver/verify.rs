@@ -79,9 +79,9 @@ impl Requests {
     /// When there is something to do next.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         let due = self.waiting.values().map(|it| it.due).min();
-        let due = due.filter(|_| self.asking.is_none()).max(self.paused);
+        let due = due.filter(|_| self.asking.is_none());
         // A question that may not go yet is looked at again after a moment.
-        let due = due.map(|due| due.max(now + LOOK_WAIT));
+        let due = due.map(|due| due.max(now + LOOK_WAIT).max(self.paused.unwrap_or(now)));
         due.into_iter().chain(self.waiting.values().map(|it| it.until)).min()
     }
 }
@@ -167,3 +167,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WAITING_MAX: usize = 256;
 /// Where the rate permits no question now.
 const LOOK_WAIT: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_wakes_nobody_where_nothing_is_to_be_asked() {
+        let (now, id) = (Instant::now(), BatchId(1));
+        let mut requests = Requests::default();
+        requests.wait(id, "r-1".to_owned(), 0, now);
+        let later = now + FIRST_WAIT;
+        assert!(requests.poll(later).is_some());
+        assert_eq!(requests.next(later), Some(now + PATIENCE), "it is being asked for");
+        requests.asking = None;
+        requests.again(id, Some(Duration::from_secs(10)), later);
+        assert_eq!(requests.next(later), Some(later + Duration::from_secs(10)));
+        requests.waiting.remove(&id);
+        assert_eq!(requests.next(later), None);
+    }
+}
