@@ -72,6 +72,8 @@ struct Kept<T> {
     is_dirty: bool,
     /// Whether its name is not.
     is_new: bool,
+    /// Whether the file says that it is of an earlier version than what is appended.
+    is_old: bool,
     /// Whether the disk has failed it, so that another file has to take its place.
     is_suspect: bool,
     /// What was written since a copy was begun, which replaces the file.
@@ -145,6 +147,7 @@ impl<T: Table> Store<T> {
         std::fs::rename(&draft, path)?;
         (kept.file, kept.len) = (Some(Arc::new(file)), len + since.len() as u64);
         (kept.copied, kept.is_suspect, kept.is_dirty) = (len, false, !since.is_empty());
+        kept.is_old = false;
         drop(kept);
         sync_dir(path)
     }
@@ -158,6 +161,10 @@ impl<T: Table> Held<'_, T> {
     pub(crate) fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let Some(path) = self.path else { return Ok(()) };
         let kept = &mut *self.kept;
+        if kept.is_old {
+            // An earlier version must not take the records of this one for damage.
+            kept.renew(path)?;
+        }
         let mut framed = Vec::with_capacity(record.len() + FRAME_BYTES);
         frame(T::FORM.size, record, &mut framed);
         let file = match &kept.file {
@@ -195,7 +202,8 @@ impl<T> DerefMut for Held<'_, T> {
 impl<T> Kept<T> {
     fn new(table: T) -> Self {
         let (file, since, len, copied) = (None, None, 0, 0);
-        Self { table, file, len, copied, is_dirty: false, is_new: false, is_suspect: false, since }
+        let (is_dirty, is_new, is_old, is_suspect) = (false, false, false, false);
+        Self { table, file, len, copied, is_dirty, is_new, is_old, is_suspect, since }
     }
 }
 
@@ -238,7 +246,21 @@ impl<T: Table> Kept<T> {
         file.set_len(whole).map_err(failed("cut"))?;
         // A process that was killed may have written what is not on the disk.
         (kept.file, kept.len, kept.is_dirty) = (Some(Arc::new(file)), whole, true);
+        kept.is_old = found < known;
         Ok(kept)
+    }
+
+    /// Puts a copy of this version where the file is.
+    fn renew(&mut self, path: &Path) -> io::Result<()> {
+        let copy = self.copy();
+        let draft = path.with_extension("draft");
+        let file = create(&draft)?;
+        file.write_all_at(&copy, 0)?;
+        file.sync_data()?;
+        std::fs::rename(&draft, path)?;
+        (self.file, self.len) = (Some(Arc::new(file)), copy.len() as u64);
+        (self.copied, self.is_new, self.is_old) = (self.len, true, false);
+        Ok(())
     }
 
     /// A copy of what is of use, where the file has much that is not or cannot be trusted.
@@ -247,9 +269,13 @@ impl<T: Table> Kept<T> {
             return None;
         }
         self.since = Some(Vec::new());
+        Some(self.copy())
+    }
+
+    fn copy(&self) -> Vec<u8> {
         let mut bytes = head(&T::FORM).to_vec();
         self.table.records(&mut |record| frame(T::FORM.size, record, &mut bytes));
-        Some(bytes)
+        bytes
     }
 }
 
@@ -423,6 +449,24 @@ mod tests {
         std::fs::write(&path, bytes).expect("it is ours");
         let problem = Store::open(&path, Numbers::default()).expect_err("it is newer");
         assert!(matches!(problem, LogError::Version { found: 4, known: 3, .. }), "{problem}");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_says_so_no_more_once_it_is_changed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("numbers");
+        put(&open(&path), "a=1");
+        let version = || std::fs::read(&path).expect("it is there")[8];
+        let mut bytes = std::fs::read(&path).expect("it is there");
+        bytes[8] = 2;
+        std::fs::write(&path, bytes).expect("it is ours");
+        let store = open(&path);
+        assert_eq!((shown(&store).as_str(), version()), ("a=1", 2));
+        put(&store, "b=2");
+        assert_eq!((shown(&open(&path)).as_str(), version()), ("a=1 b=2", 3));
+        store.sync().expect("the disk is well");
+        put(&store, "c=3");
+        assert_eq!(shown(&open(&path)), "a=1 b=2 c=3");
     }
 
     #[test]
