@@ -71,3 +71,15 @@ fn what_nobody_tells_of_keeps_no_event_back_and_is_counted() {
     assert!(said.contains("opsgenie: 2 accepted in this run, and not known"), "{said}");
     place.stop(running);
 }
+
+#[test]
+fn a_question_that_is_refused_says_what_to_do() {
+    let place = Place::of(KEYS, VERIFY, "on alerts/requests status 403");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    wait_until("it is told", || {
+        let status = place.opsgenie().to_string();
+        status.contains("status 403") && status.contains("let the credentials read requests")
+    });
+    running.kill();
+}

@@ -285,13 +285,32 @@ impl Lane {
     /// A question that fails says nothing about the destination's way with events: it neither
     /// holds nor slows them.
     fn on_verified(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
-        let verdict = answer.ok().and_then(|answer| {
-            let response = Response::without_events(&answer, &self.calls.options);
-            self.calls.verify.as_ref().map(|call| judge(call.call, &response))
-        });
-        if let Some(Verdict { fate: Fate::Reject, reason, .. }) = &verdict {
-            let text = format!("accepted, and not processed: {}", reason.detail);
-            self.note_unless_held(&Fate::Reject, text, now);
+        let verdict = match (answer, &self.calls.verify) {
+            (Ok(answer), Some(call)) => {
+                let response = Response::without_events(&answer, &self.calls.options);
+                Some(judge(call.call, &response))
+            }
+            (Ok(_), None) => None,
+            (Err(error), _) => {
+                self.note_silence(&error, now);
+                None
+            }
+        };
+        match &verdict {
+            Some(Verdict { fate: Fate::Reject, reason, .. }) => {
+                let text = format!("accepted, and not processed: {}", reason.detail);
+                self.note_unless_held(&Fate::Reject, text, now);
+            }
+            // That it is not known yet is no trouble.
+            Some(
+                Verdict { fate: Fate::Delivered, .. }
+                | Verdict { reason: Reason { status: 404, .. }, .. },
+            )
+            | None => {}
+            Some(Verdict { reason: Reason { class, status, detail, .. }, .. }) => {
+                let text = format!("{UNTOLD}: {class} (status {status}) {detail}");
+                self.note_unless_held(&Fate::Retry, text, now);
+            }
         }
         self.sender.on_verified(id, verdict, now, &mut self.outcomes);
     }
@@ -560,3 +579,8 @@ const SETUP_WAIT: Duration = Duration::from_secs(1);
 const SETUP_WAIT_MAX: Duration = Duration::from_secs(30);
 /// After about four minutes a destination that takes events but no setup gets its events.
 const SETUP_ROUNDS_MAX: u32 = 12;
+
+/// Where the question for what became of accepted requests is refused.
+const UNTOLD: &str = "not told what became of what was accepted, which counts as delivered when it \
+                      was asked for in vain for 30 s; let the credentials read requests, or ask no \
+                      more";
