@@ -583,7 +583,7 @@ impl Sender {
         let is_held = self.route_hold(route).is_some();
         let mut batches =
             self.entries.iter().map(|entry| &entry.batch).chain(self.accepted.values());
-        is_held || self.reshaping > 0 || batches.any(|batch| batch.route() == route)
+        is_held || batches.any(|batch| batch.route() == route)
     }
 
     /// Whether a request without events may go to this route now; it counts as one of its

@@ -234,20 +234,25 @@ impl Alerts {
     }
 
     /// The request to make now, if one is due: one that an earlier process or a failure left open,
-    /// else to resolve the incident that has been quiet longest.
-    pub(crate) fn due(&self, now: i64) -> Option<Due> {
+    /// else to resolve the incident that has been quiet longest; of those that may be made.
+    pub(crate) fn due(&self, now: i64, may_ask: impl FnMut(&Due) -> bool) -> Option<Due> {
         let table = self.store.hold();
-        if let Some(&(_, name)) = table.asked.first().filter(|(time, _)| *time <= now) {
-            let incident = table.of(&name)?;
-            return incident.status.asks().map(|change| incident.due(name, change));
-        }
-        let after = secs(self.spec.resolve_after?);
-        let &(since, name) = table.quiet.first()?;
-        let is_one_too_many = table.all.len() > INCIDENTS_MAX && since <= now;
-        if now.saturating_sub(since) < after && !is_one_too_many {
-            return None;
-        }
-        table.of(&name).map(|incident| incident.due(name, AlertChange::Resolve))
+        let asked =
+            table.asked.iter().take_while(|(time, _)| *time <= now).filter_map(|(_, name)| {
+                let incident = table.of(name)?;
+                Some(incident.due(*name, incident.status.asks()?))
+            });
+        let after = self.spec.resolve_after.map(secs);
+        let is_one_too_many = table.all.len() > INCIDENTS_MAX;
+        let is_over = |since: i64| {
+            let is_quiet = |after| now.saturating_sub(since) >= after;
+            after.is_some_and(|after| is_quiet(after) || is_one_too_many && since <= now)
+        };
+        let quiet = table.quiet.iter().take_while(|(since, _)| is_over(*since));
+        let quiet = quiet.filter_map(|(_, name)| {
+            table.of(name).map(|incident| incident.due(*name, AlertChange::Resolve))
+        });
+        asked.take(SKIPS_MAX).chain(quiet.take(SKIPS_MAX)).find(may_ask)
     }
 
     /// The incidents with this key, of all places.
@@ -430,6 +435,9 @@ fn secs(span: Duration) -> i64 {
 const INCIDENTS_MAX: usize = 100_000;
 /// How many more there may be until that is done; then it is let go.
 const SPARE_INCIDENTS: usize = 10_000;
+/// So many requests are looked at for one that may be made: those of a key that is held must not
+/// keep others back, nor whoever judges an event waiting.
+const SKIPS_MAX: usize = 1024;
 /// Resolving that was refused for good so often, over an hour, is given up.
 const REFUSALS_MAX: u32 = 8;
 

@@ -322,6 +322,26 @@ fn what_is_quiet_is_resolved_by_the_key_that_opened_it_after_a_kill_too() {
 }
 
 #[test]
+fn a_held_key_keeps_no_incident_of_another_from_being_resolved() {
+    let place = Place::new("auto_resolve: {after_minutes: 1}");
+    let config = place.path("shrike.yaml");
+    let text = std::fs::read_to_string(&config).expect("it is ours");
+    let routes = format!("{{leak: {LEAKS}, bad: {}}}", "b".repeat(32));
+    let text = text.replace(&format!("{{leak: {LEAKS}}}"), &routes);
+    std::fs::write(&config, text).expect("it is ours");
+    let running = place.start();
+    // Of the two that nobody takes one is tried again and one is set aside.
+    place.append(&[event(1, "bad", "s-1", "high"), event(2, "bad", "s-2", "high")]);
+    place.append(&[event(3, "leak", "s-1", "high")]);
+    place.wait_for("alerts", "resolved", 1);
+    wait_until("it is resolved", || !place.both(LEAKS, "leak", "s-1").0.is_open);
+    let exporters = place.exporters();
+    let pager = exporters.iter().find(|it| it["name"] == "pagerduty").expect("it runs");
+    assert_eq!(pager["pending"], 2);
+    running.kill();
+}
+
+#[test]
 fn what_cannot_be_resolved_now_is_tried_again() {
     let place = Place::with("auto_resolve: {after_minutes: 1}", "from 45s to 75s status 503");
     let running = place.start();

@@ -15,6 +15,12 @@ fn open(spec: &AlertSpec) -> Alerts {
     Alerts::open(spec.clone()).expect("the file is ours")
 }
 
+impl Alerts {
+    fn next_due(&self, now: i64) -> Option<Due> {
+        self.due(now, |_| true)
+    }
+}
+
 fn at(offset: u64) -> At {
     At { pass: 0, offset: Offset::new(offset) }
 }
@@ -194,21 +200,37 @@ fn what_is_quiet_is_resolved_once_and_what_fails_waits() {
     take(&alerts, "a", HIGH, 1, 1000);
     take(&alerts, "b", HIGH, 2, 1100);
     take(&alerts, "a", HIGH, 3, 1200);
-    assert_eq!(alerts.due(2899), None);
-    let quiet = alerts.due(2900).expect("b is quiet");
+    assert_eq!(alerts.next_due(2899), None);
+    let quiet = alerts.next_due(2900).expect("b is quiet");
     assert_eq!((quiet.key.as_str(), quiet.place), ("b", [7; 16]));
     alerts.begin(&quiet.name, RESOLVE, 0).expect("the disk is well");
     let failed = alerts.on_failure(&quiet.name, RESOLVE, false, 2901);
     assert_eq!(failed.expect("the disk is well"), Failed::Again);
-    assert_eq!(alerts.due(2930), None, "it waits");
+    assert_eq!(alerts.next_due(2930), None, "it waits");
     // A crash in between resolves it once more.
     let alerts = open(&spec);
-    let quiet = alerts.due(2931).expect("b is quiet");
+    let quiet = alerts.next_due(2931).expect("b is quiet");
     // What was settled before is not sent again, and opens nothing.
     assert_eq!(count(&alerts, "b", HIGH, 2, 2931), None);
     alerts.close(&quiet.name).expect("the disk is well");
     assert_eq!(open(&spec).len(), 1);
-    assert_eq!(alerts.due(3000).map(|it| it.key), Some("a".to_owned()));
+    assert_eq!(alerts.next_due(3000).map(|it| it.key), Some("a".to_owned()));
+}
+
+#[test]
+fn what_may_not_be_asked_keeps_no_other_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spec = spec(dir.path(), 300, Some(1800));
+    let alerts = open(&spec);
+    for (key, offset) in [("a", 1), ("b", 2), ("c", 3)] {
+        take(&alerts, key, HIGH, offset, 1000 + offset as i64);
+    }
+    let a = alerts.find("a", ACK).remove(0);
+    alerts.begin(&a.name, ACK, 1000).expect("the disk is well");
+    let next = |held: &str| alerts.due(2802, |due| !held.contains(&due.key)).map(|due| due.key);
+    assert_eq!(next("").as_deref(), Some("a"));
+    assert_eq!(next("a").as_deref(), Some("b"));
+    assert_eq!(next("ab"), None, "c is not quiet yet");
 }
 
 #[test]
@@ -217,7 +239,7 @@ fn an_event_behind_a_resolve_opens_a_new_incident_even_within_the_window() {
     let spec = spec(dir.path(), 86_400, Some(60));
     let alerts = open(&spec);
     take(&alerts, "a", HIGH, 1, 1000);
-    let quiet = alerts.due(1060).expect("it is quiet");
+    let quiet = alerts.next_due(1060).expect("it is quiet");
     alerts.begin(&quiet.name, RESOLVE, 0).expect("the disk is well");
     assert_eq!(count(&open(&spec), "a", HIGH, 2, 1061), Some(1));
 }
@@ -235,7 +257,7 @@ fn a_refused_event_keeps_none_back() {
     let alerts = open(&spec);
     alerts.on_refused(None, at(3));
     assert_eq!(count(&open(&spec), "a", HIGH, 4, 1002), Some(4));
-    assert_eq!(alerts.due(i64::MAX / 2), None, "others resolve");
+    assert_eq!(alerts.next_due(i64::MAX / 2), None, "others resolve");
 }
 
 #[test]
@@ -251,9 +273,9 @@ fn for_one_too_many_the_one_that_is_quiet_longest_goes() {
         forgotten += alerts.judge(&seen, &NOTHING_SETTLED, now).expect("the disk is well").1;
     };
     (1..=INCIDENTS_MAX as u64).for_each(&mut add);
-    assert_eq!(alerts.due(1100), None);
+    assert_eq!(alerts.next_due(1100), None);
     add(200_000);
-    let first = alerts.due(1100).expect("there is one too many");
+    let first = alerts.next_due(1100).expect("there is one too many");
     let number: u64 = first.key[1..].parse().expect("a number");
     assert!(number < 1000, "{first:?}");
     (200_001..200_100 + SPARE_INCIDENTS as u64).for_each(&mut add);
@@ -273,11 +295,14 @@ fn an_acknowledgement_is_written_down_first_and_a_kill_asks_once_more() {
     alerts.begin(&name, ACK, 1000).expect("the disk is well");
     assert_eq!(alerts.list("a", 9).alerts[0].status, "open", "it is none yet");
     let alerts = open(&spec);
-    let again = alerts.due(1001).expect("nobody knows whether it was");
+    let again = alerts.next_due(1001).expect("nobody knows whether it was");
     assert_eq!((again.key.as_str(), again.change), ("a", ACK));
     alerts.on_success(&name, ACK).expect("the disk is well");
     let alerts = open(&spec);
-    assert_eq!((alerts.due(1002), alerts.list("", 9).alerts[0].status.as_str()), (None, "acked"));
+    assert_eq!(
+        (alerts.next_due(1002), alerts.list("", 9).alerts[0].status.as_str()),
+        (None, "acked")
+    );
     // Repeats count, and what is sent behind the window changes nothing of it.
     assert_eq!(count(&alerts, "a", HIGH, 2, 1100), None);
     assert_eq!(count(&alerts, "a", HIGH, 3, 1300), Some(3));
@@ -299,10 +324,10 @@ fn an_acknowledgement_that_failed_is_not_tried_again() {
     // What comes meanwhile belongs to it.
     assert_eq!(count(&alerts, "a", HIGH, 2, 1002), None);
     let failed = alerts.on_failure(&name, ACK, false, 1003).expect("the disk is well");
-    assert_eq!((failed, alerts.due(1100)), (Failed::Left, None));
+    assert_eq!((failed, alerts.next_due(1100)), (Failed::Left, None));
     let alerts = open(&spec);
-    assert_eq!(alerts.due(2801), None);
-    assert_eq!(alerts.due(2802).map(|it| it.change), Some(RESOLVE), "quiet since 1002");
+    assert_eq!(alerts.next_due(2801), None);
+    assert_eq!(alerts.next_due(2802).map(|it| it.change), Some(RESOLVE), "quiet since 1002");
 }
 
 #[test]
@@ -320,9 +345,9 @@ fn what_people_resolve_is_tried_again_until_it_is_refused_for_good() {
         let failed = alerts.on_failure(&name, RESOLVE, false, now).expect("the disk is well");
         assert_eq!(failed, Failed::Again);
         let wait = (30 << tries.min(6)).min(1800);
-        assert_eq!(alerts.due(now + wait - 1), None);
+        assert_eq!(alerts.next_due(now + wait - 1), None);
         now += wait;
-        assert_eq!(alerts.due(now).map(|it| it.name), Some(name));
+        assert_eq!(alerts.next_due(now).map(|it| it.name), Some(name));
     }
     for tries in 1..=REFUSALS_MAX {
         let failed = alerts.on_failure(&name, RESOLVE, true, now).expect("the disk is well");
@@ -403,7 +428,7 @@ fn ask(alerts: &mut Alerts, naive: &mut Naive, random: &mut fastrand::Rng, now: 
     let was_acked = naive.acked.contains(&key);
     if random.u8(0..4) == 0 {
         *alerts = open(&alerts.spec);
-        let due = alerts.due(now).map(|it| (it.name, it.change));
+        let due = alerts.next_due(now).map(|it| (it.name, it.change));
         let is_over = change == ACK && was_acked;
         match is_over {
             // It was acknowledged before: nothing of that is lost.
@@ -417,7 +442,7 @@ fn ask(alerts: &mut Alerts, naive: &mut Naive, random: &mut fastrand::Rng, now: 
         if change == ACK {
             return Some(());
         }
-        assert_eq!(alerts.due(now + 30).map(|it| it.name), Some(name));
+        assert_eq!(alerts.next_due(now + 30).map(|it| it.name), Some(name));
     }
     alerts.on_success(&name, change).expect("the disk is well");
     match change {
@@ -465,7 +490,7 @@ fn it_does_what_everything_that_happened_says() {
                 settled = (1..=offset).collect();
                 (saved, ever) = (settled.clone(), settled.clone());
                 let quiet = naive.quiet(now);
-                match alerts.due(now) {
+                match alerts.next_due(now) {
                     None => assert!(quiet.is_empty(), "{about}: {quiet:?}"),
                     Some(it) => {
                         let key: u8 = it.key.parse().expect("a number");

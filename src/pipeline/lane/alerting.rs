@@ -4,6 +4,7 @@
 //! incident that is being resolved is taken before that was answered: the two never overtake each
 //! other. An acknowledgement keeps no event back: what comes behind it goes to the same incident.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use super::exchange::Ended;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{
-    Answer, Fate, Reason, Response, Transport as _, TransportError, judge, judge_transport,
+    Answer, Fate, Pace, Reason, Response, Scope, Transport as _, TransportError, Verdict, judge,
+    judge_transport,
 };
 use crate::event::{Event, LeftOut, Settle, Span, Time};
 
@@ -32,8 +34,7 @@ use crate::event::{Event, LeftOut, Settle, Span, Time};
 pub(super) struct Alerting {
     /// What is asked about an incident.
     asking: Option<Asking>,
-    /// Nothing is asked by itself before, since the disk refused.
-    rests_until: Option<Instant>,
+    rests: Rests,
     /// Where the event at hand stands in its incident.
     pub(super) place: Option<Place>,
     /// When the last event that was taken was received.
@@ -48,6 +49,19 @@ struct Asking {
     due: Due,
     /// Who waits for the answer, if somebody does.
     answer: Option<Sender<Asked>>,
+}
+
+/// Until when nothing is asked about incidents.
+#[derive(Debug, Default)]
+struct Rests {
+    /// Nothing by itself: the disk refused, or the destination is out of order.
+    alone: Option<Instant>,
+    /// How often in a row it was.
+    failures: u32,
+    /// Nothing at all, as the destination wishes.
+    all: Option<Instant>,
+    /// Nothing of these places, since they are held.
+    places: BTreeMap<Name, Instant>,
 }
 
 /// What came of a request, in words where that is nothing.
@@ -158,7 +172,7 @@ impl Lane {
             self.ask_about(due, route, Some(answer), now);
             return;
         }
-        if self.alerting.rests_until.is_some_and(|until| now < until) {
+        if self.alerting.rests.alone.is_some_and(|until| now < until) {
             return;
         }
         // Whoever is behind does not know what is quiet.
@@ -168,14 +182,28 @@ impl Lane {
         if turn != Turn::Dry && is_behind {
             return;
         }
-        let Some(due) = alerts.due(time.secs) else { return };
+        let mut kept = Vec::new();
+        let due = alerts.due(time.secs, |due| {
+            if kept.contains(&due.place) {
+                return false;
+            }
+            let is_kept = self.route_to(&due.place).is_some()
+                && (!self.alerting.rests.may_ask(&due.place, now)
+                    || self.has_place(&exporter, &due.place));
+            if is_kept {
+                kept.push(due.place);
+            }
+            !is_kept && self.is_settled(due)
+        });
+        let Some(due) = due else {
+            // Looking through those that wait costs something.
+            self.alerting.rests.alone = (!kept.is_empty()).then_some(now + LOOK_AGAIN);
+            return;
+        };
         let Some(route) = self.route_to(&due.place) else {
             self.leave_open(&due, now);
             return;
         };
-        if self.has_place(&exporter, &due.place) || !self.is_settled(&due) {
-            return;
-        }
         if self.sender.admit_beside(number(route), now) {
             self.ask_about(due, route, None, now);
         }
@@ -193,7 +221,9 @@ impl Lane {
                 });
                 match &found {
                     Ok((due, route)) => {
-                        self.is_settled(due) && self.sender.admit_beside(number(*route), now)
+                        self.alerting.rests.may_ask(&due.place, now)
+                            && self.is_settled(due)
+                            && self.sender.admit_beside(number(*route), now)
                     }
                     Err(_) => true,
                 }
@@ -224,7 +254,7 @@ impl Lane {
         let request = match begun {
             Ok(request) => request,
             Err(problem) => {
-                self.alerting.rests_until = Some(now + REST);
+                self.alerting.rests.alone = Some(now + REST);
                 tell(answer, Err(problem.clone()));
                 exporter.note_error(problem, now);
                 return;
@@ -250,7 +280,7 @@ impl Lane {
             return;
         };
         exporter.measures.note_status(answer.as_ref().map_or(0, |it| it.status));
-        let Asking { due: Due { name, key, change, .. }, answer: told } = asking;
+        let Asking { due: Due { name, place, key, change, .. }, answer: told } = asking;
         let route = &exporter.routes[route];
         let call = match change {
             AlertChange::Acknowledge => &route.acknowledge,
@@ -264,6 +294,8 @@ impl Lane {
             (Ok(_), None) => return,
             (Err(error), _) => judge_transport(&error),
         };
+        let wait_max = exporter.settings.retry.retry_after_max;
+        self.alerting.rests.on_verdict(place, &verdict, wait_max, now);
         let counters = &exporter.counters.alerts;
         let is_taken = verdict.fate == Fate::Delivered;
         match (change, is_taken) {
@@ -373,13 +405,42 @@ impl Lane {
     /// Whether anything on its way leads to the same incidents.
     fn has_place(&self, exporter: &Exporter, place: &Name) -> bool {
         let routes = (0_u32..).zip(&exporter.routes).filter(|(_, route)| route.place == *place);
-        !self.again.is_empty()
-            || !self.gathering.is_empty()
-            || self.parking.events() > 0
+        !self.gathering.is_empty()
             || routes.into_iter().any(|(number, _)| {
                 self.sender.has_route(number)
+                    || self.parking.has_route(number)
+                    || self.again.iter().any(|it| it.route == number)
                     || self.opens.iter().any(|open| open.batch.route() == number)
             })
+    }
+}
+
+impl Rests {
+    /// Whether something may be asked about the incidents of a place.
+    fn may_ask(&self, place: &Name, now: Instant) -> bool {
+        let rest = self.all.max(self.places.get(place).copied());
+        rest.is_none_or(|until| until <= now)
+    }
+
+    /// Takes in what the answer to a request about an incident of this place means.
+    fn on_verdict(&mut self, place: Name, verdict: &Verdict, wait_max: Duration, now: Instant) {
+        self.places.retain(|_, until| *until > now);
+        let asked = match verdict.pace {
+            Pace::Pause(Some(wait)) => Some(now + wait.min(wait_max).max(REST)),
+            Pace::Pause(None) | Pace::Keep | Pace::Ease => None,
+        };
+        match (&verdict.fate, asked) {
+            (Fate::Hold { scope: Scope::Route, .. }, _) => {
+                self.places.insert(place, asked.unwrap_or(now + REST));
+            }
+            (Fate::Hold { .. }, _) => self.all = asked.or(Some(now + REST)),
+            (_, Some(until)) => self.all = Some(until),
+            (Fate::Retry, None) => {
+                self.alone = Some(now + REST * (1 << self.failures.min(DOUBLINGS_MAX)));
+                self.failures += 1;
+            }
+            _ => self.failures = 0,
+        }
     }
 }
 
@@ -403,7 +464,45 @@ fn number(route: usize) -> u32 {
 
 /// Of an incident that nobody can say anything about any more.
 const NO_ROUTE: &str = "incident stays open: the key that opened it is not configured any more";
-/// How long nothing is asked after the disk refused to note it.
+/// How long at least nothing is asked after the disk refused to note it, or the destination to take
+/// it: "back off at least 30 s".
 const REST: Duration = Duration::from_secs(30);
+/// While the destination is out of order it is asked after twice as long each time, so often.
+const DOUBLINGS_MAX: u32 = 5;
+/// Where all that is due has to wait it is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Whoever has read up to so long ago knows what is quiet now.
 const BEHIND: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Cause;
+
+    #[test]
+    fn what_the_destination_wishes_is_waited_for() {
+        let (mut rests, now) = (Rests::default(), Instant::now());
+        let secs = Duration::from_secs;
+        let mut on = |fate: Fate, pace: Pace, at: u64| {
+            let verdict = Verdict { fate, pace, reason: Reason::default() };
+            rests.on_verdict([1; 16], &verdict, secs(300), now + secs(at));
+            let asks = |place: u8, at: u64| rests.may_ask(&[place; 16], now + secs(at));
+            let from = |place| (0..1000).find(|at| asks(place, *at)).expect("it ends");
+            let alone = rests.alone.map_or(0, |until| (until - now).as_secs());
+            (from(1), from(2), alone)
+        };
+        let held = |scope| Fate::Hold { cause: Cause::Outage, scope };
+        // Of one key, for as long as it says, half a minute at least.
+        assert_eq!(on(held(Scope::Route), Pace::Pause(Some(secs(90))), 0), (90, 0, 0));
+        assert_eq!(on(held(Scope::Route), Pace::Pause(Some(secs(1))), 100), (130, 0, 0));
+        assert_eq!(on(held(Scope::Route), Pace::Keep, 200), (230, 0, 0));
+        // Out of order: nothing by itself, ever less often.
+        assert_eq!(on(Fate::Retry, Pace::Pause(None), 300), (0, 0, 330));
+        assert_eq!(on(Fate::Retry, Pace::Pause(None), 330), (0, 0, 390));
+        assert_eq!(on(Fate::Delivered, Pace::Keep, 390), (0, 0, 390));
+        assert_eq!(on(Fate::Retry, Pace::Keep, 400), (0, 0, 430));
+        // Of all keys.
+        assert_eq!(on(held(Scope::Exporter), Pace::Keep, 500), (530, 530, 430));
+        assert_eq!(on(Fate::Delivered, Pace::Pause(Some(secs(999))), 600), (900, 900, 430));
+    }
+}

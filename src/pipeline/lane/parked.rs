@@ -3,13 +3,13 @@
 //! The log is the queue: what is set aside is only where these events lie. They stay pending, hold
 //! the exporter's position where it is, and are rendered again once their route is well.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::Lane;
-use crate::deliver::{Order, Parked, Reshape};
+use crate::deliver::{Item, Order, Parked, Reshape};
 use crate::event::{Offset, Settle, Settled};
 
 /// What one lane has set aside.
@@ -17,6 +17,8 @@ use crate::event::{Offset, Settle, Settled};
 pub(super) struct Parking {
     waiting: VecDeque<Reshape>,
     events: u64,
+    /// How many of them each route has.
+    routes: BTreeMap<u32, u64>,
     /// Kept between two turns.
     found: Vec<Parked>,
 }
@@ -25,6 +27,41 @@ impl Parking {
     /// Events that are set aside.
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Whether some of them are for this route.
+    pub(super) fn has_route(&self, route: u32) -> bool {
+        self.routes.contains_key(&route)
+    }
+
+    fn push(&mut self, reshape: Reshape) {
+        let events = reshape.items.len() as u64;
+        self.events += events;
+        *self.routes.entry(reshape.route).or_default() += events;
+        self.waiting.push_back(reshape);
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Reshape> {
+        let reshape = self.waiting.remove(at)?;
+        self.events -= reshape.items.len() as u64;
+        take_off(&mut self.routes, reshape.route, reshape.items.len() as u64);
+        Some(reshape)
+    }
+
+    /// Gives up what lies below this offset.
+    fn give_up_below(&mut self, floor: Offset, out: &mut Vec<Settled>) {
+        let (before, routes) = (out.len(), &mut self.routes);
+        self.waiting.retain_mut(|reshape| {
+            let is_below = |item: &Item| item.span.to <= floor;
+            let items = reshape.items.len();
+            for item in reshape.items.iter().filter(|item| is_below(item)) {
+                out.push(Settled { span: item.span, events: 1, fate: Settle::Skipped });
+            }
+            reshape.items.retain(|item| !is_below(item));
+            take_off(routes, reshape.route, (items - reshape.items.len()) as u64);
+            !reshape.items.is_empty()
+        });
+        self.events -= (out.len() - before) as u64;
     }
 }
 
@@ -39,14 +76,13 @@ impl Lane {
         if self.parking.events < PARKED_MAX {
             self.sender.park(PARK_AFTER, now, &mut self.parking.found);
         }
-        for Parked { cause, reshape } in self.parking.found.drain(..) {
+        for Parked { cause, reshape } in std::mem::take(&mut self.parking.found) {
             if self.parking.events == 0 {
                 let exporter = self.exporter.name();
                 let route = reshape.route;
                 warn!(exporter, route, ?cause, "route held: its events wait, the others go on");
             }
-            self.parking.events += reshape.items.len() as u64;
-            self.parking.waiting.push_back(reshape);
+            self.parking.push(reshape);
         }
         self.unpark(now);
     }
@@ -65,8 +101,7 @@ impl Lane {
             |reshape: &Reshape| self.sender.held_routes().any(|(route, _)| route == reshape.route);
         let is_due = |reshape: &Reshape| is_old(reshape) || !is_held(reshape);
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
-        let Some(reshape) = self.parking.waiting.remove(at) else { return };
-        self.parking.events -= reshape.items.len() as u64;
+        let Some(reshape) = self.parking.remove(at) else { return };
         if self.parking.events == 0 {
             info!(exporter = self.exporter.name(), "no event waits for a route any more");
         }
@@ -76,23 +111,16 @@ impl Lane {
 
     /// Gives up what retention needs the place of.
     pub(super) fn give_up_parked(&mut self, floor: Offset) {
-        if self.parking.events == 0 {
-            return;
-        }
-        let mut skipped = Vec::new();
-        self.parking.waiting.retain_mut(|reshape| {
-            reshape.items.retain(|item| {
-                let is_below = item.span.to <= floor;
-                if is_below {
-                    let (span, fate) = (item.span, Settle::Skipped);
-                    skipped.push(Settled { span, events: 1, fate });
-                }
-                !is_below
-            });
-            !reshape.items.is_empty()
-        });
-        self.parking.events -= skipped.len() as u64;
-        self.outcomes.settled.extend(skipped);
+        self.parking.give_up_below(floor, &mut self.outcomes.settled);
+    }
+}
+
+/// Takes so many events off those of a route.
+fn take_off(routes: &mut BTreeMap<u32, u64>, route: u32, events: u64) {
+    let Some(left) = routes.get_mut(&route) else { return };
+    *left -= events;
+    if *left == 0 {
+        routes.remove(&route);
     }
 }
 
