@@ -19,6 +19,8 @@ pub(super) struct Parking {
     events: u64,
     /// How many of them each route has.
     routes: BTreeMap<u32, u64>,
+    /// Nothing of them lies below this offset.
+    floor: Offset,
     /// Kept between two turns.
     found: Vec<Parked>,
 }
@@ -36,6 +38,9 @@ impl Parking {
 
     fn push(&mut self, reshape: Reshape) {
         let events = reshape.items.len() as u64;
+        if reshape.items.iter().any(|item| item.span.to <= self.floor) {
+            self.floor = Offset::ZERO;
+        }
         self.events += events;
         *self.routes.entry(reshape.route).or_default() += events;
         self.waiting.push_back(reshape);
@@ -50,6 +55,11 @@ impl Parking {
 
     /// Gives up what lies below this offset.
     fn give_up_below(&mut self, floor: Offset, out: &mut Vec<Settled>) {
+        // Asked each turn; all are looked through once.
+        if self.events == 0 || self.floor == floor {
+            return;
+        }
+        self.floor = floor;
         let (before, routes) = (out.len(), &mut self.routes);
         self.waiting.retain_mut(|reshape| {
             let is_below = |item: &Item| item.span.to <= floor;

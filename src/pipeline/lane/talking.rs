@@ -28,6 +28,8 @@ pub(super) struct Talking {
     ready: VecDeque<Name>,
     /// Events that wait.
     events: u64,
+    /// None of them lies below this offset.
+    floor: Offset,
     /// The event at hand, and how it is said.
     at_hand: Option<(Offset, Said)>,
     /// Room for keys.
@@ -103,6 +105,9 @@ impl Talking {
     /// Sets events aside until their conversation is begun.
     fn wait(&mut self, name: Name, reshape: Reshape) {
         self.events += reshape.items.len() as u64;
+        if reshape.items.iter().any(|item| item.span.to <= self.floor) {
+            self.floor = Offset::ZERO;
+        }
         let Some(first) = reshape.items.first().map(|item| item.span.from) else { return };
         self.begun.entry(name).or_default().waiting.insert(first, reshape);
     }
@@ -145,6 +150,11 @@ impl Talking {
 
     /// Gives up what retention needs the place of.
     fn give_up_below(&mut self, floor: Offset, out: &mut Vec<Settled>) {
+        // Asked each turn; all are looked through once.
+        if self.events == 0 || self.floor == floor {
+            return;
+        }
+        self.floor = floor;
         let before = out.len();
         for begun in self.begun.values_mut() {
             begun.waiting.retain(|_, reshape| {
@@ -418,6 +428,10 @@ mod tests {
         world.talking.give_up_below(Offset::new(3), &mut skipped);
         assert_eq!(skipped.iter().map(|it| it.span.from.bytes()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(world.talking.events(), 1);
+        // One from below that comes later goes too.
+        world.talking.wait([8; 16], reshape(0));
+        world.talking.give_up_below(Offset::new(3), &mut skipped);
+        assert_eq!((skipped.len(), world.talking.events()), (3, 1));
         world.talking.on_end(span(0));
         world.flying.clear();
         world.go_on();
