@@ -11,6 +11,7 @@
 mod asked;
 mod incident;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -190,8 +191,16 @@ impl Alerts {
     ///
     /// # Errors
     /// When the file is of another version, or cannot be read.
-    pub(crate) fn open(spec: AlertSpec) -> Result<Self, LogError> {
+    pub(crate) fn open(spec: AlertSpec, now: i64) -> Result<Self, LogError> {
         let store = Store::open(&spec.path, Incidents::default())?;
+        let late = store.hold().cancel(now.saturating_sub(ACK_SECS_MAX));
+        for key in late {
+            tracing::warn!(
+                path = %spec.path.display(),
+                key,
+                "acknowledgement asked for before a stop: whether it arrived is not known; it is                  too old to be asked for again, so acknowledge the incident anew if need be"
+            );
+        }
         Ok(Self { spec, store, asks: Asks::default() })
     }
 
@@ -255,9 +264,17 @@ impl Alerts {
         asked.take(SKIPS_MAX).chain(quiet.take(SKIPS_MAX)).find(may_ask)
     }
 
-    /// The incidents with this key, of all places.
-    pub(crate) fn find(&self, key: &str, change: AlertChange) -> Vec<Due> {
+    /// The incidents with this key, of all places. `places` are those of today: of others it is
+    /// looked for where there is none, in the whole table.
+    pub(crate) fn find(&self, key: &str, places: &[Name], change: AlertChange) -> Vec<Due> {
+        let names: BTreeSet<Name> =
+            places.iter().map(|place| name(&[place, key.as_bytes()])).collect();
         let table = self.store.hold();
+        let known = names.iter().filter_map(|name| Some(table.of(name)?.due(*name, change)));
+        let known: Vec<Due> = known.collect();
+        if !known.is_empty() {
+            return known;
+        }
         let found = table.all.iter().filter(|(_, entry)| &*entry.incident.key == key);
         found.map(|(name, entry)| entry.incident.due(*name, change)).collect()
     }
@@ -274,12 +291,22 @@ impl Alerts {
 
     /// Those whose keys begin so, at most so many.
     pub(crate) fn list(&self, prefix: &str, limit: usize) -> AlertList {
-        let table = self.store.hold();
-        let all = table.all.values().map(|entry| &entry.incident);
-        let mut found: Vec<&Incident> = all.filter(|it| it.key.starts_with(prefix)).collect();
-        found.sort_by(|a, b| b.seen.cmp(&a.seen).then_with(|| a.key.cmp(&b.key)));
-        let alerts = found.iter().take(limit).map(|incident| incident.shown()).collect();
-        AlertList { open: found.len() as u64, alerts }
+        let order =
+            |a: &Incident, b: &Incident| b.seen.cmp(&a.seen).then_with(|| a.key.cmp(&b.key));
+        // Whoever judges an event waits for the table: only what is shown is sorted, and outside.
+        let (open, mut found) = {
+            let table = self.store.hold();
+            let all = table.all.values().map(|entry| &entry.incident);
+            let mut found: Vec<&Incident> = all.filter(|it| it.key.starts_with(prefix)).collect();
+            let open = found.len() as u64;
+            if limit < found.len() {
+                found.select_nth_unstable_by(limit, |a, b| order(a, b));
+                found.truncate(limit);
+            }
+            (open, found.into_iter().cloned().collect::<Vec<Incident>>())
+        };
+        found.sort_by(order);
+        AlertList { open, alerts: found.iter().map(Incident::shown).collect() }
     }
 
     /// Writes down what is asked for about an incident. Whatever comes of resolving it, the next
@@ -295,7 +322,8 @@ impl Alerts {
             (AlertChange::Acknowledge, status) => status,
             (AlertChange::Resolve, _) => Status::Resolving,
         };
-        let next = Incident { status, ..incident.clone() };
+        let asked = if status == Status::Acking { now } else { 0 };
+        let next = Incident { status, asked, ..incident.clone() };
         if next != *incident {
             table.append(&next.record(name))?;
         }
@@ -383,7 +411,7 @@ impl Alerts {
     fn set(&self, name: &Name, status: Status) -> io::Result<()> {
         let mut table = self.store.hold();
         let Some(incident) = table.of(name) else { return Ok(()) };
-        let next = Incident { status, ..incident.clone() };
+        let next = Incident { status, asked: 0, ..incident.clone() };
         let written = table.append(&next.record(name));
         table.change(name, next, 0);
         written
@@ -435,6 +463,9 @@ fn secs(span: Duration) -> i64 {
 const INCIDENTS_MAX: usize = 100_000;
 /// How many more there may be until that is done; then it is let go.
 const SPARE_INCIDENTS: usize = 10_000;
+/// An acknowledgement that a stop or a kill left open is asked for once more within this: later it
+/// would silence people about what nobody looks after any more.
+const ACK_SECS_MAX: i64 = 300;
 /// So many requests are looked at for one that may be made: those of a key that is held must not
 /// keep others back, nor whoever judges an event waiting.
 const SKIPS_MAX: usize = 1024;

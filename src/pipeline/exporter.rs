@@ -27,7 +27,7 @@ use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
     Prepared, Problem, Purpose, Sender, SenderSettings, Sent, Settings, Setup, Watermark,
 };
-use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span};
+use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span, Time};
 use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::transform::{Filter, Overrides, Plan, Schema};
@@ -190,7 +190,7 @@ impl Exporter {
             floor: AtomicU64::new(0),
             feed: None,
             hook: spec.hook.map(Hook::open).transpose()?,
-            alerts: spec.alerts.map(Alerts::open).transpose()?,
+            alerts: spec.alerts.map(|spec| Alerts::open(spec, Time::now().secs)).transpose()?,
             threads: spec.threads.map(Threads::open).transpose()?,
             changes: Changes::default(),
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,

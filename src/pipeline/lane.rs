@@ -301,6 +301,7 @@ impl Lane {
             && self.again.is_empty()
             && !self.warming
             && self.gathering.is_empty()
+            && !self.is_asking()
             && self.opens.is_empty();
         if let Some(aside) = &self.aside {
             // What is not under way is still in its store.

@@ -19,6 +19,7 @@ use super::threads::Threads;
 use super::ways::ways;
 use super::wellness::Watch;
 use crate::deliver::Budget;
+use crate::event::Time;
 use crate::log::{Log, LogError};
 
 /// Everything of an engine but its threads.
@@ -51,7 +52,10 @@ impl Prepared {
                     let dead_letters = open_letters(&spec, &checkpoint, &log)?;
                     // Looked at here: what nobody can read stops this one alone.
                     spec.hook.clone().map(Hook::open).transpose()?;
-                    spec.alerts.clone().map(Alerts::open).transpose()?;
+                    spec.alerts
+                        .clone()
+                        .map(|spec| Alerts::open(spec, Time::now().secs))
+                        .transpose()?;
                     spec.threads.clone().map(Threads::open).transpose()?;
                     Ok((checkpoint, dead_letters))
                 });

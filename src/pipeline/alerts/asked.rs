@@ -110,7 +110,8 @@ impl Desk {
     /// # Errors
     /// When it is not asked, or does not take it; in words that say whether it is tried again.
     pub fn change(&self, key: &str, change: AlertChange) -> Result<u64, String> {
-        let found = self.alerts().find(key, change);
+        let places: Vec<Name> = self.0.routes.iter().map(|route| route.place).collect();
+        let found = self.alerts().find(key, &places, change);
         let asked = self.alerts().asks.put(&found).ok_or_else(|| {
             format!("{WAITING_MAX} requests about incidents wait already; try later")
         })?;

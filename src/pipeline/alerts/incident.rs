@@ -26,6 +26,8 @@ pub(super) struct Incident {
     /// Events so far.
     pub(super) count: u64,
     pub(super) status: Status,
+    /// When its acknowledgement was last asked for; 0 where it never was.
+    pub(super) asked: i64,
     /// Those sent before the last that may not have arrived.
     pub(super) earlier: Earlier,
 }
@@ -101,6 +103,7 @@ pub(super) fn judge(
             severity,
             count: 1,
             status,
+            asked: 0,
             earlier: Earlier::default(),
         };
         return (Judged::Due(sent_as), Some(new));
@@ -139,7 +142,12 @@ pub(super) fn judge(
         earlier.add(known.sent_at, known.sent_as, is_settled);
     }
     let sent_as = Place { count, left_out };
-    let next = Incident { sent: now, sent_at: at, sent_as, severity, earlier, ..seen };
+    let status = match known.status {
+        // Whoever asked did not know of this one: it is not asked for again.
+        Status::Acking => Status::Open,
+        status => status,
+    };
+    let next = Incident { sent: now, sent_at: at, sent_as, severity, status, earlier, ..seen };
     (Judged::Due(sent_as), Some(next))
 }
 
@@ -284,6 +292,21 @@ impl Incidents {
         self.insert(*name, Entry { incident, time, failures, refusals });
     }
 
+    /// Asks no more for acknowledgements that were asked for before then; says of which keys.
+    pub(super) fn cancel(&mut self, before: i64) -> Vec<String> {
+        let names: Vec<Name> = self.asked.iter().map(|(_, name)| *name).collect();
+        let mut keys = Vec::new();
+        for name in names {
+            let Some(incident) = self.of(&name) else { continue };
+            if incident.status == Status::Acking && incident.asked < before {
+                keys.push(incident.key.to_string());
+                let next = Incident { status: Status::Open, asked: 0, ..incident.clone() };
+                self.change(&name, next, 0);
+            }
+        }
+        keys
+    }
+
     /// Puts an incident of which nothing changes but what is known.
     pub(super) fn amend(&mut self, name: &Name, incident: Incident) {
         self.all.entry(*name).and_modify(|entry| entry.incident = incident);
@@ -358,10 +381,15 @@ impl Incident {
         [self.seen_at, self.sent_at].iter().for_each(|at| at.record(&mut record));
         record.extend_from_slice(&self.count.to_le_bytes());
         let has_earlier = if self.earlier.is_empty() { 0 } else { HAS_EARLIER };
-        record.extend_from_slice(&[self.severity, HAS_PLACE | has_earlier | self.status as u8]);
+        let has_asked = if self.asked == 0 { 0 } else { HAS_ASKED };
+        let flags = HAS_PLACE | has_earlier | has_asked | self.status as u8;
+        record.extend_from_slice(&[self.severity, flags]);
         self.sent_as.record(&mut record);
         if has_earlier != 0 {
             self.earlier.record(&mut record);
+        }
+        if has_asked != 0 {
+            record.extend_from_slice(&self.asked.to_le_bytes());
         }
         record.extend_from_slice(self.key.as_bytes());
         record
@@ -380,6 +408,10 @@ impl Incident {
             0 => (Earlier::default(), key_at),
             _ => Earlier::parse(record, key_at)?,
         };
+        let (asked, key_at) = match flags & HAS_ASKED {
+            0 => (0, key_at),
+            _ => (time(key_at)?, key_at + 8),
+        };
         Some(Self {
             place: *record.first_chunk()?,
             opened: time(16)?,
@@ -390,7 +422,8 @@ impl Incident {
             sent_as,
             count,
             severity: *record.get(80)?,
-            status: Status::parse(flags & !(HAS_PLACE | HAS_EARLIER))?,
+            status: Status::parse(flags & !(HAS_PLACE | HAS_EARLIER | HAS_ASKED))?,
+            asked,
             earlier,
             key: std::str::from_utf8(record.get(key_at..)?).ok()?.into(),
         })
@@ -411,6 +444,8 @@ const EARLIER_MAX: usize = 8;
 const HAS_PLACE: u8 = 0x80;
 /// The same, that events before that one may not have arrived.
 const HAS_EARLIER: u8 = 0x40;
+/// The same, that an acknowledgement was asked for.
+const HAS_ASKED: u8 = 0x20;
 /// Resolving is tried again after this, twice that, and so on.
 const RETRY_SECS: i64 = 30;
 /// The longest of these waits.

@@ -12,7 +12,11 @@ fn spec(dir: &Path, window: u64, after: Option<u64>) -> AlertSpec {
 }
 
 fn open(spec: &AlertSpec) -> Alerts {
-    Alerts::open(spec.clone()).expect("the file is ours")
+    open_at(spec, 0)
+}
+
+fn open_at(spec: &AlertSpec, now: i64) -> Alerts {
+    Alerts::open(spec.clone(), now).expect("the file is ours")
 }
 
 impl Alerts {
@@ -225,7 +229,7 @@ fn what_may_not_be_asked_keeps_no_other_back() {
     for (key, offset) in [("a", 1), ("b", 2), ("c", 3)] {
         take(&alerts, key, HIGH, offset, 1000 + offset as i64);
     }
-    let a = alerts.find("a", ACK).remove(0);
+    let a = alerts.find("a", &[[7; 16]], ACK).remove(0);
     alerts.begin(&a.name, ACK, 1000).expect("the disk is well");
     let next = |held: &str| alerts.due(2802, |due| !held.contains(&due.key)).map(|due| due.key);
     assert_eq!(next("").as_deref(), Some("a"));
@@ -289,7 +293,7 @@ fn an_acknowledgement_is_written_down_first_and_a_kill_asks_once_more() {
     let spec = spec(dir.path(), 300, None);
     let alerts = open(&spec);
     take(&alerts, "a", HIGH, 1, 1000);
-    let found = alerts.find("a", ACK);
+    let found = alerts.find("a", &[[7; 16]], ACK);
     let name = found[0].name;
     assert_eq!((found.len(), found[0].sent_at), (1, at(1)));
     alerts.begin(&name, ACK, 1000).expect("the disk is well");
@@ -319,7 +323,7 @@ fn an_acknowledgement_that_failed_is_not_tried_again() {
     let spec = spec(dir.path(), 300, Some(1800));
     let alerts = open(&spec);
     take(&alerts, "a", HIGH, 1, 1000);
-    let name = alerts.find("a", ACK)[0].name;
+    let name = alerts.find("a", &[[7; 16]], ACK)[0].name;
     alerts.begin(&name, ACK, 1001).expect("the disk is well");
     // What comes meanwhile belongs to it.
     assert_eq!(count(&alerts, "a", HIGH, 2, 1002), None);
@@ -331,12 +335,49 @@ fn an_acknowledgement_that_failed_is_not_tried_again() {
 }
 
 #[test]
+fn the_newest_are_listed_and_one_of_another_place_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let alerts = open(&spec(dir.path(), 300, None));
+    for number in 0..100_u8 {
+        take(&alerts, &format!("k{number:02}"), HIGH, number.into(), 1000 + i64::from(number) / 3);
+    }
+    let listed = |prefix, limit| {
+        let AlertList { open, alerts } = alerts.list(prefix, limit);
+        (open, alerts.into_iter().map(|it| it.key).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(listed("k", 4), (100, "k99 k96 k97 k98".to_owned()));
+    assert_eq!(listed("k1", 2), (10, "k18 k19".to_owned()));
+    assert_eq!(listed("x", 9), (0, String::new()));
+    assert_eq!(listed("k0", 0), (10, String::new()));
+    assert_eq!(alerts.find("k07", &[[7; 16], [8; 16], [7; 16]], ACK).len(), 1);
+    assert_eq!(alerts.find("k07", &[[8; 16]], ACK).len(), 1);
+    assert_eq!(alerts.find("k7", &[[7; 16]], ACK).len(), 0);
+}
+
+#[test]
+fn an_acknowledgement_that_became_old_or_was_overtaken_is_not_asked_for_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spec = spec(dir.path(), 300, None);
+    let alerts = open(&spec);
+    take(&alerts, "a", HIGH, 1, 1000);
+    let name = alerts.find("a", &[[7; 16]], ACK)[0].name;
+    alerts.begin(&name, ACK, 1000).expect("the disk is well");
+    assert_eq!(open_at(&spec, 1300).next_due(1300).map(|it| it.change), Some(ACK));
+    let late = open_at(&spec, 1301);
+    assert_eq!((late.next_due(1301), late.list("", 9).alerts[0].status.as_str()), (None, "open"));
+    // A worse one came that nobody had seen.
+    let alerts = open_at(&spec, 1100);
+    take(&alerts, "a", Severity::Critical, 2, 1100);
+    assert_eq!(open_at(&spec, 1100).next_due(1100), None);
+}
+
+#[test]
 fn what_people_resolve_is_tried_again_until_it_is_refused_for_good() {
     let dir = tempfile::tempdir().expect("a directory");
     let spec = spec(dir.path(), 300, None);
     let alerts = open(&spec);
     take(&alerts, "a", HIGH, 1, 1000);
-    let name = alerts.find("a", RESOLVE)[0].name;
+    let name = alerts.find("a", &[[7; 16]], RESOLVE)[0].name;
     let mut now = 1000;
     alerts.begin(&name, RESOLVE, now).expect("the disk is well");
     assert_eq!(alerts.now(&name, ACK), Err("it is being resolved"));
@@ -423,7 +464,7 @@ impl Naive {
 fn ask(alerts: &mut Alerts, naive: &mut Naive, random: &mut fastrand::Rng, now: i64) -> Option<()> {
     let key = random.u8(0..8);
     let change = if random.bool() { ACK } else { RESOLVE };
-    let Due { name, .. } = alerts.find(&key.to_string(), change).pop()?;
+    let Due { name, .. } = alerts.find(&key.to_string(), &[[7; 16]], change).pop()?;
     alerts.begin(&name, change, now).expect("the disk is well");
     let was_acked = naive.acked.contains(&key);
     if random.u8(0..4) == 0 {
