@@ -113,6 +113,7 @@ pub mod deliver;
 pub mod dialects;
 pub mod event;
 pub mod intake;
+pub mod intel;
 pub mod log;
 pub mod metrics;
 pub mod pipeline;

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("intake", &["event", "log"]),
     ("transform", &["event"]),
     ("deliver", &["event", "transform"]),
+    ("intel", &["event"]),
     ("pipeline", &["event", "log", "intake", "transform", "deliver"]),
     ("dialects", &["event", "intake"]),
     ("schemas", &["event", "transform"]),

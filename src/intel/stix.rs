@@ -1,0 +1,624 @@
+//! STIX 2.0 and 2.1: the objects that a feed sends, as far as they are used.
+//!
+//! Objects are read one by one, so that one that is wrong costs nothing but itself. Texts are cut
+//! at [`TEXT_BYTES_MAX`], lists at [`PHASES_MAX`], a pattern is refused above its bound.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::pattern::{Signs, Unsupported};
+use crate::event::Time;
+
+/// Bytes of a name or an id at most; what goes beyond is cut.
+pub const TEXT_BYTES_MAX: usize = 1 << 10;
+
+/// Labels, phases and markings of an object at most; no feed comes near.
+pub const PHASES_MAX: usize = 32;
+
+/// What one answer of a feed holds: an envelope of TAXII 2.1, or a bundle of STIX.
+#[derive(Debug, Deserialize)]
+pub struct Page<'a> {
+    /// Whether there is more.
+    #[serde(default)]
+    pub more: bool,
+    /// What to ask the next page by.
+    #[serde(default, borrow)]
+    pub next: Option<Cow<'a, str>>,
+    /// The objects as they came.
+    #[serde(default, borrow)]
+    pub objects: Vec<&'a RawValue>,
+}
+
+/// Why an answer is no page.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a JSON object with the member `objects`, as TAXII 2 answers: {0}")]
+pub struct PageError(#[from] serde_json::Error);
+
+impl<'a> Page<'a> {
+    /// Reads an answer; an empty body is a page without objects.
+    ///
+    /// # Errors
+    /// When it is no JSON object, or its members have other types.
+    pub fn parse(body: &'a [u8]) -> Result<Self, PageError> {
+        if body.trim_ascii().is_empty() {
+            return Ok(Self { more: false, next: None, objects: Vec::new() });
+        }
+        Ok(serde_json::from_slice(body)?)
+    }
+}
+
+/// What one object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// What to look for.
+    Indicator(Box<Indicator>),
+    /// Who or what is behind it.
+    Entity(Entity),
+    /// How two objects belong together.
+    Link(Link),
+    /// A marking with its id.
+    Marking(String, Tlp),
+}
+
+/// What a feed says to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indicator {
+    /// Its STIX id.
+    pub id: String,
+    /// When this version of it was made; the newest of an id counts.
+    pub modified: Time,
+    /// Whether it is taken back.
+    pub is_revoked: bool,
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it looks for.
+    pub signs: Signs,
+    /// From when on it holds.
+    pub valid_from: Option<Time>,
+    /// Until when it holds.
+    pub valid_until: Option<Time>,
+    /// How sure its maker is, 0 to 100.
+    pub confidence: Option<u8>,
+    /// What it shows: `indicator_types`, or the labels of STIX 2.0.
+    pub types: Vec<String>,
+    /// Framework and phase of each step of an attack that it belongs to.
+    pub phases: Vec<(String, String)>,
+    /// Ids of its markings.
+    pub markings: Vec<String>,
+}
+
+impl Indicator {
+    /// Whether it says that what it finds is good.
+    #[must_use]
+    pub fn is_benign(&self) -> bool {
+        self.types.iter().any(|it| it == "benign")
+    }
+}
+
+/// Who or what is behind an indicator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// What it is.
+    pub kind: EntityKind,
+    /// Its STIX id.
+    pub id: String,
+    /// When this version of it was made.
+    pub modified: Time,
+    /// Whether it is taken back.
+    pub is_revoked: bool,
+    /// What it is called.
+    pub name: String,
+    /// The ATT&CK id of a technique.
+    pub technique: Option<String>,
+    /// Framework and phase of each step of an attack that it belongs to.
+    pub phases: Vec<(String, String)>,
+    /// Ids of its markings.
+    pub markings: Vec<String>,
+}
+
+/// What an entity is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntityKind {
+    /// `malware`.
+    Malware,
+    /// `attack-pattern`.
+    AttackPattern,
+    /// `threat-actor`, and `intrusion-set`.
+    Actor,
+    /// `campaign`.
+    Campaign,
+    /// `infrastructure`.
+    Infrastructure,
+}
+
+/// How two objects belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its STIX id.
+    pub id: String,
+    /// When this version of it was made.
+    pub modified: Time,
+    /// Whether it is taken back.
+    pub is_revoked: bool,
+    /// What the source does to the target.
+    pub verb: Verb,
+    /// The id of the source.
+    pub source: String,
+    /// The id of the target.
+    pub target: String,
+}
+
+/// What the source of a link does to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// `indicates`.
+    Indicates,
+    /// `uses`.
+    Uses,
+    /// `attributed-to`.
+    AttributedTo,
+}
+
+/// How far a text may travel (Traffic Light Protocol), the widest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tlp {
+    /// Anywhere; `white` of TLP 1.
+    Clear,
+    /// In the community.
+    Green,
+    /// In the organisation and to its clients.
+    Amber,
+    /// In the organisation.
+    AmberStrict,
+    /// Nowhere.
+    Red,
+}
+
+impl Tlp {
+    /// The word of a configuration or of a marking, with or without `TLP:`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let lower = word.trim().to_ascii_lowercase();
+        Some(match lower.strip_prefix("tlp:").unwrap_or(&lower) {
+            "clear" | "white" => Self::Clear,
+            "green" => Self::Green,
+            "amber" => Self::Amber,
+            "amber+strict" => Self::AmberStrict,
+            "red" => Self::Red,
+            _ => return None,
+        })
+    }
+
+    /// The marking of an id that STIX itself gives (STIX 2.1, 7.2.1.4; TLP 2.0 extension).
+    #[must_use]
+    pub fn well_known(id: &str) -> Option<Self> {
+        let uuid = id.strip_prefix("marking-definition--")?;
+        WELL_KNOWN.iter().find(|(it, _)| *it == uuid).map(|&(_, tlp)| tlp)
+    }
+}
+
+/// The ids of TLP 1 and of TLP 2.
+const WELL_KNOWN: &[(&str, Tlp)] = &[
+    ("613f2e26-407d-48c7-9eca-b8e91df99dc9", Tlp::Clear),
+    ("34098fce-860f-48ae-8e50-ebd3cc5e41da", Tlp::Green),
+    ("f88d31f6-486f-44da-b317-01333bde0b82", Tlp::Amber),
+    ("5e57c739-391a-4eb3-b6be-7d15ca92d5ed", Tlp::Red),
+    ("94868c89-83c2-464b-929b-a1a8aa3c8487", Tlp::Clear),
+    ("bab4a63c-aed9-4cf5-a766-dfca5abac2bb", Tlp::Green),
+    ("55d920b0-5e8b-4f79-9ee9-91f868d9b421", Tlp::Amber),
+    ("939a9414-2ddd-4d32-a0cd-375ea402b003", Tlp::AmberStrict),
+    ("e828b379-4e03-4974-9ac4-e53a884c97c1", Tlp::Red),
+];
+
+/// Why an object is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skip {
+    /// It is none of the kinds that are used.
+    Kind,
+    /// A member is missing or has another type than STIX says.
+    Malformed,
+    /// Its pattern is in another language.
+    PatternType,
+    /// Its pattern holds nothing that can be looked up.
+    Pattern(Unsupported),
+    /// It links objects in a way that names nothing.
+    Relationship,
+    /// It marks something else than how far a text may travel.
+    Marking,
+}
+
+impl Skip {
+    /// Its name as a label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kind => "kind",
+            Self::Malformed => "malformed",
+            Self::PatternType => "pattern_type",
+            Self::Pattern(reason) => reason.word(),
+            Self::Relationship => "relationship",
+            Self::Marking => "marking",
+        }
+    }
+}
+
+impl Object {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// When it is not used.
+    pub fn parse(json: &str) -> Result<Self, Skip> {
+        let raw: Raw<'_> = serde_json::from_str(json).map_err(|_| Skip::Malformed)?;
+        if !raw.id.starts_with(&*raw.kind) || raw.id.len() > TEXT_BYTES_MAX {
+            return Err(Skip::Malformed);
+        }
+        let entity = match &*raw.kind {
+            "indicator" => return indicator(raw),
+            "relationship" => return link(&raw),
+            "marking-definition" => return marking(&raw),
+            "malware" => EntityKind::Malware,
+            "attack-pattern" => EntityKind::AttackPattern,
+            "threat-actor" | "intrusion-set" => EntityKind::Actor,
+            "campaign" => EntityKind::Campaign,
+            "infrastructure" => EntityKind::Infrastructure,
+            _ => return Err(Skip::Kind),
+        };
+        let attack = |it: &&Reference<'_>| it.source_name.starts_with("mitre-");
+        let reference = raw.external_references.iter().find(attack);
+        let technique = reference.and_then(|it| it.external_id.as_deref());
+        let technique = technique.filter(|_| entity == EntityKind::AttackPattern);
+        Ok(Self::Entity(Entity {
+            kind: entity,
+            modified: raw.modified()?,
+            is_revoked: raw.revoked,
+            name: raw.name.as_deref().map(cut).ok_or(Skip::Malformed)?,
+            technique: technique.map(cut),
+            phases: raw.phases(),
+            markings: texts(&raw.object_marking_refs),
+            id: raw.id.into_owned(),
+        }))
+    }
+}
+
+fn indicator(raw: Raw<'_>) -> Result<Object, Skip> {
+    let modified = raw.modified()?;
+    if raw.pattern_type.as_deref().is_some_and(|language| language != "stix") {
+        return Err(Skip::PatternType);
+    }
+    let signs = match raw.revoked {
+        // What is taken back is known by its id alone.
+        true => Signs::default(),
+        false => Signs::parse(raw.pattern.as_deref().ok_or(Skip::Malformed)?),
+    };
+    if let (true, Some(&reason)) = (signs.signs.is_empty(), signs.unsupported.first()) {
+        return Err(Skip::Pattern(reason));
+    }
+    let confidence = raw.confidence.map(u8::try_from).transpose().map_err(|_| Skip::Malformed)?;
+    if confidence.is_some_and(|it| it > 100) {
+        return Err(Skip::Malformed);
+    }
+    let types = match raw.indicator_types.is_empty() {
+        true => &raw.labels,
+        false => &raw.indicator_types,
+    };
+    Ok(Object::Indicator(Box::new(Indicator {
+        modified,
+        is_revoked: raw.revoked,
+        name: raw.name.as_deref().map(cut),
+        signs,
+        valid_from: time(raw.valid_from.as_deref())?,
+        valid_until: time(raw.valid_until.as_deref())?,
+        confidence,
+        types: texts(types),
+        phases: raw.phases(),
+        markings: texts(&raw.object_marking_refs),
+        id: raw.id.into_owned(),
+    })))
+}
+
+fn link(raw: &Raw<'_>) -> Result<Object, Skip> {
+    let verb = match raw.relationship_type.as_deref().ok_or(Skip::Malformed)? {
+        "indicates" => Verb::Indicates,
+        "uses" => Verb::Uses,
+        "attributed-to" => Verb::AttributedTo,
+        _ => return Err(Skip::Relationship),
+    };
+    let end = |id: &Option<Cow<'_, str>>| id.as_deref().map(cut).ok_or(Skip::Malformed);
+    Ok(Object::Link(Link {
+        id: raw.id.clone().into_owned(),
+        modified: raw.modified()?,
+        is_revoked: raw.revoked,
+        verb,
+        source: end(&raw.source_ref)?,
+        target: end(&raw.target_ref)?,
+    }))
+}
+
+/// A marking: by the definition of TLP 1, or by its name, as TLP 2 and most servers write it.
+fn marking(raw: &Raw<'_>) -> Result<Object, Skip> {
+    let defined = raw.definition.as_ref().and_then(|it| it.tlp.as_deref());
+    let word = defined.or(raw.name.as_deref());
+    let tlp = Tlp::well_known(&raw.id).or_else(|| word.and_then(Tlp::parse));
+    let tlp = tlp.ok_or(Skip::Marking)?;
+    Ok(Object::Marking(raw.id.clone().into_owned(), tlp))
+}
+
+/// The members that are read; all others are passed over.
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    created: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    modified: Option<Cow<'a, str>>,
+    #[serde(default)]
+    revoked: bool,
+    #[serde(default, borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pattern: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pattern_type: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    valid_from: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    valid_until: Option<Cow<'a, str>>,
+    #[serde(default)]
+    confidence: Option<i64>,
+    #[serde(default)]
+    indicator_types: Vec<String>,
+    #[serde(default)]
+    labels: Vec<String>,
+    #[serde(default, borrow)]
+    kill_chain_phases: Vec<Phase<'a>>,
+    #[serde(default, borrow)]
+    external_references: Vec<Reference<'a>>,
+    #[serde(default)]
+    object_marking_refs: Vec<String>,
+    #[serde(default, borrow)]
+    relationship_type: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    source_ref: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    target_ref: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    definition: Option<Definition<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Phase<'a> {
+    #[serde(borrow)]
+    kill_chain_name: Cow<'a, str>,
+    #[serde(borrow)]
+    phase_name: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(borrow)]
+    source_name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    external_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Definition<'a> {
+    #[serde(default, borrow)]
+    tlp: Option<Cow<'a, str>>,
+}
+
+impl Raw<'_> {
+    /// When this version was made; the first version may say only that.
+    fn modified(&self) -> Result<Time, Skip> {
+        let text = self.modified.as_deref().or(self.created.as_deref());
+        time(text)?.ok_or(Skip::Malformed)
+    }
+
+    fn phases(&self) -> Vec<(String, String)> {
+        let phases = self.kill_chain_phases.iter().take(PHASES_MAX);
+        phases.map(|it| (cut(&it.kill_chain_name), cut(&it.phase_name))).collect()
+    }
+}
+
+fn time(text: Option<&str>) -> Result<Option<Time>, Skip> {
+    text.map(|text| Time::parse(text.as_bytes()).ok_or(Skip::Malformed)).transpose()
+}
+
+fn texts(texts: &[String]) -> Vec<String> {
+    texts.iter().take(PHASES_MAX).map(|text| cut(text)).collect()
+}
+
+/// A text of at most [`TEXT_BYTES_MAX`], cut between two characters.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::intel::SignKind;
+
+    fn example() -> Value {
+        json!({
+            "type": "indicator", "spec_version": "2.1",
+            "id": "indicator--26ffb872-1dd9-446e-b6f5-d58527e5b5d2",
+            "created": "2026-01-01T00:00:00.000Z", "modified": "2026-01-02T00:00:00.123456Z",
+            "name": "File hash for Poison Ivy", "pattern_type": "stix",
+            "pattern": "[domain-name:value = 'evil.example']",
+            "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z",
+            "confidence": 80, "indicator_types": ["malicious-activity"],
+            "kill_chain_phases": [
+                { "kill_chain_name": "mitre-attack", "phase_name": "command-and-control" }
+            ],
+            "object_marking_refs": ["marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"]
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Result<Object, Skip> {
+        let mut object = example();
+        object[name] = value;
+        Object::parse(&object.to_string())
+    }
+
+    #[test]
+    fn an_indicator_is_read_whole() {
+        let Ok(Object::Indicator(found)) = Object::parse(&example().to_string()) else {
+            panic!("no indicator")
+        };
+        assert_eq!(found.modified, Time { secs: 1_767_312_000, nanos: 123_456_000 });
+        assert_eq!(found.name.as_deref(), Some("File hash for Poison Ivy"));
+        let signs = found.signs.signs.iter().map(|it| (it.kind, it.value.as_str()));
+        assert_eq!(signs.collect::<Vec<_>>(), [(SignKind::Domain, "evil.example")]);
+        assert_eq!(found.valid_from.map(|it| it.secs), Some(1_767_225_600));
+        assert_eq!(found.valid_until.map(|it| it.secs), Some(1_798_761_600));
+        assert_eq!((found.confidence, found.is_revoked), (Some(80), false));
+        assert_eq!(found.types, ["malicious-activity"]);
+        assert_eq!(found.phases, [("mitre-attack".into(), "command-and-control".into())]);
+        assert_eq!(Tlp::well_known(&found.markings[0]), Some(Tlp::Green));
+        assert!(!found.is_benign());
+    }
+
+    #[test]
+    fn an_indicator_of_stix_2_0_is_typed_by_its_labels() {
+        let old = r#"{"type":"indicator","id":"indicator--1","created":"2018-01-01T00:00:00Z",
+            "modified":"2018-01-01T00:00:00Z","labels":["benign"],
+            "pattern":"[url:value = 'http://a.example/']","valid_from":"2018-01-01T00:00:00Z"}"#;
+        let Ok(Object::Indicator(found)) = Object::parse(old) else { panic!("no indicator") };
+        assert!(found.is_benign());
+    }
+
+    #[test]
+    fn what_is_taken_back_needs_no_pattern_that_can_be_read() {
+        let mut object = example();
+        object["revoked"] = true.into();
+        object["pattern"] = "[process:pid = 5]".into();
+        let Ok(Object::Indicator(found)) = Object::parse(&object.to_string()) else {
+            panic!("no indicator")
+        };
+        assert!(found.is_revoked && found.signs.signs.is_empty());
+    }
+
+    #[test]
+    fn an_object_that_is_not_used_says_why() {
+        let cases = [
+            ("type", json!("identity"), Skip::Malformed),
+            ("id", json!("malware--1"), Skip::Malformed),
+            ("id", json!(5), Skip::Malformed),
+            ("modified", json!("yesterday"), Skip::Malformed),
+            ("valid_until", json!("never"), Skip::Malformed),
+            ("confidence", json!(101), Skip::Malformed),
+            ("confidence", json!(-1), Skip::Malformed),
+            ("confidence", json!("high"), Skip::Malformed),
+            ("pattern", json!(null), Skip::Malformed),
+            ("pattern_type", json!("snort"), Skip::PatternType),
+            ("pattern", json!("[process:pid = 5]"), Skip::Pattern(Unsupported::Property)),
+            ("kill_chain_phases", json!([{}]), Skip::Malformed),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(with(name, value.clone()), Err(expected), "{name}: {value}");
+        }
+        let identity = r#"{"type":"identity","id":"identity--1"}"#;
+        assert_eq!(Object::parse(identity), Err(Skip::Kind));
+        assert_eq!(Object::parse("[]"), Err(Skip::Malformed));
+    }
+
+    #[test]
+    fn what_is_behind_an_indicator_is_named() {
+        let pattern = r#"{"type":"attack-pattern","id":"attack-pattern--1","name":"Phishing",
+            "created":"2020-01-01T00:00:00Z","external_references":[
+            {"source_name":"capec","external_id":"CAPEC-163"},
+            {"source_name":"mitre-attack","external_id":"T1566"}]}"#;
+        let Ok(Object::Entity(found)) = Object::parse(pattern) else { panic!("no entity") };
+        assert_eq!(found.kind, EntityKind::AttackPattern);
+        assert_eq!(found.technique.as_deref(), Some("T1566"));
+        let link = r#"{"type":"relationship","id":"relationship--1","relationship_type":"VERB",
+            "created":"2020-01-01T00:00:00Z","source_ref":"a","target_ref":"b"}"#;
+        let Ok(Object::Link(found)) = Object::parse(&link.replace("VERB", "indicates")) else {
+            panic!("no link")
+        };
+        assert_eq!((found.verb, &*found.source, &*found.target), (Verb::Indicates, "a", "b"));
+        let other = Object::parse(&link.replace("VERB", "derived-from"));
+        assert_eq!(other, Err(Skip::Relationship));
+    }
+
+    #[test]
+    fn a_marking_is_known_by_id_definition_or_name() {
+        let marking = |id: &str, rest: &str| {
+            let text = format!(r#"{{"type":"marking-definition","id":"{id}"{rest}}}"#);
+            Object::parse(&text).map(|object| match object {
+                Object::Marking(_, tlp) => tlp,
+                other => panic!("{other:?}"),
+            })
+        };
+        let red = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed";
+        let own = "marking-definition--1";
+        assert_eq!(marking(red, ""), Ok(Tlp::Red));
+        assert_eq!(marking(own, r#","definition":{"tlp":"amber"}"#), Ok(Tlp::Amber));
+        assert_eq!(marking(own, r#","name":"TLP:AMBER+STRICT""#), Ok(Tlp::AmberStrict));
+        assert_eq!(marking(own, r#","definition":{"statement":"(c)"}"#), Err(Skip::Marking));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let Ok(Object::Indicator(found)) = with("name", "\u{e4}".repeat(600).into()) else {
+            panic!("no indicator")
+        };
+        assert_eq!(found.name.map(|name| name.len()), Some(TEXT_BYTES_MAX));
+        let Ok(Object::Indicator(found)) = with("labels", json!(vec!["x"; 99])) else {
+            panic!("no indicator")
+        };
+        assert_eq!(found.types, ["malicious-activity"]);
+    }
+
+    #[test]
+    fn one_bad_object_costs_nothing_but_itself() {
+        let body = format!(r#"{{"more":true,"next":"5","objects":[{},7,[],null]}}"#, example());
+        let page = Page::parse(body.as_bytes()).expect("a page");
+        assert_eq!((page.more, page.next.as_deref()), (true, Some("5")));
+        let read = page.objects.iter().map(|it| Object::parse(it.get()).is_ok());
+        assert_eq!(read.collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_page_may_be_empty_and_is_an_object() {
+        for empty in ["", " \n", "{}", r#"{"objects":[]}"#] {
+            assert!(Page::parse(empty.as_bytes()).expect(empty).objects.is_empty());
+        }
+        for other in ["[", "7", r#"{"objects":{}}"#, "<html>"] {
+            let error = Page::parse(other.as_bytes()).expect_err(other).to_string();
+            assert!(error.starts_with("expected a JSON object"), "{error}");
+        }
+        // What ignores members nested without end must not use up the stack.
+        let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        let _either = Page::parse(deep.as_bytes());
+        let deep = format!(r#"{{"objects":[{}1{}]}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        let page = Page::parse(deep.as_bytes()).map(|page| page.objects.len());
+        assert!(page.is_err() || page.is_ok_and(|objects| objects == 1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_member_may_be_wrong(
+            name in "(type|id|modified|name|pattern|confidence|labels|kill_chain_phases|revoked)",
+            value in "(null|true|7|-1|1e400|\"\"|\"\\\\ud800\"|\\[\\]|\\{\\}|\\[\\{\\}\\]|\"[a-z]{0,9}\")",
+        ) {
+            let text = example().to_string();
+            let text = format!("{},\"{name}\":{value}}}", &text[..text.len() - 1]);
+            if let Ok(Object::Indicator(found)) = Object::parse(&text) {
+                prop_assert!(found.confidence.is_none_or(|it| it <= 100));
+            }
+        }
+    }
+}
