@@ -1,0 +1,447 @@
+//! Values as they are compared, and the table that finds them.
+//!
+//! A table is built once and never changed: whoever asks holds one, and an update is another one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::pattern::{Sign, SignKind};
+
+/// A value as it is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A domain and what lies below it: small letters, ASCII, no dot at its end.
+    Domain(String),
+    /// Only what lies below a domain.
+    Below(String),
+    /// The addresses that begin with so many bits; a whole address has them all.
+    Prefix(Prefix),
+    /// A URL without its fragment.
+    Url(String),
+    /// A hash in small hexadecimal digits.
+    FileHash(String),
+    /// A file's name.
+    FileName(String),
+    /// A directory.
+    Path(String),
+}
+
+/// The first bits of an address; an IPv4 address within IPv6 is an IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    is_v4: bool,
+    /// The bits, the first one highest; those behind the length are 0.
+    bits: u128,
+    len: u8,
+}
+
+/// Why a value of a feed is not looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refused {
+    /// It is no value of its kind.
+    Malformed,
+    /// Everybody registers below it (<https://publicsuffix.org>), so it would match strangers.
+    PublicSuffix,
+    /// It is every address of its family.
+    EveryAddress,
+}
+
+impl Refused {
+    /// Its name as a label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "value_malformed",
+            Self::PublicSuffix => "public_suffix",
+            Self::EveryAddress => "every_address",
+        }
+    }
+}
+
+impl Key {
+    /// The value of a sign as it is compared.
+    ///
+    /// # Errors
+    /// When it is none of its kind, or would match what has nothing to do with it.
+    pub fn new(sign: &Sign) -> Result<Self, Refused> {
+        let value = sign.value.trim();
+        let plain = match value {
+            "" => Err(Refused::Malformed),
+            text => Ok(text.to_owned()),
+        };
+        match sign.kind {
+            SignKind::Domain => Self::domain(value),
+            SignKind::Ip => Prefix::parse(value).map(Self::Prefix),
+            SignKind::Url => url(value).map(Self::Url).ok_or(Refused::Malformed),
+            SignKind::FileHash => hash(value).map(Self::FileHash).ok_or(Refused::Malformed),
+            SignKind::FileName => plain.map(Self::FileName),
+            SignKind::Path => plain.map(|path| Self::Path(without_slash(&path).to_owned())),
+        }
+    }
+
+    fn domain(value: &str) -> Result<Self, Refused> {
+        let (name, is_below) = match value.strip_prefix('.') {
+            Some(name) => (name, true),
+            None => (value, false),
+        };
+        match host(name) {
+            Some(Place::Domain(name)) => match psl::suffix_str(&name) {
+                // A name that is a suffix whole, known or not, such as `com` or `localhost`.
+                Some(suffix) if suffix == name => Err(Refused::PublicSuffix),
+                _ if is_below => Ok(Self::Below(name)),
+                _ => Ok(Self::Domain(name)),
+            },
+            // Feeds write addresses as domains now and then.
+            Some(Place::Address(address)) if !is_below => Ok(Self::Prefix(Prefix::of(address))),
+            _ => Err(Refused::Malformed),
+        }
+    }
+}
+
+impl Prefix {
+    /// The prefix that is a whole address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(it) => Self { is_v4: true, bits: u128::from(it.to_bits()) << 96, len: 32 },
+            IpAddr::V6(it) => Self { is_v4: false, bits: it.to_bits(), len: 128 },
+        }
+    }
+
+    /// An address, or a prefix in CIDR notation; bits behind its length do not matter.
+    ///
+    /// # Errors
+    /// When it is neither, or every address there is.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        let (address, len) = match text.split_once('/') {
+            Some((address, len)) => (address, Some(len)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| Refused::Malformed)?;
+        let whole = Self::of(address);
+        let Some(len) = len else { return Ok(whole) };
+        let is_digits = (1..=3).contains(&len.len()) && len.bytes().all(|it| it.is_ascii_digit());
+        let mut len: u8 = len.parse().ok().filter(|_| is_digits).ok_or(Refused::Malformed)?;
+        if address.is_ipv6() && whole.is_v4 {
+            // A prefix of `::ffff:0:0/96` is one of IPv4.
+            len = len.checked_sub(96).ok_or(Refused::Malformed)?;
+        }
+        match len {
+            0 => Err(Refused::EveryAddress),
+            len if len > whole.len => Err(Refused::Malformed),
+            len => Ok(whole.cut(len)),
+        }
+    }
+
+    fn cut(self, len: u8) -> Self {
+        Self { bits: self.bits & (u128::MAX << (128 - u32::from(len))), len, ..self }
+    }
+}
+
+/// What stands for a host.
+enum Place {
+    Domain(String),
+    Address(IpAddr),
+}
+
+/// A host: an address by the parser of addresses, in brackets or not, else a name in ASCII.
+fn host(text: &str) -> Option<Place> {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse() {
+        return Some(Place::Address(address));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.is_empty() || name.starts_with('.') || name.contains("..") {
+        return None;
+    }
+    match Host::parse(name).ok()? {
+        Host::Domain(name) => Some(Place::Domain(name)),
+        // Other spellings of an address, as browsers read them: 0x7f000001.
+        Host::Ipv4(address) => Some(Place::Address(address.into())),
+        Host::Ipv6(address) => Some(Place::Address(address.into())),
+    }
+}
+
+/// A URL with a host, without its fragment.
+fn url(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok().filter(Url::has_host)?;
+    url.set_fragment(None);
+    Some(url.into())
+}
+
+fn hash(text: &str) -> Option<String> {
+    let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
+    (is_hex && matches!(text.len(), 32 | 40 | 64)).then(|| text.to_ascii_lowercase())
+}
+
+fn without_slash(path: &str) -> &str {
+    match path.trim_end_matches(['/', '\\']) {
+        "" => path,
+        path => path,
+    }
+}
+
+/// Finds what was put in under a key.
+#[derive(Clone, Debug, Default)]
+pub struct Table<T> {
+    domains: HashMap<String, T>,
+    below: HashMap<String, T>,
+    prefixes: HashMap<Prefix, T>,
+    /// Lengths of prefixes that occur, of IPv4 and of IPv6, the longest first.
+    lengths: [Vec<u8>; 2],
+    urls: HashMap<String, T>,
+    hashes: HashMap<String, T>,
+    names: HashMap<String, T>,
+    paths: HashMap<String, T>,
+}
+
+impl<T> Table<T> {
+    /// A table of values by their keys; the last of equal keys stays.
+    pub fn new(entries: impl IntoIterator<Item = (Key, T)>) -> Self {
+        let mut table = Self {
+            domains: HashMap::new(),
+            below: HashMap::new(),
+            prefixes: HashMap::new(),
+            lengths: [Vec::new(), Vec::new()],
+            urls: HashMap::new(),
+            hashes: HashMap::new(),
+            names: HashMap::new(),
+            paths: HashMap::new(),
+        };
+        for (key, value) in entries {
+            match key {
+                Key::Domain(name) => table.domains.insert(name, value),
+                Key::Below(name) => table.below.insert(name, value),
+                Key::Url(url) => table.urls.insert(url, value),
+                Key::FileHash(hash) => table.hashes.insert(hash, value),
+                Key::FileName(name) => table.names.insert(name, value),
+                Key::Path(path) => table.paths.insert(path, value),
+                Key::Prefix(prefix) => {
+                    let lengths = &mut table.lengths[usize::from(!prefix.is_v4)];
+                    if !lengths.contains(&prefix.len) {
+                        lengths.push(prefix.len);
+                        lengths.sort_unstable_by(|a, b| b.cmp(a));
+                    }
+                    table.prefixes.insert(prefix, value)
+                }
+            };
+        }
+        table
+    }
+
+    /// What is known of a value, what fits it closest first.
+    #[must_use]
+    pub fn find(&self, kind: SignKind, value: &str) -> Vec<&T> {
+        match kind {
+            SignKind::Domain | SignKind::Ip => match host(value.trim()) {
+                Some(Place::Domain(name)) => self.of_domain(&name),
+                Some(Place::Address(address)) => self.of_address(address),
+                None => Vec::new(),
+            },
+            SignKind::Url => url(value.trim()).map_or_else(Vec::new, |url| self.of_url(&url)),
+            SignKind::FileHash => {
+                hash(value.trim()).and_then(|hash| self.hashes.get(&hash)).into_iter().collect()
+            }
+            SignKind::FileName => self.names.get(value).into_iter().collect(),
+            SignKind::Path => self.of_path(value),
+        }
+    }
+
+    /// By the name itself, and by each name above it.
+    fn of_domain(&self, name: &str) -> Vec<&T> {
+        let mut found: Vec<&T> = self.domains.get(name).into_iter().collect();
+        let mut rest = name;
+        while let Some((_, above)) = rest.split_once('.') {
+            found.extend(self.domains.get(above));
+            found.extend(self.below.get(above));
+            rest = above;
+        }
+        found
+    }
+
+    fn of_address(&self, address: IpAddr) -> Vec<&T> {
+        let whole = Prefix::of(address);
+        let lengths = &self.lengths[usize::from(!whole.is_v4)];
+        lengths.iter().filter_map(|&len| self.prefixes.get(&whole.cut(len))).collect()
+    }
+
+    /// By the whole URL, without its query, and by each step of its path; never by the host alone,
+    /// which serves others too.
+    fn of_url(&self, url: &str) -> Vec<&T> {
+        let mut found: Vec<&T> = self.urls.get(url).into_iter().collect();
+        let path = url.split_once('?').map_or(url, |(path, _)| path);
+        let behind_host = url.find("://").map_or(0, |at| at + 3);
+        let Some(root) = path[behind_host..].find('/').map(|at| at + behind_host) else {
+            return found;
+        };
+        let mut ends = vec![path.len()];
+        ends.extend(path[root + 1..].rmatch_indices('/').flat_map(|(at, _)| {
+            let slash = root + 1 + at;
+            [slash + 1, slash]
+        }));
+        ends.dedup();
+        let parts = ends.into_iter().take(STEPS_MAX).map(|end| &path[..end]);
+        let parts = parts.filter(|part| part.len() > root + 1 && *part != url);
+        found.extend(parts.filter_map(|part| self.urls.get(part)));
+        found
+    }
+
+    /// By the directory that it is in, and by its name.
+    fn of_path(&self, path: &str) -> Vec<&T> {
+        let Some(at) = path.rfind(['/', '\\']) else {
+            return self.names.get(path).into_iter().collect();
+        };
+        let directory = without_slash(&path[..=at]);
+        let name = &path[at + 1..];
+        self.names.get(name).into_iter().chain(self.paths.get(directory)).collect()
+    }
+}
+
+/// Beginnings of a URL that are looked for at most; longer paths are made to cost time.
+const STEPS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use SignKind::{Domain, FileHash, FileName, Ip, Path, Url as Web};
+
+    fn key(kind: SignKind, value: &str) -> Result<Key, Refused> {
+        Key::new(&Sign { kind, value: value.to_owned() })
+    }
+
+    /// Whether the one finds the other.
+    fn finds(kind: SignKind, value: &str, asked: SignKind, by: &str) -> bool {
+        let table = Table::new([(key(kind, value).expect(value), ())]);
+        !table.find(asked, by).is_empty()
+    }
+
+    #[test]
+    fn a_value_is_found_by_what_it_stands_for() {
+        let rows = [
+            (Domain, "Evil.Example.", Domain, "evil.example", true),
+            (Domain, "evil.example", Domain, "A.b.EVIL.example.", true),
+            (Domain, "evil.example", Domain, "notevil.example", false),
+            (Domain, "a.evil.example", Domain, "evil.example", false),
+            (Domain, ".evil.example", Domain, "evil.example", false),
+            (Domain, ".evil.example", Domain, "a.evil.example", true),
+            (Domain, "b\u{fc}cher.example", Domain, "xn--bcher-kva.example", true),
+            (Domain, "xn--bcher-kva.example", Domain, "B\u{dc}CHER.example", true),
+            // A test by digits, dots and colons would call it an address.
+            (Domain, "face.cafe", Domain, "www.face.cafe", true),
+            (Domain, "198.51.100.7", Domain, "198.51.100.7", true),
+            (Ip, "198.51.100.7", Ip, "198.51.100.7", true),
+            (Ip, "198.51.100.7", Domain, "198.51.100.7", true),
+            (Ip, "198.51.100.7", Ip, "::ffff:198.51.100.7", true),
+            (Ip, "::ffff:198.51.100.7", Ip, "198.51.100.7", true),
+            (Ip, "::ffff:198.51.100.0/120", Ip, "198.51.100.7", true),
+            (Ip, "198.51.100.9/24", Ip, "198.51.100.7", true),
+            (Ip, "198.51.100.0/24", Ip, "198.51.101.7", false),
+            (Ip, "2001:db8::/32", Ip, "[2001:db8:1::2]", true),
+            (Ip, "2001:db8::/32", Ip, "2001:db9::", false),
+            (Ip, "32.1.13.184/32", Ip, "2001:db8::", false),
+            (Web, "HTTP://Evil.Example:80/a#x", Web, "http://evil.example/a", true),
+            (Web, "http://evil.example/a", Web, "http://evil.example/a/b?c=d", true),
+            (Web, "http://evil.example/a/", Web, "http://evil.example/a/b", true),
+            (Web, "http://evil.example/a", Web, "http://evil.example/a?c=d", true),
+            (Web, "http://evil.example/a?c=d", Web, "http://evil.example/a?c=d", true),
+            (Web, "http://evil.example/a?c=d", Web, "http://evil.example/a", false),
+            (Web, "http://evil.example/a", Web, "http://evil.example/ab", false),
+            (Web, "http://evil.example/a", Web, "http://evil.example/", false),
+            // The host serves others too.
+            (Web, "http://evil.example/", Web, "http://evil.example/a", false),
+            (Web, "http://evil.example/", Web, "http://evil.example", true),
+            (Web, "http://evil.example/a", Domain, "evil.example", false),
+            (FileHash, &"AB".repeat(32), FileHash, &"ab".repeat(32), true),
+            (FileHash, &"ab".repeat(16), FileHash, &"ab".repeat(32), false),
+            (FileName, "evil.sh", FileName, "evil.sh", true),
+            (FileName, "evil.sh", Path, "/tmp/evil.sh", true),
+            (FileName, "evil.sh", Path, "/tmp/not-evil.sh", false),
+            (FileName, "evil.exe", Path, r"C:\Temp\evil.exe", true),
+            (Path, "/tmp/x/", Path, "/tmp/x/a", true),
+            (Path, "/tmp/x", Path, "/tmp/xa", false),
+            (Path, "/", Path, "/a", true),
+            (Path, "/", Path, "/a/b", false),
+        ];
+        for (kind, value, asked, by, expected) in rows {
+            assert_eq!(finds(kind, value, asked, by), expected, "{value} by {by}");
+        }
+    }
+
+    #[test]
+    fn what_would_match_strangers_is_refused() {
+        use Refused::{EveryAddress, Malformed, PublicSuffix};
+        let rows = [
+            (Domain, "com", PublicSuffix),
+            (Domain, "co.uk", PublicSuffix),
+            (Domain, ".co.uk", PublicSuffix),
+            (Domain, "github.io", PublicSuffix),
+            (Domain, "localhost", PublicSuffix),
+            (Domain, "", Malformed),
+            (Domain, ".", Malformed),
+            (Domain, "a..b.example", Malformed),
+            (Domain, "a b.example", Malformed),
+            (Domain, "http://a.example/", Malformed),
+            (Ip, "0.0.0.0/0", EveryAddress),
+            (Ip, "::/0", EveryAddress),
+            (Ip, "::ffff:0.0.0.0/96", EveryAddress),
+            (Ip, "1.2.3.4/33", Malformed),
+            (Ip, "1.2.3.4/+8", Malformed),
+            (Ip, "1.2.3", Malformed),
+            (Ip, "face.cafe", Malformed),
+            (Web, "evil.example/a", Malformed),
+            (Web, "mailto:a@b.example", Malformed),
+            (FileHash, "SHA-256", Malformed),
+            (FileHash, "abc", Malformed),
+            (FileName, " ", Malformed),
+        ];
+        for (kind, value, expected) in rows {
+            assert_eq!(key(kind, value), Err(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_fits_closest_comes_first() {
+        let ip = |text| key(Ip, text).expect("a prefix");
+        let table =
+            Table::new([(ip("10.0.0.0/8"), 8), (ip("10.1.0.0/16"), 16), (ip("10.1.2.3"), 32)]);
+        assert_eq!(table.find(Ip, "10.1.2.3"), [&32, &16, &8]);
+        let name = |text| key(Domain, text).expect("a domain");
+        let table = Table::new([(name("b.example"), 2), (name("a.b.example"), 3)]);
+        assert_eq!(table.find(Domain, "x.a.b.example"), [&3, &2]);
+    }
+
+    proptest! {
+        /// As a plain comparison of bits says.
+        #[test]
+        fn a_prefix_finds_what_begins_with_it(net: u32, len in 1_u32..=32, address: u32, near: bool) {
+            let address = if near { net ^ (address >> 8) } else { address };
+            let dotted = std::net::Ipv4Addr::from_bits;
+            let expected = (net ^ address).checked_shr(32 - len).unwrap_or(0) == 0;
+            let prefix = format!("{}/{len}", dotted(net));
+            prop_assert_eq!(finds(Ip, &prefix, Ip, &dotted(address).to_string()), expected);
+        }
+
+        #[test]
+        fn any_text_can_be_asked_for(text in "(\\PC{0,20}|[a-c./:?#\\[\\]%0-9-]{0,30})") {
+            let table: Table<()> = Table::new([(Key::Domain("a.example".to_owned()), ())]);
+            for kind in [Domain, Ip, Web, FileHash, FileName, Path] {
+                let _either = table.find(kind, &text);
+                // What can be looked for is found by itself.
+                if let Ok(found) = key(kind, &text) {
+                    let is_below = matches!(found, Key::Below(_));
+                    let is_trimmed = text.trim() != text || text.ends_with(['/', '\\']);
+                    let is_prefix = text.contains('/') && kind == Ip;
+                    let is_path = kind == Path;
+                    if !is_below && !is_trimmed && !is_prefix && !is_path {
+                        let own = Table::new([(found, ())]);
+                        prop_assert!(!own.find(kind, &text).is_empty(), "{:?} {}", kind, text);
+                    }
+                }
+            }
+        }
+    }
+}
