@@ -31,13 +31,14 @@
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
 //! | `deliver` | framing, batches, calls, verdicts, retry, acknowledgements, transports |
 //! | `pipeline` | workers, lanes, blocks: cursor, filter, plan, batch, deliver, checkpoint |
+//! | `intel` | threat intelligence: STIX patterns and objects, and what finds a value |
 //! | `dialects` | one file per producer of foreign records |
 //! | `schemas` | native, ECS, CEF, OCSF |
 //! | `vendors` | one file per destination |
 //! | `config` | text, raw, resolved; errors with key path, line, column and hint |
 //! | `control` | the socket through which commands talk to a running process |
 //!
-//! The first eight are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
+//! The first nine are the engine, `dialects`, `schemas` and `vendors` the catalogue, the rest the
 //! shell. [`deliver::Vendor`] is the shape, [`vendors::ALL`] the instances: the engine never
 //! imports the catalogue.
 //!

@@ -417,7 +417,12 @@ mod tests {
     proptest! {
         /// As a plain comparison of bits says.
         #[test]
-        fn a_prefix_finds_what_begins_with_it(net: u32, len in 1_u32..=32, address: u32, near: bool) {
+        fn a_prefix_finds_what_begins_with_it(
+            net: u32,
+            len in 1_u32..=32,
+            address: u32,
+            near: bool,
+        ) {
             let address = if near { net ^ (address >> 8) } else { address };
             let dotted = std::net::Ipv4Addr::from_bits;
             let expected = (net ^ address).checked_shr(32 - len).unwrap_or(0) == 0;
