@@ -7,6 +7,7 @@ mod enrich;
 mod field;
 mod home;
 mod id;
+mod insight;
 mod json;
 mod judge;
 mod offset;
@@ -28,6 +29,7 @@ pub use digest::{content_hash, text_hash};
 pub use enrich::Technique;
 pub use field::FieldId;
 pub use id::{derived_id, uuid_of, uuid_text};
+pub use insight::{Insight, Known};
 pub use offset::{
     Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Settle, Settled, Span, Tally,
 };

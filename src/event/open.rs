@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::enrich::{Constant, Constants, Technique, Techniques};
+use super::insight::{self, Insight};
 use super::judge::Judge;
 use super::privacy::Gates;
 use super::rewrite::{LABELS_MAX, Label};
@@ -34,6 +35,8 @@ pub struct OpeningOptions {
     pub max_past_age_secs: u32,
     /// Objects and arrays inside each other, at most; above 128 counts as 128.
     pub depth_max: usize,
+    /// Who is asked what others know of an event's values; [`Opening::open_exact`] asks nobody.
+    pub insight: Option<Arc<dyn Insight>>,
     /// What nobody downstream may see; none of it concerns [`Opening::open_exact`].
     pub privacy: Option<Arc<Privacy>>,
 }
@@ -51,6 +54,7 @@ impl Default for OpeningOptions {
             max_future_skew_secs: 86_400,
             max_past_age_secs: 31_536_000,
             depth_max: DEPTH_MAX,
+            insight: None,
             privacy: None,
         }
     }
@@ -163,9 +167,9 @@ impl Opening {
         arena.truncate(self.constants.bytes.len());
     }
 
-    /// Opens a record for those downstream: repairs what can be repaired, and conceals what they
-    /// may not see. Places in `out` lie in `record`, or in `arena`, which this opening must have
-    /// begun.
+    /// Opens a record for those downstream: repairs what can be repaired, adds what others know of
+    /// it, and conceals what they may not see. Places in `out` lie in `record`, or in `arena`,
+    /// which this opening must have begun.
     ///
     /// # Errors
     /// When the record is no event; `out` then holds nothing of use.
@@ -182,11 +186,16 @@ impl Opening {
         if let Err(reject) = exact {
             self.open_repaired(frame, record, reject, arena, out)?;
         }
+        if let Some(insight) = &self.options.insight
+            && let Some(known) = insight.of(&Event::new(out, *frame, record, arena))
+        {
+            known.add(&self.severities, record, arena, out);
+        }
         if let Some(privacy) = &self.options.privacy {
             let gates = match exact {
-                Ok(()) => privacy.concern(&Event::new(out, *frame, record, arena)),
-                // The values are not from the record: no search in it says anything of them.
-                Err(_) => Some(Gates::ALL),
+                Ok(()) if !out.intel => privacy.concern(&Event::new(out, *frame, record, arena)),
+                // Not all values are from the record: no search in it says anything of them.
+                _ => Some(Gates::ALL),
             };
             if let Some(gates) = gates {
                 conceal(privacy, (frame, record, gates), start, arena, out);
@@ -208,9 +217,11 @@ impl Opening {
         out: &mut Opened,
     ) -> Result<(), Reject> {
         match self.open_exact(frame, record, arena, out) {
-            Ok(()) => Ok(()),
-            Err(reject) => self.open_repaired(frame, record, reject, arena, out),
+            Ok(()) => {}
+            Err(reject) => self.open_repaired(frame, record, reject, arena, out)?,
         }
+        out.intel = insight::is_noted(out.places[FieldId::Shrike as usize], record, arena);
+        Ok(())
     }
 
     /// Opens a record as it is, nothing concealed; one that needs a repair is refused with the

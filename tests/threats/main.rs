@@ -1,0 +1,3 @@
+//! Threat intelligence on its way: what is added to events, and what guards are told.
+
+mod opening;
