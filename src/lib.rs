@@ -31,7 +31,7 @@
 //! | `transform` | schemas, syntaxes, writers, conditions, filters, the plan compiler |
 //! | `deliver` | framing, batches, calls, verdicts, retry, acknowledgements, transports |
 //! | `pipeline` | workers, lanes, blocks: cursor, filter, plan, batch, deliver, checkpoint |
-//! | `intel` | threat intelligence: STIX patterns and objects, and what finds a value |
+//! | `intel` | threat intelligence: what feeds tell, kept and found |
 //! | `dialects` | one file per producer of foreign records |
 //! | `schemas` | native, ECS, CEF, OCSF |
 //! | `vendors` | one file per destination |

@@ -15,7 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("intake", &["event", "log"]),
     ("transform", &["event"]),
     ("deliver", &["event", "transform"]),
-    ("intel", &["event"]),
+    // Feeds are asked over the transports of delivery.
+    ("intel", &["event", "deliver"]),
     ("pipeline", &["event", "log", "intake", "transform", "deliver"]),
     ("dialects", &["event", "intake"]),
     ("schemas", &["event", "transform"]),

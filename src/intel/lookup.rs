@@ -82,17 +82,25 @@ impl Key {
     }
 
     fn domain(value: &str) -> Result<Self, Refused> {
+        let key = Self::any_domain(value)?;
+        match &key {
+            // A name that is a suffix whole, known or not, such as `com` or `localhost`.
+            Self::Domain(name) | Self::Below(name) if psl::suffix_str(name) == Some(name) => {
+                Err(Refused::PublicSuffix)
+            }
+            _ => Ok(key),
+        }
+    }
+
+    /// A domain that may also be a public suffix.
+    pub(super) fn any_domain(value: &str) -> Result<Self, Refused> {
         let (name, is_below) = match value.strip_prefix('.') {
             Some(name) => (name, true),
             None => (value, false),
         };
         match host(name) {
-            Some(Place::Domain(name)) => match psl::suffix_str(&name) {
-                // A name that is a suffix whole, known or not, such as `com` or `localhost`.
-                Some(suffix) if suffix == name => Err(Refused::PublicSuffix),
-                _ if is_below => Ok(Self::Below(name)),
-                _ => Ok(Self::Domain(name)),
-            },
+            Some(Place::Domain(name)) if is_below => Ok(Self::Below(name)),
+            Some(Place::Domain(name)) => Ok(Self::Domain(name)),
             // Feeds write addresses as domains now and then.
             Some(Place::Address(address)) if !is_below => Ok(Self::Prefix(Prefix::of(address))),
             _ => Err(Refused::Malformed),
@@ -171,6 +179,11 @@ fn url(text: &str) -> Option<String> {
     Some(url.into())
 }
 
+/// The host of a URL, as it is compared; addresses of IPv6 in brackets.
+pub(super) fn host_of(text: &str) -> Option<String> {
+    Url::parse(text).ok()?.host_str().filter(|host| !host.is_empty()).map(str::to_owned)
+}
+
 fn hash(text: &str) -> Option<String> {
     let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
     (is_hex && matches!(text.len(), 32 | 40 | 64)).then(|| text.to_ascii_lowercase())
@@ -184,7 +197,7 @@ fn without_slash(path: &str) -> &str {
 }
 
 /// Finds what was put in under a key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table<T> {
     domains: HashMap<String, T>,
     below: HashMap<String, T>,
@@ -197,10 +210,9 @@ pub struct Table<T> {
     paths: HashMap<String, T>,
 }
 
-impl<T> Table<T> {
-    /// A table of values by their keys; the last of equal keys stays.
-    pub fn new(entries: impl IntoIterator<Item = (Key, T)>) -> Self {
-        let mut table = Self {
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
             domains: HashMap::new(),
             below: HashMap::new(),
             prefixes: HashMap::new(),
@@ -209,7 +221,14 @@ impl<T> Table<T> {
             hashes: HashMap::new(),
             names: HashMap::new(),
             paths: HashMap::new(),
-        };
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// A table of values by their keys; the last of equal keys stays.
+    pub fn new(entries: impl IntoIterator<Item = (Key, T)>) -> Self {
+        let mut table = Self::default();
         for (key, value) in entries {
             match key {
                 Key::Domain(name) => table.domains.insert(name, value),

@@ -3,14 +3,24 @@
 //!
 //! [`Signs`] are what a STIX pattern looks for, as far as it can be looked up; [`Page`] and
 //! [`Object`] read what a feed sends, one bad object at a time; a [`Table`] finds values by their
-//! [`Key`].
+//! [`Key`]. A [`Snapshot`] is what is known at one moment; [`Intel`] holds the one of now, which
+//! any thread asks without a lock.
 
+mod current;
 mod lookup;
 mod pattern;
+mod snapshot;
+mod spec;
 mod stix;
 
+pub use current::{Intel, IntelCounts, Reading, SKIP_REASONS, Source};
 pub use lookup::{Key, Prefix, Refused, Table};
 pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported};
+pub use snapshot::{About, Allowed, Listed, Match, Rules, SOURCES_MAX, Snapshot, Technique};
+pub use spec::{
+    ActionSpec, CacheSpec, EscalateSpec, FeedSpec, IntelMode, IntelSpec, ServerSpec, TaxiiAuth,
+    TaxiiVersion,
+};
 pub use stix::{
     Entity, EntityKind, Indicator, Link, Object, PHASES_MAX, Page, PageError, Skip, TEXT_BYTES_MAX,
     Tlp, Verb,

@@ -30,6 +30,36 @@ pub enum SignKind {
     Path,
 }
 
+impl SignKind {
+    /// All kinds, as they are counted.
+    pub const ALL: [Self; 6] =
+        [Self::Domain, Self::Ip, Self::Url, Self::FileHash, Self::FileName, Self::Path];
+
+    /// Its name in answers and as a label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Domain => "domain",
+            Self::Ip => "ip",
+            Self::Url => "url",
+            Self::FileHash => "file_hash",
+            Self::FileName => "file_name",
+            Self::Path => "path",
+        }
+    }
+
+    /// The kind of a name.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
+    }
+
+    /// Its position in [`SignKind::ALL`].
+    pub(super) const fn position(self) -> usize {
+        self as usize
+    }
+}
+
 /// One value that makes a pattern true, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sign {
