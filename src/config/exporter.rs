@@ -587,24 +587,8 @@ impl Build<'_, '_> {
             self.rule(self.headers, format!("{} sends no requests with headers", self.vendor.name));
         }
         for (name, value) in &headers {
-            let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
-                && http::HeaderValue::from_str(value.expose()).is_ok();
-            let is_ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
-            if is_ours {
-                self.rule(
-                    self.headers,
-                    format!("{name} follows from the request and is not settable"),
-                );
-            }
-            if !is_header {
-                self.rule(self.headers, "a name or a value cannot stand in a header".to_owned());
-            }
-            if let Some(place) = placeholder(value.expose()) {
-                let text = format!(
-                    "the value of {name} may not depend on events, and `{place}` would be sent as \
-                     it is; requests of one destination have the same headers"
-                );
-                self.rule(self.headers, text);
+            if let Some(wrong) = wrong_header(name, value) {
+                self.rule(self.headers, wrong);
             }
         }
         headers
@@ -674,7 +658,7 @@ fn placeholder(text: &str) -> Option<&str> {
 }
 
 /// A fingerprint as people write it: digits, perhaps with colons, perhaps behind the digest's name.
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub(super) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let text = text.trim().to_ascii_lowercase().replace(':', "");
     let digits = ["sha256 fingerprint=", "sha-256", "sha256"];
     let digits = digits.iter().find_map(|name| text.strip_prefix(name)).unwrap_or(&text);
@@ -718,6 +702,25 @@ pub(super) fn is_plain_and_far(url: &str) -> bool {
     let is_name_near = host == "localhost" || host.ends_with(".localhost");
     let is_near = is_name_near || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     url.scheme_str() == Some("http") && !is_near
+}
+
+/// What is wrong with a further request header.
+pub(super) fn wrong_header(name: &str, value: &Secret) -> Option<String> {
+    let is_ours = OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if is_ours {
+        return Some(format!("{name} follows from the request and is not settable"));
+    }
+    let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && http::HeaderValue::from_str(value.expose()).is_ok();
+    if !is_header {
+        return Some("a name or a value cannot stand in a header".to_owned());
+    }
+    placeholder(value.expose()).map(|place| {
+        format!(
+            "the value of {name} may not depend on events, and `{place}` would be sent as it is; \
+             requests of one destination have the same headers"
+        )
+    })
 }
 
 /// What is wrong with a name that is none.

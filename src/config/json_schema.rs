@@ -9,7 +9,7 @@ use super::forms::{GROUPS, QUEUES};
 use super::key::{ENCODINGS, SEVERITIES, SIZES, Unit};
 use super::{
     Default, FILTER, INPUT, Key, Kind, PATTERN, ROUTING_RULE, SHARED, TOKEN, hook_keys, keys_of,
-    top,
+    server_keys, top,
 };
 use crate::deliver::Vendor;
 use crate::event::FieldId;
@@ -45,6 +45,7 @@ pub fn json_schema(vendors: &[&'static Vendor]) -> Value {
     defs.insert("input".to_owned(), object(INPUT));
     defs.insert("pattern".to_owned(), object(PATTERN));
     defs.insert("token".to_owned(), object(TOKEN));
+    defs.insert("server".to_owned(), object(&server_keys()));
     defs.insert("response_hook".to_owned(), object(&hook_keys()));
     defs.insert("routing_rule".to_owned(), object(ROUTING_RULE));
     defs.insert("technique".to_owned(), technique());
@@ -379,7 +380,7 @@ fn kind(taken: Kind, spelling: &str) -> Map<String, Value> {
         Kind::Tokens => items("token"),
         Kind::Hooks => items("response_hook"),
         Kind::Object(_) => json!({ "type": ["object", "null"] }),
-        Kind::Later => json!({}),
+        Kind::Servers => items("server"),
     };
     match schema {
         Value::Object(map) => map,
@@ -460,6 +461,7 @@ fn default(kind: Kind, text: &str) -> Value {
         | Kind::Maps(_)
         | Kind::Patterns
         | Kind::Tokens
+        | Kind::Servers
         | Kind::Hooks => {
             let inner = text.trim_start_matches('[').trim_end_matches(']');
             let words = inner.split(',').map(str::trim).filter(|word| !word.is_empty());

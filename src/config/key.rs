@@ -114,8 +114,8 @@ pub enum Kind {
     Hooks,
     /// A map of anything, kept as JSON of at most this many bytes.
     Object(usize),
-    /// Anything: a part of what the format has and this version does not.
-    Later,
+    /// A list of TAXII servers.
+    Servers,
 }
 
 /// A unit of time.
@@ -327,7 +327,7 @@ impl Kind {
             Self::Patterns => "a list of {name, regex, replacement} maps".to_owned(),
             Self::Hooks => "a list of response hooks".to_owned(),
             Self::Object(max) => format!("a map of anything, of at most {max} bytes as JSON"),
-            Self::Later => "anything: it is not part of this version".to_owned(),
+            Self::Servers => "a list of TAXII servers".to_owned(),
             Self::Tokens => "a list of {name, token, role} maps".to_owned(),
         }
     }

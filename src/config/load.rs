@@ -14,6 +14,7 @@ use super::flags::{Flag, Flags};
 use super::forms;
 use super::hooks::{Others, hook};
 use super::inputs::inputs;
+use super::intel;
 use super::paths::{Named, Wants};
 use super::prepared::prepared_otherwise;
 use super::privacy;
@@ -23,7 +24,7 @@ use super::table::{TOP, top};
 use super::text::{self, Body, Node, Source, TEXT_BYTES_MAX};
 use super::value::{Value, Values};
 use super::{
-    Config, Enrichment, Error, Global, Input, Kind, LogFormat, LogLevel, Mistake, Mistakes,
+    Config, Enrichment, Error, Global, Input, LogFormat, LogLevel, Mistake, Mistakes,
     PipelineSettings, SchemaSettings, Shown, Wrong,
 };
 use crate::deliver::{From, Vendor};
@@ -287,6 +288,7 @@ impl Resolve<'_, '_> {
             admin: admin::admin(values, names, &global.state_dir, self.mistakes),
             inputs,
             filtering: FilterRules::default(),
+            intel: None,
             routing: Vec::new(),
             routing_default: Vec::new(),
             exporters: Vec::new(),
@@ -300,7 +302,7 @@ impl Resolve<'_, '_> {
             schema,
         };
         config.privacy = privacy::privacy(values, names, &mut config.notes, self.mistakes);
-        self.absent(&mut config.notes);
+        self.intel(names, &mut config);
         config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
         self.paths(&mut config);
         self.exporters(&setting, &mut config);
@@ -354,25 +356,10 @@ impl Resolve<'_, '_> {
         }
     }
 
-    /// What the format has and this version does not: a file that switches it on is refused, one
-    /// that describes it and leaves it off is told.
-    fn absent(&mut self, notes: &mut Vec<String>) {
-        let values = self.values;
-        let is_on = values.is_on("threat_intel.enabled");
-        if is_on {
-            let wrong = "threat intelligence is not part of this version: no feed is read and no \
-                         event is matched; expected false";
-            self.rule("threat_intel.enabled", wrong.to_owned());
-        }
-        for key in TOP.iter().filter(|key| matches!(key.kind, Kind::Later)) {
-            if values.is_written(key.path) && !is_on {
-                let place = values.place_of(key.path);
-                notes.push(format!(
-                    "{place}: threat intelligence is not part of this version; the key has no \
-                     effect"
-                ));
-            }
-        }
+    fn intel(&mut self, names: &Names<'_>, config: &mut Config) {
+        let Config { global, notes, paths, .. } = config;
+        let setting = intel::Setting { names, state_dir: &global.state_dir, notes, paths };
+        config.intel = intel::intel(self.values, setting, self.mistakes);
     }
 
     fn chain(&mut self) {

@@ -30,10 +30,10 @@ impl Parse<'_, '_> {
             (Kind::Inputs, Body::List(_)) | (Kind::Exporters, Body::Map(_) | Body::List(_)) => {
                 Some(Value::Node(node.clone()))
             }
-            (Kind::Routes | Kind::Patterns | Kind::Tokens | Kind::Hooks, Body::List(_)) => {
-                Some(Value::Node(node.clone()))
-            }
-            (Kind::Later, _) => Some(Value::Node(node.clone())),
+            (
+                Kind::Routes | Kind::Patterns | Kind::Tokens | Kind::Hooks | Kind::Servers,
+                Body::List(_),
+            ) => Some(Value::Node(node.clone())),
             (Kind::Object(max), Body::Map(_)) => self.object(max, node, path),
             (Kind::Texts, Body::Map(_)) => self.texts(node, path).map(Value::Texts),
             (Kind::Mappings, Body::Map(_)) => self.mappings(node, path).map(Value::Texts),
@@ -409,7 +409,7 @@ fn kind_wrong(kind: Kind, node: &Node, path: &str) -> Wrong {
                 | Kind::Tokens
                 | Kind::Hooks
                 | Kind::Object(_)
-                | Kind::Later
+                | Kind::Servers
         );
     let has_control = scalar.text.chars().any(char::is_control);
     let found = match is_open {

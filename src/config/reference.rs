@@ -7,7 +7,7 @@ use super::credentials;
 use super::key::size;
 use super::{
     Default, EMBEDDED, FILTER, INPUT, Key, Kind, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, TOKEN,
-    USUAL_PATH, hook_keys, routes, top,
+    USUAL_PATH, hook_keys, routes, server_keys, top,
 };
 use crate::deliver::{HOSTNAME, Vendor};
 
@@ -30,6 +30,9 @@ pub fn reference(vendors: &[&'static Vendor]) -> String {
     PATTERN.iter().for_each(|key| row(key, &mut out));
     heading("## Each of `admin.tokens`", &mut out);
     TOKEN.iter().for_each(|key| row(key, &mut out));
+    heading("## Each of `threat_intel.servers`", &mut out);
+    server_keys().iter().for_each(|key| row(key, &mut out));
+    out.push_str(INTEL);
     heading("## Each of `response_hooks`", &mut out);
     hook_keys().iter().for_each(|key| row(key, &mut out));
     out.push_str(HOOKS);
@@ -186,6 +189,10 @@ show` prints what is in effect, secrets masked.
 const HOOKS: &str = "
 A hook is an exporter of its own, with one request in flight: cursor, receipts, dead letters and \
 metrics go by its name. What it does and when it does not: [hooks.md](hooks.md).
+";
+
+const INTEL: &str = "
+What is done with them, and samples: [threat-intel.md](threat-intel.md).
 ";
 
 const EXPORTERS: &str = "

@@ -11,6 +11,7 @@ use super::{AdminSettings, Shown};
 use crate::deliver::{OptionValue, Settings};
 use crate::event::{FieldId, Privacy, Technique};
 use crate::intake::{Bearer, Mode, ServerTls, Token};
+use crate::intel::IntelSpec;
 use crate::log::LogOptions;
 use crate::pipeline::{HookSpec, ReceiptOptions};
 use crate::transform::{Condition, FilterRules, Format};
@@ -40,6 +41,8 @@ pub struct Config {
     pub admin: Option<AdminSettings>,
     /// Where events come from.
     pub inputs: Vec<Input>,
+    /// Which feeds of indicators are read and what a match does, where that is switched on.
+    pub intel: Option<Arc<IntelSpec>>,
     /// Which events any exporter takes.
     pub filtering: FilterRules,
     /// Which exporters take an event.

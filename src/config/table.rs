@@ -242,22 +242,6 @@ pub const TOP: &[Key] = &[
         "Bytes of receipts that are kept.",
     ),
     key(
-        "threat_intel.enabled",
-        Kind::Bool,
-        Is("false"),
-        "Threat intelligence is not part of this version: only false is taken, and the keys below it \
-         have no effect.",
-    )
-    .also(&["threat_intel.taxii.enabled"]),
-    later("threat_intel.servers", "Where indicators come from.")
-        .also(&["threat_intel.taxii.servers"]),
-    later("threat_intel.feed", "How often, and which of them."),
-    later("threat_intel.cache", "How many are kept, and where."),
-    later("threat_intel.actions", "What a match does."),
-    later("threat_intel.never_block", "What no indicator applies to."),
-    later("threat_intel.url_host_blocking", "Whether the indicator of a URL is one of its host."),
-    later("threat_intel.export_tlp", "Which markings may leave this host."),
-    key(
         "response_hooks",
         Kind::Hooks,
         Is("[]"),
@@ -268,16 +252,11 @@ pub const TOP: &[Key] = &[
     key("exporters", Kind::Exporters, Is("{}"), "Where events go, by name."),
 ];
 
-/// A key of what this version does not do: it may be written where that is switched off.
-const fn later(path: &'static str, about: &'static str) -> Key {
-    key(path, Kind::Later, Unset("without effect in this version"), about)
-}
-
 /// All keys at the top of a file: [`TOP`], those of [`super::FILTERING`] and [`super::PRIVACY`],
-/// and credentials.
+/// credentials and threat intelligence.
 pub fn top() -> Vec<Key> {
     let more = super::FILTERING.iter().chain(super::PRIVACY).chain(super::credentials::KEYS);
-    TOP.iter().chain(more).copied().collect()
+    TOP.iter().chain(more).chain(super::intel::INTEL).copied().collect()
 }
 
 /// Keys of one input.

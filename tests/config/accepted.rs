@@ -442,21 +442,6 @@ fn what_is_in_effect_is_shown_without_secrets() {
 }
 
 #[test]
-fn what_is_to_come_may_be_described_where_it_is_off() {
-    let text = "threat_intel: {enabled: false, servers: [{url: 'https://a'}], actions: {mode: block}}\n\
-                response_hooks: []\n";
-    let config = load(text).expect("nothing of it is switched on");
-    let told = "threat intelligence is not part of this version; the key has no effect";
-    assert_eq!(
-        config.notes,
-        [
-            format!("shrike.yaml:1:32: threat_intel.servers: {told}"),
-            format!("shrike.yaml:1:63: threat_intel.actions: {told}"),
-        ]
-    );
-}
-
-#[test]
 fn receipts_can_be_switched_off() {
     let config = load("audit: {enabled: false, path: a.jsonl}").expect("it is right");
     assert_eq!(config.receipts, None);

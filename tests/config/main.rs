@@ -4,6 +4,7 @@ mod accepted;
 mod any;
 mod choosing;
 mod forms;
+mod intel;
 mod paths;
 mod places;
 mod privacy;

@@ -69,16 +69,6 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ("globl: {debug: true}", "1:1: globl: unknown key; did you mean `global`?"),
         ("log: {max_byte: 1GiB}", "1:7: log.max_byte: unknown key; did you mean `max_bytes`?"),
         (
-            "threat_intel: {enabled: true}",
-            "1:16: threat_intel.enabled: threat intelligence is not part of this version: no feed is read and no \
-             event is matched; expected false",
-        ),
-        (
-            "threat_intel: {enabled: true, servers: [{url: 'https://a'}], feed: {page_size: 1}}",
-            "1:16: threat_intel.enabled: threat intelligence is not part of this version: no feed is read and no \
-             event is matched; expected false",
-        ),
-        (
             "threat_intel: {server: []}",
             "1:16: threat_intel.server: unknown key; did you mean `servers`?",
         ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shrike::config::{
     self, Config, FILTER, Flags, INPUT, Key, PATTERN, PRIVACY_OWN, ROUTING_RULE, SHARED, TOKEN,
-    Text, hook_keys, keys_of, reference, top,
+    Text, hook_keys, keys_of, reference, server_keys, top,
 };
 use shrike::vendors;
 
@@ -19,6 +19,7 @@ fn tables() -> Vec<(String, Vec<Key>)> {
         ("routing rule".to_owned(), ROUTING_RULE.to_vec()),
         ("pattern".to_owned(), PATTERN.to_vec()),
         ("token".to_owned(), TOKEN.to_vec()),
+        ("server".to_owned(), server_keys()),
         ("input".to_owned(), INPUT.to_vec()),
         ("response hook".to_owned(), hook_keys()),
         ("shared".to_owned(), [SHARED, FILTER, PRIVACY_OWN].concat()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use shrike::config::{
     Config, Error, Flags, INPUT, Key, Kind, Mistake, PATTERN, ROUTING_RULE, Sources, TOKEN, Text,
-    Wrong, hook_keys, json_schema, keys_of, top,
+    Wrong, hook_keys, json_schema, keys_of, server_keys, top,
 };
 use shrike::vendors;
 
@@ -44,6 +44,7 @@ impl Spot {
             "routing.rules",
             "privacy.patterns",
             "admin.tokens",
+            "threat_intel.servers",
             "response_hooks",
             "version",
         ];
@@ -51,9 +52,10 @@ impl Spot {
         for key in top().iter().filter(|key| !tables.contains(&key.path)) {
             spots.push(Self::new("", key.path, key));
         }
-        let hooks = hook_keys();
+        let (hooks, servers) = (hook_keys(), server_keys());
         for (table, place) in [
             (hooks.as_slice(), "response_hooks"),
+            (servers.as_slice(), "threat_intel.servers"),
             (INPUT, "inputs"),
             (ROUTING_RULE, "routing.rules"),
             (PATTERN, "privacy.patterns"),
