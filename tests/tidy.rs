@@ -213,6 +213,9 @@ const DECIDING: &[&str] = &[
     "deliver/nodes.rs",
     "deliver/sender.rs",
     "deliver/watermark.rs",
+    "intel/cache.rs",
+    "intel/snapshot.rs",
+    "intel/taxii.rs",
     "pipeline/board.rs",
     "pipeline/lag.rs",
 ];

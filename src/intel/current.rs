@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::cache::{OUTDATED, OVER, UNSURE};
 use super::lookup::Refused;
 use super::pattern::{SignKind, Unsupported};
 use super::snapshot::{Match, Snapshot};
@@ -197,12 +198,9 @@ pub const SKIP_REASONS: &[&str] = &[
     Refused::Malformed.word(),
     Refused::PublicSuffix.word(),
     Refused::EveryAddress.word(),
-    // Less sure than `min_confidence`.
-    "confidence",
-    // Over before it came.
-    "expired",
-    // An older version of what is known.
-    "outdated",
+    UNSURE,
+    OVER,
+    OUTDATED,
 ];
 
 /// Bounds of the time that a poll takes, seconds: one page to a feed of a thousand.

@@ -6,16 +6,22 @@
 //! [`Key`]. A [`Snapshot`] is what is known at one moment; [`Intel`] holds the one of now, which
 //! any thread asks without a lock.
 
+mod behind;
+mod cache;
 mod current;
 mod lookup;
 mod pattern;
+mod saved;
 mod snapshot;
 mod spec;
+mod stamp;
 mod stix;
 
+pub use cache::{Applied, Cache, FeedTerms, Progress};
 pub use current::{Intel, IntelCounts, Reading, SKIP_REASONS, Source};
 pub use lookup::{Key, Prefix, Refused, Table};
 pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported};
+pub use saved::{Loaded, SavedError};
 pub use snapshot::{About, Allowed, Listed, Match, Rules, SOURCES_MAX, Snapshot, Technique};
 pub use spec::{
     ActionSpec, CacheSpec, EscalateSpec, FeedSpec, IntelMode, IntelSpec, ServerSpec, TaxiiAuth,

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a pattern at most (`threat-intel.md`, Bad input).
 pub const PATTERN_BYTES_MAX: usize = 16 << 10;
 
@@ -14,7 +16,8 @@ pub const PATTERN_BYTES_MAX: usize = 16 << 10;
 const DEPTH_MAX: usize = 64;
 
 /// What a sign is a value of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignKind {
     /// A domain; with a leading dot only what lies below it.
     Domain,
@@ -61,7 +64,7 @@ impl SignKind {
 }
 
 /// One value that makes a pattern true, as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sign {
     /// What it is a value of.
     pub kind: SignKind,

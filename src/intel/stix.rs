@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::pattern::{Signs, Unsupported};
+use super::stamp;
 use crate::event::Time;
 
 /// Bytes of a name or an id at most; what goes beyond is cut.
@@ -98,13 +99,14 @@ impl Indicator {
 }
 
 /// Who or what is behind an indicator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     /// What it is.
     pub kind: EntityKind,
     /// Its STIX id.
     pub id: String,
     /// When this version of it was made.
+    #[serde(with = "stamp")]
     pub modified: Time,
     /// Whether it is taken back.
     pub is_revoked: bool,
@@ -119,7 +121,8 @@ pub struct Entity {
 }
 
 /// What an entity is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EntityKind {
     /// `malware`.
     Malware,
@@ -134,11 +137,12 @@ pub enum EntityKind {
 }
 
 /// How two objects belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Its STIX id.
     pub id: String,
     /// When this version of it was made.
+    #[serde(with = "stamp")]
     pub modified: Time,
     /// Whether it is taken back.
     pub is_revoked: bool,
@@ -151,7 +155,8 @@ pub struct Link {
 }
 
 /// What the source of a link does to its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// `indicates`.
     Indicates,
@@ -162,7 +167,8 @@ pub enum Verb {
 }
 
 /// How far a text may travel (Traffic Light Protocol), the widest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tlp {
     /// Anywhere; `white` of TLP 1.
     Clear,

@@ -1,0 +1,117 @@
+//! Who and what is behind an indicator.
+
+use std::collections::HashMap;
+
+use super::cache::{Backing, Kept, Seen};
+use super::snapshot::{About, Technique};
+use super::stix::{Entity, EntityKind, PHASES_MAX, Tlp, Verb};
+
+/// What a feed knows behind its indicators, by what links it.
+pub(super) struct Behind<'a> {
+    seen: &'a HashMap<String, Seen>,
+    links: HashMap<&'a str, Vec<(Verb, &'a str)>>,
+    export_tlp: &'a [Tlp],
+}
+
+impl<'a> Behind<'a> {
+    pub(super) fn new(seen: &'a HashMap<String, Seen>, export_tlp: &'a [Tlp]) -> Self {
+        let mut links: HashMap<&str, Vec<(Verb, &str)>> = HashMap::new();
+        for it in seen.values() {
+            if let Backing::Link(link) = &it.object
+                && !link.is_revoked
+            {
+                links.entry(&link.source).or_default().push((link.verb, &link.target));
+            }
+        }
+        // The order of a hash map is another one each time; answers are to stay the same.
+        links.values_mut().for_each(|targets| targets.sort_unstable());
+        Self { seen, links, export_tlp }
+    }
+
+    /// What an object is linked with, as far as it may be named.
+    fn linked(&self, source: &str, verb: Verb) -> impl Iterator<Item = &'a Entity> {
+        let targets = self.links.get(source).into_iter().flatten();
+        let targets = targets.filter(move |(it, _)| *it == verb);
+        targets.filter_map(|(_, target)| match &self.seen.get(*target)?.object {
+            Backing::Entity(entity) => {
+                let is_named = !entity.is_revoked && self.may_export(self.tlp(&entity.markings));
+                is_named.then_some(entity)
+            }
+            _ => None,
+        })
+    }
+
+    /// How far a text with these markings may travel; a marking that is not known may say nowhere.
+    fn tlp(&self, markings: &[String]) -> Option<Tlp> {
+        let tlp = |id: &String| match self.seen.get(id).map(|seen| &seen.object) {
+            Some(Backing::Marking(tlp)) => *tlp,
+            _ => Tlp::well_known(id).unwrap_or(Tlp::Red),
+        };
+        markings.iter().map(tlp).max()
+    }
+
+    fn may_export(&self, tlp: Option<Tlp>) -> bool {
+        tlp.is_none_or(|tlp| self.export_tlp.contains(&tlp))
+    }
+}
+
+/// What an indicator says of itself, and what its feed links with it.
+///
+/// What it indicates is named, and the actor behind its malware or campaign. The techniques of an
+/// actor are not: it may have used others here.
+pub(super) fn about(id: &str, kept: &Kept, behind: &Behind<'_>) -> About {
+    let tlp = behind.tlp(&kept.markings);
+    let mut about = About {
+        id: id.to_owned(),
+        name: kept.name.clone(),
+        labels: kept.types.clone(),
+        phases: kept.phases.clone(),
+        valid_until: kept.valid_until,
+        tlp,
+        may_export: behind.may_export(tlp),
+        ..About::default()
+    };
+    let direct: Vec<&Entity> = behind.linked(id, Verb::Indicates).collect();
+    let used = |of: EntityKind| {
+        let users = direct.iter().filter(move |entity| entity.kind == of);
+        users.flat_map(|entity| behind.linked(&entity.id, Verb::Uses))
+    };
+    let attributed = direct.iter().flat_map(|it| behind.linked(&it.id, Verb::AttributedTo));
+    let mut actors: Vec<&Entity> = direct.clone();
+    actors.extend(attributed);
+    for entity in direct.iter().copied().chain(used(EntityKind::Campaign)) {
+        name(&mut about.malware, entity, EntityKind::Malware);
+    }
+    for entity in &direct {
+        name(&mut about.campaign, entity, EntityKind::Campaign);
+    }
+    for entity in &actors {
+        name(&mut about.actor, entity, EntityKind::Actor);
+    }
+    let used = used(EntityKind::Malware).chain(used(EntityKind::Campaign));
+    for entity in direct.iter().copied().chain(used) {
+        add_technique(&mut about, entity);
+    }
+    about
+}
+
+/// Names an entity of a kind, unless one that is closer is named already.
+fn name(named: &mut Option<String>, entity: &Entity, kind: EntityKind) {
+    if entity.kind == kind && named.is_none() {
+        *named = Some(entity.name.clone());
+    }
+}
+
+fn add_technique(about: &mut About, entity: &Entity) {
+    let Some(id) = &entity.technique else { return };
+    let is_known = about.techniques.iter().any(|it| it.id == *id);
+    if is_known || about.techniques.len() == PHASES_MAX {
+        return;
+    }
+    about.techniques.push(Technique { id: id.clone(), name: entity.name.clone() });
+    for phase in &entity.phases {
+        if !about.phases.contains(phase) && about.phases.len() < PHASES_MAX {
+            about.phases.push(phase.clone());
+        }
+    }
+}

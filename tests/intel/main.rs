@@ -1,0 +1,3 @@
+//! Threat intelligence: what is kept of feeds, and how it is fetched.
+
+mod cache;
