@@ -11,7 +11,7 @@ use super::pattern::{SignKind, Unsupported};
 use super::snapshot::{Match, Snapshot};
 use super::stix::Skip;
 use crate::event::Time;
-use crate::metrics::{Counter, Gauge, Histogram};
+use crate::metrics::{Counter, Gauge, Histogram, Spread};
 
 /// What is known now: asked by any thread without a lock, swapped whole.
 #[derive(Debug)]
@@ -24,10 +24,14 @@ pub struct Intel {
 /// What is counted of all feeds together.
 #[derive(Debug)]
 pub struct IntelCounts {
-    /// Values that were asked for.
+    /// Values that guards asked for.
     pub lookups: Counter,
     /// Those of them that matched.
     pub hits: Counter,
+    /// Values of events that were looked up.
+    pub looked_up: Spread,
+    /// Events that something matched.
+    pub marked: Counter,
     /// Indicators dropped from a full cache because they were over.
     pub evicted_expired: Counter,
     /// Indicators dropped from a full cache that still held.
@@ -78,6 +82,8 @@ impl Default for Intel {
             counts: IntelCounts {
                 lookups: Counter::default(),
                 hits: Counter::default(),
+                looked_up: Spread::default(),
+                marked: Counter::default(),
                 evicted_expired: Counter::default(),
                 evicted_full: Counter::default(),
                 skipped: std::array::from_fn(|_| Counter::default()),
@@ -107,6 +113,12 @@ impl Intel {
             self.counts.hits.add(1);
         }
         found
+    }
+
+    /// Whether a feed has not been read for so long that what it would tell now is missing.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.sources.load().iter().any(|source| source.stale.load() > 0)
     }
 
     /// Has questions from now on answered from this.

@@ -2,6 +2,7 @@
 //!
 //! A table is built once and never changed: whoever asks holds one, and an update is another one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -75,7 +76,9 @@ impl Key {
             SignKind::Domain => Self::domain(value),
             SignKind::Ip => Prefix::parse(value).map(Self::Prefix),
             SignKind::Url => url(value).map(Self::Url).ok_or(Refused::Malformed),
-            SignKind::FileHash => hash(value).map(Self::FileHash).ok_or(Refused::Malformed),
+            SignKind::FileHash => {
+                hash(value).map(|it| Self::FileHash(it.into_owned())).ok_or(Refused::Malformed)
+            }
             SignKind::FileName => plain.map(Self::FileName),
             SignKind::Path => plain.map(|path| Self::Path(without_slash(&path).to_owned())),
         }
@@ -99,8 +102,8 @@ impl Key {
             None => (value, false),
         };
         match host(name) {
-            Some(Place::Domain(name)) if is_below => Ok(Self::Below(name)),
-            Some(Place::Domain(name)) => Ok(Self::Domain(name)),
+            Some(Place::Domain(name)) if is_below => Ok(Self::Below(name.into_owned())),
+            Some(Place::Domain(name)) => Ok(Self::Domain(name.into_owned())),
             // Feeds write addresses as domains now and then.
             Some(Place::Address(address)) if !is_below => Ok(Self::Prefix(Prefix::of(address))),
             _ => Err(Refused::Malformed),
@@ -149,13 +152,13 @@ impl Prefix {
 }
 
 /// What stands for a host.
-enum Place {
-    Domain(String),
+enum Place<'a> {
+    Domain(Cow<'a, str>),
     Address(IpAddr),
 }
 
 /// A host: an address by the parser of addresses, in brackets or not, else a name in ASCII.
-fn host(text: &str) -> Option<Place> {
+fn host(text: &str) -> Option<Place<'_>> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse() {
         return Some(Place::Address(address));
@@ -164,12 +167,26 @@ fn host(text: &str) -> Option<Place> {
     if name.is_empty() || name.starts_with('.') || name.contains("..") {
         return None;
     }
+    if is_plain(name) {
+        return Some(Place::Domain(Cow::Borrowed(name)));
+    }
     match Host::parse(name).ok()? {
-        Host::Domain(name) => Some(Place::Domain(name)),
+        Host::Domain(name) => Some(Place::Domain(Cow::Owned(name))),
         // Other spellings of an address, as browsers read them: 0x7f000001.
         Host::Ipv4(address) => Some(Place::Address(address.into())),
         Host::Ipv6(address) => Some(Place::Address(address.into())),
     }
+}
+
+/// Whether a name is as it is compared already: most are, and the parser need not copy them.
+fn is_plain(name: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    // A name that ends with a number is an address to the parser, and one with `xn--` may be wrong.
+    name.bytes().all(fits)
+        && last.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.contains("xn--")
 }
 
 /// A URL with a host, without its fragment.
@@ -184,9 +201,14 @@ pub(super) fn host_of(text: &str) -> Option<String> {
     Url::parse(text).ok()?.host_str().filter(|host| !host.is_empty()).map(str::to_owned)
 }
 
-fn hash(text: &str) -> Option<String> {
-    let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
-    (is_hex && matches!(text.len(), 32 | 40 | 64)).then(|| text.to_ascii_lowercase())
+fn hash(text: &str) -> Option<Cow<'_, str>> {
+    let is_hex = || text.bytes().all(|it| it.is_ascii_hexdigit());
+    let is_hash = matches!(text.len(), 32 | 40 | 64) && is_hex();
+    let is_small = || !text.bytes().any(|it| it.is_ascii_uppercase());
+    is_hash.then(|| match is_small() {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.to_ascii_lowercase()),
+    })
 }
 
 fn without_slash(path: &str) -> &str {
@@ -261,7 +283,7 @@ impl<T> Table<T> {
             },
             SignKind::Url => url(value.trim()).map_or_else(Vec::new, |url| self.of_url(&url)),
             SignKind::FileHash => {
-                hash(value.trim()).and_then(|hash| self.hashes.get(&hash)).into_iter().collect()
+                hash(value.trim()).and_then(|hash| self.hashes.get(&*hash)).into_iter().collect()
             }
             SignKind::FileName => self.names.get(value).into_iter().collect(),
             SignKind::Path => self.of_path(value),
@@ -447,6 +469,14 @@ mod tests {
             let expected = (net ^ address).checked_shr(32 - len).unwrap_or(0) == 0;
             let prefix = format!("{}/{len}", dotted(net));
             prop_assert_eq!(finds(Ip, &prefix, Ip, &dotted(address).to_string()), expected);
+        }
+
+        #[test]
+        fn a_plain_name_is_what_the_parser_makes_of_it(name in "[a-z0-9._-]{1,20}") {
+            let is_whole = !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
+            if is_whole && is_plain(&name) {
+                prop_assert_eq!(Host::parse(&name), Ok(Host::Domain(name)));
+            }
         }
 
         #[test]

@@ -9,7 +9,9 @@
 mod behind;
 mod cache;
 mod current;
+mod guard;
 mod lookup;
+mod marks;
 mod pattern;
 mod saved;
 mod snapshot;
@@ -19,7 +21,9 @@ mod stix;
 
 pub use cache::{Applied, Cache, FeedTerms, Progress};
 pub use current::{Intel, IntelCounts, Reading, SKIP_REASONS, Source};
+pub use guard::{Guard, GuardVerdict, verdict};
 pub use lookup::{Key, Prefix, Refused, Table};
+pub use marks::{MATCHES_MAX, Marks};
 pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported};
 pub use saved::{Loaded, SavedError};
 pub use snapshot::{About, Allowed, Listed, Match, Rules, SOURCES_MAX, Snapshot, Technique};

@@ -169,11 +169,6 @@ impl Snapshot {
     pub fn check(&self, kind: SignKind, value: &str, now: Time) -> Vec<&Match> {
         let host = if kind == SignKind::Url { host_of(value.trim()) } else { None };
         let host = host.as_deref();
-        let is_host = matches!(kind, SignKind::Domain | SignKind::Ip).then_some(value);
-        let asked = host.or(is_host);
-        if asked.is_some_and(|it| !self.never_block.find(SignKind::Domain, it).is_empty()) {
-            return Vec::new();
-        }
         let of_host = host.map(|host| self.table.find(SignKind::Domain, host));
         let found = self.table.find(kind, value).into_iter().chain(of_host.into_iter().flatten());
         let mut matches: Vec<&Match> = Vec::new();
@@ -189,8 +184,20 @@ impl Snapshot {
                 Found::Benign(_) | Found::Bad(_) => {}
             }
         }
+        // Last, since most values match nothing.
+        let is_host = matches!(kind, SignKind::Domain | SignKind::Ip).then_some(value);
+        let asked = host.or(is_host).filter(|_| !matches.is_empty());
+        if asked.is_some_and(|it| !self.never_block.find(SignKind::Domain, it).is_empty()) {
+            return Vec::new();
+        }
         matches.sort_by_key(|it| Reverse(it.confidence));
         matches
+    }
+
+    /// Whether nothing at all is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sizes.iter().all(|&size| size == 0)
     }
 
     /// How many values of a kind are known.

@@ -31,11 +31,11 @@ fn server(keys: &str) -> ServerSpec {
 fn what_is_not_written_is_as_documented() {
     let text = "threat_intel: {enabled: true, servers: [{url: 'https://taxii.example', \
                 collection_id: c1}]}";
-    let IntelSpec { servers, cache, actions, never_block, url_host_blocking, export_tlp, escalate } =
-        &*spec(text);
+    let found = spec(text);
+    let IntelSpec { servers, cache, actions, export_tlp, .. } = &*found;
     assert_eq!(*cache, CacheSpec { path: None, size_max: 100_000 });
     assert_eq!(*actions, ActionSpec::default());
-    assert!(never_block.is_empty() && !url_host_blocking && escalate.is_none());
+    assert!(found.never_block.is_empty() && !found.url_host_blocking && found.escalate.is_none());
     assert_eq!(*export_tlp, [Tlp::Clear, Tlp::Green, Tlp::Amber]);
     let expected = ServerSpec {
         name: "taxii.example".into(),

@@ -30,7 +30,7 @@ fn known() -> Known {
     }
 }
 
-fn event(host: &str) -> Value {
+pub(crate) fn event(host: &str) -> Value {
     json!({
         "schema_version": "1.0.0", "event_id": "019c322e-7f59-747c-92c8-1d0b3a90c468",
         "event_type": "policy_allow", "event_category": "network",
@@ -43,7 +43,7 @@ fn event(host: &str) -> Value {
 }
 
 /// What an opening makes of a record: each field that is there, and whether intelligence matched.
-fn seen(options: &OpeningOptions, record: &[u8], is_prepared: bool) -> (Opened, Value) {
+pub(crate) fn seen(options: &OpeningOptions, record: &[u8], is_prepared: bool) -> (Opened, Value) {
     let opening = Opening::new(options);
     let (mut arena, mut opened) = (Vec::new(), Opened::default());
     opening.begin(&mut arena);
