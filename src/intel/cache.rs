@@ -163,6 +163,11 @@ impl Cache {
         }
     }
 
+    /// Keys and names of the feeds.
+    pub(super) fn names(&self) -> impl Iterator<Item = (String, Arc<str>)> {
+        self.feeds.iter().map(|(key, feed)| (key.clone(), Arc::clone(&feed.terms.name)))
+    }
+
     /// How far a feed is read.
     #[must_use]
     pub fn progress(&self, key: &str) -> Progress {

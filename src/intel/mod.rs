@@ -4,11 +4,14 @@
 //! [`Signs`] are what a STIX pattern looks for, as far as it can be looked up; [`Page`] and
 //! [`Object`] read what a feed sends, one bad object at a time; a [`Table`] finds values by their
 //! [`Key`]. A [`Snapshot`] is what is known at one moment; [`Intel`] holds the one of now, which
-//! any thread asks without a lock.
+//! any thread asks without a lock. [`Feeds`] polls servers by a [`Client`] each, keeps what they
+//! tell in a [`Cache`], and swaps snapshots.
 
 mod behind;
 mod cache;
+mod client;
 mod current;
+mod feeds;
 mod guard;
 mod lookup;
 mod marks;
@@ -18,9 +21,12 @@ mod snapshot;
 mod spec;
 mod stamp;
 mod stix;
+mod taxii;
 
 pub use cache::{Applied, Cache, FeedTerms, Progress};
+pub use client::{Client, PollError};
 pub use current::{Intel, IntelCounts, Reading, SKIP_REASONS, Source};
+pub use feeds::{Feeds, FeedsError};
 pub use guard::{Guard, GuardVerdict, verdict};
 pub use lookup::{Key, Prefix, Refused, Table};
 pub use marks::{MATCHES_MAX, Marks};
@@ -35,3 +41,4 @@ pub use stix::{
     Entity, EntityKind, Indicator, Link, Object, PHASES_MAX, Page, PageError, Skip, TEXT_BYTES_MAX,
     Tlp, Verb,
 };
+pub use taxii::Polled;

@@ -452,8 +452,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 begins,
             },
         );
+    let page = (0..2_usize, prop::collection::vec(version, 0..5));
     let step = prop_oneof![
-        6 => (0..2_usize, prop::collection::vec(version, 0..5)).prop_map(|(feed, it)| Step::Page(feed, it)),
+        6 => page.prop_map(|(feed, versions)| Step::Page(feed, versions)),
         3 => (0..40_i64).prop_map(Step::Wait),
         1 => Just(Step::Expire),
         1 => Just(Step::Restart),

@@ -116,7 +116,10 @@ impl Fake {
         let mut control = options.control.map(listen).transpose()?;
         let control_addr = control.as_ref().map(|&(_, addr)| addr);
         let alpn: &[&[u8]] = if options.h2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        let authority = options.tls.then(|| Authority::new(alpn)).transpose()?;
+        let mut authority = options.tls.then(|| Authority::new(alpn)).transpose()?;
+        if let Some(authority) = &mut authority {
+            authority.needs_certificate = vendor.needs_certificate();
+        }
         let tls = authority.as_ref().map(Authority::server).transpose()?;
         let play = Play {
             script: options.script,
@@ -166,6 +169,12 @@ impl Fake {
     #[must_use]
     pub fn authority_pem(&self) -> Option<&str> {
         self.shared.authority.as_ref().map(|authority| authority.pem.as_str())
+    }
+
+    /// A fresh certificate for a client and its key, as PEM, when it speaks TLS.
+    pub fn client_pem(&self) -> Option<Result<(String, String), FakeError>> {
+        let authority = self.shared.authority.as_ref();
+        authority.map(|authority| authority.client().map_err(FakeError::Tls))
     }
 
     /// The account as it stands.

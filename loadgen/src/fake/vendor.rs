@@ -4,8 +4,8 @@ use http::HeaderMap;
 
 use super::body::Encoding;
 use super::{
-    Datadog, Elastic, Opsgenie, Otlp, PagerDuty, Reply, S3, Slack, Splunk, SumoLogic, Teams, Visit,
-    Webhook,
+    Datadog, Elastic, Opsgenie, Otlp, PagerDuty, Reply, S3, Slack, Splunk, SumoLogic, Taxii, Teams,
+    Visit, Webhook,
 };
 
 /// A fake vendor.
@@ -29,6 +29,8 @@ pub enum Vendor {
     Splunk(Splunk),
     /// Sumo Logic's HTTP sources.
     SumoLogic(SumoLogic),
+    /// A TAXII server, which is read from.
+    Taxii(Taxii),
     /// Webhooks of Microsoft Teams.
     Teams(Teams),
     /// Any endpoint.
@@ -48,6 +50,7 @@ impl Vendor {
             Self::Slack(slack) => slack.answer(visit),
             Self::Splunk(splunk) => splunk.answer(visit),
             Self::SumoLogic(sumo) => sumo.answer(visit),
+            Self::Taxii(taxii) => taxii.answer(visit),
             Self::Teams(teams) => teams.answer(visit),
             Self::Webhook(webhook) => webhook.answer(visit),
         }
@@ -65,6 +68,7 @@ impl Vendor {
             | Self::S3(_)
             | Self::Slack(_)
             | Self::SumoLogic(_)
+            | Self::Taxii(_)
             | Self::Teams(_)
             | Self::Webhook(_) => Reply { status: 200, ..Reply::default() },
         }
@@ -87,6 +91,7 @@ impl Vendor {
             Self::Slack(_) => Slack::refuse(status),
             Self::Splunk(_) => Splunk::refuse(status),
             Self::SumoLogic(_) => SumoLogic::refuse(status),
+            Self::Taxii(_) => Taxii::refuse(status),
             Self::Teams(_) => Teams::refuse(status),
             Self::Webhook(_) => Webhook::refuse(status),
         }
@@ -104,9 +109,18 @@ impl Vendor {
             | Self::S3(_)
             | Self::Slack(_)
             | Self::SumoLogic(_)
+            | Self::Taxii(_)
             | Self::Teams(_)
             | Self::Webhook(_) => {}
             Self::Splunk(splunk) => splunk.restart(),
+        }
+    }
+
+    /// Whether clients have to show a certificate of the fake's authority.
+    pub(super) const fn needs_certificate(&self) -> bool {
+        match self {
+            Self::Taxii(taxii) => taxii.needs_certificate(),
+            _ => false,
         }
     }
 
@@ -119,7 +133,11 @@ impl Vendor {
             }
             Self::Elastic(_) | Self::Otlp(_) | Self::Splunk(_) => &[Encoding::Gzip],
             // They take bodies as they come.
-            Self::Opsgenie(_) | Self::PagerDuty(_) | Self::Slack(_) | Self::Teams(_) => &[],
+            Self::Opsgenie(_)
+            | Self::PagerDuty(_)
+            | Self::Slack(_)
+            | Self::Taxii(_)
+            | Self::Teams(_) => &[],
             // It stores what it gets.
             Self::S3(_) => &[],
         }
@@ -148,7 +166,7 @@ impl Vendor {
             // PutObject takes 5 GB; this bounds the memory.
             Self::S3(_) => 128 << 20,
             // Every text in a message has a bound; this one bounds the memory.
-            Self::Slack(_) | Self::Teams(_) => 1 << 20,
+            Self::Slack(_) | Self::Taxii(_) | Self::Teams(_) => 1 << 20,
             // Nothing is said but that a megabyte is the most that is recommended; the judge notes
             // what is larger, and this bounds the memory.
             Self::SumoLogic(_) | Self::Webhook(_) => 16 << 20,
