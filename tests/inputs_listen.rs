@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
-    CheckOptions, Door, DoorOptions, HttpInput, HttpOptions, ServerIdentity, ServerTls, SharedDoor,
-    Token, UnixInput,
+    CheckOptions, Door, DoorOptions, HttpInput, HttpOptions, Questions, ServerIdentity, ServerTls,
+    SharedDoor, Token, UnixInput,
 };
 use shrike::log::{IoChoice, Log, LogIo, LogOptions, Read as Found};
 use tls::Pair;
@@ -61,6 +61,7 @@ impl Place {
             identity: Arc::default(),
             format: None,
             binary: dialects::PROTOBUF,
+            questions: Questions::default(),
         };
         change(&mut options);
         HttpInput::start(options, self.door.clone(), self.log.appender()).expect("it listens")
@@ -475,6 +476,42 @@ fn one_item_of_an_array_costs_no_other() {
         {"status": "accepted"},
     ]);
     assert_eq!(answer.body["items"], expected, "{answer:?}");
+}
+
+#[test]
+fn guards_are_answered_at_once() {
+    let place = Place::new(None);
+    let answer = |body: &[u8]| match body {
+        b"{}" => Some(Ok(b"{\"items\":[]}\n".to_vec())),
+        b"off" => None,
+        other => Some(Err(format!("{} bytes", other.len()))),
+    };
+    let input = place.http(|options| {
+        options.token = Some(Token::new("s3cret"));
+        options.questions = Questions::new(answer);
+    });
+    let ask = |line: &str, headers: &str, body: &[u8]| {
+        let connection = TcpStream::connect(input.address()).expect("it listens");
+        send(connection, &format!("{line} /v1/threat-intel/check HTTP/1.1\r\n{headers}"), body)
+    };
+    let right = "authorization: Bearer s3cret\r\n";
+    let answer = ask("POST", right, b"{}");
+    assert_eq!((answer.status, answer.body), (200, json!({"items": []})));
+    let answer = ask("POST", right, b"[]");
+    assert_eq!((answer.status, answer.body), (400, json!({"error": "2 bytes"})));
+    let answer = ask("POST", &format!("{right}content-encoding: gzip\r\n"), &gzip(b"{}"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for (line, headers, body, status) in [
+        ("POST", right, &b"off"[..], 404),
+        ("GET", right, b"", 405),
+        ("POST", "", b"{}", 401),
+        ("POST", right, &[b' '; (256 << 10) + 1], 413),
+    ] {
+        let answer = ask(line, headers, body);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body["error"].is_string(), "{answer:?}");
+    }
+    assert!(place.records().is_empty(), "questions are no events");
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Observe for Process {
             lag_seconds,
             reloads: ReloadNumbers::default(),
             refused: 0,
+            intel: None,
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use shrike::control::{APPEND_BYTES_MAX, Appended, Client, Rejected};
 use shrike::event::Class;
-use shrike::intake::{Unfolded, Unpacked};
+use shrike::intake::{Questions, Unfolded, Unpacked};
 use shrike::log::Log;
 
 use super::args::Shared;
@@ -23,7 +23,10 @@ pub(crate) fn append(shared: &Shared, file: Option<&Path>) -> Result<Exit, Failu
         None => {
             let config = settings::load(shared, Vec::new())?;
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
-            Way::Own(Box::new(Door::open(&config, &log).map_err(failed)?), log)
+            Way::Own(
+                Box::new(Door::open(&config, &log, &Questions::default()).map_err(failed)?),
+                log,
+            )
         }
     };
     let progress = Progress::bytes("append", lines.total);

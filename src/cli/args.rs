@@ -50,7 +50,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Report every mistake of the configuration, with its place
     Check {
-        /// Ask every destination whether it would take events
+        /// Ask every destination whether it would take events, and every server of indicators
+        /// whether it can be read
         #[arg(long)]
         connect: bool,
         /// Add an exporter, as for `run`

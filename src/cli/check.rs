@@ -2,7 +2,8 @@
 
 use std::io::{self, Write as _};
 
-use shrike::config::{Config, Exporter, Flag, Host};
+use shrike::config::{Config, Exporter, Flag, Host, Input};
+use shrike::intel;
 use shrike::pipeline::{self, Render};
 
 use super::args::Shared;
@@ -40,6 +41,15 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
             settings.format.word()
         ))?;
     }
+    if let Some(spec) = &config.intel {
+        for server in &spec.servers {
+            print(format!("server {}: indicators from {}", server.name, server.url))?;
+        }
+        if !config.inputs.iter().any(|input| matches!(input, Input::Http { .. })) {
+            let note = "note: guards cannot ask for indicators without an input of type http";
+            print(note.to_owned())?;
+        }
+    }
     for name in &config.disabled {
         print(format!("exporter {name}: disabled"))?;
     }
@@ -61,13 +71,24 @@ pub(crate) fn show(shared: &Shared, to: &[String]) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Asks every destination, and prints a line for each.
+/// Asks every server of indicators and every destination, and prints a line for each.
 fn connect(
     config: &Config,
     host: &Host,
     print: &mut impl FnMut(String) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut failed = 0;
+    let (mut failed, mut unread, mut servers) = (0, 0, 0);
+    for server in config.intel.iter().flat_map(|spec| &spec.servers) {
+        servers += 1;
+        let text = match intel::probe(server) {
+            Ok(took) => format!("can be read, answered in {} ms", took.as_millis()),
+            Err(problem) => {
+                unread += 1;
+                format!("cannot be read: {problem}")
+            }
+        };
+        print(format!("server {}: {text}", server.name))?;
+    }
     for exporter in &config.exporters {
         let found = pipeline::connect(&config.exporter_spec(exporter, host));
         let text = match found.map_err(configured)? {
@@ -82,11 +103,16 @@ fn connect(
         };
         print(format!("exporter {}: {text}", exporter.settings.name))?;
     }
-    match failed {
-        0 => Ok(()),
-        _ => Err(Failure::Usage(format!(
-            "{failed} of {} destinations would take no events; the lines above say why",
-            config.exporters.len()
-        ))),
+    let mut wrong = Vec::new();
+    if failed > 0 {
+        let all = config.exporters.len();
+        wrong.push(format!("{failed} of {all} destinations would take no events"));
+    }
+    if unread > 0 {
+        wrong.push(format!("{unread} of {servers} servers of indicators cannot be read"));
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!("{}; the lines above say why", wrong.join(" and ")))),
     }
 }

@@ -9,7 +9,7 @@ use shrike::control::{Appended, Rejected};
 use shrike::event::{Class, Opening, Span};
 use shrike::intake::{
     self, CheckOptions, DoorError, DoorOptions, IntakeCounts, Positions, Quarantine,
-    QuarantineOptions, Retried, Retrying, SharedDoor, Stream, WantedLines,
+    QuarantineOptions, Questions, Retried, Retrying, SharedDoor, Stream, WantedLines,
 };
 use shrike::log::{Appender, Log, LogError};
 use shrike::pipeline::Unreadable;
@@ -25,6 +25,8 @@ pub(crate) struct Door {
     appender: Appender,
     log: Log,
     counts: Arc<IntakeCounts>,
+    /// What answers guards.
+    pub(crate) questions: Questions,
     /// Held by whoever needs the quarantine to stay the same one.
     retrying: Mutex<()>,
 }
@@ -34,7 +36,11 @@ impl Door {
     ///
     /// # Errors
     /// When the quarantine, the positions or the log cannot be read or written.
-    pub(crate) fn open(config: &Config, log: &Log) -> Result<Self, LogError> {
+    pub(crate) fn open(
+        config: &Config,
+        log: &Log,
+        questions: &Questions,
+    ) -> Result<Self, LogError> {
         let quarantine = Quarantine::open(&quarantine_options(config));
         let bytes_max = line_bytes_max(config);
         let mut reader = log.reader();
@@ -64,6 +70,7 @@ impl Door {
             positions,
             appender: log.appender(),
             log: log.clone(),
+            questions: questions.clone(),
             retrying: Mutex::default(),
         })
     }

@@ -238,6 +238,7 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
                 identity: Arc::clone(&identity),
                 format: *format,
                 binary: shrike::dialects::PROTOBUF,
+                questions: door.questions.clone(),
             };
             let input = HttpInput::start(options, door.shared.clone(), door.appender())
                 .map_err(Failure::io(format!("listening on {listen}")))?;

@@ -11,6 +11,7 @@ mod dlq;
 mod door;
 mod exit;
 mod inputs;
+mod intel;
 mod log;
 mod logging;
 mod patience;

@@ -7,7 +7,7 @@ use serde_json::json;
 use shrike::config::{Places, time};
 use shrike::control::Client;
 use shrike::event::Offset;
-use shrike::intake::{QuarantineStore, Refused, Retried, WantedLines};
+use shrike::intake::{QuarantineStore, Questions, Refused, Retried, WantedLines};
 use shrike::log::Log;
 
 use super::args::{Lines, Quarantine, Shared};
@@ -136,7 +136,7 @@ fn retry(shared: &Shared, places: &Places, wanted: &WantedLines) -> Result<Exit,
         None => {
             let config = settings::load(shared, Vec::new())?;
             let (log, _) = Log::open(config.log.clone()).map_err(failed)?;
-            let door = Door::open(&config, &log).map_err(failed)?;
+            let door = Door::open(&config, &log, &Questions::default()).map_err(failed)?;
             let retried = door.retry(wanted).map_err(Failure::Engine)?;
             drop(door);
             log.close().map_err(failed)?;

@@ -21,6 +21,7 @@ use super::Failure;
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::{self, Inputs};
+use super::intel::Threats;
 use super::serve::Running;
 use super::settings;
 
@@ -365,6 +366,7 @@ impl Reload {
             error!(%problem, "the pages show the certificate from before");
         }
         gate.log.keep(&config.log);
+        gate.threats.run(&config);
         super::logging::set(&config);
         let changes = self.config.shown.changes(&config.shown);
         let is_shown = certificate_is_shown(&self.identity, &config);
@@ -415,6 +417,7 @@ struct Gate {
     inputs: Inputs,
     door: Arc<Door>,
     log: Log,
+    threats: Threats,
     may: Arc<Mutex<May>>,
     shown: Arc<Mutex<Told>>,
 }
@@ -433,6 +436,7 @@ impl Gate {
     fn reload(&self, config: &Config, host: &Host) -> Result<Reloaded, String> {
         let _may = self.hold()?;
         let mut options = config.engine_options(host);
+        self.threats.mark(config, &mut options.opening);
         let paused = self.paused();
         options.exporters.retain(|exporter| !paused.contains_key(&exporter.settings.name));
         self.running.reload(options, SWAP_WAIT)
@@ -482,6 +486,7 @@ impl Reloader {
         reload: Reload,
         running: &Running,
         (inputs, door, log): (&Inputs, &Arc<Door>, &Log),
+        threats: &Threats,
     ) -> Result<Self, Failure> {
         let (asks, asked) = mpsc::channel();
         let may = Arc::new(Mutex::new(May::All));
@@ -491,6 +496,7 @@ impl Reloader {
             inputs: inputs.clone(),
             door: Arc::clone(door),
             log: log.clone(),
+            threats: threats.clone(),
             may: Arc::clone(&may),
             shown: Arc::clone(&shown),
         };

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::args::{Run, Shared};
 use super::door::Door;
 use super::inputs::Inputs;
+use super::intel::Threats;
 use super::patience::Patience;
 use super::reload::{Reload, Reloader};
 use super::serve::{Commands, Pages, Paused, Running};
@@ -49,16 +50,24 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     }
     let notes = settings::template_notes(&config, &Host::look());
     config.notes.iter().chain(&notes).for_each(|note| warn!("{note}"));
-    let start = || Engine::start(log.clone(), config.engine_options(&Host::look()));
+    let threats = Threats::new();
+    threats.run(&config);
+    let start = || {
+        let mut options = config.engine_options(&Host::look());
+        threats.mark(&config, &mut options.opening);
+        Engine::start(log.clone(), options)
+    };
     let Some(engine) = patience.with(start).map_err(configured)? else { return Ok(Exit::Done) };
     let running = Running::new(engine);
-    let Some(door) = patience.with(|| Door::open(&config, &log)).map_err(failed)? else {
+    let Some(door) =
+        patience.with(|| Door::open(&config, &log, &threats.questions())).map_err(failed)?
+    else {
         return Ok(running.end().map_or(Exit::Failed, |_| Exit::Done));
     };
     let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door)?;
     let (counts, access, identity) = (reload.counts(), reload.access(), reload.identity());
-    let reloader = Reloader::start(reload, &running, (&inputs, &door, &log))?;
+    let reloader = Reloader::start(reload, &running, (&inputs, &door, &log), &threats)?;
     let paused = Paused {
         reloader: reloader.clone(),
         log: log.clone(),
@@ -71,6 +80,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         door: Arc::clone(&door),
         started: position::now(),
         inputs: inputs.clone(),
+        threats: threats.clone(),
         notes: config.notes.clone(),
         reloader: reloader.clone(),
         paused: paused.clone(),
@@ -82,6 +92,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         log: log.clone(),
         door: Arc::clone(&door),
         inputs: inputs.clone(),
+        threats: threats.clone(),
         counts,
         access: Arc::clone(&access),
         paused,
@@ -92,6 +103,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     drop(admin);
     let status = running.end();
     drop(control);
+    threats.stop();
     log.close().map_err(failed)?;
     let exit = status.map_or(Exit::Failed, |status| report(args, ended, &status));
     if inputs.rejected() > 0 {

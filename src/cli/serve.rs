@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use shrike::control::{
     Access, AlertStatus, Answer, Appended, Change, CursorStatus, DigestStatus, ExporterStatus,
-    Health, HookStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts, ReloadNumbers,
-    ReloadReport, Request, Serve, Status, Target, ThreadStatus,
+    Health, HookStatus, IntelStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts,
+    ReloadNumbers, ReloadReport, Request, Serve, Status, Target, ThreadStatus,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
@@ -19,6 +19,7 @@ use shrike::pipeline::{
 
 use super::door::Door;
 use super::inputs::Inputs;
+use super::intel::Threats;
 use super::position;
 use super::reload::Reloader;
 
@@ -121,6 +122,7 @@ pub(crate) struct Commands {
     /// When the process started, nanoseconds since 1970.
     pub(crate) started: u64,
     pub(crate) inputs: Inputs,
+    pub(crate) threats: Threats,
     pub(crate) notes: Vec<String>,
     pub(crate) reloader: Reloader,
     pub(crate) paused: Paused,
@@ -149,6 +151,7 @@ impl Serve for Commands {
             },
             inputs: self.inputs.status(),
             exporters,
+            threat_intel: self.threats.intel().map(|intel| Box::new(IntelStatus::of(&intel))),
             notes: self.notes.clone(),
         })
     }
@@ -350,6 +353,7 @@ pub(crate) struct Pages {
     pub(crate) log: Log,
     pub(crate) door: Arc<Door>,
     pub(crate) inputs: Inputs,
+    pub(crate) threats: Threats,
     pub(crate) counts: Arc<ReloadCounts>,
     pub(crate) access: Arc<Access>,
     pub(crate) paused: Paused,
@@ -365,7 +369,8 @@ impl Observe for Pages {
         let reloads = ReloadNumbers::of(&self.counts);
         let (inputs, refused) = (self.inputs.status(), self.access.refused());
         let classes = self.door.classes();
-        Some(Numbers { status, inputs, classes, lag_seconds, reloads, refused })
+        let intel = self.threats.intel();
+        Some(Numbers { status, inputs, classes, lag_seconds, reloads, refused, intel })
     }
 
     fn unready(&self) -> Vec<String> {

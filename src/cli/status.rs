@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use shrike::control::{ExporterStatus, Status};
+use shrike::control::{ExporterStatus, IntelStatus, Status};
 
 use super::args::Shared;
 use super::table::Table;
@@ -50,6 +50,10 @@ fn shown(status: &Status) -> String {
         }
         text.push('\n');
         text.push_str(&table.text());
+    }
+    if let Some(intel) = &status.threat_intel {
+        text.push('\n');
+        text.push_str(&threats(intel));
     }
     text.push('\n');
     text.push_str(&exporters(&status.exporters));
@@ -114,6 +118,45 @@ fn shown(status: &Status) -> String {
         if let Some(error) = &exporter.last_error {
             let ago = span(error.seconds_ago);
             text.push_str(&format!("{}: {ago} ago: {}\n", exporter.name, error.text));
+        }
+    }
+    text
+}
+
+/// What feeds told, and how each is.
+fn threats(intel: &IntelStatus) -> String {
+    let known = intel.indicators.iter().filter(|(_, count)| *count > 0);
+    let known: Vec<String> = known.map(|(kind, count)| format!("{count} {kind}")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let mut text = format!(
+        "indicators: {known}; {} of {} values that guards asked for matched, events were marked {} times\n",
+        intel.hits, intel.lookups, intel.marked
+    );
+    let mut table = Table::new(&["feed", "state", "indicators", "polls", "failed", "read"]);
+    let now = position::now() / 1_000_000_000;
+    for feed in &intel.feeds {
+        let state = match (feed.stale, &feed.problem, feed.polled) {
+            (true, ..) => "stale",
+            (_, Some(_), _) => "failing",
+            (.., 0) => "starting",
+            _ => "ok",
+        };
+        table.row([
+            feed.name.clone(),
+            state.to_owned(),
+            feed.indicators.to_string(),
+            feed.polled.to_string(),
+            feed.failed.to_string(),
+            match feed.last_success {
+                0 => "never".to_owned(),
+                at => format!("{} ago", span(now.saturating_sub(at) as f64)),
+            },
+        ]);
+    }
+    text.push_str(&table.text());
+    for feed in &intel.feeds {
+        if let Some(problem) = &feed.problem {
+            text.push_str(&format!("{}: {problem}\n", feed.name));
         }
     }
     text

@@ -521,6 +521,10 @@ impl Servers<'_, '_> {
                     server.name.escape_debug()
                 );
                 rule(&row, "name", &wrong, mistakes);
+            } else if let Some(other) = found.iter().find(|other| other.key() == server.key()) {
+                let other = other.name.escape_debug();
+                let wrong = format!("server `{other}` reads this collection already");
+                rule(&row, "collection_id", &wrong, mistakes);
             }
             found.push(server);
         }

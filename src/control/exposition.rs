@@ -3,9 +3,11 @@
 //! The text format, version 0.0.4: a `HELP` and a `TYPE` line for each name, then its samples.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::{InputStatus, ReloadNumbers};
 use crate::event::{Class, Treatment};
+use crate::intel::{Intel, SignKind, Source};
 use crate::metrics::Observed;
 use crate::pipeline::{
     AlertStatus, ChangeStatus, DigestStatus, ExporterStatus, HeartbeatStatus, HookStatus, Status,
@@ -27,12 +29,14 @@ pub struct Numbers {
     pub classes: Vec<(Class, u64)>,
     /// Requests for the pages and the admin API without a token that permits them.
     pub refused: u64,
+    /// Threat intelligence, where it is switched on.
+    pub intel: Option<Arc<Intel>>,
 }
 
 /// Writes all numbers.
 #[must_use]
 pub fn exposition(numbers: &Numbers) -> String {
-    let Numbers { status, inputs, classes, lag_seconds, reloads, refused } = numbers;
+    let Numbers { status, inputs, classes, lag_seconds, reloads, refused, intel } = numbers;
     let mut text = Exposition::default();
     process(&mut text, status, inputs);
     for (name, about, treatment) in CLASSES {
@@ -84,6 +88,9 @@ pub fn exposition(numbers: &Numbers) -> String {
     changes(&mut text, &status.exporters);
     digests(&mut text, &status.exporters);
     hooks(&mut text, &status.exporters);
+    if let Some(intel) = intel {
+        threats(&mut text, intel);
+    }
     text.0
 }
 
@@ -242,6 +249,97 @@ const ALERTS: &[(&str, &str, &str, AlertCount)] = &[
         "counter",
         "Incidents let go without being resolved, or messages whose repeats are known no more.",
         |it| it.forgotten,
+    ),
+];
+
+/// What feeds told, and what came of it.
+fn threats(text: &mut Exposition, intel: &Intel) {
+    let (snapshot, counts, sources) = (intel.read(), intel.counts(), intel.sources());
+    let name = "shrike_threat_intel_indicators";
+    text.begin(name, "gauge", "Indicators that are used, by what they are of.");
+    for kind in SignKind::ALL {
+        text.sample(name, &[("kind", kind.word())], snapshot.size(kind) as f64);
+    }
+    for &(name, kind, about, value) in FEEDS {
+        text.begin(name, kind, about);
+        for source in sources.iter() {
+            text.sample(name, &[("server", &source.name)], value(source) as f64);
+        }
+    }
+    let name = "shrike_threat_intel_polls_total";
+    text.begin(name, "counter", "Polls of a feed, by whether they read all there was.");
+    for source in sources.iter() {
+        for (result, polls) in [("ok", &source.polled), ("failed", &source.failed)] {
+            let labels = [("server", &*source.name), ("result", result)];
+            text.sample(name, &labels, polls.load() as f64);
+        }
+    }
+    let name = "shrike_threat_intel_poll_seconds";
+    text.begin(name, "histogram", "How long a poll took.");
+    for source in sources.iter() {
+        text.histogram(name, &[("server", &source.name)], &source.poll_seconds.load());
+    }
+    let name = "shrike_threat_intel_skipped_total";
+    text.begin(name, "counter", "Objects and patterns of feeds that are not used, by the reason.");
+    for (reason, count) in counts.skipped() {
+        text.sample(name, &[("reason", reason)], count as f64);
+    }
+    let (expired, full) = (counts.evicted_expired.load(), counts.evicted_full.load());
+    let (guards, events) = (counts.lookups.load(), counts.looked_up.load());
+    let (hits, marked) = (counts.hits.load(), counts.marked.load());
+    type Labelled = [(&'static str, u64); 2];
+    let rows: [(&str, &str, &str, Labelled); 3] = [
+        (
+            "shrike_threat_intel_evicted_total",
+            "reason",
+            "Indicators dropped from a full cache: over, or to make room.",
+            [("expired", expired), ("full", full)],
+        ),
+        (
+            "shrike_threat_intel_lookups_total",
+            "by",
+            "Values that were looked up, for guards and for events.",
+            [("guard", guards), ("event", events)],
+        ),
+        (
+            "shrike_threat_intel_hits_total",
+            "by",
+            "Values of guards that matched, and openings of events that did.",
+            [("guard", hits), ("event", marked)],
+        ),
+    ];
+    for (name, label, about, counts) in rows {
+        text.begin(name, "counter", about);
+        for (word, count) in counts {
+            text.sample(name, &[(label, word)], count as f64);
+        }
+    }
+}
+
+/// Reads one number of a feed.
+type FeedCount = fn(&Source) -> u64;
+
+const FEEDS: &[(&str, &str, &str, FeedCount)] = &[
+    ("shrike_threat_intel_feed_indicators", "gauge", "Indicators of a feed that are used.", |it| {
+        it.indicators.load()
+    }),
+    (
+        "shrike_threat_intel_last_success_seconds",
+        "gauge",
+        "When the last poll succeeded, in seconds since 1970; 0 is never.",
+        |it| it.last_success.load(),
+    ),
+    (
+        "shrike_threat_intel_stale",
+        "gauge",
+        "1 when three intervals passed without a poll that succeeded.",
+        |it| it.stale.load(),
+    ),
+    (
+        "shrike_threat_intel_paging_anomalies_total",
+        "counter",
+        "Pages whose `more` and `next` contradict each other.",
+        |it| it.paging_anomalies.load(),
     ),
 ];
 

@@ -11,6 +11,7 @@ mod admin;
 mod api;
 mod client;
 mod exposition;
+mod intel;
 mod protocol;
 mod reload;
 mod server;
@@ -18,6 +19,7 @@ mod server;
 pub use admin::{Access, Admin, Observe};
 pub use client::Client;
 pub use exposition::{Numbers, exposition};
+pub use intel::{FeedStatus, IntelStatus};
 pub use protocol::{
     ALERTS_MAX, APPEND_BYTES_MAX, AlertStatus, Answer, Appended, Change, CursorStatus,
     DigestStatus, ExporterStatus, Health, HookStatus, InputStatus, LastError, LogStatus, Rejected,

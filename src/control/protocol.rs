@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::IntelStatus;
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
 
@@ -179,6 +180,9 @@ pub struct Status {
     pub inputs: Vec<InputStatus>,
     /// Where they go.
     pub exporters: Vec<ExporterStatus>,
+    /// Threat intelligence, where it is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threat_intel: Option<Box<IntelStatus>>,
     /// What an operator should know although it is permitted.
     pub notes: Vec<String>,
 }

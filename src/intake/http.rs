@@ -2,7 +2,7 @@
 //! `POST /v1/logs` what OTLP exporters send.
 //!
 //! A request is answered with 2xx only when what it brought is durable, and tells what became of
-//! each item.
+//! each item. Guards, which send events here, also ask here what is known of a value.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -45,6 +45,37 @@ pub struct HttpOptions {
     pub format: Option<&'static str>,
     /// How logs are read that are no JSON.
     pub binary: &'static Binary,
+    /// What answers guards.
+    pub questions: Questions,
+}
+
+/// Answers the body of a question from memory: nothing where nobody can be asked, else the answer
+/// as JSON, or what was expected.
+#[derive(Clone)]
+pub struct Questions(Arc<Answers>);
+
+type Answers = dyn Fn(&[u8]) -> Option<Result<Vec<u8>, String>> + Send + Sync;
+
+impl Questions {
+    /// Questions that are answered so.
+    pub fn new(
+        answer: impl Fn(&[u8]) -> Option<Result<Vec<u8>, String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(answer))
+    }
+}
+
+impl Default for Questions {
+    /// Nobody can be asked.
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl fmt::Debug for Questions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Questions")
+    }
 }
 
 /// An encoding of logs other than JSON, and of the answers to them.
@@ -144,12 +175,14 @@ impl fmt::Debug for Shared {
 struct Reply {
     status: StatusCode,
     body: Value,
+    /// The body as it is sent, where it is JSON text already.
+    text: Option<Vec<u8>>,
     retry_after: Option<u64>,
 }
 
 impl Reply {
     fn error(status: StatusCode, text: &str) -> Self {
-        Self { status, body: json!({ "error": text }), retry_after: None }
+        Self { status, body: json!({ "error": text }), text: None, retry_after: None }
     }
 
     /// Records that were refused.
@@ -172,13 +205,14 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Onc
     let is_logs = request.uri().path() == LOGS_PATH;
     let binary = shared.options.binary;
     let is_binary = is_logs && is_of_type(request.headers(), binary.content_type);
-    let reply = match taken(request, shared).await {
+    let mut reply = match taken(request, shared).await {
         Ok(reply) | Err(reply) => reply,
     };
+    let text = reply.text.take();
     let (kind, body) = match (is_logs, is_binary) {
         (true, true) => (binary.content_type, in_binary(&reply, binary)),
         (true, false) => (JSON, (for_exporter(&reply).to_string() + "\n").into_bytes()),
-        (false, _) => (JSON, (reply.body.to_string() + "\n").into_bytes()),
+        (false, _) => (JSON, text.unwrap_or_else(|| (reply.body.to_string() + "\n").into_bytes())),
     };
     let mut response = Response::new(Once::new(body));
     *response.status_mut() = reply.status;
@@ -221,8 +255,9 @@ fn in_binary(reply: &Reply, binary: &Binary) -> Vec<u8> {
 
 async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply, Reply> {
     let (head, body) = request.into_parts();
-    if head.uri.path() != PATH && head.uri.path() != LOGS_PATH {
-        let text = "events are taken at /v1/events, OTLP logs at /v1/logs";
+    if ![PATH, LOGS_PATH, QUESTIONS_PATH].contains(&head.uri.path()) {
+        let text = "events are taken at /v1/events, OTLP logs at /v1/logs; guards ask at \
+                    /v1/threat-intel/check";
         return Err(Reply::error(StatusCode::NOT_FOUND, text));
     }
     if head.method != Method::POST {
@@ -232,6 +267,9 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     if token.is_some_and(|token| !token.is_shown(&head.headers)) {
         let text = "expected `Authorization: Bearer` with the input's token";
         return Err(Reply::error(StatusCode::UNAUTHORIZED, text));
+    }
+    if head.uri.path() == QUESTIONS_PATH {
+        return answered(&head.headers, body, &shared).await;
     }
     let is_logs = head.uri.path() == LOGS_PATH;
     let is_binary = is_logs && is_of_type(&head.headers, shared.options.binary.content_type);
@@ -277,6 +315,31 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     worked.await.unwrap_or_else(|_panic| {
         Err(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "the input failed"))
     })
+}
+
+/// Answers a guard at once, and not behind events that are checked or wait for the disk.
+async fn answered(headers: &HeaderMap, body: Incoming, shared: &Shared) -> Result<Reply, Reply> {
+    let encoding = Encoding::of(headers)?;
+    let cap = QUESTIONS_BYTES_MAX.min(shared.options.body_bytes_max);
+    let body = match timeout(BODY_TIMEOUT, collect(body, cap)).await {
+        Ok(body) => encoding.decode(&body?, cap)?,
+        Err(_) => {
+            return Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long"));
+        }
+    };
+    match (shared.options.questions.0)(&body) {
+        Some(Ok(text)) => Ok(Reply {
+            status: StatusCode::OK,
+            body: Value::Null,
+            text: Some(text),
+            retry_after: None,
+        }),
+        Some(Err(problem)) => Err(Reply::error(StatusCode::BAD_REQUEST, &problem)),
+        None => {
+            let text = "threat intelligence is switched off; see `threat_intel.enabled`";
+            Err(Reply::error(StatusCode::NOT_FOUND, text))
+        }
+    }
 }
 
 fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
@@ -348,7 +411,7 @@ impl Encoding {
 }
 
 fn too_large(cap: usize) -> Reply {
-    let text = format!("a body has at most {cap} bytes; send fewer events at a time");
+    let text = format!("a body has at most {cap} bytes; send fewer items at a time");
     Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
@@ -432,7 +495,7 @@ fn work(body: &[u8], encoding: Encoding, kind: Content, shared: &Shared) -> Resu
         "rejected": account.rejected,
         "items": listed,
     });
-    Ok(Reply { status, body, retry_after: None })
+    Ok(Reply { status, body, text: None, retry_after: None })
 }
 
 fn is_empty_object(text: &[u8]) -> bool {
@@ -458,6 +521,10 @@ fn refused(error: DoorError) -> Reply {
 const PATH: &str = "/v1/events";
 /// Where OTLP exporters send logs.
 const LOGS_PATH: &str = "/v1/logs";
+/// Where guards ask.
+const QUESTIONS_PATH: &str = "/v1/threat-intel/check";
+/// Bytes of a question: a thousand values of 256 bytes.
+const QUESTIONS_BYTES_MAX: usize = 256 << 10;
 const JSON: &str = "application/json";
 const QUARANTINED: &str = "what was refused is in quarantine with its class";
 /// How many times its bytes a body that is no JSON may take as JSON, where names are spelled out.

@@ -32,7 +32,7 @@ pub use counts::IntakeCounts;
 pub use dialect::{Dialect, Kind, Mapped, Source};
 pub use door::{Door, DoorError, DoorOptions};
 pub use files::{Files, FilesOptions};
-pub use http::{Binary, HttpInput, HttpOptions, Undecoded};
+pub use http::{Binary, HttpInput, HttpOptions, Questions, Undecoded};
 pub use identity::{ServerIdentity, ServerTls};
 pub use lines::Lines;
 pub use listen::{ListenOptions, Listening, Once, Token};

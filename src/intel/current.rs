@@ -30,7 +30,7 @@ pub struct IntelCounts {
     pub hits: Counter,
     /// Values of events that were looked up.
     pub looked_up: Spread,
-    /// Events that something matched.
+    /// Events that something matched, each as often as it was opened.
     pub marked: Counter,
     /// Indicators dropped from a full cache because they were over.
     pub evicted_expired: Counter,

@@ -16,6 +16,7 @@ mod guard;
 mod lookup;
 mod marks;
 mod pattern;
+mod probe;
 mod saved;
 mod snapshot;
 mod spec;
@@ -31,6 +32,7 @@ pub use guard::{Guard, GuardVerdict, verdict};
 pub use lookup::{Key, Prefix, Refused, Table};
 pub use marks::{MATCHES_MAX, Marks};
 pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported};
+pub use probe::probe;
 pub use saved::{Loaded, SavedError};
 pub use snapshot::{About, Allowed, Listed, Match, Rules, SOURCES_MAX, Snapshot, Technique};
 pub use spec::{

@@ -148,6 +148,7 @@ const SHARED: &[Field] = &[
     row("deviceCustomDate1Label", With(&[F::IngestedAt], "ingestedAt")),
     // Both fields, so that it is no default target of the metadata, which is more than a number.
     row("cn1", Part(&[F::EventId, F::Metadata], sanitized)),
+    row("cn2", Part(&[F::EventId, F::Shrike], confidence)),
 ];
 
 const FILE: &[Field] = &[
@@ -233,6 +234,14 @@ fn ipv6(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
 /// When the event was received. What is no time was taken out when the event was opened.
 fn ingested(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
     text_millis(encoder, event.text(F::IngestedAt))
+}
+
+/// How sure the surest match of threat intelligence is, with its label.
+fn confidence(encoder: &mut Encoder<'_>, event: &E<'_>) -> bool {
+    let Some(confidence) = derive::intelligence(event, b"max_confidence") else { return false };
+    encoder.raw(confidence);
+    encoder.raw(b" cn2Label=threatIntelConfidence");
+    true
 }
 
 /// How many values were sanitised, with its label.

@@ -380,7 +380,7 @@ pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
         }
         encoder.literal(b"},\"matched\":{\"atomic\":");
         encoder.text(value);
-        if let Some(field) = matched_field(event, value) {
+        if let Some(field) = matched_field(event, text(b"field"), value) {
             encoder.literal(b",\"field\":");
             encoder.quoted(field);
         }
@@ -393,13 +393,19 @@ pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
 }
 
 /// What threat intelligence matched, each match as JSON.
-pub(super) fn matches<'a>(event: &Event<'a>) -> json::Elements<'a> {
-    let found = event
+#[must_use]
+pub fn matches<'a>(event: &Event<'a>) -> json::Elements<'a> {
+    json::elements(intelligence(event, b"matches").unwrap_or_default())
+}
+
+/// A member of what threat intelligence says of an event, as JSON.
+#[must_use]
+pub fn intelligence<'a>(event: &Event<'a>, member: &[u8]) -> Option<&'a [u8]> {
+    event
         .value(F::Shrike)
         .filter(|_| event.opened.intel)
         .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
-        .and_then(|intel| json::member(intel, b"matches"));
-    json::elements(found.unwrap_or_default())
+        .and_then(|intel| json::member(intel, member))
 }
 
 /// The kind of an indicator in the words of STIX.
@@ -426,7 +432,13 @@ fn confidence(json: &[u8]) -> Option<&'static [u8]> {
 }
 
 /// The field of our document that holds the matched value.
-fn matched_field(event: &Event<'_>, value: &[u8]) -> Option<&'static [u8]> {
+fn matched_field(event: &Event<'_>, field: &[u8], value: &[u8]) -> Option<&'static [u8]> {
+    match field {
+        b"resource.host" => return Some(b"destination.address"),
+        b"resource.path" => return Some(b"file.path"),
+        b"threat.indicator.value" => return Some(b"threat.indicator.name"),
+        _ => {}
+    }
     if event.text(F::ResourceHost) == value {
         return Some(b"destination.address");
     }

@@ -11,6 +11,7 @@ mod text;
 
 pub use cef::CEF;
 pub use chat::{SAME, SESSION, repeated};
+pub use derive::{intelligence, matches};
 pub use ecs::ECS;
 pub use native::NATIVE;
 pub use ocsf::OCSF;

@@ -164,7 +164,7 @@ fn secrets_of_a_server_are_never_shown() {
         "threat_intel: {enabled: true, servers: [{url: 'https://a.example', collection_id: c, \
          auth: {type: basic, username: s3cr3t, password: s3cr3t}, headers: {a: s3cr3t}, \
          proxy: 'http://u:s3cr3t@b.example'}, {name: b, url: 'https://a.example', \
-         collection_id: c, auth: {type: api_key, api_key: s3cr3t}}]}",
+         collection_id: d, auth: {type: api_key, api_key: s3cr3t}}]}",
     )
     .expect("it is right");
     assert!(config.shown.yaml().contains("collection_id: \"c\""));
@@ -252,6 +252,11 @@ fn what_cannot_be_is_refused() {
             server(&format!("{one}}}, {{{one}")),
             "1:87: threat_intel.servers[1].name: `a.example` is the name of another server already; give \
              each a `name`",
+        ),
+        (
+            server(&format!("{one}}}, {{name: b, {one}")),
+            "1:123: threat_intel.servers[1].collection_id: server `a.example` reads this collection \
+             already",
         ),
         (
             auth("type: kerberos"),

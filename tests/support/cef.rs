@@ -107,6 +107,7 @@ const DICTIONARY: &[(&str, usize)] = &[
     ("c6a3", 39),
     ("cat", 1023),
     ("cn1", 20),
+    ("cn2", 20),
     ("cs1", 4000),
     ("cs2", 4000),
     ("cs3", 4000),
@@ -151,7 +152,7 @@ fn check(key: &str, value: &str, pairs: &BTreeMap<String, String>) {
     match key {
         "dst" => assert!(value.parse::<std::net::Ipv4Addr>().is_ok(), "no IPv4 address: {value}"),
         "c6a3" => assert!(value.parse::<std::net::Ipv6Addr>().is_ok(), "no IPv6 address: {value}"),
-        "rt" | "deviceCustomDate1" | "cn1" => {
+        "rt" | "deviceCustomDate1" | "cn1" | "cn2" => {
             assert!(value.parse::<i64>().is_ok(), "`{key}` is no number: {value}");
         }
         "dpt" => assert!(value.parse::<u16>().is_ok_and(|port| port > 0), "no port: {value}"),

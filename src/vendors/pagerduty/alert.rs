@@ -4,6 +4,7 @@ use http::Uri;
 
 use crate::deliver::{Options, Problem};
 use crate::event::{Event, FieldId as F, Value};
+use crate::schemas;
 use crate::transform::Source::{
     AlsoWhen, Constant, Derived, Event as From, Extracted, OneOption, Option as Text, OptionJson,
     Part, Pattern, When,
@@ -163,12 +164,7 @@ fn event_id(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// What threat intelligence matched.
 fn matches(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let found = event
-        .value(F::Shrike)
-        .filter(|_| event.opened.intel)
-        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
-        .and_then(|intel| json::member(intel, b"matches"));
-    let Some(json) = found else { return false };
+    let Some(json) = schemas::intelligence(event, b"matches") else { return false };
     encoder.value(Value { json, escaped: true });
     true
 }

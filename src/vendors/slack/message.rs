@@ -2,7 +2,7 @@
 //! notifications and screen readers.
 
 use crate::event::{Event, FieldId as F, Severity};
-use crate::schemas::repeated;
+use crate::schemas::{self, repeated};
 use crate::transform::Source::{
     Also, AlsoWhen, Constant, Continued, Derived, OneOf, Option, Part, When,
 };
@@ -432,13 +432,8 @@ fn attack(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// A block with what threat intelligence matched.
 fn intelligence(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let matches = event
-        .value(F::Shrike)
-        .filter(|_| event.opened.intel)
-        .and_then(|shrike| json::member(shrike.json, b"threat_intel"))
-        .and_then(|intel| json::member(intel, b"matches"));
     let value = |found| json::member(found, b"value").and_then(json::string);
-    let mut values = json::elements(matches.unwrap_or_default()).filter_map(value);
+    let mut values = schemas::matches(event).filter_map(value);
     let Some(first) = values.next() else { return false };
     context(encoder, |elements| {
         elements.with(b"*Threat intelligence:* ", |encoder| {

@@ -1,7 +1,7 @@
 //! Adaptive Cards, the older MessageCards, and a small card of each kind.
 
 use crate::event::{Event, FieldId as F};
-use crate::schemas::repeated;
+use crate::schemas::{self, repeated};
 use crate::transform::Source::{Also, AlsoWhen, Constant, Continued, Derived, OneOf, OneOption};
 use crate::transform::write::severity;
 use crate::transform::{Choices, Encoder, Field, JSON_LIST, Layout, Markup, Schema, json, row};
@@ -239,6 +239,7 @@ const FACTS: &[F] = &[
     F::SessionTenantId,
     F::Tactic,
     F::Technique,
+    F::Shrike,
     F::Timestamp,
     F::EventId,
 ];
@@ -330,6 +331,7 @@ fn facts(encoder: &mut Encoder<'_>, event: &Event<'_>, key: &'static [u8]) -> bo
     facts.say(b"Environment", event.text(F::SessionEnvironment));
     facts.say(b"Tenant", event.text(F::SessionTenantId));
     facts.joined(b"MITRE", event.text(F::Tactic), " / ", event.text(F::Technique));
+    facts.matches(event);
     facts.say(b"Time", event.text(F::Timestamp));
     // What tells one event from another, and a repeat from a second one.
     facts.say(b"Event ID", event.text(F::EventId));
@@ -372,6 +374,20 @@ impl<'e> Facts<'_, 'e> {
         });
     }
 
+    /// What threat intelligence matched.
+    fn matches(&mut self, event: &Event<'_>) {
+        let value = |found| json::member(found, b"value").and_then(json::string);
+        let mut values = schemas::matches(event).filter_map(value);
+        let Some(first) = values.next() else { return };
+        self.with(b"Threat Intelligence", |encoder| {
+            encoder.excerpt(first, &LINE, FACT_MAX / MATCHES_MAX);
+            for value in values.take(MATCHES_MAX - 1) {
+                encoder.raw(b", ");
+                encoder.excerpt(value, &LINE, FACT_MAX / MATCHES_MAX);
+            }
+        });
+    }
+
     /// "First 12 characters; a shorter one whole, without dots."
     fn session(&mut self, id: &[u8]) {
         let beginning = json::beginning(id, SESSION_CHARACTERS);
@@ -398,10 +414,12 @@ impl<'e> Facts<'_, 'e> {
     }
 }
 
-/// Bytes of a message together stay below 27,000: a reason, twelve facts, a title twice, two links
-/// of 2,900 and what stands around them (1,500).
+/// Bytes of a message together stay below 27,000: a reason, thirteen facts, a title twice, two
+/// links of 2,900 and what stands around them (1,500).
 const REASON_MAX: usize = 12_000;
 const FACT_MAX: usize = 600;
+/// Matches that are named; there may be ten.
+const MATCHES_MAX: usize = 5;
 const NAME_MAX: usize = 255;
 /// Bytes of a reason in a small card.
 const SHORT_REASON_MAX: usize = 500;
