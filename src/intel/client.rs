@@ -81,7 +81,7 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Reads the files that TLS needs; asks nothing yet.
+    /// Reads the files that TLS needs, as each poll does again; asks nothing yet.
     ///
     /// # Errors
     /// When a file cannot be read, or what is configured cannot be sent.
@@ -111,6 +111,8 @@ impl Client {
     ) -> Result<Polled, PollError> {
         let Self { spec, session, headers, meter, destination } = self;
         let server = || Arc::clone(&spec.name);
+        // Certificates are renewed while this runs.
+        *destination = self::destination(spec)?;
         let limits = TransportLimits {
             // One more tells that there was more.
             answer_bytes: spec.feed.response_bytes_max.saturating_add(1),

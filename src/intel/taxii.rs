@@ -62,9 +62,10 @@ pub(super) struct Poll<'a> {
     begun: Time,
     is_full: bool,
     stage: Stage,
-    /// What the next page of 2.1 is asked by, and what was used.
+    /// What the next page of 2.1 is asked by.
     next: Option<String>,
-    used: HashSet<String>,
+    /// The pages of 2.1 that came, by BLAKE3.
+    seen: HashSet<[u8; 32]>,
     /// The first object of the next page of 2.0.
     start: u64,
     pages: u32,
@@ -129,7 +130,7 @@ impl<'a> Poll<'a> {
             is_full,
             stage: Stage::Done,
             next: None,
-            used: HashSet::new(),
+            seen: HashSet::new(),
             start: 0,
             pages: 0,
             anomalies: 0,
@@ -316,7 +317,7 @@ impl<'a> Poll<'a> {
         self.newest = self.newest.max(added);
         let objects = page.objects.iter().map(|it| Object::parse(it.get())).collect();
         match self.session.version {
-            TaxiiVersion::V2_1 => self.turn(page.more, page.next.as_deref()),
+            TaxiiVersion::V2_1 => self.turn(page.more, page.next.as_deref(), body),
             TaxiiVersion::V2_0 => self.advance(status, headers, page.objects.len()),
         }
         if self.stage == Stage::Objects && self.pages >= self.spec.feed.pages_max {
@@ -326,16 +327,18 @@ impl<'a> Poll<'a> {
     }
 
     /// The next page of 2.1.
-    fn turn(&mut self, more: bool, next: Option<&str>) {
+    ///
+    /// "The value of the next property is opaque" (3.7): it may stand for a session and stay the
+    /// same while pages go on. Only a whole page that came already leads nowhere.
+    fn turn(&mut self, more: bool, next: Option<&str>, body: &[u8]) {
+        let is_new = self.seen.insert(*blake3::hash(body).as_bytes());
         match (more, next.filter(|next| !next.is_empty())) {
             (false, None) => self.stage = Stage::Done,
             (false, Some(_)) => {
                 self.anomalies += 1;
                 self.stage = Stage::Done;
             }
-            (true, Some(next)) if self.used.insert(next.to_owned()) => {
-                self.next = Some(next.to_owned());
-            }
+            (true, Some(next)) if is_new => self.next = Some(next.to_owned()),
             (true, _) => {
                 self.anomalies += 1;
                 self.cut();

@@ -173,6 +173,24 @@ fn a_certificate_tells_who_we_are() {
     let (_, polled) = first(&ServerSpec { tls: without, ..served.spec() });
     let error = polled.expect_err("it is refused");
     assert!(!error.is_outage(), "{error}");
+    // What lies in the files when a poll begins is shown.
+    let renewed = tls(&served.fake, dir.path(), true);
+    let files = [&renewed.client_cert_path, &renewed.client_key_path]
+        .map(|path| path.clone().expect("it has one"));
+    let good = files.each_ref().map(|path| std::fs::read(path).expect("it is ours"));
+    let put = |texts: [&[u8]; 2]| {
+        for (path, text) in files.iter().zip(texts) {
+            std::fs::write(path, text).expect("it is ours");
+        }
+    };
+    let strange = rcgen::generate_simple_self_signed(Vec::new()).expect("a key");
+    put([strange.cert.pem().as_bytes(), strange.signing_key.serialize_pem().as_bytes()]);
+    let spec = ServerSpec { tls: renewed, ..served.spec() };
+    let mut client = Client::open(&spec).expect("it opens");
+    poll(&mut client, Progress::default(), true).1.expect_err("a stranger is refused");
+    put([&good[0], &good[1]]);
+    let (found, polled) = poll(&mut client, Progress::default(), true);
+    assert_eq!(found, values(0..1), "{polled:?}");
     // Certificates of this authority are not trusted without it.
     let unknown = shrike::deliver::TlsSettings { ca_cert_path: None, ..with };
     let (_, polled) = first(&ServerSpec { tls: unknown, ..served.spec() });
@@ -308,7 +326,7 @@ fn an_answer_has_a_bound() {
 #[test]
 fn paging_that_contradicts_itself_ends() {
     let cases = [
-        (TaxiiManner::RepeatsNext, 200, true),
+        (TaxiiManner::RepeatsPage, 100, true),
         (TaxiiManner::MoreWithoutNext, 100, true),
         (TaxiiManner::NextWithoutMore, 100, false),
     ];
@@ -317,9 +335,11 @@ fn paging_that_contradicts_itself_ends() {
         served.fill(0..250);
         served.feed.set_manner(manner);
         let mut client = Client::open(&served.spec()).expect("it opens");
-        let (found, polled) = poll(&mut client, Progress::default(), true);
+        let (mut found, polled) = poll(&mut client, Progress::default(), true);
         let polled = polled.expect("read");
+        let repeated = found.split_off(count as usize);
         assert_eq!(found, values(0..count), "{manner:?}");
+        assert!(repeated.is_empty() || repeated == values(0..100), "{manner:?}");
         assert_eq!((polled.anomalies, polled.is_cut), (1, is_cut), "{manner:?}");
         assert_eq!(polled.progress.sync_begun.is_some(), is_cut);
         // The next poll goes on there.
@@ -331,6 +351,19 @@ fn paging_that_contradicts_itself_ends() {
         assert!(progress.synced.is_some() && progress.sync_begun.is_none());
         served.end();
     }
+}
+
+/// A `next` is opaque: one that stands for a session, as in OASIS's medallion, is always the same.
+#[test]
+fn next_may_stay_the_same_while_pages_go_on() {
+    let served = Served::new(TaxiiTerms::default(), "");
+    served.fill(0..450);
+    served.feed.set_manner(TaxiiManner::KeepsNext);
+    let (found, polled) = first(&served.spec());
+    let polled = polled.expect("read");
+    assert_eq!(found, values(0..450));
+    assert_eq!((polled.pages, polled.anomalies, polled.is_cut), (5, 0, false));
+    served.end();
 }
 
 #[test]

@@ -12,5 +12,6 @@ mod metrics;
 mod receivers;
 #[path = "../support/rfc5424.rs"]
 mod rfc5424;
+mod taxii;
 mod tools;
 mod web;

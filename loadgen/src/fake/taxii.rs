@@ -57,8 +57,10 @@ pub enum TaxiiManner {
     /// Nothing.
     #[default]
     Proper,
-    /// `next` is the one that was asked by.
-    RepeatsNext,
+    /// Nothing either: `next` stands for a session and stays the same, as medallion has it.
+    KeepsNext,
+    /// Asked by `next`, it sends the same page again.
+    RepeatsPage,
     /// There is more, and no way to it.
     MoreWithoutNext,
     /// There is no more, and a way to it.
@@ -355,8 +357,9 @@ impl Taxii {
         let token = format!("p/{}+{end}", state.tokens.len());
         let mut members = String::new();
         match (state.manner, is_more) {
-            (TaxiiManner::RepeatsNext, true) => {
+            (TaxiiManner::KeepsNext | TaxiiManner::RepeatsPage, true) => {
                 let token = next.unwrap_or(token);
+                let end = if state.manner == TaxiiManner::RepeatsPage { start } else { end };
                 write!(members, "\"more\":true,\"next\":{},", quote(&token)).expect("a text grows");
                 state.tokens.insert(token, (query, end));
             }
