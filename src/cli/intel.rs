@@ -34,7 +34,9 @@ impl Threats {
     /// Reads these feeds from now on; what was known of those that stay is kept.
     pub(crate) fn run(&self, config: &Config) {
         let mut running = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.spec == config.intel {
+        // Feeds that could not be started are tried again.
+        let is_running = running.feeds.is_some() == config.intel.is_some();
+        if running.spec == config.intel && is_running {
             return;
         }
         self.guard.set(config.intel.as_ref().map(|spec| spec.actions));

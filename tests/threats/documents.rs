@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::config::{Config, Flags, Host, Lookup, System, Text};
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions, Time};
 use shrike::intel::{About, Intel, Listed, Marks, Rules, SignKind, Snapshot, Technique};
 use shrike::pipeline::Render;
@@ -97,4 +97,39 @@ fn every_destination_is_told_of_a_match() {
     }
     let expected = std::fs::read_to_string(&path).expect("UPDATE_GOLDEN=1 makes it");
     assert_eq!(found, expected);
+}
+
+/// Every variable is set.
+struct Set;
+
+impl Lookup for Set {
+    fn variable(&self, name: &str) -> Option<String> {
+        Some(name.to_lowercase())
+    }
+
+    fn file(&self, path: &Path) -> std::io::Result<String> {
+        Ok(path.display().to_string())
+    }
+
+    fn hostname(&self) -> String {
+        "edge-7".to_owned()
+    }
+}
+
+#[test]
+fn samples_of_the_guide_are_right() {
+    let guide = include_str!("../../docs/threat-intel.md");
+    let samples = guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next());
+    let samples: Vec<&str> = samples.map(|sample| sample.expect("it ends")).collect();
+    assert_eq!(samples.len(), 5, "one whole, and one for each kind of server");
+    for sample in samples {
+        let text = match sample.starts_with("threat_intel:") {
+            true => sample.to_owned(),
+            false => format!("threat_intel:\n  enabled: true\n  servers:\n{sample}"),
+        };
+        let text = Text::File { name: "guide".to_owned(), text: text.into() };
+        let config = Config::load(&text, &Flags::default(), vendors::ALL, &Set);
+        let config = config.unwrap_or_else(|error| panic!("{error}\n{sample}"));
+        assert_eq!(config.intel.expect("it is on").servers.len(), 1);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use shrike::event::{Opened, OpeningOptions, Severity, Time};
@@ -238,4 +239,27 @@ fn the_time_of_receipt_decides_what_holds() {
         ..listed(SignKind::Domain, "evil.example", 60)
     };
     assert!(matches(vec![over], &event("evil.example")).is_empty());
+}
+
+proptest! {
+    /// Whatever an event says, it stays a whole event, and is marked where a guard would be told.
+    #[test]
+    fn any_text_of_an_event_can_be_looked_up(
+        host in "(\\PC{0,12}|[a-cEV.]{0,6}(evil\\.example|192\\.0\\.2\\.1)\\.?|\\[::1\\])",
+        path in "(\\PC{0,12}|/tmp/evil\\.sh|http://files\\.example/evil/?[a-z]{0,3}|[\\\\\"]{0,4})",
+        kind in "(domain|ip|url|file_hash|file_name|file_path|pattern|x)",
+        value in "(\\PC{0,12}|[a-f0-9]{64}|evil\\.example)",
+        is_file: bool,
+    ) {
+        let mut event = event(&host);
+        event["resource"]["path"] = json!(path);
+        event["resource"]["type"] = json!(if is_file { "file" } else { "network" });
+        event["threat"] = json!({"indicator": {"type": kind, "value": value}});
+        let snapshot = Snapshot::new(all(), &Rules::default());
+        let now = Time { secs: 1, nanos: 0 };
+        let is_known = !snapshot.check(SignKind::Domain, &host, now).is_empty();
+        let found = matches(all(), &event);
+        prop_assert!(!is_known || !found.is_empty(), "{event}");
+        prop_assert_eq!(found.is_empty(), values(all(), &event).is_empty());
+    }
 }

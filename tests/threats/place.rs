@@ -106,6 +106,7 @@ impl Place {
         let files: String = ["native", "ecs", "ocsf", "cef"].map(file).concat();
         let config = format!(
             "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\npipeline: {{workers: 2}}\n\
+             admin: {{listen: '127.0.0.1:0'}}\n\
              inputs: [{{type: http, listen: '127.0.0.1:0', token: s3cr3t-of-guards}}]\n\
              threat_intel: {intel}\nexporters:\n{files}"
         );
@@ -198,6 +199,19 @@ impl Running {
 
     pub(crate) fn verdict(&self, domain: &str) -> String {
         self.ask(domain).0
+    }
+
+    /// What Prometheus reads.
+    pub(crate) fn metrics(&self) -> String {
+        let said = self.said();
+        let shown = said.lines().filter(|line| line.contains("metrics are shown"));
+        let line: Value = serde_json::from_str(shown.last().expect("it shows them")).expect("JSON");
+        let address = line["address"].as_str().expect("an address");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("it takes a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 
     pub(crate) fn kill(mut self) {

@@ -1,5 +1,6 @@
 //! The whole way: a feed tells, a guard is answered, events are marked wherever they go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,8 +50,48 @@ fn a_feed_blocks_at_guards_and_marks_events_at_every_exporter() {
     assert!(intel["marked"].as_u64() > Some(0), "once for each opening: {status}");
     let (text, _) = place.run(&["status"]);
     assert!(text.contains("indicators: 1 domain; "), "{text}");
+    assert_documented(&running.metrics());
     drop(running);
     server.stop();
+}
+
+/// Whether the guide names the metrics, and they have these values.
+fn assert_documented(text: &str) {
+    let lines = text.lines().map(|line| Ok(line.to_owned()));
+    let scrape = prometheus_parse::Scrape::parse(lines).expect("Prometheus reads it");
+    let ours = |it: &&prometheus_parse::Sample| it.metric.starts_with("shrike_threat_intel_");
+    let samples: Vec<_> = scrape.samples.iter().filter(ours).collect();
+    let guide = include_str!("../../docs/threat-intel.md");
+    let name = |it: &&prometheus_parse::Sample| {
+        it.metric.trim_end_matches("_sum").trim_end_matches("_count").to_owned()
+    };
+    let named: BTreeSet<String> = samples.iter().map(name).collect();
+    assert_eq!(named.len(), 11, "{named:?}");
+    for name in named {
+        assert!(guide.contains(&format!("`{name}{{")), "{name} is not in the guide");
+    }
+    let number = |name: &str, label: &str, value: &str| {
+        let is_it = |it: &&&prometheus_parse::Sample| {
+            it.metric == format!("shrike_threat_intel_{name}")
+                && it.labels.get(label) == Some(value)
+        };
+        let found = samples.iter().find(is_it).unwrap_or_else(|| panic!("{name} {label}={value}"));
+        match found.value {
+            prometheus_parse::Value::Counter(number) | prometheus_parse::Value::Gauge(number) => {
+                number
+            }
+            _ => panic!("{name} is no number"),
+        }
+    };
+    assert_eq!(number("indicators", "kind", "domain"), 1.0);
+    assert_eq!(number("feed_indicators", "server", "fake"), 1.0);
+    assert_eq!(number("stale", "server", "fake"), 0.0);
+    assert!(number("polls_total", "result", "ok") >= 2.0);
+    assert!(number("last_success_seconds", "server", "fake") > 1e9);
+    for by in ["guard", "event"] {
+        assert!(number("lookups_total", "by", by) >= number("hits_total", "by", by));
+        assert!(number("hits_total", "by", by) >= 1.0);
+    }
 }
 
 #[test]
