@@ -51,6 +51,9 @@ pub(super) struct Session {
     is_checked: bool,
     /// Objects of one page; fewer after a page that was too large.
     limit: u32,
+    /// What stands between `items` and a range of 2.0: HTTP has `=` (RFC 7233, 3.1), the standard
+    /// shows a blank (2.0, 3.4.3), and servers take the one or the other.
+    range_mark: char,
 }
 
 /// One poll.
@@ -108,7 +111,8 @@ impl Session {
     pub(super) fn new(spec: &ServerSpec) -> Result<Self, String> {
         let root = spec.api_root.as_deref().map(|root| root_path(&spec.url, root)).transpose()?;
         let (version, limit) = (spec.version, spec.feed.page_size.max(1));
-        Ok(Self { version, is_other: false, root, is_checked: false, limit })
+        let (is_other, is_checked, range_mark) = (false, false, '=');
+        Ok(Self { version, is_other, root, is_checked, limit, range_mark })
     }
 }
 
@@ -174,7 +178,8 @@ impl<'a> Poll<'a> {
         };
         let is_ranged = version == TaxiiVersion::V2_0 && self.stage == Stage::Objects;
         let last = self.start + u64::from(self.session.limit) - 1;
-        let range = is_ranged.then(|| format!("items={}-{last}", self.start));
+        let range =
+            is_ranged.then(|| format!("items{}{}-{last}", self.session.range_mark, self.start));
         Some(Ask { path, accept, range })
     }
 
@@ -223,6 +228,7 @@ impl<'a> Poll<'a> {
             (404, Stage::Objects) if !self.is_full && self.progress.cursor.is_some() => self.end(),
             // A range that begins behind the last object.
             (416, Stage::Objects) if self.session.version == TaxiiVersion::V2_0 => self.end(),
+            (400, Stage::Objects) if self.swaps_range_mark() => Ok(Vec::new()),
             (413, Stage::Objects) => self.shrink(&format!("status 413{}", said(body))),
             (406 | 415, _) => self.swap_version(status, body),
             // What an API root says of itself is not needed.
@@ -384,6 +390,15 @@ impl<'a> Poll<'a> {
         }
         self.session.limit = (self.session.limit / 2).max(1);
         Ok(Vec::new())
+    }
+
+    /// Whether ranges are to be written in the other way now.
+    fn swaps_range_mark(&mut self) -> bool {
+        let may_help = self.session.version == TaxiiVersion::V2_0 && self.pages == 0;
+        let is_first = self.session.range_mark == '=';
+        // The next poll begins as HTTP has it.
+        self.session.range_mark = if may_help && is_first { ' ' } else { '=' };
+        may_help && is_first
     }
 
     fn swap_version(&mut self, status: u16, body: &[u8]) -> Result<Objects, Refusal> {

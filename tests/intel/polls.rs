@@ -63,7 +63,13 @@ fn a_feed_is_read_page_by_page_and_then_from_where_it_was() {
 
 #[test]
 fn taxii_2_0_is_read_by_ranges() {
-    let served = Served::new(TaxiiTerms { page_max: 70, ..old() }, "");
+    for range_mark in ['=', ' '] {
+        read_by_ranges(TaxiiTerms { page_max: 70, range_mark, ..old() });
+    }
+}
+
+fn read_by_ranges(terms: TaxiiTerms) {
+    let served = Served::new(terms, "");
     served.fill(0..150);
     let mut client = Client::open(&served.spec()).expect("it opens");
     let (found, polled) = poll(&mut client, Progress::default(), true);

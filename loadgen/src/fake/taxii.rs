@@ -36,6 +36,9 @@ pub struct TaxiiTerms {
     pub page_max: usize,
     /// Whether the collection may be read.
     pub can_read: bool,
+    /// What stands between `items` and a range: `=` as HTTP has it, or a blank as TAXII 2.0 shows
+    /// it (3.4.3).
+    pub range_mark: char,
 }
 
 impl Default for TaxiiTerms {
@@ -47,6 +50,7 @@ impl Default for TaxiiTerms {
             needs_certificate: false,
             page_max: 100,
             can_read: true,
+            range_mark: '=',
         }
     }
 }
@@ -392,7 +396,13 @@ impl Taxii {
             Err(reply) => return *reply,
         };
         let header = visit.header("range");
-        let bounds = header.strip_prefix("items=").and_then(|it| it.split_once('-'));
+        let bounds = header.strip_prefix("items").and_then(|it| it.split_once('-'));
+        let other = if self.terms.range_mark == '=' { ' ' } else { '=' };
+        if header.strip_prefix("items").is_some_and(|it| it.starts_with(other)) {
+            return Self::refuse(400);
+        }
+        let mark = self.terms.range_mark;
+        let bounds = bounds.and_then(|(a, b)| Some((a.strip_prefix(mark)?, b)));
         let bounds =
             bounds.and_then(|(a, b)| Some((a.parse::<usize>().ok()?, b.parse::<usize>().ok()?)));
         let (first, last) = match (header, bounds) {
