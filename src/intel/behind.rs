@@ -1,6 +1,7 @@
 //! Who and what is behind an indicator.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::cache::{Backing, Kept, Seen};
 use super::snapshot::{About, Technique};
@@ -55,23 +56,31 @@ impl<'a> Behind<'a> {
     }
 }
 
-/// What an indicator says of itself, and what its feed links with it.
-///
+/// What an indicator says of itself, and what its feed links with it; the same as the last time
+/// where nothing changed, so that snapshots share it.
+pub(super) fn about(kept: &mut Kept, behind: &Behind<'_>) -> Arc<About> {
+    let tlp = behind.tlp(&kept.markings);
+    let may_export = behind.may_export(tlp);
+    if (kept.own.tlp, kept.own.may_export) != (tlp, may_export) {
+        let own = Arc::make_mut(&mut kept.own);
+        (own.tlp, own.may_export) = (tlp, may_export);
+    }
+    if !behind.links.contains_key(&*kept.own.id) {
+        kept.linked = None;
+        return Arc::clone(&kept.own);
+    }
+    let linked = linked(&kept.own, behind);
+    match &kept.linked {
+        Some(known) if **known == linked => Arc::clone(known),
+        _ => Arc::clone(kept.linked.insert(Arc::new(linked))),
+    }
+}
+
 /// What it indicates is named, and the actor behind its malware or campaign. The techniques of an
 /// actor are not: it may have used others here.
-pub(super) fn about(id: &str, kept: &Kept, behind: &Behind<'_>) -> About {
-    let tlp = behind.tlp(&kept.markings);
-    let mut about = About {
-        id: id.to_owned(),
-        name: kept.name.clone(),
-        labels: kept.types.clone(),
-        phases: kept.phases.clone(),
-        valid_until: kept.valid_until,
-        tlp,
-        may_export: behind.may_export(tlp),
-        ..About::default()
-    };
-    let direct: Vec<&Entity> = behind.linked(id, Verb::Indicates).collect();
+fn linked(own: &About, behind: &Behind<'_>) -> About {
+    let mut about = own.clone();
+    let direct: Vec<&Entity> = behind.linked(&own.id, Verb::Indicates).collect();
     let used = |of: EntityKind| {
         let users = direct.iter().filter(move |entity| entity.kind == of);
         users.flat_map(|entity| behind.linked(&entity.id, Verb::Uses))
@@ -113,5 +122,27 @@ fn add_technique(about: &mut About, entity: &Entity) {
         if !about.phases.contains(phase) && about.phases.len() < PHASES_MAX {
             about.phases.push(phase.clone());
         }
+    }
+}
+
+/// What an indicator says of itself, as it is written to the cache's file.
+pub(super) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::About;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        about: &Arc<About>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        (**about).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<About>, D::Error> {
+        About::deserialize(from).map(Arc::new)
     }
 }

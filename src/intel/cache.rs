@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::behind::{Behind, about};
 use super::lookup::Key;
 use super::pattern::Sign;
-use super::snapshot::Listed;
+use super::snapshot::{About, Listed};
 use super::spec::FeedSpec;
 use super::stamp;
 use super::stix::{Entity, Indicator, Link, Object, Skip, Tlp};
@@ -93,14 +93,15 @@ pub(super) struct Kept {
     pub(super) signs: Vec<Sign>,
     pub(super) confidence: Option<u8>,
     pub(super) is_benign: bool,
-    pub(super) name: Option<String>,
-    pub(super) types: Vec<String>,
-    pub(super) phases: Vec<(String, String)>,
     pub(super) markings: Vec<String>,
     #[serde(with = "stamp::option")]
     pub(super) valid_from: Option<Time>,
-    #[serde(with = "stamp::option")]
-    pub(super) valid_until: Option<Time>,
+    /// What it says of itself; snapshots share it.
+    #[serde(with = "super::behind::shared")]
+    pub(super) own: Arc<About>,
+    /// The same with what its feed links with it, where that is anything.
+    #[serde(skip)]
+    pub(super) linked: Option<Arc<About>>,
     /// With which page it came first.
     #[serde(skip)]
     turn: u64,
@@ -237,9 +238,9 @@ impl Cache {
     pub fn listed(&mut self, now: Time) -> Vec<Listed> {
         self.listed = now;
         let mut all = Vec::new();
-        for feed in self.feeds.values() {
+        for feed in self.feeds.values_mut() {
             let behind = Behind::new(&feed.behind, &self.export_tlp);
-            for (id, kept) in &feed.indicators {
+            for kept in feed.indicators.values_mut() {
                 let confidence = kept.sureness(&feed.terms);
                 let is_sure = feed.terms.confidence_min.is_none_or(|min| confidence >= min);
                 let has_begun = kept.valid_from.is_none_or(|from| from <= now);
@@ -247,7 +248,7 @@ impl Cache {
                 if kept.signs.is_empty() || !is_sure || !has_begun || until <= now {
                     continue;
                 }
-                let about = Arc::new(about(id, kept, &behind));
+                let about = about(kept, &behind);
                 all.extend(kept.signs.iter().map(|sign| Listed {
                     sign: sign.clone(),
                     source: Arc::clone(&feed.terms.name),
@@ -356,23 +357,29 @@ impl Feed {
             return applied.skip(OUTDATED);
         }
         let is_benign = new.is_benign();
+        let own = About {
+            id: new.id.clone(),
+            name: new.name,
+            labels: new.types,
+            phases: new.phases,
+            valid_until: new.valid_until,
+            ..About::default()
+        };
         let mut kept = Kept {
             modified: new.modified,
             confirmed: now,
             signs: new.signs.signs,
             confidence: new.confidence,
             is_benign,
-            name: new.name,
-            types: new.types,
-            phases: new.phases,
             markings: new.markings,
             valid_from: new.valid_from,
-            valid_until: new.valid_until,
+            own: Arc::new(own),
+            linked: None,
             turn: known.map_or(turn, |known| known.turn),
         };
         let sureness = kept.sureness(&self.terms);
         let is_unsure = self.terms.confidence_min.is_some_and(|min| sureness < min);
-        let is_over = kept.valid_until.is_some_and(|until| until <= now);
+        let is_over = new.valid_until.is_some_and(|until| until <= now);
         if new.is_revoked || is_unsure || is_over {
             match (new.is_revoked, is_unsure) {
                 (true, _) => {}
@@ -408,7 +415,7 @@ impl Kept {
     /// Until when it holds.
     fn until(&self, terms: &FeedTerms) -> Time {
         let until = after(self.confirmed, terms.ttl);
-        self.valid_until.map_or(until, |it| it.min(until))
+        self.own.valid_until.map_or(until, |it| it.min(until))
     }
 
     fn sureness(&self, terms: &FeedTerms) -> u8 {
@@ -428,12 +435,10 @@ impl Kept {
             signs: Vec::new(),
             confidence: None,
             is_benign: false,
-            name: None,
-            types: Vec::new(),
-            phases: Vec::new(),
             markings: Vec::new(),
             valid_from: None,
-            valid_until: None,
+            own: Arc::default(),
+            linked: None,
             turn,
         };
     }

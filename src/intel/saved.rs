@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -179,8 +180,11 @@ fn feeds(file: File) -> Result<Vec<(String, Feed)>, Unreadable> {
                     false => Err(corrupt(number, "expected the BLAKE3 of all before it, last")),
                 };
             }
-            (_, Read::Indicator(id, kept)) => match feeds.last_mut() {
-                Some((_, feed)) => drop(feed.indicators.insert(id, kept)),
+            (_, Read::Indicator(id, mut kept)) => match feeds.last_mut() {
+                Some((_, feed)) => {
+                    Arc::make_mut(&mut kept.own).id.clone_from(&id);
+                    feed.indicators.insert(id, kept);
+                }
                 None => return Err(corrupt(number, "expected a feed first")),
             },
             (_, Read::Behind(id, seen)) => match feeds.last_mut() {

@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::lookup::{Key, Prefix, Refused, Table, host_of};
 use super::pattern::{Sign, SignKind};
+use super::stamp;
 use super::stix::Tlp;
 use crate::event::Time;
 
@@ -30,10 +33,12 @@ pub struct Match {
     pub about: Arc<About>,
 }
 
-/// What an indicator says of itself, and what its feed links with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What an indicator says of itself, and what its feed links with it. Only the former is written to
+/// the cache's file, beside its id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// Its STIX id.
+    #[serde(skip)]
     pub id: String,
     /// What it is called.
     pub name: Option<String>,
@@ -43,19 +48,26 @@ pub struct About {
     /// own before those of its techniques.
     pub phases: Vec<(String, String)>,
     /// The ATT&CK techniques that it is linked with.
+    #[serde(skip)]
     pub techniques: Vec<Technique>,
     /// Who is behind it.
+    #[serde(skip)]
     pub actor: Option<String>,
     /// The campaign that it belongs to.
+    #[serde(skip)]
     pub campaign: Option<String>,
     /// The malware that it shows.
+    #[serde(skip)]
     pub malware: Option<String>,
     /// Until when the feed says that it holds.
+    #[serde(with = "stamp::option")]
     pub valid_until: Option<Time>,
     /// How far its text may travel.
+    #[serde(skip)]
     pub tlp: Option<Tlp>,
     /// Whether its name, labels and the like may be copied into exported events (`export_tlp`).
     /// Actor, campaign, malware and techniques whose own marking forbids it are not here at all.
+    #[serde(skip)]
     pub may_export: bool,
 }
 
