@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::cache::{Cache, FeedTerms, Progress};
 use super::client::{Client, PollError, rng};
 use super::current::{Intel, Source};
-use super::saved::{Loaded, SavedError};
+use super::saved::Loaded;
 use super::snapshot::{Rules, Snapshot};
 use super::spec::{IntelSpec, ServerSpec};
 use super::taxii::{Objects, Polled};
@@ -40,21 +40,20 @@ pub enum FeedsError {
     /// No thread or timer for them.
     #[error("threat_intel: cannot start a thread: {0}")]
     Thread(#[from] io::Error),
-    /// What was kept cannot be read.
-    #[error(transparent)]
-    Saved(#[from] SavedError),
 }
 
 impl Feeds {
     /// Reads what was kept, so that the first event is held against it, then polls each feed at
     /// once and from then on at its intervals.
     ///
+    /// A kept file that cannot be read is told, and the feeds are read all the same.
+    ///
     /// # Errors
-    /// When the kept file is there and cannot be read, or there is no thread to be had.
+    /// When there is no thread to be had.
     pub fn start(spec: &IntelSpec, intel: &Arc<Intel>) -> Result<Self, FeedsError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mut room = Room::new(spec, Arc::clone(intel));
-        room.load()?;
+        room.load();
         room.publish();
         let (orders, ordered) = unbounded_channel();
         let spec = spec.clone();
@@ -251,20 +250,20 @@ impl Room {
         self.save();
     }
 
-    fn load(&mut self) -> Result<(), SavedError> {
-        let Some(path) = &self.path else { return Ok(()) };
-        match self.cache.load(path)? {
-            Loaded::Nothing => {}
-            Loaded::Indicators(count) => {
+    fn load(&mut self) {
+        let Some(path) = &self.path else { return };
+        match self.cache.load(path) {
+            Ok(Loaded::Nothing) => {}
+            Ok(Loaded::Indicators(count)) => {
                 info!(count, path = %path.display(), "indicators of the last run are used");
             }
-            Loaded::Corrupt { aside, problem } => warn!(
+            Ok(Loaded::Corrupt { aside, problem }) => warn!(
                 problem,
                 aside = %aside.display(),
                 "the kept indicators cannot be read and were put aside; feeds are read anew"
             ),
+            Err(error) => warn!("{error}; feeds are read anew"),
         }
-        Ok(())
     }
 
     /// Takes a page.
