@@ -216,6 +216,8 @@ impl Opening {
         arena: &mut Vec<u8>,
         out: &mut Opened,
     ) -> Result<(), Reject> {
+        // Its remarks are ours: they were made when it was opened first.
+        let frame = &Frame { mapped: true, ..*frame };
         match self.open_exact(frame, record, arena, out) {
             Ok(()) => {}
             Err(reject) => self.open_repaired(frame, record, reject, arena, out)?,

@@ -33,6 +33,7 @@ struct Hit<'a> {
 struct First {
     kind: IndicatorType,
     value: String,
+    field: &'static str,
 }
 
 impl Marks {
@@ -81,12 +82,16 @@ impl Marks {
         let from = severity.map(|_| event.opened.severity);
         let has = |id: F| !event.text(id).is_empty();
         let (tactic, technique) = attack(&hits, event);
+        let first = first.filter(|_| !has(F::IndicatorValue));
+        let mut remark = remark(&hits, event, confidence, from);
+        if let Some(first) = &first {
+            remark.push(b',');
+            member("indicator_field", first.field, &mut remark);
+        }
+        remark.push(b'}');
         Known {
-            remark: remark(&hits, event, confidence, from),
-            indicator: match has(F::IndicatorValue) {
-                true => None,
-                false => first.map(|first| (first.kind, first.value)),
-            },
+            remark,
+            indicator: first.map(|first| (first.kind, first.value)),
             tactic,
             technique,
             severity,
@@ -158,7 +163,7 @@ impl Look<'_> {
                 SignKind::Domain => match_.kind,
                 kind => kind,
             });
-            self.first = Some(First { kind, value: value.to_owned() });
+            self.first = Some(First { kind, value: value.to_owned(), field });
         }
         for found in found {
             let is_told = |hit: &Hit<'_>| {
@@ -216,7 +221,7 @@ fn hashes(json: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The member of our remarks that says what matched.
+/// The member of our remarks that says what matched; the brace at its end is the caller's.
 fn remark(
     hits: &[Hit<'_>],
     event: &Event<'_>,
@@ -253,7 +258,6 @@ fn remark(
         out.push(b',');
         member("escalated_from", severity.word(), &mut out);
     }
-    out.push(b'}');
     out
 }
 

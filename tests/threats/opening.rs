@@ -47,7 +47,7 @@ pub(crate) fn seen(options: &OpeningOptions, record: &[u8], is_prepared: bool) -
     let opening = Opening::new(options);
     let (mut arena, mut opened) = (Vec::new(), Opened::default());
     opening.begin(&mut arena);
-    let frame = Frame { mapped: is_prepared, ..Frame::default() };
+    let frame = Frame::default();
     let done = match is_prepared {
         true => opening.open_prepared(&frame, record, &mut arena, &mut opened),
         false => opening.open(&frame, record, &mut arena, &mut opened),
@@ -139,9 +139,13 @@ fn a_kept_event_still_tells_of_its_match() {
     let (opened, fields) = seen(&options(), kept.to_string().as_bytes(), true);
     assert!(opened.intel);
     assert_eq!(fields["metadata.shrike"], json!({"threat_intel": {"matches": []}}));
-    kept["metadata"] = json!({"shrike": {"format": "velar.audit"}});
-    let (opened, _) = seen(&options(), kept.to_string().as_bytes(), true);
+    kept["metadata"] =
+        json!({"a": 1, "shrike": {"format": "velar.audit", "flags": ["clock_skew"]}});
+    let (opened, fields) = seen(&options(), kept.to_string().as_bytes(), true);
     assert!(!opened.intel);
+    // Its remarks are ours, and nothing that somebody else put in their place.
+    let remarks = json!({"format": "velar.audit", "flags": ["clock_skew"]});
+    assert_eq!((&fields["metadata"], &fields["metadata.shrike"]), (&json!({"a": 1}), &remarks));
 }
 
 /// A producer cannot pretend that something matched.

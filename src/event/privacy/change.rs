@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use hmac::Mac as _;
 use memchr::memmem;
 
+use super::super::insight::{self, Origin};
 use super::super::rewrite::{each_entry, quote, unescape};
 use super::super::{Event, FieldId as F, IndicatorType, Opened, Place};
 use super::Privacy;
@@ -69,16 +70,13 @@ impl<'a> Change<'a> {
     /// The changed event, its places relative to `out`; `None` when it is the same.
     pub(super) fn run(mut self) -> Option<Opened> {
         let start = self.out.len();
-        for &id in F::ALL.iter().filter(|id| DERIVED & id.bit() == 0) {
-            if !self.event.has(id) {
-                continue;
-            }
-            match id {
-                F::Metadata => self.container(id, Root::Metadata),
-                F::Shrike => self.container(id, Root::Shrike),
-                F::Labels => self.container(id, Root::Labels),
-                id => self.field(id),
-            }
+        let late = ADDED.iter().fold(DERIVED, |late, id| late | id.bit());
+        for &id in F::ALL.iter().filter(|id| late & id.bit() == 0) {
+            self.one(id);
+        }
+        self.cover_indicator();
+        for &id in ADDED {
+            self.one(id);
         }
         if !self.is_changed {
             self.out.truncate(start);
@@ -88,6 +86,59 @@ impl<'a> Change<'a> {
         self.whole_indicator();
         self.opened.concealed = true;
         Some(self.opened)
+    }
+
+    fn one(&mut self, id: F) {
+        if !self.event.has(id) {
+            return;
+        }
+        match id {
+            F::Metadata => self.container(id, Root::Metadata),
+            F::Shrike => self.container(id, Root::Shrike),
+            F::Labels => self.container(id, Root::Labels),
+            id => self.field(id),
+        }
+    }
+
+    /// Leaves out an indicator that intelligence added, where what it comes from is not told.
+    fn cover_indicator(&mut self) {
+        let Some(remarks) = self.event.value(F::Shrike).filter(|_| self.event.opened.intel) else {
+            return;
+        };
+        let Some(field) = insight::indicator_field(remarks.json) else { return };
+        let kind = self.event.opened.indicator_type.word().as_bytes();
+        let origin = Origin { field, kind, value: says(self.event, F::IndicatorValue) };
+        if !self.is_told(&origin) {
+            self.ops[F::IndicatorType as usize] = Some(Op::Remove);
+            self.ops[F::IndicatorValue as usize] = Some(Op::Remove);
+        }
+    }
+
+    /// Whether a value that was added may be told: only where all that it comes from was written as
+    /// it is. Of a rule that changed it, it could be any part, in any spelling.
+    fn is_told(&self, origin: &Origin<'_>) -> bool {
+        let written = |id: F| self.opened.places[id as usize].bytes(self.out, &[]);
+        let stays = |id: F| {
+            let value = self.event.value(id);
+            value.is_none_or(|value| value.json == written(id))
+        };
+        match origin.field {
+            b"resource.host" => stays(F::ResourceHost),
+            b"resource.path" => {
+                // A request's URL is put together of both.
+                let is_file =
+                    [&b"file_name"[..], b"file_path", b"path", b"file_hash"].contains(&origin.kind);
+                stays(F::ResourcePath) && (is_file || stays(F::ResourceHost))
+            }
+            b"threat.indicator.value" => stays(F::IndicatorValue),
+            // It stands anywhere in there, in letters of either case.
+            b"metadata" => {
+                let value = origin.value.trim_ascii().to_ascii_lowercase();
+                let metadata = written(F::Metadata).to_ascii_lowercase();
+                memmem::find(&metadata, &value).is_some()
+            }
+            _ => false,
+        }
     }
 
     /// Covers what repeats a covered field: a name that is the path, an indicator that is the host.
@@ -145,6 +196,13 @@ impl<'a> Change<'a> {
     fn container(&mut self, id: F, root: Root) {
         let start = self.out.len();
         let json = self.event.value(id).map_or(&b""[..], |value| value.json);
+        let covered = (root == Root::Shrike && self.event.opened.intel).then(|| {
+            let instead = &self.privacy.replacement_json;
+            insight::covered(json, instead, |origin| self.is_told(origin))
+        });
+        let covered = covered.flatten();
+        self.is_changed |= covered.is_some();
+        let json = covered.as_deref().unwrap_or(json);
         if self.ops[id as usize].is_some() {
             self.is_changed = true;
         } else if Walk::new(json, root, self).run().is_none() {
@@ -327,6 +385,9 @@ const LINKED: &[&[F]] = &[
     &[F::ResourcePath, F::ResourceName, F::ResourceHost, F::IndicatorValue],
     &[F::AgentId, F::AgentName],
 ];
+
+/// Fields that intelligence adds to: they are written when it shows what is left of the others.
+const ADDED: &[F] = &[F::IndicatorType, F::IndicatorValue, F::Shrike];
 
 /// Fields whose texts are looked for where the event may repeat them: in the reason, in metadata,
 /// remarks and labels.
