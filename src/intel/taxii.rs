@@ -570,3 +570,6 @@ const DATE_ADDED_LAST: &str = "x-taxii-date-added-last";
 const SECOND: Duration = Duration::from_secs(1);
 /// Characters of a server's own words in an error.
 const SAID_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests;
