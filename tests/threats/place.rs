@@ -204,8 +204,8 @@ impl Running {
     /// What Prometheus reads.
     pub(crate) fn metrics(&self) -> String {
         let said = self.said();
-        let shown = said.lines().filter(|line| line.contains("metrics are shown"));
-        let line: Value = serde_json::from_str(shown.last().expect("it shows them")).expect("JSON");
+        let shown = said.lines().rfind(|line| line.contains("metrics are shown"));
+        let line: Value = serde_json::from_str(shown.expect("it shows them")).expect("JSON");
         let address = line["address"].as_str().expect("an address");
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("it takes a request");
