@@ -153,9 +153,8 @@ fn one(
         return false;
     }
     let value = origin.value.to_ascii_lowercase();
-    let is_in = |text: &[u8]| {
-        memchr::memmem::find(&plain(text).to_ascii_lowercase(), &value).is_some()
-    };
+    let is_in =
+        |text: &[u8]| memchr::memmem::find(&plain(text).to_ascii_lowercase(), &value).is_some();
     out.push(b'{');
     let mut is_first = true;
     let _read = rewrite::each_entry(found, |entry| {

@@ -6,4 +6,5 @@ mod equation;
 mod marks;
 mod opening;
 mod place;
+mod privacy;
 mod whole;

@@ -33,7 +33,7 @@ fn about(listed: Listed, about: About) -> Listed {
     Listed { about: Arc::new(About { id, ..about }), ..listed }
 }
 
-fn options(listed: Vec<Listed>, escalate: Option<EscalateSpec>) -> OpeningOptions {
+pub(crate) fn options(listed: Vec<Listed>, escalate: Option<EscalateSpec>) -> OpeningOptions {
     let intel = Arc::new(Intel::default());
     intel.swap(Snapshot::new(listed, &Rules::default()));
     OpeningOptions {
@@ -165,6 +165,7 @@ fn a_match_says_what_its_feed_says() {
             {"framework": "lockheed", "phase": "c2"},
         ],
         "max_confidence": 60,
+        "indicator_field": "resource.host",
     });
     assert_eq!(fields["metadata.shrike"]["threat_intel"], expected);
     assert_eq!(fields["threat.indicator.value"], "a.evil.example", "as the event says it");

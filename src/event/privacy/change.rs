@@ -108,7 +108,9 @@ impl<'a> Change<'a> {
         let Some(field) = insight::indicator_field(remarks.json) else { return };
         let kind = self.event.opened.indicator_type.word().as_bytes();
         let origin = Origin { field, kind, value: says(self.event, F::IndicatorValue) };
-        if !self.is_told(&origin) {
+        // An event that says one itself is not given another.
+        let is_own = field == b"threat.indicator.value";
+        if is_own || !self.is_told(&origin) {
             self.ops[F::IndicatorType as usize] = Some(Op::Remove);
             self.ops[F::IndicatorValue as usize] = Some(Op::Remove);
         }
