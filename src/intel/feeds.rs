@@ -192,7 +192,8 @@ async fn poll(
     let key = server.key();
     let now = Time::now();
     let progress = room.borrow().cache.progress(&key);
-    let is_full = is_full_due(progress, server.feed.full_sync, now);
+    let is_another = progress.asked != server.feed.asked();
+    let is_full = is_another || is_full_due(progress, server.feed.full_sync, now);
     client.poll(progress, is_full, now, |objects| room.borrow_mut().take(&key, objects)).await
 }
 
@@ -416,7 +417,7 @@ mod tests {
         ];
         for (synced, sync_begun, now, expected) in cases {
             let (synced, sync_begun) = (synced.map(at), sync_begun.map(at));
-            let progress = Progress { cursor: None, synced, sync_begun };
+            let progress = Progress { synced, sync_begun, ..Progress::default() };
             assert_eq!(is_full_due(progress, hour, at(now)), expected, "{progress:?} {now}");
         }
     }

@@ -157,6 +157,16 @@ pub struct FeedSpec {
     pub response_bytes_max: usize,
 }
 
+impl FeedSpec {
+    /// What tells a feed's objects from those that another configuration would keep of it.
+    pub(super) fn asked(&self) -> u64 {
+        let asked = format!("{:?}", (&self.include_types, self.added_after, self.confidence_min));
+        let hash = blake3::hash(asked.as_bytes());
+        let first = hash.as_bytes().first_chunk().expect("it has 32 bytes");
+        u64::from_le_bytes(*first)
+    }
+}
+
 impl Default for FeedSpec {
     fn default() -> Self {
         Self {

@@ -263,7 +263,8 @@ impl<'a> Poll<'a> {
             (Some(begun), false) => (Some(begun), None),
             (None, _) => (old.synced, None),
         };
-        let progress = Progress { cursor, synced, sync_begun };
+        let asked = self.spec.feed.asked();
+        let progress = Progress { cursor, synced, sync_begun, asked };
         Polled { progress, pages: self.pages, anomalies: self.anomalies, is_cut: self.is_cut }
     }
 
@@ -384,8 +385,11 @@ impl<'a> Poll<'a> {
 
     /// Asks for half as much.
     fn shrink(&mut self, problem: &str) -> Result<Objects, Refusal> {
-        if self.stage != Stage::Objects || self.session.limit == 1 {
-            let hint = "raise `max_response_bytes`, or ask the operator of the server";
+        let hint = "raise `max_response_bytes`, or ask the operator of the server";
+        if self.stage != Stage::Objects {
+            return Err(Refusal::Config(format!("{problem}; {hint}")));
+        }
+        if self.session.limit == 1 {
             return Err(Refusal::Config(format!("{problem}, with one object a page; {hint}")));
         }
         self.session.limit = (self.session.limit / 2).max(1);

@@ -211,6 +211,14 @@ fn a_reload_keeps_what_is_known() {
     assert!(knows(&intel, "1.example") && knows(&intel, "0.example"));
     let asked = one.feed.take_asked();
     assert!(asked.last().is_some_and(|it| it.contains("added_after")), "{asked:?}");
+
+    // Who asks for other kinds has the feed read whole, for what it left out before.
+    let other = r#"{"type":"identity","id":"identity--1","created":"2026-01-01T00:00:00Z"}"#;
+    one.feed.add(&added(0), other);
+    let include_types = vec!["indicator".to_owned(), "identity".to_owned()];
+    let feed = FeedSpec { interval: LONG, include_types, ..FeedSpec::default() };
+    feeds.reload(&spec(vec![ServerSpec { feed, ..named(&one, "one", LONG) }]));
+    eventually("it came", || intel.counts().skipped().any(|it| it == ("kind", 1)));
     feeds.stop();
     one.end();
     two.end();
