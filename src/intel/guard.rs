@@ -96,6 +96,12 @@ impl Guard {
                 let word = word.escape_debug();
                 return Err(format!("items[{n}].type: expected one of {kinds}, found `{word}`"));
             };
+            if value.len() > VALUE_BYTES_MAX {
+                let found = value.len();
+                return Err(format!(
+                    "items[{n}].value: expected at most {VALUE_BYTES_MAX} bytes, found {found}"
+                ));
+            }
             if n > 0 {
                 out.push(b',');
             }
@@ -165,6 +171,8 @@ fn array<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
 
 /// Values of one request at most: it is answered between two others.
 const ITEMS_MAX: usize = 1000;
+/// Bytes of a value at most: what HTTP servers take as a URL.
+const VALUE_BYTES_MAX: usize = 8 << 10;
 /// Matches that are told of one value at most.
 const MATCHES_MAX: usize = super::marks::MATCHES_MAX;
 
@@ -276,6 +284,9 @@ mod tests {
         let many = vec![json!({"type": "ip", "value": "a"}); ITEMS_MAX + 1];
         let many = refusal(&json!({ "items": many }).to_string());
         assert_eq!(many, "items: expected at most 1000, found 1001");
+        let long = json!([{"type": "url", "value": "a".repeat(VALUE_BYTES_MAX + 1)}]);
+        let long = refusal(&json!({ "items": long }).to_string());
+        assert_eq!(long, "items[0].value: expected at most 8192 bytes, found 8193");
         assert_eq!(ask(&guard, &json!([])), Vec::<Value>::new());
     }
 

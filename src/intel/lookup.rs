@@ -75,7 +75,9 @@ impl Key {
         match sign.kind {
             SignKind::Domain => Self::domain(value),
             SignKind::Ip => Prefix::parse(value).map(Self::Prefix),
-            SignKind::Url => url(value).map(Self::Url).ok_or(Refused::Malformed),
+            SignKind::Url => {
+                url(value).map(|it| Self::Url(it.into_owned())).ok_or(Refused::Malformed)
+            }
             SignKind::FileHash => {
                 hash(value).map(|it| Self::FileHash(it.into_owned())).ok_or(Refused::Malformed)
             }
@@ -164,13 +166,16 @@ fn host(text: &str) -> Option<Place<'_>> {
         return Some(Place::Address(address));
     }
     let name = text.strip_suffix('.').unwrap_or(text);
-    if name.is_empty() || name.starts_with('.') || name.contains("..") {
+    // First, since what follows takes as long as the text is.
+    let is_long = name.len() > if name.is_ascii() { NAME_BYTES_MAX } else { UNICODE_BYTES_MAX };
+    if is_long || name.is_empty() || name.starts_with('.') || name.contains("..") {
         return None;
     }
     if is_plain(name) {
         return Some(Place::Domain(Cow::Borrowed(name)));
     }
     match Host::parse(name).ok()? {
+        Host::Domain(name) if name.len() > NAME_BYTES_MAX => None,
         Host::Domain(name) => Some(Place::Domain(Cow::Owned(name))),
         // Other spellings of an address, as browsers read them: 0x7f000001.
         Host::Ipv4(address) => Some(Place::Address(address.into())),
@@ -190,15 +195,32 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A URL with a host, without its fragment.
-fn url(text: &str) -> Option<String> {
+fn url(text: &str) -> Option<Cow<'_, str>> {
+    if host_of_plain(text).is_some() {
+        return Some(Cow::Borrowed(text));
+    }
     let mut url = Url::parse(text).ok().filter(Url::has_host)?;
     url.set_fragment(None);
-    Some(url.into())
+    Some(Cow::Owned(url.into()))
 }
 
 /// The host of a URL, as it is compared; addresses of IPv6 in brackets.
-pub(super) fn host_of(text: &str) -> Option<String> {
-    Url::parse(text).ok()?.host_str().filter(|host| !host.is_empty()).map(str::to_owned)
+pub(super) fn host_of(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(host) = host_of_plain(text) {
+        return Some(Cow::Borrowed(host));
+    }
+    let url = Url::parse(text).ok()?;
+    url.host_str().filter(|host| !host.is_empty()).map(|host| Cow::Owned(host.to_owned()))
+}
+
+/// The host of a URL that the parser would leave as it is: most are, and need not be copied.
+fn host_of_plain(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let (host, path) = rest.split_at(rest.find('/')?);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/.?=&_~-,;:@+!$*()".contains(&byte);
+    let is_host = !host.starts_with('.') && !host.contains("..") && is_plain(host);
+    // A step that begins with a dot may be one to another directory.
+    (is_host && path.bytes().all(fits) && !path.contains("/.")).then_some(host)
 }
 
 fn hash(text: &str) -> Option<Cow<'_, str>> {
@@ -227,6 +249,8 @@ pub struct Table<T> {
     /// Lengths of prefixes that occur, of IPv4 and of IPv6, the longest first.
     lengths: [Vec<u8>; 2],
     urls: HashMap<String, T>,
+    /// Bytes of the longest URL: what is longer is none of them.
+    url_bytes_max: usize,
     hashes: HashMap<String, T>,
     names: HashMap<String, T>,
     paths: HashMap<String, T>,
@@ -240,6 +264,7 @@ impl<T> Default for Table<T> {
             prefixes: HashMap::new(),
             lengths: [Vec::new(), Vec::new()],
             urls: HashMap::new(),
+            url_bytes_max: 0,
             hashes: HashMap::new(),
             names: HashMap::new(),
             paths: HashMap::new(),
@@ -255,7 +280,10 @@ impl<T> Table<T> {
             match key {
                 Key::Domain(name) => table.domains.insert(name, value),
                 Key::Below(name) => table.below.insert(name, value),
-                Key::Url(url) => table.urls.insert(url, value),
+                Key::Url(url) => {
+                    table.url_bytes_max = table.url_bytes_max.max(url.len());
+                    table.urls.insert(url, value)
+                }
                 Key::FileHash(hash) => table.hashes.insert(hash, value),
                 Key::FileName(name) => table.names.insert(name, value),
                 Key::Path(path) => table.paths.insert(path, value),
@@ -281,6 +309,7 @@ impl<T> Table<T> {
                 Some(Place::Address(address)) => self.of_address(address),
                 None => Vec::new(),
             },
+            SignKind::Url if self.urls.is_empty() => Vec::new(),
             SignKind::Url => url(value.trim()).map_or_else(Vec::new, |url| self.of_url(&url)),
             SignKind::FileHash => {
                 hash(value.trim()).and_then(|hash| self.hashes.get(&*hash)).into_iter().collect()
@@ -311,19 +340,24 @@ impl<T> Table<T> {
     /// By the whole URL, without its query, and by each step of its path; never by the host alone,
     /// which serves others too.
     fn of_url(&self, url: &str) -> Vec<&T> {
-        let mut found: Vec<&T> = self.urls.get(url).into_iter().collect();
+        let is_short = url.len() <= self.url_bytes_max;
+        let whole = if is_short { self.urls.get(url) } else { None };
+        let mut found: Vec<&T> = whole.into_iter().collect();
         let path = url.split_once('?').map_or(url, |(path, _)| path);
         let behind_host = url.find("://").map_or(0, |at| at + 3);
         let Some(root) = path[behind_host..].find('/').map(|at| at + behind_host) else {
             return found;
         };
-        let mut ends = vec![path.len()];
-        ends.extend(path[root + 1..].rmatch_indices('/').flat_map(|(at, _)| {
+        let slashes = path[root + 1..].rmatch_indices('/').flat_map(|(at, _)| {
             let slash = root + 1 + at;
             [slash + 1, slash]
-        }));
-        ends.dedup();
-        let parts = ends.into_iter().take(STEPS_MAX).map(|end| &path[..end]);
+        });
+        let mut last = 0;
+        let ends = std::iter::once(path.len())
+            .chain(slashes)
+            .skip_while(|&end| end > self.url_bytes_max)
+            .filter(|&end| std::mem::replace(&mut last, end) != end);
+        let parts = ends.take(STEPS_MAX).map(|end| &path[..end]);
         let parts = parts.filter(|part| part.len() > root + 1 && *part != url);
         found.extend(parts.filter_map(|part| self.urls.get(part)));
         found
@@ -340,6 +374,10 @@ impl<T> Table<T> {
     }
 }
 
+/// Bytes of a name, without the dot at its end (RFC 1035, 2.3.4: 255 with the lengths around it).
+const NAME_BYTES_MAX: usize = 253;
+/// Bytes of a name in other letters than ASCII, which may be more than what it becomes.
+const UNICODE_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
 /// Beginnings of a URL that are looked for at most; longer paths are made to cost time.
 const STEPS_MAX: usize = 128;
 
@@ -444,6 +482,40 @@ mod tests {
         }
     }
 
+    /// Each name above it would be looked up otherwise, and each of them is as long.
+    #[test]
+    fn what_is_too_long_for_a_name_is_none() {
+        // An even number of bytes.
+        let below = |bytes: usize| "a.".repeat((bytes - 12) / 2) + "evil.example";
+        let long = below(1 << 20);
+        let rows = [
+            (format!("b{}", below(252)), true),
+            (format!("b{}.", below(252)), true),
+            (format!("bb{}", below(252)), false),
+            (format!("BB{}", below(252)), false),
+            (format!("b\u{fc}{}", below(248)), false),
+            (long.clone(), false),
+            (long.to_uppercase(), false),
+            (format!("\u{fc}.{long}"), false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(finds(Domain, "evil.example", Domain, &name), expected, "{}", name.len());
+            let url = format!("http://{name}/a");
+            assert!(!finds(Web, "http://evil.example/a", Web, &url), "{}", name.len());
+        }
+        let table = Table::new([(key(Web, "http://evil.example/a").expect("a URL"), ())]);
+        let url = format!("http://evil.example/a/{}", "b/".repeat(1 << 19));
+        assert_eq!(table.find(Web, &url).len(), 1, "whatever follows what is listed");
+    }
+
+    #[test]
+    fn what_is_compared_as_it_is_is_not_copied() {
+        let usual = "https://files.example/a/b-1.sh?c=d&e=f";
+        assert!(matches!(url(usual), Some(Cow::Borrowed(_))));
+        assert!(matches!(host_of(usual), Some(Cow::Borrowed("files.example"))));
+        assert!(matches!(host("files.example"), Some(Place::Domain(Cow::Borrowed(_)))));
+    }
+
     #[test]
     fn what_fits_closest_comes_first() {
         let ip = |text| key(Ip, text).expect("a prefix");
@@ -476,6 +548,17 @@ mod tests {
             let is_whole = !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
             if is_whole && is_plain(&name) {
                 prop_assert_eq!(Host::parse(&name), Ok(Host::Domain(name)));
+            }
+        }
+
+        #[test]
+        fn a_plain_url_is_what_the_parser_makes_of_it(
+            url in "https?://[a-z0-9._-]{1,12}(/[a-zA-Z0-9/.?=&_~,;:@+!$*()-]{0,20})?",
+        ) {
+            if let Some(host) = host_of_plain(&url) {
+                let parsed = Url::parse(&url);
+                let parsed = parsed.as_ref().map(|it| (it.as_str(), it.host_str()));
+                prop_assert_eq!(parsed, Ok((&*url, Some(host))));
             }
         }
 

@@ -1,6 +1,7 @@
 //! What is known of an event's values (`threat-intel.md`, Guard and enrichment).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::current::Intel;
@@ -148,10 +149,16 @@ impl Look<'_> {
     fn request(&mut self, host: &str, path: &str) {
         let is_one = !host.is_empty() && path.starts_with('/');
         if is_one && self.snapshot.size(SignKind::Url) > 0 {
-            for scheme in ["https", "http"] {
-                let url = format!("{scheme}://{host}{path}");
+            let mut url = ROOM.take();
+            for scheme in ["https://", "http://"] {
+                url.clear();
+                for part in [scheme, host, path] {
+                    url.push_str(part);
+                }
                 self.value(SignKind::Url, &url, "resource.path");
             }
+            url.shrink_to(ROOM_BYTES_MAX);
+            ROOM.set(url);
         }
     }
 
@@ -174,6 +181,11 @@ impl Look<'_> {
             }
         }
     }
+}
+
+thread_local! {
+    /// A URL that is put together.
+    static ROOM: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// When the event came; now, where nobody says it.
@@ -378,5 +390,7 @@ const TACTICS: &[(&str, &str)] = &[
     ("exfiltration", "TA0010"),
     ("impact", "TA0040"),
 ];
+/// Bytes of room for a URL that a thread keeps: most are far shorter.
+const ROOM_BYTES_MAX: usize = 8 << 10;
 /// Hashes of one event that are looked up at most.
 const HASHES_MAX: usize = 64;

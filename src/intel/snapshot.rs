@@ -158,7 +158,8 @@ impl Snapshot {
             let Ok(key) = Key::new(&listed.sign) else { continue };
             if rules.url_host_blocking && !listed.is_benign && listed.sign.kind == SignKind::Url {
                 let host = host_of(&listed.sign.value);
-                let host = host.map(|value| Sign { kind: SignKind::Domain, value });
+                let host =
+                    host.map(|host| Sign { kind: SignKind::Domain, value: host.into_owned() });
                 if let Some(Ok(host)) = host.as_ref().map(Key::new) {
                     put(found.entry(host), listed.clone());
                 }
