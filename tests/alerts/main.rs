@@ -513,7 +513,10 @@ fn the_admin_api_lists_acknowledges_and_resolves() {
 
 #[test]
 fn an_acknowledgement_waits_until_the_incident_is_there() {
-    let place = Place::with("auto_resolve: {enabled: false}", "from 0s to 4s status 503");
+    let place = Place::with(
+        "auto_resolve: {enabled: false}, circuit_breaker: {enabled: false}",
+        "from 0s to 4s status 503",
+    );
     let running = place.start();
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.wait_for("alerts", "open", 1);
