@@ -10,45 +10,60 @@ use super::stix::{Entity, EntityKind, PHASES_MAX, Tlp, Verb};
 /// What a feed knows behind its indicators, by what links it.
 pub(super) struct Behind<'a> {
     seen: &'a HashMap<String, Seen>,
-    links: HashMap<&'a str, Vec<(Verb, &'a str)>>,
+    /// What may be named, by what leads there: by verb and id, at most [`LINKS_MAX`] of a verb.
+    links: HashMap<&'a str, Vec<(Verb, &'a Entity)>>,
     export_tlp: &'a [Tlp],
 }
 
 impl<'a> Behind<'a> {
     pub(super) fn new(seen: &'a HashMap<String, Seen>, export_tlp: &'a [Tlp]) -> Self {
-        let mut links: HashMap<&str, Vec<(Verb, &str)>> = HashMap::new();
+        let mut behind = Self { seen, links: HashMap::new(), export_tlp };
         for it in seen.values() {
             if let Backing::Link(link) = &it.object
                 && !link.is_revoked
+                && behind.may_export(behind.tlp(&link.markings))
+                && let Some(target) = behind.entity(&link.target)
             {
-                links.entry(&link.source).or_default().push((link.verb, &link.target));
+                behind.links.entry(&link.source).or_default().push((link.verb, target));
             }
         }
-        // The order of a hash map is another one each time; answers are to stay the same.
-        links.values_mut().for_each(|targets| targets.sort_unstable());
-        Self { seen, links, export_tlp }
+        for targets in behind.links.values_mut() {
+            // The order of a hash map is another one each time; answers are to stay the same.
+            targets.sort_unstable_by(|(a, at), (b, bt)| (a, &at.id).cmp(&(b, &bt.id)));
+            let (mut verb, mut count) = (None, 0);
+            targets.retain(|(it, _)| {
+                count = if verb == Some(*it) { count + 1 } else { 1 };
+                verb = Some(*it);
+                count <= LINKS_MAX
+            });
+        }
+        behind
     }
 
-    /// What an object is linked with, as far as it may be named.
-    fn linked(&self, source: &str, verb: Verb) -> impl Iterator<Item = &'a Entity> {
-        let targets = self.links.get(source).into_iter().flatten();
-        let targets = targets.filter(move |(it, _)| *it == verb);
-        targets.filter_map(|(_, target)| match &self.seen.get(*target)?.object {
+    /// An object that may be named.
+    fn entity(&self, id: &str) -> Option<&'a Entity> {
+        match &self.seen.get(id)?.object {
             Backing::Entity(entity) => {
                 let is_named = !entity.is_revoked && self.may_export(self.tlp(&entity.markings));
                 is_named.then_some(entity)
             }
             _ => None,
-        })
+        }
+    }
+
+    /// What an object is linked with, as far as it may be named.
+    fn linked(&self, source: &str, verb: Verb) -> impl Iterator<Item = &'a Entity> {
+        let targets = self.links.get(source).into_iter().flatten();
+        targets.filter(move |(it, _)| *it == verb).map(|(_, entity)| *entity)
     }
 
     /// How far a text with these markings may travel; a marking that is not known may say nowhere.
     fn tlp(&self, markings: &[String]) -> Option<Tlp> {
         let tlp = |id: &String| match self.seen.get(id).map(|seen| &seen.object) {
             Some(Backing::Marking(tlp)) => *tlp,
-            _ => Tlp::well_known(id).unwrap_or(Tlp::Red),
+            _ => Some(Tlp::well_known(id).unwrap_or(Tlp::Red)),
         };
-        markings.iter().map(tlp).max()
+        markings.iter().filter_map(tlp).max()
     }
 
     fn may_export(&self, tlp: Option<Tlp>) -> bool {
@@ -124,6 +139,10 @@ fn add_technique(about: &mut About, entity: &Entity) {
         }
     }
 }
+
+/// Objects that one is followed to by one verb: no technique is named beyond [`PHASES_MAX`], and a
+/// feed may link each of its indicators with a malware that has tens of thousands.
+const LINKS_MAX: usize = 64;
 
 /// What an indicator says of itself, as it is written to the cache's file.
 pub(super) mod shared {

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::behind::{Behind, about};
 use super::lookup::Key;
+use super::page::Told;
 use super::pattern::Sign;
 use super::snapshot::{About, Listed};
 use super::spec::FeedSpec;
 use super::stamp;
-use super::stix::{Entity, Indicator, Link, Object, Skip, Tlp};
+use super::stix::{Entity, Indicator, Link, Object, Tlp, Unused};
 use crate::event::Time;
 
 /// What feeds told; the caller tells the time.
@@ -105,6 +106,9 @@ pub(super) struct Kept {
     /// The same with what its feed links with it, where that is anything.
     #[serde(skip)]
     pub(super) linked: Option<Arc<About>>,
+    /// What it counts as of `max_size`: [`Kept::weigh`].
+    #[serde(skip)]
+    weight: usize,
     /// With which page it came first.
     #[serde(skip)]
     turn: u64,
@@ -124,7 +128,9 @@ pub(super) struct Seen {
 pub(super) enum Backing {
     Entity(Entity),
     Link(Link),
-    Marking(Tlp),
+    Marking(Option<Tlp>),
+    /// Older versions are outdated, and this one says nothing that is used.
+    Gone(#[serde(with = "stamp")] Time),
 }
 
 /// What applying a page came to.
@@ -193,26 +199,24 @@ impl Cache {
     }
 
     /// Takes a page of a feed; of one that it does not have, nothing.
-    pub fn apply(
-        &mut self,
-        key: &str,
-        objects: impl IntoIterator<Item = Result<Object, Skip>>,
-        now: Time,
-    ) -> Applied {
+    pub fn apply(&mut self, key: &str, told: Told, now: Time) -> Applied {
         let mut applied = Applied::default();
         self.turn += 1;
         let Some(feed) = self.feeds.get_mut(key) else { return applied };
-        for object in objects {
+        for (reason, count) in told.skipped {
+            *applied.skipped.entry(reason.word()).or_default() += count;
+        }
+        for object in told.objects {
             match object {
-                Err(reason) => applied.skip(reason.word()),
-                Ok(Object::Indicator(it)) => feed.take(*it, self.turn, now, &mut applied),
-                Ok(Object::Entity(it)) => {
+                Object::Indicator(it) => feed.take(*it, self.turn, now, &mut applied),
+                Object::Unused(it) => feed.outdate(it, self.turn, now, &mut applied),
+                Object::Entity(it) => {
                     feed.back(it.id.clone(), Backing::Entity(it), now, &mut applied);
                 }
-                Ok(Object::Link(it)) => {
+                Object::Link(it) => {
                     feed.back(it.id.clone(), Backing::Link(it), now, &mut applied);
                 }
-                Ok(Object::Marking(id, tlp)) => {
+                Object::Marking(id, tlp) => {
                     feed.back(id, Backing::Marking(tlp), now, &mut applied);
                 }
             }
@@ -277,7 +281,7 @@ impl Cache {
             feed.indicators.retain(|_, kept| {
                 let is_over = kept.until(terms) <= now;
                 if is_over {
-                    over = over.saturating_sub(kept.weight());
+                    over = over.saturating_sub(kept.weight);
                     applied.evicted_expired += u64::from(!kept.signs.is_empty());
                 }
                 !is_over
@@ -293,7 +297,7 @@ impl Cache {
                 let is_blank = kept.signs.is_empty();
                 let sureness = if is_blank { 0 } else { kept.sureness(&feed.terms) };
                 let rank = (is_new, !is_blank, sureness, kept.confirmed, kept.modified);
-                (rank, id.as_str(), key.as_str(), kept.weight())
+                (rank, id.as_str(), key.as_str(), kept.weight)
             }));
         }
         // Each weighs at least 1, so no more than that many have to go.
@@ -319,17 +323,18 @@ impl Cache {
     /// Makes room for what is behind indicators, of which there may be as many: what is over goes
     /// first, then what was told longest ago; some at a time, since that costs a look at all.
     fn shrink_behind(&mut self, now: Time) {
-        let count = |feeds: &BTreeMap<String, Feed>| -> usize {
-            feeds.values().map(|feed| feed.behind.len()).sum()
+        let size = |feeds: &BTreeMap<String, Feed>| -> usize {
+            let all = feeds.values().flat_map(|feed| feed.behind.values());
+            all.map(|seen| seen.object.weight()).sum()
         };
-        if count(&self.feeds) <= self.size_max {
+        if size(&self.feeds) <= self.size_max {
             return;
         }
         for feed in self.feeds.values_mut() {
             let ttl = feed.terms.ttl;
             feed.behind.retain(|_, seen| after(seen.confirmed, ttl) > now);
         }
-        let over = count(&self.feeds).saturating_sub(self.size_max / 10 * 9);
+        let over = size(&self.feeds).saturating_sub(self.size_max / 10 * 9);
         let mut all: Vec<(Time, String, String)> = Vec::new();
         for (key, feed) in &self.feeds {
             all.extend(feed.behind.iter().map(|(id, it)| (it.confirmed, id.clone(), key.clone())));
@@ -340,10 +345,10 @@ impl Cache {
         }
     }
 
-    /// Values that are kept; an indicator without one counts as one.
+    /// What is kept, as `max_size` counts it.
     fn size(&self) -> usize {
         let kept = self.feeds.values().flat_map(|feed| feed.indicators.values());
-        kept.map(Kept::weight).sum()
+        kept.map(|kept| kept.weight).sum()
     }
 }
 
@@ -378,6 +383,7 @@ impl Feed {
             valid_from: new.valid_from,
             own: Arc::new(own),
             linked: None,
+            weight: 1,
             turn: known.map_or(turn, |known| known.turn),
         };
         let sureness = kept.sureness(&self.terms);
@@ -398,10 +404,32 @@ impl Feed {
                 false
             }
         });
-        if kept.signs.is_empty() {
-            kept.blank();
+        match kept.signs.is_empty() {
+            true => kept.blank(),
+            false => kept.weigh(),
         }
         self.indicators.insert(new.id, kept);
+    }
+
+    /// Takes a version that says nothing that is used: no older one holds any more.
+    fn outdate(&mut self, new: Unused, turn: u64, now: Time, applied: &mut Applied) {
+        if let Some(reason) = new.reason {
+            applied.skip(reason.word());
+        }
+        let is_revoked = new.reason.is_none();
+        if let Some(known) = self.indicators.get_mut(&new.id) {
+            if known.modified < new.modified {
+                (known.modified, known.confirmed) = (new.modified, now);
+                known.blank();
+            }
+        } else if let Some(known) = self.behind.get_mut(&new.id) {
+            if known.object.modified() < new.modified {
+                *known = Seen { confirmed: now, object: Backing::Gone(new.modified) };
+            }
+        } else if is_revoked && new.id.starts_with("indicator--") {
+            // An older version may come late.
+            self.indicators.insert(new.id, Kept::nothing(new.modified, now, turn));
+        }
     }
 
     /// Takes a version of what is behind indicators, unless a newer one is known.
@@ -425,14 +453,23 @@ impl Kept {
         self.confidence.unwrap_or(terms.confidence_default)
     }
 
-    fn weight(&self) -> usize {
-        self.signs.len().max(1)
+    /// Notes what it counts as: its values, or more where its texts are longer than any feed's are.
+    pub(super) fn weigh(&mut self) {
+        let own = &self.own;
+        let phases = own.phases.iter().map(|(framework, phase)| framework.len() + phase.len());
+        let texts = own.labels.iter().chain(&self.markings).chain(&own.name).map(String::len);
+        let signs = self.signs.iter().map(|sign| sign.value.len());
+        let bytes: usize = texts.chain(phases).chain(signs).sum();
+        self.weight = self.signs.len().max(bytes / WEIGHT_BYTES).max(1);
     }
 
     /// Leaves nothing but what tells that older versions are outdated, as long as any other holds.
     fn blank(&mut self) {
-        let (modified, confirmed, turn) = (self.modified, self.confirmed, self.turn);
-        *self = Self {
+        *self = Self::nothing(self.modified, self.confirmed, self.turn);
+    }
+
+    fn nothing(modified: Time, confirmed: Time, turn: u64) -> Self {
+        Self {
             modified,
             confirmed,
             signs: Vec::new(),
@@ -442,8 +479,9 @@ impl Kept {
             valid_from: None,
             own: Arc::default(),
             linked: None,
+            weight: 1,
             turn,
-        };
+        }
     }
 }
 
@@ -454,7 +492,22 @@ impl Backing {
             Self::Entity(it) => it.modified,
             Self::Link(it) => it.modified,
             Self::Marking(_) => Time::default(),
+            Self::Gone(modified) => *modified,
         }
+    }
+
+    /// What it counts as of `max_size`: one, or more where its texts are longer than a feed's are.
+    fn weight(&self) -> usize {
+        let (texts, markings, phases) = match self {
+            Self::Entity(it) => (it.id.len() + it.name.len(), &*it.markings, &*it.phases),
+            Self::Link(it) => {
+                (it.id.len() + it.source.len() + it.target.len(), &*it.markings, &[][..])
+            }
+            Self::Marking(_) | Self::Gone(_) => (0, &[][..], &[][..]),
+        };
+        let phases = phases.iter().map(|(framework, phase)| framework.len() + phase.len());
+        let bytes: usize = texts + markings.iter().map(String::len).chain(phases).sum::<usize>();
+        (bytes / WEIGHT_BYTES).max(1)
     }
 }
 
@@ -463,6 +516,9 @@ fn after(time: Time, wait: Duration) -> Time {
     let secs = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
     Time { secs: time.secs.saturating_add(secs), nanos: time.nanos }
 }
+
+/// Bytes of texts that count as one of `max_size`; most indicators have some hundred.
+const WEIGHT_BYTES: usize = 2 << 10;
 
 /// Why an object is not used that could be read, as [`super::SKIP_REASONS`] names it.
 pub(super) const OUTDATED: &str = "outdated";

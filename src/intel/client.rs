@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cache::Progress;
+use super::page::Told;
 use super::spec::{ServerSpec, TaxiiAuth};
-use super::taxii::{Ask, Objects, Poll, Polled, Refusal, Session};
+use super::taxii::{Ask, Poll, Polled, Refusal, Session};
 use crate::deliver::{
     Backoff, ConnectionSettings, Destination, Http2, HttpTransport, Reach, Request, Secret,
     Transport as _, TransportErrorKind, TransportLimits, TransportSetupError,
@@ -107,7 +108,7 @@ impl Client {
         progress: Progress,
         is_full: bool,
         now: Time,
-        mut take: impl FnMut(Objects),
+        mut take: impl FnMut(Told),
     ) -> Result<Polled, PollError> {
         let Self { spec, session, headers, meter, destination } = self;
         let server = || Arc::clone(&spec.name);

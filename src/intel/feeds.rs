@@ -21,10 +21,11 @@ use tracing::{info, warn};
 use super::cache::{Cache, FeedTerms, Progress};
 use super::client::{Client, PollError, rng};
 use super::current::{Intel, Source};
+use super::page::Told;
 use super::saved::Loaded;
 use super::snapshot::{Rules, Snapshot};
 use super::spec::{IntelSpec, ServerSpec};
-use super::taxii::{Objects, Polled};
+use super::taxii::Polled;
 use crate::event::Time;
 
 /// The thread that polls the feeds.
@@ -268,8 +269,8 @@ impl Room {
     }
 
     /// Takes a page.
-    fn take(&mut self, key: &str, objects: Objects) {
-        let applied = self.cache.apply(key, objects, Time::now());
+    fn take(&mut self, key: &str, told: Told) {
+        let applied = self.cache.apply(key, told, Time::now());
         let counts = self.intel.counts();
         for (reason, count) in applied.skipped {
             counts.skip(reason, count);

@@ -15,6 +15,7 @@ mod feeds;
 mod guard;
 mod lookup;
 mod marks;
+mod page;
 mod pattern;
 mod probe;
 mod saved;
@@ -31,7 +32,8 @@ pub use feeds::{Feeds, FeedsError};
 pub use guard::{Guard, GuardVerdict, verdict};
 pub use lookup::{Key, Prefix, Refused, Table};
 pub use marks::{MATCHES_MAX, Marks};
-pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported};
+pub use page::{Page, PageError, Told};
+pub use pattern::{PATTERN_BYTES_MAX, Sign, SignKind, Signs, Unsupported, VALUE_BYTES_MAX};
 pub use probe::probe;
 pub use saved::{Loaded, SavedError};
 pub use snapshot::{About, Allowed, Listed, Match, Rules, SOURCES_MAX, Snapshot, Technique};
@@ -40,7 +42,7 @@ pub use spec::{
     TaxiiVersion,
 };
 pub use stix::{
-    Entity, EntityKind, Indicator, Link, Object, PHASES_MAX, Page, PageError, Skip, TEXT_BYTES_MAX,
-    Tlp, Verb,
+    Entity, EntityKind, Indicator, Link, Object, PHASES_MAX, Skip, TEXT_BYTES_MAX, Tlp, Unused,
+    Verb, WORD_BYTES_MAX,
 };
 pub use taxii::Polled;

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a pattern at most (`threat-intel.md`, Bad input).
 pub const PATTERN_BYTES_MAX: usize = 16 << 10;
 
+/// Bytes of a value at most.
+pub const VALUE_BYTES_MAX: usize = 2 << 10;
+
 /// Parentheses inside each other at most.
 const DEPTH_MAX: usize = 64;
 
@@ -85,7 +88,7 @@ pub enum Unsupported {
     Property,
     /// It does not follow the grammar, or is nested too deep.
     Malformed,
-    /// It is longer than [`PATTERN_BYTES_MAX`].
+    /// It is longer than [`PATTERN_BYTES_MAX`], or one of its values than [`VALUE_BYTES_MAX`].
     TooLong,
 }
 
@@ -281,6 +284,9 @@ impl<'t, 'a> Parser<'t, 'a> {
             return Some(Signs::none(Unsupported::Property));
         };
         let signs = values.into_iter().map(|value| {
+            if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
+                return Signs::none(Unsupported::TooLong);
+            }
             let value = value.and_then(|value| sought(kind, test, value));
             let none = || Signs::none(Unsupported::Comparison);
             let one = |value| Signs { signs: vec![Sign { kind, value }], unsupported: Vec::new() };
@@ -566,6 +572,10 @@ mod tests {
         }
         let long = format!("[url:value = '{}']", "u".repeat(PATTERN_BYTES_MAX));
         assert_eq!(Signs::parse(&long), Signs::none(TooLong));
+        let long =
+            format!("[url:value IN ('{}', 'http://a.example/')]", "u".repeat(VALUE_BYTES_MAX + 1));
+        let found = Signs::parse(&long);
+        assert_eq!((found.signs.len(), found.unsupported), (1, vec![TooLong]));
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn feeds(file: File) -> Result<Vec<(String, Feed)>, Unreadable> {
             (_, Read::Indicator(id, mut kept)) => match feeds.last_mut() {
                 Some((_, feed)) => {
                     Arc::make_mut(&mut kept.own).id.clone_from(&id);
+                    kept.weigh();
                     feed.indicators.insert(id, kept);
                 }
                 None => return Err(corrupt(number, "expected a feed first")),

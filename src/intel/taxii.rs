@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::cache::Progress;
 use super::client::date;
+use super::page::{Page, Told};
 use super::spec::{ServerSpec, TaxiiVersion};
-use super::stix::{Object, Page, Skip};
 use crate::deliver::{percent_encoded, retry_after};
 use crate::event::Time;
 
@@ -103,9 +103,6 @@ pub struct Polled {
     /// Whether there is more, which the next poll reads.
     pub is_cut: bool,
 }
-
-/// What a page holds: each object, or why it is not used.
-pub(super) type Objects = Vec<Result<Object, Skip>>;
 
 impl Session {
     pub(super) fn new(spec: &ServerSpec) -> Result<Self, String> {
@@ -214,7 +211,7 @@ impl<'a> Poll<'a> {
         status: u16,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<Objects, Refusal> {
+    ) -> Result<Told, Refusal> {
         if body.len() > self.spec.feed.response_bytes_max {
             let bound = self.spec.feed.response_bytes_max;
             let problem = format!("an answer is longer than `max_response_bytes` ({bound})");
@@ -222,19 +219,19 @@ impl<'a> Poll<'a> {
         }
         match (status, self.stage) {
             (200..=299, Stage::Objects) => self.page(status, headers, body),
-            (200..=299, _) => self.found(body).map(|()| Vec::new()),
+            (200..=299, _) => self.found(body).map(|()| Told::default()),
             (304, Stage::Objects) => self.end(),
             // Some servers say so when nothing is newer; that the collection is there was seen.
             (404, Stage::Objects) if !self.is_full && self.progress.cursor.is_some() => self.end(),
             // A range that begins behind the last object.
             (416, Stage::Objects) if self.session.version == TaxiiVersion::V2_0 => self.end(),
-            (400, Stage::Objects) if self.swaps_range_mark() => Ok(Vec::new()),
+            (400, Stage::Objects) if self.swaps_range_mark() => Ok(Told::default()),
             (413, Stage::Objects) => self.shrink(&format!("status 413{}", said(body))),
             (406 | 415, _) => self.swap_version(status, body),
             // What an API root says of itself is not needed.
             (400..=499, Stage::Root) if !matches!(status, 401 | 403 | 408 | 425 | 429) => {
                 self.stage = Stage::Collection;
-                Ok(Vec::new())
+                Ok(Told::default())
             }
             _ => Err(self.refusal(status, headers, body)),
         }
@@ -312,7 +309,7 @@ impl<'a> Poll<'a> {
         Ok(())
     }
 
-    fn page(&mut self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Objects, Refusal> {
+    fn page(&mut self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Told, Refusal> {
         let later = |problem| Refusal::Later { wait: None, problem };
         let page = Page::parse(body).map_err(|error| later(error.to_string()))?;
         if self.pages == 0 {
@@ -322,13 +319,16 @@ impl<'a> Poll<'a> {
         self.has_objects |= !page.objects.is_empty();
         let added = headers.get(DATE_ADDED_LAST).and_then(|it| Time::parse(it.as_bytes()));
         self.newest = self.newest.max(added);
-        let objects = page.objects.iter().map(|it| Object::parse(it.get())).collect();
         match self.session.version {
             TaxiiVersion::V2_1 => self.turn(page.more, page.next.as_deref(), body),
-            TaxiiVersion::V2_0 => self.advance(status, headers, page.objects.len()),
+            TaxiiVersion::V2_0 => self.advance(status, headers, page.objects.count()),
         }
         if self.stage == Stage::Objects && self.pages >= self.spec.feed.pages_max {
             self.cut();
+        }
+        let (mut objects, kinds) = (page.objects, &self.spec.feed.include_types);
+        if !kinds.is_empty() {
+            objects.keep_kinds(kinds);
         }
         Ok(objects)
     }
@@ -354,7 +354,7 @@ impl<'a> Poll<'a> {
     }
 
     /// The next range of 2.0.
-    fn advance(&mut self, status: u16, headers: &HeaderMap, count: usize) {
+    fn advance(&mut self, status: u16, headers: &HeaderMap, count: u64) {
         let range = headers.get(CONTENT_RANGE).and_then(|it| content_range(it.to_str().ok()?));
         match range {
             None if status == 200 || count == 0 => self.stage = Stage::Done,
@@ -378,13 +378,13 @@ impl<'a> Poll<'a> {
         self.stage = Stage::Done;
     }
 
-    fn end(&mut self) -> Result<Objects, Refusal> {
+    fn end(&mut self) -> Result<Told, Refusal> {
         self.stage = Stage::Done;
-        Ok(Vec::new())
+        Ok(Told::default())
     }
 
     /// Asks for half as much.
-    fn shrink(&mut self, problem: &str) -> Result<Objects, Refusal> {
+    fn shrink(&mut self, problem: &str) -> Result<Told, Refusal> {
         let hint = "raise `max_response_bytes`, or ask the operator of the server";
         if self.stage != Stage::Objects {
             return Err(Refusal::Config(format!("{problem}; {hint}")));
@@ -393,7 +393,7 @@ impl<'a> Poll<'a> {
             return Err(Refusal::Config(format!("{problem}, with one object a page; {hint}")));
         }
         self.session.limit = (self.session.limit / 2).max(1);
-        Ok(Vec::new())
+        Ok(Told::default())
     }
 
     /// Whether ranges are to be written in the other way now.
@@ -405,7 +405,7 @@ impl<'a> Poll<'a> {
         may_help && is_first
     }
 
-    fn swap_version(&mut self, status: u16, body: &[u8]) -> Result<Objects, Refusal> {
+    fn swap_version(&mut self, status: u16, body: &[u8]) -> Result<Told, Refusal> {
         if self.session.is_other {
             // The next poll begins as it was configured.
             (self.session.version, self.session.is_other) = (self.spec.version, false);
@@ -424,7 +424,7 @@ impl<'a> Poll<'a> {
         }
         self.stage = self.first_stage();
         (self.next, self.start) = (None, 0);
-        Ok(Vec::new())
+        Ok(Told::default())
     }
 
     fn refusal(&mut self, status: u16, headers: &HeaderMap, body: &[u8]) -> Refusal {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shrike::event::Time;
 use shrike::intel::{
-    About, Applied, Cache, FeedTerms, Listed, Loaded, Object, Progress, Rules, SignKind, Skip,
-    Snapshot, Technique, Tlp,
+    About, Applied, Cache, FeedTerms, Listed, Loaded, Object, Progress, Rules, SignKind, Snapshot,
+    Technique, Tlp, Told,
 };
 
 const START: i64 = 1_767_225_600;
@@ -57,7 +57,7 @@ fn with(mut object: Value, members: Value) -> Value {
     object
 }
 
-fn read(objects: &[Value]) -> Vec<Result<Object, Skip>> {
+fn read(objects: &[Value]) -> Told {
     objects.iter().map(|it| Object::parse(&it.to_string())).collect()
 }
 
@@ -316,6 +316,112 @@ fn a_text_travels_as_far_as_its_markings_say() {
 }
 
 #[test]
+fn the_markings_of_links_and_of_parts_count() {
+    let red = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed";
+    // Who is behind it must not be told, though the actor itself may be named.
+    let mut objects = attributed();
+    objects[2] = with(objects[2].clone(), json!({ "object_marking_refs": [red] }));
+    let about = about_x(&objects);
+    assert_eq!((about.malware.as_deref(), about.actor), (Some("Ivy"), None));
+    let parts = json!({ "granular_markings": [{ "marking_ref": red, "selectors": ["name"] }] });
+    let mut objects = attributed();
+    objects[5] = with(objects[5].clone(), parts.clone());
+    assert_eq!(about_x(&objects).malware, None);
+    let about = about_x(&[with(indicator("x", 0), parts)]);
+    assert_eq!((about.tlp, about.may_export), (Some(Tlp::Red), false));
+}
+
+/// ATT&CK marks all of its objects with its terms of use.
+#[test]
+fn a_statement_says_nothing_of_how_far_a_text_may_travel() {
+    let own = "marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168";
+    let statement = json!({
+        "type": "marking-definition", "id": own, "definition_type": "statement",
+        "definition": { "statement": "Copyright 2026, A. Example" },
+    });
+    let mut objects = attributed();
+    for object in &mut objects {
+        object["object_marking_refs"] = json!([own]);
+    }
+    assert!(!about_x(&objects).may_export, "nobody knows what it says");
+    objects.push(statement);
+    let about = about_x(&objects);
+    assert_eq!((about.tlp, about.may_export), (None, true));
+    assert_eq!((about.malware.as_deref(), about.actor.as_deref()), (Some("Ivy"), Some("Fin")));
+}
+
+#[test]
+fn a_version_that_cannot_be_used_ends_the_one_before() {
+    let feed = terms("a", 1000);
+    let wrong = [
+        (json!({ "confidence": "high" }), "malformed"),
+        (json!({ "pattern": "[process:pid = 5]" }), "pattern_property"),
+        (json!({ "pattern_type": "yara" }), "pattern_type"),
+        (json!({ "revoked": true, "valid_until": "never" }), ""),
+    ];
+    for (members, reason) in wrong {
+        let mut cache = cache(100, std::slice::from_ref(&feed));
+        apply(&mut cache, &feed, &[indicator("x", 10)], 0);
+        // The same version, or an older one, says nothing new.
+        apply(&mut cache, &feed, &[with(indicator("x", 10), members.clone())], 1);
+        assert_eq!(values(&mut cache, 1), ["x.example"], "{members}");
+        let applied = apply(&mut cache, &feed, &[with(indicator("x", 20), members.clone())], 1);
+        assert_eq!(skipped(&applied, reason), u64::from(!reason.is_empty()), "{applied:?}");
+        assert!(values(&mut cache, 1).is_empty(), "{members}");
+        apply(&mut cache, &feed, &[indicator("x", 15)], 2);
+        assert!(values(&mut cache, 2).is_empty(), "it is outdated");
+    }
+    let mut objects = attributed();
+    let other = json!({ "modified": stamp(1), "relationship_type": "derived-from" });
+    objects.push(with(objects[0].clone(), other));
+    objects.push(with(objects[7].clone(), json!({ "modified": stamp(1), "name": 5 })));
+    let about = about_x(&objects);
+    assert_eq!((about.malware, about.campaign), (None, None));
+}
+
+/// Each of many indicators is of one malware that uses many techniques.
+#[test]
+fn a_snapshot_takes_no_longer_for_links_in_a_row() {
+    const MANY: usize = 20_000;
+    let feed = terms("a", 1000);
+    let mut cache = cache(4 * MANY, std::slice::from_ref(&feed));
+    let all = attributed();
+    let mut objects = vec![all[5].clone()];
+    for n in 0..MANY {
+        let id = format!("attack-pattern--{n}");
+        let technique = json!([{ "source_name": "mitre-attack", "external_id": format!("T{n}") }]);
+        objects.push(with(all[8].clone(), json!({ "id": id, "external_references": technique })));
+        let link = json!({ "id": format!("relationship--u{n}"), "target_ref": id });
+        objects.push(with(all[1].clone(), link));
+        objects.push(indicator(&n.to_string(), 0));
+        let source = format!("indicator--{n}");
+        let link = json!({ "id": format!("relationship--i{n}"), "source_ref": source });
+        objects.push(with(all[0].clone(), link));
+    }
+    apply(&mut cache, &feed, &objects, 0);
+    let begun = std::time::Instant::now();
+    let listed = cache.listed(at(0));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(listed.len(), MANY);
+    assert!(listed.iter().all(|it| it.about.malware.as_deref() == Some("Ivy")));
+    assert!(listed.iter().all(|it| it.about.techniques.len() == shrike::intel::PHASES_MAX));
+}
+
+#[test]
+fn long_texts_count_for_more_than_one() {
+    let feed = terms("a", 1000);
+    let mut cache = cache(6, std::slice::from_ref(&feed));
+    let long = vec!["x".repeat(200); 32];
+    let one = with(indicator("one", 0), json!({ "labels": long, "name": "n".repeat(2000) }));
+    apply(&mut cache, &feed, &[indicator("a", 0), indicator("b", 0), indicator("c", 0)], 0);
+    // 32 labels of 128 bytes and a name of 1 KiB count as two.
+    let applied = apply(&mut cache, &feed, &[one.clone(), indicator("d", 0)], 1);
+    assert_eq!(applied.evicted_full, 0);
+    let two = with(one, json!({ "id": "indicator--two" }));
+    assert_eq!(apply(&mut cache, &feed, &[two], 2).evicted_full, 2);
+}
+
+#[test]
 fn a_restart_goes_on_where_it_was() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("below/cache.jsonl");
@@ -325,7 +431,7 @@ fn a_restart_goes_on_where_it_was() {
     apply(&mut before, &a, &attributed(), 0);
     apply(&mut before, &b, &[with(indicator("y", 5), json!({ "revoked": true }))], 1);
     let cursor = Some(Time { nanos: 123_456_000, ..at(7) });
-    let progress = Progress { cursor, synced: Some(at(1)), ..Progress::default() };
+    let progress = Progress { cursor, synced: Some(at(1)), sync_begun: None, asked: 7 };
     before.set_progress(&a.key, progress);
     before.save(&path).expect("saved");
     before.save(&path).expect("saved over the former one");

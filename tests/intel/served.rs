@@ -11,7 +11,7 @@ use shrike::deliver::{Secret, TlsSettings};
 use shrike::event::Time;
 use shrike::intel::{
     Client, FeedSpec, Indicator, Object, PollError, Polled, Progress, ServerSpec, TaxiiAuth,
-    TaxiiVersion,
+    TaxiiVersion, Told,
 };
 
 /// A running fake with its collection.
@@ -125,9 +125,10 @@ pub(crate) fn poll(
     let runtime = runtime.expect("a runtime");
     let mut values = Vec::new();
     let polled = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let take = |objects: Vec<Result<Object, _>>| {
-            for object in objects {
-                let Ok(Object::Indicator(it)) = object else { panic!("{object:?}") };
+        let take = |told: Told| {
+            assert!(told.skipped.is_empty(), "{:?}", told.skipped);
+            for object in told.objects {
+                let Object::Indicator(it) = object else { panic!("{object:?}") };
                 let Indicator { signs, .. } = *it;
                 values.extend(signs.signs.into_iter().map(|it| it.value));
             }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::intel::FeedSpec;
+use crate::intel::{FeedSpec, Object};
 
 fn at(n: u64) -> Time {
     Time { secs: 1_767_225_600 + i64::try_from(n).expect("small"), nanos: 123_456_789 }
@@ -169,7 +169,7 @@ proptest! {
                 let (status, headers, body) = model.answer(&ask);
                 let objects = poll.answer(status, &headers, body.as_bytes());
                 let objects = objects.map_err(|it| TestCaseError::fail(format!("{it:?}")))?;
-                found.extend(objects.iter().map(|it| number(it.as_ref().expect("it is read"))));
+                found.extend(objects.objects.iter().map(number));
             }
             let polled = poll.polled();
             prop_assert_eq!(polled.anomalies, 0);
