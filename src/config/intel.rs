@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::expand::Names;
 use super::exporter::{fingerprint, is_plain_and_far, wrong_header};
@@ -79,8 +80,9 @@ pub(super) const INTEL: &[Key] = &[
         "threat_intel.feed.full_sync_hours",
         Kind::Span(1_000, 365 * 86_400_000),
         Unset("half of cache_ttl_hours"),
-        "How often everything is read again, and not only what is new: what is not told again \
-         expires.",
+        "How often at least everything is read again, and not only what is new: what is not told \
+         again expires. With `interval_minutes` and a tenth of it, it is less than \
+         `cache_ttl_hours`.",
     )
     .also(&["threat_intel.taxii.feed.full_sync_hours"]),
     key(
@@ -122,8 +124,8 @@ pub(super) const INTEL: &[Key] = &[
         "threat_intel.cache.max_size",
         Kind::Int(1, 10_000_000),
         Is("100000"),
-        "Indicators at most; where there are more, expired ones go first, then the least sure, then \
-         the oldest.",
+        "Values of indicators at most; where there are more, expired ones go first, then the least \
+         sure, then the oldest.",
     )
     .also(&["threat_intel.taxii.cache.max_size"]),
     key(
@@ -439,12 +441,21 @@ fn feed(values: &Values, at: &str, of_all: &FeedSpec, mistakes: &mut Mistakes) -
         false => cache_ttl / 2,
     };
     let full_sync = full_sync.unwrap_or(usual_sync);
-    let written = ["full_sync_hours", "cache_ttl_hours"].map(key);
+    let interval = values.span(key("interval_minutes")).unwrap_or(of_all.interval);
+    let written = ["full_sync_hours", "cache_ttl_hours", "interval_minutes"].map(key);
     let written = written.into_iter().find(|key| values.is_written(key));
-    if let (Some(key), true) = (written, full_sync >= cache_ttl) {
-        let wrong = "expected `full_sync_hours` to be less than `cache_ttl_hours`: what is not told \
-                     again by then expires";
-        rule(values, key, wrong, mistakes);
+    if let Some(key) = written
+        && full_sync + interval + interval / 10 >= cache_ttl
+    {
+        let hours = |span: Duration| span.as_secs_f64() / 3600.0;
+        let wrong = format!(
+            "expected `full_sync_hours` ({:.3}) and an `interval_minutes` with a tenth more ({:.3} h) to \
+             be less than `cache_ttl_hours` ({:.3}) together: what is not told again by then expires",
+            hours(full_sync),
+            hours(interval + interval / 10),
+            hours(cache_ttl)
+        );
+        rule(values, key, &wrong, mistakes);
     }
     let own_types = match values.value(key("include_types")) {
         Some(Value::List(types)) => Some(types.clone()),
@@ -471,7 +482,7 @@ fn feed(values: &Values, at: &str, of_all: &FeedSpec, mistakes: &mut Mistakes) -
     let number = |name, of_all| int(name).and_then(|it| it.try_into().ok()).unwrap_or(of_all);
     let percent = |name| int(name).and_then(|it| u8::try_from(it).ok());
     FeedSpec {
-        interval: values.span(key("interval_minutes")).unwrap_or(of_all.interval),
+        interval,
         page_size: number("page_size", of_all.page_size),
         include_types: own_types.unwrap_or_else(|| of_all.include_types.clone()),
         confidence_min: percent("min_confidence").or(of_all.confidence_min),

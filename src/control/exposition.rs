@@ -269,7 +269,8 @@ fn threats(text: &mut Exposition, intel: &Intel) {
     let name = "shrike_threat_intel_polls_total";
     text.begin(name, "counter", "Polls of a feed, by whether they read all there was.");
     for source in sources.iter() {
-        for (result, polls) in [("ok", &source.polled), ("failed", &source.failed)] {
+        let Source { polled, cut, failed, .. } = &**source;
+        for (result, polls) in [("ok", polled), ("cut", cut), ("failed", failed)] {
             let labels = [("server", &*source.name), ("result", result)];
             text.sample(name, &labels, polls.load() as f64);
         }

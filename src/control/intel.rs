@@ -28,7 +28,7 @@ pub struct FeedStatus {
     pub name: String,
     /// Indicators of it that are used.
     pub indicators: u64,
-    /// Polls that read all there was.
+    /// Polls that did not fail.
     pub polled: u64,
     /// Polls that failed.
     pub failed: u64,
@@ -36,7 +36,7 @@ pub struct FeedStatus {
     pub last_success: u64,
     /// Whether three intervals passed without one.
     pub stale: bool,
-    /// Why the last poll failed.
+    /// Why the last poll failed, or did not read all there is.
     pub problem: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl IntelStatus {
         let feeds = sources.iter().map(|source| FeedStatus {
             name: source.name.to_string(),
             indicators: source.indicators.load(),
-            polled: source.polled.load(),
+            polled: source.polled.load() + source.cut.load(),
             failed: source.failed.load(),
             last_success: source.last_success.load(),
             stale: source.stale.load() > 0,

@@ -143,7 +143,7 @@ impl Client {
                     _ => Refusal::Later { wait: None, problem: error.to_string() },
                 },
             };
-            match refusal {
+            match refusal.map(|problem| scrubbed(problem, spec)) {
                 Refusal::Later { wait, problem } if failures < RETRIES_MAX => {
                     failures += 1;
                     let asked = wait.unwrap_or_default().min(spec.feed.interval);
@@ -151,7 +151,6 @@ impl Client {
                     sleep(BACKOFF.wait(failures, &mut rng).max(asked)).await;
                 }
                 Refusal::Later { problem, .. } => {
-                    let problem = scrubbed(problem, spec);
                     return Err(PollError::Away { server: server(), problem });
                 }
                 // A certificate may have been renewed: its files are read again, once.
@@ -161,11 +160,9 @@ impl Client {
                     transport = HttpTransport::share(destination, limits);
                 }
                 Refusal::Auth(problem) => {
-                    let problem = scrubbed(problem, spec);
                     return Err(PollError::Auth { server: server(), problem });
                 }
                 Refusal::Config(problem) => {
-                    let problem = scrubbed(problem, spec);
                     return Err(PollError::Config { server: server(), problem });
                 }
             }
@@ -215,13 +212,18 @@ fn headers(spec: &ServerSpec) -> Result<HeaderMap, String> {
         TaxiiAuth::None => {}
         TaxiiAuth::Header { name, value } => put(name, value)?,
         TaxiiAuth::Basic { username, password } => {
-            use base64::Engine as _;
-            let both = zeroize::Zeroizing::new([username.expose(), password.expose()].join(":"));
-            let encoded = base64::engine::general_purpose::STANDARD.encode(both.as_bytes());
-            put(AUTHORIZATION.as_str(), &Secret::new(format!("Basic {encoded}")))?;
+            put(AUTHORIZATION.as_str(), &basic(username, password))?;
         }
     }
     Ok(headers)
+}
+
+/// The header's value (RFC 7617, 2).
+fn basic(username: &Secret, password: &Secret) -> Secret {
+    use base64::Engine as _;
+    let both = zeroize::Zeroizing::new([username.expose(), password.expose()].join(":"));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(both.as_bytes());
+    Secret::new(format!("Basic {encoded}"))
 }
 
 fn destination(spec: &ServerSpec) -> Result<Arc<Destination>, PollError> {
@@ -246,18 +248,26 @@ fn destination(spec: &ServerSpec) -> Result<Arc<Destination>, PollError> {
 }
 
 /// A text without our credentials, which a server may echo.
-fn scrubbed(mut text: String, spec: &ServerSpec) -> String {
-    let of_auth: &[&Secret] = match &spec.auth {
-        TaxiiAuth::None => &[],
-        TaxiiAuth::Header { value, .. } => &[value],
-        TaxiiAuth::Basic { username, password } => &[username, password],
-    };
-    let all = of_auth.iter().copied().chain(spec.headers.iter().map(|(_, value)| value));
-    for secret in all.flat_map(|secret| secret.expose().split_whitespace()) {
-        // A server that says "Bearer" says nothing of ours.
-        if secret.len() >= SECRET_BYTES_MIN && !secret.eq_ignore_ascii_case("bearer") {
-            text = text.replace(secret, "***");
+pub(super) fn scrubbed(mut text: String, spec: &ServerSpec) -> String {
+    let of_auth = match &spec.auth {
+        TaxiiAuth::None => Vec::new(),
+        TaxiiAuth::Header { value, .. } => vec![value.clone()],
+        TaxiiAuth::Basic { username, password } => {
+            vec![username.clone(), password.clone(), basic(username, password)]
         }
+    };
+    let mut secrets: Vec<&str> = of_auth
+        .iter()
+        .chain(spec.headers.iter().map(|(_, value)| value))
+        .flat_map(|secret| secret.expose().split_whitespace())
+        // A server that says "Bearer" says nothing of ours.
+        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+        .filter(|secret| !["bearer", "basic"].iter().any(|it| secret.eq_ignore_ascii_case(it)))
+        .collect();
+    // One that is a part of another would leave the rest of it.
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
+        text = text.replace(secret, "***");
     }
     text
 }
@@ -332,5 +342,10 @@ mod tests {
         };
         let said = "no such Bearer token: hunter2hunter2".to_owned();
         assert_eq!(scrubbed(said, &spec), "no such Bearer token: ***");
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let auth = TaxiiAuth::Basic { username: secret("shrike"), password: secret("hunter2") };
+        let spec = ServerSpec { auth, ..ServerSpec::default() };
+        let said = "Basic c2hyaWtlOmh1bnRlcjI= is not shrike with hunter2".to_owned();
+        assert_eq!(scrubbed(said, &spec), "Basic *** is not *** with ***");
     }
 }

@@ -47,6 +47,8 @@ pub struct Source {
     pub name: Arc<str>,
     /// Polls that read all there was.
     pub polled: Counter,
+    /// Polls that ended before the feed did.
+    pub cut: Counter,
     /// Polls that failed.
     pub failed: Counter,
     /// How long polls took.
@@ -59,7 +61,7 @@ pub struct Source {
     pub indicators: Gauge,
     /// Pages whose `more` and `next` contradict each other.
     pub paging_anomalies: Counter,
-    /// Why its last poll failed.
+    /// Why its last poll failed, or did not read all there is.
     problem: Mutex<Option<String>>,
 }
 
@@ -172,6 +174,7 @@ impl Source {
         Self {
             name,
             polled: Counter::default(),
+            cut: Counter::default(),
             failed: Counter::default(),
             poll_seconds: Histogram::new(POLL_SECONDS),
             last_success: Gauge::default(),
@@ -182,7 +185,7 @@ impl Source {
         }
     }
 
-    /// Why its last poll failed; none when it did not.
+    /// Why its last poll failed, or did not read all there is; none otherwise.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()

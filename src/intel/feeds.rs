@@ -24,7 +24,7 @@ use super::current::{Intel, Source};
 use super::page::Told;
 use super::saved::Loaded;
 use super::snapshot::{Rules, Snapshot};
-use super::spec::{IntelSpec, ServerSpec};
+use super::spec::{FeedSpec, IntelSpec, ServerSpec};
 use super::taxii::Polled;
 use crate::event::Time;
 
@@ -58,7 +58,11 @@ impl Feeds {
         room.publish();
         let (orders, ordered) = unbounded_channel();
         let spec = spec.clone();
-        let run = move || LocalSet::new().block_on(&runtime, run(room, spec, ordered));
+        let run = move || {
+            LocalSet::new().block_on(&runtime, run(room, spec, ordered));
+            // A name server that does not answer keeps a thread of it; nothing waits for that.
+            runtime.shutdown_background();
+        };
         let thread = std::thread::Builder::new().name("shrike-intel".to_owned()).spawn(run)?;
         Ok(Self { orders, thread })
     }
@@ -193,20 +197,24 @@ async fn poll(
     let key = server.key();
     let now = Time::now();
     let progress = room.borrow().cache.progress(&key);
-    let is_another = progress.asked != server.feed.asked();
-    let is_full = is_another || is_full_due(progress, server.feed.full_sync, now);
+    let is_full = is_full_due(progress, &server.feed, now);
     client.poll(progress, is_full, now, |objects| room.borrow_mut().take(&key, objects)).await
 }
 
-/// Whether the whole feed is to be read again: the last time is too long ago, and no reading is
-/// under way that began since.
-fn is_full_due(progress: Progress, full_sync: Duration, now: Time) -> bool {
-    let is_recent = |at: Time| {
+/// Whether the whole feed is to be read again: something else was asked for the last time, or the
+/// next poll may come too late for it, and no reading is under way that began since.
+fn is_full_due(progress: Progress, feed: &FeedSpec, now: Time) -> bool {
+    let is_within = |at: Time, bound: Duration| {
         let ago = now.secs.checked_sub(at.secs).and_then(|secs| u64::try_from(secs).ok());
         // What lies ahead says that the clock was set back.
-        ago.is_some_and(|ago| Duration::from_secs(ago) < full_sync)
+        ago.is_some_and(|ago| Duration::from_secs(ago) < bound)
     };
-    !progress.synced.is_some_and(is_recent) && !progress.sync_begun.is_some_and(is_recent)
+    let bound = feed.full_sync.saturating_sub(feed.interval_max());
+    let is_synced = progress.synced.is_some_and(|at| is_within(at, bound));
+    // The poll after the one that began it has to go on with it.
+    let bound = feed.full_sync.max(feed.interval_max() * 2);
+    let is_under_way = progress.sync_begun.is_some_and(|at| is_within(at, bound));
+    progress.asked != feed.asked() || !(is_synced || is_under_way)
 }
 
 impl Room {
@@ -296,8 +304,22 @@ impl Room {
                 let key = server.key();
                 self.is_dirty |= self.cache.progress(&key) != polled.progress;
                 self.cache.set_progress(&key, polled.progress);
-                source.polled.add(1);
                 source.paging_anomalies.add(polled.anomalies);
+                let Polled { pages, is_cut, .. } = polled;
+                tracing::debug!(server = &*server.name, pages, is_cut, "read");
+                let polls = if is_cut { &source.cut } else { &source.polled };
+                polls.add(1);
+                if polled.is_stuck {
+                    let problem = format!(
+                        "threat_intel: {}: the feed goes on after {pages} pages, and the server \
+                         gives no dates by which another poll could read the rest: raise \
+                         `max_pages` or `page_size`, or ask its operator for \
+                         X-TAXII-Date-Added-Last",
+                        server.name
+                    );
+                    tell(source, problem);
+                    return self.save();
+                }
                 source.last_success.set(u64::try_from(Time::now().secs).unwrap_or(0));
                 source.set_problem(None);
                 state.well = Instant::now();
@@ -305,16 +327,10 @@ impl Room {
                     info!(server = &*server.name, "the feed is read again");
                 }
                 source.stale.set(0);
-                let Polled { pages, is_cut, .. } = polled;
-                tracing::debug!(server = &*server.name, pages, is_cut, "read");
             }
             Err(error) => {
-                let problem = error.to_string();
                 source.failed.add(1);
-                if before.as_ref() != Some(&problem) {
-                    warn!("{problem}");
-                }
-                source.set_problem(Some(problem));
+                tell(source, error.to_string());
             }
         }
         self.save();
@@ -364,6 +380,14 @@ impl Room {
     }
 }
 
+/// Says what is wrong with a feed, once as long as it stays the same.
+fn tell(source: &Source, problem: String) {
+    if source.problem().as_ref() != Some(&problem) {
+        warn!("{problem}");
+    }
+    source.set_problem(Some(problem));
+}
+
 impl ServerSpec {
     /// What tells its feed from others, without credentials.
     #[must_use]
@@ -404,11 +428,12 @@ mod tests {
     #[test]
     fn the_whole_feed_is_read_again_in_time() {
         let at = |secs| Time { secs, nanos: 0 };
-        let hour = Duration::from_secs(3600);
+        let minutes = |count: u64| Duration::from_secs(count * 60);
         let cases = [
             (None, None, 0, true),
-            (Some(0), None, 3599, false),
-            (Some(0), None, 3600, true),
+            // The next poll may come 11 minutes later.
+            (Some(0), None, 49 * 60 - 1, false),
+            (Some(0), None, 49 * 60, true),
             // It goes on over several polls, though not for ever.
             (Some(0), Some(3600), 3700, false),
             (None, Some(0), 3599, false),
@@ -416,10 +441,40 @@ mod tests {
             // The clock was set back.
             (Some(5000), None, 4000, true),
         ];
-        for (synced, sync_begun, now, expected) in cases {
+        let feed = |interval| FeedSpec {
+            interval: minutes(interval),
+            full_sync: minutes(60),
+            ..FeedSpec::default()
+        };
+        let asked = feed(10).asked();
+        let progress = |synced: Option<i64>, sync_begun: Option<i64>| {
             let (synced, sync_begun) = (synced.map(at), sync_begun.map(at));
-            let progress = Progress { synced, sync_begun, ..Progress::default() };
-            assert_eq!(is_full_due(progress, hour, at(now)), expected, "{progress:?} {now}");
+            Progress { cursor: None, synced, sync_begun, asked }
+        };
+        for (synced, sync_begun, now, expected) in cases {
+            let progress = progress(synced, sync_begun);
+            assert_eq!(is_full_due(progress, &feed(10), at(now)), expected, "{progress:?} {now}");
+        }
+        // Each poll is a full one where they are so far apart, but goes on with one.
+        assert!(is_full_due(progress(Some(0), None), &feed(600), at(1)));
+        assert!(!is_full_due(progress(None, Some(0)), &feed(600), at(660 * 60)));
+    }
+
+    #[test]
+    fn a_feed_is_read_anew_when_it_is_asked_for_more() {
+        let now = Time { secs: 10, nanos: 0 };
+        let feed = FeedSpec { confidence_min: Some(50), ..FeedSpec::default() };
+        let synced = Some(Time { secs: 0, nanos: 0 });
+        let progress = Progress { synced, asked: feed.asked(), ..Progress::default() };
+        assert!(!is_full_due(progress, &feed, now));
+        assert!(!is_full_due(progress, &FeedSpec { page_size: 7, ..feed.clone() }, now));
+        let types = vec!["indicator".to_owned(), "relationship".to_owned()];
+        for other in [
+            FeedSpec { include_types: types, ..feed.clone() },
+            FeedSpec { confidence_min: Some(40), ..feed.clone() },
+            FeedSpec { added_after: Some(now), ..feed.clone() },
+        ] {
+            assert!(is_full_due(progress, &other, now), "{other:?}");
         }
     }
 

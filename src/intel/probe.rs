@@ -28,6 +28,8 @@ pub fn probe(spec: &ServerSpec) -> Result<Duration, PollError> {
         let poll = client.poll(Progress::default(), false, Time::now(), drop);
         timeout(PATIENCE, poll).await
     });
+    // A name server that does not answer is not waited for.
+    runtime.shutdown_background();
     match polled {
         Ok(polled) => polled.map(|_| begun.elapsed()),
         Err(_) => Err(away(format!("no answer within {} s", PATIENCE.as_secs()))),

@@ -165,6 +165,12 @@ impl FeedSpec {
         let first = hash.as_bytes().first_chunk().expect("it has 32 bytes");
         u64::from_le_bytes(*first)
     }
+
+    /// How long it may take from one poll to the next.
+    #[must_use]
+    pub fn interval_max(&self) -> Duration {
+        self.interval.saturating_add(self.interval / 10)
+    }
 }
 
 impl Default for FeedSpec {

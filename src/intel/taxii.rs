@@ -12,7 +12,7 @@ use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
 use super::cache::Progress;
-use super::client::date;
+use super::client::{date, scrubbed};
 use super::page::{Page, Told};
 use super::spec::{ServerSpec, TaxiiVersion};
 use crate::deliver::{percent_encoded, retry_after};
@@ -100,8 +100,11 @@ pub struct Polled {
     pub pages: u32,
     /// Pages whose paging contradicts itself.
     pub anomalies: u64,
-    /// Whether there is more, which the next poll reads.
+    /// Whether there is more.
     pub is_cut: bool,
+    /// Whether there is more, and no date of the server says where the next poll may go on: it
+    /// begins anew.
+    pub is_stuck: bool,
 }
 
 impl Session {
@@ -123,6 +126,8 @@ impl<'a> Poll<'a> {
         is_full: bool,
         now: Time,
     ) -> Self {
+        // A page that was too large may be none another time.
+        session.limit = spec.feed.page_size.max(1);
         let mut poll = Self {
             spec,
             session,
@@ -174,7 +179,7 @@ impl<'a> Poll<'a> {
             Stage::Done => return None,
         };
         let is_ranged = version == TaxiiVersion::V2_0 && self.stage == Stage::Objects;
-        let last = self.start + u64::from(self.session.limit) - 1;
+        let last = self.start.saturating_add(u64::from(self.session.limit) - 1);
         let range =
             is_ranged.then(|| format!("items{}{}-{last}", self.session.range_mark, self.start));
         Some(Ask { path, accept, range })
@@ -226,7 +231,7 @@ impl<'a> Poll<'a> {
             // A range that begins behind the last object.
             (416, Stage::Objects) if self.session.version == TaxiiVersion::V2_0 => self.end(),
             (400, Stage::Objects) if self.swaps_range_mark() => Ok(Told::default()),
-            (413, Stage::Objects) => self.shrink(&format!("status 413{}", said(body))),
+            (413, Stage::Objects) => self.shrink(&format!("status 413{}", self.said(body))),
             (406 | 415, _) => self.swap_version(status, body),
             // What an API root says of itself is not needed.
             (400..=499, Stage::Root) if !matches!(status, 401 | 403 | 408 | 425 | 429) => {
@@ -253,16 +258,22 @@ impl<'a> Poll<'a> {
             true => read.or(old.cursor),
             false => read.max(old.cursor),
         };
+        let is_stuck = self.is_cut && self.newest.is_none();
         // A reading of the whole feed may take several polls.
         let begun = if self.is_full { Some(self.begun) } else { old.sync_begun };
         let (synced, sync_begun) = match (begun, self.is_cut) {
+            (Some(_), true) if is_stuck => (old.synced, None),
             (Some(begun), true) => (old.synced, Some(begun)),
             (Some(begun), false) => (Some(begun), None),
             (None, _) => (old.synced, None),
         };
-        let asked = self.spec.feed.asked();
+        let asked = match self.is_full && !is_stuck {
+            true => self.spec.feed.asked(),
+            false => old.asked,
+        };
         let progress = Progress { cursor, synced, sync_begun, asked };
-        Polled { progress, pages: self.pages, anomalies: self.anomalies, is_cut: self.is_cut }
+        let Self { pages, anomalies, is_cut, .. } = *self;
+        Polled { progress, pages, anomalies, is_cut, is_stuck }
     }
 
     /// Discovery, an API root or a collection.
@@ -410,7 +421,7 @@ impl<'a> Poll<'a> {
             // The next poll begins as it was configured.
             (self.session.version, self.session.is_other) = (self.spec.version, false);
             let problem =
-                format!("status {status}{}: it takes neither TAXII 2.1 nor 2.0", said(body));
+                format!("status {status}{}: it takes neither TAXII 2.1 nor 2.0", self.said(body));
             return Err(Refusal::Config(format!("{problem}; see `url`, `api_root` and `version`")));
         }
         self.session.is_other = true;
@@ -434,7 +445,7 @@ impl<'a> Poll<'a> {
             Stage::Collection => "the collection",
             Stage::Objects | Stage::Done => "the objects",
         };
-        let problem = format!("{what}: status {status}{}", said(body));
+        let problem = format!("{what}: status {status}{}", self.said(body));
         match status {
             401 | 403 => Refusal::Auth(problem),
             408 | 425 | 429 | 500..=599 => {
@@ -444,6 +455,9 @@ impl<'a> Poll<'a> {
             404 => {
                 // Next time it is looked for again.
                 self.session.is_checked = false;
+                if self.spec.api_root.is_none() {
+                    self.session.root = None;
+                }
                 let hint = match self.stage {
                     Stage::Discovery => "see `url` and `version`, or set `api_root`",
                     _ => "see `api_root` and `collection_id`",
@@ -455,6 +469,29 @@ impl<'a> Poll<'a> {
                 Refusal::Config(format!("{problem}; {hint}"))
             }
             _ => Refusal::Config(format!("{problem}; see `url`, `version` and `feed`")),
+        }
+    }
+
+    /// What the body of an error says, in front of which it fits, without our credentials.
+    fn said(&self, body: &[u8]) -> String {
+        let Ok(error) = serde_json::from_slice::<ErrorBody>(body) else { return String::new() };
+        let text = [error.title, error.description].join(" ");
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Before it is cut: half a key is not found any more.
+        let line = scrubbed(line, self.spec);
+        let line = line.chars().filter(|it| !it.is_control()).take(SAID_CHARS_MAX);
+        let line: String = line.collect();
+        if line.is_empty() { line } else { format!(" ({line})") }
+    }
+}
+
+impl Refusal {
+    /// The same, its text made another.
+    pub(super) fn map(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Later { wait, problem } => Self::Later { wait, problem: change(problem) },
+            Self::Auth(problem) => Self::Auth(change(problem)),
+            Self::Config(problem) => Self::Config(change(problem)),
         }
     }
 }
@@ -481,15 +518,6 @@ struct ErrorBody {
     title: String,
     #[serde(default)]
     description: String,
-}
-
-/// What the body of an error says, in front of which it fits.
-fn said(body: &[u8]) -> String {
-    let Ok(error) = serde_json::from_slice::<ErrorBody>(body) else { return String::new() };
-    let text = [error.title, error.description].join(" ");
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|it| !it.is_control()).take(SAID_CHARS_MAX).collect();
-    if line.is_empty() { line } else { format!(" ({line})") }
 }
 
 /// The path of an API root, with slashes at both ends; a whole URL has to be on the same host,

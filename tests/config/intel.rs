@@ -220,8 +220,22 @@ fn what_cannot_be_is_refused() {
         ),
         (
             with("feed: {cache_ttl_hours: 4, full_sync_hours: 4}"),
-            "1:115: threat_intel.feed.full_sync_hours: expected `full_sync_hours` to be less than \
-             `cache_ttl_hours`: what is not told again by then expires",
+            "1:115: threat_intel.feed.full_sync_hours: expected `full_sync_hours` (4.000) and an \
+             `interval_minutes` with a tenth more (1.100 h) to be less than `cache_ttl_hours` \
+             (4.000) together: what is not told again by then expires",
+        ),
+        (
+            // 12 hours of `full_sync_hours` are the default.
+            with("feed: {interval_minutes: 720}"),
+            "1:95: threat_intel.feed.interval_minutes: expected `full_sync_hours` (12.000) and an \
+             `interval_minutes` with a tenth more (13.200 h) to be less than `cache_ttl_hours` \
+             (24.000) together: what is not told again by then expires",
+        ),
+        (
+            server("url: 'https://a.example', collection_id: c, feed: {cache_ttl_hours: 2}"),
+            "1:93: threat_intel.servers[0].feed.cache_ttl_hours: expected `full_sync_hours` (1.000) and \
+             an `interval_minutes` with a tenth more (1.100 h) to be less than `cache_ttl_hours` \
+             (2.000) together: what is not told again by then expires",
         ),
         (
             with("feed: {include_types: [indicators]}"),

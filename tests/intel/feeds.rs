@@ -264,10 +264,30 @@ fn what_is_wrong_with_pages_is_counted() {
     bad["pattern"] = json!("[domain-name:value = 'com']");
     served.feed.add(&added(0), &bad.to_string());
     let (feeds, intel) = start(&spec(vec![named(&served, "f", LONG)]));
-    eventually("it is read", || source(&intel, "f").polled.load() == 1);
-    assert_eq!(source(&intel, "f").paging_anomalies.load(), 1);
+    let source = source(&intel, "f");
+    eventually("it is read", || source.cut.load() == 1);
+    assert_eq!((source.polled.load(), source.paging_anomalies.load()), (0, 1));
+    assert_eq!((source.problem(), source.stale.load()), (None, 0), "the next poll goes on there");
     let skipped: Vec<_> = intel.counts().skipped().filter(|(_, count)| *count > 0).collect();
     assert_eq!(skipped, [("public_suffix", 1)]);
+    feeds.stop();
+    served.end();
+}
+
+#[test]
+fn a_feed_that_cannot_be_read_to_its_end_says_so() {
+    let served = Served::new(TaxiiTerms::default(), "");
+    served.fill(0..150);
+    served.feed.set_manner(TaxiiManner::NoDates);
+    let mut server = named(&served, "f", LONG);
+    server.feed.pages_max = 1;
+    let (feeds, intel) = start(&spec(vec![server]));
+    let source = source(&intel, "f");
+    eventually("it is told", || source.problem().is_some());
+    let problem = source.problem().unwrap_or_default();
+    assert!(problem.contains("f: the feed goes on after 1 pages"), "{problem}");
+    assert_eq!((source.cut.load(), source.polled.load(), source.last_success.load()), (1, 0, 0));
+    assert!(knows(&intel, "99.example"));
     feeds.stop();
     served.end();
 }

@@ -236,13 +236,15 @@ fn retry_after_is_honoured() {
 
 #[test]
 fn what_was_read_before_an_outage_stays_and_is_read_again() {
-    let served = Served::new(TaxiiTerms::default(), "requests 4.. status 503");
+    let served = Served::new(TaxiiTerms::default(), "requests 4..9 status 503");
     served.fill(0..150);
     let mut client = Client::open(&served.spec()).expect("it opens");
     let (found, polled) = poll(&mut client, Progress::default(), true);
     let error = polled.expect_err("it is away");
     assert!(error.is_outage() && error.to_string().contains("status 503"), "{error}");
     assert_eq!(found, values(0..100));
+    let (found, polled) = poll(&mut client, Progress::default(), true);
+    assert_eq!(found, values(0..150), "{polled:?}");
     served.end();
 }
 

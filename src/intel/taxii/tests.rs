@@ -60,8 +60,76 @@ fn times_and_ranges_are_spelled_as_taxii_has_them() {
     for (text, expected) in rows {
         assert_eq!(content_range(text), expected, "{text}");
     }
-    assert_eq!(said(br#"{"title":"No\nway","description":"x"}"#), " (No way x)");
-    assert_eq!(said(b"<html>"), "");
+}
+
+#[test]
+fn a_servers_own_words_are_told_without_our_credentials() {
+    let secret = "k3y".repeat(300);
+    let value = crate::deliver::Secret::new(format!("Bearer {secret}"));
+    let auth = crate::intel::TaxiiAuth::Header { name: "Authorization".to_owned(), value };
+    let spec = ServerSpec { auth, ..spec(TaxiiVersion::V2_1, 10, 10) };
+    let mut session = Session::new(&spec).expect("a path");
+    let poll = Poll::new(&spec, &mut session, Progress::default(), true, at(0));
+    assert_eq!(poll.said(br#"{"title":"No\nway","description":"x"}"#), " (No way x)");
+    assert_eq!(poll.said(b"<html>"), "");
+    // Longer than what is told of them.
+    let body = format!(r#"{{"title":"not Bearer {secret}"}}"#);
+    assert_eq!(poll.said(body.as_bytes()), " (not Bearer ***)");
+}
+
+#[test]
+fn a_range_may_lie_anywhere() {
+    let spec = spec(TaxiiVersion::V2_0, 100, 10);
+    let mut session = Session::new(&spec).expect("a path");
+    let mut poll = Poll::new(&spec, &mut session, Progress::default(), true, at(0));
+    (poll.stage, poll.start) = (Stage::Objects, u64::MAX - 1);
+    let range = poll.ask().and_then(|ask| ask.range);
+    assert_eq!(range.as_deref(), Some("items=18446744073709551614-18446744073709551615"));
+}
+
+#[test]
+fn a_root_that_moved_is_looked_for_again() {
+    let spec = ServerSpec { api_root: None, ..spec(TaxiiVersion::V2_1, 100, 10) };
+    let mut session = Session::new(&spec).expect("a path");
+    let none = HeaderMap::new();
+    let mut poll = Poll::new(&spec, &mut session, Progress::default(), true, at(0));
+    poll.answer(200, &none, br#"{"default":"/old/"}"#).expect("discovery");
+    poll.answer(200, &none, b"{}").expect("a root");
+    assert_eq!(poll.ask().map(|ask| ask.path).as_deref(), Some("/old/collections/c/"));
+    poll.answer(404, &none, b"").expect_err("it is gone");
+    let poll = Poll::new(&spec, &mut session, Progress::default(), true, at(1));
+    assert_eq!(poll.ask().map(|ask| ask.path).as_deref(), Some("/taxii2/"));
+}
+
+/// Without dates there is no place to go on from: a poll that was cut has read nothing whole.
+#[test]
+fn a_poll_that_was_cut_without_dates_is_none_of_the_whole_feed() {
+    let spec = spec(TaxiiVersion::V2_1, 1, 2);
+    let mut session = Session::new(&spec).expect("a path");
+    let none = HeaderMap::new();
+    let mut poll = Poll::new(&spec, &mut session, Progress::default(), true, at(5));
+    poll.answer(200, &none, b"{}").expect("a root");
+    poll.answer(200, &none, br#"{"can_read":true}"#).expect("a collection");
+    for n in 0..2 {
+        let page = format!(r#"{{"more":true,"next":"{n}","objects":[{}]}}"#, object(n));
+        poll.answer(200, &none, page.as_bytes()).expect("a page");
+    }
+    let polled = poll.polled();
+    assert_eq!((polled.pages, polled.is_cut, polled.is_stuck), (2, true, true));
+    assert_eq!(polled.progress, Progress::default());
+}
+
+#[test]
+fn a_page_is_asked_for_whole_again() {
+    let spec = spec(TaxiiVersion::V2_1, 100, 10);
+    let mut session = Session::new(&spec).expect("a path");
+    (session.is_checked, session.limit) = (true, 100);
+    let mut poll = Poll::new(&spec, &mut session, Progress::default(), true, at(0));
+    let limit = |poll: &Poll<'_>| poll.ask().expect("more").path.contains("limit=100&");
+    assert!(limit(&poll));
+    poll.answer(413, &HeaderMap::new(), b"").expect("half of it is asked for");
+    assert!(!limit(&poll));
+    assert!(limit(&Poll::new(&spec, &mut session, Progress::default(), true, at(1))));
 }
 
 /// A server of `count` objects, each added a second after the one before.
