@@ -23,6 +23,7 @@ use loadgen::fake::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use shrike::log::Cursors;
 use tempfile::TempDir;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -425,6 +426,10 @@ fn an_acknowledgement_that_fails_is_told_and_not_tried_again() {
     };
     let before = requests();
     assert_eq!(place.listed("opsgenie", &alias)["status"], "open");
+    // Else the event itself is sent once more.
+    let cursors = Cursors::look(&place.path("state/log"));
+    let saved = || cursors.load("opsgenie").expect("it is replaced as a whole").unwrap_or_default();
+    wait_until("the checkpoint covers it", || saved().counts.total() == 1);
     running.kill();
     let running = place.start();
     place.append(&[event(2, "leak", "s-1", "high")]);
