@@ -81,7 +81,7 @@ pub struct Progress {
     /// When a reading of the whole feed began that has not come to its end.
     #[serde(with = "stamp::option")]
     pub sync_begun: Option<Time>,
-    /// What was asked for, as [`super::FeedSpec::asked`] has it: what the feed had before is not
+    /// What was asked for, as `FeedSpec::asked` has it: what the feed had before is not
     /// there where that is another by now.
     pub asked: u64,
 }
