@@ -519,7 +519,8 @@ fn the_admin_api_lists_acknowledges_and_resolves() {
 #[test]
 fn an_acknowledgement_waits_until_the_incident_is_there() {
     let place = Place::with(
-        "auto_resolve: {enabled: false}, circuit_breaker: {enabled: false}",
+        "auto_resolve: {enabled: false}, circuit_breaker: {enabled: false}, \
+         retry: {initial_backoff_ms: 200, max_backoff_ms: 1000}",
         "from 0s to 4s status 503",
     );
     let running = place.start();
