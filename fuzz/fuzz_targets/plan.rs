@@ -93,7 +93,7 @@ impl Record {
 
     fn event(&self) -> Event<'_> {
         let (opened, frame) = (&self.opened, Frame::default());
-        Event { opened, frame, record: &self.bytes, arena: b"" }
+        Event { opened, frame, record: &self.bytes, arena: b"", context: None }
     }
 }
 
