@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
+use super::own_record::{OwnRecord, own_record};
 use crate::event::{Event, FieldId, Severity, Time, derived_id};
 
 /// Why events are told of together.
@@ -122,43 +123,25 @@ pub fn digest_record(exporter: &str, why: Why, summary: &Summary, mark: &str, no
     let (most, others) = summary.most();
     let guards: serde_json::Map<String, serde_json::Value> =
         most.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
-    json!({
-        "schema_version": "1.0.0",
-        "event_id": id,
-        "event_type": EVENT_TYPE,
-        "event_category": "configuration",
-        "timestamp": now.text(),
-        "agent": {
-            "id": "shrike",
-            "name": "shrike",
-            "version": env!("CARGO_PKG_VERSION"),
-            "type": "clawdstrike",
-        },
-        "session": {"id": "shrike"},
-        "outcome": if *are_allowed { "success" } else { "failure" },
-        "action": "export",
-        "threat": {},
-        "decision": {
-            "allowed": are_allowed,
-            "guard": GUARD,
-            "severity": severity.word(),
-            "reason": told,
-        },
-        "resource": {"type": "configuration", "name": exporter},
-        "metadata": {
-            EVENT_TYPE: {
-                "exporter": exporter,
-                "reason": reason,
-                "count": events,
-                "guards": guards,
-                "other_guards": others,
-                "first": first.text(),
-                "last": last.text(),
-            },
-        },
-        "labels": {},
+    own_record(&OwnRecord {
+        event_type: EVENT_TYPE,
+        id: &id,
+        time: now,
+        exporter,
+        guard: GUARD,
+        is_allowed: *are_allowed,
+        severity: *severity,
+        reason: &told,
+        details: json!({
+            "exporter": exporter,
+            "reason": reason,
+            "count": events,
+            "guards": guards,
+            "other_guards": others,
+            "first": first.text(),
+            "last": last.text(),
+        }),
     })
-    .to_string()
 }
 
 impl Why {

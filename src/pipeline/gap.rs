@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::event::{Gap, Time, derived_id};
+use super::own_record::{OwnRecord, own_record};
+use crate::event::{Gap, Severity, Time, derived_id};
 
 /// The canonical event that tells one exporter's destination of a gap.
 ///
@@ -19,41 +20,23 @@ pub fn gap_record(exporter: &str, pass: u32, gap: &Gap, now: Time) -> String {
         "{events} events between offsets {from} and {to} of the log were not sent to {exporter}: \
          {why}"
     );
-    json!({
-        "schema_version": "1.0.0",
-        "event_id": id,
-        "event_type": EVENT_TYPE,
-        "event_category": "configuration",
-        "timestamp": now.text(),
-        "agent": {
-            "id": "shrike",
-            "name": "shrike",
-            "version": env!("CARGO_PKG_VERSION"),
-            "type": "clawdstrike",
-        },
-        "session": {"id": "shrike"},
-        "outcome": "failure",
-        "action": "export",
-        "threat": {},
-        "decision": {
-            "allowed": false,
-            "guard": "shrike_export",
-            "severity": "high",
-            "reason": told,
-        },
-        "resource": {"type": "configuration", "name": exporter},
-        "metadata": {
-            "export_gap": {
-                "exporter": exporter,
-                "from": from.bytes(),
-                "to": to.bytes(),
-                "count": events,
-                "reason": why,
-            },
-        },
-        "labels": {},
+    own_record(&OwnRecord {
+        event_type: EVENT_TYPE,
+        id: &id,
+        time: now,
+        exporter,
+        guard: "shrike_export",
+        is_allowed: false,
+        severity: Severity::High,
+        reason: &told,
+        details: json!({
+            "exporter": exporter,
+            "from": from.bytes(),
+            "to": to.bytes(),
+            "count": events,
+            "reason": why,
+        }),
     })
-    .to_string()
 }
 
 /// The type of these events.

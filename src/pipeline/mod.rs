@@ -25,6 +25,7 @@ mod meter;
 mod network;
 mod openings;
 mod operations;
+mod own_record;
 mod pace;
 mod passes;
 mod places;
