@@ -1,21 +1,25 @@
 //! `shrike audit`: receipts prove the account, and tell what was done to them.
 
+#[path = "support/binary.rs"]
+mod binary;
 #[path = "pipeline/destination.rs"]
 mod destination;
-#[path = "support/equation.rs"]
-mod equation;
-#[path = "support/place.rs"]
-mod place;
+#[path = "support/event.rs"]
+mod event;
+#[path = "support/siem.rs"]
+mod siem;
 
+use binary::wait_until;
 use destination::{Destination, Manner};
-use place::{Place, events, wait_for};
+use event::{events, id};
 use rustix::process::Signal;
+use siem::siem;
 
 #[test]
 fn receipts_prove_the_account_and_tell_an_events_fate() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..640), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..640));
     place.run(&["run", "--drain"], 1);
     let first = place.run(&["audit", "verify"], 0);
     let account = "siem, pass 0: 640 settled = 600 delivered + 40 dead-lettered";
@@ -23,7 +27,7 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
     assert!(first.contains("chain, sums and anchors are right"), "{first}");
     destination.turn(Manner::Accept);
     place.run(&["dlq", "replay"], 0);
-    place.run_with(&["append"], &events(640..700), 0);
+    place.append_lines(&events(640..700));
     place.run(&["run", "--drain"], 0);
     let account = "siem, pass 0: 700 settled = 700 delivered + 0 dead-lettered";
     let second = place.run(&["audit", "verify"], 0);
@@ -61,12 +65,12 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
 #[test]
 fn an_event_is_found_under_the_id_that_its_destination_has() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     let capitals = id(0xab).to_uppercase();
     let written = [format!("evt_{}", id(1)), capitals, "call-\\u00e9-8".to_owned()];
     let lines: Vec<String> = (1..).zip(&written).map(|(n, it)| renamed(n, it)).collect();
-    place.run_with(&["append"], &lines.concat(), 0);
-    place.run_with(&["append"], &events(7..8), 0);
+    place.append_lines(&lines.concat());
+    place.append_lines(&events(7..8));
     place.run(&["run", "--drain"], 1);
     let derived: Vec<String> =
         destination.accepted().into_keys().filter(|it| it.as_bytes()[14] == b'8').collect();
@@ -102,8 +106,8 @@ fn renamed(number: u32, id: &str) -> String {
 #[test]
 fn what_is_told_of_a_pass_is_told_of_all_its_runs() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..10), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..10));
     place.run(&["run", "--drain"], 0);
     let receipts = |told: &str| {
         let line = told.lines().find(|it| it.starts_with("siem, pass 0")).expect("the exporter");
@@ -120,8 +124,8 @@ fn what_is_told_of_a_pass_is_told_of_all_its_runs() {
 #[test]
 fn what_people_ask_of_a_running_process_is_in_the_chain() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..10), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..10));
     let running = place.start();
     place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
     // As without a running process.
@@ -129,20 +133,17 @@ fn what_people_ask_of_a_running_process_is_in_the_chain() {
     assert!(told.contains("no exporter `sien`; there are: siem"), "{told}");
     place.run(&["cursor", "show", "sien"], 2);
     place.run(&["dlq", "purge", "--all"], 0);
-    let path = place.path().join("shrike.yaml");
-    let text = std::fs::read_to_string(&path).expect("it is ours");
-    let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
-    std::fs::write(&path, &text).expect("the directory is ours");
+    place.edit("siem:\n", "siem:\n    concurrency: 3\n");
     running.signal(Signal::HUP);
-    let chain = place.path().join("state/audit.jsonl");
+    let chain = place.path("state/audit.jsonl");
     let says = |what: &str| std::fs::read_to_string(&chain).expect("it is there").contains(what);
     // Whoever is first finds the change: the signal, or the look at the file.
-    wait_for(|| says("\"action\":\"reload\",\"actor\":\"SIGHUP\""));
-    wait_for(|| says("+ exporters.siem.concurrency: 3"));
-    std::fs::write(&path, text + "nonsense: 1\n").expect("the directory is ours");
+    wait_until("it is said", || says("\"action\":\"reload\",\"actor\":\"SIGHUP\""));
+    wait_until("with what changed", || says("+ exporters.siem.concurrency: 3"));
+    place.configure(&(place.configuration() + "nonsense: 1\n"));
     running.signal(Signal::HUP);
-    wait_for(|| says("refused: shrike.yaml:"));
-    drop(running);
+    wait_until("it is refused", || says("refused: shrike.yaml:"));
+    running.stop();
     for what in ["pass 1 begins at ", "refused: ", "\"action\":\"dlq_purge\"", "\"stop\""] {
         assert!(says(what), "{what}");
     }
@@ -151,12 +152,12 @@ fn what_people_ask_of_a_running_process_is_in_the_chain() {
 #[test]
 fn a_period_is_proven_by_itself() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     for from in [0, 100, 200] {
-        place.run_with(&["append"], &events(from..from + 100), 0);
+        place.append_lines(&events(from..from + 100));
         place.run(&["run", "--drain"], 1);
     }
-    let path = place.path().join("state/audit.jsonl");
+    let path = place.path("state/audit.jsonl");
     let whole = std::fs::read_to_string(&path).expect("it was written");
     let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
     let begins = |line: &&String| line.contains("\"kind\":\"begin\"");
@@ -213,24 +214,22 @@ fn a_period_is_proven_by_itself() {
 #[test]
 fn what_a_crash_took_back_counts_once() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..100), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..100));
     place.run(&["run", "--drain"], 0);
-    let cursor = place.path().join("state/log/cursors/siem.cursor");
+    let cursor = place.path("state/log/cursors/siem.cursor");
     let saved = std::fs::read(&cursor).expect("it was saved");
-    let mut running = place.start();
+    let running = place.start();
     // Nothing can take the place of a directory: receipts are written, the checkpoint is not.
     std::fs::remove_file(&cursor).expect("it is ours");
     std::fs::create_dir(&cursor).expect("it is ours");
-    place.run_with(&["append"], &events(100..160), 0);
-    let chain = place.path().join("state/audit.jsonl");
+    place.append_lines(&events(100..160));
+    let chain = place.path("state/audit.jsonl");
     let read = || std::fs::read_to_string(&chain).expect("it is there");
     let is_sum =
         |line: &str| line.contains("\"kind\":\"sum\"") && line.contains("\"delivered\":160,");
-    wait_for(|| read().lines().any(is_sum));
-    running.signal(Signal::KILL);
-    assert_eq!(running.end(), None, "it was killed");
-    std::mem::forget(running);
+    wait_until("there are receipts", || read().lines().any(is_sum));
+    running.kill();
     std::fs::remove_dir(&cursor).expect("it is ours");
     std::fs::write(&cursor, saved).expect("it is ours");
     place.run(&["run", "--drain"], 0);
@@ -280,18 +279,16 @@ fn forged(lines: &[String]) -> String {
 #[test]
 fn receipts_of_an_earlier_place_are_verified_where_they_are() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..20), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..20));
     place.run(&["run", "--drain"], 0);
-    let path = place.path().join("shrike.yaml");
-    let text = std::fs::read_to_string(&path).expect("it is ours");
-    std::fs::write(&path, text + "audit: {path: other.jsonl}\n").expect("the directory is ours");
-    place.run_with(&["append"], &events(20..30), 0);
+    place.configure(&(place.configuration() + "audit: {path: other.jsonl}\n"));
+    place.append_lines(&events(20..30));
     let begun = place.run(&["run", "--drain"], 0);
     assert!(begun.contains("they begin anew"), "it is said: {begun}");
     let now = place.run(&["audit", "verify"], 0);
     assert!(now.contains("were written before these"), "{now}");
-    let file = place.path().join("state/audit.jsonl");
+    let file = place.path("state/audit.jsonl");
     let name = file.to_str().expect("a path of letters");
     let earlier = place.run(&["audit", "verify", "--file", name], 0);
     assert!(earlier.contains("20 settled = 20 delivered"), "{earlier}");
@@ -315,22 +312,19 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
 #[test]
 fn receipts_that_go_on_where_they_were_before_are_right() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    let path = place.path().join("shrike.yaml");
-    let text = std::fs::read_to_string(&path).expect("it is ours");
+    let place = siem(&destination);
+    let text = place.configuration();
     let other = "  other: {type: file, path: PATH, from: earliest}\n"
-        .replace("PATH", &place.path().join("lines").display().to_string());
-    let configure = |keys: String| {
-        std::fs::write(&path, format!("{text}{keys}")).expect("the directory is ours");
-    };
+        .replace("PATH", &place.path("lines").display().to_string());
+    let configure = |keys: String| place.configure(&format!("{text}{keys}"));
     configure(other.clone());
-    place.run_with(&["append"], &events(0..20), 0);
+    place.append_lines(&events(0..20));
     place.run(&["run", "--drain"], 0);
     // Elsewhere, with more and with fewer lines than the first has by then.
     for (runs, name) in [(1, "short.jsonl"), (4, "long.jsonl")] {
         configure(format!("{other}audit: {{path: {name}}}\n"));
         for run in 0..runs {
-            place.run_with(&["append"], &events(20 + run * 10..30 + run * 10), 0);
+            place.append_lines(&events(20 + run * 10..30 + run * 10));
             place.run(&["run", "--drain"], 0);
         }
         place.run(&["audit", "verify"], 0);
@@ -341,7 +335,7 @@ fn receipts_that_go_on_where_they_were_before_are_right() {
             let now = place.run(&["audit", "verify"], 0);
             assert!(now.contains("were written before these"), "{name}: {now}");
         }
-        let file = place.path().join("state").join(name);
+        let file = place.path("state").join(name);
         let name = file.to_str().expect("a path of letters");
         let elsewhere = place.run(&["audit", "verify", "--file", name], 0);
         assert!(elsewhere.contains("came after them and knows receipt"), "{elsewhere}");
@@ -351,12 +345,12 @@ fn receipts_that_go_on_where_they_were_before_are_right() {
 #[test]
 fn a_line_that_is_changed_removed_or_moved_is_found() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     for from in [0, 100, 200, 300] {
-        place.run_with(&["append"], &events(from..from + 100), 0);
+        place.append_lines(&events(from..from + 100));
         place.run(&["run", "--drain"], 1);
     }
-    let path = place.path().join("state/audit.jsonl");
+    let path = place.path("state/audit.jsonl");
     let whole = std::fs::read_to_string(&path).expect("it was written");
     let lines: Vec<&str> = whole.lines().collect();
     assert!(lines.len() > 12, "{}", lines.len());
@@ -393,8 +387,4 @@ fn a_line_that_is_changed_removed_or_moved_is_found() {
     check(doubled, "a line twice");
     std::fs::write(&path, &whole).expect("the directory is ours");
     place.run(&["audit", "verify"], 0);
-}
-
-fn id(number: u32) -> String {
-    format!("019c322d-fa80-7f99-8d84-0000{number:08x}")
 }

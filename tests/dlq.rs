@@ -1,20 +1,24 @@
 //! `shrike dlq`, `shrike log quarantine` and `shrike test`, as operators run them.
 
+#[path = "support/binary.rs"]
+mod binary;
 #[path = "pipeline/destination.rs"]
 mod destination;
-#[path = "support/equation.rs"]
-mod equation;
-#[path = "support/place.rs"]
-mod place;
+#[path = "support/event.rs"]
+mod event;
+#[path = "support/siem.rs"]
+mod siem;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
+use binary::{Place, wait_until};
 use destination::{Destination, Manner};
-use place::{Place, events, wait_for};
+use event::events;
 use serde_json::Value;
 use shrike::log::{Log, LogOptions, Mark};
+use siem::siem;
 
 /// The dead letters that `dlq list` shows.
 fn letters(place: &Place, args: &[&str]) -> Vec<Value> {
@@ -25,8 +29,8 @@ fn letters(place: &Place, args: &[&str]) -> Vec<Value> {
 #[test]
 fn letters_are_seen_replayed_and_purged_without_a_running_process() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..64), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..64));
     let told = place.run(&["run", "--drain"], 1);
     assert!(told.contains("\"events\":4") && told.contains("`shrike dlq list siem`"), "{told}");
     assert_eq!(letters(&place, &[]).len(), 4);
@@ -83,22 +87,20 @@ fn letters_are_seen_replayed_and_purged_without_a_running_process() {
 #[test]
 fn a_running_process_replays_and_the_others_only_look() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     let running = place.start();
-    place.run_with(&["append"], &events(0..640), 0);
-    wait_for(|| letters(&place, &[]).len() == 40);
+    place.append_lines(&events(0..640));
+    wait_until("40 letters", || letters(&place, &[]).len() == 40);
     destination.turn(Manner::Accept);
     let done = place.run(&["dlq", "replay", "--rate", "1000"], 0);
     assert_eq!(done, "siem: 40 of 40 delivered, 0 stay\n");
     let is_moved = || {
-        let status: Value =
-            serde_json::from_str(&place.run(&["status", "--json"], 0)).expect("JSON");
-        let siem = &status["exporters"][0];
+        let siem = place.exporter("siem");
         siem["delivered"] == 640 && siem["dead_lettered"] == 0 && siem["letters"] == 0
     };
-    wait_for(is_moved);
+    wait_until("they are moved", is_moved);
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 0 removed\n");
-    drop(running);
+    running.stop();
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
 
@@ -106,10 +108,10 @@ fn a_running_process_replays_and_the_others_only_look() {
 #[test]
 fn a_replay_that_does_not_get_on_says_so() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     let running = place.start();
-    place.run_with(&["append"], &events(0..16), 0);
-    wait_for(|| letters(&place, &[]).len() == 1);
+    place.append_lines(&events(0..16));
+    wait_until("a letter", || letters(&place, &[]).len() == 1);
     destination.turn(Manner::Busy);
     let mut command = place.command(&["dlq", "replay"]);
     let mut replay = command.stderr(Stdio::piped()).spawn().expect("the command starts");
@@ -118,19 +120,20 @@ fn a_replay_that_does_not_get_on_says_so() {
     assert!(told.starts_with("siem: nothing arrives at present; `shrike status`"), "{told}");
     destination.turn(Manner::Accept);
     assert!(replay.wait().expect("it ends").success());
-    drop(running);
+    running.stop();
 }
 
 #[test]
 fn a_replay_of_no_letters_leaves_the_processor_alone() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     let running = place.start();
     assert_eq!(place.run(&["dlq", "replay"], 0), "siem: 0 of 0 delivered, 0 stay\n");
     let before = running.ticks();
     std::thread::sleep(Duration::from_secs(1));
     let ticks = running.ticks() - before;
     assert!(ticks < 40, "{ticks} hundredths of a second of work in one second of rest");
+    running.stop();
 }
 
 /// "1 if this run lost or dead-lettered anything" (`design.md` 9): what arrived after all is not
@@ -148,29 +151,28 @@ fn the_exit_code_tells_of_letters_of_this_run_that_are_left() {
         (
             "changed",
             |place| {
-                let path = place.path().join("shrike.yaml");
-                let text = std::fs::read_to_string(&path).expect("it is ours");
-                let text = text.replace("siem:\n", "siem:\n    concurrency: 3\n");
-                std::fs::write(&path, text).expect("the directory is ours");
-                wait_for(|| place.run(&["audit", "log"], 0).contains("siem.concurrency: 3"));
+                place.edit("siem:\n", "siem:\n    concurrency: 3\n");
+                let is_taken = || place.run(&["audit", "log"], 0).contains("siem.concurrency: 3");
+                wait_until("it is taken", is_taken);
             },
             1,
         ),
     ];
     for (what, between, code) in rows {
         let destination = Destination::start(Manner::Refuse('7'));
-        let place = Place::new(&destination, "[]");
+        let place = siem(&destination);
         // One letter of an earlier run, which counts for nothing.
-        place.run_with(&["append"], &events(7..8), 0);
+        place.append_lines(&events(7..8));
         place.run(&["run", "--drain"], 1);
-        let mut running = place.start();
-        place.run_with(&["append"], &events(16..64), 0);
-        wait_for(|| letters(&place, &[]).len() == 4);
+        let running = place.start();
+        place.append_lines(&events(16..64));
+        wait_until("four letters", || letters(&place, &[]).len() == 4);
         // What is replayed in vain is of the run that gave it up.
         place.run(&["dlq", "replay", "--id", OLD_ID], 1);
         destination.turn(Manner::Accept);
         between(&place);
-        assert_eq!(running.end(), Some(code), "{what}");
+        println!("{what}");
+        running.stop_with(code);
     }
 }
 
@@ -186,7 +188,7 @@ fn refused(place: &Place, args: &[&str]) -> Vec<Value> {
 #[test]
 fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     assert!(refused(&place, &[]).is_empty(), "there is no quarantine yet");
     let none = place.run(&["log", "quarantine", "retry"], 0);
     assert_eq!(none, "no such lines are in quarantine\n");
@@ -217,12 +219,12 @@ fn refused_lines_are_seen_and_stay_while_they_are_no_events() {
 #[test]
 fn records_that_no_exporter_can_open_are_kept_once_and_retried() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..8), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..8));
     // A program that embeds the library appends what it likes: here a record of another dialect.
     let foreign = include_str!("fixtures/clawdstrike-audit.jsonl");
     let foreign = foreign.lines().next().expect("it has lines");
-    let dir = place.path().join("state/log");
+    let dir = place.path("state/log");
     let options = LogOptions { dir, segment_bytes: 8 << 20, ..LogOptions::default() };
     let (log, _) = Log::open(options).expect("nobody else has it");
     for record in [foreign, "no event"] {
@@ -242,17 +244,18 @@ fn records_that_no_exporter_can_open_are_kept_once_and_retried() {
     let retried = place.run(&["log", "quarantine", "retry", "--source", "log"], 1);
     assert!(retried.starts_with("1 of 2 lines are events now: 1 appended"), "{retried}");
     assert_eq!(refused(&place, &[]), kept[1..], "the event is out of quarantine");
-    wait_for(|| destination.accepted().len() == 9);
+    wait_until("it arrives", || destination.accepted().len() == 9);
     // The running process writes what was done with its next receipts.
-    wait_for(|| place.run(&["audit", "log"], 0).contains("quarantine_retry  by user "));
-    drop(running);
+    let log = || place.run(&["audit", "log"], 0);
+    wait_until("it is noted", || log().contains("quarantine_retry  by user "));
+    running.stop();
 }
 
 #[test]
 fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..64), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..64));
     place.run(&["run", "--drain"], 1);
     let before = (place.run(&["cursor", "show"], 0), letters(&place, &[]));
     let running = place.start();
@@ -276,10 +279,10 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     let args = ["test", "siem", "--from", "1h", "--to", &url, "--timeout", "300ms"];
     assert!(place.run(&args, 3).contains("64 pending"), "an endpoint that is down is said");
 
-    drop(running);
+    running.stop();
     assert!(destination.accepted().values().all(|&times| times == 1), "nothing was sent there");
     assert_eq!((place.run(&["cursor", "show"], 0), letters(&place, &[])), before);
-    let left = std::fs::read_dir(place.path().join("state")).expect("it is ours");
+    let left = std::fs::read_dir(place.path("state")).expect("it is ours");
     let names = left.map(|entry| entry.expect("an entry").file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("test-")));
 }
@@ -288,14 +291,12 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
 #[test]
 fn letters_of_an_exporter_that_is_not_configured_any_more_are_told() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
-    place.run_with(&["append"], &events(0..16), 0);
+    let place = siem(&destination);
+    place.append_lines(&events(0..16));
     place.run(&["run", "--drain"], 1);
-    let path = place.path().join("shrike.yaml");
-    let text = std::fs::read_to_string(&path).expect("it is ours");
-    std::fs::write(&path, text.replace("siem:", "other:")).expect("the directory is ours");
+    place.edit("siem:", "other:");
     let id = "019c322d-fa80-7f99-8d84-000000000007";
-    std::fs::create_dir(place.path().join("state/dlq/no-store")).expect("the directory is ours");
+    std::fs::create_dir(place.path("state/dlq/no-store")).expect("the directory is ours");
     let shown = place.run(&["audit", "show", "--event", id], 0);
     assert!(shown.contains("siem: dead letter since "), "{shown}");
     assert!(shown.contains("letters left out: "), "{shown}");
@@ -318,11 +319,11 @@ fn letters_of_an_exporter_that_is_not_configured_any_more_are_told() {
 #[test]
 fn a_process_whose_socket_is_gone_is_told_from_none() {
     let destination = Destination::start(Manner::Accept);
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     let none = place.run(&["status"], 1);
     assert!(none.contains("no shrike runs in"), "{none}");
-    let mut running = place.start();
-    let socket = place.path().join("state/control.sock");
+    let running = place.start();
+    let socket = place.path("state/control.sock");
     std::fs::remove_file(&socket).expect("it is there");
     std::fs::create_dir(&socket).expect("it is ours");
     for command in [&["status"][..], &["reload"]] {
@@ -330,9 +331,9 @@ fn a_process_whose_socket_is_gone_is_told_from_none() {
         assert!(told.contains("its control socket") && told.contains("try again"), "{told}");
     }
     std::fs::remove_dir(&socket).expect("it is ours");
-    wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    wait_until("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     assert!(place.run(&["status"], 0).contains("siem"));
-    assert_eq!(running.end(), Some(0));
+    running.stop();
     let none = place.run(&["status"], 1);
     assert!(none.contains("no shrike runs in"), "{none}");
 }
@@ -341,11 +342,10 @@ fn a_process_whose_socket_is_gone_is_told_from_none() {
 #[test]
 fn what_is_kept_is_seen_without_the_secrets() {
     let destination = Destination::start(Manner::Refuse('7'));
-    let place = Place::new(&destination, "[]");
+    let place = siem(&destination);
     place.run_with(&["append"], &(events(0..16) + "no event\n"), 1);
     place.run(&["run", "--drain"], 1);
-    let path = place.path().join("shrike.yaml");
-    let text = std::fs::read_to_string(&path).expect("it is ours");
+    let text = place.configuration();
     let secret = |text: &str, secrets: &str| {
         let auth = "auth: {type: none}";
         assert!(text.contains(auth), "{text}");
@@ -379,7 +379,7 @@ fn what_is_kept_is_seen_without_the_secrets() {
         &["log", "quarantine", "retry", "--dry-run"],
     ];
     let before: Vec<String> = looks.iter().map(|look| place.run(look, 0)).collect();
-    std::fs::write(&path, &lacking).expect("the directory is ours");
+    place.configure(&lacking);
     for (look, before) in looks.iter().zip(before) {
         assert_eq!(place.run(look, 0), before, "{look:?}");
     }
@@ -398,20 +398,20 @@ fn what_is_kept_is_seen_without_the_secrets() {
     }
 
     // A process that runs has them.
-    std::fs::write(&path, &text).expect("the directory is ours");
+    place.configure(&text);
     let running = place.start();
-    std::fs::write(&path, &lacking).expect("the directory is ours");
-    place.run_with(&["append"], &events(16..17), 0);
+    place.configure(&lacking);
+    place.append_lines(&events(16..17));
     destination.turn(Manner::Accept);
     let done = place.run(&["dlq", "replay"], 0);
     assert_eq!(done, "siem: 1 of 1 delivered, 0 stay\n");
     place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0);
     place.run(&["log", "quarantine", "retry"], 1);
-    drop(running);
+    running.stop();
 
     // Where things lie has to be known.
     let unknown = lacking.replace("segment_bytes: 8MiB", "segment_bytes: 8MiB, dir: '${NO_DIR}'");
-    std::fs::write(&path, unknown).expect("the directory is ours");
+    place.configure(&unknown);
     let told = place.run(&["log", "cat"], 2);
     assert!(told.contains("log.dir: the environment has no variable NO_DIR"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");

@@ -3,13 +3,17 @@
 
 #[path = "support/equation.rs"]
 mod equation;
+#[path = "support/fake.rs"]
+mod fake;
+#[path = "support/wait.rs"]
+mod wait;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use loadgen::account::Book;
-use loadgen::fake::{self, Fake, Incident, Incidents, PagerDuty, Script};
+use loadgen::fake::{Fake, Incident, Incidents, PagerDuty, Vendor};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shrike::config::{Config, Flags, Host, Lookup, System, Text};
@@ -19,6 +23,8 @@ use shrike::pipeline::{Ended, Engine, Render, Status};
 use shrike::vendors::{self, pagerduty::PAGERDUTY};
 
 use equation::assert_equation;
+use fake::{assert_in_order, started};
+use wait::{PATIENCE, wait_until};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LEAKS: &str = "fedcba9876543210fedcba9876543210";
@@ -302,20 +308,7 @@ fn fake(keys: &[&str], script: &str) -> (Fake, Incidents, Arc<Book>) {
     let keys = keys.iter().map(|&key| key.to_owned()).collect();
     let pagerduty = PagerDuty::new(Arc::clone(&book), keys);
     let incidents = pagerduty.incidents();
-    let options = fake::Options {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        control: None,
-        tls: false,
-        h2: false,
-        threads: 1,
-        script: Script::parse(script).expect("the script is right"),
-        seed: 1,
-        judge_every: 1,
-        account: None,
-    };
-    let vendor = fake::Vendor::PagerDuty(pagerduty);
-    let fake = Fake::start(vendor, Arc::clone(&book), options).expect("it starts");
-    (fake, incidents, book)
+    (started(Vendor::PagerDuty(pagerduty), &book, script), incidents, book)
 }
 
 fn engine(dir: &Path, keys: &str) -> (Config, Log) {
@@ -404,7 +397,7 @@ fn events_of_a_session_are_one_incident_of_the_key_that_is_for_them() {
     assert_eq!(triggers(LEAKS, "leak:s-9"), 1, "the guard wins over a rule");
     assert_eq!(incidents.all().len(), 5);
     assert_eq!(of(&incidents, KEY, "egress:s-1").opened, 1);
-    assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
+    assert_in_order(&book);
     fake.stop();
 }
 
@@ -418,7 +411,7 @@ fn a_body_above_512_kb_goes_without_metadata() {
     append(&log, &[large]);
     assert_eq!(drained(&config, &log).exporters[0].counts.delivered, 1);
     assert_eq!(of(&incidents, KEY, "egress:s-1").triggers, 1);
-    assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
+    assert_in_order(&book);
     fake.stop();
 }
 
@@ -454,11 +447,7 @@ fn a_key_that_is_refused_holds_its_route_alone() {
     append(&log, &[numbered(2, "egress", None, "s-1")]);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    let deadline = Instant::now() + PATIENCE;
-    while engine.status().exporters[0].counts.delivered == 0 {
-        assert!(Instant::now() < deadline, "{:?}", engine.status().exporters[0]);
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
+    wait_until("the other one goes", || engine.status().exporters[0].counts.delivered > 0);
     let status = assert_equation(engine.end());
     let exporter = &status.exporters[0];
     assert_eq!((exporter.counts.delivered, exporter.counts.dead_lettered), (1, 0), "{exporter:?}");
@@ -487,20 +476,14 @@ fn a_key_takes_so_many_events_a_minute_and_others_go_on() {
     let begun = Instant::now();
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    let deadline = begun + PATIENCE;
-    while !incidents.all().contains_key(&(KEY.to_owned(), "egress:s-1".to_owned())) {
-        assert!(Instant::now() < deadline, "{:?}", engine.status().exporters[0]);
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-    let ended = engine.drain(deadline);
+    let other = (KEY.to_owned(), "egress:s-1".to_owned());
+    wait_until("the other one goes", || incidents.all().contains_key(&other));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!((ended, status.exporters[0].counts.delivered), (Ended::Settled, 5));
     assert_eq!(of(&incidents, LEAKS, "leak:s-1").triggers, 4);
     // Two at once, then one a second.
     assert!(begun.elapsed() >= Duration::from_millis(1_900), "{:?}", begun.elapsed());
-    assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
+    assert_in_order(&book);
     fake.stop();
 }
-
-/// How long a test waits for what must come: a starved machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,20 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::{KEY, LEAKS, Place, event, wait_until};
+use crate::binary::{Running, wait_until};
+use crate::event::event;
+use crate::{KEY, LEAKS, Place};
 
 const KEYS: &str = "auto_resolve: {enabled: false}";
 const OTHER: &str = "00000000aaaaaaaa00000000aaaaaaaa";
 
 impl Place {
-    /// Changes the file of the configuration.
-    fn edit(&self, from: &str, to: &str) {
-        let config = self.path("shrike.yaml");
-        let text = std::fs::read_to_string(&config).expect("it is ours");
-        assert!(text.contains(from), "{from}: {text}");
-        std::fs::write(&config, text.replacen(from, to, 1)).expect("it is ours");
-    }
-
     /// With change events, and pages for monitoring.
     fn telling(script: &str) -> Self {
         let place = Self::with(KEYS, script);
@@ -25,10 +19,12 @@ impl Place {
         place.edit("exporters:", "admin: {listen: '127.0.0.1:0'}\nexporters:");
         place
     }
+}
 
+impl Running {
     /// A count of `/metrics`.
     fn metric(&self, name: &str) -> Option<f64> {
-        let said = std::fs::read_to_string(self.path("said")).expect("it is there");
+        let said = self.said();
         let address = said.split("\"address\":\"").nth(1)?.split('"').next()?;
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
@@ -46,14 +42,14 @@ fn a_reload_that_changed_something_is_told_once_without_secrets() {
     let place = Place::telling("");
     let running = place.start();
     // Nothing changed, or it is refused: there is nothing to tell.
-    place.run(&["reload"], "");
+    place.run(&["reload"], 0);
     place.edit("by_guard: {leak:", "by_guard: {leaks: nonsense, leak:");
-    assert_ne!(place.try_run(&["reload"], "").0, Some(0));
+    place.run(&["reload"], 2);
     place.edit("leaks: nonsense, ", "");
     // Another exporter, and this one with a secret.
     place.edit("api_key: k3y", "api_key: k3y, tags: ['té\"st']");
     place.edit(&format!("leak: {LEAKS}"), &format!("leak: {OTHER}"));
-    let said = place.run(&["reload"], "");
+    let said = place.run(&["reload"], 0);
     wait_until("it is told", || !place.changes.all().is_empty());
     let told = place.changes.all();
     let change = &told[0];
@@ -66,8 +62,8 @@ fn a_reload_that_changed_something_is_told_once_without_secrets() {
     change.lines.iter().for_each(|line| assert!(said.contains(line.as_str()), "{line}: {said}"));
     let all = change.lines.join("\n");
     assert!(all.contains("tags") && !all.contains(LEAKS) && !all.contains(OTHER), "{all}");
-    wait_until("it is counted", || place.metric(SENT) == Some(1.0));
-    assert_eq!(place.metric(FAILED), Some(0.0));
+    wait_until("it is counted", || running.metric(SENT) == Some(1.0));
+    assert_eq!(running.metric(FAILED), Some(0.0));
     place.stop(running);
 }
 
@@ -76,13 +72,13 @@ fn a_change_that_is_not_taken_is_counted_and_keeps_no_event_back() {
     let place = Place::telling("on change status 500");
     let running = place.start();
     place.edit("api_key: k3y", "api_key: k3y, tags: [a]");
-    place.run(&["reload"], "");
+    place.run(&["reload"], 0);
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.wait_open(LEAKS, "leak", "s-1");
-    wait_until("it is counted", || place.metric(FAILED) == Some(1.0));
+    wait_until("it is counted", || running.metric(FAILED) == Some(1.0));
     assert!(place.exporters().iter().all(|it| it["state"] == "healthy"));
     assert!(place.changes.all().is_empty());
-    let said = std::fs::read_to_string(place.path("said")).expect("it is there");
+    let said = running.said();
     assert!(said.contains("change of the configuration not told"), "{said}");
     place.stop(running);
 }

@@ -2,40 +2,50 @@
 //! those behind the window go, what is quiet is resolved by the key that opened it, and a kill
 //! changes none of that; against strict fakes that know what is open.
 
+#[path = "../support/binary.rs"]
+mod binary;
 mod changes;
-#[path = "../support/equation.rs"]
-mod equation;
+#[path = "../support/event.rs"]
+mod event;
+#[path = "../support/fake.rs"]
+mod fake;
 mod verify;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use equation::assert_equation_said;
+use binary::{Running, quiet, wait_until};
+use event::event;
+use fake::{assert_in_order, started};
 use loadgen::account::Book;
 use loadgen::fake::{
-    self, Alerts, Changes, Fake, Incident, Incidents, Opsgenie, PagerDuty, Requests, Script, Vendor,
+    Alerts, Changes, Fake, Incident, Incidents, Opsgenie, PagerDuty, Requests, Vendor,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use shrike::log::Cursors;
-use tempfile::TempDir;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LEAKS: &str = "fedcba9876543210fedcba9876543210";
 
-/// A working directory, and what it sends to.
+/// A place, and what it sends to.
 struct Place {
-    dir: TempDir,
+    place: binary::Place,
     pager: (Fake, Incidents, Arc<Book>),
     genie: (Fake, Alerts, Arc<Book>),
     requests: Requests,
     changes: Changes,
+}
+
+impl Deref for Place {
+    type Target = binary::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.place
+    }
 }
 
 impl Place {
@@ -57,63 +67,23 @@ impl Place {
         let genie = Opsgenie::new(Arc::clone(&genie_book), Some("k3y".to_owned()));
         let (incidents, alerts) = (pager.incidents(), genie.alerts());
         let (requests, changes) = (genie.requests(), pager.changes());
-        let place = Self {
-            dir: tempfile::tempdir().expect("a directory"),
-            pager: (started(Vendor::PagerDuty(pager), &pager_book, script), incidents, pager_book),
-            genie: (started(Vendor::Opsgenie(genie), &genie_book, script), alerts, genie_book),
-            requests,
-            changes,
-        };
-        place.configure(keys, genie_keys);
-        place
-    }
-
-    fn configure(&self, keys: &str, genie_keys: &str) {
-        let text = format!(
-            "global: {{state_dir: state, watch_config: false}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\nexporters:\n  \
-             pagerduty: {{api_endpoint: 'http://{}', routing_key: {KEY}, \
+        let pager = (started(Vendor::PagerDuty(pager), &pager_book, script), incidents, pager_book);
+        let genie = (started(Vendor::Opsgenie(genie), &genie_book, script), alerts, genie_book);
+        let config = quiet(&format!(
+            "  pagerduty: {{api_endpoint: 'http://{}', routing_key: {KEY}, \
              routing: {{by_guard: {{leak: {LEAKS}}}}}, {keys}}}\n  \
              opsgenie: {{api_endpoint: 'http://{}', api_key: k3y, flavor: jsm, \
              {genie_keys}{keys}}}\n",
-            self.pager.0.addr(),
-            self.genie.0.addr(),
-        );
-        std::fs::write(self.path("shrike.yaml"), text).expect("the directory is ours");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Runs a command to its end; what it printed.
-    #[track_caller]
-    fn run(&self, args: &[&str], input: &str) -> String {
-        let (code, said, problems) = self.try_run(args, input);
-        assert_eq!(code, Some(0), "{args:?}: {said}{problems}");
-        said
-    }
-
-    /// The same whatever becomes of it: its exit code, what it printed, and what was wrong.
-    fn try_run(&self, args: &[&str], input: &str) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.dir).args(["--config", "shrike.yaml"]).args(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A command that reads nothing closes the pipe; its exit code tells.
-        let _closed = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let problems = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said, problems)
+            pager.0.addr(),
+            genie.0.addr(),
+        ));
+        Self { place: binary::Place::new(&config), pager, genie, requests, changes }
     }
 
     /// An open incident as `shrike alerts list` prints it.
     #[track_caller]
     fn listed(&self, exporter: &str, key: &str) -> Value {
-        let said = self.run(&["alerts", "list", exporter, key, "--json"], "");
+        let said = self.run(&["alerts", "list", exporter, key, "--json"], 0);
         let list: Value = serde_json::from_str(&said).expect("it is JSON");
         assert_eq!(list["open"], 1, "{said}");
         list["alerts"][0].clone()
@@ -129,30 +99,6 @@ impl Place {
                 && self.genie.1.all().get(&alert).is_some_and(|it| it.is_open)
                 && self.exporters().iter().all(|it| it["pending"] == 0)
         });
-    }
-
-    #[track_caller]
-    fn append(&self, events: &[Value]) {
-        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
-        self.run(&["append"], &lines);
-    }
-
-    /// Starts `shrike run` and waits until it takes commands.
-    fn start(&self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.dir).args(["--config", "shrike.yaml", "run"]);
-        let said = std::fs::File::create(self.path("said")).expect("the directory is ours");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        let running = Running(command.spawn().expect("it starts"));
-        let socket = self.path("state/control.sock");
-        wait_until("it takes commands", || UnixStream::connect(&socket).is_ok());
-        running
-    }
-
-    fn exporters(&self) -> Vec<Value> {
-        let status: Value =
-            serde_json::from_str(&self.run(&["status", "--json"], "")).expect("it is JSON");
-        status["exporters"].as_array().expect("a list").clone()
     }
 
     /// Waits until a count of both exporters is so high.
@@ -174,91 +120,22 @@ impl Place {
     #[track_caller]
     fn wait_audit(&self, words: &[&str]) {
         wait_until("it is audited", || {
-            let said = self.run(&["audit", "log"], "");
+            let said = self.run(&["audit", "log"], 0);
             words.iter().all(|word| said.contains(word))
         });
     }
 
     /// Stops it in order, where the books of both vendors are in order too.
     #[track_caller]
-    fn stop(&self, mut running: Running) {
-        kill_process(Pid::from_child(&running.0), Signal::TERM).expect("it runs");
-        let code = running.0.wait().expect("it ends").code();
-        let said = std::fs::read_to_string(self.path("said")).expect("it is there");
-        assert_eq!(code, Some(0), "{said}");
-        assert_equation_said(&said);
-        for book in [&self.pager.2, &self.genie.2] {
-            assert!(book.report().problems.is_empty(), "{:?}", book.report().problems);
-        }
+    fn stop(&self, running: Running) {
+        running.stop();
+        assert_in_order(&self.pager.2);
+        assert_in_order(&self.genie.2);
     }
 }
 
 fn alias(guard: &str, session: &str) -> String {
     format!("clawdstrike-{guard}-{session}")
-}
-
-/// A running process.
-struct Running(Child);
-
-impl Running {
-    /// Kills it as a crash would.
-    fn kill(mut self) {
-        kill_process(Pid::from_child(&self.0), Signal::KILL).expect("it runs");
-        self.0.wait().expect("it ends");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Only where a test failed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        thread::park_timeout(Duration::from_millis(50));
-    }
-}
-
-fn started(vendor: Vendor, book: &Arc<Book>, script: &str) -> Fake {
-    let options = fake::Options {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        control: None,
-        tls: false,
-        h2: false,
-        threads: 1,
-        script: Script::parse(script).expect("the script is right"),
-        seed: 1,
-        judge_every: 1,
-        account: None,
-    };
-    Fake::start(vendor, Arc::clone(book), options).expect("it starts")
-}
-
-fn event(number: u32, guard: &str, session: &str, severity: &str) -> Value {
-    json!({
-        "schema_version": "1.0.0",
-        "event_id": format!("019c322d-fa80-7f99-8d84-0000{number:08x}"),
-        "event_type": "secret_detected",
-        "event_category": "file",
-        "timestamp": "2026-02-06T09:00:03.12Z",
-        "agent": {"id": "coder-01", "name": "hushd", "version": "0.1.0", "type": "clawdstrike"},
-        "session": {"id": session},
-        "outcome": "failure",
-        "action": "write",
-        "threat": {},
-        "decision": {
-            "allowed": false, "guard": guard, "severity": severity, "reason": "a key",
-        },
-        "resource": {"type": "file", "name": ".env", "path": "/srv/.env"},
-        "metadata": {},
-        "labels": {},
-    })
 }
 
 #[test]
@@ -284,7 +161,7 @@ fn repeats_are_left_out_across_kills_and_worse_ones_go() {
     assert!((2..=3).contains(&incident.triggers), "{incident:?}");
     let (second, _) = place.both(LEAKS, "leak", "s-2");
     assert_eq!((second.triggers, second.repeat_count), (1, 0.0));
-    let metrics = place.run(&["status"], "");
+    let metrics = place.run(&["status"], 0);
     assert!(metrics.contains("2 incidents open"), "{metrics}");
     place.stop(running);
 }
@@ -325,20 +202,15 @@ fn what_is_quiet_is_resolved_by_the_key_that_opened_it_after_a_kill_too() {
 #[test]
 fn a_held_key_keeps_no_incident_of_another_from_being_resolved() {
     let place = Place::new("auto_resolve: {after_minutes: 1}");
-    let config = place.path("shrike.yaml");
-    let text = std::fs::read_to_string(&config).expect("it is ours");
     let routes = format!("{{leak: {LEAKS}, bad: {}}}", "b".repeat(32));
-    let text = text.replace(&format!("{{leak: {LEAKS}}}"), &routes);
-    std::fs::write(&config, text).expect("it is ours");
+    place.edit(&format!("{{leak: {LEAKS}}}"), &routes);
     let running = place.start();
     // Of the two that nobody takes one is tried again and one is set aside.
     place.append(&[event(1, "bad", "s-1", "high"), event(2, "bad", "s-2", "high")]);
     place.append(&[event(3, "leak", "s-1", "high")]);
     place.wait_for("alerts", "resolved", 1);
     wait_until("it is resolved", || !place.both(LEAKS, "leak", "s-1").0.is_open);
-    let exporters = place.exporters();
-    let pager = exporters.iter().find(|it| it["name"] == "pagerduty").expect("it runs");
-    assert_eq!(pager["pending"], 2);
+    assert_eq!(place.exporter("pagerduty")["pending"], 2);
     running.kill();
 }
 
@@ -368,10 +240,10 @@ fn people_acknowledge_and_resolve_and_a_kill_changes_none_of_it() {
     place.wait_open(KEY, "egress", "s-2");
     let (key, alias) = ("leak:s/1 \u{e9}", alias("leak", "s/1 \u{e9}"));
     assert_eq!(
-        place.run(&["alerts", "ack", "pagerduty", key], ""),
+        place.run(&["alerts", "ack", "pagerduty", key], 0),
         format!("{key}: acknowledged\n")
     );
-    place.run(&["alerts", "ack", "opsgenie", &alias], "");
+    place.run(&["alerts", "ack", "opsgenie", &alias], 0);
     // By the routing key that opened it; the other one is left alone.
     let (incident, alert) = place.both(LEAKS, "leak", "s/1 \u{e9}");
     assert_eq!((incident.acknowledged, incident.is_acknowledged), (1, true));
@@ -391,7 +263,7 @@ fn people_acknowledge_and_resolve_and_a_kill_changes_none_of_it() {
         let told = (&found["status"], &found["count"], &found["severity"]);
         assert_eq!(told, (&json!("acked"), &json!(3), &json!("critical")));
         assert_eq!(
-            place.run(&["alerts", "resolve", exporter, key], ""),
+            place.run(&["alerts", "resolve", exporter, key], 0),
             format!("{key}: resolved\n")
         );
     }
@@ -402,8 +274,7 @@ fn people_acknowledge_and_resolve_and_a_kill_changes_none_of_it() {
     place.wait_open(LEAKS, "leak", "s/1 \u{e9}");
     assert_eq!(place.listed("pagerduty", key)["status"], "open");
     assert!(!place.both(LEAKS, "leak", "s/1 \u{e9}").0.is_acknowledged);
-    let (code, _, problems) = place.try_run(&["alerts", "ack", "pagerduty", "leak:s-9"], "");
-    assert_eq!(code, Some(1));
+    let problems = place.run(&["alerts", "ack", "pagerduty", "leak:s-9"], 1);
     assert!(problems.contains("no incident with this key is open at pagerduty"), "{problems}");
     let key = format!("incident {key}: done");
     place.wait_audit(&["alert_ack", &key, "alert_resolve", "none is open"]);
@@ -417,13 +288,9 @@ fn an_acknowledgement_that_fails_is_told_and_not_tried_again() {
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.wait_open(LEAKS, "leak", "s-1");
     let alias = alias("leak", "s-1");
-    let (code, _, problems) = place.try_run(&["alerts", "ack", "opsgenie", &alias], "");
-    assert_eq!(code, Some(1));
+    let problems = place.run(&["alerts", "ack", "opsgenie", &alias], 1);
     assert!(problems.contains("not tried again: unavailable (status 503)"), "{problems}");
-    let requests = || {
-        let all = place.exporters();
-        all.iter().find(|it| it["name"] == "opsgenie").expect("it runs")["requests"].clone()
-    };
+    let requests = || place.exporter("opsgenie")["requests"].clone();
     let before = requests();
     assert_eq!(place.listed("opsgenie", &alias)["status"], "open");
     // Else the event itself is sent once more.
@@ -449,11 +316,10 @@ fn an_acknowledgement_that_a_kill_interrupts_is_asked_for_once_more() {
     let length = || std::fs::metadata(&table).expect("it is there").len();
     let before = length();
     thread::scope(|scope| {
-        let asking = scope.spawn(|| place.try_run(&["alerts", "ack", "opsgenie", &alias], ""));
+        let asking = scope.spawn(|| place.run(&["alerts", "ack", "opsgenie", &alias], 1));
         wait_until("it is written down", || length() > before);
         running.kill();
-        let (code, _, problems) = asking.join().expect("it ends");
-        assert_eq!(code, Some(1), "{problems}");
+        asking.join().expect("it ends and fails");
     });
     let running = place.start();
     wait_until("it is asked for", || place.listed("opsgenie", &alias)["status"] == "acked");
@@ -469,14 +335,12 @@ fn the_admin_api_lists_acknowledges_and_resolves() {
         "  s3less: {{type: stdout}}\nadmin: {{listen: '127.0.0.1:0', tokens: [{{name: eye, token: {viewer}, role: viewer}}, \
          {{name: hand, token: {operator}, role: operator}}]}}\n"
     );
-    let config = place.path("shrike.yaml");
-    let text = std::fs::read_to_string(&config).expect("it is ours") + &more;
-    std::fs::write(&config, text).expect("it is ours");
+    place.configure(&(place.configuration() + &more));
     let running = place.start();
     place.append(&[event(1, "leak", "s/1 \u{e9}", "high")]);
     place.wait_open(LEAKS, "leak", "s/1 \u{e9}");
     let ask = |method: &str, path: &str, token: &str| {
-        let said = std::fs::read_to_string(place.path("said")).expect("it is there");
+        let said = running.said();
         let address = said.split("\"address\":\"").nth(1).or_else(|| said.split("address=").nth(1));
         let address =
             address.and_then(|it| it.split(['"', ' ', '\n']).next()).expect("it is shown");
@@ -527,8 +391,8 @@ fn an_acknowledgement_waits_until_the_incident_is_there() {
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.wait_for("alerts", "open", 1);
     thread::scope(|scope| {
-        scope.spawn(|| place.run(&["alerts", "ack", "pagerduty", "leak:s-1"], ""));
-        scope.spawn(|| place.run(&["alerts", "ack", "opsgenie", &alias("leak", "s-1")], ""));
+        scope.spawn(|| place.run(&["alerts", "ack", "pagerduty", "leak:s-1"], 0));
+        scope.spawn(|| place.run(&["alerts", "ack", "opsgenie", &alias("leak", "s-1")], 0));
     });
     let (incident, alert) = place.both(LEAKS, "leak", "s-1");
     assert!(incident.is_acknowledged && alert.is_acknowledged, "{incident:?} {alert:?}");

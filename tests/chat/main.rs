@@ -1,8 +1,12 @@
 //! Chat on the binary: what repeats is left out and told with the next, and messages of a session
 //! reply to its first, across kills; against strict fakes that keep every message.
 
-#[path = "../support/equation.rs"]
-mod equation;
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/event.rs"]
+mod event;
+#[path = "../support/fake.rs"]
+mod fake;
 mod place;
 mod repeats;
 mod threads;

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use loadgen::fake::Posts;
 
-use crate::place::{Place, event, number, wait_until};
+use crate::binary::wait_until;
+use crate::event::{event, number};
+use crate::place::Place;
 
 /// The numbers of the events that were posted, and how many repeats each told.
 #[track_caller]
 fn posted(posts: &Posts) -> Vec<(u32, u64)> {
     let told = |body: &str| body.split("Repeated ").nth(1)?.split_once(" time")?.0.parse().ok();
-    posts.all().iter().map(|post| (number(post), told(&post.body).unwrap_or(0))).collect()
+    posts.all().iter().map(|post| (number(&post.body), told(&post.body).unwrap_or(0))).collect()
 }
 
 #[test]
@@ -43,9 +45,9 @@ fn repeats_are_counted_and_told_with_the_next_across_kills() {
         posted.dedup();
         assert_eq!(posted, [(61, 50), (70, 1)]);
     }
-    let status = place.run(&["status"], "");
+    let status = place.run(&["status"], 0);
     assert!(status.contains(" repeats in this run"), "{status}");
-    let metrics = place.run(&["status", "--json"], "");
+    let metrics = place.run(&["status", "--json"], 0);
     assert!(metrics.contains("\"has_incidents\":false"), "{metrics}");
     place.stop(running);
 }
@@ -63,7 +65,7 @@ fn what_waits_for_a_held_channel_goes_after_a_reload_and_a_kill() {
     let pending = || place.exporters()[0]["pending"].as_u64();
     wait_until("all but the repeat wait", || pending() == Some(3));
     place.configure_bot("dedup_window_seconds: 8, identity: {username: reloaded}");
-    place.run(&["reload"], "");
+    place.run(&["reload"], 0);
     assert_eq!(pending(), Some(3));
     running.kill();
     let running = place.start();

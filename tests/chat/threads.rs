@@ -6,13 +6,22 @@ use std::time::{Duration, Instant};
 use loadgen::fake::{Post, Posts};
 use serde_json::Value;
 
-use crate::place::{Place, event, number, wait_until};
+use crate::binary::wait_until;
+use crate::event::{self, event};
+use crate::fake::assert_in_order;
+use crate::place::Place;
 
 /// All repeats are posted.
 const THREADS: &str = "dedup_window_seconds: 0, threading: {enabled: true}";
 
 /// A message: the number of its event, where, and that of the message it answers to.
 type Shown = (u32, &'static str, Option<u32>);
+
+/// The number of the event that a message is about.
+#[track_caller]
+fn number(post: &Post) -> u32 {
+    event::number(&post.body)
+}
 
 #[track_caller]
 fn shown(posts: &Posts) -> Vec<Shown> {
@@ -57,7 +66,7 @@ fn the_first_of_a_session_is_the_root_and_the_others_reply() {
     let status = &place.exporters()[0]["threads"];
     assert_eq!((&status["known"], &status["begun"]), (&2.into(), &2.into()));
     assert_eq!((&status["replies"], &status["lost"]), (&2.into(), &0.into()));
-    let said = place.run(&["status"], "");
+    let said = place.run(&["status"], 0);
     assert!(said.contains("slack: 2 threads known, 2 begun in this run with 2 replies"), "{said}");
     place.stop(running);
 }
@@ -69,7 +78,7 @@ fn many_first_messages_at_once_make_one_root_in_the_order_of_the_log() {
         (0..300).map(|n| event(n, "leak", &format!("s-{}", n / 50 % 5), "high")).collect();
     place.append(&events);
     // It ends by itself once none waits any more.
-    place.run(&["run", "--drain"], "");
+    place.run(&["run", "--drain"], 0);
     let posts = place.slack.1.all();
     assert_eq!(posts.len(), 300);
     let mut by_session: BTreeMap<String, Vec<&Post>> = BTreeMap::new();
@@ -83,7 +92,7 @@ fn many_first_messages_at_once_make_one_root_in_the_order_of_the_log() {
         let is_reply = |post: &&Post| post.thread_ts.as_ref() == Some(&root.ts);
         assert!(replies.iter().all(is_reply), "{session}");
     }
-    assert!(place.slack.2.report().problems.is_empty(), "{:?}", place.slack.2.report().problems);
+    assert_in_order(&place.slack.2);
 }
 
 #[test]
@@ -124,7 +133,7 @@ fn threads_go_on_after_a_reload() {
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.settle();
     place.configure_bot(&format!("{THREADS}, formatting: {{detailed: false}}"));
-    let said = place.run(&["reload"], "");
+    let said = place.run(&["reload"], 0);
     assert!(said.contains("slack"), "{said}");
     place.append(&[event(2, "leak", "s-1", "high")]);
     place.settle();
@@ -235,7 +244,7 @@ fn what_is_sent_as_text_or_replayed_replies_too() {
     place.slack.1.close("C1", None);
     place.append(&[event(4, "leak", "s-2", "high"), event(5, "leak", "s-1", "high")]);
     place.settle();
-    place.run(&["dlq", "replay", "slack"], "");
+    place.run(&["dlq", "replay", "slack"], 0);
     wait_until("they are replayed", || place.slack.1.all().len() == 5);
     let mut found = shown(&place.slack.1);
     found.sort_unstable();

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{Ended, Place, READY, events, id, wait_until};
+use crate::event::id;
+use crate::place::{Ended, Place, READY, events};
+use crate::wait::comes_true;
 use crate::watched::{Fault, Watched};
 
 /// What one run under a fault came to.
@@ -51,7 +53,7 @@ impl Site {
         let is_held_up =
             || asked.elapsed() > HELD_UP && REASONS.iter().any(|reason| shrike.has_said(reason));
         let is_over = || shrike.has_ended() || self.is_sent() || is_held_up();
-        let is_told = wait_until(is_over);
+        let is_told = comes_true(is_over);
         let ended = shrike.stopped();
         assert!(is_told, "nothing is sent, and nobody is told\n{}", ended.said);
         Ran { ended, calls: calls() }
@@ -61,7 +63,7 @@ impl Site {
     fn check(&self, what: &str) {
         let shrike = self.place.run(&self.args()[1..]);
         shrike.wait_for(READY);
-        let is_read = wait_until(|| self.place.events_in_log() >= u64::from(EVENTS));
+        let is_read = comes_true(|| self.place.events_in_log() >= u64::from(EVENTS));
         let ended = shrike.stopped();
         assert!(is_read, "{what}\n{}", ended.said);
         let ended = self.place.drained();

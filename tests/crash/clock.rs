@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{PATIENCE, Place, READY, id, wait_until};
+use crate::event::id;
+use crate::place::{Place, READY};
+use crate::wait::{PATIENCE, comes_true};
 
 /// The clock that processes of a place see.
 struct Clock {
@@ -63,7 +65,7 @@ fn a_wall_clock_that_leaps_loses_and_repeats_nothing() {
         place.fill(round * 64..(round + 1) * 64);
         let upto = (round + 1) * 64;
         let expected = upto as usize - refused(upto);
-        let arrived = wait_until(|| one.accepted().len() == expected);
+        let arrived = comes_true(|| one.accepted().len() == expected);
         assert!(arrived, "{seconds} s: {} of {expected}", one.accepted().len());
     }
     one.turn(Manner::Accept);
@@ -73,7 +75,7 @@ fn a_wall_clock_that_leaps_loses_and_repeats_nothing() {
     };
     let letters = || list().lines().count();
     let events = STEPS_S.len() as u32 * 64;
-    assert!(wait_until(|| letters() == refused(events)), "{} letters", letters());
+    assert!(comes_true(|| letters() == refused(events)), "{} letters", letters());
     // The process did see that clock: a quarter of a century behind.
     assert!(list().contains("\"failed_at\":\"200"), "{}", list());
     let replay = place.ran(&["dlq", "replay", "--exporter", "one"]);

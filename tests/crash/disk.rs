@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 use crate::destination::{Destination, Manner};
-use crate::place::{PATIENCE, Place, READY, Shrike, events, wait_until};
+use crate::event::id;
+use crate::place::{Place, READY, Shrike, events};
+use crate::wait::{PATIENCE, comes_true};
 
 /// Fills three segments of which nothing is sent yet.
 const EVENTS: u32 = 6_000;
@@ -139,10 +141,10 @@ fn a_disk_that_refuses_is_told_and_nothing_acknowledged_is_lost() {
     let shrike = Shrike::start(command);
     shrike.wait_for(READY);
     place.fill(100..200);
-    assert!(wait_until(|| one.accepted().len() == 200), "{} came", one.accepted().len());
+    assert!(comes_true(|| one.accepted().len() == 200), "{} came", one.accepted().len());
     // What is not durable when the disk fails is written once more, and a checkpoint covers only
     // what is.
-    assert!(wait_until(|| place.checkpoint("one").counts.delivered == 200));
+    assert!(comes_true(|| place.checkpoint("one").counts.delivered == 200));
     let usual = limit(&shrike, Some(1));
     let refused = place.append(200..300);
     let told = String::from_utf8_lossy(&refused.stderr);
@@ -150,14 +152,14 @@ fn a_disk_that_refuses_is_told_and_nothing_acknowledged_is_lost() {
     assert!(told.contains("cannot") && told.contains("once the disk works"), "{told}");
     shrike.wait_for("the log cannot be written; trying again");
     limit(&shrike, usual);
-    assert!(wait_until(|| place.append(300..400).status.success()), "it goes on by itself");
-    let arrived = || one.accepted().contains_key(&crate::place::id(399));
-    assert!(wait_until(arrived), "acknowledged and not sent");
+    assert!(comes_true(|| place.append(300..400).status.success()), "it goes on by itself");
+    let arrived = || one.accepted().contains_key(&id(399));
+    assert!(comes_true(arrived), "acknowledged and not sent");
     shrike.terminate();
     let account = shrike.ended(PATIENCE).with(0).account("one");
     assert_eq!(account.counts.delivered, account.in_range);
     for number in (0..200).chain(300..400) {
-        assert!(one.accepted().contains_key(&crate::place::id(number)), "{number} is missing");
+        assert!(one.accepted().contains_key(&id(number)), "{number} is missing");
     }
 }
 
@@ -176,10 +178,10 @@ fn an_input_waits_for_the_disk_tells_once_and_goes_on() {
     let mut shrike = Shrike::start(command);
     let mut stdin = shrike.stdin();
     stdin.write_all(&events(100..200)).expect("it reads");
-    assert!(wait_until(|| one.accepted().len() == 200), "{} came", one.accepted().len());
+    assert!(comes_true(|| one.accepted().len() == 200), "{} came", one.accepted().len());
     // What is not durable when the disk fails is written once more, and a checkpoint covers only
     // what is.
-    assert!(wait_until(|| place.checkpoint("one").counts.delivered == 200));
+    assert!(comes_true(|| place.checkpoint("one").counts.delivered == 200));
     let usual = limit(&shrike, Some(1));
     // No more than a pipe holds: nobody reads meanwhile.
     stdin.write_all(&events(200..250)).expect("a pipe holds that");
@@ -190,7 +192,7 @@ fn an_input_waits_for_the_disk_tells_once_and_goes_on() {
     limit(&shrike, usual);
     stdin.write_all(&events(250..1_200)).expect("it reads on");
     let arrived = || one.accepted().len();
-    assert!(wait_until(|| arrived() == 2_200), "{} came", arrived());
+    assert!(comes_true(|| arrived() == 2_200), "{} came", arrived());
     drop(stdin);
     shrike.terminate();
     let ended = shrike.ended(PATIENCE).with(0);
@@ -212,7 +214,7 @@ fn a_command_for_which_no_descriptor_is_left_costs_little_and_is_answered_later(
     place.fill(0..10);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
-    assert!(wait_until(|| place.checkpoint("one").counts.delivered == 10));
+    assert!(comes_true(|| place.checkpoint("one").counts.delivered == 10));
     let usual = getrlimit(Resource::Nofile);
     let descriptors = |limit| {
         prlimit(Some(shrike.pid()), Resource::Nofile, limit).expect("a child of ours");
@@ -269,8 +271,8 @@ fn the_account_holds_when_old_segments_are_gone() {
     let shrike = place.run(&["--set", "log.keep.bytes=1MiB"]);
     shrike.wait_for(READY);
     let segments = place.log_files("log").len();
-    assert!(wait_until(|| one.accepted().len() == EVENTS as usize));
-    assert!(wait_until(|| place.log_files("log").len() < segments), "nothing was removed");
+    assert!(comes_true(|| one.accepted().len() == EVENTS as usize));
+    assert!(comes_true(|| place.log_files("log").len() < segments), "nothing was removed");
     shrike.terminate();
     let account = shrike.ended(PATIENCE).with(0).account("one");
     assert_eq!((account.in_range, account.counts.delivered), (EVENTS.into(), EVENTS.into()));

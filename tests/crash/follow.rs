@@ -5,8 +5,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::destination::{Destination, Manner};
+use crate::event::id;
 use crate::kill::{kills, seeded};
-use crate::place::{Place, READY, events, id, let_run, wait_until};
+use crate::place::{Place, READY, events, let_run};
+use crate::wait::{PATIENCE, comes_true};
 
 #[test]
 fn a_followed_file_is_in_the_log_once_after_every_kill() {
@@ -42,10 +44,10 @@ fn a_followed_file_is_in_the_log_once_after_every_kill() {
     writer.write(&[], 0);
     let shrike = place.run(&args);
     let all = || place.events_in_log() >= u64::from(next);
-    assert!(wait_until(all), "{} of {next} events", place.events_in_log());
-    assert!(wait_until(|| one.accepted().len() == next as usize), "{}", one.accepted().len());
+    assert!(comes_true(all), "{} of {next} events", place.events_in_log());
+    assert!(comes_true(|| one.accepted().len() == next as usize), "{}", one.accepted().len());
     shrike.terminate();
-    let account = shrike.ended(crate::place::PATIENCE).with(0).account("one");
+    let account = shrike.ended(PATIENCE).with(0).account("one");
     assert_eq!(account.in_range, u64::from(next));
     assert_eq!(place.ids_in_log(), (0..next).map(id).collect::<Vec<_>>(), "once, in order");
 }

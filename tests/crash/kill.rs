@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{BATCH_EVENTS, CONCURRENCY, Place, READY, events, id, let_run, wait_until};
+use crate::event::id;
+use crate::place::{BATCH_EVENTS, CONCURRENCY, Place, READY, events, let_run};
+use crate::wait::{PATIENCE, comes_true};
 
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
@@ -96,7 +98,7 @@ fn a_pipe_goes_on_behind_the_last_event_in_the_log_after_every_kill() {
     let mut stdin = shrike.stdin();
     stdin.write_all(&events(next..next + ROUND_EVENTS)).expect("it reads to the end");
     drop(stdin);
-    let last = shrike.ended(crate::place::PATIENCE).with(0);
+    let last = shrike.ended(PATIENCE).with(0);
     let sent = next + ROUND_EVENTS;
     assert_eq!(place.ids_in_log(), (0..sent).map(id).collect::<Vec<_>>(), "once, in order");
     for ((name, destination), window) in both.iter().zip(windows) {
@@ -116,7 +118,7 @@ fn a_kill_repeats_at_most_what_was_in_flight() {
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
     // No answer ever comes, so that as much as may be is under way, and all of it arrived.
-    assert!(wait_until(|| one.accepted().len() as u64 >= CONCURRENCY * BATCH_EVENTS));
+    assert!(comes_true(|| one.accepted().len() as u64 >= CONCURRENCY * BATCH_EVENTS));
     shrike.kill();
     one.settle();
     let under_way = one.accepted().len() as u64;

@@ -3,8 +3,10 @@
 use rusqlite::{Connection, params};
 
 use crate::destination::{Destination, Manner};
+use crate::event::id;
 use crate::kill::{kills, seeded};
-use crate::place::{PATIENCE, Place, READY, id, let_run, wait_until};
+use crate::place::{Place, READY, let_run};
+use crate::wait::{PATIENCE, comes_true};
 
 #[test]
 fn a_ledger_is_in_the_log_once_after_every_kill() {
@@ -36,7 +38,7 @@ fn a_ledger_is_in_the_log_once_after_every_kill() {
     }
     let shrike = place.run(&args);
     let all = || place.events_in_log() >= u64::from(next);
-    assert!(wait_until(all), "{} of {next} events", place.events_in_log());
+    assert!(comes_true(all), "{} of {next} events", place.events_in_log());
     shrike.terminate();
     shrike.ended(PATIENCE).with(0);
     assert_eq!(place.ids_in_log(), (0..next).map(id).collect::<Vec<_>>(), "once, in order");
@@ -54,7 +56,7 @@ fn a_ledger_whose_table_comes_late_is_told_and_read_once_it_is_there() {
     let owner = Connection::open(&path).expect("the directory is ours");
     owner.execute_batch(TABLE).expect("a new table");
     insert(&owner, 0..10);
-    assert!(wait_until(|| place.events_in_log() == 10));
+    assert!(comes_true(|| place.events_in_log() == 10));
     shrike.terminate();
     shrike.ended(PATIENCE).with(0).saying(&["the database is read again"]);
 }

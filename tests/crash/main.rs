@@ -10,11 +10,17 @@ mod clock;
 mod disk;
 #[path = "../support/equation.rs"]
 mod equation;
+#[path = "../support/event.rs"]
+mod event;
+#[path = "../support/fed.rs"]
+mod fed;
 mod follow;
 mod kill;
 mod ledger;
 mod place;
 mod stop;
 mod upgrade;
+#[path = "../support/wait.rs"]
+mod wait;
 mod watched;
 mod weather;

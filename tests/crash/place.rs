@@ -1,13 +1,13 @@
 //! A directory with a configuration, and the processes that run on it.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 use crate::destination::Destination;
 use crate::equation::assert_equation_said;
+use crate::event::id;
+use crate::fed::fed;
+use crate::wait::PATIENCE;
 
 /// What a process says once it takes commands.
 pub(crate) const READY: &str = "commands are answered";
@@ -90,14 +93,7 @@ impl Place {
 
     /// Runs `shrike append` over these events; they are acknowledged when it succeeds.
     pub(crate) fn append(&self, numbers: Range<u32>) -> Output {
-        let mut command = self.command(&["append"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A command that ends early closes the pipe; its exit code tells.
-        let _closed = stdin.write_all(&events(numbers));
-        drop(stdin);
-        child.wait_with_output().expect("the command ends")
+        fed(self.command(&["append"]), &events(numbers))
     }
 
     /// Starts `shrike run`.
@@ -314,19 +310,6 @@ impl Ended {
     }
 }
 
-/// Looks again and again until something holds, or patience is over.
-pub(crate) fn wait_until(holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        // Without spinning: what is waited for needs the core.
-        thread::park_timeout(Duration::from_millis(2));
-    }
-    true
-}
-
 /// Lets the processes run for a random while.
 pub(crate) fn let_run(chance: &mut fastrand::Rng, millis: Range<u64>) {
     thread::sleep(Duration::from_millis(chance.u64(millis)));
@@ -355,11 +338,3 @@ pub(crate) fn events(numbers: Range<u32>) -> Vec<u8> {
     }
     lines.into_bytes()
 }
-
-/// The id of an event.
-pub(crate) fn id(number: u32) -> String {
-    format!("019c322d-fa80-7f99-8d84-0000{number:08x}")
-}
-
-/// A debug build on a busy machine takes its time; whoever waits longer waits for nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

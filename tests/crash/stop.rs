@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation_said;
-use crate::place::{PATIENCE, Place, READY, wait_until};
+use crate::place::{Place, READY};
+use crate::wait::{PATIENCE, comes_true};
 
 #[test]
 fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
@@ -18,7 +19,7 @@ fn a_stop_under_load_repeats_nothing_and_ends_long_before_its_time_is_over() {
     place.fill(0..6_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
-    assert!(wait_until(|| !one.accepted().is_empty()));
+    assert!(comes_true(|| !one.accepted().is_empty()));
     shrike.terminate();
     let stopped = shrike.ended(PATIENCE).with(0);
     let account = stopped.account("one");
@@ -50,7 +51,7 @@ fn a_stop_waits_for_answers_only_so_long_and_the_next_start_sends_the_rest() {
     place.fill(0..1_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
-    assert!(wait_until(|| !one.accepted().is_empty()));
+    assert!(comes_true(|| !one.accepted().is_empty()));
     let asked = Instant::now();
     shrike.terminate();
     let stopped = shrike.ended(PATIENCE).with(0);
@@ -69,7 +70,7 @@ fn a_second_stop_ends_at_once_and_the_next_start_sends_the_rest() {
     place.fill(0..1_000);
     let shrike = place.run(&[]);
     shrike.wait_for(READY);
-    assert!(wait_until(|| !one.accepted().is_empty()));
+    assert!(comes_true(|| !one.accepted().is_empty()));
     shrike.terminate();
     shrike.wait_for("stopping");
     shrike.terminate();
@@ -89,7 +90,7 @@ fn whoever_does_not_read_what_it_says_holds_up_nothing() {
     let mut command = place.command(&["run", "--set", "exporters.one.batch.size=1"]);
     let mut child = command.stderr(Stdio::piped()).spawn().expect("the command starts");
     let mut said = BufReader::new(child.stderr.take().expect("piped"));
-    let arrived = wait_until(|| one.count() == 3_000);
+    let arrived = comes_true(|| one.count() == 3_000);
     let (mut text, mut line) = (String::new(), String::new());
     while arrived && !line.contains("lines of this log were lost") {
         line.clear();

@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{PATIENCE, Place, READY, events, id, wait_until};
+use crate::event::id;
+use crate::place::{Place, READY, events};
+use crate::wait::{PATIENCE, comes_true};
 
 /// Written by the binary of commit 819c959, in three runs. One read a file of 100 events and a line
 /// that is none, and ended in order: `one` had refused six, `two` could not be reached. Then 50
@@ -51,12 +53,12 @@ fn the_state_of_an_earlier_version_is_continued() {
     let shrike = place.run(&set);
     shrike.wait_for(READY);
     let have_all = || (one.accepted().len(), two.accepted().len()) == (56, 160);
-    assert!(wait_until(have_all), "{} and {}", one.accepted().len(), two.accepted().len());
+    assert!(comes_true(have_all), "{} and {}", one.accepted().len(), two.accepted().len());
     let letters = || {
         let list = place.ran(&["dlq", "list", "--json"]);
         String::from_utf8_lossy(&list.stdout).lines().count()
     };
-    assert!(wait_until(|| letters() == 10), "{} letters", letters());
+    assert!(comes_true(|| letters() == 10), "{} letters", letters());
     one.turn(Manner::Accept);
     let replay = place.ran(&["dlq", "replay", "--exporter", "one"]);
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));

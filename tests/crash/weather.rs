@@ -5,7 +5,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{PATIENCE, Place, READY, events, wait_until};
+use crate::place::{Place, READY, events};
+use crate::wait::{PATIENCE, comes_true};
 use crate::watched::{Watched, Weather};
 
 #[test]
@@ -32,7 +33,7 @@ fn a_start_waits_for_a_disk_that_is_full_or_read_only() {
         weather.fair();
         waiting.wait_for(READY);
         let expected = (number as usize + 1) * 100;
-        let arrived = wait_until(|| one.accepted().len() == expected);
+        let arrived = comes_true(|| one.accepted().len() == expected);
         assert!(arrived, "{reason}: {} came", one.accepted().len());
         waiting.terminate();
         let ended = waiting.ended(PATIENCE).with(0).saying(&["INFO", "can be written again"]);
@@ -50,7 +51,7 @@ fn a_disk_that_becomes_read_only_is_told_once_and_all_goes_on_when_it_can_be_wri
     let command = place.command(&["run", "--set", &input, "--set", "log.io=syscalls"]);
     let weather = Weather::default();
     let shrike = Watched::under(command, &place.path("state"), &weather);
-    assert!(wait_until(|| one.accepted().len() == 100), "{} came", one.accepted().len());
+    assert!(comes_true(|| one.accepted().len() == 100), "{} came", one.accepted().len());
     weather.read_only();
     let mut file = OpenOptions::new().append(true).open(&path).expect("it is ours");
     file.write_all(&events(100..3_000)).expect("the weather is in another directory");
@@ -58,7 +59,7 @@ fn a_disk_that_becomes_read_only_is_told_once_and_all_goes_on_when_it_can_be_wri
     shrike.wait_for("input waits for the disk");
     assert!(shrike.has_said("Read-only file system"));
     weather.fair();
-    let arrived = wait_until(|| one.accepted().len() == 3_000);
+    let arrived = comes_true(|| one.accepted().len() == 3_000);
     assert!(arrived, "{} came", one.accepted().len());
     shrike.wait_for("input goes on");
     shrike.terminate();
@@ -103,17 +104,17 @@ fn a_disk_that_the_log_has_filled_is_freed_by_giving_up_the_oldest() {
     assert!(is_refused, "the disk never was full");
     // Giving up needs receipts and a checkpoint first: there is space aside for both.
     shrike.wait_for("lag bound reached: events skipped");
-    if !wait_until(append) {
+    if !comes_true(append) {
         panic!("nothing is appended any more:\n{}", shrike.stopped().said);
     }
     one.turn(Manner::Accept);
     let stat = || String::from_utf8_lossy(&place.ran(&["status", "--json"]).stdout).into_owned();
-    assert!(wait_until(|| stat().replace(' ', "").contains("\"pending\":0")), "{}", stat());
+    assert!(comes_true(|| stat().replace(' ', "").contains("\"pending\":0")), "{}", stat());
     shrike.terminate();
     let ended = shrike.ended(PATIENCE).with(1);
     let account = ended.account("one");
     assert!(account.counts.skipped > 0 && account.counts.delivered > 0, "{account:?}");
-    assert!(wait_until(|| !one.gaps().is_empty()), "nobody is told of a gap");
+    assert!(comes_true(|| !one.gaps().is_empty()), "nobody is told of a gap");
     let audit = place.ran(&["audit", "verify"]);
     assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
 }

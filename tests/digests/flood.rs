@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::place::{Chat, Place, digest, event, wait_until};
+use crate::binary::{Place, quiet, wait_until};
+use crate::chat::{Chat, digest, event, settled};
 
 /// A webhook exporter of each kind, with these keys.
 fn exporter(chat: &Chat, keys: &str) -> String {
     let (kind, url) = (chat.fake.report().vendor, chat.url("usual"));
-    format!("  chat: {{type: {kind}, webhook_url: '{url}', {keys}}}\n")
+    quiet(&format!("  chat: {{type: {kind}, webhook_url: '{url}', {keys}}}\n"))
 }
 
 /// Five a second, and what waits for more than a second is told of together.
@@ -18,11 +19,11 @@ fn what_is_too_much_is_told_of_together_and_counted_to_the_last() {
     for chat in [Chat::slack(""), Chat::teams("")] {
         let place = Place::new(&exporter(&chat, PACE));
         let running = place.start();
-        let severity = |n: u64| if n % 60 == 7 { "critical" } else { "high" };
-        let guard = |n: u64| if n.is_multiple_of(3) { "egress_allowlist" } else { "secret_leak" };
+        let severity = |n: u32| if n % 60 == 7 { "critical" } else { "high" };
+        let guard = |n: u32| if n.is_multiple_of(3) { "egress_allowlist" } else { "secret_leak" };
         let events: Vec<_> = (0..300).map(|n| event(n, guard(n), severity(n))).collect();
         place.append(&events);
-        let exporter = place.wait_for_all_of("chat", 300);
+        let exporter = settled(&place, "chat", 300);
         let (one_by_one, together) = chat.told("usual");
         let digests = chat.digests("usual");
         assert_eq!(one_by_one + together, 300, "{digests:?}");
@@ -42,7 +43,7 @@ fn what_is_too_much_is_told_of_together_and_counted_to_the_last() {
         assert_eq!(exporter["delivered"], 300);
         assert_eq!(exporter["digests"]["events"], together, "{exporter}");
         assert_eq!(exporter["digests"]["sent"], digests.len());
-        place.stop(running);
+        running.stop();
         chat.assert_in_order();
     }
 }
@@ -65,12 +66,12 @@ fn a_channel_in_a_flood_does_not_hold_up_another() {
     let took = begun.elapsed();
     let (one_by_one, _) = chat.told("usual");
     assert!(one_by_one < 20 && took < Duration::from_secs(10), "{one_by_one} in {took:?}");
-    let exporter = place.wait_for_all_of("chat", 501);
+    let exporter = settled(&place, "chat", 501);
     assert_eq!(exporter["delivered"], 501);
     let (one_by_one, together) = chat.told("usual");
     assert_eq!(one_by_one + together, 500);
     assert_eq!(chat.digests("usual").len(), 1, "{:?}", chat.digests("usual"));
-    place.stop(running);
+    running.stop();
     chat.assert_in_order();
 }
 
@@ -87,12 +88,12 @@ fn a_kill_loses_none_of_what_was_to_be_told_of_together() {
     running.kill();
     let before = chat.told("usual").0;
     let running = place.start();
-    place.wait_for_all_of("chat", 300);
+    settled(&place, "chat", 300);
     let (one_by_one, together) = chat.told("usual");
     // What was posted before the kill and not noted may be told of twice, nothing is missing.
     assert!((300..=300 + before).contains(&(one_by_one + together)), "{one_by_one} {together}");
     assert!(together >= 200, "{together}");
-    place.stop(running);
+    running.stop();
     chat.assert_in_order();
 }
 
@@ -107,10 +108,10 @@ fn events_in_an_even_stream_above_the_pace_are_told_of_again_and_again() {
         place.append(&events);
         std::thread::park_timeout(Duration::from_millis(400));
     }
-    place.wait_for_all_of("chat", 180);
+    settled(&place, "chat", 180);
     let (one_by_one, together) = chat.told("usual");
     assert_eq!(one_by_one + together, 180);
     assert!(chat.digests("usual").len() >= 2, "{:?}", chat.digests("usual"));
-    place.stop(running);
+    running.stop();
     chat.assert_in_order();
 }

@@ -3,21 +3,22 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::place::{Chat, Place, digest, event, wait_until};
+use crate::binary::{Place, quiet, wait_until};
+use crate::chat::{Chat, digest, event, settled};
 
 #[test]
 fn old_events_are_told_of_together_and_count_as_filtered() {
     for chat in [Chat::slack(""), Chat::teams("")] {
         let (kind, url) = (chat.fake.report().vendor, chat.url("usual"));
-        let place = Place::new(&format!(
+        let place = Place::new(&quiet(&format!(
             "  chat: {{type: {kind}, webhook_url: '{url}', max_age: 2s, from: earliest}}\n"
-        ));
+        )));
         let old: Vec<_> = (0..400).map(|n| event(n, "leak", "critical")).collect();
         place.append(&old);
         thread::park_timeout(Duration::from_millis(2_500));
         let running = place.start();
         place.append(&[event(400, "leak", "high")]);
-        let exporter = place.wait_for_all_of("chat", 401);
+        let exporter = settled(&place, "chat", 401);
         assert_eq!(chat.told("usual"), (1, 400), "{:?}", chat.digests("usual"));
         assert_eq!(chat.digests("usual").len(), 1);
         assert_eq!((&exporter["delivered"], &exporter["filtered"]), (&1.into(), &400.into()));
@@ -25,7 +26,7 @@ fn old_events_are_told_of_together_and_count_as_filtered() {
         let body = chat.bodies("usual").into_iter().find(|body| digest(body).is_some());
         let body = body.expect("there is one");
         assert!(body.contains("critical") && body.contains("leak x 400"), "{body}");
-        place.stop(running);
+        running.stop();
         chat.assert_in_order();
     }
 }
@@ -35,25 +36,26 @@ fn what_is_read_or_replayed_again_later_is_told_of_together() {
     let chat = Chat::slack("requests 0..12 status 400");
     let url = chat.url("usual");
     let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
-    let place = Place::new(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n"));
+    let place =
+        Place::new(&quiet(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n")));
     let running = place.start();
     let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
     place.append(&events);
-    let exporter = place.wait_for_all_of("chat", 6);
+    let exporter = settled(&place, "chat", 6);
     assert_eq!(exporter["letters"], 6, "each was refused twice: {exporter}");
     thread::park_timeout(Duration::from_millis(4_500));
-    place.run(&["dlq", "replay", "--exporter", "chat"], "");
+    place.run(&["dlq", "replay", "--exporter", "chat"], 0);
     assert_eq!(chat.told("usual"), (0, 6), "{:?}", chat.bodies("usual"));
     wait_until("the letters are gone", || {
         let exporter = place.exporter("chat");
         ["letters", "delivered", "dead_lettered"].map(|key| exporter[key].as_u64())
             == [Some(0), Some(6), Some(0)]
     });
-    place.run(&["cursor", "rewind", "chat", "--to", "earliest"], "");
-    let exporter = place.wait_for_all_of("chat", 6);
+    place.run(&["cursor", "rewind", "chat", "--to", "earliest"], 0);
+    let exporter = settled(&place, "chat", 6);
     assert_eq!((&exporter["filtered"], &exporter["digests"]["stale"]), (&6.into(), &6.into()));
     assert_eq!(chat.digests("usual"), [6, 6]);
-    place.stop(running);
+    running.stop();
     chat.assert_in_order();
 }
 
@@ -62,14 +64,15 @@ fn letters_that_are_really_wanted_are_posted_one_by_one() {
     let chat = Chat::slack("requests 0..12 status 400");
     let url = chat.url("usual");
     let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
-    let place = Place::new(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n"));
+    let place =
+        Place::new(&quiet(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n")));
     let running = place.start();
     let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
     place.append(&events);
-    place.wait_for_all_of("chat", 6);
+    settled(&place, "chat", 6);
     thread::park_timeout(Duration::from_millis(4_500));
-    place.run(&["dlq", "replay", "--exporter", "chat", "--really-alert"], "");
+    place.run(&["dlq", "replay", "--exporter", "chat", "--really-alert"], 0);
     assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.bodies("usual"));
-    place.stop(running);
+    running.stop();
     chat.assert_in_order();
 }

@@ -1,182 +1,66 @@
 //! Response hooks as operators have them: the binary, against something that is told to act.
 
-#[path = "../support/equation.rs"]
-mod equation;
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/event.rs"]
+mod event;
+#[path = "../support/fake.rs"]
+mod fake;
 mod receiver;
 mod through;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use equation::assert_equation_said;
+use binary::{quiet, wait_until};
+use event::id;
 use receiver::Receiver;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use shrike::log::Cursors;
-use tempfile::TempDir;
 
-/// A working directory with a configuration.
-struct Place(TempDir);
+/// A place with hooks.
+struct Place(binary::Place);
+
+impl Deref for Place {
+    type Target = binary::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 impl Place {
     /// Hooks, and a file that takes every event.
     fn new(hooks: &str) -> Self {
-        let place = Self(tempfile::tempdir().expect("a directory"));
-        place.configure(hooks);
+        let place = Self(binary::Place::new("").knowing("HOOK_KEY", SECRET));
+        place.configure_hooks(hooks);
         place
     }
 
-    fn configure(&self, hooks: &str) {
-        let text = format!(
-            "global: {{state_dir: state, watch_config: false}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\nexporters:\n  file: {{path: {}, format: native}}\n\
-             response_hooks:\n{hooks}",
-            self.path("out.jsonl").display()
-        );
-        std::fs::write(self.path("shrike.yaml"), text).expect("the directory is ours");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.0).args(["--config", "shrike.yaml"]).args(args);
-        command.env("HOOK_KEY", SECRET).env_remove("COLUMNS").stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a command to its end; what it printed.
-    #[track_caller]
-    fn run(&self, args: &[&str], code: i32) -> String {
-        self.run_with(args, "", code)
-    }
-
-    #[track_caller]
-    fn run_with(&self, args: &[&str], input: &str, code: i32) -> String {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A command that reads nothing closes the pipe; its exit code tells.
-        let _closed = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        said
+    fn configure_hooks(&self, hooks: &str) {
+        let path = self.path("out.jsonl");
+        let file = format!("  file: {{path: {}, format: native}}\n", path.display());
+        self.configure(&quiet(&format!("{file}response_hooks:\n{hooks}")));
     }
 
     #[track_caller]
     fn append(&self, events: &[Event]) {
         let lines: String = events.iter().map(Event::line).collect();
-        self.run_with(&["append"], &lines, 0);
-    }
-
-    /// Starts `shrike run` and waits until it takes commands.
-    fn start(&self) -> Running {
-        let mut command = self.command(&["run"]);
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let said = Arc::new(Mutex::new(String::new()));
-        let (hearing, stderr) =
-            (Arc::clone(&said), BufReader::new(child.stderr.take().expect("piped")));
-        let ear = thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut said = hearing.lock().expect("no test panics while it holds it");
-                *said += &line;
-                said.push('\n');
-            }
-        });
-        let socket = self.path("state/control.sock");
-        let running = Running { child, said, ear: Some(ear) };
-        wait_until("it takes commands", || UnixStream::connect(&socket).is_ok());
-        running
-    }
-
-    /// What a hook did, as `shrike status` says.
-    #[track_caller]
-    fn hook(&self, name: &str) -> Value {
-        let status: Value =
-            serde_json::from_str(&self.run(&["status", "--json"], 0)).expect("it is JSON");
-        let exporters = status["exporters"].as_array().expect("a list");
-        exporters.iter().find(|it| it["name"] == name).expect("it is configured").clone()
+        self.append_lines(&lines);
     }
 
     /// Waits until a count of a hook is so high.
     #[track_caller]
     fn wait_for(&self, name: &str, count: &str, wanted: u64) {
-        wait_until(count, || self.hook(name)["hook"][count].as_u64() >= Some(wanted));
+        wait_until(count, || self.exporter(name)["hook"][count].as_u64() >= Some(wanted));
     }
 
     /// Events in the file that takes all.
     fn written(&self) -> usize {
         std::fs::read_to_string(self.path("out.jsonl")).map_or(0, |text| text.lines().count())
-    }
-}
-
-/// A running process.
-struct Running {
-    child: Child,
-    said: Arc<Mutex<String>>,
-    ear: Option<thread::JoinHandle<()>>,
-}
-
-impl Running {
-    fn said(&self) -> String {
-        self.said.lock().expect("no test panics while it holds it").clone()
-    }
-
-    /// Stops it in order; what it said.
-    #[track_caller]
-    fn stop(self) -> String {
-        self.stop_with(0)
-    }
-
-    /// The same, where it ends with this code.
-    #[track_caller]
-    fn stop_with(mut self, expected: i32) -> String {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
-        let code = self.child.wait().expect("it ends").code();
-        self.ear.take().expect("it listens").join().expect("it hears all");
-        let said = self.said();
-        assert_eq!(code, Some(expected), "{said}");
-        assert!(said.contains("\"account\""), "{said}");
-        assert_equation_said(&said);
-        said
-    }
-
-    /// Kills it as a crash would.
-    fn kill(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::KILL).expect("it runs");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Only where a test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -203,10 +87,6 @@ impl Event {
             id(*number)
         )
     }
-}
-
-fn id(number: u32) -> String {
-    format!("019c322d-fa80-7f99-8d84-0000{number:08x}")
 }
 
 fn critical(number: u32, session: &'static str) -> Event {
@@ -283,7 +163,7 @@ fn an_action_says_what_happened_and_is_signed() {
     assert_eq!(digest, hmac(SECRET, &format!("{time}.{}", asked.body)));
     place.wait_for("isolate", "succeeded", 1);
     wait_until("all are written", || place.written() == 3);
-    let status = place.hook("isolate");
+    let status = place.exporter("isolate");
     assert_eq!((&status["delivered"], &status["filtered"]), (&1.into(), &2.into()), "{status}");
     let said = running.stop();
     assert_eq!(receiver.asked().len(), 1);
@@ -307,7 +187,7 @@ fn a_cooldown_holds_across_kills() {
     let running = place.start();
     place.append(&[critical(4, "a"), critical(5, "c"), critical(6, "b")]);
     wait_until("the third session", || receiver.keys().contains(&"isolate:c".to_owned()));
-    wait_until("all are read", || place.hook("isolate")["pending"] == 0);
+    wait_until("all are read", || place.exporter("isolate")["pending"] == 0);
     running.stop();
     let events: Vec<String> = receiver
         .asked()
@@ -349,12 +229,12 @@ fn a_dry_run_sends_nothing_and_says_what_it_would() {
     place.append(&[critical(1, "a"), critical(2, "a"), low(3), critical(4, "b")]);
     place.wait_for("isolate", "not_sent", 2);
     place.wait_for("isolate", "suppressed", 1);
-    let status = place.hook("isolate");
+    let status = place.exporter("isolate");
     assert_eq!((&status["filtered"], &status["requests"]), (&4.into(), &0.into()), "{status}");
     let refused = place.run(&["dlq", "replay", "isolate"], 1);
     assert!(refused.contains("nothing is sent while its `dry_run` is true"), "{refused}");
     // Once it is none, what was not done keeps nothing from being done.
-    place.configure(&hook("isolate", &receiver, &keys.replace("dry_run: true, ", "")));
+    place.configure_hooks(&hook("isolate", &receiver, &keys.replace("dry_run: true, ", "")));
     place.run(&["reload"], 0);
     place.append(&[critical(5, "a")]);
     assert_eq!(receiver.wait_for(1)[0].key(), "isolate:a");
@@ -373,8 +253,8 @@ fn what_waited_too_long_causes_nothing() {
     wait_until("it is too late", || Instant::now() > late);
     let running = place.start();
     place.wait_for("isolate", "stale", 2);
-    assert_eq!(place.hook("isolate")["filtered"], 2);
-    place.configure(&hook("isolate", &receiver, ""));
+    assert_eq!(place.exporter("isolate")["filtered"], 2);
+    place.configure_hooks(&hook("isolate", &receiver, ""));
     place.run(&["reload"], 0);
     place.append(&[critical(3, "c")]);
     receiver.wait_for(1);
@@ -398,14 +278,14 @@ fn a_dead_hook_delays_nobody_and_its_actions_become_dead_letters() {
     place.append(&[critical(1, "a"), low(2), critical(3, "b")]);
     receiver.wait_for(2);
     wait_until("the file has all", || place.written() == 3);
-    assert_eq!(place.hook("dead")["pending"], 2, "it is tried");
+    assert_eq!(place.exporter("dead")["pending"], 2, "it is tried");
     place.wait_for("dead", "failed", 1);
     // The other one waited behind it; when its turn comes it is too old, or nearly.
-    wait_until("both have met their end", || place.hook("dead")["pending"] == 0);
+    wait_until("both have met their end", || place.exporter("dead")["pending"] == 0);
     let listed = place.run(&["dlq", "list", "dead"], 0);
     assert!(listed.contains(&id(1)), "{listed}");
     // Somebody listens there again, and the letter is sent with the same key.
-    place.configure(
+    place.configure_hooks(
         &(hook("dead", &receiver, ", idempotency_key: '{hook}:{session_id}'")
             + &hook("live", &receiver, "")),
     );
@@ -479,8 +359,8 @@ fn of_one_key_there_is_one_action_whenever_it_is_killed() {
         running.kill();
     }
     let running = place.start();
-    wait_until("all are read", || place.hook("isolate")["pending"] == 0);
-    let status = place.hook("isolate");
+    wait_until("all are read", || place.exporter("isolate")["pending"] == 0);
+    let status = place.exporter("isolate");
     running.stop();
     let mut causes = BTreeMap::new();
     for asked in receiver.asked() {
@@ -539,7 +419,7 @@ fn a_reload_changes_hooks_and_keeps_what_they_know() {
     let running = place.start();
     place.append(&[critical(1, "a")]);
     one.wait_for(1);
-    place.configure(&(hook("isolate", &two, keys) + &hook("page", &two, "")));
+    place.configure_hooks(&(hook("isolate", &two, keys) + &hook("page", &two, "")));
     let told = place.run(&["reload"], 0);
     assert!(told.contains("isolate") && told.contains("page"), "{told}");
     place.append(&[critical(2, "a"), critical(3, "b")]);
@@ -548,7 +428,7 @@ fn a_reload_changes_hooks_and_keeps_what_they_know() {
     keys.sort();
     let (second, third) = (format!("page:{}", id(2)), format!("page:{}", id(3)));
     assert_eq!(keys, ["isolate:b".to_owned(), second, third], "the cooldown of `a` holds");
-    place.configure(&hook("page", &two, ""));
+    place.configure_hooks(&hook("page", &two, ""));
     place.run(&["reload"], 0);
     place.append(&[critical(4, "c")]);
     two.wait_for(4);
@@ -566,14 +446,14 @@ fn what_a_hook_misses_is_counted_and_causes_no_action() {
     receiver.wait_for(1);
     let many: Vec<Event> = (1..4000).map(low).collect();
     place.append(&many);
-    let skipped = || place.hook("isolate")["skipped"].as_u64();
+    let skipped = || place.exporter("isolate")["skipped"].as_u64();
     wait_until("the first is given up", || skipped() > Some(0));
     let told = "events were lost: none of them caused an action";
     wait_until("that is told", || running.said().contains(told));
     receiver.turn(Some(200));
     place.append(&[critical(4000, "b")]);
     place.wait_for("isolate", "succeeded", 1);
-    wait_until("nothing is left to tell", || place.hook("isolate")["gaps"] == 0);
+    wait_until("nothing is left to tell", || place.exporter("isolate")["gaps"] == 0);
     let keys = receiver.keys();
     assert_eq!(keys.last(), Some(&format!("isolate:{}", id(4000))));
     assert!(receiver.asked().iter().all(|it| !it.body.contains("export_gap")), "{keys:?}");

@@ -3,40 +3,25 @@
 use std::sync::Arc;
 
 use loadgen::account::Book;
-use loadgen::fake::{self, Fake, Opsgenie, PagerDuty, Script};
+use loadgen::fake::{Opsgenie, PagerDuty, Vendor};
 
 use super::*;
+use crate::fake::{assert_in_order, started};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LEAKS: &str = "fedcba9876543210fedcba9876543210";
 const GENIE: &str = "genie-k3y";
 
-fn started(vendor: fake::Vendor, book: &Arc<Book>, script: &str) -> Fake {
-    let options = fake::Options {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        control: None,
-        tls: false,
-        h2: false,
-        threads: 1,
-        script: Script::parse(script).expect("the script is right"),
-        seed: 1,
-        judge_every: 1,
-        account: None,
-    };
-    Fake::start(vendor, Arc::clone(book), options).expect("it starts")
-}
-
 /// An exporter that takes nothing by itself, and a hook through it.
 fn write(place: &Place, exporter: &str, keys: &str) {
     let kind = exporter.split(':').next().expect("a name");
     let text = format!(
-        "global: {{state_dir: state, watch_config: false}}\nlog: {{segment_bytes: 8MiB}}\n\
-         pipeline: {{workers: 2}}\nexporters:\n  {exporter}\nresponse_hooks:\n  - {{name: page, \
+        "  {exporter}\nresponse_hooks:\n  - {{name: page, \
          when: \"severity == 'critical'\", action: {kind}, params: {{exporter: {kind}}}, \
          idempotency_key: '{{hook}}:{{session_id}}', rate_limit: {{requests_per_second: 1000, \
          burst_size: 1000}}, retry: {{initial_backoff_ms: 10, max_backoff_ms: 50}}{keys}}}\n"
     );
-    std::fs::write(place.path("shrike.yaml"), text).expect("the directory is ours");
+    place.configure(&quiet(&text));
 }
 
 fn pagerduty(address: std::net::SocketAddr) -> String {
@@ -52,20 +37,20 @@ fn an_incident_is_triggered_with_key_mapping_and_routing_of_the_exporter() {
     let book = Arc::new(Book::new("pagerduty"));
     let vendor = PagerDuty::new(Arc::clone(&book), vec![LEAKS.to_owned()]);
     let incidents = vendor.incidents();
-    let fake = started(fake::Vendor::PagerDuty(vendor), &book, "");
+    let fake = started(Vendor::PagerDuty(vendor), &book, "");
     let place = Place::new("");
     write(&place, &pagerduty(fake.addr()), ", cooldown_seconds: 300");
     let running = place.start();
     place.append(&[low(1), critical(2, "a"), critical(3, "a"), critical(4, "b")]);
     place.wait_for("page", "succeeded", 2);
     place.wait_for("page", "suppressed", 1);
-    let status = place.hook("page");
+    let status = place.exporter("page");
     assert_eq!((&status["delivered"], &status["filtered"]), (&2.into(), &2.into()), "{status}");
     let all = incidents.all();
     let keys: Vec<_> = all.keys().map(|(key, dedup)| (key.as_str(), dedup.as_str())).collect();
     assert_eq!(keys, [(LEAKS, "page:a"), (LEAKS, "page:b")]);
     assert!(all.values().all(|it| it.triggers == 1 && it.severity == "warning"), "{all:?}");
-    assert_eq!(place.hook("pagerduty")["delivered"], 0, "the exporter itself takes none");
+    assert_eq!(place.exporter("pagerduty")["delivered"], 0, "the exporter itself takes none");
     let rendered = place.run_with(&["render", "page"], &critical(9, "z").line(), 0);
     let body = rendered.lines().find(|line| line.starts_with('{')).expect("a trigger");
     let body: Value = serde_json::from_str(body).expect("JSON");
@@ -77,7 +62,7 @@ fn an_incident_is_triggered_with_key_mapping_and_routing_of_the_exporter() {
     for key in [KEY, LEAKS] {
         assert!(!said.contains(key), "{said}");
     }
-    assert_eq!(book.report().problems.len(), 0, "{:?}", book.report().problems);
+    assert_in_order(&book);
 }
 
 #[test]
@@ -85,7 +70,7 @@ fn an_alert_is_made_once_whenever_it_is_killed() {
     let book = Arc::new(Book::new("opsgenie"));
     let vendor = Opsgenie::new(Arc::clone(&book), Some(GENIE.to_owned()));
     let alerts = vendor.alerts();
-    let fake = started(fake::Vendor::Opsgenie(vendor), &book, "every 3 status 503");
+    let fake = started(Vendor::Opsgenie(vendor), &book, "every 3 status 503");
     let place = Place::new("");
     let exporter = format!(
         "opsgenie: {{api_key: {GENIE}, api_endpoint: 'http://{}', include_guards: [none], \
@@ -105,8 +90,8 @@ fn an_alert_is_made_once_whenever_it_is_killed() {
         running.kill();
     }
     let running = place.start();
-    wait_until("all are read", || place.hook("page")["pending"] == 0);
-    let status = place.hook("page");
+    wait_until("all are read", || place.exporter("page")["pending"] == 0);
+    let status = place.exporter("page");
     assert_eq!((&status["delivered"], &status["filtered"]), (&4.into(), &36.into()), "{status}");
     let said = running.stop();
     let all = alerts.all();
@@ -117,7 +102,7 @@ fn an_alert_is_made_once_whenever_it_is_killed() {
         assert!(alert.count <= 6, "{alert:?}");
     }
     assert!(!said.contains(GENIE), "{said}");
-    assert_eq!(book.report().problems.len(), 0, "{:?}", book.report().problems);
+    assert_in_order(&book);
 }
 
 #[test]

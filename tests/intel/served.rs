@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loadgen::account::Book;
-use loadgen::fake::{self, Fake, Script, TAXII_COLLECTION, Taxii, TaxiiFeed, TaxiiTerms, Vendor};
+use loadgen::fake::{self, Fake, TAXII_COLLECTION, Taxii, TaxiiFeed, TaxiiTerms, Vendor};
 use serde_json::json;
 use shrike::deliver::{Secret, TlsSettings};
 use shrike::event::Time;
@@ -30,15 +30,8 @@ impl Served {
         let taxii = Taxii::new(Arc::clone(&book), terms);
         let feed = taxii.feed();
         let options = fake::Options {
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            control: None,
             tls: is_tls,
-            h2: false,
-            threads: 1,
-            script: Script::parse(script).expect("the script is right"),
-            seed: 1,
-            judge_every: 1,
-            account: None,
+            ..fake::Options::playing(script).expect("the script is right")
         };
         let fake = Fake::start(Vendor::Taxii(taxii), book, options).expect("it starts");
         Self { fake, feed, version, is_tls }

@@ -14,7 +14,8 @@ use shrike::pipeline::{Ended, Engine, Period, read_receipts};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{PATIENCE, append, config, event, exporter, filled, wait_for};
+use crate::wait::{PATIENCE, comes_true};
+use crate::{append, config, event, exporter, filled};
 
 /// The counts that gap records say, each gap once.
 fn told(destination: &Destination) -> (u64, Vec<String>) {
@@ -64,8 +65,8 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     let status = |engine: &Engine| exporter(&engine.status(), "ill").clone();
-    assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > 0));
-    assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
+    assert!(comes_true(|| status(&engine).counts.skipped > 0));
+    assert!(comes_true(|| status(&engine).gaps > 0));
     // The gap survives a restart, and grows in the next run.
     let before = exporter(&assert_equation(engine.end()), "ill").clone();
     assert_eq!(before.counts.total(), before.counts.skipped);
@@ -74,18 +75,18 @@ fn an_exporter_that_lags_too_far_skips_and_says_how_many_to_its_destination() {
     let log = filled(&config, 0..0, 900);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    assert!(wait_for(PATIENCE, || status(&engine).failing.is_some()));
+    assert!(comes_true(|| status(&engine).failing.is_some()));
     let failing = Instant::now();
     // One gap's record is on its way, and the next one grows however long the outage lasts.
     for from in [20_000, 24_000, 28_000] {
         let before = status(&engine).counts.skipped;
         append(&log, from..from + 4_000, 900);
-        assert!(wait_for(PATIENCE, || status(&engine).counts.skipped > before + 1_000));
-        assert!(wait_for(PATIENCE, || status(&engine).gaps > 0));
+        assert!(comes_true(|| status(&engine).counts.skipped > before + 1_000));
+        assert!(comes_true(|| status(&engine).gaps > 0));
     }
     // Within its bound nothing more is skipped: what comes after is no part of the outage.
     let bound = config.exporters[0].settings.lag_bytes_max.expect("it is configured");
-    assert!(wait_for(PATIENCE, || status(&engine).lag_bytes <= bound), "{:?}", status(&engine));
+    assert!(comes_true(|| status(&engine).lag_bytes <= bound), "{:?}", status(&engine));
     // Before the status: a machine that has others to serve may let this thread wait in between.
     let since = failing.elapsed();
     let one = status(&engine);
@@ -279,7 +280,7 @@ fn an_exporter_that_blocks_holds_up_what_comes_in_at_its_own_bound() {
     assert!(refused.contains("on_lag: block"), "{refused}");
     assert!(log.written().bytes() > 1 << 20, "within its bound nobody is held up");
     ill.turn(Manner::Accept);
-    assert!(wait_for(PATIENCE, || append(number).is_ok()), "the log goes on by itself");
+    assert!(comes_true(|| append(number).is_ok()), "the log goes on by itself");
     log.flush().expect("there is room");
     let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
@@ -320,10 +321,10 @@ fn an_exporter_that_blocks_loses_nothing_and_holds_up_what_comes_in() {
     assert!(refused.contains("on_lag: block"), "{refused}");
     assert_eq!(log.oldest(), Offset::ZERO, "all of it is needed");
     ill.turn(Manner::Accept);
-    assert!(wait_for(PATIENCE, || append(number).is_ok()), "the log goes on by itself");
+    assert!(comes_true(|| append(number).is_ok()), "the log goes on by itself");
     log.flush().expect("there is room");
     let ended = engine.drain(Instant::now() + PATIENCE);
-    assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO), "what all have passed goes");
+    assert!(comes_true(|| log.oldest() > Offset::ZERO), "what all have passed goes");
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "ill");

@@ -11,9 +11,8 @@ use shrike::pipeline::{Ended, Engine, Letter, LetterStore, Progress, Wanted, Wor
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{
-    PATIENCE, append, append_records, config, event, exporter, filled, run_to_the_end, wait_for,
-};
+use crate::wait::{PATIENCE, comes_true, comes_true_within};
+use crate::{append, append_records, config, event, exporter, filled, run_to_the_end};
 
 /// The letters of the exporter `one`, oldest first.
 fn letters(config: &Config) -> Vec<Letter> {
@@ -37,7 +36,7 @@ fn start(config: &Config, numbers: std::ops::Range<u32>) -> Engine {
 fn replay(engine: &Engine, wanted: &Wanted) -> Progress {
     engine.replay("one", wanted, None).expect("nothing else is replayed");
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
-    assert!(wait_for(PATIENCE, is_over), "{:?}", engine.replayed("one"));
+    assert!(comes_true(is_over), "{:?}", engine.replayed("one"));
     engine.replayed("one").expect("it runs")
 }
 
@@ -60,7 +59,7 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
         replay(&engine, &Wanted { class: Some("rejected".to_owned()), ..Wanted::default() });
     assert_eq!((again.wanted, again.delivered, again.kept), (63, 0, 63), "{again:?}");
     let are_written = || letters(&config).iter().all(|letter| letter.replays == 1);
-    assert!(wait_for(PATIENCE, are_written), "they are soon to be read");
+    assert!(comes_true(are_written), "they are soon to be read");
     let second = letters(&config);
     assert_eq!(second.len(), 63);
     for (letter, before) in second.iter().zip(&first) {
@@ -79,11 +78,11 @@ fn a_replayed_letter_is_gone_and_its_event_is_delivered() {
     let one = replay(&engine, &Wanted { event_id: id.clone(), ..Wanted::default() });
     assert_eq!((one.wanted, one.delivered), (1, 1));
     let is_gone = || letters(&config).iter().all(|letter| letter.event_id != id);
-    assert!(wait_for(PATIENCE, is_gone), "the removal is soon to be read");
+    assert!(comes_true(is_gone), "the removal is soon to be read");
     let rest = replay(&engine, &Wanted::default());
     assert_eq!((rest.wanted, rest.delivered, rest.kept), (62, 62, 0));
     let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
-    assert!(wait_for(PATIENCE, is_moved));
+    assert!(comes_true(is_moved));
     let status = assert_equation(engine.end());
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.counts.dead_lettered, one.letters), (1_000, 0, 0));
@@ -141,12 +140,12 @@ fn a_replay_goes_on_whatever_becomes_of_its_exporter() {
     engine.replay("one", &Wanted::default(), Some(20)).expect("nothing else is replayed");
     let progress = || engine.replayed("one").expect("it runs");
     let deadline = Instant::now() + PATIENCE;
-    assert!(wait_for(PATIENCE, || progress().delivered > 0), "{:?}", progress());
+    assert!(comes_true(|| progress().delivered > 0), "{:?}", progress());
     engine.flush_exporter("one", deadline).expect("it runs");
     let flushed = progress();
     assert!(flushed.is_running && flushed.wanted == 63, "{flushed:?}");
     engine.rewind("one", engine.status().written, deadline).expect("it runs");
-    assert!(wait_for(PATIENCE, || !progress().is_running), "{:?}", progress());
+    assert!(comes_true(|| !progress().is_running), "{:?}", progress());
     let through = progress();
     assert_eq!((through.wanted, through.delivered, through.kept), (63, 63, 0), "{through:?}");
     drop(assert_equation(engine.end()));
@@ -171,7 +170,7 @@ fn a_removal_whose_checkpoint_was_lost_is_counted_once() {
     for _ in 0..2 {
         let engine = start(&config, 0..0);
         let is_moved = || exporter(&engine.status(), "one").counts.delivered == 1_000;
-        assert!(wait_for(PATIENCE, is_moved), "{:?}", engine.status());
+        assert!(comes_true(is_moved), "{:?}", engine.status());
         let status = assert_equation(engine.end());
         let one = exporter(&status, "one");
         assert_eq!((one.counts.dead_lettered, one.letters), (0, 0), "{one:?}");
@@ -192,19 +191,19 @@ fn a_letter_is_not_sent_before_the_checkpoint_of_its_event_is_saved() {
     fs::write(&cursors, b"").expect("the directory is ours");
     append(&log, 0..1_000, 900);
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().counts.dead_lettered == 63), "{:?}", one());
+    assert!(comes_true(|| one().counts.dead_lettered == 63), "{:?}", one());
     destination.turn(Manner::Accept);
     // After a crash now the log would be read again, and each of these would be sent by both.
     engine.replay("one", &Wanted::default(), None).expect("nothing else is replayed");
-    assert!(!wait_for(Duration::from_millis(500), || destination.accepted().len() > 937));
+    assert!(!comes_true_within(Duration::from_millis(500), || destination.accepted().len() > 937));
     let progress = engine.replayed("one").expect("it runs");
     assert!(progress.is_running && progress.sent == 0, "{progress:?}");
 
     fs::remove_file(&cursors).expect("the directory is ours");
     fs::rename(&aside, &cursors).expect("the directory is ours");
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
-    assert!(wait_for(PATIENCE, is_over), "{:?}", engine.replayed("one"));
-    assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
+    assert!(comes_true(is_over), "{:?}", engine.replayed("one"));
+    assert!(comes_true(|| one().counts.delivered == 1_000), "{:?}", one());
     drop(assert_equation(engine.end()));
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
@@ -257,15 +256,15 @@ fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_w
     let config = config(dir.path(), &[("one", &destination, keys)]);
     let engine = start(&config, 0..40);
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().letters == 40), "{:?}", one());
+    assert!(comes_true(|| one().letters == 40), "{:?}", one());
     assert!(letters(&config).iter().all(|letter| letter.retryable));
     destination.turn(Manner::Accept);
     drop(assert_equation(engine.end()));
     // A new run finds the destination well at once.
     let engine = start(&config, 0..0);
-    assert!(wait_for(PATIENCE, || destination.count() == 40));
+    assert!(comes_true(|| destination.count() == 40));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().counts.delivered == 40), "{:?}", one());
+    assert!(comes_true(|| one().counts.delivered == 40), "{:?}", one());
     let status = assert_equation(engine.end());
     assert_eq!(exporter(&status, "one").letters, 0);
 }
@@ -280,7 +279,7 @@ fn who_looks_after_letters_only_removes_nothing_that_others_need() {
     let log = filled(&config, 0..10_000, 900);
     let engine = Engine::start(log.clone(), config.engine_options(&Host::default()));
     let engine = engine.expect("it starts");
-    assert!(wait_for(PATIENCE, || well.count() == 10_000));
+    assert!(comes_true(|| well.count() == 10_000));
     drop(assert_equation(engine.end()));
     assert_eq!(log.oldest(), Offset::ZERO, "the other exporter needs all of it");
 
@@ -292,11 +291,11 @@ fn who_looks_after_letters_only_removes_nothing_that_others_need() {
     };
     // Retention is looked at once a second.
     let engine = alone(Work::Aside);
-    assert!(!wait_for(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
+    assert!(!comes_true_within(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
     drop(assert_equation(engine.end()));
     // An engine that reads the log for this one alone would have removed it.
     let engine = alone(Work::All);
-    assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
+    assert!(comes_true(|| log.oldest() > Offset::ZERO));
     drop(assert_equation(engine.end()));
 }
 
@@ -311,10 +310,10 @@ fn letters_of_an_earlier_pass_count_for_none_of_the_new_one() {
     let deadline = Instant::now() + PATIENCE;
     engine.rewind("one", Offset::ZERO, deadline).expect("there is such an exporter");
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
+    assert!(comes_true(|| one().counts.delivered == 1_000), "{:?}", one());
     assert_eq!((one().pass, one().letters), (1, 63), "they are of the pass before");
     assert_eq!(replay(&engine, &Wanted::default()).delivered, 63);
-    assert!(wait_for(PATIENCE, || one().letters == 0), "{:?}", one());
+    assert!(comes_true(|| one().letters == 0), "{:?}", one());
     drop(assert_equation(engine.end()));
     // Nor does a restart that finds their removals.
     let status = run_to_the_end(&config, filled(&config, 1_000..1_010, 900));
@@ -335,9 +334,9 @@ fn a_letter_is_sent_once_whoever_asks_again_meanwhile() {
     let refused = engine.replay("one", &Wanted::default(), None).expect_err("one is running");
     assert!(refused.to_string().contains("a replay is running"), "{refused}");
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().counts.delivered == 1_000), "{:?}", one());
+    assert!(comes_true(|| one().counts.delivered == 1_000), "{:?}", one());
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
-    assert!(wait_for(PATIENCE, is_over));
+    assert!(comes_true(is_over));
     drop(assert_equation(engine.end()));
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
@@ -357,12 +356,12 @@ fn nothing_is_removed_before_the_checkpoints_that_count_it_are_saved() {
     fs::write(&cursors, b"").expect("the directory is ours");
     append(&log, 0..10_000, 900);
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().counts.delivered == 10_000), "{:?}", one());
+    assert!(comes_true(|| one().counts.delivered == 10_000), "{:?}", one());
     // Retention is looked at once a second; a crash now would read all of it again.
-    assert!(!wait_for(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
+    assert!(!comes_true_within(Duration::from_millis(2_500), || log.oldest() > Offset::ZERO));
     fs::remove_file(&cursors).expect("the directory is ours");
     fs::rename(&aside, &cursors).expect("the directory is ours");
-    assert!(wait_for(PATIENCE, || log.oldest() > Offset::ZERO));
+    assert!(comes_true(|| log.oldest() > Offset::ZERO));
     drop(assert_equation(engine.end()));
     drop(log.close());
     let status = run_to_the_end(&config, filled(&config, 10_000..10_010, 900));

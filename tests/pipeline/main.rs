@@ -11,9 +11,11 @@ mod reload;
 mod requests;
 mod setup;
 mod trust;
+#[path = "../support/wait.rs"]
+mod wait;
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use destination::{Destination, Manner};
 use equation::assert_equation;
@@ -22,6 +24,7 @@ use shrike::event::Offset;
 use shrike::log::{Log, Mark};
 use shrike::pipeline::{Ended, Engine, EngineOptions, ExporterStatus, Status};
 use shrike::vendors;
+use wait::{PATIENCE, comes_true};
 
 #[test]
 fn two_exporters_get_every_event_once() {
@@ -56,7 +59,7 @@ fn two_exporters_that_keep_up_share_one_opening() {
             let count = (from as usize) + step;
             left.count() == count && right.count() == count
         };
-        assert!(wait_for(PATIENCE, have_all), "{} and {}", left.count(), right.count());
+        assert!(comes_true(have_all), "{} and {}", left.count(), right.count());
     }
     let status = assert_equation(engine.end());
     assert!(
@@ -98,7 +101,7 @@ fn an_exporter_that_hangs_slows_no_other() {
     let config = config(dir.path(), &[("well", &well, ""), ("ill", &ill, "")]);
     let log = filled(&config, 0..10_000, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    let is_done = wait_for(PATIENCE, || well.count() == 10_000);
+    let is_done = comes_true(|| well.count() == 10_000);
     let status = engine.status();
     drop(assert_equation(engine.end()));
     assert!(is_done, "the well one has {} of 10000", well.accepted().len());
@@ -127,7 +130,7 @@ fn an_outage_is_not_a_failure_of_events() {
     let config = config(dir.path(), &[("one", &destination, QUICK)]);
     let log = filled(&config, 0..2_000, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    assert!(wait_for(PATIENCE, || { exporter(&engine.status(), "one").state == "circuit_open" }));
+    assert!(comes_true(|| { exporter(&engine.status(), "one").state == "circuit_open" }));
     let held = engine.status();
     let one = exporter(&held, "one");
     assert_eq!((one.counts.total(), one.pending), (0, 2_000), "{one:?}");
@@ -146,7 +149,7 @@ fn refused_credentials_hold_and_lose_nothing() {
     let config = config(dir.path(), &[("one", &destination, QUICK)]);
     let log = filled(&config, 0..500, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    assert!(wait_for(PATIENCE, || { exporter(&engine.status(), "one").state == "auth_failed" }));
+    assert!(comes_true(|| { exporter(&engine.status(), "one").state == "auth_failed" }));
     let status = assert_equation(engine.end());
     let one = exporter(&status, "one");
     assert_eq!((one.counts.total(), one.pending, one.in_range), (0, 500, 500));
@@ -194,7 +197,7 @@ fn a_rewind_begins_a_new_pass_and_leaves_others_alone() {
     let log = filled(&config, 0..1_000, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let arrived = || left.count() == 1_000 && right.accepted().len() == 1_000;
-    assert!(wait_for(PATIENCE, arrived));
+    assert!(comes_true(arrived));
     let deadline = Instant::now() + PATIENCE;
     engine.rewind("left", Offset::ZERO, deadline).expect("there is such an exporter");
     assert!(engine.rewind("middle", Offset::ZERO, deadline).is_err());
@@ -229,13 +232,13 @@ fn who_takes_events_and_refuses_questions_is_well() {
     let health = |name: &str| exporter(&engine.status(), name).health.clone();
     let is = |name: &str, well: bool| health(name).is_some_and(|it| it.is_healthy == well);
     // VictoriaLogs 1.26.0 knows no health of a cluster; the root answers.
-    assert!(wait_for(PATIENCE, || is("bulk", true)), "{:?}", health("bulk"));
-    assert!(wait_for(PATIENCE, || is("otlp", false)), "nothing else is known of it");
+    assert!(comes_true(|| is("bulk", true)), "{:?}", health("bulk"));
+    assert!(comes_true(|| is("otlp", false)), "nothing else is known of it");
     append(&log, 0..10, 900);
-    assert!(wait_for(PATIENCE, || is("otlp", true)), "{:?}", health("otlp"));
+    assert!(comes_true(|| is("otlp", true)), "{:?}", health("otlp"));
     destination.turn(Manner::Lock);
     append(&log, 10..20, 900);
-    assert!(wait_for(PATIENCE, || is("otlp", false)), "{:?}", health("otlp"));
+    assert!(comes_true(|| is("otlp", false)), "{:?}", health("otlp"));
 }
 
 #[test]
@@ -249,13 +252,13 @@ fn a_red_cluster_is_shown_and_holds_nothing() {
     let health = |name: &str| exporter(&engine.status(), name).health.clone();
     let is_red =
         || health("red").is_some_and(|health| !health.is_healthy && health.text.contains("red"));
-    assert!(wait_for(PATIENCE, is_red), "{:?}", health("red"));
+    assert!(comes_true(is_red), "{:?}", health("red"));
     // Without the privilege to see the cluster's health, the root answers.
     let is_well = |name: &str| health(name).is_some_and(|health| health.is_healthy);
-    assert!(wait_for(PATIENCE, || is_well("shy")), "{:?}", health("shy"));
-    assert!(wait_for(PATIENCE, || red.count() == 500));
+    assert!(comes_true(|| is_well("shy")), "{:?}", health("shy"));
+    assert!(comes_true(|| red.count() == 500));
     red.turn(Manner::Accept);
-    assert!(wait_for(PATIENCE, || is_well("red")), "{:?}", health("red"));
+    assert!(comes_true(|| is_well("red")), "{:?}", health("red"));
     drop(assert_equation(engine.end()));
 }
 
@@ -362,19 +365,3 @@ fn records(dir: &Path) -> Vec<serde_json::Value> {
         }
     }
 }
-
-/// Looks again and again until something holds, or the time is over.
-fn wait_for(longest: Duration, holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + longest;
-    while Instant::now() < deadline {
-        if holds() {
-            return true;
-        }
-        // Without spinning: what is waited for needs the core.
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-    holds()
-}
-
-/// How long a test waits for what must come: a starved machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -15,7 +15,8 @@ use shrike::vendors;
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{PATIENCE, append_records, event, exporter, run_to_the_end, wait_for};
+use crate::wait::{PATIENCE, comes_true};
+use crate::{append_records, event, exporter, run_to_the_end};
 
 /// A destination that wants its events in order, one canonical event a line.
 static ORDERED: Vendor = Vendor {
@@ -182,7 +183,7 @@ fn an_exporter_in_order_that_starts_far_behind_catches_up() {
         let from = 10_000 + at * 100;
         add(&log, from..from + 100);
     }
-    assert!(wait_for(PATIENCE, || bulk.count() == 10_000));
+    assert!(comes_true(|| bulk.count() == 10_000));
     let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
@@ -200,7 +201,7 @@ fn a_restart_keeps_order_and_account() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     // What is filtered settles ahead of what cannot be sent.
-    assert!(wait_for(PATIENCE, || {
+    assert!(comes_true(|| {
         let status = engine.status();
         let one = exporter(&status, "one");
         one.counts.filtered > 0 && one.state == "circuit_open"

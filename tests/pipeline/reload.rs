@@ -9,7 +9,8 @@ use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{PATIENCE, append, config, exporter, filled, wait_for};
+use crate::wait::{PATIENCE, comes_true};
+use crate::{append, config, exporter, filled};
 
 /// The options of the engine with these exporters.
 fn options(dir: &std::path::Path, exporters: &[(&str, &Destination, &str)]) -> EngineOptions {
@@ -101,7 +102,7 @@ fn a_reload_that_cannot_be_compiled_changes_nothing() {
     // It runs as it did: the same again is no change.
     let same = engine.reload(options(dir.path(), &here), soon()).expect("it is right");
     assert!(same.is_nothing(), "{same:?}");
-    assert!(wait_for(PATIENCE, || destination.count() == 100));
+    assert!(comes_true(|| destination.count() == 100));
     drop(assert_equation(engine.end()));
 }
 
@@ -112,14 +113,14 @@ fn held_exporters_are_changed_at_once_and_go_on() {
     let here = [("one", &destination, "")];
     let log = filled(&config(dir.path(), &here), 0..500, 900);
     let engine = Engine::start(log, options(dir.path(), &here)).expect("it starts");
-    assert!(wait_for(PATIENCE, || engine.refused() == ["one"]));
+    assert!(comes_true(|| engine.refused() == ["one"]));
     destination.turn(Manner::Accept);
     let other = [("one", &destination, "\n    batch: {size: 70}")];
     let began = Instant::now();
     let reloaded = engine.reload(options(dir.path(), &other), began + 5 * PATIENCE);
     assert_eq!(reloaded.expect("it is right").changed, ["one"]);
     assert!(began.elapsed() < PATIENCE, "it waited for what is held");
-    assert!(wait_for(PATIENCE, || destination.count() == 500));
+    assert!(comes_true(|| destination.count() == 500));
     assert!(engine.refused().is_empty());
     let ended = engine.drain(soon());
     let status = assert_equation(engine.end());

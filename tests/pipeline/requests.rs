@@ -16,7 +16,8 @@ use tempfile::TempDir;
 
 use crate::destination::answer;
 use crate::equation::assert_equation;
-use crate::{PATIENCE, append_records, event, exporter, filled, run_to_the_end, wait_for};
+use crate::wait::{PATIENCE, comes_true};
+use crate::{append_records, event, exporter, filled, run_to_the_end};
 
 /// A configuration with these exporters, that keeps its state in this directory.
 fn configured(dir: &TempDir, exporters: &str) -> Config {
@@ -141,10 +142,10 @@ fn a_late_answer_does_not_hide_why_an_exporter_is_held() {
     let log = filled(&config, 0..2, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let of = |status: &Status| exporter(status, "webhook").clone();
-    assert!(wait_for(PATIENCE, || of(&engine.status()).state == "config_failed"));
+    assert!(comes_true(|| of(&engine.status()).state == "config_failed"));
     held.send(()).expect("it waits");
     let is_late = |status: &Status| of(status).statuses.contains(&(503, 1));
-    assert!(wait_for(PATIENCE, || is_late(&engine.status())));
+    assert!(comes_true(|| is_late(&engine.status())));
     let status = assert_equation(engine.end());
     let (_, error) = of(&status).last_error.expect("an operator wants to know why");
     assert!(error.contains("302") && error.contains("redirects"), "{error}");

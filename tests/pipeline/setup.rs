@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::destination::{Request, answer, request};
 use crate::equation::assert_equation;
-use crate::{PATIENCE, exporter, filled, run_to_the_end, wait_for};
+use crate::wait::{PATIENCE, comes_true};
+use crate::{exporter, filled, run_to_the_end};
 
 /// How a cluster answers a request: status and body.
 type Answering = fn(&Request) -> (u16, Value);
@@ -137,7 +138,7 @@ fn a_preparation_that_is_refused_shows_as_degraded_and_events_go_on() {
     let log = filled(&config, 0..20, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let of = || exporter(&engine.status(), "elastic").clone();
-    assert!(wait_for(PATIENCE, || of().counts.delivered == 20), "{:?}", of());
+    assert!(comes_true(|| of().counts.delivered == 20), "{:?}", of());
     assert_eq!(of().state, "degraded");
     let (_, error) = of().last_error.expect("an operator wants to know why");
     assert!(error.contains("index template") && error.contains("same priority"), "{error}");
@@ -160,7 +161,7 @@ fn events_that_are_held_one_by_one_say_why() {
     let log = filled(&config, 0..20, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let of = || exporter(&engine.status(), "elastic").clone();
-    assert!(wait_for(PATIENCE, || of().state == "degraded" && of().last_error.is_some()));
+    assert!(comes_true(|| of().state == "degraded" && of().last_error.is_some()));
     let (_, error) = of().last_error.expect("it was there");
     assert!(error.contains("403") && error.contains("create_doc is unauthorized"), "{error}");
     assert!(of().failing.is_some(), "nothing arrives, and that is to be told once it lasts");

@@ -9,10 +9,8 @@ use shrike::pipeline::{Ended, Engine};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
-use crate::{
-    PATIENCE, append, append_records, config, event, exporter, filled, records, run_to_the_end,
-    wait_for,
-};
+use crate::wait::{PATIENCE, comes_true, comes_true_within};
+use crate::{append, append_records, config, event, exporter, filled, records, run_to_the_end};
 
 #[test]
 fn a_damaged_checkpoint_stops_its_own_exporter_only() {
@@ -27,7 +25,7 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
 
     let log = filled(&config, 500..1_000, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    assert!(wait_for(PATIENCE, || right.count() == 1_000));
+    assert!(comes_true(|| right.count() == 1_000));
     let status = engine.status();
     let stopped = exporter(&status, "left");
     assert_eq!(stopped.state, "stopped");
@@ -62,7 +60,7 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
     append_records(&log, (0..9).map(|n| event(n * 16 + 7, 2_500_000)));
     append_records(&log, (0..100).map(|n| event(n * 16 + 1, 900)));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one()
+    assert!(comes_true(|| one()
         .last_error
         .is_some_and(|(_, text)| { text.contains("dead letter not written") })));
     // Lanes move, so that an event may be between two counts for a moment.
@@ -70,7 +68,7 @@ fn a_store_that_cannot_write_keeps_its_events_pending() {
         let one = one();
         one.pending > 0 && one.counts.total() + one.pending == one.in_range
     };
-    assert!(wait_for(PATIENCE, is_whole), "{:?}", one());
+    assert!(comes_true(is_whole), "{:?}", one());
 
     fs::remove_file(&store).expect("the directory is ours");
     fs::rename(&aside, &store).expect("the directory is ours");
@@ -102,15 +100,15 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
     let one = || exporter(&engine.status(), "one").clone();
     // Shown at once, and not only when its events are set aside, after ten seconds.
-    assert!(wait_for(PATIENCE, || one().state == "degraded"), "{:?}", one());
+    assert!(comes_true(|| one().state == "degraded"), "{:?}", one());
     assert_eq!(one().parked, 0);
     let arrived = || destination.accepted().len() == 3_000;
-    assert!(wait_for(PATIENCE, arrived), "{:?}", one());
+    assert!(comes_true(arrived), "{:?}", one());
     let is_whole = || {
         let one = one();
         one.pending == 3_000 && one.counts.total() + one.pending == one.in_range
     };
-    assert!(wait_for(PATIENCE, is_whole), "{:?}", one());
+    assert!(comes_true(is_whole), "{:?}", one());
     assert_eq!((one().counts.dead_lettered, one().state), (0, "degraded"));
     assert!(one().parked > 2_000, "{:?}", one());
 
@@ -135,10 +133,14 @@ fn what_waits_for_a_held_route_is_set_aside_though_nothing_else_comes() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one().state == "degraded"), "{:?}", one());
+    assert!(comes_true(|| one().state == "degraded"), "{:?}", one());
     append(&log, 1..2, 900);
     let soon = Duration::from_secs(30);
-    assert!(wait_for(soon, || one().parked == 1), "one to try with, one aside: {:?}", one());
+    assert!(
+        comes_true_within(soon, || one().parked == 1),
+        "one to try with, one aside: {:?}",
+        one()
+    );
     assert_eq!(one().pending, 2);
     drop(assert_equation(engine.end()));
 }
@@ -162,17 +164,17 @@ fn a_held_route_pins_the_log_no_further_than_the_lag_bound() {
     append_records(&log, (0..3_000).map(alert));
     append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || destination.count() == 3_000), "{:?}", one());
+    assert!(comes_true(|| destination.count() == 3_000), "{:?}", one());
     assert!(one().parked > 2_000, "{:?}", one());
     // They hold the position where they lie, until the bound is reached.
     let first = one();
     assert!(first.base.bytes() < 1_000 && first.counts.skipped == 0, "{first:?}");
     append_records(&log, (6_000..13_000).map(|number| event(number, 900)));
-    assert!(wait_for(PATIENCE, || one().counts.skipped == 3_000), "{:?}", one());
-    assert!(wait_for(PATIENCE, || destination.count() == 10_000), "{:?}", one());
+    assert!(comes_true(|| one().counts.skipped == 3_000), "{:?}", one());
+    assert!(comes_true(|| destination.count() == 10_000), "{:?}", one());
     let is_free = || one().pending == 0 && one().base == log.written();
-    assert!(wait_for(PATIENCE, is_free), "{:?}", one());
-    assert!(wait_for(PATIENCE, || !destination.gaps().is_empty()), "nobody is told: {:?}", one());
+    assert!(comes_true(is_free), "{:?}", one());
+    assert!(comes_true(|| !destination.gaps().is_empty()), "nobody is told: {:?}", one());
     let status = assert_equation(engine.end());
     let one = exporter(&status, "one");
     assert_eq!((one.counts.delivered, one.counts.dead_lettered), (10_000, 0), "{one:?}");
@@ -190,7 +192,7 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
         let log = filled(config, numbers, 900);
         let engine = Engine::start(log, config.engine_options(&Host::default()));
         let engine = engine.expect("the others start");
-        assert!(wait_for(PATIENCE, || right.accepted().len() == until));
+        assert!(comes_true(|| right.accepted().len() == until));
         let status = assert_equation(engine.end());
         let left = exporter(&status, "left");
         assert_eq!(left.state, "stopped");
@@ -263,7 +265,7 @@ fn a_note_that_was_settled_before_its_record_holds_up_no_checkpoint() {
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     let one = |engine: &Engine| exporter(&engine.status(), "one").clone();
-    assert!(wait_for(PATIENCE, || one(&engine).in_flight == 1), "{:?}", one(&engine));
+    assert!(comes_true(|| one(&engine).in_flight == 1), "{:?}", one(&engine));
     // Behind a record that was read and is on its way: read by itself, and settled at once.
     let note = || {
         log.appender().group().note(b"{}").expect("there is room");
@@ -274,7 +276,7 @@ fn a_note_that_was_settled_before_its_record_holds_up_no_checkpoint() {
         let cursors = shrike::log::Cursors::look(&config.log.dir);
         cursors.load("one").expect("replaced as a whole").unwrap_or_default()
     };
-    assert!(wait_for(PATIENCE, || saved().ahead.len() == 1), "{:?}", saved());
+    assert!(comes_true(|| saved().ahead.len() == 1), "{:?}", saved());
     // And one that the next process alone sees.
     append_records(&log, (1..2).map(|number| event(number, 900)));
     note();

@@ -9,6 +9,8 @@ mod secrets;
 #[path = "../support/tls.rs"]
 mod tls;
 mod vault;
+#[path = "../support/wait.rs"]
+mod wait;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
+use wait::wait_until;
 
 /// A collector that takes events with one token and refuses all others.
 pub(crate) struct Collector {
@@ -76,16 +79,6 @@ impl Collector {
     #[track_caller]
     pub(crate) fn wait_for(&self, events: usize) {
         wait_until(&format!("{events} events"), || self.events() >= events);
-    }
-}
-
-/// Waits for a fact.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !is_so() {
-        assert!(std::time::Instant::now() < deadline, "waited for {what}");
-        thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }
 

@@ -1,149 +1,138 @@
 //! A directory with a configuration, and shrike's commands in it as operators run them.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::destination::Destination;
+use super::equation::assert_equation_said;
+use super::fed::fed;
+use super::running::Running;
+use super::wait::wait_until;
 
 /// A working directory with a configuration.
-pub(crate) struct Place(TempDir);
+pub(crate) struct Place {
+    dir: TempDir,
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+/// A configuration with these exporters, which is read again only when told.
+pub(crate) fn quiet(exporters: &str) -> String {
+    format!(
+        "global: {{state_dir: state, watch_config: false}}\nlog: {{segment_bytes: 8MiB}}\n\
+         pipeline: {{workers: 2}}\nexporters:\n{exporters}"
+    )
+}
 
 impl Place {
-    /// One exporter, `siem`, that sends to this destination.
-    pub(crate) fn new(destination: &Destination, inputs: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let config = format!(
-            "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\n\
-             pipeline: {{workers: 2}}\ninputs: {inputs}\nexporters:\n  \
-             siem:\n    type: elastic\n    \
-             nodes: [\"http://{}\"]\n    auth: {{type: none}}\n    init: {{enabled: false}}\n    \
-             from: earliest\n    compression: none\n",
-            destination.address
-        );
-        std::fs::write(dir.path().join("shrike.yaml"), config).expect("the directory is ours");
-        Self(dir)
+        let place = Self { dir, variables: Vec::new() };
+        place.configure(config);
+        place
     }
 
-    /// The directory.
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+    /// The same, where commands have this variable in their environment.
+    pub(crate) fn knowing(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
+    }
+
+    /// Something in the directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes the configuration.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.path(CONFIG), config).expect("the directory is ours");
+    }
+
+    /// The configuration as it is.
+    pub(crate) fn configuration(&self) -> String {
+        std::fs::read_to_string(self.path(CONFIG)).expect("it is ours")
+    }
+
+    /// Changes the first such place of the configuration.
+    #[track_caller]
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let config = self.configuration();
+        assert!(config.contains(from), "{from}: {config}");
+        self.configure(&config.replacen(from, to, 1));
     }
 
     /// A command of shrike with this configuration.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.0).args(["--config", "shrike.yaml"]).args(args);
-        command.env_remove("COLUMNS").stdin(Stdio::null());
+        command.current_dir(&self.dir).args(["--config", CONFIG]).args(args);
+        command.envs(self.variables.iter().copied()).env_remove("COLUMNS").stdin(Stdio::null());
         command
     }
 
-    /// Runs a command; returns what it printed.
+    /// Runs a command; what it printed.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str], code: i32) -> String {
-        told(self.command(args).output().expect("the command starts"), code)
+        self.run_with(args, "", code)
     }
 
     /// The same with lines on standard input.
     #[track_caller]
     pub(crate) fn run_with(&self, args: &[&str], input: &str, code: i32) -> String {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).expect("it reads");
-        drop(stdin);
-        told(child.wait_with_output().expect("it ends"), code)
+        told(args, fed(self.command(args), input.as_bytes()), code)
     }
 
-    /// Starts `shrike run`, and waits until it takes commands.
+    /// Appends lines, each an event.
+    #[track_caller]
+    pub(crate) fn append_lines(&self, lines: &str) {
+        self.run_with(&["append"], lines, 0);
+    }
+
+    /// The same with events.
+    #[track_caller]
+    pub(crate) fn append(&self, events: &[Value]) {
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        self.append_lines(&lines);
+    }
+
+    /// Starts `shrike run` and waits until it takes commands.
+    #[track_caller]
     pub(crate) fn start(&self) -> Running {
-        let mut command = self.command(&["run"]);
-        let said = self.path().join("stderr");
-        let err = std::fs::File::create(&said).expect("the directory is ours");
-        command.stdout(Stdio::null()).stderr(err);
-        let running = Running(command.spawn().expect("the command starts"), said);
-        let socket = self.path().join("state/control.sock");
-        wait_for(|| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        let running = Running::start(self.command(&["run"]), self.path("said"));
+        let socket = self.path("state/control.sock");
+        wait_until("it takes commands", || UnixStream::connect(&socket).is_ok());
         running
     }
-}
 
-/// A running process; it is told to stop when dropped.
-pub(crate) struct Running(Child, PathBuf);
-
-impl Running {
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    /// What the running process says of itself.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.run(&["status", "--json"], 0)).expect("it is JSON")
     }
 
-    /// The time that it spent on a processor, in ticks of 10 ms.
-    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
-    pub(crate) fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
-        let (_, fields) = stat.rsplit_once(')').expect("the name of the program");
-        // utime and stime, the 14th and the 15th (proc_pid_stat(5)).
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        ticks.map(|field| field.parse::<u64>().expect("a number")).sum()
+    /// What its exporters say of themselves.
+    #[track_caller]
+    pub(crate) fn exporters(&self) -> Vec<Value> {
+        self.status()["exporters"].as_array().expect("a list").clone()
     }
 
-    /// Tells it to stop, unless it has; its exit code.
-    pub(crate) fn end(&mut self) -> Option<i32> {
-        if self.0.try_wait().expect("it is ours").is_none() {
-            self.signal(Signal::TERM);
-        }
-        self.0.wait().expect("it ends").code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-        if !std::thread::panicking() {
-            let said = std::fs::read_to_string(&self.1).expect("the directory is ours");
-            assert!(said.contains("\"account\""), "{said}");
-            super::equation::assert_equation_said(&said);
-        }
+    /// What one of them says.
+    #[track_caller]
+    pub(crate) fn exporter(&self, name: &str) -> Value {
+        let mut exporters = self.exporters().into_iter();
+        exporters.find(|it| it["name"] == name).expect("it is configured")
     }
 }
 
 #[track_caller]
-fn told(output: Output, code: i32) -> String {
+fn told(args: &[&str], output: Output, code: i32) -> String {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    super::equation::assert_equation_said(&err);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {out}\n{err}");
+    assert_equation_said(&err);
     out + &err
 }
 
-/// Waits until it holds, and fails after a minute.
-#[track_caller]
-pub(crate) fn wait_for(holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not come to pass");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-}
-
-/// Canonical events, one a line, whose ids end in these numbers.
-pub(crate) fn events(numbers: std::ops::Range<u32>) -> String {
-    let event = |number: u32| {
-        format!(
-            "{{\"schema_version\":\"1.0.0\",\"event_id\":\"019c322d-fa80-7f99-8d84-\
-             0000{number:08x}\",\"event_type\":\"guard_block\",\"event_category\":\"network\",\
-             \"timestamp\":\"2026-02-06T09:00:00.125Z\",\"agent\":{{\"id\":\"coder-01\",\
-             \"name\":\"hushd\",\"version\":\"0.1.0\",\"type\":\"clawdstrike\"}},\
-             \"session\":{{\"id\":\"s-1\"}},\"outcome\":\"failure\",\"action\":\"egress\",\
-             \"threat\":{{}},\"decision\":{{\"allowed\":false,\"guard\":\"egress_allowlist\",\
-             \"severity\":\"high\",\"reason\":\"\"}},\"resource\":{{\"type\":\"network\",\
-             \"name\":\"exfil.example\"}},\"metadata\":{{}},\"labels\":{{}}}}\n"
-        )
-    };
-    numbers.map(event).collect()
-}
+/// The file with the configuration.
+const CONFIG: &str = "shrike.yaml";

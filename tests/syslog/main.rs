@@ -5,6 +5,8 @@ mod equation;
 mod receiver;
 #[path = "../support/rfc5424.rs"]
 mod rfc5424;
+#[path = "../support/wait.rs"]
+mod wait;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +17,7 @@ use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::log::{Log, Mark};
 use shrike::pipeline::{Ended, Engine, ExporterStatus, Status};
 use shrike::vendors;
+use wait::comes_true;
 
 #[test]
 fn every_event_is_one_datagram() {
@@ -23,7 +26,7 @@ fn every_event_is_one_datagram() {
     let keys = format!("address: '{}', transport: udp", receiver.address());
     let status = run_to_the_end(&config(dir.path(), &keys), 0..300, 700);
     assert_eq!(syslog(&status).counts.delivered, 300);
-    assert!(wait_for(|| receiver.messages().len() == 300));
+    assert!(comes_true(|| receiver.messages().len() == 300));
     for message in receiver.messages() {
         assert!(message.len() <= 2048, "receivers should take that much");
         let message = rfc5424::read(&message);
@@ -40,7 +43,7 @@ fn every_event_is_one_local_datagram() {
     let keys = format!("address: '{}', transport: unix, payload: cef", socket.display());
     let status = run_to_the_end(&config(dir.path(), &keys), 0..200, 700);
     assert_eq!(syslog(&status).counts.delivered, 200);
-    assert!(wait_for(|| receiver.messages().len() == 200));
+    assert!(comes_true(|| receiver.messages().len() == 200));
     let messages = receiver.messages();
     assert!(messages.iter().all(|it| rfc5424::read(it).text.starts_with("CEF:0|Clawdstrike|")));
 }
@@ -96,7 +99,7 @@ fn tls_shows_our_certificate_and_checks_theirs() {
     assert_eq!(syslog(&status).counts.delivered, 2_000);
     assert_once(&receiver, 2_000);
     // RFC 5425 4.4: whoever closes says so first; else the receiver thinks that we were cut off.
-    assert!(wait_for(|| receiver.connections() == receiver.closed() + receiver.cut()));
+    assert!(comes_true(|| receiver.connections() == receiver.closed() + receiver.cut()));
     assert!(receiver.closed() > 0);
     assert_eq!(receiver.cut(), 0, "of {} connections", receiver.connections());
 }
@@ -133,7 +136,7 @@ fn a_pinned_certificate_is_the_only_one() {
             let last = syslog(&engine.status()).last_error.clone();
             last.is_some_and(|(_, error)| error.contains(words))
         };
-        assert!(wait_for(is_told), "{place}: {:?}", syslog(&engine.status()).last_error);
+        assert!(comes_true(is_told), "{place}: {:?}", syslog(&engine.status()).last_error);
         assert_eq!(syslog(&assert_equation(engine.end())).pending, 100);
     }
     assert_eq!(receiver.messages().len(), 100);
@@ -183,11 +186,11 @@ fn without_our_certificate_nothing_counts_as_delivered() {
         // With TLS 1.3 the receiver judges our certificate when the handshake is over for us. The
         // first attempt waits for that: it knows the reason, and has sent nothing.
         let failed = || syslog(&engine.status()).last_error.clone();
-        assert!(wait_for(|| failed().is_some()), "case {at}: {:?}", engine.status());
+        assert!(comes_true(|| failed().is_some()), "case {at}: {:?}", engine.status());
         let (_, error) = failed().expect("it failed");
         assert!(error.contains("certificate"), "case {at}: {error}");
         let is_held = || syslog(&engine.status()).state == "config_failed";
-        assert!(wait_for(is_held), "case {at}: {:?}", engine.status());
+        assert!(comes_true(is_held), "case {at}: {:?}", engine.status());
         let status = assert_equation(engine.end());
         let found = syslog(&status);
         assert_eq!((found.counts.total(), found.pending), (0, 100), "{found:?}");
@@ -205,7 +208,7 @@ fn a_connection_that_breaks_loses_nothing_and_says_what_is_unknown() {
     let found = syslog(&status);
     assert_eq!((found.counts.delivered, found.counts.dead_lettered), (3_000, 0), "{found:?}");
     assert!(found.ambiguous > 0, "somebody must be told of possible duplicates: {found:?}");
-    assert!(wait_for(|| receiver.ids().len() == 3_000), "{} arrived", receiver.ids().len());
+    assert!(comes_true(|| receiver.ids().len() == 3_000), "{} arrived", receiver.ids().len());
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn what_the_receiver_has_not_taken_is_not_delivered() {
     let keys = format!("address: '{}'", receiver.address());
     // Far more than the buffers of both systems hold.
     let engine = start(&config(dir.path(), &keys), 0..20_000, 1_500);
-    assert!(wait_for(|| receiver.connections() > 0));
+    assert!(comes_true(|| receiver.connections() > 0));
     let status = engine.status();
     assert!(syslog(&status).counts.delivered < 20_000, "{status:?}");
     receiver.wake();
@@ -223,7 +226,7 @@ fn what_the_receiver_has_not_taken_is_not_delivered() {
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(syslog(&status).counts.delivered, 20_000);
-    assert!(wait_for(|| receiver.ids().len() == 20_000));
+    assert!(comes_true(|| receiver.ids().len() == 20_000));
 }
 
 #[test]
@@ -235,7 +238,7 @@ fn the_next_receiver_stands_in_for_the_first() {
         format!("address: ['{dead}', '{}', '{}'], {QUICK}", first.address(), second.address());
     let status = run_to_the_end(&config(dir.path(), &keys), 0..1_000, 900);
     assert_eq!(syslog(&status).counts.delivered, 1_000);
-    assert!(wait_for(|| first.ids().len() == 1_000));
+    assert!(comes_true(|| first.ids().len() == 1_000));
     assert_eq!(second.ids().len(), 0, "the last is there for when the others are not");
 }
 
@@ -247,7 +250,7 @@ fn nobody_listening_is_an_outage_and_no_failure_of_events() {
         let place = dir.path().join(transport);
         let keys = format!("address: '{address}', transport: {transport}, {QUICK}");
         let engine = start(&config(&place, &keys), 0..100, 900);
-        assert!(wait_for(|| syslog(&engine.status()).last_error.is_some()), "{transport}");
+        assert!(comes_true(|| syslog(&engine.status()).last_error.is_some()), "{transport}");
         let status = assert_equation(engine.end());
         let found = syslog(&status);
         assert_eq!((found.counts.dead_lettered, found.in_range), (0, 100), "{found:?}");
@@ -262,7 +265,7 @@ fn a_message_that_is_too_long_is_shrunk_and_stays_json() {
     let keys = format!("address: '{}', transport: udp", receiver.address());
     let status = run_to_the_end(&config(dir.path(), &keys), 0..10, 9_000);
     assert_eq!(syslog(&status).counts.delivered, 10, "{status:?}");
-    assert!(wait_for(|| receiver.messages().len() == 10));
+    assert!(comes_true(|| receiver.messages().len() == 10));
     for message in receiver.messages() {
         assert!(message.len() <= 2048);
         let said = rfc5424::read(&message).text;
@@ -278,7 +281,7 @@ const QUICK: &str = "retry: {initial_backoff_ms: 5, max_backoff_ms: 20}, \
 
 /// Every event once, in however many connections.
 fn assert_once(receiver: &Receiver, events: usize) {
-    assert!(wait_for(|| receiver.messages().len() >= events), "{}", receiver.messages().len());
+    assert!(comes_true(|| receiver.messages().len() >= events), "{}", receiver.messages().len());
     let messages = receiver.messages();
     assert_eq!(messages.len(), events);
     messages.iter().for_each(|message| drop(rfc5424::read(message)));
@@ -341,17 +344,4 @@ fn event(number: usize, bytes: usize) -> String {
         "metadata": {"note": "n".repeat(bytes / 9)}, "labels": {},
     })
     .to_string()
-}
-
-/// Looks again and again until something holds, or a minute is over.
-fn wait_for(holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < deadline {
-        if holds() {
-            return true;
-        }
-        // Without spinning: what is waited for needs the core.
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-    holds()
 }

@@ -1,8 +1,8 @@
 //! Threat intelligence on its way: what is added to events, and what guards are told.
 
+#[path = "../support/binary.rs"]
+mod binary;
 mod documents;
-#[path = "../support/equation.rs"]
-mod equation;
 mod marks;
 mod opening;
 mod place;

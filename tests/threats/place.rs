@@ -2,18 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use loadgen::account::Book;
-use loadgen::fake::{self, Fake, Script, TAXII_COLLECTION, Taxii, TaxiiFeed, TaxiiTerms, Vendor};
-use rustix::process::{Pid, Signal, kill_process};
+use loadgen::fake::{Fake, Options, TAXII_COLLECTION, Taxii, TaxiiFeed, TaxiiTerms, Vendor};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::equation::assert_equation_said;
+use crate::binary;
 
 /// A fake TAXII server.
 pub(crate) struct Server {
@@ -31,17 +27,9 @@ impl Server {
         };
         let taxii = Taxii::new(Arc::clone(&book), terms);
         let feed = taxii.feed();
-        let options = fake::Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], port)),
-            control: None,
-            tls: false,
-            h2: false,
-            threads: 1,
-            script: Script::parse("").expect("the script is right"),
-            seed: 1,
-            judge_every: 1,
-            account: None,
-        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], port));
+        let playing = Options::playing("").expect("nothing is played");
+        let options = Options { listen, ..playing };
         let fake = Fake::start(Vendor::Taxii(taxii), book, options).expect("it starts");
         Self { fake, feed }
     }
@@ -81,75 +69,52 @@ pub(crate) fn indicator(domain: &str) -> Value {
     })
 }
 
-/// A working directory with a configuration.
+/// A place with a feed.
 pub(crate) struct Place {
-    dir: TempDir,
+    place: binary::Place,
     pub(crate) feed_port: u16,
+}
+
+impl Deref for Place {
+    type Target = binary::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.place
+    }
 }
 
 impl Place {
     /// Four files in four formats, and this server, with further keys of `threat_intel`.
     pub(crate) fn new(feed_port: u16, keys: &str) -> Self {
-        let place = Self { dir: tempfile::tempdir().expect("a directory"), feed_port };
+        let place = Self { place: binary::Place::new(""), feed_port };
         let server = Server::keys(feed_port);
-        place.configure(&format!(
+        place.configure_intel(&format!(
             "{{enabled: true, servers: [{server}], feed: {{interval_minutes: 1s}}, {keys}}}"
         ));
         place
     }
 
-    pub(crate) fn configure(&self, intel: &str) {
+    pub(crate) fn configure_intel(&self, intel: &str) {
         let file = |format: &str| {
-            let path = self.path().join(format);
+            let path = self.path(format);
             format!("  {format}: {{type: file, path: {}, format: {format}}}\n", path.display())
         };
         let files: String = ["native", "ecs", "ocsf", "cef"].map(file).concat();
-        let config = format!(
+        self.configure(&format!(
             "global: {{state_dir: state}}\nlog: {{segment_bytes: 8MiB}}\npipeline: {{workers: 2}}\n\
              admin: {{listen: '127.0.0.1:0'}}\n\
              inputs: [{{type: http, listen: '127.0.0.1:0', token: s3cr3t-of-guards}}]\n\
              threat_intel: {intel}\nexporters:\n{files}"
-        );
-        std::fs::write(self.path().join("shrike.yaml"), config).expect("the directory is ours");
+        ));
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
-        command.current_dir(&self.dir).args(["--config", "shrike.yaml"]).args(args);
-        command.env_remove("COLUMNS").stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a command; what it printed, and its exit code.
-    pub(crate) fn run(&self, args: &[&str]) -> (String, Option<i32>) {
-        let output = self.command(args).output().expect("the command starts");
-        let text = [output.stdout, output.stderr].concat();
-        (String::from_utf8(text).expect("text"), output.status.code())
-    }
-
-    /// Starts `shrike run`, and waits until it takes commands.
+    /// Starts `shrike run` and waits until guards can ask it.
+    #[track_caller]
     pub(crate) fn start(&self) -> Running {
-        let said = self.path().join("stderr");
-        let err = std::fs::OpenOptions::new().create(true).append(true).open(&said);
-        let mut command = self.command(&["run"]);
-        command.stdout(Stdio::null()).stderr(err.expect("the directory is ours"));
-        let child = command.spawn().expect("the command starts");
-        let mut running = Running { child, said, address: None };
-        wait_until("it takes commands", || self.run(&["status", "--json"]).1 == Some(0));
+        let process = self.place.start();
         let input = self.status()["inputs"][0]["name"].clone();
         let address = input.as_str().and_then(|name| name.strip_prefix("http ")?.parse().ok());
-        running.address = address;
-        running
-    }
-
-    pub(crate) fn status(&self) -> Value {
-        let (text, code) = self.run(&["status", "--json"]);
-        assert_eq!(code, Some(0), "{text}");
-        serde_json::from_str(&text).expect("JSON")
+        Running { process, address: address.expect("it listens") }
     }
 
     /// How the feed is.
@@ -159,21 +124,20 @@ impl Place {
 
     /// What was written in a format.
     pub(crate) fn written(&self, format: &str) -> String {
-        std::fs::read_to_string(self.path().join(format)).unwrap_or_default()
+        std::fs::read_to_string(self.path(format)).unwrap_or_default()
     }
 }
 
-/// A running process; it is told to stop when dropped.
+/// A running process that guards ask.
 pub(crate) struct Running {
-    child: Child,
-    said: PathBuf,
-    address: Option<SocketAddr>,
+    process: binary::Running,
+    address: SocketAddr,
 }
 
 impl Running {
     /// One request to its input; status and body.
     pub(crate) fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.address.expect("it listens")).expect("it listens");
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer s3cr3t-of-guards\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -203,7 +167,7 @@ impl Running {
 
     /// What Prometheus reads.
     pub(crate) fn metrics(&self) -> String {
-        let said = self.said();
+        let said = self.process.said();
         let shown = said.lines().rfind(|line| line.contains("metrics are shown"));
         let line: Value = serde_json::from_str(shown.expect("it shows them")).expect("JSON");
         let address = line["address"].as_str().expect("an address");
@@ -214,38 +178,22 @@ impl Running {
         answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+    /// Kills it as a crash would.
+    #[track_caller]
+    pub(crate) fn kill(self) {
+        assert_silent(&self.process.said());
+        self.process.kill();
     }
 
-    /// What it wrote to standard error.
-    pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.said).expect("it wrote something")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.child.try_wait().expect("it is ours").is_some() {
-            return;
-        }
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
-        let code = self.child.wait().expect("it ends").code();
-        if !std::thread::panicking() {
-            assert_eq!(code, Some(0), "{}", self.said());
-            assert!(!self.said().contains("s3cr3t"), "{}", self.said());
-            assert_equation_said(&self.said());
-        }
+    /// Stops it in order.
+    #[track_caller]
+    pub(crate) fn stop(self) {
+        assert_silent(&self.process.stop());
     }
 }
 
-/// Waits until it holds, and fails after a minute.
+/// It says none of the secrets that it was told.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+fn assert_silent(said: &str) {
+    assert!(!said.contains("s3cr3t"), "{said}");
 }

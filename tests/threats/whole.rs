@@ -11,8 +11,9 @@ use shrike::intel::{
     ActionSpec, CacheSpec, FeedSpec, Feeds, Intel, IntelSpec, ServerSpec, SignKind, TaxiiAuth, Tlp,
 };
 
+use crate::binary::wait_until;
 use crate::opening::event;
-use crate::place::{Place, Server, indicator, wait_until};
+use crate::place::{Place, Server, indicator};
 
 const EARLY: &str = "2026-03-01T00:00:00.000001Z";
 const LATE: &str = "2026-03-01T00:00:01.000001Z";
@@ -48,10 +49,10 @@ fn a_feed_blocks_at_guards_and_marks_events_at_every_exporter() {
     let intel = &status["threat_intel"];
     assert_eq!(intel["feeds"][0]["indicators"], 1);
     assert!(intel["marked"].as_u64() > Some(0), "once for each opening: {status}");
-    let (text, _) = place.run(&["status"]);
+    let text = place.run(&["status"], 0);
     assert!(text.contains("indicators: 1 domain; "), "{text}");
     assert_documented(&running.metrics());
-    drop(running);
+    running.stop();
     server.stop();
 }
 
@@ -101,22 +102,22 @@ fn what_is_known_outlives_a_kill_and_its_feed() {
     let place = Place::new(server.port(), "cache: {persistent: true, path: cache/intel}");
     let running = place.start();
     wait_until("it is known", || running.verdict("evil.example") == "block");
-    wait_until("it is kept", || place.path().join("state/cache/intel").exists());
+    wait_until("it is kept", || place.path("state/cache/intel").exists());
     running.kill();
     server.stop();
     let running = place.start();
     assert_eq!(running.verdict("evil.example"), "block", "before any poll");
     wait_until("the failure is told", || !place.feed()["problem"].is_null());
     wait_until("it is stale", || running.ask("evil.example") == ("block".to_owned(), true));
-    let (text, _) = place.run(&["status"]);
+    let text = place.run(&["status"], 0);
     assert!(text.contains("stale") && text.contains("fake: threat_intel: fake: "), "{text}");
     let server = Server::start(place.feed_port);
     server.feed.add(EARLY, &indicator("evil.example").to_string());
     server.feed.add(LATE, &indicator("late.example").to_string());
-    drop(running);
+    running.stop();
     let running = place.start();
     wait_until("it is read again", || running.ask("late.example") == ("block".to_owned(), false));
-    drop(running);
+    running.stop();
     server.stop();
 }
 
@@ -126,16 +127,17 @@ fn a_damaged_cache_is_put_aside_and_stops_nothing() {
     let port = server.port();
     server.stop();
     let place = Place::new(port, "cache: {persistent: true, path: intel}");
-    std::fs::create_dir(place.path().join("state")).expect("the directory is ours");
-    std::fs::write(place.path().join("state/intel"), "no cache").expect("the directory is ours");
+    std::fs::create_dir(place.path("state")).expect("the directory is ours");
+    std::fs::write(place.path("state/intel"), "no cache").expect("the directory is ours");
     let running = place.start();
     assert_eq!(running.verdict("evil.example"), "none");
-    let names = std::fs::read_dir(place.path().join("state")).expect("it is there");
+    let names = std::fs::read_dir(place.path("state")).expect("it is there");
     let names: Vec<String> =
         names.map(|it| it.expect("it is there").file_name().to_string_lossy().into()).collect();
     assert!(names.iter().any(|name| name.starts_with("intel.corrupt")), "{names:?}");
     assert_eq!(running.post("/v1/events", &event("a.example").to_string()).0, 200);
     wait_until("others go on", || place.written("native").contains("a.example"));
+    running.stop();
 }
 
 #[test]
@@ -144,15 +146,14 @@ fn a_reload_switches_it_on_and_off_and_keeps_what_is_known() {
     server.feed.add(EARLY, &indicator("evil.example").to_string());
     let place = Place::new(server.port(), "");
     let server_keys = Server::keys(place.feed_port);
-    place.configure("{enabled: false}");
+    place.configure_intel("{enabled: false}");
     let running = place.start();
     let ask = r#"{"items":[{"type":"domain","value":"evil.example"}]}"#;
     assert_eq!(running.post("/v1/threat-intel/check", ask).0, 404);
     assert!(place.status().get("threat_intel").is_none());
     let reload = |intel: &str| {
-        place.configure(intel);
-        let (text, code) = place.run(&["reload"]);
-        assert_eq!(code, Some(0), "{text}");
+        place.configure_intel(intel);
+        place.run(&["reload"], 0);
     };
     let on = format!("enabled: true, servers: [{server_keys}]");
     reload(&format!("{{{on}}}"));
@@ -171,7 +172,7 @@ fn a_reload_switches_it_on_and_off_and_keeps_what_is_known() {
     assert_eq!(running.post("/v1/events", &event("evil.example").to_string()).0, 200);
     wait_until("it is written", || place.written("native").contains("evil.example"));
     assert!(!place.written("native").contains("threat_intel"));
-    drop(running);
+    running.stop();
     server.stop();
 }
 
@@ -180,15 +181,13 @@ fn servers_are_asked_before_they_are_relied_on() {
     let server = Server::start(0);
     server.feed.add(EARLY, &indicator("evil.example").to_string());
     let place = Place::new(server.port(), "");
-    let (text, code) = place.run(&["check", "--connect"]);
+    let text = place.run(&["check", "--connect"], 0);
     assert!(text.contains("server fake: can be read, answered in "), "{text}");
-    assert_eq!(code, Some(0), "{text}");
     let wrong = Server::keys(place.feed_port).replace("s3cr3t-of-reader", "s3cr3t-of-nobody");
-    place.configure(&format!("{{enabled: true, servers: [{wrong}]}}"));
-    let (text, code) = place.run(&["check", "--connect"]);
+    place.configure_intel(&format!("{{enabled: true, servers: [{wrong}]}}"));
+    let text = place.run(&["check", "--connect"], 2);
     assert!(text.contains("server fake: cannot be read: ") && text.contains("auth"), "{text}");
     assert!(!text.contains("s3cr3t"), "{text}");
-    assert_eq!(code, Some(2), "{text}");
     server.stop();
 }
 

@@ -1,6 +1,6 @@
 //! The server around a fake vendor: connections, faults, control.
 
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::body::{self, BodyError, Encoding, Whole};
 use super::cut::Cut;
 use super::tls::{Authority, TlsError};
-use super::{Fault, Plan, Reply, Script, Vendor, Visit};
+use super::{Fault, Plan, Reply, Script, ScriptError, Vendor, Visit};
 use crate::account::{self, Book, Report};
 use crate::clock;
 use crate::seed::Random;
@@ -47,6 +47,23 @@ pub struct Options {
     pub judge_every: u64,
     /// Where the account is written.
     pub account: Option<PathBuf>,
+}
+
+impl Options {
+    /// On a free port of this machine alone: one thread that plays this script and judges all.
+    pub fn playing(script: &str) -> Result<Self, ScriptError> {
+        Ok(Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            control: None,
+            tls: false,
+            h2: false,
+            threads: 1,
+            script: Script::parse(script)?,
+            seed: 1,
+            judge_every: 1,
+            account: None,
+        })
+    }
 }
 
 /// Why a fake could not start.

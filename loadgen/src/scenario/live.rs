@@ -274,24 +274,14 @@ mod tests {
 
     use super::*;
     use crate::account::Book;
-    use crate::fake::{Auth, Elastic, Fake, Options, Script, Vendor};
+    use crate::fake::{Auth, Elastic, Fake, Options, Vendor};
     use crate::id::EventId;
 
     #[test]
     fn documents_are_counted_wherever_they_went() {
         let book = Arc::new(Book::new("elastic"));
         let vendor = Vendor::Elastic(Elastic::new(Arc::clone(&book), Auth::Anybody));
-        let options = Options {
-            listen: ([127, 0, 0, 1], 0).into(),
-            control: None,
-            tls: false,
-            h2: false,
-            threads: 1,
-            script: Script::parse("").expect("nothing"),
-            seed: 1,
-            judge_every: 1,
-            account: None,
-        };
+        let options = Options::playing("").expect("nothing");
         let fake = Fake::start(vendor, book, options).expect("a free port");
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("live.yaml");

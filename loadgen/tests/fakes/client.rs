@@ -1,11 +1,11 @@
 //! A client as plain as can be, so that tests can send what no library would.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use loadgen::account::Book;
-use loadgen::fake::{Auth, Elastic, Fake, Options, Rules, Script, Splunk, Vendor};
+use loadgen::fake::{Auth, Elastic, Fake, Options, Rules, Splunk, Vendor};
 
 /// Names and values.
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -26,17 +26,7 @@ impl Answer {
 
 /// Options of a fake that judges everything.
 pub(crate) fn options(script: &str) -> Options {
-    Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        control: None,
-        tls: false,
-        h2: false,
-        threads: 1,
-        script: Script::parse(script).expect(script),
-        seed: 1,
-        judge_every: 1,
-        account: None,
-    }
+    Options::playing(script).expect(script)
 }
 
 pub(crate) fn elastic(options: Options, auth: Auth) -> Fake {

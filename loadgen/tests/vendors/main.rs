@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use equation::assert_equation;
 use loadgen::account::{Book, Report, compare};
-use loadgen::fake::{Fake, Options, Script, Vendor};
+use loadgen::fake::{Fake, Options, Vendor};
 use loadgen::generate::Stream;
 use loadgen::produce::{Job, LogSource, Progress, Rate, produce};
 use shrike::config::{Config, Flags, Host, System, Text};
@@ -26,17 +26,7 @@ use shrike::vendors;
 
 /// A fake on a free port that judges every request.
 pub(crate) fn fake(vendor: Vendor, book: std::sync::Arc<Book>, script: &str) -> Fake {
-    let options = Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        control: None,
-        tls: false,
-        h2: false,
-        threads: 1,
-        script: Script::parse(script).expect(script),
-        seed: 1,
-        judge_every: 1,
-        account: None,
-    };
+    let options = Options::playing(script).expect(script);
     Fake::start(vendor, book, options).expect("a free port")
 }
 
