@@ -1,12 +1,14 @@
 //! The socket between commands and a running process.
 
+#[path = "support/wait.rs"]
+mod wait;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use shrike::control::{
     APPEND_BYTES_MAX, Answer, Appended, Change, Client, CursorStatus, Error, ExporterStatus,
@@ -14,6 +16,7 @@ use shrike::control::{
 };
 use shrike::intake::{Retried, WantedLines};
 use shrike::pipeline::{Alert, AlertChange, AlertList, Progress, Wanted};
+use wait::wait_until;
 
 /// Keeps what it is given.
 #[derive(Default)]
@@ -235,11 +238,8 @@ fn a_socket_that_is_removed_is_made_again() {
     let mut before = client(dir.path());
     for _ in 0..2 {
         std::fs::remove_file(socket(dir.path())).expect("it is there");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while Client::connect(dir.path()).expect("no socket is no error").is_none() {
-            assert!(Instant::now() < deadline, "it was not made again");
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+        let connect = || Client::connect(dir.path()).expect("no socket is no error");
+        wait_until("it is made again", || connect().is_some());
         assert!(client(dir.path()).status().is_ok());
         let mode = std::fs::metadata(socket(dir.path())).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -2,16 +2,20 @@
 
 #[path = "pipeline/destination.rs"]
 mod destination;
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/equation.rs"]
 mod equation;
+#[path = "support/wait.rs"]
+mod wait;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use destination::{Destination, Manner};
+use engine::append;
 use prometheus_parse::{Sample, Scrape, Value};
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::control::{
@@ -20,9 +24,10 @@ use shrike::control::{
 };
 use shrike::event::Class;
 use shrike::intake::{Retried, WantedLines};
-use shrike::log::{Log, Mark};
+use shrike::log::Log;
 use shrike::pipeline::{AlertChange, AlertList, Engine, Progress, Wanted};
 use shrike::vendors;
+use wait::wait_until;
 
 /// A running engine and what its inputs would say.
 struct Process(Engine);
@@ -158,12 +163,7 @@ fn the_account_is_told_in_prometheus_words() {
     let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
         .unwrap_or_else(|error| panic!("{error}"));
     let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-    for number in 0..300 {
-        let received_ns = u64::try_from(now).expect("until 2554");
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
-        log.appender().append(event(number).as_bytes(), mark).expect("there is room");
-    }
+    append(&log, (0..300).map(event));
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     let process = Arc::new(Process(engine));
     let any = "127.0.0.1:0".parse().expect("an address");
@@ -175,15 +175,12 @@ fn the_account_is_told_in_prometheus_words() {
     )
     .expect("an address is free");
     let siem = [("exporter", "siem")];
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let samples = loop {
-        let samples = scrape(admin.address());
+    let mut samples = scrape(admin.address());
+    wait_until("all is settled", || {
+        samples = scrape(admin.address());
         let of = |fate| number(&samples, "shrike_account_events", &[siem[0], ("fate", fate)]);
-        if of("delivered") + of("dead_lettered") == 300.0 {
-            break samples;
-        }
-        assert!(Instant::now() < deadline, "it did not settle");
-    };
+        of("delivered") + of("dead_lettered") == 300.0
+    });
     let fate = |fate| number(&samples, "shrike_account_events", &[siem[0], ("fate", fate)]);
     assert_eq!((fate("delivered"), fate("dead_lettered"), fate("pending")), (281.0, 19.0, 0.0));
     let fates = ["delivered", "dead_lettered", "filtered", "skipped", "invalid", "pending"];

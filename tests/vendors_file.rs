@@ -2,12 +2,14 @@
 
 #[path = "support/equation.rs"]
 mod equation;
+#[path = "support/wait.rs"]
+mod wait;
 
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use equation::assert_equation;
 use shrike::config::{Config, Flags, Host, System, Text};
@@ -18,6 +20,7 @@ use shrike::transform::Source::Event;
 use shrike::transform::write::value;
 use shrike::transform::{Layout, Schema, row};
 use shrike::vendors;
+use wait::{PATIENCE, comes_true, wait_until};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
 
@@ -48,7 +51,7 @@ fn start(dir: &Path, exporters: &str, times: usize) -> Engine {
 
 fn run(dir: &Path, exporters: &str, times: usize) -> Status {
     let engine = start(dir, exporters, times);
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     status
@@ -133,16 +136,12 @@ fn a_directory_that_is_not_there_is_an_outage() {
         path.display()
     );
     let engine = start(dir.path(), &keys, 5);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while engine.status().exporters[0].last_error.is_none() {
-        assert!(Instant::now() < deadline, "it fails at once");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
+    wait_until("it fails", || engine.status().exporters[0].last_error.is_some());
     let status = engine.status();
     let found = &status.exporters[0];
     assert_eq!((found.counts.total(), found.pending), (0, 150), "{found:?}");
     fs::create_dir(dir.path().join("later")).expect("ours");
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(fs::read_to_string(path).expect("it is there").lines().count(), 150);
@@ -158,18 +157,14 @@ fn two_exporters_do_not_write_one_file() {
     let keys = |path: &Path| format!("{{path: '{}', from: earliest}}", path.display());
     let exporters = format!("{{file_a: {}, file_b: {}}}", keys(&path), keys(&other));
     let engine = start(dir.path(), &exporters, 5);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    let does_one_write = || {
         let status = engine.status();
         let refused = status.exporters.iter().filter_map(|it| it.last_error.as_ref());
         let said = refused.filter(|(_, text)| text.contains("another exporter")).count();
         let delivered: u64 = status.exporters.iter().map(|it| it.counts.delivered).sum();
-        if said == 1 && delivered == 150 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{status:?}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
+        said == 1 && delivered == 150
+    };
+    assert!(comes_true(does_one_write), "{:?}", engine.status());
     drop(assert_equation(engine.end()));
     let text = fs::read_to_string(path).expect("it is there");
     assert_eq!(ids(&text).len(), 150, "one of them wrote, and the other waits");
@@ -203,7 +198,7 @@ fn documents_that_lack_what_their_schema_asks_for_are_counted() {
             options.exporters[0].document = &LACKING;
         }
         let engine = Engine::start(log, options).expect("it starts");
-        assert_eq!(engine.drain(Instant::now() + Duration::from_secs(60)), Ended::Settled);
+        assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Settled);
         let status = assert_equation(engine.end());
         let found = &status.exporters[0];
         assert!(looked_at.contains(&found.schema_checked), "{validate}: {found:?}");
@@ -222,7 +217,7 @@ fn what_a_schema_has_no_place_for_is_counted() {
     );
     let (log, options) = prepare(dir.path(), &keys, 10);
     let engine = Engine::start(log, options).expect("it starts");
-    assert_eq!(engine.drain(Instant::now() + Duration::from_secs(60)), Ended::Settled);
+    assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Settled);
     let found = &assert_equation(engine.end()).exporters[0];
     let (without, all) = (found.schema_left_out, found.schema_checked);
     assert!(without > 0 && without <= all, "{without} of {all} have metadata or labels");

@@ -1,6 +1,8 @@
 //! Response hooks: keys that stay apart, and what answers mean.
 
 #[allow(dead_code, reason = "each test crate that shares this folder uses a part of it")]
+#[path = "support/config.rs"]
+mod config;
 mod support;
 
 use http::HeaderMap;
@@ -144,22 +146,8 @@ fn a_signature_has_a_key() {
 }
 
 fn refused(text: &str) -> String {
-    struct Nowhere;
-    impl shrike::config::Lookup for Nowhere {
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn hostname(&self) -> String {
-            "edge-7".to_owned()
-        }
-        fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
-            Err(std::io::ErrorKind::NotFound.into())
-        }
-    }
-    use shrike::config::{Config, Flags, Text};
-    let text = Text::File { name: "test".to_owned(), text: text.to_owned().into() };
-    let loaded = Config::load(&text, &Flags::default(), shrike::vendors::ALL, &Nowhere);
-    loaded.map_or_else(|error| error.to_string(), |_| String::new())
+    let loaded = config::load(text);
+    loaded.err().unwrap_or_default()
 }
 
 #[test]

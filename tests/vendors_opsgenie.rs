@@ -1,6 +1,10 @@
 //! Opsgenie: alerts within every limit, teams by guard and severity; against a strict fake of the
 //! Alert API.
 
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/equation.rs"]
 mod equation;
 #[path = "support/fake.rs"]
@@ -10,42 +14,24 @@ mod wait;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use loadgen::account::Book;
 use loadgen::fake::{Alerts, Fake, Opsgenie, PagerDuty, Vendor};
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, Host, Lookup, System, Text};
+use shrike::config::{Config, Host};
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
-use shrike::log::{Log, Mark};
-use shrike::pipeline::{Ended, Engine, Render, Status};
-use shrike::vendors::{self, opsgenie::OPSGENIE};
+use shrike::log::Log;
+use shrike::pipeline::{Engine, Render};
+use shrike::vendors::opsgenie::OPSGENIE;
 
+use engine::{append, drained};
 use equation::assert_equation;
 use fake::{assert_in_order, started};
-use wait::{PATIENCE, wait_until};
-
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
+use wait::wait_until;
 
 fn load(keys: &str) -> Result<Config, String> {
     let text = format!("exporters:\n  opsgenie: {{{keys}}}\n");
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&text)
 }
 
 /// An event, changed.
@@ -301,22 +287,9 @@ fn engine(dir: &Path, exporters: &str) -> (Config, Log) {
          exporters:\n{exporters}",
         dir.join("state").display()
     );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System);
-    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let config = config::load(&text).unwrap_or_else(|error| panic!("{error}"));
     let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
     (config, log)
-}
-
-fn append(log: &Log, events: &[Value]) {
-    let appender = log.appender();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
-    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
-    for event in events {
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
-        appender.append(event.to_string().as_bytes(), mark).expect("there is room");
-    }
-    log.flush().expect("the disk takes it");
 }
 
 fn numbered(number: usize, session: &str) -> Value {
@@ -324,15 +297,6 @@ fn numbered(number: usize, session: &str) -> Value {
         event["event_id"] = json!(format!("019c322d-fa80-7f99-8d84-0000{number:08x}"));
         event["session"]["id"] = json!(session);
     })
-}
-
-fn drained(config: &Config, log: &Log) -> Status {
-    let engine =
-        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = assert_equation(engine.end());
-    assert_eq!(ended, Ended::Settled, "{status:?}");
-    status
 }
 
 #[test]
@@ -349,7 +313,7 @@ fn events_of_a_session_are_one_alert_of_either_flavor() {
                 fake.addr()
             ),
         );
-        append(&log, &[numbered(1, "s-1"), numbered(2, "s-1"), numbered(3, "s-2")]);
+        append(&log, [numbered(1, "s-1"), numbered(2, "s-1"), numbered(3, "s-2")]);
         let status = drained(&config, &log);
         assert_eq!(status.exporters[0].counts.delivered, 3);
         let alerts = alerts.all();
@@ -380,7 +344,7 @@ fn what_fails_at_one_is_not_sent_again_to_the_other() {
             other.addr()
         ),
     );
-    append(&log, &[numbered(1, "s-1"), numbered(2, "s-2")]);
+    append(&log, [numbered(1, "s-1"), numbered(2, "s-2")]);
     let status = drained(&config, &log);
     assert!(status.exporters.iter().all(|exporter| exporter.counts.delivered == 2));
     assert_eq!(alerts.all().len(), 2);
@@ -402,7 +366,7 @@ fn a_wrong_key_holds_and_loses_nothing() {
             fake.addr()
         ),
     );
-    append(&log, &[numbered(1, "s-1")]);
+    append(&log, [numbered(1, "s-1")]);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     wait_until("it is held", || engine.status().exporters[0].state == "auth_failed");

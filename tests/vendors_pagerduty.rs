@@ -1,6 +1,10 @@
 //! PagerDuty: triggers, keys that join them, routes by guard and tenant; against a strict fake of
 //! the Events API.
 
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/equation.rs"]
 mod equation;
 #[path = "support/fake.rs"]
@@ -10,18 +14,19 @@ mod wait;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use loadgen::account::Book;
 use loadgen::fake::{Fake, Incident, Incidents, PagerDuty, Vendor};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shrike::config::{Config, Flags, Host, Lookup, System, Text};
+use shrike::config::{Config, Host};
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
-use shrike::log::{Log, Mark};
-use shrike::pipeline::{Ended, Engine, Render, Status};
-use shrike::vendors::{self, pagerduty::PAGERDUTY};
+use shrike::log::Log;
+use shrike::pipeline::{Ended, Engine, Render};
+use shrike::vendors::pagerduty::PAGERDUTY;
 
+use engine::{append, drained};
 use equation::assert_equation;
 use fake::{assert_in_order, started};
 use wait::{PATIENCE, wait_until};
@@ -30,27 +35,9 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LEAKS: &str = "fedcba9876543210fedcba9876543210";
 const ACME: &str = "00000000aaaaaaaa00000000aaaaaaaa";
 
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-
 fn load(keys: &str) -> Result<Config, String> {
     let text = format!("exporters:\n  pagerduty: {{{keys}}}\n");
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&text)
 }
 
 /// An event, changed.
@@ -289,8 +276,7 @@ fn the_group_of_the_planning_documents_is_read() {
         "exporters:\n  alerting:\n    min_severity: critical\n    exclude_guards: [noisy]\n    \
          pagerduty:\n      routing_key: {KEY}\n      dedup_key_template: '{{guard}}'\n"
     );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).expect("it loads");
+    let config = config::load(&text).expect("it loads");
     let exporter = &config.exporters[0];
     assert_eq!(exporter.settings.name, "pagerduty");
     assert_eq!(exporter.filter.min_severity, shrike::event::Severity::Critical);
@@ -319,22 +305,9 @@ fn engine(dir: &Path, keys: &str) -> (Config, Log) {
          exporters:\n  pagerduty: {{routing_key: {KEY}, from: earliest, {keys}{all}}}\n",
         dir.join("state").display()
     );
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System);
-    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let config = config::load(&text).unwrap_or_else(|error| panic!("{error}"));
     let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
     (config, log)
-}
-
-fn append(log: &Log, events: &[Value]) {
-    let appender = log.appender();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
-    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
-    for event in events {
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
-        appender.append(event.to_string().as_bytes(), mark).expect("there is room");
-    }
-    log.flush().expect("the disk takes it");
 }
 
 fn numbered(number: usize, guard: &str, tenant: Option<&str>, session: &str) -> Value {
@@ -346,15 +319,6 @@ fn numbered(number: usize, guard: &str, tenant: Option<&str>, session: &str) -> 
             event["session"]["tenant_id"] = json!(tenant);
         }
     })
-}
-
-fn drained(config: &Config, log: &Log) -> Status {
-    let engine =
-        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = assert_equation(engine.end());
-    assert_eq!(ended, Ended::Settled, "{status:?}");
-    status
 }
 
 fn of(all: &Incidents, key: &str, dedup: &str) -> Incident {
@@ -375,7 +339,7 @@ fn events_of_a_session_are_one_incident_of_the_key_that_is_for_them() {
     let (config, log) = engine(dir.path(), &keys);
     append(
         &log,
-        &[
+        [
             numbered(1, "egress", None, "s-1"),
             numbered(2, "egress", None, "s-1"),
             numbered(3, "leak", Some("acme"), "s-1"),
@@ -408,7 +372,7 @@ fn a_body_above_512_kb_goes_without_metadata() {
     let (config, log) = engine(dir.path(), &format!("api_endpoint: 'http://{}'", fake.addr()));
     let mut large = numbered(1, "egress", None, "s-1");
     large["metadata"] = json!({"text": "x".repeat(600_000)});
-    append(&log, &[large]);
+    append(&log, [large]);
     assert_eq!(drained(&config, &log).exporters[0].counts.delivered, 1);
     assert_eq!(of(&incidents, KEY, "egress:s-1").triggers, 1);
     assert_in_order(&book);
@@ -426,7 +390,7 @@ fn an_incident_is_opened_once_the_service_is_back() {
         fake.addr()
     );
     let (config, log) = engine(dir.path(), &keys);
-    append(&log, &[numbered(1, "egress", None, "s-1"), numbered(2, "egress", None, "s-1")]);
+    append(&log, [numbered(1, "egress", None, "s-1"), numbered(2, "egress", None, "s-1")]);
     let status = drained(&config, &log);
     assert_eq!(status.exporters[0].counts.delivered, 2);
     assert_eq!(of(&incidents, KEY, "egress:s-1").opened, 1);
@@ -443,8 +407,8 @@ fn a_key_that_is_refused_holds_its_route_alone() {
     let (config, log) = engine(dir.path(), &keys);
     // More than a lane holds: they are set aside, so that they do not stand in the way.
     let leaks: Vec<Value> = (10..110).map(|number| numbered(number, "leak", None, "s-1")).collect();
-    append(&log, &leaks);
-    append(&log, &[numbered(2, "egress", None, "s-1")]);
+    append(&log, leaks);
+    append(&log, [numbered(2, "egress", None, "s-1")]);
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
     wait_until("the other one goes", || engine.status().exporters[0].counts.delivered > 0);
@@ -472,7 +436,7 @@ fn a_key_takes_so_many_events_a_minute_and_others_go_on() {
     let mut events: Vec<Value> =
         (1..=4).map(|number| numbered(number, "leak", None, "s-1")).collect();
     events.push(numbered(5, "egress", None, "s-1"));
-    append(&log, &events);
+    append(&log, events);
     let begun = Instant::now();
     let engine =
         Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");

@@ -1,38 +1,20 @@
 //! Slack: what messages say and never do, both transports, where they go, mistakes.
 
+#[path = "support/config.rs"]
+mod config;
 mod support;
-
-use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, Lookup, Text};
+use shrike::config::Config;
 use shrike::deliver::{OptionValue, Options};
 use shrike::event::{Context, Event, LeftOut, Severity};
 use shrike::transform::{Format, Overrides, Plan, Schema};
-use shrike::vendors::{self, slack::SLACK};
+use shrike::vendors::slack::SLACK;
 use support::{document, opening, slack, with_event};
 
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-
 fn load(keys: &str) -> Result<Config, String> {
-    let text = Text::File { name: "c".to_owned(), text: format!("exporters: {keys}").into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&format!("exporters: {keys}"))
 }
 
 #[track_caller]

@@ -1,5 +1,7 @@
 //! Sumo Logic: sources, headers that follow from events, chosen fields, escapes.
 
+#[path = "support/config.rs"]
+mod config;
 mod support;
 
 use std::collections::BTreeSet;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, Host, Lookup, Text};
+use shrike::config::{Config, Host};
 use shrike::deliver::{
     Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose, Secret,
     Via,
@@ -16,7 +18,7 @@ use shrike::deliver::{
 use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
 use shrike::pipeline::Render;
 use shrike::transform::{Format, Overrides, Plan};
-use shrike::vendors::{self, sumo_logic::SUMO_LOGIC};
+use shrike::vendors::sumo_logic::SUMO_LOGIC;
 use support::{document, opening};
 
 const SAMPLES: &str = include_str!("fixtures/security-events.jsonl");
@@ -233,29 +235,11 @@ fn no_text_breaks_a_line() {
     }
 }
 
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-
 /// A configuration of one exporter with these keys.
 fn load(keys: &str) -> Result<Config, String> {
     let text =
         format!("exporters: {{sumo_logic: {{http_source_url: 'https://c.example/k3y', {keys}}}}}");
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&text)
 }
 
 #[test]
@@ -319,10 +303,8 @@ fn the_url_is_a_secret_in_every_mistake() {
         "{http_source_url: 'https://c.example/k3y', routing: [{condition: \"severity == 'low'\", http_source_url: 'c.example/k3y'}]}",
     ];
     for keys in cases {
-        let text = format!("exporters: {{sumo_logic: {keys}}}");
-        let text = Text::File { name: "test".to_owned(), text: text.into() };
-        let error = Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere);
-        let error = error.map(|_| ()).expect_err(keys).to_string();
+        let error = config::load(&format!("exporters: {{sumo_logic: {keys}}}"));
+        let error = error.map(|_| ()).expect_err(keys);
         assert!(!error.contains("k3y"), "{error}");
     }
 }

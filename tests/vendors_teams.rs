@@ -1,38 +1,20 @@
 //! Teams: what cards say and never do, how large they get, both kinds of webhooks, mistakes.
 
+#[path = "support/config.rs"]
+mod config;
 mod support;
-
-use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shrike::config::{Config, Flags, Lookup, Text};
+use shrike::config::Config;
 use shrike::event::{Context, Event, LeftOut, Severity};
 use shrike::schemas::NATIVE;
 use shrike::transform::{Format, Overrides, Plan};
-use shrike::vendors::{self, teams::TEAMS};
+use shrike::vendors::teams::TEAMS;
 use support::{document, opening, with_event};
 
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-
 fn load(keys: &str) -> Result<Config, String> {
-    let text = Text::File { name: "c".to_owned(), text: format!("exporters: {keys}").into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&format!("exporters: {keys}"))
 }
 
 #[track_caller]

@@ -1,16 +1,18 @@
 //! Webhooks: credentials of every kind, signatures, keys that stay, templates, mistakes.
 
-use std::path::Path;
+#[path = "support/config.rs"]
+mod config;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use shrike::config::{Config, Flags, Lookup, Text};
+use shrike::config::Config;
 use shrike::deliver::{
     Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose,
     Request, Secret, Via,
 };
 use shrike::transform::{Escape, Format};
-use shrike::vendors::{self, webhook::WEBHOOK};
+use shrike::vendors::webhook::WEBHOOK;
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
 
@@ -207,27 +209,9 @@ fn mistakes_are_named() {
     }
 }
 
-/// Nothing comes from the environment.
-struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn hostname(&self) -> String {
-        "edge-7".to_owned()
-    }
-
-    fn file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
-
 fn load(keys: &str) -> Result<Config, String> {
     let text = format!("exporters: {{webhook: {keys}}}");
-    let text = Text::File { name: "test".to_owned(), text: text.into() };
-    Config::load(&text, &Flags::default(), vendors::ALL, &Nowhere).map_err(|it| it.to_string())
+    config::load(&text)
 }
 
 #[test]

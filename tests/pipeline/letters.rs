@@ -117,7 +117,7 @@ fn an_event_that_cannot_be_made_smaller_is_not_sent_once_more() {
     let config = config(dir.path(), &[("one", &destination, "")]);
     let log = filled(&config, 0..1, 0);
     let more = format!("\"metadata\":{{\"note\":\"{}\"}}", "x".repeat(900));
-    append_records(&log, [event(1, 0).replace("\"metadata\":{}", &more)].into_iter());
+    append_records(&log, [event(1, 0).replace("\"metadata\":{}", &more)]);
     drop(run_to_the_end(&config, log));
     let found = letters(&config);
     assert!(found.iter().all(|it| it.class == "too_large" && it.http_status == 413), "{found:?}");

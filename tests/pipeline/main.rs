@@ -1,6 +1,8 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
 mod destination;
+#[path = "../support/engine.rs"]
+mod engine;
 #[path = "../support/equation.rs"]
 mod equation;
 mod gaps;
@@ -15,13 +17,14 @@ mod trust;
 mod wait;
 
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use destination::{Destination, Manner};
+use engine::{append as append_records, drained};
 use equation::assert_equation;
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::Offset;
-use shrike::log::{Log, Mark};
+use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, EngineOptions, ExporterStatus, Status};
 use shrike::vendors;
 use wait::{PATIENCE, comes_true};
@@ -303,17 +306,6 @@ fn append(log: &Log, numbers: std::ops::Range<u32>, bytes: usize) {
     append_records(log, numbers.map(|number| event(number, bytes)));
 }
 
-fn append_records(log: &Log, records: impl Iterator<Item = String>) {
-    let appender = log.appender();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
-    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
-    for record in records {
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
-        appender.append(record.as_bytes(), mark).expect("there is room");
-    }
-    log.flush().expect("the disk takes it");
-}
-
 /// A canonical event of about this many bytes; the number is in its id, as hexadecimal digits.
 fn event(number: u32, bytes: usize) -> String {
     let reason = "r".repeat(bytes.saturating_sub(560));
@@ -332,11 +324,7 @@ fn event(number: u32, bytes: usize) -> String {
 }
 
 fn run_to_the_end(config: &Config, log: Log) -> Status {
-    let engine =
-        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
-    let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = assert_equation(engine.end());
-    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let status = drained(config, &log);
     log.close().expect("the disk takes it");
     status
 }

@@ -232,7 +232,7 @@ fn state_of_a_newer_version_is_left_to_it_with_a_reason() {
         ..shrike::log::LogOptions::default()
     };
     let (letters, _) = shrike::log::Log::open(options).expect("nobody else has it");
-    append_records(&letters, [r#"{"v":9,"what":"nobody knows yet"}"#.to_owned()].into_iter());
+    append_records(&letters, [r#"{"v":9,"what":"nobody knows yet"}"#.to_owned()]);
     letters.close().expect("the disk takes it");
     let text = problem(&config, 200..300);
     assert!(text.contains("version 9") && text.contains("use the newer shrike"), "{text}");

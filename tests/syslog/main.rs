@@ -1,5 +1,7 @@
 //! Syslog over real sockets: log, engine and receivers of every transport.
 
+#[path = "../support/engine.rs"]
+mod engine;
 #[path = "../support/equation.rs"]
 mod equation;
 mod receiver;
@@ -9,15 +11,16 @@ mod rfc5424;
 mod wait;
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use engine::append;
 use equation::assert_equation;
 use receiver::{Manner, Receiver};
 use shrike::config::{Config, Flags, Host, System, Text};
-use shrike::log::{Log, Mark};
+use shrike::log::Log;
 use shrike::pipeline::{Ended, Engine, ExporterStatus, Status};
 use shrike::vendors;
-use wait::comes_true;
+use wait::{PATIENCE, comes_true};
 
 #[test]
 fn every_event_is_one_datagram() {
@@ -222,7 +225,7 @@ fn what_the_receiver_has_not_taken_is_not_delivered() {
     let status = engine.status();
     assert!(syslog(&status).counts.delivered < 20_000, "{status:?}");
     receiver.wake();
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     assert_eq!(syslog(&status).counts.delivered, 20_000);
@@ -301,20 +304,13 @@ fn config(dir: &Path, keys: &str) -> Config {
 
 fn start(config: &Config, numbers: std::ops::Range<usize>, bytes: usize) -> Engine {
     let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
-    let appender = log.appender();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
-    let received_ns = u64::try_from(now.as_nanos()).expect("until 2554");
-    for number in numbers {
-        let mark = Mark { received_ns, checked: true, ..Mark::default() };
-        appender.append(event(number, bytes).as_bytes(), mark).expect("there is room");
-    }
-    log.flush().expect("the disk takes it");
+    append(&log, numbers.map(|number| event(number, bytes)));
     Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
 }
 
 fn run_to_the_end(config: &Config, numbers: std::ops::Range<usize>, bytes: usize) -> Status {
     let engine = start(config, numbers, bytes);
-    let ended = engine.drain(Instant::now() + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
     status
