@@ -6,12 +6,13 @@ use std::sync::Arc;
 use loadgen::account::Book;
 use loadgen::fake::{Fake, Posts, Slack, TEAMS_QUERY, Teams, TeamsManner, Vendor};
 
-use crate::binary::{self, Running, quiet, wait_until};
+use crate::binary::{self, Clock, Running, quiet, wait_until};
 use crate::fake::{assert_in_order, started};
 
 /// A place, and what it sends to.
 pub(crate) struct Place {
     place: binary::Place,
+    pub(crate) clock: Clock,
     pub(crate) slack: (Fake, Posts, Arc<Book>),
     pub(crate) teams: (Fake, Posts, Arc<Book>),
 }
@@ -61,8 +62,10 @@ impl Place {
         let slack = Slack::new(Arc::clone(&slack_book), Some("xoxb-s3cret".to_owned()));
         let teams = Teams::new(Arc::clone(&teams_book), TeamsManner::default());
         let (messages, cards) = (slack.posts(), teams.posts());
+        let (place, clock) = binary::Place::new("").timed();
         Self {
-            place: binary::Place::new(""),
+            place,
+            clock,
             slack: (started(Vendor::Slack(slack), &slack_book, script), messages, slack_book),
             teams: (started(Vendor::Teams(teams), &teams_book, ""), cards, teams_book),
         }

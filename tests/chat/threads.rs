@@ -1,7 +1,6 @@
 //! Threads: one root a session and channel, replies to it, and what makes a new one.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use loadgen::fake::{Post, Posts};
 use serde_json::Value;
@@ -265,18 +264,15 @@ fn a_thread_lasts_as_long_as_it_is_used() {
     let place =
         Place::bot("dedup_window_seconds: 0, threading: {enabled: true, ttl_minutes: 1}", "");
     let running = place.start();
-    let at = |begun: Instant, secs: u64, number: u32| {
-        let due = Duration::from_secs(secs);
-        wait_until("its time has come", || begun.elapsed() >= due);
+    let after = |seconds: i64, number: u32| {
+        place.clock.leap(seconds);
         place.append(&[event(number, "leak", "s-1", "high")]);
         place.settle();
     };
-    let begun = Instant::now();
-    at(begun, 0, 1);
-    at(begun, 35, 2);
-    at(begun, 70, 3);
-    let last = Instant::now();
-    at(last, 61, 4);
+    after(0, 1);
+    after(35, 2);
+    after(35, 3);
+    after(60, 4);
     let expected = [(1, "C1", None), (2, "C1", Some(1)), (3, "C1", Some(1)), (4, "C1", None)];
     assert_eq!(shown(&place.slack.1), expected);
     place.stop(running);

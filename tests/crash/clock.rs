@@ -1,55 +1,21 @@
 //! A wall clock that leaps under the process: durations, order and account do not care.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::destination::{Destination, Manner};
 use crate::event::id;
+use crate::leaping::Clock;
 use crate::place::{Place, READY};
 use crate::wait::{PATIENCE, comes_true};
-
-/// The clock that processes of a place see.
-struct Clock {
-    offset: File,
-    path: PathBuf,
-    library: PathBuf,
-}
-
-impl Clock {
-    /// Comes between a process and its clock; a C compiler is there, since building needs one.
-    fn make(place: &Place) -> Self {
-        let source = "loadgen/src/scenario/nemesis/clock.c";
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
-        let (path, library) = (place.path("clock.offset"), place.path("clock.so"));
-        let mut compile = Command::new("cc");
-        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
-        assert!(compile.status().expect("a C compiler").success());
-        let offset = File::create(&path).expect("the directory is ours");
-        let clock = Self { offset, path, library };
-        clock.set(0);
-        clock
-    }
-
-    /// So many seconds before or behind the machine's.
-    fn set(&self, seconds: i64) {
-        let bytes = (seconds * 1_000_000_000).to_ne_bytes();
-        self.offset.write_all_at(&bytes, 0).expect("the directory is ours");
-    }
-
-    fn show(&self, mut command: Command) -> Command {
-        command.env("LD_PRELOAD", &self.library).env("NEMESIS_CLOCK", &self.path);
-        command
-    }
-}
 
 #[test]
 fn a_wall_clock_that_leaps_loses_and_repeats_nothing() {
     let one = Destination::start(Manner::Refuse('7'));
     let place = Place::new(&[("one", &one)], "");
-    let clock = Clock::make(&place);
-    let start = || crate::place::Shrike::start(clock.show(place.command(&["run"])));
+    let clock = Clock::make(&place.path(""));
+    let start = || {
+        let mut command = place.command(&["run"]);
+        command.envs(clock.variables());
+        crate::place::Shrike::start(command)
+    };
     let mut shrike = start();
     shrike.wait_for(READY);
     let refused = |upto: u32| (0..upto).filter(|number| number % 16 == 7).count();

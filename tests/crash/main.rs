@@ -16,6 +16,8 @@ mod event;
 mod fed;
 mod follow;
 mod kill;
+#[path = "../support/clock.rs"]
+mod leaping;
 mod ledger;
 mod place;
 mod stop;

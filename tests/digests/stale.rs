@@ -1,21 +1,22 @@
 //! Events that are too old to be told of one by one.
 
-use std::thread;
-use std::time::Duration;
-
-use crate::binary::{Place, quiet, wait_until};
+use crate::binary::{Clock, Place, quiet, wait_until};
 use crate::chat::{Chat, digest, event, settled};
+
+/// A place with an exporter of this kind, and its clock.
+fn place(kind: &str, url: &str, keys: &str) -> (Place, Clock) {
+    let exporter = format!("  chat: {{type: {kind}, webhook_url: '{url}', {keys}}}\n");
+    Place::new(&quiet(&exporter)).timed()
+}
 
 #[test]
 fn old_events_are_told_of_together_and_count_as_filtered() {
     for chat in [Chat::slack(""), Chat::teams("")] {
         let (kind, url) = (chat.fake.report().vendor, chat.url("usual"));
-        let place = Place::new(&quiet(&format!(
-            "  chat: {{type: {kind}, webhook_url: '{url}', max_age: 2s, from: earliest}}\n"
-        )));
+        let (place, clock) = place(&kind, &url, "max_age: 1m, from: earliest");
         let old: Vec<_> = (0..400).map(|n| event(n, "leak", "critical")).collect();
         place.append(&old);
-        thread::park_timeout(Duration::from_millis(2_500));
+        clock.leap(61);
         let running = place.start();
         place.append(&[event(400, "leak", "high")]);
         let exporter = settled(&place, "chat", 401);
@@ -35,15 +36,14 @@ fn old_events_are_told_of_together_and_count_as_filtered() {
 fn what_is_read_or_replayed_again_later_is_told_of_together() {
     let chat = Chat::slack("requests 0..12 status 400");
     let url = chat.url("usual");
-    let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
-    let place =
-        Place::new(&quiet(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n")));
+    let keys = "max_age: 1m, rate_limit: {per_minute: 6000, burst: 100}";
+    let (place, clock) = place("slack", &url, keys);
     let running = place.start();
     let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
     place.append(&events);
     let exporter = settled(&place, "chat", 6);
     assert_eq!(exporter["letters"], 6, "each was refused twice: {exporter}");
-    thread::park_timeout(Duration::from_millis(4_500));
+    clock.leap(61);
     place.run(&["dlq", "replay", "--exporter", "chat"], 0);
     assert_eq!(chat.told("usual"), (0, 6), "{:?}", chat.bodies("usual"));
     wait_until("the letters are gone", || {
@@ -63,14 +63,13 @@ fn what_is_read_or_replayed_again_later_is_told_of_together() {
 fn letters_that_are_really_wanted_are_posted_one_by_one() {
     let chat = Chat::slack("requests 0..12 status 400");
     let url = chat.url("usual");
-    let keys = "max_age: 4s, rate_limit: {per_minute: 6000, burst: 100}";
-    let place =
-        Place::new(&quiet(&format!("  chat: {{type: slack, webhook_url: '{url}', {keys}}}\n")));
+    let keys = "max_age: 1m, rate_limit: {per_minute: 6000, burst: 100}";
+    let (place, clock) = place("slack", &url, keys);
     let running = place.start();
     let events: Vec<_> = (0..6).map(|n| event(n, "leak", "high")).collect();
     place.append(&events);
     settled(&place, "chat", 6);
-    thread::park_timeout(Duration::from_millis(4_500));
+    clock.leap(61);
     place.run(&["dlq", "replay", "--exporter", "chat", "--really-alert"], 0);
     assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.bodies("usual"));
     running.stop();

@@ -440,7 +440,8 @@ fn a_reload_changes_hooks_and_keeps_what_they_know() {
 #[test]
 fn what_a_hook_misses_is_counted_and_causes_no_action() {
     let receiver = Receiver::start(Some(503));
-    let place = Place::new(&hook("isolate", &receiver, ", lag_max_bytes: 1MiB"));
+    let keys = ", lag_max_bytes: 1MiB, circuit_breaker: {open_ms: 500}";
+    let place = Place::new(&hook("isolate", &receiver, keys));
     let running = place.start();
     place.append(&[critical(0, "a")]);
     receiver.wait_for(1);

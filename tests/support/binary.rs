@@ -6,12 +6,14 @@
     reason = "each test crate that shares these files uses a part of them"
 )]
 
+mod clock;
 mod equation;
 mod fed;
 mod place;
 mod running;
 mod wait;
 
+pub(crate) use clock::Clock;
 pub(crate) use equation::assert_equation_said;
 pub(crate) use place::{Place, quiet};
 pub(crate) use running::Running;

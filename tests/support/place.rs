@@ -1,5 +1,6 @@
 //! A directory with a configuration, and shrike's commands in it as operators run them.
 
+use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -7,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::clock::Clock;
 use super::equation::assert_equation_said;
 use super::fed::fed;
 use super::running::Running;
@@ -15,7 +17,7 @@ use super::wait::wait_until;
 /// A working directory with a configuration.
 pub(crate) struct Place {
     dir: TempDir,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// A configuration with these exporters, which is read again only when told.
@@ -35,9 +37,18 @@ impl Place {
     }
 
     /// The same, where commands have this variable in their environment.
-    pub(crate) fn knowing(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
+    pub(crate) fn knowing(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
         self
+    }
+
+    /// The same with a clock of its own.
+    pub(crate) fn timed(mut self) -> (Self, Clock) {
+        let clock = Clock::make(self.dir.path());
+        for (name, path) in clock.variables() {
+            self = self.knowing(name, path);
+        }
+        (self, clock)
     }
 
     /// Something in the directory.
@@ -67,7 +78,7 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shrike"));
         command.current_dir(&self.dir).args(["--config", CONFIG]).args(args);
-        command.envs(self.variables.iter().copied()).env_remove("COLUMNS").stdin(Stdio::null());
+        command.envs(self.variables.iter().cloned()).env_remove("COLUMNS").stdin(Stdio::null());
         command
     }
 

@@ -210,6 +210,12 @@ impl Fake {
         self.shared.swap_certificate(word)
     }
 
+    /// Plays another script from its beginning.
+    pub fn play(&self, script: &str) -> Result<(), ScriptError> {
+        self.shared.begin(Script::parse(script)?);
+        Ok(())
+    }
+
     /// Drops every connection and waits for the threads.
     pub fn stop(self) {
         // Both ends are ours; a thread that has ended already needs no telling.
@@ -494,6 +500,13 @@ impl Shared {
         play.script.refuses(play.since.elapsed(), &mut play.random)
     }
 
+    fn begin(&self, script: Script) {
+        let mut play = self.play();
+        play.script = script;
+        play.since = Instant::now();
+        play.requests = 0;
+    }
+
     fn play(&self) -> MutexGuard<'_, Play> {
         self.play.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -517,10 +530,7 @@ impl Shared {
             "/_script" => match Script::parse(&String::from_utf8_lossy(body)) {
                 Err(error) => failure(400, &error),
                 Ok(script) => {
-                    let mut play = self.play();
-                    play.script = script;
-                    play.since = Instant::now();
-                    play.requests = 0;
+                    self.begin(script);
                     Reply::json(200, "{}")
                 }
             },
