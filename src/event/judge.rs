@@ -78,6 +78,7 @@ impl<'a> Judge<'a> {
     pub(super) fn judge(mut self, found: &Found) -> Result<(), Reject> {
         self.out.escaped = found.escaped;
         self.out.intel = false;
+        self.out.plain_labels = found.plain_labels;
         if found.present & DETECTED != DETECTED || found.objects & Group::Decision.bit() == 0 {
             return Err(self.reject(Class::UnknownFormat, None));
         }
@@ -440,6 +441,7 @@ impl<'a> Judge<'a> {
         if !self.has(F::Labels) || self.json(F::Labels) == b"{}" {
             if let Some(constant) = configured {
                 constant.put(F::Labels, self.out);
+                self.out.plain_labels = false;
             }
         } else if configured.is_some() || found.odd_label || found.may_repeat {
             self.rewrite_labels(found);
@@ -462,6 +464,7 @@ impl<'a> Judge<'a> {
         let labels = if repeated { &once } else { labels };
         rewrite::labels(labels, &self.opening.labels, self.arena);
         self.replace(F::Labels, start);
+        self.out.plain_labels = false;
     }
 
     #[inline]

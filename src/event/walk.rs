@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub may_repeat: bool,
     /// Whether a label is no string.
     pub odd_label: bool,
+    /// Whether all labels are plain ([`Opened::plain_labels`](super::Opened::plain_labels)).
+    pub plain_labels: bool,
     /// Whether half of a surrogate pair stands alone somewhere.
     pub lone: bool,
     /// Whether a key beside the canonical ones may be one of `json::PREVIEWS`.
@@ -304,6 +306,7 @@ impl Walk<'_> {
             Member::Labels => {
                 self.forget(F::Labels.bit());
                 self.found.odd_label = false;
+                self.found.plain_labels = false;
                 self.labels(at)
             }
         }
@@ -465,15 +468,27 @@ impl Walk<'_> {
         self.json.any_escape = false;
         let mut keys = Keys::NONE;
         let mut after = self.json.open(start, 2)?;
+        // Bytes of the object if there is nothing between its tokens.
+        let (mut bytes, mut says_all) = (1, true);
         loop {
             let at = match after {
                 After::Next(at) => at,
-                After::End(end) => return Ok(self.set_container(F::Labels, start, end)),
+                After::End(end) => {
+                    let labels = &self.json.text[start..end];
+                    self.found.plain_labels = bytes == labels.len()
+                        && says_all
+                        && !self.found.odd_label
+                        && !self.json.any_escape
+                        && memchr::memchr(b'.', labels).is_none();
+                    return Ok(self.set_container(F::Labels, start, end));
+                }
             };
             let (key, escaped, value) = self.json.key(at)?;
             self.json.note_key(&mut keys, key, escaped);
             self.found.odd_label |= self.json.byte(value) != b'"';
             let end = self.json.value(value, 2, keys)?;
+            says_all &= !key.is_empty() && end - value > 2;
+            bytes += key.len() + 4 + end - value;
             after = self.json.after_member(end)?;
         }
     }

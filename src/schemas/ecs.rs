@@ -9,7 +9,7 @@ use crate::event::{Event as E, EventType, FieldId as F, IndicatorType, Outcome, 
 use crate::transform::Source::{
     Event, Extracted, Listed, OneOf, Option as Text, OptionOr, Part, When,
 };
-use crate::transform::write::{list, severity, value};
+use crate::transform::write::{severity, value};
 use crate::transform::{Choices, Empty, Encoder, Field, Layout, Schema, row};
 
 /// An ECS document.
@@ -61,7 +61,7 @@ const SHARED: &[Field] = &[
     row("user.id", Event(F::SessionUserId, value)),
     row("organization.id", Event(F::SessionTenantId, value)),
     row("service.environment", Event(F::SessionEnvironment, value)),
-    row("related.user", Event(F::SessionUserId, list)),
+    row("related.user", Listed(&[F::SessionUserId], |event, _| event.text(F::SessionUserId))),
     row("host.name", Text("host.name")),
     row("host.id", Text("host.machine_id")),
     row("observer.product", Text("product.name")),

@@ -382,9 +382,12 @@ impl<'c> Compiler<'c> {
             }
             Planning::Event(field, _) if self.is_sure(row, stand) => {
                 self.pending.extend_from_slice(&lead);
+                if self.pending.len() > LEAD {
+                    self.flush();
+                }
                 let text = std::mem::replace(&mut self.pending, trail);
-                let text = self.span(&text);
-                self.ops.push(Op::Say { text, field: *field });
+                let (lead, trail) = (self.span(&text), Span::default());
+                self.ops.push(Op::Say { field: *field, lead, trail });
             }
             Planning::Event(field, write) => {
                 let row = self.dynamic(row, &lead, &trail, stand);
@@ -480,7 +483,8 @@ impl<'c> Compiler<'c> {
         let trail = [codec.fixed(after), trail].concat();
         let copies = codec.copies();
         let row = self.dynamic(row, &lead, &trail, stand);
-        self.ops.push(if copies && row.max == 0 {
+        let fits = row.lead.len as usize <= LEAD && row.trail.len as usize <= TRAIL;
+        self.ops.push(if copies && row.max == 0 && fits {
             let Row { fields, lead, trail, .. } = row;
             Op::Extract { fields, lead, trail, extract }
         } else {
@@ -671,11 +675,18 @@ impl<'c> Compiler<'c> {
     }
 
     /// Turns waiting text into an operation.
+    /// Writes the text that waits: behind the field before it, or by itself.
     fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let text = std::mem::take(&mut self.pending);
-            let text = self.span(&text);
-            self.ops.push(Op::Text(text));
+        if self.pending.is_empty() {
+            return;
+        }
+        let text = std::mem::take(&mut self.pending);
+        let text = self.span(&text);
+        match self.ops.last_mut() {
+            Some(Op::Say { trail, .. }) if trail.len == 0 && text.len as usize <= TRAIL => {
+                *trail = text;
+            }
+            _ => self.ops.push(Op::Text(text)),
         }
     }
 

@@ -155,6 +155,12 @@ impl<'a> Encoder<'a> {
         self.tail
     }
 
+    /// Whether text of a record is appended as it is, whatever its length.
+    #[must_use]
+    pub fn copies(&self) -> bool {
+        self.codec.copies() && self.left == UNLIMITED
+    }
+
     /// Appends text that is already spelled for all layers.
     pub(super) fn spelled(&mut self, text: &[u8]) {
         self.tail.append(text);

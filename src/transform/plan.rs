@@ -176,13 +176,14 @@ pub(super) struct Row {
 pub(super) enum Op {
     /// Text.
     Text(Span),
-    /// Text, and a field that is surely there, as it lies in the record.
-    Say { text: Span, field: FieldId },
+    /// A field that is surely there, as it lies in the record; lead and trail as in [`Op::Copy`].
+    Say { field: FieldId, lead: Span, trail: Span },
     /// A field as it lies in the record; lead and trail are at most a window wide.
     Copy { field: FieldId, drops_empty: bool, lead: Span, trail: Span },
     /// A field through a writer.
     Write { row: Row, field: FieldId, write: Write },
-    /// A text taken from the event, as it is; quotes are part of what stands around it.
+    /// A text taken from the event, as it is; quotes are part of what stands around it, which is
+    /// as in [`Op::Copy`].
     Extract { fields: u64, lead: Span, trail: Span, extract: Extract },
     /// The same as the codec spells it.
     Spell { row: Row, extract: Extract },
@@ -285,12 +286,13 @@ impl Plan {
         let is_sure = filled & self.sure == self.sure;
         let programs = if is_sure { &self.programs } else { &self.careful };
         let ops = programs[program].as_slice();
-        let mut next = 0;
-        while let Some(op) = ops.get(next) {
-            next += 1;
+        let mut rest = ops.iter();
+        while let Some(op) = rest.next() {
             match *op {
                 Op::Text(text) => self.text(text, &mut tail),
-                Op::Say { text, field } => self.say(text, event, field, &mut tail),
+                Op::Say { field, lead, trail } => {
+                    self.say([lead, trail], event, field, &mut tail);
+                }
                 Op::Copy { field, drops_empty, lead, trail } => {
                     if present & field.bit() != 0 {
                         self.copy(event, field, drops_empty, [lead, trail], &mut tail);
@@ -311,9 +313,7 @@ impl Plan {
                     if present & fields != 0 {
                         let text = extract(event, self.choices);
                         if !text.is_empty() {
-                            self.text(lead, &mut tail);
-                            tail.append(text);
-                            self.text(trail, &mut tail);
+                            self.extracted(text, event, [lead, trail], &mut tail);
                         }
                     }
                 }
@@ -324,7 +324,7 @@ impl Plan {
                 }
                 Op::Open { slot, text, fields, after } => {
                     if present & fields == 0 {
-                        next = usize::from(after);
+                        rest = ops[usize::from(after)..].iter();
                         continue;
                     }
                     let start = tail.len();
@@ -408,7 +408,7 @@ impl Plan {
             }
             Op::Date { codec, date } => {
                 let mut encoder = encoder(codec, tail);
-                write::date(&self.dates[usize::from(date)], event.opened.time, &mut encoder);
+                write::date(&self.dates[usize::from(date)], event, &mut encoder);
                 encoder.into_tail()
             }
             _ => tail,
@@ -430,33 +430,66 @@ impl Plan {
         if drops_empty && len == 2 && bytes[0] == b'"' {
             return;
         }
-        match bytes.first_chunk::<WINDOW>() {
-            Some(value) if len <= WINDOW => {
-                let (before, after) = (self.piece::<LEAD>(lead), self.piece::<TRAIL>(trail));
-                tail.windows(before, (value, len), after);
+        self.around(lead, (bytes, len), trail, tail);
+    }
+
+    /// Appends the first `len` bytes of `bytes` between two texts.
+    ///
+    /// What is copied at once is hardly wider than what most values have: the stores are what
+    /// rendering waits for.
+    #[inline(always)]
+    fn around(&self, lead: Span, (bytes, len): (&[u8], usize), trail: Span, tail: &mut Tail<'_>) {
+        let (before, after) = (self.piece::<LEAD>(lead), self.piece::<TRAIL>(trail));
+        if let Some(value) = bytes.first_chunk::<LEAD>()
+            && len <= LEAD
+        {
+            return tail.windows(before, (value, len), after);
+        }
+        if let Some(value) = bytes.first_chunk::<WINDOW>()
+            && len <= WINDOW
+        {
+            return tail.windows(before, (value, len), after);
+        }
+        tail.window(before.0, before.1);
+        tail.long(&bytes[..len]);
+        tail.window(after.0, after.1);
+    }
+
+    /// Appends a text taken from the event with what stands around it.
+    #[inline(always)]
+    fn extracted(
+        &self,
+        text: &[u8],
+        event: &Event<'_>,
+        [lead, trail]: [Span; 2],
+        tail: &mut Tail<'_>,
+    ) {
+        // Most of them are pieces of the record, behind which a window may go on.
+        let start = text.as_ptr().addr().wrapping_sub(event.record.as_ptr().addr());
+        match event.record.get(start..) {
+            Some(bytes) if bytes.len() >= text.len() => {
+                self.around(lead, (bytes, text.len()), trail, tail);
             }
             _ => {
-                self.window::<LEAD>(lead, tail);
-                tail.long(&bytes[..len]);
-                self.window::<TRAIL>(trail, tail);
+                self.text(lead, tail);
+                tail.append(text);
+                self.text(trail, tail);
             }
         }
     }
 
-    /// Appends text and a field as it lies in the record.
+    /// Appends a field as it lies in the record between two texts.
     #[inline(always)]
-    fn say(&self, text: Span, event: &Event<'_>, field: FieldId, tail: &mut Tail<'_>) {
+    fn say(
+        &self,
+        [lead, trail]: [Span; 2],
+        event: &Event<'_>,
+        field: FieldId,
+        tail: &mut Tail<'_>,
+    ) {
         let place = event.opened.places[field as usize];
-        let (bytes, len) = place.reach(event.record, event.arena);
-        match bytes.first_chunk::<WINDOW>() {
-            Some(value) if len <= WINDOW && text.len as usize <= WINDOW => {
-                tail.windows(self.piece::<WINDOW>(text), (value, len), (&[], 0));
-            }
-            _ => {
-                self.text(text, tail);
-                tail.long(&bytes[..len]);
-            }
-        }
+        let value = place.reach(event.record, event.arena);
+        self.around(lead, value, trail, tail);
     }
 
     /// Writes a row, or takes it back when there is nothing to write.
@@ -484,8 +517,8 @@ impl Plan {
     /// Appends a piece of the arena.
     #[inline(always)]
     fn text(&self, span: Span, tail: &mut Tail<'_>) {
-        if span.len as usize <= WINDOW {
-            self.window::<WINDOW>(span, tail);
+        if span.len as usize <= LEAD {
+            self.window::<LEAD>(span, tail);
         } else {
             tail.long(&self.arena[span.start as usize..][..span.len as usize]);
         }
@@ -572,7 +605,7 @@ impl Pattern {
                         first &= text.is_empty();
                     }
                     PatternPiece::Date(parts) => {
-                        write::date(parts, event.opened.time, encoder);
+                        write::date(parts, event, encoder);
                         first = false;
                     }
                     PatternPiece::Value(name) => {

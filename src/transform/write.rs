@@ -2,7 +2,7 @@
 
 use super::pattern::DatePart;
 use super::{Choices, Encoder, json};
-use crate::event::{Event, Time, Value};
+use crate::event::{Event, FieldId as F, Time, Value};
 
 /// The value as it is: strings as text, numbers as numbers, objects as objects.
 ///
@@ -23,13 +23,6 @@ pub fn bare(encoder: &mut Encoder<'_>, value: Value<'_>) {
         Some(text) => encoder.characters(text),
         None => encoder.plain(value.json),
     }
-}
-
-/// An array of the value alone.
-pub fn list(encoder: &mut Encoder<'_>, value: Value<'_>) {
-    encoder.literal(b"[");
-    encoder.value(value);
-    encoder.literal(b"]");
 }
 
 /// The event's time as epoch seconds with 3 fraction digits, 6 where they say more.
@@ -116,14 +109,36 @@ pub fn severity(event: &Event<'_>, _: Choices) -> usize {
 }
 
 /// A date of the event's time.
-pub(super) fn date(parts: &[DatePart], time: Time, encoder: &mut Encoder<'_>) {
-    let civil = Civil::of(time);
+pub(super) fn date(parts: &[DatePart], event: &Event<'_>, encoder: &mut Encoder<'_>) {
+    // Opened timestamps are spelled in UTC: their digits are those of the date.
+    if let Some(text) = event.text(F::Timestamp).first_chunk::<13>()
+        && [text[4], text[7], text[10]] == *b"--T"
+    {
+        return spelled_date(parts, text, encoder);
+    }
+    let civil = Civil::of(event.opened.time);
     for part in parts {
         match *part {
             DatePart::Year => digits::<4>(encoder, civil.year),
             DatePart::Month => digits::<2>(encoder, civil.month),
             DatePart::Day => digits::<2>(encoder, civil.day),
             DatePart::Hour => digits::<2>(encoder, civil.second / 3600),
+            DatePart::One => encoder.literal(b"01"),
+            DatePart::Zero => encoder.literal(b"00"),
+            DatePart::Text(char) => encoder.char(char),
+        }
+    }
+}
+
+/// The same from a text that begins with year, month, day and hour, `2026-02-06T09`.
+fn spelled_date(parts: &[DatePart], text: &[u8; 13], encoder: &mut Encoder<'_>) {
+    let [y0, y1, y2, y3, _, m0, m1, _, d0, d1, _, h0, h1] = *text;
+    for part in parts {
+        match *part {
+            DatePart::Year => encoder.literal(&[y0, y1, y2, y3]),
+            DatePart::Month => encoder.literal(&[m0, m1]),
+            DatePart::Day => encoder.literal(&[d0, d1]),
+            DatePart::Hour => encoder.literal(&[h0, h1]),
             DatePart::One => encoder.literal(b"01"),
             DatePart::Zero => encoder.literal(b"00"),
             DatePart::Text(char) => encoder.char(char),

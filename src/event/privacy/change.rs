@@ -58,7 +58,7 @@ impl<'a> Change<'a> {
             event,
             gates,
             out,
-            opened: event.opened.clone(),
+            opened: Opened { plain_labels: false, ..event.opened.clone() },
             ops: privacy.fields,
             copies: Vec::new(),
             is_changed: false,
