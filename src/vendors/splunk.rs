@@ -136,10 +136,11 @@ const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (415..=415, CONFIG),
 ];
 
-/// A collector without acknowledgements has no such address.
+/// Who gave an id has this address, so what says otherwise stands before it: an ingress, a balancer.
+/// Only code 14 says that there are no acknowledgements.
 const POLL_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (400..=400, Verdict::new(Fate::Retry, "ambiguous")),
-    (404..=405, Verdict::new(Fate::Without("use_ack"), "config")),
+    (404..=405, Verdict::new(Fate::Retry, "ambiguous")),
 ];
 
 const CONFIG: Verdict =
