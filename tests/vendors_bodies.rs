@@ -39,11 +39,12 @@ const NOTHING: Context<'_> = Context { left_out: LeftOut { events: 0, since: 0 }
 
 const BODIES: &[Body] = &[
     body("daily.txt", "elastic", Format::Ecs, &[("index.name", "clawdstrike-security")]),
+    body("native.txt", "elastic", Format::Native, &[("index.name", "sec-{severity}")]),
     body("ocsf.txt", "elastic", Format::Ocsf, &[("index.name", "ocsf-{date}")]),
     body(
         "data_stream_by_tenant.txt",
         "elastic",
-        Format::Native,
+        Format::Ecs,
         &[("index.name", "logs-ai-{tenant_id}.{severity}"), ("index.mode", "data_stream")],
     ),
     body("logs.txt", "datadog", Format::Native, DATADOG),

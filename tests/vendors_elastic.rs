@@ -209,6 +209,59 @@ fn a_data_stream_can_only_be_required_of_a_data_stream() {
     assert_eq!(problem.expect_err("daily").key, "index.require_data_stream");
 }
 
+/// "Data stream timestamp field [@timestamp] is missing" is what each document would be told.
+#[test]
+fn a_data_stream_takes_documents_with_its_time_alone() {
+    for (mode, format, is_right) in [
+        ("data_stream", "ecs", true),
+        ("data_stream", "native", false),
+        ("data_stream", "ocsf", false),
+        ("daily", "native", true),
+        ("alias", "ocsf", true),
+    ] {
+        match (ELASTIC.derive)(&options(&[("index.mode", mode), ("format", format)])) {
+            Ok(_) => assert!(is_right, "{mode} {format}"),
+            Err(problem) => {
+                assert!(!is_right && problem.key == "index.mode", "{mode} {format}: {problem}");
+                assert!(problem.problem.contains("@timestamp"), "{problem}");
+            }
+        }
+    }
+}
+
+/// Whatever stands in a label, metadata or what OCSF has no place for: no name makes it a date, an
+/// address or one more field of an index that takes 1,000.
+#[test]
+fn what_producers_name_is_no_field_of_its_own() {
+    for (format, free) in [
+        ("ecs", &["labels", "clawdstrike.metadata"][..]),
+        ("native", &["labels", "metadata"]),
+        ("ocsf", &["unmapped", "enrichments"]),
+    ] {
+        let template = template_of(&defaults(&[("format", format)]));
+        let mappings = &template["template"]["mappings"];
+        assert_eq!(mappings["date_detection"], false, "{format}");
+        for path in free {
+            let pointer = format!("/properties/{}", path.replace('.', "/properties/"));
+            let kind = mappings.pointer(&pointer).map(|field| &field["type"]);
+            assert_eq!(kind, Some(&json!("flattened")), "{format}: {path}");
+        }
+        // Its rules go by the last word of a name, in whatever document.
+        let is_ecs = format == "ecs";
+        assert_eq!(template.get("composed_of").is_some(), is_ecs, "{format}");
+        assert_eq!(mappings.get("dynamic_templates").is_some(), !is_ecs, "{format}");
+    }
+}
+
+#[test]
+fn an_alias_is_never_made_an_index() {
+    for (mode, is_asked) in [("alias", true), ("daily", false), ("data_stream", false)] {
+        let call = compile(Purpose::Send, &options(&[("index.mode", mode)]));
+        let path = call.carrying(VIA, Bytes::new()).path;
+        assert_eq!(path.ends_with("&require_alias=true"), is_asked, "{path}");
+    }
+}
+
 #[test]
 fn a_bulk_request_says_what_it_needs() {
     let plain = compile(Purpose::Send, &options(&[("auth.api_key", "aWQ6a2V5")]));
@@ -514,15 +567,49 @@ fn serverless_projects_have_no_lifecycle_and_no_shards() {
     assert!(!setup.prepared().is_degraded());
 }
 
+/// Another process may have been quicker, which another look tells; where it was not, the alias is
+/// still missing.
 #[test]
-fn another_process_may_create_the_first_index_meanwhile() {
+fn a_first_index_that_is_there_without_its_alias_is_looked_at_again() {
     let exists = r#"{"error":{"type":"resource_already_exists_exception",
         "reason":"index [sec-000001] already exists"},"status":400}"#;
-    let (_, setup, _) = prepare(
+    let (_, mut setup, _) = prepare(
         &defaults(&[("index.mode", "alias"), ("index.ilm", "false")]),
         &[(LOOK_TEMPLATE, 410, ""), ("GET /_alias/sec", 404, ""), ("PUT /sec-000001", 400, exists)],
     );
-    assert!(!setup.prepared().is_degraded());
+    let prepared = setup.prepared();
+    assert!(prepared.is_degraded() && prepared.again, "{prepared:?}");
+    assert!(prepared.failures[0].contains("is_write_index"), "{prepared:?}");
+    setup.restart();
+    assert!(setup.poll(VIA).is_some());
+}
+
+#[test]
+fn an_alias_that_takes_no_writes_is_told() {
+    let alias = |marks: &[Option<bool>]| {
+        let index = |(at, mark): (usize, &Option<bool>)| {
+            let alias = mark.map_or_else(|| json!({}), |mark| json!({"is_write_index": mark}));
+            (format!("sec-00000{at}"), json!({"aliases": {"sec": alias}}))
+        };
+        Value::Object(marks.iter().enumerate().map(index).collect()).to_string()
+    };
+    for (marks, is_right) in [
+        (&[None][..], true),
+        (&[Some(true)], true),
+        (&[Some(false)], false),
+        (&[Some(false), Some(true)], true),
+        (&[None, None], false),
+        (&[Some(false), None], false),
+    ] {
+        let (_, setup, _) = prepare(
+            &defaults(&[("index.mode", "alias"), ("index.ilm", "false")]),
+            &[(LOOK_TEMPLATE, 410, ""), ("GET /_alias/sec", 200, &alias(marks))],
+        );
+        let prepared = setup.prepared();
+        assert_eq!(prepared.is_degraded(), !is_right, "{marks:?}: {prepared:?}");
+        let is_told = |failure: &String| failure.contains("is_write_index");
+        assert!(is_right || prepared.failures.iter().all(is_told), "{prepared:?}");
+    }
 }
 
 #[test]

@@ -72,6 +72,8 @@ const CALLS: &[Call] = &[
             ("filter_path", FILTER_PATH),
             ("pipeline", "{index.pipeline}"),
             ("require_data_stream", "{require_data_stream}"),
+            // An alias that is missing would become an index of its name, and never roll over.
+            ("require_alias", "{require_alias}"),
         ],
         headers: &[],
         body: CallBody::Batch,
@@ -259,7 +261,34 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         }
         texts.push(("require_data_stream", "true".to_owned()));
     }
+    match place::Mode::of(options) {
+        place::Mode::Alias => texts.push(("require_alias", "true".to_owned())),
+        place::Mode::DataStream if Documents::of(options) != Documents::Ecs => {
+            let text = "data_stream takes documents with @timestamp, which only format: ecs has; \
+                        set that, or index.mode: daily or alias";
+            return Err(problem("index.mode", text));
+        }
+        place::Mode::DataStream | place::Mode::Daily => {}
+    }
     Ok(Derived { texts, omit: Vec::new(), ..Derived::NONE })
+}
+
+/// What documents are (`format`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Documents {
+    Ecs,
+    Native,
+    Ocsf,
+}
+
+impl Documents {
+    fn of(options: &Options) -> Self {
+        match options.text("format").as_deref() {
+            Some("native") => Self::Native,
+            Some("ocsf") => Self::Ocsf,
+            _ => Self::Ecs,
+        }
+    }
 }
 
 fn problem(key: &str, problem: &str) -> Problem {
@@ -315,6 +344,13 @@ const OPTIONS: &[Opt] = &[
         kind: Kind::Secret,
         default: None,
         about: "Its password.",
+    },
+    Opt {
+        key: "format",
+        aliases: &[],
+        kind: Kind::Choice(&["ecs", "native", "ocsf"]),
+        default: Some("ecs"),
+        about: "Documents; a data stream takes those of ECS alone.",
     },
     Opt {
         key: "index.name",

@@ -136,7 +136,7 @@ const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (415..=415, CONFIG),
 ];
 
-/// Who gave an id has this address, so what says otherwise stands before it: an ingress, a balancer.
+/// Who gave an id has this address: what says otherwise stands before it, an ingress or a balancer.
 /// Only code 14 says that there are no acknowledgements.
 const POLL_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
     (400..=400, Verdict::new(Fate::Retry, "ambiguous")),

@@ -226,12 +226,14 @@ fn item_fate(item: &Item<'_>, response: &Response<'_>) -> ItemFate {
 /// Whether an error says that the cluster is not set up for us, rather than that the event is bad.
 ///
 /// These come as 400 for every event alike; giving the events up would lose all of them for one
-/// mistake of an operator: a closed index, no shard left at midnight, a pipeline's name.
+/// mistake of an operator: a closed index, no shard left at midnight, a pipeline's name, an alias
+/// over indices none of which takes writes.
 fn is_about_setup(kind: &str, reason: &str) -> bool {
     kind == "index_closed_exception"
         || kind == "validation_exception"
         || reason.starts_with("pipeline with id [")
         || reason.contains("maximum normal shards open")
+        || reason.contains("no write index is defined for alias [")
 }
 
 /// One element of `items`: the operation's name and its result.

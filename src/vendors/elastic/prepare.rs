@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Documents;
 use super::bulk::error_type;
 use super::place::{Mode, names};
 use crate::deliver::{Derived, Fate, Need, Options, Response, Verdict};
@@ -65,27 +66,35 @@ pub(super) fn need_bootstrap(response: &Response<'_>) -> Need {
     let Ok(Value::Object(indices)) = serde_json::from_slice(response.body) else {
         return Need::Fail("the answer names no indices".to_owned());
     };
-    let writes = |index: &Value| {
+    let marked = |index: &Value, mark: bool| {
         let aliases = index["aliases"].as_object();
-        aliases.is_some_and(|all| all.values().any(|alias| alias["is_write_index"] == true))
+        aliases.is_some_and(|all| all.values().any(|alias| alias["is_write_index"] == mark))
     };
-    // A single index behind an alias takes writes without being marked.
-    if indices.len() == 1 || indices.values().any(writes) {
+    // "The write index may be explicitly disabled using is_write_index=false or the alias points to
+    // multiple indices without one being designated as a write index": a single one needs no mark.
+    let is_lone = indices.len() == 1 && !indices.values().any(|index| marked(index, false));
+    if is_lone || indices.values().any(|index| marked(index, true)) {
         return Need::Done;
     }
     Need::Fail(
-        "the alias has several indices and none of them takes writes: mark one with \
-                is_write_index"
-            .to_owned(),
+        "no index behind the alias takes writes: mark one with is_write_index: true".to_owned(),
     )
 }
 
-/// Reads the answer to creating the first index: another process may have been quicker.
+/// Reads the answer to creating the first index, of which the alias was missing before.
+///
+/// Another process may have been quicker, which another look tells.
 pub(super) fn read_bootstrap(response: &Response<'_>) -> Option<Verdict> {
     let exists = response.status == 400
         && error_type(response.body)
             .is_some_and(|kind| kind == "resource_already_exists_exception");
-    exists.then(|| Verdict::new(Fate::Delivered, "accepted"))
+    exists.then(|| {
+        let mut verdict = Verdict::new(Fate::Retry, "config");
+        verdict.reason.detail = "the first index is there and the alias was not: if it stays so, \
+                                 add the alias to the index with is_write_index: true"
+            .to_owned();
+        verdict
+    })
 }
 
 /// What a look at an existing object asks for.
@@ -205,13 +214,16 @@ fn policy_value(options: &Options) -> Value {
 /// The template without settings.
 fn template_value(options: &Options) -> Value {
     let catches = names(options).map(|names| names.catches).unwrap_or_default();
+    let documents = Documents::of(options);
     let mut template = json!({
         "index_patterns": [catches],
         "priority": 200,
-        "composed_of": [ECS_COMPONENT],
-        "ignore_missing_component_templates": [ECS_COMPONENT],
-        "template": { "mappings": mappings() },
+        "template": { "mappings": mappings(documents) },
     });
+    if documents == Documents::Ecs {
+        template["composed_of"] = json!([ECS_COMPONENT]);
+        template["ignore_missing_component_templates"] = json!([ECS_COMPONENT]);
+    }
     if Mode::of(options) == Mode::DataStream {
         template["data_stream"] = json!({});
     }
@@ -234,10 +246,19 @@ fn settings(options: &Options) -> Value {
     json!({ "index": index })
 }
 
-/// The mappings of every field that a document may have (`elastic.md`, Setup).
-fn mappings() -> Value {
+/// The mappings of every field that an ECS document may have (`elastic.md`, Setup), or of those
+/// whose type nobody could guess.
+///
+/// A field gets its type from the first value that comes, for all that follow: texts are never
+/// taken for dates, and objects with names of producers are single fields.
+fn mappings(documents: Documents) -> Value {
+    let fields = match documents {
+        Documents::Ecs => FIELDS,
+        Documents::Native => NATIVE_FIELDS,
+        Documents::Ocsf => OCSF_FIELDS,
+    };
     let mut properties = Map::new();
-    for (path, kind) in FIELDS {
+    for (path, kind) in fields {
         let mut names = path.split('.').peekable();
         let mut level = &mut properties;
         while let Some(name) = names.next() {
@@ -249,14 +270,14 @@ fn mappings() -> Value {
             level = object["properties"].as_object_mut().expect("inner names are never leaves");
         }
     }
-    json!({
-        "dynamic_templates": [{ "shrike_labels": {
-            "path_match": "labels.*",
+    let mut mappings = json!({ "date_detection": false, "properties": properties });
+    if documents != Documents::Ecs {
+        mappings["dynamic_templates"] = json!([{ "shrike_texts": {
             "match_mapping_type": "string",
-            "mapping": { "type": "keyword", "ignore_above": 1024 },
-        } }],
-        "properties": properties,
-    })
+            "mapping": Kind::Keyword.mapping(),
+        } }]);
+    }
+    mappings
 }
 
 /// How a field is indexed.
@@ -269,7 +290,8 @@ enum Kind {
     Float,
     Ip,
     Keyword,
-    /// An object whose members dynamic mapping finds.
+    /// An object of keywords, as one field: component templates give `*.ip` or `*.created` other
+    /// types wherever they stand.
     Labels,
     Long,
     Nested,
@@ -288,7 +310,7 @@ impl Kind {
             Self::Float => json!({ "type": "float" }),
             Self::Ip => json!({ "type": "ip" }),
             Self::Keyword => json!({ "type": "keyword", "ignore_above": 1024 }),
-            Self::Labels => json!({ "type": "object", "dynamic": true }),
+            Self::Labels => json!({ "type": "flattened", "ignore_above": 1024 }),
             Self::Long => json!({ "type": "long" }),
             Self::Nested => json!({ "type": "nested" }),
             Self::Stored => json!({ "type": "keyword", "index": false, "doc_values": false }),
@@ -390,4 +412,23 @@ const FIELDS: &[(&str, Kind)] = &[
     ("trace.id", Kind::Keyword),
     ("url.path", Kind::Wildcard),
     ("user.id", Kind::Keyword),
+];
+
+/// Fields of canonical events, as [`FIELDS`].
+const NATIVE_FIELDS: &[(&str, Kind)] = &[
+    ("decision.reason", Kind::Text),
+    ("ingested_at", Kind::Date),
+    ("labels", Kind::Labels),
+    ("metadata", Kind::Flattened),
+    ("timestamp", Kind::Date),
+];
+
+/// Fields of OCSF events, as [`FIELDS`].
+const OCSF_FIELDS: &[(&str, Kind)] = &[
+    ("enrichments", Kind::Flattened),
+    ("finding_info.created_time", Kind::Date),
+    ("message", Kind::Text),
+    ("metadata.logged_time", Kind::Date),
+    ("time", Kind::Date),
+    ("unmapped", Kind::Flattened),
 ];
