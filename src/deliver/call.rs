@@ -13,7 +13,7 @@ use super::sign::Signer;
 use super::vendor::{TIME, time_text};
 use super::{
     AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Request,
-    Secret, Settings, Signature, Vendor,
+    Secret, Settings, Signature, Vendor, problem,
 };
 use crate::transform::Format;
 
@@ -576,10 +576,6 @@ fn header_name(name: &str) -> Result<HeaderName, Problem> {
 
 fn as_is(text: &str) -> String {
     text.to_owned()
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Bytes as lower-case hexadecimal digits.

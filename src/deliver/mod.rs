@@ -59,7 +59,7 @@ pub use gate::{Gate, GateSettings, Health};
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
 pub use limiter::RouteRate;
 pub use lines::Lines;
-pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret, opt};
+pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret, opt, problem};
 pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,

@@ -232,6 +232,11 @@ pub struct Problem {
     pub problem: String,
 }
 
+/// The mistake in this key.
+pub fn problem(key: &str, problem: impl Into<String>) -> Problem {
+    Problem { key: key.to_owned(), problem: problem.into() }
+}
+
 /// A text that is never printed and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);

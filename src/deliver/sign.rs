@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::Sha256;
 use time::OffsetDateTime;
 
-use super::{Problem, Request, Secret, Signature, percent_bytes};
+use super::{Problem, Request, Secret, Signature, percent_bytes, problem};
 
 /// How the requests of one call are signed, prepared once.
 #[derive(Clone, Debug)]
@@ -211,10 +211,6 @@ fn sensitive(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).expect("it is made of printable ASCII");
     value.set_sensitive(true);
     value
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::deliver::{
     Age, AgeOf, Call, CallBody, Cause, Choice, Credentials, Derived, Encoding, Fate, Framing,
     HOSTNAME, Kind, Limits, Meter, Opt, Options, Problem, Purpose, Resend, Response, Responses,
-    Scope, Secret, Shape, Vendor, Verdict, When, ambiguous, quote,
+    Scope, Secret, Shape, Vendor, Verdict, When, ambiguous, problem, quote,
 };
 use crate::transform::Format;
 
@@ -180,10 +180,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         omit.extend(["metadata", "labels"]);
     }
     Ok(Derived { texts: vec![("tags", text)], omit, ..Derived::NONE })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const OPTIONS: &[Opt] = &[

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Limits, Opt,
     Options, Pace, Prefix, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Step, Vendor,
-    Verdict, When,
+    Verdict, When, problem,
 };
 use crate::event::FieldId as F;
 use crate::transform::{Format, Layout, Schema, Source, row, write};
@@ -289,10 +289,6 @@ impl Documents {
             _ => Self::Ecs,
         }
     }
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const OPTIONS: &[Opt] = &[

@@ -9,10 +9,11 @@ use http::Uri;
 
 use super::opsgenie::{self, OPSGENIE};
 use super::pagerduty::{self, PAGERDUTY};
-use super::webhook::{place, problem};
+use super::webhook::place;
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Fate, Framing, Kind, Limits, Opt, Options, Order, Pace,
     Problem, Purpose, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict, When, opt,
+    problem,
 };
 use crate::transform::{
     Clean, HEADS, Layout, MEMBERS, Name, RENDERED_MAX, Schema, Source, VISIBLE, row,
@@ -216,7 +217,7 @@ fn check(template: &str) -> Result<(), Problem> {
             continue;
         }
         let column = template[..template.len() - rest.len()].chars().count() + 1;
-        let wrong = |text: &str| problem("idempotency_key", &format!("column {column}: {text}"));
+        let wrong = |text: &str| problem("idempotency_key", format!("column {column}: {text}"));
         let inside = rest.strip_prefix('{').and_then(|inside| inside.split_once('}'));
         let Some((name, behind)) = inside else {
             return Err(wrong("a brace without its partner; write `{{` or `}}` for a brace"));

@@ -12,7 +12,8 @@ use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, Credentials, DEDUPLICATION, Derived, Encoding, Fate,
     Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL, Kind, Level, Limits, MAX_AGE, Opt, Options,
     Order, Pace, Problem, Purpose, RESOLVE_AFTER, RETRY_AFTER_MAX, Resend, Response, Responses,
-    RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, ambiguous, opt, quote, retry_after,
+    RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, ambiguous, opt, problem, quote,
+    retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -261,17 +262,13 @@ fn notes(options: &Options) -> Vec<String> {
 
 fn derive(options: &Options) -> Result<Derived, Problem> {
     let template = options.text(ALIAS).unwrap_or_default();
-    check_names(&template, VARIABLES).map_err(|wrong| problem(ALIAS, &wrong))?;
+    check_names(&template, VARIABLES).map_err(|wrong| problem(ALIAS, wrong))?;
     let mut texts = Vec::new();
     texts.extend(alert::tags(options).map(|json| ("tags.json", json)));
     texts.extend(alert::responders(options)?.map(|json| ("responders.json", json)));
     texts.extend(alert::visible_to(options)?.map(|json| ("visible_to.json", json)));
     texts.extend(alert::actions(options)?.map(|json| ("actions.json", json)));
     Ok(Derived { texts, ..Derived::NONE })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const US: &str = "https://api.opsgenie.com";

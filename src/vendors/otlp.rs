@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, HOSTNAME, ItemFate, Kind, Limits, Opt,
     Options, Problem, Purpose, Resend, Response, Responses, Scope, Shape, Vendor, Verdict, When,
+    problem,
 };
 use crate::protobuf::{Wire, field, fields};
 use crate::transform::Format;
@@ -160,9 +161,9 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     for pair in options.list("resource_attributes") {
         let parts = pair.split_once('=').filter(|(name, _)| !name.is_empty());
         let (name, text) = parts
-            .ok_or_else(|| problem("resource_attributes", &format!("{pair:?} is no name=value")))?;
+            .ok_or_else(|| problem("resource_attributes", format!("{pair:?} is no name=value")))?;
         if attributes.iter().any(|(known, _)| known == name) {
-            return Err(problem("resource_attributes", &format!("has {name:?} twice")));
+            return Err(problem("resource_attributes", format!("has {name:?} twice")));
         }
         attributes.push((name.to_owned(), text.to_owned()));
     }
@@ -182,10 +183,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
          \"logRecords\":["
     );
     Ok(Derived { head: Some(head), ..Derived::NONE })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const OPTIONS: &[Opt] = &[

@@ -11,8 +11,8 @@ use http::Uri;
 use crate::deliver::{
     AUTO_RESOLVE, Call, CallBody, Cause, DEDUPLICATION, Derived, Encoding, Fate, Framing, Kind,
     Level, Limits, MAX_AGE, Opt, Options, Order, Pace, Problem, Purpose, RESOLVE_AFTER, Resend,
-    Response, Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, opt, quote,
-    retry_after,
+    Response, Responses, RouteMap, Scope, Secret, Shape, Vendor, Verdict, When, opt, problem,
+    quote, retry_after,
 };
 use crate::transform::{Format, check_names};
 
@@ -201,7 +201,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         return Err(problem("routing_key", expected));
     }
     let template = options.text(TEMPLATE).unwrap_or_default();
-    check_names(&template, VARIABLES).map_err(|wrong| problem(TEMPLATE, &wrong))?;
+    check_names(&template, VARIABLES).map_err(|wrong| problem(TEMPLATE, wrong))?;
     let mut omit = Vec::new();
     if options.text("custom_details").as_deref() == Some("false") {
         omit.push("payload.custom_details");
@@ -217,10 +217,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     }
     texts.extend(images.map(|images| ("images.json", images)));
     Ok(Derived { texts, omit, ..Derived::NONE })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const US: &str = "https://events.pagerduty.com";

@@ -11,7 +11,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, Kind, Limits, Opt, Options, Pace,
     Problem, Purpose, Resend, Response, Responses, Scope, Secret, Shape, Signature, Vendor,
-    Verdict, When, opt, quote,
+    Verdict, When, opt, problem, quote,
 };
 use crate::transform::{Clean, Format, HEADS, Layout, PATH, PATH_NAME, Schema, Source, row};
 
@@ -261,10 +261,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         return Err(problem("key_prefix", "has a folder that is none, `.` or `..`"));
     }
     Ok(Derived { texts: vec![("s3.prefix", format!("/{prefix}"))], ..Derived::NONE })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const OPTIONS: &[Opt] = &[

@@ -8,7 +8,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Conversation, Credentials, Derived, Encoding, FLOOD, Framing, Kind, Limits,
     MAX_AGE, Opt, Options, Order, Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Secret,
-    Shape, Vendor, When, opt,
+    Shape, Vendor, When, opt, problem,
 };
 use crate::schemas;
 use crate::transform::Format;
@@ -192,10 +192,6 @@ fn notes(options: &Options) -> Vec<String> {
         format!("{key} has no effect: the channel and the name of a webhook are those of its URL")
     };
     ignored.map(note).collect()
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Bytes of an address that leave room for an id: a button's URL has at most 3,000 characters.

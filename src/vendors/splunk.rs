@@ -11,7 +11,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Kind, Limits,
     Meter, Opt, OptionValue, Options, Prefix, Problem, Purpose, Resend, Responses, Scope, Secret,
-    Shape, Vendor, Verdict, When,
+    Shape, Vendor, Verdict, When, problem,
 };
 use crate::transform::Format;
 
@@ -218,7 +218,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if let Some(name) = chosen.iter().find(|name| envelope::field(name).is_none()) {
         let known: Vec<&str> = envelope::FIELDS.iter().map(|field| field.name).collect();
         let text = format!("knows no {name:?}; it takes minimal, full, or of {}", known.join(", "));
-        return Err(problem("indexed_fields", &text));
+        return Err(problem("indexed_fields", text));
     }
     // Lines have no envelope that something could be left out of.
     if is_raw {
@@ -230,10 +230,6 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         omit: left_out.map(|field| field.key).collect(),
         ..Derived::NONE
     })
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const SERVICE: &str = "/services/collector";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Hidden, Kind,
     Limits, Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret,
-    Shape, Vendor, Verdict, When,
+    Shape, Vendor, Verdict, When, problem,
 };
 use crate::event::FieldId;
 use crate::transform::Format;
@@ -168,7 +168,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     }
     let needed = [FieldId::Timestamp, FieldId::EventId];
     if let Some(field) = derived.deny.iter().find(|field| needed.contains(field)) {
-        return Err(problem("fields.exclude", &format!("cannot leave out {}", field.path())));
+        return Err(problem("fields.exclude", format!("cannot leave out {}", field.path())));
     }
     Ok(derived)
 }
@@ -226,15 +226,11 @@ fn fields(paths: &[&str], key: &str) -> Result<Vec<FieldId>, Problem> {
         };
         if fields.is_empty() {
             let text = format!("knows no field {path:?}, such as decision.reason or labels.team");
-            return Err(problem(key, &text));
+            return Err(problem(key, text));
         }
         found.extend(fields);
     }
     Ok(found)
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 const OPTIONS: &[Opt] = &[

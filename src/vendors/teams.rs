@@ -7,7 +7,7 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Derived, Encoding, FLOOD, Framing, Kind, Limits, MAX_AGE, Opt, Options, Order,
-    Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Shape, Vendor, When, opt,
+    Problem, Purpose, REPEATS, Resend, Responses, RouteMap, Shape, Vendor, When, opt, problem,
 };
 use crate::schemas;
 use crate::transform::Format;
@@ -127,10 +127,6 @@ fn notes(options: &Options) -> Vec<String> {
                 2026; make a workflow (\"post to a channel when a webhook request is received\") \
                 and use its URL";
     is_old.then(|| note.to_owned()).into_iter().collect()
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Bytes of an address that leave room for an id.

@@ -11,7 +11,7 @@ use http::Uri;
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Limits, Opt,
     Options, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict,
-    When, opt,
+    When, opt, problem,
 };
 use crate::event::FieldId as F;
 use crate::transform::{
@@ -305,7 +305,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
             Some(_) => Escape::None,
         };
         let text = TemplateText { text, escape, is_strict: options.is_on("strict_template") };
-        Template::compile(&text).map_err(|error| problem("template", &error.to_string()))?;
+        Template::compile(&text).map_err(|error| problem("template", error.to_string()))?;
         derived.template = Some(text);
     } else if options.is_on("strict_template") {
         return Err(problem("strict_template", "has no effect without a template"));
@@ -332,15 +332,11 @@ fn path(options: &Options) -> Result<Option<String>, Problem> {
             _ if is_name || char.is_ascii_alphanumeric() || "/-._~".contains(char) => {}
             _ => {
                 let text = format!("{char:?} has no place here; put what is fixed into url");
-                return Err(problem(key, &text));
+                return Err(problem(key, text));
             }
         }
     }
     Ok(Some(path))
-}
-
-pub(super) fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Where the signature stands.

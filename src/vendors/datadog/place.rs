@@ -2,8 +2,7 @@
 
 use http::Uri;
 
-use super::problem;
-use crate::deliver::{Options, Problem};
+use crate::deliver::{Options, Problem, problem};
 
 /// The intakes of logs: of the site, then of those that take over.
 pub(super) fn intakes(options: &Options) -> Result<Vec<Uri>, Problem> {
@@ -36,7 +35,7 @@ fn places(options: &Options, key: &str, host: &str, call: &str) -> Result<Vec<Ur
         if residency(other).is_some() && residency(other) != residency(&site) {
             return Err(problem(
                 "failover.sites",
-                &format!("{other} keeps data elsewhere than {site}; name sites of one residency"),
+                format!("{other} keeps data elsewhere than {site}; name sites of one residency"),
             ));
         }
         places.push(place(host, other, "failover.sites")?);
@@ -51,7 +50,7 @@ fn place(host: &str, site: &str, key: &str) -> Result<Uri, Problem> {
             "knows no site {site:?}, and events must not go to a wrong one; known are {known}, and \
              later regions of these; set endpoint and metrics_endpoint for anything else"
         );
-        problem(key, &text)
+        problem(key, text)
     };
     residency(site).ok_or_else(unknown)?;
     format!("https://{host}.{site}").parse().map_err(|_| unknown())

@@ -1,7 +1,6 @@
 //! Tags: lower case, a letter first, few characters, at most a hundred.
 
-use super::problem;
-use crate::deliver::Problem;
+use crate::deliver::{Problem, problem};
 use crate::event::{Event, FieldId as F};
 use crate::transform::{Encoder, json};
 
@@ -28,7 +27,7 @@ pub(super) fn configured(tags: &[&str], key: &str) -> Result<Vec<String>, Proble
         let name = tag.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
         let tag: String = name.chars().filter_map(clean).take(CHARACTERS_MAX).collect();
         if tag.is_empty() {
-            return Err(problem(key, &format!("{tags:?} has a tag without a letter")));
+            return Err(problem(key, format!("{tags:?} has a tag without a letter")));
         }
         if !cleaned.contains(&tag) {
             cleaned.push(tag);

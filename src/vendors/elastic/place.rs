@@ -6,7 +6,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use http::Uri;
 
-use crate::deliver::{Options, Problem};
+use crate::deliver::{Options, Problem, problem};
 use crate::transform::Clean;
 
 /// The nodes: as written, or as the Cloud ID says.
@@ -43,7 +43,7 @@ fn node(text: &str) -> Result<Uri, Problem> {
 /// `label:base64(host[:port]$es_uuid[:port]$kibana_uuid)`; the label may contain colons, and may be
 /// missing.
 fn cloud(id: &str) -> Result<Uri, Problem> {
-    let wrong = |what: &str| problem("cloud_id", &format!("{what}; copy it from the deployment"));
+    let wrong = |what: &str| problem("cloud_id", format!("{what}; copy it from the deployment"));
     let coded = id.rsplit_once(':').map_or(id, |(_, coded)| coded).trim();
     let bytes = BASE64.decode(coded).map_err(|_| wrong("is not base64 after the last colon"))?;
     let text = String::from_utf8(bytes).map_err(|_| wrong("does not decode to text"))?;
@@ -174,10 +174,6 @@ fn without_placeholders(name: &str) -> Option<Vec<&str>> {
     }
     fixed.push(rest);
     fixed.iter().all(|piece| !piece.contains('}')).then_some(fixed)
-}
-
-fn problem(key: &str, problem: &str) -> Problem {
-    Problem { key: key.to_owned(), problem: problem.to_owned() }
 }
 
 /// Where an Elasticsearch of one's own listens.

@@ -6,7 +6,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::deliver::{Options, Problem};
+use crate::deliver::{Options, Problem, problem};
 use crate::event::{Event, FieldId as F};
 use crate::transform::Source::{
     Also, Derived, Event as From, OneOption, Option as Text, OptionJson, Pattern,
@@ -304,10 +304,6 @@ fn people(options: &Options, key: &str, types: &[&str]) -> Result<Vec<Json>, Pro
         }
     }
     Ok(all)
-}
-
-fn problem(key: &str, problem: String) -> Problem {
-    Problem { key: key.to_owned(), problem }
 }
 
 /// Characters of a tag.

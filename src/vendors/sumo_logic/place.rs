@@ -5,8 +5,7 @@
 
 use http::Uri;
 
-use super::problem;
-use crate::deliver::{Options, Problem};
+use crate::deliver::{Options, Problem, problem};
 use crate::transform::{Clean, GROUP, Layout, Schema, Source, row};
 
 /// The headers of a request that follow from its events.
@@ -85,7 +84,7 @@ pub(super) fn fields(options: &Options) -> Result<String, Problem> {
     for name in names {
         if !VALUES.contains(&name) {
             let known = VALUES.join(", ");
-            return Err(problem(key, &format!("knows no {name:?}; it takes {known}")));
+            return Err(problem(key, format!("knows no {name:?}; it takes {known}")));
         }
         fields.push(GROUP);
         fields += &format!(",{name}={{{name}}}");

@@ -1,10 +1,9 @@
 //! What statuses mean to the operator.
 
-use super::problem;
 use serde_json::Value;
 
 use crate::deliver::{
-    Cause, Fate, ItemFate, Options, Pace, Problem, Reason, Response, Scope, Verdict,
+    Cause, Fate, ItemFate, Options, Pace, Problem, Reason, Response, Scope, Verdict, problem,
 };
 
 /// Options with statuses.
@@ -108,7 +107,7 @@ pub(super) fn check(options: &Options, key: &str) -> Result<(), Problem> {
     for text in options.list(key) {
         if range(text).is_none() {
             let text = format!("knows no status {text:?}, such as 409 or 500-599");
-            return Err(problem(key, &text));
+            return Err(problem(key, text));
         }
     }
     Ok(())
