@@ -239,6 +239,10 @@ impl Case {
                 ("health.url", url) => {
                     self.options.set("health.url", OptionValue::Text(url.to_owned()));
                 }
+                ("health.status", status) => {
+                    let status = status.parse().expect("a number");
+                    self.options.set("health.status", OptionValue::Int(status));
+                }
                 ("bot_token", token) => {
                     self.options.set("bot_token", OptionValue::Secret(Secret::new(token.into())));
                 }

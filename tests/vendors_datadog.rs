@@ -132,8 +132,8 @@ fn logs_go_to_the_intake_and_all_else_to_the_api_beside_it() {
     assert_eq!(request.headers["dd-evp-origin-version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(request.headers["content-type"], "application/json");
     assert_eq!(request.headers["content-encoding"], "zstd");
-    let probe = compile(Purpose::Probe, &options).plain(VIA);
-    assert_eq!((line(&probe).as_str(), probe.endpoint), ("GET /api/v1/validate", 3));
+    let health = compile(Purpose::Health, &options).plain(VIA);
+    assert_eq!((line(&health).as_str(), health.endpoint), ("GET /api/v1/validate", 3));
     let counts = compile(Purpose::Metrics, &options).carrying(VIA, Bytes::new());
     assert_eq!((line(&counts).as_str(), counts.endpoint), ("POST /api/v2/series", 3));
     assert!(!counts.headers.contains_key("content-encoding"), "counts go as they are");
@@ -151,12 +151,12 @@ fn with_an_intake_alone_nothing_goes_to_the_public_api() {
         places.iter().map(|uri| uri.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(aside(&alone), ["https://intake.example/", "https://api.us3.datadoghq.com/"]);
-    let probe = |options: &Options| DATADOG.call(Purpose::Probe, options, Format::Native);
-    assert!(probe(&alone).is_none(), "an intake need not know the keys");
+    let health = |options: &Options| DATADOG.call(Purpose::Health, options, Format::Native);
+    assert!(health(&alone).is_none(), "an intake need not know the keys");
     let both = options(&[intake, ("metrics_endpoint", "https://api.example")]);
     assert_eq!(aside(&both), ["https://api.example/"]);
-    assert!(probe(&both).is_some());
-    assert!(probe(&options(&[])).is_some());
+    assert!(health(&both).is_some());
+    assert!(health(&options(&[])).is_some());
 }
 
 #[test]

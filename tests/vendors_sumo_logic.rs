@@ -181,14 +181,16 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
     }
     assert!(request.headers["x-sumo-token"].is_sensitive());
     assert!(!request.headers.contains_key("x-sumo-timestamp"), "there is no such header");
-    let probe = compile(Purpose::Probe).plain(VIA);
-    assert_eq!(probe.headers["x-sumo-category"], "sec/healthcheck");
-    let line: Value = serde_json::from_slice(&probe.body).expect("JSON");
+    let look = compile(Purpose::Health).plain(VIA);
+    assert_eq!(look.headers["x-sumo-category"], "sec/healthcheck");
+    let line: Value = serde_json::from_slice(&look.body).expect("JSON");
     assert_eq!(line["_type"], "health_check");
     let line: Value =
-        serde_json::from_slice(&compile(Purpose::Probe).plain_at(VIA, 1_770_368_403).body)
+        serde_json::from_slice(&compile(Purpose::Health).plain_at(VIA, 1_770_368_403).body)
             .expect("JSON");
     assert_eq!(line["timestamp"], "2026-02-06T09:00:03Z");
+    let probe = SUMO_LOGIC.calls.iter().find(|call| call.purpose == Purpose::Probe);
+    assert!(probe.is_none(), "holds would ask more often");
     assert_eq!(SUMO_LOGIC.health_interval_min, Duration::from_secs(300), "a look is billed");
 }
 

@@ -153,9 +153,9 @@ fn health_is_asked_for_where_it_is_said() {
         ("health.status", "204"),
     ]);
     assert_eq!((WEBHOOK.aside)(&options).expect("a URL").len(), 1);
-    let probe = compile(Purpose::Probe, &options).plain(VIA);
-    assert_eq!((probe.method.as_str(), probe.endpoint), ("HEAD", 1));
-    assert!(WEBHOOK.call(Purpose::Probe, &self::options(&[]), Format::Native).is_none());
+    let health = compile(Purpose::Health, &options).plain(VIA);
+    assert_eq!((health.method.as_str(), health.endpoint), ("HEAD", 1));
+    assert!(WEBHOOK.call(Purpose::Health, &self::options(&[]), Format::Native).is_none());
 }
 
 #[test]

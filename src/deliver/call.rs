@@ -516,7 +516,8 @@ fn body(call: &Call, binding: &Binding<'_>) -> (Option<&'static str>, Bytes) {
 /// How far behind an endpoint the place of this call lies: calls without events have places of
 /// their own behind all endpoints, where the vendor names some.
 fn aside(call: &Call, binding: &Binding<'_>) -> Result<usize, Problem> {
-    if call.purpose == super::Purpose::Send {
+    // A probe ends holds: it asks whoever takes the events.
+    if matches!(call.purpose, super::Purpose::Send | super::Purpose::Probe) {
         return Ok(0);
     }
     let aside = (binding.vendor.aside)(binding.options)?.len();

@@ -47,8 +47,8 @@ pub struct Vendor {
     pub endpoints: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Which of them takes the next request.
     pub choice: Choice,
-    /// Where the calls go that carry no events: one beside each endpoint, or none where they go to
-    /// the endpoint itself.
+    /// Where the calls go that carry no events, but for the probe: one beside each endpoint, or
+    /// none where they go to the endpoint itself.
     pub aside: fn(&Options) -> Result<Vec<Uri>, Problem>,
     /// Headers that carry credentials, from the options; asked again after a refresh.
     pub auth: Auth,

@@ -63,9 +63,9 @@ const AGES: &[Age] = &[
 const CALLS: &[Call] = &[
     SEND,
     // Another intake than the site's need not know this call, and what does not answer it may take
-    // events all the same.
+    // events all the same: it tells people of the key, and one log tells whether a hold can end.
     Call {
-        purpose: Purpose::Probe,
+        purpose: Purpose::Health,
         when: When::Any(&[When::Unset("endpoint"), When::Set("metrics_endpoint")]),
         method: "GET",
         path: "/api/v1/validate",

@@ -64,8 +64,9 @@ const TEXT: Shape = Shape {
 
 const CALLS: &[Call] = &[
     SEND,
+    // Billed, so that it goes no more often than people look; a hold ends with a line of events.
     Call {
-        purpose: Purpose::Probe,
+        purpose: Purpose::Health,
         when: When::Is("health.mode", "probe"),
         headers: &[
             ("x-sumo-category", "{source_category}/healthcheck"),

@@ -175,9 +175,10 @@ const fn several(method: &'static str, when: When) -> Call {
     }
 }
 
+/// Another place may tell how this one is; whether it takes events, only an event tells.
 const fn health(method: &'static str, when: When) -> Call {
     Call {
-        purpose: Purpose::Probe,
+        purpose: Purpose::Health,
         headers: &[],
         body: CallBody::Empty,
         responses: Responses { rows: &[], read: Some(status::read_health) },
@@ -434,5 +435,10 @@ const OPTIONS: &[Opt] = &[
     ),
     opt("health.url", Kind::SecretUrl, None, "Where to ask how the destination is."),
     opt("health.method", Kind::Choice(&["GET", "HEAD", "POST"]), Some("GET"), "With this method."),
-    opt("health.status", Kind::Int(100, 599), Some("200"), "The status of one that is well."),
+    opt(
+        "health.status",
+        Kind::Int(100, 599),
+        None,
+        "The status of one that is well; any 2xx where none is written.",
+    ),
 ];

@@ -6,6 +6,7 @@ mod engine;
 #[path = "../support/equation.rs"]
 mod equation;
 mod gaps;
+mod held;
 mod letters;
 mod meter;
 mod ordered;

@@ -37,7 +37,7 @@ pub enum Purpose {
     Send,
     /// Ask which batches are confirmed.
     Poll,
-    /// Ask whether the destination would take events, without sending one.
+    /// Ask whether the destination would take events, without sending one: ends holds.
     Probe,
     /// Ask how the destination is, for people.
     Health,

@@ -92,9 +92,12 @@ pub(super) fn check_pointer(options: &Options) -> Result<(), Problem> {
 
 /// Reads the answer to a look at the destination.
 pub(super) fn read_health(response: &Response<'_>) -> Option<Verdict> {
-    let wanted = response.options.number("health.status").unwrap_or(200);
-    Some(match u64::from(response.status) {
-        status if status == wanted => Verdict::new(Fate::Delivered, "accepted"),
+    let is_well = match response.options.number("health.status") {
+        Some(wanted) => u64::from(response.status) == wanted,
+        None => (200..300).contains(&response.status),
+    };
+    Some(match response.status {
+        _ if is_well => Verdict::new(Fate::Delivered, "accepted"),
         401 | 403 => return None,
         _ => {
             Verdict::new(Fate::Hold { cause: Cause::Outage, scope: Scope::Exporter }, "unavailable")
