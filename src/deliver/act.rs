@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::acks::{Confirmed, Ticket};
 use super::batch::{Batch, Item, settle};
-use super::delivery::{
-    BatchId, DeadLetter, History, Outcomes, Remedy, is_turned_away, judge_transport,
-};
-use super::gate::{Remedied, Success};
-use super::sender::{Entry, Flight, RouteHold, Sender, State};
+use super::delivery::{BatchId, DeadLetter, History, Outcomes, is_turned_away, judge_transport};
+use super::gate::Success;
+use super::sender::{Entry, Flight, Sender, State};
 use super::{
     AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, TransportError,
     Verdict,
@@ -16,21 +14,21 @@ use super::{
 use crate::event::{Offset, Settle};
 
 /// A request that has ended.
-struct Ended {
-    id: BatchId,
-    batch: Batch,
-    flight: Flight,
+pub(super) struct Ended {
+    pub(super) id: BatchId,
+    pub(super) batch: Batch,
+    pub(super) flight: Flight,
 }
 
 /// Why a batch, or what is left of it, did not get through.
-struct Failure {
-    reason: Reason,
-    pace: Pace,
-    kind: FailureKind,
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) pace: Pace,
+    pub(super) kind: FailureKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum FailureKind {
+pub(super) enum FailureKind {
     /// The request as a whole; whether another endpoint may do better.
     Request { is_node: bool },
     /// Some of the events, each named by the answer.
@@ -236,32 +234,6 @@ impl Sender {
         self.channels.asked(endpoint, group);
     }
 
-    /// Takes in how the vendor's probe call ended; `None` is no answer.
-    pub fn on_probe(
-        &mut self,
-        endpoint: usize,
-        verdict: Option<Verdict>,
-        now: Instant,
-        outcomes: &mut Outcomes,
-    ) {
-        match verdict.map(|verdict| verdict.fate) {
-            Some(Fate::Delivered) => {
-                outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true, self.probed);
-            }
-            Some(Fate::Hold { cause, .. }) => self.gate.hold(cause, now),
-            // It is at work and refuses this call alone, which some do that take events: one
-            // request, which is all that goes at first, finds out.
-            Some(Fate::Reject) => {
-                outcomes.wake |= self.gate.answered(endpoint, Success::No, true, self.probed);
-            }
-            Some(_) => self.gate.hold_on(now),
-            None => {
-                self.gate.fail(endpoint, true, now);
-                self.gate.hold_on(now);
-            }
-        }
-    }
-
     /// Takes a batch back from its flight.
     fn end(&mut self, id: BatchId, outcomes: &mut Outcomes) -> Option<Ended> {
         let at = self.position(id)?;
@@ -298,7 +270,7 @@ impl Sender {
     }
 
     /// Puts a batch back.
-    fn again(&mut self, id: BatchId, batch: Batch, state: State) {
+    pub(super) fn again(&mut self, id: BatchId, batch: Batch, state: State) {
         self.put(Entry { id, batch, state });
     }
 
@@ -445,7 +417,7 @@ impl Sender {
     }
 
     /// The same once the gate knows of it.
-    fn fail_where(
+    pub(super) fn fail_where(
         &mut self,
         ended: Ended,
         failure: Failure,
@@ -512,7 +484,7 @@ impl Sender {
     }
 
     /// Gives a failed batch back if it may be tried again; else it was cut in two or buried.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         batch: Batch,
         reason: &Reason,
@@ -578,75 +550,6 @@ impl Sender {
         }
         let level = batch.history.level;
         self.ask_again(batch, level, out);
-    }
-
-    /// Stops what the cause stops, and keeps the batch.
-    fn on_hold(
-        &mut self,
-        ended: Ended,
-        (cause, scope): (Cause, Scope),
-        failure: Failure,
-        now: Instant,
-        outcomes: &mut Outcomes,
-    ) {
-        let Flight { ticket, sent, is_probe, .. } = ended.flight;
-        if scope == Scope::Endpoint && self.gate.fail(ticket.endpoint, true, now) {
-            let Ended { id, batch, .. } = ended;
-            return self.again(id, batch, State::Ready);
-        }
-        // Nobody stands in for it: what it says now, it may not say in a moment.
-        if scope == Scope::Endpoint && cause == Cause::Outage {
-            return self.fail_where(ended, failure, false, now, outcomes);
-        }
-        let Ended { id, mut batch, .. } = ended;
-        batch.history.failed_since.get_or_insert(now);
-        batch.history.last = Some(failure.reason.clone());
-        batch.history.row = batch.history.row.saturating_add(1);
-        let has_remedy = match cause {
-            Cause::Auth => true,
-            Cause::Config => self.settings.has_setup,
-            Cause::Outage => false,
-        };
-        let remedied = match has_remedy && !is_probe {
-            true => self.gate.remedy(cause, sent, now),
-            false => Remedied::InVain,
-        };
-        match (remedied, scope) {
-            (Remedied::Now, _) => {
-                outcomes.remedy = Some(match cause {
-                    Cause::Auth => Remedy::Refresh,
-                    Cause::Config | Cause::Outage => Remedy::Setup,
-                });
-            }
-            (Remedied::Before, _) => {}
-            (Remedied::InVain, Scope::Route) => {
-                self.hold_route(batch.route(), cause, failure.pace, now);
-                if is_probe {
-                    // The exporter is well enough to say what is wrong with one route.
-                    outcomes.wake |= self.gate.answered(ticket.endpoint, Success::No, true, sent);
-                }
-            }
-            (Remedied::InVain, Scope::Exporter | Scope::Endpoint) => {
-                self.gate.adapt(failure.pace, Success::No, sent, now);
-                self.gate.hold(cause, now);
-            }
-        }
-        if let Some(batch) = self.judge(batch, &failure.reason, FailureKind::Items, now, outcomes) {
-            self.again(id, batch, State::Ready);
-        }
-    }
-
-    fn hold_route(&mut self, route: u32, cause: Cause, pace: Pace, now: Instant) {
-        let wait = match (pace, cause) {
-            (Pace::Pause(Some(wait)), _) => self.gate.capped(wait),
-            (_, Cause::Outage) => self.gate.breaker_open(),
-            (_, Cause::Auth | Cause::Config) => self.settings.hold_interval,
-        };
-        let retry_at = now + wait;
-        match self.routes.iter_mut().find(|hold| hold.route == route) {
-            Some(hold) => (hold.cause, hold.retry_at) = (cause, retry_at),
-            None => self.routes.push(RouteHold { route, cause, since: now, retry_at }),
-        }
     }
 
     /// Buries what was held for longer than it may be.

@@ -17,6 +17,7 @@ mod documents;
 mod files;
 mod fold;
 mod gate;
+mod held;
 mod hold;
 mod http;
 mod huffman;
@@ -56,11 +57,12 @@ pub use documents::Documents;
 pub use files::{FileSettings, Files};
 pub use fold::{FLOOD, FLOOD_KEY, Fold, MAX_AGE, MAX_AGE_KEY};
 pub use gate::{Gate, GateSettings, Health};
+pub use held::Parked;
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
 pub use limiter::RouteRate;
 pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret, opt, problem};
-pub use sender::{Action, LANES_MAX, Parked, Sender, SenderSettings};
+pub use sender::{Action, LANES_MAX, Sender, SenderSettings};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,
     Proxy, RateSettings, Reach, RetrySettings, Settings, TlsSettings, TlsVersion,

@@ -10,9 +10,10 @@ use super::batch::Batch;
 use super::budget::Allowance;
 use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
+use super::held::RouteHold;
 use super::limiter::{RouteLimits, RouteRate};
 use super::verify::Requests;
-use super::{AckId, Cause, Level, Order, Reason, Resend, RetrySettings};
+use super::{AckId, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
 
@@ -152,25 +153,6 @@ pub(super) struct Flight {
     pub(super) was_well: bool,
 }
 
-/// A route that waits alone.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RouteHold {
-    pub(super) route: u32,
-    pub(super) cause: Cause,
-    pub(super) since: Instant,
-    /// When one of its batches is tried again.
-    pub(super) retry_at: Instant,
-}
-
-/// Events of a held route that were taken out of a [`Sender`]; they are still pending.
-#[derive(Debug)]
-pub struct Parked {
-    /// Why the route is held.
-    pub cause: Cause,
-    /// The events.
-    pub reshape: Reshape,
-}
-
 /// What there is to send.
 enum Next {
     /// This entry, now.
@@ -296,38 +278,6 @@ impl Sender {
     #[must_use]
     pub fn unconfirmed(&self) -> usize {
         self.accepted.len()
-    }
-
-    /// The routes that are held, and why.
-    pub fn held_routes(&self) -> impl Iterator<Item = (u32, Cause)> {
-        self.routes.iter().map(|hold| (hold.route, hold.cause))
-    }
-
-    /// Takes out the batches of routes that are held for `after`, but for one each to try with.
-    ///
-    /// They stay pending; the caller keeps them elsewhere and brings them back by rendering them
-    /// again once [`Sender::held_routes`] no longer names the route.
-    pub fn park(&mut self, after: Duration, now: Instant, out: &mut Vec<Parked>) {
-        for hold in self.routes.clone() {
-            if now.saturating_duration_since(hold.since) < after {
-                continue;
-            }
-            let mut is_kept = false;
-            let mut at = 0;
-            while at < self.entries.len() {
-                let entry = &self.entries[at];
-                let is_idle = !matches!(entry.state, State::Flying(_));
-                let is_parked = entry.batch.route() == hold.route && is_idle && is_kept;
-                is_kept |= entry.batch.route() == hold.route;
-                if is_parked {
-                    let batch = self.entries.remove(at).batch;
-                    let level = batch.history.level;
-                    out.push(Parked { cause: hold.cause, reshape: reshape(batch, level) });
-                } else {
-                    at += 1;
-                }
-            }
-        }
     }
 
     /// Notes that parked events come back: they are rendered again, and enqueued.
@@ -467,7 +417,13 @@ impl Sender {
     }
 
     /// Marks an entry as under way.
-    fn send(&mut self, at: usize, is_probe: bool, now: Instant, outcomes: &mut Outcomes) -> Action {
+    pub(super) fn send(
+        &mut self,
+        at: usize,
+        is_probe: bool,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) -> Action {
         let endpoint = self.gate.choose(now);
         let ticket = self.channels.ticket(endpoint, now);
         self.limits.take(self.entries[at].batch.route(), self.gate.epoch(), now);
@@ -484,68 +440,6 @@ impl Sender {
         let was_well = self.gate.is_well();
         entry.state = State::Flying(Flight { ticket, sent: now, is_probe, was_well });
         Action::Send { id, endpoint, group: ticket.group, attempt, is_probe }
-    }
-
-    /// Finds out whether the hold can end: by the vendor's call, else with a single event.
-    fn probe(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
-        if self.settings.has_probe {
-            self.gate.charge(now);
-            self.probed = now;
-            return Action::Probe { endpoint: self.gate.choose(now) };
-        }
-        let mut at = self.probe_entry().expect("asked before the probe was claimed");
-        if self.entries[at].batch.parts() > 1 {
-            let Entry { batch, .. } = self.entries.remove(at);
-            let one = batch.select(|item| item == 0);
-            self.insert(batch.select(|item| item != 0), State::Ready);
-            let id = self.insert(one, State::Ready);
-            at = self.position(id).expect("just inserted");
-        }
-        self.gate.admit_probe(now);
-        self.send(at, true, now, outcomes)
-    }
-
-    /// The entry to probe with: of a route that is not held, if there is one, and the one that
-    /// failed least by itself, so that a batch which breaks the destination does not keep the hold
-    /// up.
-    fn probe_entry(&self) -> Option<usize> {
-        let entries = self.entries.iter().enumerate();
-        let able = entries.filter(|(_, entry)| {
-            !matches!(entry.state, State::Flying(_)) && entry.batch.has_body()
-        });
-        let best = able.min_by_key(|(_, entry)| {
-            let is_route_held = self.route_hold(entry.batch.route()).is_some();
-            (is_route_held, entry.batch.history.failures)
-        });
-        best.map(|(at, _)| at)
-    }
-
-    /// Lets go of bodies while the exporter is held: the log has the events.
-    ///
-    /// One body stays to probe with. Where none is left, one event is rendered again.
-    fn slim(&mut self, now: Instant, outcomes: &mut Outcomes) {
-        let Some((_, since, _)) = self.gate.held() else { return };
-        if now.saturating_duration_since(since) < SLIM_AFTER {
-            return;
-        }
-        let kept = if self.settings.has_probe { None } else { self.probe_entry() };
-        for (at, entry) in self.entries.iter_mut().enumerate() {
-            let is_idle = !matches!(entry.state, State::Flying(_));
-            if is_idle && Some(at) != kept && entry.batch.has_body() {
-                entry.batch.drop_body();
-            }
-        }
-        let is_bare = kept.is_none() && !self.entries.is_empty() && self.reshaping == 0;
-        let is_flying = self.entries.iter().any(|e| matches!(e.state, State::Flying(_)));
-        if is_bare && !self.settings.has_probe && !is_flying {
-            let Entry { batch, .. } = self.entries.remove(0);
-            let level = batch.history.level;
-            let (one, rest) = batch.split_dropped(1);
-            if let Some(rest) = rest {
-                self.insert(rest, State::Ready);
-            }
-            self.ask_again(one, level, outcomes);
-        }
     }
 
     /// Asks the caller to render a batch's events again.
@@ -571,10 +465,6 @@ impl Sender {
 
     pub(super) fn position(&self, id: BatchId) -> Option<usize> {
         self.entries.iter().position(|entry| entry.id == id)
-    }
-
-    pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
-        self.routes.iter().find(|hold| hold.route == route)
     }
 
     /// Whether events of this route have not settled, or must wait.
@@ -657,6 +547,3 @@ const ENTRIES_MAX: usize = 64;
 /// A lane that was refused a slot is woken; this is for the case that the waker is gone, and for
 /// room in the budget, which nobody tells of.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
-
-/// Bodies are kept this long into a hold: short ones then cost no rendering.
-const SLIM_AFTER: Duration = Duration::from_secs(10);
