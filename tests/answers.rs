@@ -236,6 +236,9 @@ impl Case {
                 ("partial_path", path) => {
                     self.options.set("partial_path", OptionValue::Text(path.to_owned()));
                 }
+                ("path_template", path) => {
+                    self.options.set("path_template", OptionValue::Text(path.to_owned()));
+                }
                 ("health.url", url) => {
                     self.options.set("health.url", OptionValue::Text(url.to_owned()));
                 }

@@ -100,7 +100,7 @@ const LINES: Shape = Shape {
 const PLACED_ARRAY: Shape = Shape { heads: Some(&PLACE), ..ARRAY };
 const PLACED_ENVELOPE: Shape = Shape { heads: Some(&PLACE), ..ENVELOPE };
 
-const PLACED: When = When::Set("path_template");
+const PLACED: When = When::Set(status::PATH);
 const ENVELOPED: When = When::Set("envelope");
 
 static KEY: Schema = Schema {
@@ -317,7 +317,7 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
 
 /// The path with places for what follows from the event.
 fn path(options: &Options) -> Result<Option<String>, Problem> {
-    let key = "path_template";
+    let key = status::PATH;
     let Some(path) = options.text(key).filter(|path| !path.is_empty()) else { return Ok(None) };
     if !path.starts_with('/') || path.contains("//") {
         return Err(problem(key, "expected folders behind slashes, such as /events/{tenant_id}"));
@@ -346,7 +346,7 @@ pub(super) const SIGNATURE: &str = "x-shrike-signature";
 const OPTIONS: &[Opt] = &[
     opt("url", Kind::SecretUrl, None, "Where events go; kept secret, since it may carry a key."),
     opt(
-        "path_template",
+        status::PATH,
         Kind::Text(1024),
         None,
         "What follows the URL's path, from the event, such as /events/{tenant_id}/{severity}.",

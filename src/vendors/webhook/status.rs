@@ -10,6 +10,8 @@ use crate::deliver::{
 pub(super) const SUCCESS: &str = "success_status";
 pub(super) const RETRY: &str = "retry_status";
 pub(super) const PERMANENT: &str = "permanent_status";
+/// Option with a path that follows from the event.
+pub(super) const PATH: &str = "path_template";
 /// Option with the place of ids that failed.
 pub(super) const PARTIAL: &str = "partial_path";
 
@@ -25,6 +27,10 @@ pub(super) fn read_send(response: &Response<'_>) -> Option<Verdict> {
             Some(Verdict::new(Fate::Reject, "rejected"))
         }
         () if is_success => Some(accepted(response)),
+        // The path follows from the events: it is theirs, and no fault of the address.
+        () if matches!(response.status, 404 | 405) && response.options.is_set(PATH) => {
+            Some(Verdict::new(Fate::Reject, "rejected"))
+        }
         () => None,
     }
 }
