@@ -158,6 +158,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         acks: AckSettings::default(),
         has_probe: false,
         has_setup: false,
+        has_own_places: false,
         hold_interval: second * 60,
         route_rate: None,
         seed: 7,

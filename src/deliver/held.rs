@@ -170,6 +170,7 @@ impl Sender {
         if scope == Scope::Endpoint && cause == Cause::Outage {
             return self.fail_where(ended, failure, false, now, outcomes);
         }
+        let scope = if self.settings.has_own_places { Scope::Route } else { scope };
         let Ended { id, mut batch, .. } = ended;
         batch.history.failed_since.get_or_insert(now);
         batch.history.last = Some(failure.reason.clone());

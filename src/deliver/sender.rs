@@ -38,6 +38,9 @@ pub struct SenderSettings {
     pub has_setup: bool,
     /// How long a route with a wrong setup waits between tries.
     pub hold_interval: Duration,
+    /// Whether some routes lead to places of their own: what one place refuses says nothing of the
+    /// others, so that a hold is the route's.
+    pub has_own_places: bool,
     /// How many requests each route takes.
     pub route_rate: Option<RouteRate>,
     /// Seeds the jitter; lanes have different ones.

@@ -68,6 +68,8 @@ pub(crate) struct Exporter {
     pub(crate) privacy: Option<Arc<Privacy>>,
     /// The base settings first, then the routes in order.
     pub(crate) routes: Vec<Route>,
+    /// Whether some routes lead to places that the others do not.
+    has_own_places: bool,
     pub(crate) gate: Arc<Gate>,
     pub(crate) board: Board,
     pub(crate) allowance: Arc<Allowance>,
@@ -163,6 +165,7 @@ impl Exporter {
         let derived = derive(&spec.settings, &spec.settings.options).map_err(refuse)?;
         routes.push(Route::compile(&spec, None).map_err(refuse)?);
         let places = Places::find(&spec).map_err(refuse)?;
+        let has_own_places = places.routes.iter().any(|&shift| shift > 0);
         for (route, &shift) in spec.routes.iter().zip(&places.routes) {
             let mut route = Route::compile(&spec, Some(route)).map_err(refuse)?;
             route.send = route.send.shifted(shift);
@@ -172,6 +175,7 @@ impl Exporter {
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             check: Check::compile(&spec).map_err(refuse)?,
+            has_own_places,
             native,
             dead_letters,
             filter: spec.filter,
@@ -526,6 +530,7 @@ impl Exporter {
             acks,
             has_probe: has_call(Purpose::Probe),
             has_setup: !vendor.setup.is_empty(),
+            has_own_places: self.has_own_places,
             hold_interval: HOLD_INTERVAL,
             route_rate: self.route_rate(),
             seed: u64::from_le_bytes(seed),

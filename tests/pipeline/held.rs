@@ -2,22 +2,26 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
 use shrike::config::Host;
+use shrike::log::Log;
 use shrike::pipeline::{Engine, Status};
+use tempfile::TempDir;
 
 use crate::destination::answer;
+use crate::engine::append;
 use crate::equation::assert_equation;
 use crate::wait::comes_true;
-use crate::{config_of, exporter, filled};
+use crate::{config_of, event, exporter, filled, records};
 
-/// A destination on a loopback socket.
+/// A destination on a loopback socket that keeps the paths of its requests.
 struct Receiver {
     address: SocketAddr,
+    came: Arc<Mutex<Vec<String>>>,
 }
 
 /// The status for a request to this path.
@@ -27,22 +31,31 @@ impl Receiver {
     fn start(says: impl Fn(&str) -> u16 + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let says: Arc<Says> = Arc::new(says);
+        let came = Arc::new(Mutex::default());
+        let (kept, says): (_, Arc<Says>) = (Arc::clone(&came), Arc::new(says));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                let says = Arc::clone(&says);
-                thread::spawn(move || serve(stream, &*says));
+                let (kept, says) = (Arc::clone(&kept), Arc::clone(&says));
+                thread::spawn(move || serve(stream, &kept, &*says));
             }
         });
-        Self { address }
+        Self { address, came }
+    }
+
+    /// How many requests came to this path.
+    fn count(&self, path: &str) -> usize {
+        let came = self.came.lock().expect("no test panics while it holds it");
+        came.iter().filter(|it| *it == path).count()
     }
 }
 
-fn serve(mut stream: TcpStream, says: &Says) {
+fn serve(mut stream: TcpStream, came: &Mutex<Vec<String>>, says: &Says) {
     let mut requests = BufReader::new(stream.try_clone().expect("there are descriptors"));
     while let Some(path) = request(&mut requests) {
-        if answer(&mut stream, says(&path), &Value::Null).is_err() {
+        let status = says(&path);
+        came.lock().expect("no test panics while it holds it").push(path);
+        if answer(&mut stream, status, &Value::Null).is_err() {
             return;
         }
     }
@@ -73,6 +86,19 @@ fn nobody() -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
+/// An engine on a log of its own.
+fn start(dir: &TempDir, exporters: &str) -> (Engine, Log) {
+    let config = config_of(dir.path(), exporters);
+    let log = filled(&config, 0..0, 900);
+    let options = config.engine_options(&Host::default());
+    (Engine::start(log.clone(), options).expect("it starts"), log)
+}
+
+/// An event of this tenant.
+fn of_tenant(number: u32, tenant: &str) -> String {
+    event(number, 900).replace("acme", tenant)
+}
+
 /// Who tells how the destination is may be away while it takes events: another host, another
 /// service.
 #[test]
@@ -101,4 +127,53 @@ fn a_place_that_only_tells_health_keeps_no_exporter_held() {
         let status = assert_equation(engine.end());
         assert!(is_through, "{:?}", exporter(&status, name));
     }
+}
+
+/// A source whose address is not good any more stops what is for it, and nothing else.
+#[test]
+fn a_route_with_a_url_of_its_own_is_held_alone() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|path| if path == "/alerts" { 401 } else { 200 });
+    let at = receiver.address;
+    let (engine, log) = start(
+        &dir,
+        &format!(
+            "  sumo_logic: {{http_source_url: \"http://{at}/main\", from: earliest, routing: \
+             [{{condition: \"tenant_id == 'other'\", http_source_url: \"http://{at}/alerts\"}}]}}\n"
+        ),
+    );
+    append(&log, [of_tenant(0, "other")]);
+    // Once more after the credentials were asked for anew.
+    assert!(comes_true(|| receiver.count("/alerts") == 2));
+    append(&log, (1..4).map(|number| event(number, 900)));
+    let one = |status: &Status| exporter(status, "sumo_logic").clone();
+    let is_through = comes_true(|| one(&engine.status()).counts.delivered == 3);
+    let status = assert_equation(engine.end());
+    assert!(is_through, "{:?}", one(&status));
+    assert_eq!((one(&status).pending, one(&status).state), (1, "degraded"));
+}
+
+/// "Other 4xx: permanent" (`pipeline.md`): a place that follows from the event is the event's.
+#[test]
+fn a_path_that_is_not_there_holds_no_other_path() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|path| if path == "/in/bad" { 404 } else { 200 });
+    let (engine, log) = start(
+        &dir,
+        &format!(
+            "  webhook: {{url: \"http://{}/in\", path_template: \"/{{tenant_id}}\", \
+             from: earliest}}\n",
+            receiver.address
+        ),
+    );
+    let tenants = ["bad", "good1", "bad", "good2"];
+    append(&log, (0..4).map(|number| of_tenant(number, tenants[number as usize])));
+    let one = |status: &Status| exporter(status, "webhook").clone();
+    let is_settled = || one(&engine.status()).counts.total() == 4;
+    let is_through = comes_true(is_settled);
+    let status = assert_equation(engine.end());
+    assert!(is_through, "{:?}", one(&status));
+    assert_eq!((one(&status).counts.delivered, one(&status).counts.dead_lettered), (2, 2));
+    let letters = records(&dir.path().join("state/dlq/webhook"));
+    assert!(letters.iter().all(|letter| letter["http_status"] == 404), "{letters:?}");
 }

@@ -4,6 +4,7 @@ mod acks;
 mod floods;
 mod given_up;
 mod matrix;
+mod probes;
 mod routes;
 mod verify;
 
@@ -216,6 +217,7 @@ fn settings() -> SenderSettings {
         acks: AckSettings::default(),
         has_probe: false,
         has_setup: false,
+        has_own_places: false,
         hold_interval: Duration::from_secs(60),
         route_rate: None,
         seed: 7,

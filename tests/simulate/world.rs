@@ -704,6 +704,7 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         },
         has_probe: script.has_probe,
         has_setup: script.idempotent,
+        has_own_places: script.routes > 1,
         hold_interval: Duration::from_secs(60),
         route_rate: None,
         seed,
