@@ -111,7 +111,7 @@ fn the_defaults_are_those_of_the_guides() {
     let config = load("exporters: {splunk: {hec_url: 'https://hec.example', hec_token: t}}");
     let settings = &config.exporters[0].settings;
     assert_eq!(settings.options.value("use_ack"), Some(&OptionValue::Bool(true)));
-    assert_eq!(settings.options.number("ack.timeout_secs"), Some(300));
+    assert_eq!(settings.options.number("ack.timeout_secs"), Some(300_000));
     assert_eq!(settings.format, Format::Native);
     for (keys, secs) in [
         ("syslog: {address: a.example}", 10),

@@ -274,6 +274,22 @@ fn mistakes_are_named() {
     assert!(error.expect_err("too many").contains("responders: has 51 entries, at most 50"));
 }
 
+#[test]
+fn times_are_numbers_in_the_unit_of_their_key_or_texts_with_one() {
+    for (keys, key, milliseconds) in [
+        ("heartbeat: {interval_minutes: 2}", "heartbeat.interval_minutes", 120_000),
+        ("heartbeat: {interval_minutes: 90s}", "heartbeat.interval_minutes", 90_000),
+        ("auto_resolve: {after_minutes: 4h}", "auto_resolve.after_minutes", 14_400_000),
+        ("deduplication: {window_seconds: 5m}", "deduplication.window_seconds", 300_000),
+    ] {
+        let config = load(&format!("api_key: k, {keys}")).unwrap_or_else(|it| panic!("{it}"));
+        let found = config.exporters[0].settings.options.number(key);
+        assert_eq!(found, Some(milliseconds), "{keys}");
+    }
+    let error = load("api_key: k, heartbeat: {interval_minutes: 9s}").map(|_| ());
+    assert!(error.expect_err("too often").contains("from 10s to 1d"));
+}
+
 fn opsgenie(script: &str) -> (Fake, Alerts, Arc<Book>) {
     let book = Arc::new(Book::new("opsgenie"));
     let opsgenie = Opsgenie::new(Arc::clone(&book), Some("k3y".to_owned()));

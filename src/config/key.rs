@@ -232,6 +232,7 @@ impl Kind {
             deliver::Kind::SecretUrl => Self::SecretUrl,
             deliver::Kind::Bool => Self::Bool,
             deliver::Kind::Int(min, max) => Self::Int(min, max),
+            deliver::Kind::Span(min, max) => Self::Span(min, max),
             deliver::Kind::SpanOrNone(min) => Self::SpanOrNone(min),
             deliver::Kind::Choice(words) => Self::Choice(words),
             deliver::Kind::ChoiceOrList(words) => Self::ChoiceOrList(words),

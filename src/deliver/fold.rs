@@ -20,7 +20,7 @@ pub struct Fold {
 /// How long events wait for the rate of their route, before they become a digest.
 pub const FLOOD: Opt = opt(
     FLOOD_KEY,
-    Kind::Int(0, 3_600_000),
+    Kind::Span(0, 3_600_000),
     Some("5000"),
     "Events that would wait longer for `rate_limit` are told of in one message, a digest, but for critical ones.",
 );

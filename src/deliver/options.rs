@@ -50,6 +50,8 @@ pub enum Kind {
     Bool,
     /// A whole number within these bounds.
     Int(u64, u64),
+    /// A time span within these bounds in milliseconds, kept in milliseconds.
+    Span(u64, u64),
     /// none, or a time span of at least so many milliseconds, kept in milliseconds.
     SpanOrNone(u64),
     /// One of these words.

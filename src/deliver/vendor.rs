@@ -249,7 +249,7 @@ pub struct RouteMap {
 /// How long repeats of an incident are not sent; the window of [`Vendor::alert`].
 pub const DEDUPLICATION: Opt = opt(
     "deduplication.window_seconds",
-    Kind::Int(0, 86_400),
+    Kind::Span(0, DAY_MS),
     Some("300"),
     "How long after an event was sent others of its incident are only counted, unless they are worse; 0 sends all.",
 );
@@ -257,7 +257,7 @@ pub const DEDUPLICATION: Opt = opt(
 /// The same where people read what is sent; the next document tells how many were left out.
 pub const REPEATS: Opt = opt(
     "dedup_window_seconds",
-    Kind::Int(0, 86_400),
+    Kind::Span(0, DAY_MS),
     Some("60"),
     "How long after a message others of the same guard, resource and session are only counted, unless they are worse; 0 posts all.",
 );
@@ -273,12 +273,12 @@ pub const AUTO_RESOLVE: Opt = opt(
 /// When they are.
 pub const RESOLVE_AFTER: Opt = opt(
     "auto_resolve.after_minutes",
-    Kind::Int(1, 10_080),
+    Kind::Span(1_000, 7 * DAY_MS),
     Some("30"),
     "How long after the last event of an incident that is.",
 );
 
-/// The option with the minutes between two heartbeats.
+/// The option with the time between two heartbeats.
 pub const HEARTBEAT_INTERVAL: &str = "heartbeat.interval_minutes";
 
 /// The option whether heartbeats stop while something is not well.
@@ -496,3 +496,6 @@ pub type NamedHeaders = fn(&Options) -> Result<Vec<(String, Secret)>, Problem>;
 
 /// Makes credentials from the options.
 pub type Auth = fn(&Options) -> Result<Credentials, Problem>;
+
+/// A day.
+const DAY_MS: u64 = 86_400_000;

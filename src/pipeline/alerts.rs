@@ -175,9 +175,9 @@ impl AlertSpec {
         settings.vendor.alert?;
         let options = &settings.options;
         let window = [DEDUPLICATION.key, REPEATS.key].into_iter().find_map(|it| options.number(it));
-        let window = Duration::from_secs(window.unwrap_or_default());
+        let window = Duration::from_millis(window.unwrap_or_default());
         let after = options.number("auto_resolve.after_minutes").unwrap_or_default();
-        let after = Duration::from_secs(60 * after);
+        let after = Duration::from_millis(after);
         let has_incidents = settings.vendor.calls.iter().any(|it| it.purpose == Purpose::Resolve);
         let resolve_after = options.is_on("auto_resolve.enabled").then_some(after);
         let path = state_dir.join("alerts").join(&settings.name);
@@ -455,8 +455,9 @@ pub(crate) fn name(parts: &[&[u8]]) -> Name {
     *hasher.finalize().as_bytes().first_chunk().expect("a hash is longer")
 }
 
+/// Whole seconds that are not less.
 fn secs(span: Duration) -> i64 {
-    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX)
 }
 
 /// Incidents of one exporter; the one that has been quiet longest is resolved for more.

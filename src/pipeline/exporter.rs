@@ -513,7 +513,7 @@ impl Exporter {
         let acks = AckSettings {
             poll_interval: number("ack.poll_interval_ms")
                 .map_or(usual.poll_interval, Duration::from_millis),
-            timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_secs),
+            timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_millis),
             pending_max: number("ack.max_pending")
                 .and_then(|pending| usize::try_from(pending).ok())
                 // Each lane that reads has its share, and one at least.

@@ -55,7 +55,7 @@ pub(super) async fn run(exporter: Arc<Exporter>, shared: Arc<Shared>, network: N
         }
     };
     let options = &exporter.settings.options;
-    let interval = Duration::from_secs(60 * options.number(HEARTBEAT_INTERVAL).unwrap_or(5).max(1));
+    let interval = options.number(HEARTBEAT_INTERVAL).map_or(USUAL_INTERVAL, Duration::from_millis);
     let is_judged = options.is_on(HEARTBEAT_HEALTHY);
     let mut rng = fastrand::Rng::with_seed(u64::from_le_bytes(half(exporter.seed(0))));
     // The first one says that it has started: as soon as somebody has looked.
@@ -127,6 +127,8 @@ fn tell(exporter: &Exporter, before: &Beat, beat: &Beat) {
     }
 }
 
+/// Where the vendor has no option for it.
+const USUAL_INTERVAL: Duration = Duration::from_secs(300);
 /// Until somebody has looked whether all is well.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// After a heartbeat that did not arrive or was left out.

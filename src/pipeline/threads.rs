@@ -71,9 +71,9 @@ impl ThreadSpec {
         if !conversation.when.holds(options, settings.format) {
             return None;
         }
-        let minutes = options.number(conversation.ttl_minutes).unwrap_or(DEFAULT_MINUTES);
+        let ttl = options.number(conversation.ttl_minutes).map_or(USUAL_TTL, Duration::from_millis);
         let path = state_dir.join("threads").join(&settings.name);
-        Some(Self { ttl: Duration::from_secs(60 * minutes), path })
+        Some(Self { ttl, path })
     }
 }
 
@@ -96,7 +96,7 @@ impl Threads {
     pub(crate) fn find(&self, name: &Name, now: i64) -> Option<Box<str>> {
         let table = self.store.hold();
         let thread = table.all.get(name)?;
-        let ttl = i64::try_from(self.spec.ttl.as_secs()).unwrap_or(i64::MAX);
+        let ttl = i64::try_from(self.spec.ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
         // A clock that was put back makes nothing old.
         (now.saturating_sub(thread.used) < ttl).then(|| thread.id.clone())
     }
@@ -217,7 +217,7 @@ const ID_BYTES_MAX: usize = 256;
 /// A name, a time, and what the destination calls it.
 const RECORD_BYTES_MAX: usize = 16 + 8 + ID_BYTES_MAX;
 /// Where the vendor has no option for it.
-const DEFAULT_MINUTES: u64 = 60;
+const USUAL_TTL: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {

@@ -360,9 +360,9 @@ const OPTIONS: &[Opt] = &[
     opt("heartbeat.name", Kind::Text(100), Some("\"clawdstrike\""), "Name of that heartbeat."),
     opt(
         HEARTBEAT_INTERVAL,
-        Kind::Int(1, 1440),
+        Kind::Span(10_000, 86_400_000),
         Some("5"),
-        "Minutes between two pings; the first goes at start. Opsgenie has to wait for longer.",
+        "Between two pings; the first goes at start. Opsgenie has to wait for longer.",
     ),
     opt(
         HEARTBEAT_HEALTHY,

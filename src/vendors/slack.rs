@@ -248,7 +248,7 @@ const OPTIONS: &[Opt] = &[
     ),
     opt(
         "threading.ttl_minutes",
-        Kind::Int(1, 43_200),
+        Kind::Span(1_000, 30 * 86_400_000),
         Some("60"),
         "How long after the last message of a session the next begins a new thread.",
     ),

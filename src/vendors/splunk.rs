@@ -316,16 +316,16 @@ const OPTIONS: &[Opt] = &[
     Opt {
         key: "ack.poll_interval_ms",
         aliases: &[],
-        kind: Kind::Int(10, 60_000),
+        kind: Kind::Span(10, 60_000),
         default: Some("1000"),
-        about: "How often confirmations are asked for, in milliseconds.",
+        about: "How often confirmations are asked for.",
     },
     Opt {
         key: "ack.timeout_secs",
         aliases: &[],
-        kind: Kind::Int(1, 86_400),
+        kind: Kind::Span(1_000, 86_400_000),
         default: Some("300"),
-        about: "After how many seconds without confirmation a batch is sent again.",
+        about: "After how long without confirmation a batch is sent again.",
     },
     Opt {
         key: "ack.max_pending",
