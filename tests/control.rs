@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use shrike::control::{
     APPEND_BYTES_MAX, Answer, Appended, Change, Client, CursorStatus, Error, ExporterStatus,
-    ReloadReport, Request, Serve, Server, Status, Target, socket,
+    ReloadReport, Request, Rewind, Serve, Server, Status, Target, socket,
 };
 use shrike::intake::{Retried, WantedLines};
 use shrike::pipeline::{Alert, AlertChange, AlertList, Progress, Wanted};
@@ -22,7 +22,7 @@ use wait::wait_until;
 #[derive(Default)]
 struct Kept {
     appended: Mutex<Vec<u8>>,
-    rewound: Mutex<Vec<(String, Target)>>,
+    rewound: Mutex<Vec<(String, Rewind)>>,
     noted: Mutex<Vec<(String, Result<Answer, String>)>>,
     /// Whether it panics when it is asked for its status.
     is_broken: AtomicBool,
@@ -49,8 +49,8 @@ impl Serve for Kept {
         }
     }
 
-    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
-        self.rewound.lock().expect("no test panics in here").push((exporter.to_owned(), to));
+    fn rewind(&self, exporter: &str, wanted: Rewind) -> Result<CursorStatus, String> {
+        self.rewound.lock().expect("no test panics in here").push((exporter.to_owned(), wanted));
         Ok(CursorStatus { pass: 2, ..CursorStatus::default() })
     }
 
@@ -154,12 +154,16 @@ fn every_request_is_answered_on_one_connection() {
     assert_eq!(status.exporters[0].state, "circuit_open");
     assert_eq!(client.cursors(None).expect("cursors")[0].exporter, "tower");
     let to = Target::Time(1_700_000_000_000_000_000);
-    assert_eq!(client.rewind("tower", to).expect("a cursor")[0].pass, 2);
+    let rewinds = [false, true].map(|really_alert| Rewind { to, really_alert });
+    for wanted in rewinds {
+        assert_eq!(client.rewind("tower", wanted).expect("a cursor")[0].pass, 2);
+    }
     let uid = rustix::process::getuid().as_raw();
     let report = client.reload().expect("a report");
     let by = format!("user {uid}, process {}", std::process::id());
     assert_eq!(report.changes, std::slice::from_ref(&by), "who asks is known");
-    assert_eq!(*kept.rewound.lock().expect("no panics"), [("tower".to_owned(), to)]);
+    let rewound = rewinds.map(|wanted| ("tower".to_owned(), wanted));
+    assert_eq!(*kept.rewound.lock().expect("no panics"), rewound);
     let wanted = Wanted { class: Some("four".to_owned()), since: Some(9), ..Wanted::default() };
     let begun = client.replay("tower", &wanted, Some(5)).expect("it begins");
     assert_eq!((begun.is_running, begun.wanted, begun.sent), (true, 4, 5));

@@ -487,6 +487,7 @@ fn checkpoints_survive_whole_or_are_refused_whole() {
         start: Offset::new(64),
         base: Offset::new(4_000),
         tally: Tally { to: Offset::new(640), events: 9 },
+        alert_below: Offset::new(7_777),
         ahead: vec![span(5_000, 6_000), span(7_000, 7_100)],
         gaps: vec![Gap { span: span(64, 640), events: 7, reason: GapReason::Damage }],
         removals: 77,
@@ -510,23 +511,82 @@ fn checkpoints_survive_whole_or_are_refused_whole() {
     assert!(matches!(cursors.load(""), Err(LogError::Name { .. })));
     assert!(matches!(Cursors::open(&dir.path().join("log")), Err(LogError::Locked { .. })));
     let look = Cursors::look(&dir.path().join("log"));
-    assert_eq!(look.load("a").expect("whole"), Some(checkpoint));
+    assert_eq!(look.load("a").expect("whole").as_ref(), Some(&checkpoint));
     look.remove("a").expect_err("only looking");
 
     let path = dir.path().join("log/cursors/a.cursor");
-    let whole = fs::read(&path).expect("readable");
-    for at in 0..whole.len() {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 0x40;
-        fs::write(&path, &bytes).expect("written");
-        let error = cursors.load("a").expect_err("a flipped bit is seen");
-        // Of the version's as well: it is no newer shrike's.
-        assert!(matches!(error, LogError::Damaged { .. }), "byte {at}: {error}");
-        fs::write(&path, &whole[..at]).expect("written");
-        cursors.load("a").expect_err("a cut is seen");
+    let unmarked = Checkpoint { alert_below: Offset::ZERO, ..checkpoint.clone() };
+    for (saved, version) in [(&checkpoint, 3), (&unmarked, 2)] {
+        cursors.save("a", saved).expect("saved");
+        let whole = fs::read(&path).expect("readable");
+        assert_eq!(whole[8], version);
+        for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            fs::write(&path, &bytes).expect("written");
+            let error = cursors.load("a").expect_err("a flipped bit is seen");
+            // Of the version's as well: it is no other shrike's.
+            assert!(matches!(error, LogError::Damaged { .. }), "byte {at}, bit {bit}: {error}");
+        }
+        for at in 0..whole.len() {
+            fs::write(&path, &whole[..at]).expect("written");
+            cursors.load("a").expect_err("a cut is seen");
+        }
     }
     fs::remove_file(&path).expect("removed");
     assert_eq!(cursors.load("a").expect("none"), None);
+}
+
+#[test]
+fn checkpoints_of_every_version_are_read_but_of_newer_ones() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let cursors = log.cursors().expect("the lease");
+    let path = dir.path().join("log/cursors/a.cursor");
+    // As `docs/log-format.md` says it.
+    let write = |version: u32, numbers: &[u64]| {
+        let mut rest: Vec<u8> = [3_u32, 0, 1].iter().flat_map(|it| it.to_le_bytes()).collect();
+        rest.extend(numbers.iter().flat_map(|it| it.to_le_bytes()));
+        let begin = if version > 2 { version.to_le_bytes().to_vec() } else { Vec::new() };
+        let sum = crc_fast::crc32_iscsi(&[begin, rest.clone()].concat());
+        let head = [&b"shrikecu"[..], &version.to_le_bytes(), &sum.to_le_bytes()].concat();
+        fs::write(&path, [head, rest].concat()).expect("written");
+    };
+    // Start, base, tally, fates; removals, the line of the receipts, its hash; the mark.
+    let of_first = [64, 4_000, 640, 9, 1, 2, 3, 4, 5];
+    let of_second = [77, 9, 0, 0, 0, 0];
+    let gap = [64, 640, 7];
+    let expected = Checkpoint {
+        pass: 3,
+        start: Offset::new(64),
+        base: Offset::new(4_000),
+        tally: Tally { to: Offset::new(640), events: 9 },
+        counts: Counts { delivered: 1, dead_lettered: 2, filtered: 3, skipped: 4, invalid: 5 },
+        gaps: vec![Gap {
+            span: Span { from: Offset::new(64), to: Offset::new(640) },
+            events: 7,
+            reason: GapReason::Lag,
+        }],
+        ..Checkpoint::default()
+    };
+    write(1, &[&of_first[..], &gap].concat());
+    assert_eq!(cursors.load("a").expect("read"), Some(expected.clone()));
+    let gaps = vec![Gap { reason: GapReason::Damage, ..expected.gaps[0] }];
+    let anchor = Anchor { line: 9, hash: [0; 32] };
+    let expected = Checkpoint { removals: 77, anchor, gaps, ..expected };
+    write(2, &[&of_first[..], &of_second, &gap, &[2]].concat());
+    assert_eq!(cursors.load("a").expect("read"), Some(expected.clone()));
+    let alert_below = Offset::new(8_888);
+    let expected = Checkpoint { alert_below, ..expected };
+    write(3, &[&of_first[..], &of_second, &[8_888], &gap, &[2]].concat());
+    assert_eq!(cursors.load("a").expect("read"), Some(expected));
+    write(3, &[&of_first[..], &of_second, &gap, &[2]].concat());
+    assert!(matches!(cursors.load("a"), Err(LogError::Damaged { .. })));
+    write(4, &[1, 2, 3]);
+    let error = cursors.load("a").expect_err("newer");
+    assert!(matches!(error, LogError::Version { found: 4, known: 3, .. }), "{error}");
+    assert!(error.to_string().contains("use the newer shrike"), "{error}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use prometheus_parse::{Sample, Scrape, Value};
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::control::{
     Access, Admin, Appended, Change, CursorStatus, InputStatus, Numbers, Observe, ReloadNumbers,
-    ReloadReport, Serve, Status, Target,
+    ReloadReport, Rewind, Serve, Status,
 };
 use shrike::event::Class;
 use shrike::intake::{Retried, WantedLines};
@@ -68,7 +68,7 @@ impl Serve for Process {
         Err(NOTHING.to_owned())
     }
 
-    fn rewind(&self, _: &str, _: Target) -> Result<CursorStatus, String> {
+    fn rewind(&self, _: &str, _: Rewind) -> Result<CursorStatus, String> {
         Err(NOTHING.to_owned())
     }
 

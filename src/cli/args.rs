@@ -302,6 +302,10 @@ pub(crate) enum Cursor {
         /// Where it begins: a time (RFC 3339), a time ago (`1h`), an offset, `earliest` or `latest`
         #[arg(long, value_name = "TIME|OFFSET")]
         to: String,
+        /// Post or alert about each event that is in the log now, also about those that are older
+        /// than `max_age`
+        #[arg(long)]
+        really_alert: bool,
     },
 }
 

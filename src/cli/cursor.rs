@@ -3,13 +3,13 @@
 use std::io::{self, Write as _};
 
 use shrike::config::Places;
-use shrike::control::{Client, CursorStatus, Error, Target};
+use shrike::control::{Client, CursorStatus, Error, Rewind};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::{Cursors, LogError, Reader};
-use shrike::pipeline::note_operation;
+use shrike::pipeline::{NO_OLD_ACTIONS, NewPass, note_operation};
 
 use super::args::{Cursor, Shared};
-use super::dlq::done;
+use super::dlq::{REALLY_ALERT, done};
 use super::{Exit, Failure, failed, hint, log, position, settings};
 
 /// Runs a command about cursors: through the running process where one answers.
@@ -42,13 +42,13 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
             };
             print(&cursors, *json)
         }
-        Cursor::Rewind { exporter, to } => {
-            let target = position::parse(to)?;
+        Cursor::Rewind { exporter, to, really_alert } => {
+            let wanted = Rewind { to: position::parse(to)?, really_alert: *really_alert };
             let cursors = match client {
                 Some(mut client) => {
-                    client.rewind(exporter, target).map_err(refused(&places, Some(exporter)))?
+                    client.rewind(exporter, wanted).map_err(refused(&places, Some(exporter)))?
                 }
-                None => vec![rewind(&places, exporter, target)?],
+                None => vec![rewind(&places, exporter, wanted)?],
             };
             print(&cursors, false)
         }
@@ -65,7 +65,10 @@ fn refused(places: &Places, name: Option<&str>) -> impl Fn(Error) -> Failure {
 }
 
 /// Begins a new pass while no process runs.
-fn rewind(places: &Places, exporter: &str, to: Target) -> Result<CursorStatus, Failure> {
+fn rewind(places: &Places, exporter: &str, wanted: Rewind) -> Result<CursorStatus, Failure> {
+    if wanted.really_alert && places.hooks.iter().any(|hook| hook == exporter) {
+        return Err(failed(format!("exporter {exporter}: {NO_OLD_ACTIONS}")));
+    }
     let reader = log::open(&places.log_dir)?;
     let cursors = Cursors::open(&places.log_dir).map_err(failed)?;
     let is_configured = places.letters.iter().any(|it| it.exporter == exporter);
@@ -77,9 +80,12 @@ fn rewind(places: &Places, exporter: &str, to: Target) -> Result<CursorStatus, F
         Err(LogError::Damaged { .. }) => Checkpoint::default(),
         loaded => loaded.map_err(failed)?.unwrap_or_default(),
     };
-    let mut checkpoint = again(&old, to, &reader)?;
+    let mut checkpoint = again(&old, wanted, &reader)?;
     if let Some(receipts) = &places.receipts {
-        let detail = format!("pass {} begins at {}", checkpoint.pass, checkpoint.start);
+        let mut detail = format!("pass {} begins at {}", checkpoint.pass, checkpoint.start);
+        if wanted.really_alert {
+            detail += REALLY_ALERT;
+        }
         checkpoint.anchor = note_operation(receipts.clone(), &done("rewind", exporter, detail))
             .map_err(Failure::io(receipts.path.display().to_string()))?;
     }
@@ -88,13 +94,15 @@ fn rewind(places: &Places, exporter: &str, to: Target) -> Result<CursorStatus, F
 }
 
 /// The checkpoint of a new pass that begins at a position.
-fn again(old: &Checkpoint, to: Target, reader: &Reader) -> Result<Checkpoint, Failure> {
+fn again(old: &Checkpoint, wanted: Rewind, reader: &Reader) -> Result<Checkpoint, Failure> {
+    let NewPass { start, alert_below } = position::new_pass(wanted, reader).map_err(failed)?;
     // A checkpoint never passes what is durable.
-    let start = position::begin(to, reader).map_err(failed)?.min(reader.durable());
+    let start = start.min(reader.durable());
     Ok(Checkpoint {
         pass: old.pass.saturating_add(1),
         start,
         base: start,
+        alert_below,
         // What was taken is still to be told.
         gaps: old.gaps.clone(),
         removals: old.removals,
@@ -124,6 +132,7 @@ fn shown(exporter: String, checkpoint: &Checkpoint, head: Offset) -> CursorStatu
         base: checkpoint.base.bytes(),
         ahead: checkpoint.ahead.len(),
         head: head.bytes(),
+        alert_below: position::mark(checkpoint.alert_below),
     }
 }
 

@@ -311,7 +311,11 @@ impl Actor {
             Self::Own(engine, _) => {
                 let begun = engine.ask(|engine| engine.replay(name, wanted, rate));
                 let begun = begun.map_err(failed)?;
-                engine.note(done("dlq_replay", name, format!("{} letters", begun.wanted)));
+                let mut detail = format!("{} letters", begun.wanted);
+                if wanted.really_alert {
+                    detail += REALLY_ALERT;
+                }
+                engine.note(done("dlq_replay", name, detail));
                 Ok(begun)
             }
         }
@@ -414,6 +418,8 @@ fn purge(of: (&Shared, &Places), stores: &[(Chosen, Wanted)]) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
+/// What the audit says of a rewind or a replay that was asked to tell of each event.
+pub(crate) const REALLY_ALERT: &str = "; --really-alert";
 /// Characters of an error in a table; `dlq show` prints it whole.
 const ERROR_CHARS: usize = 60;
 /// How long a replay may stand still before that is told.

@@ -3,28 +3,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shrike::config::time;
-use shrike::control::Target;
+use shrike::control::{Rewind, Target};
 use shrike::event::Offset;
 use shrike::log::{LogError, Reader};
+use shrike::pipeline::NewPass;
 
 use super::Failure;
 
 /// Reads `earliest`, `latest`, an offset, an RFC 3339 time, or a span before now such as `1h`.
 pub(crate) fn parse(text: &str) -> Result<Target, Failure> {
-    match text {
-        "earliest" => return Ok(Target::Earliest),
-        "latest" => return Ok(Target::Latest),
-        _ => {}
-    }
-    if let Ok(offset) = text.parse() {
-        return Ok(Target::Offset(offset));
-    }
-    time::parse_or_ago(text, now()).map(Target::Time).ok_or_else(|| {
-        Failure::Usage(format!(
-            "`{text}` is no position; expected earliest, latest, an offset, a time from 1970 to \
-             2554 such as 2026-01-31T12:00:00Z, or a span before now such as 1h"
-        ))
-    })
+    Target::parse(text, now()).map_err(Failure::Usage)
 }
 
 /// Reads an RFC 3339 time, or a span before now such as `1h`: nanoseconds since 1970.
@@ -58,6 +46,20 @@ pub(crate) fn begin(target: Target, reader: &Reader) -> Result<Offset, String> {
         )),
         target => find(target, reader).map_err(|problem| problem.to_string()),
     }
+}
+
+/// A new pass as it is asked for now.
+pub(crate) fn new_pass(wanted: Rewind, reader: &Reader) -> Result<NewPass, String> {
+    let alert_below = match wanted.really_alert {
+        true => reader.written(),
+        false => Offset::ZERO,
+    };
+    Ok(NewPass { start: begin(wanted.to, reader)?, alert_below })
+}
+
+/// How the offset below which each event is told of is shown.
+pub(crate) fn mark(alert_below: Offset) -> Option<u64> {
+    (alert_below > Offset::ZERO).then_some(alert_below.bytes())
 }
 
 /// Nanoseconds since 1970.

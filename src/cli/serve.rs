@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 use shrike::control::{
     Access, AlertStatus, Answer, Appended, Change, CursorStatus, DigestStatus, ExporterStatus,
     Health, HookStatus, IntelStatus, LastError, LogStatus, Numbers, Observe, ReloadCounts,
-    ReloadNumbers, ReloadReport, Request, Serve, Status, Target, ThreadStatus,
+    ReloadNumbers, ReloadReport, Request, Rewind, Serve, Status, ThreadStatus,
 };
 use shrike::event::{Checkpoint, Offset};
 use shrike::intake::{Retried, WantedLines};
 use shrike::log::{Cursors, Log, Read, Reader};
 use shrike::pipeline::{
-    self, AlertChange, AlertList, Ended, Engine, EngineOptions, Operation, Progress, Reloaded,
-    Unreadable, Wanted,
+    self, AlertChange, AlertList, Ended, Engine, EngineOptions, NewPass, Operation, Progress,
+    Reloaded, Unreadable, Wanted,
 };
 
+use super::dlq::REALLY_ALERT;
 use super::door::Door;
 use super::inputs::Inputs;
 use super::intel::Threats;
-use super::position;
+use super::position::{self, mark};
 use super::reload::Reloader;
 
 /// The engine, shared with commands until it ends.
@@ -55,10 +56,10 @@ impl Running {
     pub(crate) fn rewind(
         &self,
         exporter: &str,
-        start: Offset,
+        new: NewPass,
         deadline: Instant,
     ) -> Result<(), String> {
-        self.ask(|engine| engine.rewind(exporter, start, deadline))
+        self.ask(|engine| engine.rewind(exporter, new, deadline))
     }
 
     /// Asks the engine, unless it has ended.
@@ -166,6 +167,7 @@ impl Serve for Commands {
             base: exporter.base.bytes(),
             ahead: 0,
             head: status.written.bytes(),
+            alert_below: mark(exporter.alert_below),
         });
         let mut found: Vec<CursorStatus> = found.collect();
         let paused = self.reloader.told().paused;
@@ -179,6 +181,7 @@ impl Serve for Commands {
                 base: saved.base.bytes(),
                 ahead: saved.ahead.len(),
                 head: status.written.bytes(),
+                alert_below: mark(saved.alert_below),
             });
         }
         found.sort_by(|a, b| a.exporter.cmp(&b.exporter));
@@ -193,12 +196,11 @@ impl Serve for Commands {
         }
     }
 
-    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String> {
+    fn rewind(&self, exporter: &str, wanted: Rewind) -> Result<CursorStatus, String> {
         self.runs(exporter)?;
-        let reader = self.log.reader();
-        let start = position::begin(to, &reader)?;
+        let new = position::new_pass(wanted, &self.log.reader())?;
         let deadline = Instant::now() + REWIND_WAIT;
-        self.running.rewind(exporter, start, deadline)?;
+        self.running.rewind(exporter, new, deadline)?;
         let mut cursors = self.cursors(Some(exporter))?;
         cursors.pop().ok_or_else(|| STOPPING.to_owned())
     }
@@ -341,6 +343,8 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
     };
     let detail = match request {
         Request::Alert { key, .. } => format!("incident {key}: {detail}"),
+        Request::Rewind { really_alert: true, .. } => detail + REALLY_ALERT,
+        Request::Replay { wanted, .. } if wanted.really_alert => detail + REALLY_ALERT,
         _ => detail,
     };
     let (exporter, actor) = (exporter.to_owned(), by.to_owned());

@@ -23,6 +23,8 @@ pub struct Places {
     pub quarantine_dir: PathBuf,
     /// The dead letters of each exporter that is switched on, sorted by name.
     pub letters: Vec<Letters>,
+    /// Those of these exporters that are response hooks.
+    pub hooks: Vec<String>,
 }
 
 /// Where the dead letters of an exporter lie.
@@ -62,12 +64,14 @@ impl Places {
             exporter: it.settings.name.clone(),
             dir: it.settings.dead_letters.dir.clone(),
         };
+        let hooks = config.exporters.iter().filter(|it| it.hook.is_some());
         Self {
             state_dir: config.global.state_dir.clone(),
             log_dir: config.log.dir.clone(),
             receipts: config.receipts.clone(),
             quarantine_dir: config.pipeline.quarantine_dir.clone(),
             letters: config.exporters.iter().map(letters).collect(),
+            hooks: hooks.map(|it| it.settings.name.clone()).collect(),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::protocol::{ANSWER_BYTES_MAX, Answered, Asked, Outcome};
 use super::{
-    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Status,
-    Target, VERSION, socket,
+    APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport, Request, Rewind,
+    Status, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
@@ -69,9 +69,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no such exporter or position, or the process does not answer.
-    pub fn rewind(&mut self, exporter: &str, to: Target) -> Result<Vec<CursorStatus>, Error> {
-        let exporter = exporter.to_owned();
-        match self.ask(Request::Rewind { exporter, to }, &[])? {
+    pub fn rewind(&mut self, exporter: &str, wanted: Rewind) -> Result<Vec<CursorStatus>, Error> {
+        let (exporter, Rewind { to, really_alert }) = (exporter.to_owned(), wanted);
+        match self.ask(Request::Rewind { exporter, to, really_alert }, &[])? {
             Answer::Cursors(cursors) => Ok(cursors),
             _ => Err(self.unexpected()),
         }

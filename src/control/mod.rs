@@ -23,7 +23,7 @@ pub use intel::{FeedStatus, IntelStatus};
 pub use protocol::{
     ALERTS_MAX, APPEND_BYTES_MAX, AlertStatus, Answer, Appended, Change, CursorStatus,
     DigestStatus, ExporterStatus, Health, HookStatus, InputStatus, LastError, LogStatus, Rejected,
-    ReloadReport, Request, Status, Target, ThreadStatus, VERSION,
+    ReloadReport, Request, Rewind, Status, Target, ThreadStatus, VERSION,
 };
 pub use reload::{ReloadCounts, ReloadNumbers};
 pub use server::{Serve, Server};

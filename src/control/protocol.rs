@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::IntelStatus;
+use crate::config::time;
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
 
@@ -48,6 +49,9 @@ pub enum Request {
         exporter: String,
         /// Where the pass begins.
         to: Target,
+        /// Whether each event up to the head is told of by itself, however old it is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        really_alert: bool,
     },
     /// Send dead letters again; answered at once.
     Replay {
@@ -123,6 +127,15 @@ pub enum Change {
     Flush,
 }
 
+/// A new pass over the log, as an operator asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    /// Where it begins.
+    pub to: Target,
+    /// Whether each event up to the head is told of by itself, however old it is.
+    pub really_alert: bool,
+}
+
 /// A position in the log, as an operator gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,6 +148,30 @@ pub enum Target {
     Offset(u64),
     /// The first event received at or after this time, nanoseconds since 1970.
     Time(u64),
+}
+
+impl Target {
+    /// Reads `earliest`, `latest`, an offset, an RFC 3339 time, or a span before `now` (nanoseconds
+    /// since 1970) such as `1h`.
+    ///
+    /// # Errors
+    /// A sentence, when it is none of them.
+    pub fn parse(text: &str, now: u64) -> Result<Self, String> {
+        match text {
+            "earliest" => return Ok(Self::Earliest),
+            "latest" => return Ok(Self::Latest),
+            _ => {}
+        }
+        if let Ok(offset) = text.parse() {
+            return Ok(Self::Offset(offset));
+        }
+        time::parse_or_ago(text, now).map(Self::Time).ok_or_else(|| {
+            format!(
+                "`{text}` is no position; expected earliest, latest, an offset, a time from 1970 \
+                 to 2554 such as 2026-01-31T12:00:00Z, or a span before now such as 1h"
+            )
+        })
+    }
 }
 
 /// What the process answers.
@@ -403,6 +440,9 @@ pub struct CursorStatus {
     pub ahead: usize,
     /// The log's end.
     pub head: u64,
+    /// Events below are told of one by one, however old they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_below: Option<u64>,
 }
 
 /// What a reload changed; secrets are masked.

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::protocol::{Answered, Asked, Outcome, REQUEST_BYTES_MAX};
 use super::{
     ALERTS_MAX, APPEND_BYTES_MAX, Answer, Appended, Change, CursorStatus, Error, ReloadReport,
-    Request, Status, Target, VERSION, socket,
+    Request, Rewind, Status, VERSION, socket,
 };
 use crate::intake::{Retried, WantedLines};
 use crate::pipeline::{AlertChange, AlertList, Progress, Wanted};
@@ -38,8 +38,9 @@ pub trait Serve: Send + Sync + 'static {
     /// Begins a new pass of an exporter.
     ///
     /// # Errors
-    /// When there is no such exporter or position.
-    fn rewind(&self, exporter: &str, to: Target) -> Result<CursorStatus, String>;
+    /// When there is no such exporter or position, or it is a response hook that is to act on old
+    /// events.
+    fn rewind(&self, exporter: &str, wanted: Rewind) -> Result<CursorStatus, String>;
 
     /// Begins to send dead letters again.
     ///
@@ -381,8 +382,9 @@ pub(super) fn act(
     match request {
         Request::Status => serve.status().map(Answer::Status),
         Request::Cursors { exporter } => serve.cursors(exporter.as_deref()).map(Answer::Cursors),
-        Request::Rewind { exporter, to } => {
-            serve.rewind(&exporter, to).map(|cursor| Answer::Cursors(vec![cursor]))
+        Request::Rewind { exporter, to, really_alert } => {
+            let wanted = Rewind { to, really_alert };
+            serve.rewind(&exporter, wanted).map(|cursor| Answer::Cursors(vec![cursor]))
         }
         Request::Replay { exporter, wanted, rate } => {
             serve.replay(&exporter, &wanted, rate).map(Answer::Replay)

@@ -17,6 +17,8 @@ pub struct Watermark {
     /// Everything from `start` to here is settled and durable.
     base: Offset,
     tally: Tally,
+    /// Events below are told of one by one; zero once they are settled.
+    alert_below: Offset,
     /// Settled and durable spans above `base`: disjoint, never adjacent.
     ahead: BTreeMap<Offset, Offset>,
     /// Settled since the last checkpoint, not yet known to be durable.
@@ -96,6 +98,7 @@ impl Watermark {
             start: checkpoint.start,
             base: checkpoint.base,
             tally: checkpoint.tally,
+            alert_below: checkpoint.alert_below,
             ahead: checkpoint.ahead.iter().map(|span| (span.from, span.to)).collect(),
             recent: Vec::new(),
             gaps: checkpoint.gaps.clone(),
@@ -232,11 +235,15 @@ impl Watermark {
         self.recent = recent;
         self.ahead_peak = self.ahead_peak.max(self.ahead.len());
         self.absorb_removals();
+        if self.base >= self.alert_below {
+            self.alert_below = Offset::ZERO;
+        }
         Checkpoint {
             pass: self.pass,
             start: self.start,
             base: self.base,
             tally: self.tally,
+            alert_below: self.alert_below,
             ahead: self.ahead.iter().map(|(&from, &to)| Span { from, to }).collect(),
             gaps: self.gaps.clone(),
             counts: self.durable,
@@ -338,6 +345,12 @@ impl Watermark {
     #[must_use]
     pub fn base(&self) -> Offset {
         self.base
+    }
+
+    /// Events below are told of one by one, however old they are, as of the last checkpoint.
+    #[must_use]
+    pub fn alert_below(&self) -> Offset {
+        self.alert_below
     }
 
     /// Where the pass began.
@@ -492,6 +505,28 @@ mod tests {
         let second = watermark.checkpoint(FAR).expect("both are durable");
         assert_eq!((second.base.bytes(), second.counts.delivered), (200_000, 200_000));
         assert_eq!(watermark.checkpoint(FAR), None, "it has not moved since");
+    }
+
+    #[test]
+    fn what_is_to_be_told_of_ends_with_the_last_event_below_it() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..500 {
+            let alert_below = Offset::new(rng.u64(0..45) * 10);
+            let begun = Checkpoint { pass: 2, alert_below, ..Checkpoint::default() };
+            let mut watermark = Watermark::open(&begun);
+            let mut spans: Vec<Settled> = (0..40).map(|n| settled(n * 10, n * 10 + 10)).collect();
+            rng.shuffle(&mut spans);
+            for piece in spans.chunks(rng.usize(1..7)) {
+                watermark.settle(piece);
+                let checkpoint = watermark.checkpoint(FAR).expect("it moved");
+                let is_over = checkpoint.base >= alert_below;
+                let expected = if is_over { Offset::ZERO } else { alert_below };
+                assert_eq!(checkpoint.alert_below, expected, "{checkpoint:?}");
+                // Whoever goes on after a crash knows as much.
+                watermark = Watermark::open(&checkpoint);
+            }
+            assert_eq!(watermark.resume().alert_below, Offset::ZERO, "another pass asks anew");
+        }
     }
 
     #[test]

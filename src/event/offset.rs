@@ -178,6 +178,9 @@ pub struct Checkpoint {
     pub base: Offset,
     /// What the pass had to do, as far as the log may not tell any more.
     pub tally: Tally,
+    /// Events below are told of one by one, however old they are, since a rewind asked for that;
+    /// zero where none did, and once all of them are settled.
+    pub alert_below: Offset,
     /// Settled spans above `base`: ascending, disjoint, never adjacent.
     pub ahead: Vec<Span>,
     /// Gaps whose record is still to be sent.

@@ -249,10 +249,24 @@ impl Cursors {
 }
 
 fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
-    let Checkpoint { pass, start, base, tally, ahead, gaps, counts, removals, anchor } = checkpoint;
-    let mut out = Vec::with_capacity(HEAD_BYTES + 140 + ahead.len() * 16 + gaps.len() * 32);
+    let Checkpoint {
+        pass,
+        start,
+        base,
+        tally,
+        alert_below,
+        ahead,
+        gaps,
+        counts,
+        removals,
+        anchor: Anchor { line, hash },
+    } = checkpoint;
+    // An earlier shrike reads what says nothing that it does not know.
+    let alert_below = (*alert_below > Offset::ZERO).then_some(alert_below.bytes());
+    let version = if alert_below.is_some() { VERSION } else { VERSION_UNMARKED };
+    let mut out = Vec::with_capacity(HEAD_BYTES + 148 + ahead.len() * 16 + gaps.len() * 32);
     out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&pass.to_le_bytes());
     for count in [ahead.len(), gaps.len()] {
@@ -262,8 +276,9 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
     let Counts { delivered, dead_lettered, filtered, skipped, invalid } = *counts;
     let fates = [delivered, dead_lettered, filtered, skipped, invalid];
     let fixed = [start.bytes(), base.bytes(), tally.to.bytes(), tally.events];
-    let hash = anchor.hash.chunks_exact(8).map(|chunk| u64_at(chunk, 0));
-    let fixed = fixed.into_iter().chain(fates).chain([*removals, anchor.line]).chain(hash);
+    let hash = hash.chunks_exact(8).map(|chunk| u64_at(chunk, 0));
+    let fixed = fixed.into_iter().chain(fates).chain([*removals, *line]).chain(hash);
+    let fixed = fixed.chain(alert_below);
     let spans = ahead.iter().flat_map(|span| [span.from.bytes(), span.to.bytes()]);
     let gaps = gaps.iter().flat_map(|Gap { span, events, reason }| {
         [span.from.bytes(), span.to.bytes(), *events, *reason as u64]
@@ -271,7 +286,7 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
     for number in fixed.chain(spans).chain(gaps) {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    let sum = crc(&out[HEAD_BYTES..]);
+    let sum = checksum(version, &out[HEAD_BYTES..]);
     out[CRC_AT..HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
     out
 }
@@ -285,18 +300,24 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
     };
     let body = bytes.get(HEAD_BYTES..).filter(|_| bytes.starts_with(MAGIC)).ok_or_else(damaged)?;
     let (found, sum) = (u32_at(bytes, MAGIC.len()), u32_at(bytes, CRC_AT));
-    // Versions above 2 begin their sum with the version, so that a flipped bit is none of them.
-    if found > VERSION && sum == crc(&[&found.to_le_bytes(), body].concat()) {
+    if sum != checksum(found, body) {
+        return Err(damaged());
+    }
+    if found > VERSION {
         return Err(LogError::Version { path: path.to_path_buf(), found, known: VERSION });
     }
-    if found > VERSION || sum != crc(body) || body.len() < COUNTS_BYTES {
+    if body.len() < COUNTS_BYTES {
         return Err(damaged());
     }
     let (ahead, gaps) = (u32_at(body, 4) as usize, u32_at(body, 8) as usize);
     let numbers: Vec<u64> =
         body[COUNTS_BYTES..].chunks_exact(8).map(|chunk| u64_at(chunk, 0)).collect();
     // Version 1 knew neither receipts nor reasons.
-    let (fixed_len, gap_len) = if found < 2 { (FIXED_V1, 3) } else { (FIXED, 4) };
+    let (fixed_len, gap_len) = match found {
+        0 | 1 => (FIXED_V1, 3),
+        VERSION_UNMARKED => (FIXED_V2, 4),
+        _ => (FIXED, 4),
+    };
     let expected = fixed_len as u64 + ahead as u64 * 2 + gaps as u64 * gap_len as u64;
     if numbers.len() as u64 != expected {
         return Err(damaged());
@@ -319,6 +340,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
         start: Offset::new(fixed[0]),
         base: Offset::new(fixed[1]),
         tally: Tally { to: Offset::new(fixed[2]), events: fixed[3] },
+        alert_below: Offset::new(later(FIXED_V2)),
         ahead: spans.chunks_exact(2).map(|pair| span(pair[0], pair[1])).collect(),
         gaps: gaps
             .chunks_exact(gap_len)
@@ -334,6 +356,15 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, LogError> {
         removals: later(FIXED_V1),
         anchor,
     })
+}
+
+/// The checksum of what follows it. Versions above 2 begin it with the version, so that a flipped
+/// bit makes none of them of another.
+fn checksum(version: u32, body: &[u8]) -> u32 {
+    match version {
+        ..=VERSION_UNMARKED => crc(body),
+        version => crc(&[&version.to_le_bytes(), body].concat()),
+    }
 }
 
 /// A name as a file name: all but letters, digits, `-` and `_` as `%` and two hexadecimal digits.
@@ -384,7 +415,9 @@ const SUFFIX: &str = ".cursor";
 const NAME_BYTES_MAX: usize = 128;
 
 const MAGIC: &[u8; 8] = b"shrikecu";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// What is written where no rewind asked for alerts, and earlier builds read.
+const VERSION_UNMARKED: u32 = 2;
 const CRC_AT: usize = 12;
 /// Magic, version, checksum of the rest.
 const HEAD_BYTES: usize = 16;
@@ -393,4 +426,6 @@ const COUNTS_BYTES: usize = 12;
 /// Start, base, tally and fates: the numbers before the spans in version 1.
 const FIXED_V1: usize = 9;
 /// And the number of the last removal, the line and the hash of the receipts.
-const FIXED: usize = FIXED_V1 + 6;
+const FIXED_V2: usize = FIXED_V1 + 6;
+/// And how far events are told of one by one.
+const FIXED: usize = FIXED_V2 + 1;

@@ -16,6 +16,7 @@ use super::feed::{Feed, Feeds};
 use super::keeper::{Chain, Keeper};
 use super::measure::Deeds;
 use super::network::Way;
+use super::new_pass::NewPass;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
 use super::passes::first_unused;
@@ -291,15 +292,16 @@ impl Engine {
         deeds.iter().filter(|(name, _)| is_gone(name)).map(|(_, it)| it.counters.losses()).sum()
     }
 
-    /// Begins a new pass of an exporter at `start`; the others are not disturbed.
+    /// Begins a new pass of an exporter; the others are not disturbed.
     ///
     /// What the old pass has under way is waited for until `deadline`, then left.
     ///
     /// # Errors
-    /// When there is no such exporter, or it cannot be compiled again.
-    pub fn rewind(&self, name: &str, start: Offset, deadline: Instant) -> Result<(), EngineError> {
+    /// When there is no such exporter, it cannot be compiled again, or it is a response hook that
+    /// is to act on old events.
+    pub fn rewind(&self, name: &str, new: NewPass, deadline: Instant) -> Result<(), EngineError> {
         let _one_at_a_time = self.operate();
-        if self.start_stopped(name, start)? {
+        if self.start_stopped(name, new)? {
             return Ok(());
         }
         let found = |running: &Running| running.exporter.name() == name;
@@ -308,6 +310,7 @@ impl Engine {
             name: name.to_owned(),
             problem: "there is no such exporter; `shrike status` lists them".to_owned(),
         })?;
+        new.permit(&old.spec)?;
         old.exporter.raise(Stage::Flush);
         wait_until(deadline, || old.exporter.has_ended());
         old.exporter.raise(Stage::Abort);
@@ -324,10 +327,12 @@ impl Engine {
         };
         old.exporter.hand_over(last.counts);
         let pass = last.pass + 1;
+        let NewPass { start, alert_below } = new;
         let checkpoint = Checkpoint {
             pass,
             start,
             base: start,
+            alert_below,
             gaps: last.gaps,
             removals: last.removals,
             ..Checkpoint::default()
@@ -357,16 +362,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts an exporter that was stopped, with a new pass at `start`; false where none was.
-    fn start_stopped(&self, name: &str, start: Offset) -> Result<bool, EngineError> {
+    /// Starts an exporter that was stopped, with a new pass; false where none was.
+    fn start_stopped(&self, name: &str, new: NewPass) -> Result<bool, EngineError> {
         let mut stopped = self.lock_stopped();
         let is_wanted = |it: &Stopped| it.spec.settings.name == name;
         let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
         let Stopped { spec, number, allowance, .. } = &stopped[at];
+        new.permit(spec)?;
         // A newer version's state stays for that version; a damaged store cannot be written. The
         // lost checkpoint was of the first pass at least.
         let pass = first_unused(spec, self.receipts_path().as_deref())?.max(1);
-        let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
+        let NewPass { start, alert_below } = new;
+        let checkpoint =
+            Checkpoint { pass, start, base: start, alert_below, ..Checkpoint::default() };
         let letters = open_letters(spec, &checkpoint, &self.log)?;
         let shared = (Arc::clone(allowance), letters, self.deeds(name));
         let ways = ways(spec, self.workers.len())?;

@@ -238,6 +238,11 @@ impl Exporter {
         self.resumed.counts
     }
 
+    /// Events below are told of one by one, however old they are: a rewind asked for that.
+    pub(crate) fn alert_below(&self) -> Offset {
+        self.resumed.alert_below
+    }
+
     /// What it did in this run, whichever one it was.
     pub(crate) fn deeds(&self) -> Deeds {
         Deeds { counters: Arc::clone(&self.counters), measures: Arc::clone(&self.measures) }

@@ -59,6 +59,8 @@ pub struct ExporterStatus {
     pub start: Offset,
     /// Everything below is settled.
     pub base: Offset,
+    /// Events below are told of one by one, however old they are; zero where none are.
+    pub alert_below: Offset,
     /// Settled events by fate.
     pub counts: Counts,
     /// Those of them that earlier runs settled.
@@ -293,6 +295,7 @@ impl ExporterStatus {
             pass: saved.pass,
             start: saved.start,
             base: saved.base,
+            alert_below: saved.alert_below,
             counts: saved.counts,
             counts_before: saved.counts,
             in_range,
@@ -312,6 +315,7 @@ impl ExporterStatus {
             pass: 0,
             start: Offset::ZERO,
             base: Offset::ZERO,
+            alert_below: Offset::ZERO,
             counts: Counts::default(),
             counts_before: Counts::default(),
             in_range: 0,
@@ -367,11 +371,12 @@ impl ExporterStatus {
     }
 
     pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, start, tally, gaps, reasons) = {
+        let (pass, alert_below, start, tally, gaps, reasons) = {
             let watermark = exporter.watermark();
             let gaps = watermark.gaps().len() as u64;
             let (start, tally) = (watermark.start(), watermark.tally());
-            (watermark.pass(), start, tally, gaps, watermark.lost())
+            let (pass, alert_below) = (watermark.pass(), watermark.alert_below());
+            (pass, alert_below, start, tally, gaps, watermark.lost())
         };
         let untallied = Span { from: start.max(tally.to), to: head };
         let in_range = tally.events + reader.count(untallied).unwrap_or(0);
@@ -392,6 +397,7 @@ impl ExporterStatus {
             pass,
             start,
             base,
+            alert_below,
             counts,
             counts_before: exporter.counts_before(),
             in_range,

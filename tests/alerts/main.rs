@@ -453,3 +453,32 @@ fn old_events_open_one_incident_together_which_is_resolved() {
     assert!(!incident.is_open && !alert.is_open, "{incident:?} {alert:?}");
     place.stop(running);
 }
+
+#[test]
+fn a_rewind_that_is_to_alert_opens_an_incident_for_each_old_event() {
+    let place = Place::new("from: earliest, max_age: 30s");
+    let old: Vec<Value> =
+        (0..20).map(|n| event(n, "leak", &format!("s-{n}"), "critical")).collect();
+    place.append(&old);
+    place.clock.leap(31);
+    let running = place.start();
+    let settle = |fate: &str| {
+        wait_until("all is settled", || {
+            place.exporters().iter().all(|it| it["pending"] == 0 && it[fate] == 20)
+        });
+    };
+    settle("filtered");
+    let opened =
+        |guard: &str| place.pager.1.all().keys().filter(|(_, key)| key.starts_with(guard)).count();
+    assert_eq!((opened("leak:"), opened("shrike:shrike")), (0, 1));
+    for exporter in ["pagerduty", "opsgenie"] {
+        place.run(&["cursor", "rewind", exporter, "--to", "earliest", "--really-alert"], 0);
+    }
+    settle("delivered");
+    assert_eq!((opened("leak:"), opened("shrike:shrike")), (20, 1));
+    for n in 0..20 {
+        let (incident, alert) = place.both(LEAKS, "leak", &format!("s-{n}"));
+        assert!(incident.is_open && alert.is_open, "{incident:?} {alert:?}");
+    }
+    place.stop(running);
+}

@@ -1,5 +1,8 @@
 //! Events that are too old to be told of one by one.
 
+use shrike::event::{Checkpoint, Offset};
+use shrike::log::Cursors;
+
 use crate::binary::{Clock, Place, quiet, wait_until};
 use crate::chat::{Chat, digest, event, settled};
 
@@ -72,6 +75,113 @@ fn letters_that_are_really_wanted_are_posted_one_by_one() {
     clock.leap(61);
     place.run(&["dlq", "replay", "--exporter", "chat", "--really-alert"], 0);
     assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.bodies("usual"));
+    running.stop();
+    chat.assert_in_order();
+}
+
+/// What the cursor's file says.
+fn saved(place: &Place) -> Checkpoint {
+    let saved = Cursors::look(&place.path("state/log")).load("chat").expect("it is whole");
+    saved.expect("it was saved")
+}
+
+/// Waits until nothing more is told of one by one since a rewind asked for that.
+#[track_caller]
+fn wait_unmarked(place: &Place) {
+    wait_until("the mark is gone", || saved(place).alert_below == Offset::ZERO);
+}
+
+#[test]
+fn a_rewind_that_is_to_alert_tells_of_each_event_up_to_the_head_that_it_met() {
+    for chat in [Chat::slack(""), Chat::teams("")] {
+        let (kind, url) = (chat.fake.report().vendor, chat.url("usual"));
+        let keys = "max_age: 1m, from: earliest, rate_limit: {per_minute: 6000, burst: 100}";
+        let (place, clock) = place(&kind, &url, keys);
+        let running = place.start();
+        place.append(&(0..6).map(|n| event(n, "leak", "high")).collect::<Vec<_>>());
+        settled(&place, "chat", 6);
+        assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.digests("usual"));
+        clock.leap(61);
+        // Without a word more they are told of together.
+        place.run(&["cursor", "rewind", "chat", "--to", "earliest"], 0);
+        let exporter = settled(&place, "chat", 6);
+        assert_eq!(chat.told("usual"), (6, 6), "{:?}", chat.digests("usual"));
+        assert_eq!((&exporter["delivered"], &exporter["filtered"]), (&0.into(), &6.into()));
+
+        place.run(&["cursor", "rewind", "chat", "--to", "earliest", "--really-alert"], 0);
+        let exporter = settled(&place, "chat", 6);
+        assert_eq!(chat.told("usual"), (12, 6), "{exporter} {:?}", chat.digests("usual"));
+        assert_eq!((&exporter["delivered"], &exporter["filtered"]), (&6.into(), &0.into()));
+        wait_unmarked(&place);
+        let audit = place.run(&["audit", "log"], 0);
+        let rewinds: Vec<&str> = audit.lines().filter(|it| it.contains("rewind chat")).collect();
+        let says: Vec<bool> = rewinds.iter().map(|it| it.contains("--really-alert")).collect();
+        assert_eq!(says, [false, true], "{audit}");
+
+        // The next one is as any other.
+        place.run(&["cursor", "rewind", "chat", "--to", "earliest"], 0);
+        settled(&place, "chat", 6);
+        assert_eq!(chat.told("usual"), (12, 12), "{:?}", chat.digests("usual"));
+        running.stop();
+        chat.assert_in_order();
+    }
+}
+
+#[test]
+fn a_rewind_that_is_to_alert_is_remembered_through_kills() {
+    let chat = Chat::slack("");
+    let url = chat.url("usual");
+    // Critical ones wait for the rate, however long that takes.
+    let keys = "max_age: 1m, from: latest, rate_limit: {per_minute: 600, burst: 1}";
+    let (place, clock) = place("slack", &url, keys);
+    place.append(&(0..100).map(|n| event(n, "leak", "critical")).collect::<Vec<_>>());
+    let running = place.start();
+    clock.leap(61);
+    assert_eq!(chat.told("usual"), (0, 0));
+    place.run(&["cursor", "rewind", "chat", "--to", "earliest", "--really-alert"], 0);
+    wait_until("some are settled", || saved(&place).counts.delivered > 10);
+    running.kill();
+    assert!(saved(&place).alert_below > Offset::ZERO);
+    // What comes later is as old as that when it is read, and is judged as always.
+    place.append(&(100..103).map(|n| event(n, "leak", "critical")).collect::<Vec<_>>());
+    clock.leap(61);
+    let running = place.start();
+    let before = place.exporter("chat")["delivered"].as_u64();
+    assert!(before > Some(10), "it went on where it was: {before:?}");
+    wait_until("more are settled", || place.exporter("chat")["delivered"].as_u64() > Some(40));
+    running.kill();
+    let running = place.start();
+    let exporter = settled(&place, "chat", 103);
+    assert_eq!((&exporter["delivered"], &exporter["filtered"]), (&100.into(), &3.into()));
+    assert_eq!(chat.digests("usual"), [3]);
+    let said = chat.bodies("usual");
+    let untold: Vec<u64> = (0..100)
+        .filter(|n| !said.iter().any(|body| body.contains(&format!("/srv/{n}/.env"))))
+        .collect();
+    assert!(untold.is_empty(), "{untold:?}");
+    wait_unmarked(&place);
+    running.stop();
+    chat.assert_in_order();
+}
+
+#[test]
+fn a_rewind_that_is_to_alert_may_be_asked_for_while_nothing_runs() {
+    let chat = Chat::slack("");
+    let url = chat.url("usual");
+    let keys = "max_age: 1m, rate_limit: {per_minute: 6000, burst: 100}";
+    let (place, clock) = place("slack", &url, keys);
+    place.append(&(0..6).map(|n| event(n, "leak", "high")).collect::<Vec<_>>());
+    clock.leap(61);
+    place.run(&["cursor", "rewind", "chat", "--to", "earliest", "--really-alert"], 0);
+    let cursor = place.run(&["cursor", "show", "chat", "--json"], 0);
+    let cursor: serde_json::Value = serde_json::from_str(&cursor).expect("JSON");
+    assert_eq!(cursor[0]["alert_below"], cursor[0]["head"], "{cursor}");
+    let running = place.start();
+    settled(&place, "chat", 6);
+    assert_eq!(chat.told("usual"), (6, 0), "{:?}", chat.digests("usual"));
+    wait_unmarked(&place);
+    let audit = place.run(&["audit", "log"], 0);
+    assert!(audit.contains("--really-alert"), "{audit}");
     running.stop();
     chat.assert_in_order();
 }

@@ -500,7 +500,13 @@ fn commands_know_hooks_by_name() {
     place.run(&["cursor", "rewind", "isolate", "--to", "earliest"], 0);
     let asked = receiver.wait_for(2);
     assert_eq!(asked[0].key(), asked[1].key());
+    // On nothing old, whoever wishes it, and whether it runs or not.
+    let really = &["cursor", "rewind", "isolate", "--to", "earliest", "--really-alert"];
+    let while_it_runs = place.run(really, 1);
     running.stop();
+    for refused in [while_it_runs, place.run(really, 1)] {
+        assert!(refused.contains("exporter isolate: it is a response hook"), "{refused}");
+    }
     let refused = place.run(&["test", "isolate", "--from", "1h", "--to", "http://127.0.0.1:1"], 2);
     assert!(refused.contains("is a response hook"), "{refused}");
 }

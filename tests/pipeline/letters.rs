@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shrike::config::{Config, Host};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::Cursors;
-use shrike::pipeline::{Ended, Engine, Letter, LetterStore, Progress, Wanted, Work};
+use shrike::pipeline::{Ended, Engine, Letter, LetterStore, NewPass, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
@@ -144,7 +144,7 @@ fn a_replay_goes_on_whatever_becomes_of_its_exporter() {
     engine.flush_exporter("one", deadline).expect("it runs");
     let flushed = progress();
     assert!(flushed.is_running && flushed.wanted == 63, "{flushed:?}");
-    engine.rewind("one", engine.status().written, deadline).expect("it runs");
+    engine.rewind("one", NewPass::at(engine.status().written), deadline).expect("it runs");
     assert!(comes_true(|| !progress().is_running), "{:?}", progress());
     let through = progress();
     assert_eq!((through.wanted, through.delivered, through.kept), (63, 63, 0), "{through:?}");
@@ -308,7 +308,7 @@ fn letters_of_an_earlier_pass_count_for_none_of_the_new_one() {
     destination.turn(Manner::Accept);
     let engine = start(&config, 0..0);
     let deadline = Instant::now() + PATIENCE;
-    engine.rewind("one", Offset::ZERO, deadline).expect("there is such an exporter");
+    engine.rewind("one", NewPass::at(Offset::ZERO), deadline).expect("there is such an exporter");
     let one = || exporter(&engine.status(), "one").clone();
     assert!(comes_true(|| one().counts.delivered == 1_000), "{:?}", one());
     assert_eq!((one().pass, one().letters), (1, 63), "they are of the pass before");
@@ -377,7 +377,9 @@ fn a_pass_begun_after_a_damaged_checkpoint_owns_no_letter_of_an_earlier_one() {
     let config = config(dir.path(), &[("one", &destination, "")]);
     drop(run_to_the_end(&config, filled(&config, 0..100, 900)));
     let rewind = |engine: &Engine, to: Offset| {
-        engine.rewind("one", to, Instant::now() + PATIENCE).expect("it can begin anew");
+        engine
+            .rewind("one", NewPass::at(to), Instant::now() + PATIENCE)
+            .expect("it can begin anew");
     };
     // Letters of passes 0 and 1.
     let engine = start(&config, 0..0);

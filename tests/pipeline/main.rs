@@ -26,7 +26,7 @@ use equation::assert_equation;
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::Offset;
 use shrike::log::Log;
-use shrike::pipeline::{Ended, Engine, EngineOptions, ExporterStatus, Status};
+use shrike::pipeline::{Ended, Engine, EngineOptions, ExporterStatus, NewPass, Status};
 use shrike::vendors;
 use wait::{PATIENCE, comes_true};
 
@@ -203,8 +203,8 @@ fn a_rewind_begins_a_new_pass_and_leaves_others_alone() {
     let arrived = || left.count() == 1_000 && right.accepted().len() == 1_000;
     assert!(comes_true(arrived));
     let deadline = Instant::now() + PATIENCE;
-    engine.rewind("left", Offset::ZERO, deadline).expect("there is such an exporter");
-    assert!(engine.rewind("middle", Offset::ZERO, deadline).is_err());
+    engine.rewind("left", NewPass::at(Offset::ZERO), deadline).expect("there is such an exporter");
+    assert!(engine.rewind("middle", NewPass::at(Offset::ZERO), deadline).is_err());
     let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::Host;
 use shrike::event::Offset;
-use shrike::pipeline::{Ended, Engine};
+use shrike::pipeline::{Ended, Engine, NewPass};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
@@ -35,7 +35,7 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
     assert_eq!(left.accepted().len(), 500, "nothing was sent from a place that nobody knows");
 
     let deadline = Instant::now() + PATIENCE;
-    engine.rewind("left", Offset::ZERO, deadline).expect("the advice works");
+    engine.rewind("left", NewPass::at(Offset::ZERO), deadline).expect("the advice works");
     let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");

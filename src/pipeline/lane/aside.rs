@@ -331,10 +331,10 @@ impl Lane {
         result
     }
 
-    /// Whether the event of a ticket was asked for by itself, however old it is.
-    pub(super) fn is_asked_for(&self, ticket: Offset) -> bool {
-        let tickets = self.aside.as_ref().map(|aside| &aside.tickets);
-        let Some(Ticket::Letter(_, number)) = tickets.and_then(|it| it.get(&ticket.bytes())) else {
+    /// Whether the event at an offset, or of a ticket, was asked for by itself, however old it is.
+    pub(super) fn is_asked_for(&self, at: Offset) -> bool {
+        let Some(aside) = &self.aside else { return at < self.exporter.alert_below() };
+        let Some(Ticket::Letter(_, number)) = aside.tickets.get(&at.bytes()) else {
             return false;
         };
         let job = self.exporter.replays.lock();

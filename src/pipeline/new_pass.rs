@@ -1,0 +1,38 @@
+//! What is asked of a new pass over the log.
+
+use super::engine::EngineError;
+use super::exporter::ExporterSpec;
+use crate::event::Offset;
+
+/// Where a new pass begins, and how far its events are told of one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewPass {
+    /// Where it begins.
+    pub start: Offset,
+    /// Events below are told of one by one, however old they are; zero where `max_age` holds for
+    /// all of them.
+    pub alert_below: Offset,
+}
+
+impl NewPass {
+    /// One that is as any other.
+    #[must_use]
+    pub const fn at(start: Offset) -> Self {
+        Self { start, alert_below: Offset::ZERO }
+    }
+
+    /// Refuses to act on old events: `max_age` keeps response hooks from that.
+    pub(super) fn permit(self, spec: &ExporterSpec) -> Result<(), EngineError> {
+        match spec.hook.is_some() && self.alert_below > Offset::ZERO {
+            true => Err(EngineError::Exporter {
+                name: spec.settings.name.clone(),
+                problem: NO_OLD_ACTIONS.to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Why a response hook is not rewound so.
+pub const NO_OLD_ACTIONS: &str = "it is a response hook, which acts on no event older than its \
+                                  `max_age`; rewind it without really-alert";
