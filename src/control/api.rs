@@ -7,6 +7,7 @@
 //! | `GET /api/v1/config` | viewer | what is in effect, secrets masked |
 //! | `GET /api/v1/dlq/NAME/replay` | viewer | how far the last replay is |
 //! | `POST /api/v1/exporters/NAME/pause`, `/resume`, `/flush` | operator | that |
+//! | `POST /api/v1/exporters/NAME/rewind` | operator | begins a new pass over the log |
 //! | `POST /api/v1/exporters/NAME/alerts/KEY/ack`, `/resolve` | operator | asks for that |
 //! | `POST /api/v1/dlq/NAME/replay` | operator | sends dead letters again |
 //! | `POST /api/v1/config/reload` | admin | as `shrike reload` |
@@ -24,7 +25,7 @@ use tokio::time::timeout;
 
 use super::admin::Reply;
 use super::server::act;
-use super::{ALERTS_MAX, Answer, Change, Request, Serve};
+use super::{ALERTS_MAX, Answer, Change, Request, Serve, Target};
 use crate::config::{Role, time};
 use crate::deliver::percent_decoded;
 use crate::pipeline::{AlertChange, Letter, Wanted};
@@ -40,6 +41,7 @@ pub(super) enum Call {
     Config,
     Reload,
     Change(Change, String),
+    Rewind(String),
     Alerts(String),
     /// The change, the exporter, and the key of the incident.
     Alert(AlertChange, String, String),
@@ -59,6 +61,19 @@ struct Replay {
     id: Option<String>,
     /// Events a second at most.
     rate: Option<NonZeroU32>,
+    /// Whether each is told of by itself, however old it is.
+    really_alert: bool,
+}
+
+/// The body of a rewind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    /// Where the pass begins: `earliest`, `latest`, an offset, a time (RFC 3339) or a time ago.
+    to: String,
+    /// Whether each event up to the head is told of by itself, however old it is.
+    #[serde(default)]
+    really_alert: bool,
 }
 
 impl Call {
@@ -78,6 +93,7 @@ impl Call {
             ["v1", "exporters", one, "flush"] => {
                 (None, Some(Self::Change(Change::Flush, name(one))))
             }
+            ["v1", "exporters", one, "rewind"] => (None, Some(Self::Rewind(name(one)))),
             ["v1", "exporters", one, "alerts"] => (Some(Self::Alerts(name(one))), None),
             ["v1", "exporters", one, "alerts", key, change @ ("ack" | "resolve")] => {
                 let change = match *change {
@@ -117,7 +133,9 @@ impl Call {
             | Self::Config
             | Self::Alerts(_)
             | Self::Replayed(_) => Role::Viewer,
-            Self::Change(..) | Self::Alert(..) | Self::Replay(_) => Role::Operator,
+            Self::Change(..) | Self::Rewind(_) | Self::Alert(..) | Self::Replay(_) => {
+                Role::Operator
+            }
             Self::Reload => Role::Admin,
         }
     }
@@ -132,6 +150,16 @@ impl Call {
             Self::Change(change, name) => {
                 Request::Change { exporter: exporter(name), change: *change }
             }
+            Self::Rewind(name) => {
+                let Begin { to, really_alert } = serde_json::from_slice(body).map_err(|error| {
+                    let text = format!("expected {{to, really_alert}}: {error}");
+                    Reply::error(StatusCode::BAD_REQUEST, &text)
+                })?;
+                let to = Target::parse(&to, now()).map_err(|problem| {
+                    Reply::error(StatusCode::BAD_REQUEST, &format!("to: {problem}"))
+                })?;
+                Request::Rewind { exporter: exporter(name), to, really_alert }
+            }
             Self::Alerts(name) => Request::Alerts {
                 exporter: exporter(name),
                 prefix: String::new(),
@@ -145,14 +173,15 @@ impl Call {
                 let wanted = match body.trim_ascii() {
                     b"" => Replay::default(),
                     body => serde_json::from_slice(body).map_err(|error| {
-                        let text = format!("expected {{since, class, id, rate}}: {error}");
+                        let text =
+                            format!("expected {{since, class, id, rate, really_alert}}: {error}");
                         Reply::error(StatusCode::BAD_REQUEST, &text)
                     })?,
                 };
-                let Replay { since, class, id: event_id, rate } = wanted;
+                let Replay { since, class, id: event_id, rate, really_alert } = wanted;
                 let since = since.as_deref().map(time).transpose()?;
                 class.as_deref().map(class_of_letters).transpose()?;
-                let wanted = Wanted { since, class, event_id, ..Wanted::default() };
+                let wanted = Wanted { since, class, event_id, really_alert, ..Wanted::default() };
                 let rate = rate.map(NonZeroU32::get);
                 Request::Replay { exporter: exporter(name), wanted, rate }
             }
@@ -180,6 +209,9 @@ impl Call {
             (_, Ok(Answer::Status(status))) => Reply::json(StatusCode::OK, &status.exporters),
             (_, Ok(Answer::Config(yaml))) => Reply::text(StatusCode::OK, "application/yaml", &yaml),
             (_, Ok(Answer::Reloaded(report))) => Reply::json(StatusCode::OK, &report),
+            (Self::Rewind(_), Ok(Answer::Cursors(cursors))) => {
+                Reply::json(StatusCode::OK, &cursors.first())
+            }
             (_, Ok(Answer::Replay(progress))) => Reply::json(StatusCode::OK, &progress),
             (_, Ok(Answer::Alerts(alerts))) => Reply::json(StatusCode::OK, &alerts),
             (_, Ok(Answer::Alert(0))) => {
@@ -204,6 +236,7 @@ impl Call {
         match self {
             Self::Exporter(name)
             | Self::Change(_, name)
+            | Self::Rewind(name)
             | Self::Alerts(name)
             | Self::Alert(_, name, _)
             | Self::Replay(name)
@@ -214,12 +247,16 @@ impl Call {
 }
 
 fn time(text: &str) -> Result<u64, Reply> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let time = time::parse_or_ago(text, u64::try_from(now).unwrap_or(u64::MAX));
-    time.ok_or_else(|| {
+    time::parse_or_ago(text, now()).ok_or_else(|| {
         let text = "since: expected a time such as 2026-01-31T12:00:00Z, or a time ago such as 1h";
         Reply::error(StatusCode::BAD_REQUEST, text)
     })
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A class that no letter can be of would choose none, and nobody would know why.
@@ -252,7 +289,7 @@ pub(super) async fn collect(body: Incoming) -> Result<Vec<u8>, Reply> {
 }
 
 const PATHS: &str = "there are GET exporters, exporters/NAME, exporters/NAME/alerts, config and \
-                     dlq/NAME/replay, and POST exporters/NAME/pause, resume and flush, \
+                     dlq/NAME/replay, and POST exporters/NAME/pause, resume, flush and rewind, \
                      exporters/NAME/alerts/KEY/ack and resolve, dlq/NAME/replay and \
                      config/reload, all below /api/v1/";
 /// Bytes of a body; a replay says little.

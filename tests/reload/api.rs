@@ -139,6 +139,25 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
     let (found, progress) = replay("{\"since\": \"1h\", \"rate\": 5}");
     assert_eq!(found, 200, "{progress}");
     assert!(progress.contains("\"wanted\":0"), "there is none: {progress}");
+    let (found, progress) = replay("{\"really_alert\": true}");
+    assert_eq!(found, 200, "{progress}");
+    // A new pass: a typing error moves nothing.
+    let path = "/api/v1/exporters/splunk/rewind";
+    let rewind = |body| ask_with(connect(&running), "POST", path, OPERATOR, body);
+    assert_eq!(status("POST", path, VIEWER), 403);
+    for wrong in
+        ["", "{}", "{\"to\": 0}", "{\"to\": \"soon\"}", "{\"to\": \"1h\", \"alert\": true}"]
+    {
+        let (found, why) = rewind(wrong);
+        assert!(found == 400 && why.contains("expected "), "{wrong}: {found}: {why}");
+    }
+    let (found, why) = rewind("{\"to\": \"99999999\"}");
+    assert!(found == 409 && why.contains("beyond the end of the log"), "{found}: {why}");
+    let (found, cursor) = rewind("{\"to\": \"latest\"}");
+    assert_eq!(found, 200, "{cursor}");
+    let (found, cursor) = rewind("{\"to\": \"latest\", \"really_alert\": true}");
+    let cursor: Value = serde_json::from_str(&cursor).expect("JSON");
+    assert!(found == 200 && cursor["pass"] == 2, "{cursor}");
     // Another set of tokens, and a wrong file that changes nothing.
     place.configure(&collector, &keys(&[("heir", LATER, "admin")], ""));
     assert_eq!(status("POST", "/api/v1/config/reload", ADMIN), 200);
@@ -149,7 +168,7 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
     assert!(why.contains("admin.tokens[1].token: expected at least 16 bytes"), "{why}");
     assert_eq!(status("GET", "/api/v1/exporters", LATER), 200, "the last ones stay");
     let refused = ask("GET", "/metrics", LATER).1;
-    assert!(refused.contains("shrike_admin_refused_total 9"), "{refused}");
+    assert!(refused.contains("shrike_admin_refused_total 10"), "{refused}");
     let log = running.stop();
     assert!(!log.contains("0123456789abcdef"), "{log}");
     assert_eq!(collector.events(), first + second, "nothing twice");
@@ -163,6 +182,9 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
         ("pause", "token hand, 127.0.0.1:"),
         ("resume", "token hand, 127.0.0.1:"),
         ("dlq_replay", "token hand, 127.0.0.1:"),
+        ("dlq_replay", "0 letters; --really-alert"),
+        ("rewind", "token hand, 127.0.0.1:"),
+        ("rewind", "; --really-alert"),
         ("reload", "token head, 127.0.0.1:"),
         ("reload", "token heir, 127.0.0.1:"),
     ] {
