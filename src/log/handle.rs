@@ -141,6 +141,7 @@ impl Log {
             opened.control,
             opened.segments,
             Wakers::own(),
+            Arc::clone(&io),
         ));
         let intake = Arc::new(Intake::new(
             opened.layout,

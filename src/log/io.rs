@@ -12,7 +12,8 @@ use rustix::fs::FallocateFlags;
 
 /// How the log talks to the disk.
 ///
-/// Reading is not part of it: reads change nothing, and go through mappings.
+/// Reading is not part of it: reads change nothing, and go through mappings. Only whether bytes
+/// have to be fetched first is.
 pub trait LogIo: Send + Sync {
     /// Makes a new file of this length, its space allocated, for its owner only.
     ///
@@ -64,6 +65,11 @@ pub trait LogIo: Send + Sync {
 
     /// Whether io_uring may write these files past this seam.
     fn allows_ring(&self) -> bool;
+
+    /// Whether what is read of a file has to be fetched first, though the kernel has it in memory.
+    fn is_cold(&self, _path: &Path) -> bool {
+        false
+    }
 }
 
 /// An open file of the log.

@@ -14,6 +14,7 @@ use super::control::Control;
 use super::error::LogError;
 use super::frame::{HEADER_BYTES, Parsed, Window, starts_stripe, stripe_end, stripe_start};
 use super::index::State;
+use super::io::Disk;
 use super::open::refuse_newer;
 use super::shared::{Segment, Shared};
 use super::waker::{Waker, Wakers};
@@ -45,7 +46,7 @@ impl Reader {
             advice: "open the log for writing once, as `shrike run` does: it rebuilds the page",
         })?;
         let dir = dir.to_path_buf();
-        let shared = Shared::new(dir, control, Vec::new(), Wakers::foreign());
+        let shared = Shared::new(dir, control, Vec::new(), Wakers::foreign(), Arc::new(Disk));
         shared.refresh()?;
         for segment in shared.segments() {
             // Retention may be faster; a file that cannot be read is told where it is read.
@@ -360,7 +361,7 @@ impl Reader {
         let start = segment.position(bounds.from);
         let wanted = bounds.bytes_max.min(bounds.stop.bytes() - bounds.from.bytes());
         let len = usize::try_from(wanted).expect("at most a stripe");
-        if !mapping.resident(start, len) {
+        if !mapping.resident(start, len) || self.shared.io.is_cold(&segment.path) {
             return Some(Span { from: bounds.from, to: bounds.stop });
         }
         // One record that owns stripes is checked as a whole.

@@ -1,5 +1,6 @@
 //! What the writer and the readers share: the control page and the list of segments.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,11 @@ use super::STRIPE_BYTES;
 use super::control::Control;
 use super::error::LogError;
 use super::index::{self, Stripes};
+use super::io::LogIo;
 use super::segment::Mapping;
 use super::waker::Wakers;
 
 /// One log, as this process sees it.
-#[derive(Debug)]
 pub(crate) struct Shared {
     /// The directory.
     pub(crate) dir: PathBuf,
@@ -31,6 +32,14 @@ pub(crate) struct Shared {
     pub(crate) foreign: bool,
     /// How long each sync took.
     pub(crate) sync_seconds: Histogram,
+    /// The disk, as far as it says what is cold.
+    pub(crate) io: Arc<dyn LogIo>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 /// One segment's file, known by its name.
@@ -56,11 +65,12 @@ impl Shared {
         control: Control,
         segments: Vec<Arc<Segment>>,
         wakers: Wakers,
+        io: Arc<dyn LogIo>,
     ) -> Self {
         let foreign = wakers.are_foreign();
         let (control, wakers) = (Arc::new(control), Arc::new(wakers));
         let (segments, sync_seconds) = (RwLock::new(segments), Histogram::new(SECONDS));
-        Self { dir, control, wakers, segments, foreign, sync_seconds }
+        Self { dir, control, wakers, segments, foreign, sync_seconds, io }
     }
 
     /// The segments, oldest first.

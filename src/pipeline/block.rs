@@ -77,8 +77,8 @@ pub(crate) enum At {
     End,
     /// Retention took it; the log begins here now.
     Gone(Offset),
-    /// It cannot be read: this many events are lost, where the index knows.
-    Damaged(Span, Option<u64>),
+    /// It cannot be read.
+    Damaged(Span),
 }
 
 /// Memory for the records of a block.
@@ -157,7 +157,7 @@ impl Blocks {
             Read::Cold(span) => Ok(At::Cold(span)),
             Read::End => Ok(At::End),
             Read::Gone { oldest } => Ok(At::Gone(oldest)),
-            Read::Damaged { span, events } => Ok(At::Damaged(span, events)),
+            Read::Damaged { span, .. } => Ok(At::Damaged(span)),
         }
     }
 
@@ -180,7 +180,7 @@ impl Blocks {
             Read::Cold(span) => Ok(At::Cold(span)),
             Read::End => Ok(At::End),
             Read::Gone { oldest } => Ok(At::Gone(oldest)),
-            Read::Damaged { span, events } => Ok(At::Damaged(span, events)),
+            Read::Damaged { span, .. } => Ok(At::Damaged(span)),
         }
     }
 

@@ -17,12 +17,7 @@ impl Exporter {
     }
 
     /// Writes a dead letter again that was replayed in vain.
-    pub(crate) fn bury_again(
-        &self,
-        dead: &DeadLetter,
-        replayed: &Replayed,
-        document: Option<Vec<u8>>,
-    ) {
+    pub(crate) fn bury_again(&self, dead: &DeadLetter, replayed: &Replayed, document: Vec<u8>) {
         let old = &replayed.letter;
         let letter = Letter {
             pass: old.pass,
@@ -33,7 +28,7 @@ impl Exporter {
             replays: old.replays.saturating_add(1),
             run: old.run,
             replaces: Some(replayed.span.from.bytes()),
-            ..self.letter(dead, document)
+            ..self.letter(dead, Some(document))
         };
         let buried = self.dead_letters.bury_again(&letter, replayed.received_ns, replayed.span);
         self.note_buried(buried);

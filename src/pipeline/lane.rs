@@ -33,7 +33,7 @@ use super::pace::Seat;
 use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{Buffers, Outcomes, Reshape, Sender, Sent};
+use crate::deliver::{Buffers, DeadLetter, Outcomes, Reshape, Sender, Sent};
 use crate::event::{Narrowed, Offset, Privacy, Settled};
 use alerting::Alerting;
 use aside::Aside;
@@ -65,6 +65,9 @@ pub(crate) struct Lane {
     patience: Patience,
     /// Events to be rendered again, oldest first.
     again: VecDeque<Reshape>,
+    /// Events that are given up and whose bytes have to be fetched for their letters, oldest first.
+    /// Each was in a batch of this lane, which reads nothing more meanwhile.
+    burying: VecDeque<DeadLetter>,
     /// Events whose route is held.
     parking: Parking,
     /// Events that are told of together.
@@ -165,6 +168,7 @@ impl Lane {
                 .filter(|_| !exporter.is_aside(number))
                 .map(|privacy| Box::new(View { privacy, room: Narrowed::default() })),
             again: VecDeque::new(),
+            burying: VecDeque::new(),
             parking: Parking::default(),
             gathering: Gathering::new(&exporter),
             settled: Vec::new(),
@@ -202,6 +206,7 @@ impl Lane {
             self.give_up_below_floor(now);
             self.exchange(now);
             self.park(now);
+            self.bury_waiting(now);
             self.render_again(now);
             self.talk_on(now);
             let turn = match self.is_aside() {
@@ -265,6 +270,7 @@ impl Lane {
             self.give_up_parked(floor);
             self.give_up_waiting(floor);
             self.give_up_gathered(floor);
+            self.give_up_unburied(floor);
             self.act(now);
         }
     }
@@ -281,7 +287,8 @@ impl Lane {
         state.unread_to.store(to, Ordering::Release);
         // What goes out beside the log is settled, or outside the account.
         let waiting = self.parking.events() + self.talking.events() + self.gathering.events();
-        let in_batches = self.sender.pending() + waiting + open as u64;
+        let unsent = open as u64 + self.burying.len() as u64;
+        let in_batches = self.sender.pending() + waiting + unsent;
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
         state.parked.store(self.parking.events(), Ordering::Relaxed);
@@ -299,6 +306,7 @@ impl Lane {
     fn is_done(&self, stage: Stage, turn: Turn) -> bool {
         let is_quiet = self.sender.is_empty()
             && self.again.is_empty()
+            && self.burying.is_empty()
             && !self.warming
             && self.gathering.is_empty()
             && !self.is_asking()

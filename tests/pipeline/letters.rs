@@ -12,10 +12,10 @@ use shrike::pipeline::{Ended, Engine, Letter, LetterStore, NewPass, Progress, Wa
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
 use crate::wait::{PATIENCE, comes_true, comes_true_within};
-use crate::{append, append_records, config, event, exporter, filled, run_to_the_end};
+use crate::{append, append_records, config, config_of, event, exporter, filled, run_to_the_end};
 
 /// The letters of the exporter `one`, oldest first.
-fn letters(config: &Config) -> Vec<Letter> {
+pub(crate) fn letters(config: &Config) -> Vec<Letter> {
     let dir = &config.exporters[0].settings.dead_letters.dir;
     let mut store = LetterStore::look(dir).expect("it is readable").expect("there is one");
     let mut found = Vec::new();
@@ -33,7 +33,7 @@ fn start(config: &Config, numbers: std::ops::Range<u32>) -> Engine {
 }
 
 /// Replays until it is through.
-fn replay(engine: &Engine, wanted: &Wanted) -> Progress {
+pub(crate) fn replay(engine: &Engine, wanted: &Wanted) -> Progress {
     engine.replay("one", wanted, None).expect("nothing else is replayed");
     let is_over = || !engine.replayed("one").expect("it runs").is_running;
     assert!(comes_true(is_over), "{:?}", engine.replayed("one"));
@@ -412,4 +412,30 @@ fn a_pass_begun_after_a_damaged_checkpoint_owns_no_letter_of_an_earlier_one() {
     let status = run_to_the_end(&config, filled(&config, 0..0, 900));
     let last = exporter(&status, "one");
     assert_eq!((last.pass, last.counts.delivered), (3, 100), "receipts speak of pass 2: {last:?}");
+}
+
+/// What cannot be rendered never reaches a request, whichever lane meets it.
+#[test]
+fn a_letter_that_cannot_be_rendered_stays() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config_of(
+        dir.path(),
+        &format!(
+            "  one: {{type: webhook, url: 'http://{}/', format: native, from: earliest, \
+             strict_template: true, template: '{{\"a\": \"{{{{metadata.none}}}}\"}}'}}\n",
+            destination.address
+        ),
+    );
+    drop(run_to_the_end(&config, filled(&config, 0..3, 0)));
+    let first = letters(&config);
+    assert!(first.len() == 3 && first.iter().all(|letter| letter.class == "template"), "{first:?}");
+    let engine = start(&config, 0..0);
+    let again = replay(&engine, &Wanted::default());
+    assert_eq!((again.wanted, again.delivered, again.kept), (3, 0, 3), "{again:?}");
+    let are_written = || letters(&config).iter().all(|letter| letter.replays == 1);
+    assert!(comes_true(are_written), "they are soon to be read");
+    assert!(letters(&config).iter().all(|letter| letter.event.is_some()));
+    let status = assert_equation(engine.end());
+    assert_eq!(exporter(&status, "one").counts.dead_lettered, 3);
 }

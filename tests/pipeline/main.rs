@@ -1,5 +1,6 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
+mod cold;
 mod destination;
 #[path = "../support/engine.rs"]
 mod engine;

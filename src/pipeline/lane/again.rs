@@ -9,7 +9,8 @@ use super::super::exporter::TOO_LARGE;
 use super::fill::placed;
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Fold, Item, Part, Pushed, Reason, Reshape};
-use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Settle, Settled};
+use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Offset, Settle, Settled, Span};
+use crate::log::LogError;
 
 /// What reading one event again found.
 enum Found {
@@ -23,7 +24,7 @@ enum Found {
     Lost(Reason),
     /// It is told of in a digest.
     Gathered,
-    /// Its bytes have to be fetched first.
+    /// Its bytes have to be fetched first, or cannot be read now.
     Cold,
 }
 
@@ -122,16 +123,18 @@ impl Lane {
                 Err(false) => Found::Lost(lost("no longer readable")),
             };
         }
-        let found = self.bench.blocks.borrow_mut().once(item.span.from, item.span.to);
-        let block = match found {
+        let block = match self.once(item.span) {
             Ok(At::Block(block)) => block,
             Ok(At::Cold(span)) => {
                 self.warm(span);
                 return Found::Cold;
             }
             Ok(At::Gone(_) | At::End) => return Found::Lost(lost("removed by retention")),
-            Ok(At::Damaged(..)) => return Found::Lost(lost("damaged in the log")),
-            Err(problem) => return Found::Lost(lost(&problem.to_string())),
+            Ok(At::Damaged(_)) => return Found::Lost(lost("damaged in the log")),
+            Err(problem) => {
+                self.on_unreadable(&problem, now);
+                return Found::Cold;
+            }
         };
         let entry = block.entry(0);
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
@@ -195,23 +198,58 @@ impl Lane {
         }
     }
 
-    /// Puts an event into the dead-letter store; it settles once it is durable there.
-    pub(super) fn bury(&mut self, letter: DeadLetter) {
+    /// Gives an event up: it goes into the dead-letter store once its bytes are at hand, and
+    /// settles once it is durable there.
+    pub(super) fn bury(&mut self, letter: DeadLetter, now: Instant) {
+        if self.is_aside() {
+            return self.bury_aside(&letter, now);
+        }
+        self.burying.push_back(letter);
+        self.bury_waiting(now);
+    }
+
+    /// Writes the letters of events that were given up, oldest first; stops where bytes have to be
+    /// fetched.
+    pub(super) fn bury_waiting(&mut self, now: Instant) {
+        while !self.warming {
+            let Some(letter) = self.burying.pop_front() else { return };
+            if let Some(letter) = self.bury_one(letter, now) {
+                self.burying.push_front(letter);
+            }
+        }
+    }
+
+    /// Writes one letter; gives it back where the bytes of its event cannot be had now. Once it is
+    /// written the log lets go of them.
+    fn bury_one(&mut self, letter: DeadLetter, now: Instant) -> Option<DeadLetter> {
         let span = letter.item.span;
-        let found = self.bench.blocks.borrow_mut().once(span.from, span.to);
+        let is_lost = letter.reason.class == LOST;
+        let found = self.once(span);
         let event: Option<Event<'_>> = match &found {
             Ok(At::Block(block)) => block.entry(0).event.ok(),
+            Ok(At::Cold(span)) if !is_lost => {
+                self.warm(*span);
+                return Some(letter);
+            }
+            Err(problem) if !is_lost => {
+                self.on_unreadable(problem, now);
+                return Some(letter);
+            }
             _ => None,
         };
         let mut room = Narrowed::default();
         let event = event.map(|event| self.exporter.sees(event, &mut room));
         self.on_alert_refused(event.as_ref(), span);
-        let is_gone = matches!(found, Ok(At::Gone(_)));
-        if is_gone || letter.reason.class == LOST {
-            // Retention has it: there is nothing to keep.
+        let is_gone = matches!(found, Ok(At::Gone(_) | At::End));
+        if is_gone || is_lost {
+            // There is nothing to keep.
+            let reason = match found {
+                Ok(At::Damaged(_)) => GapReason::Damage,
+                _ => GapReason::Retention,
+            };
             let skipped = Settled { span, events: 1, fate: Settle::Skipped };
-            self.exporter.watermark().settle_for(&[skipped], GapReason::Retention);
-            return;
+            self.exporter.watermark().settle_for(&[skipped], reason);
+            return None;
         }
         let document = event.map(|event| {
             let mut document = Vec::new();
@@ -219,6 +257,29 @@ impl Lane {
             document
         });
         self.exporter.bury(&letter, document);
+        None
+    }
+
+    /// Gives up what retention needs the place of.
+    pub(super) fn give_up_unburied(&mut self, floor: Offset) {
+        let settled = &mut self.outcomes.settled;
+        self.burying.retain(|letter| {
+            let span = letter.item.span;
+            let is_below = span.to <= floor;
+            if is_below {
+                settled.push(Settled { span, events: 1, fate: Settle::Skipped });
+            }
+            !is_below
+        });
+    }
+
+    /// The single record that was read before, as it lies in the log now.
+    fn once(&self, span: Span) -> Result<At, LogError> {
+        match self.bench.blocks.borrow_mut().once(span.from, span.to) {
+            // Its segment is no more.
+            Ok(At::Block(block)) if block.len() == 0 => Ok(At::End),
+            found => found,
+        }
     }
 }
 

@@ -13,11 +13,11 @@ use super::super::gap::gap_record;
 use super::super::operations::Operation;
 use super::super::replay::{Job, Progress};
 use super::super::stop::Stage;
-use super::fill::Taken;
+use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{DeadLetter, Health};
 use crate::event::{Event, Frame, Gap, Offset, Opened, Settled, Span, Time};
-use crate::log::{Read, Reader};
+use crate::log::{LogError, Read, Reader};
 
 /// The state of the lane beside the log.
 #[derive(Debug, Default)]
@@ -49,6 +49,8 @@ enum Ticket {
 enum Text {
     Event(String),
     Cold(Span),
+    /// It cannot be read now.
+    Unread(LogError),
     None,
 }
 
@@ -202,8 +204,7 @@ impl Lane {
             job.progress.is_running = !(job.place.is_none() && job.progress.is_settled());
             return Ok(());
         };
-        let mut cold = None;
-        let mut is_unsaved = false;
+        let (mut cold, mut pause) = (None, None);
         let mut found = Vec::new();
         // A job that replaced another meets letters which that one has sent and nobody answered.
         let under_way: BTreeSet<Offset> =
@@ -215,7 +216,7 @@ impl Lane {
                 Ok(Found::Letter(replayed)) if under_way.contains(&replayed.span.from) => {}
                 Ok(Found::Letter(replayed)) => found.push(replayed),
                 Ok(Found::Unsaved) => {
-                    is_unsaved = true;
+                    pause = Some(SAVE_WAIT);
                     break;
                 }
                 // One block a turn: others want this thread too.
@@ -229,8 +230,9 @@ impl Lane {
                     break;
                 }
                 Err(problem) => {
+                    // For want of descriptors or memory: tried again later.
                     exporter.note_error(format!("dead letters not readable: {problem}"), now);
-                    job.place = None;
+                    pause = Some(UNREADABLE_WAIT);
                     break;
                 }
             }
@@ -242,7 +244,7 @@ impl Lane {
         job.progress.wanted = job.progress.wanted.max(job.progress.sent);
         job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
         let wait = wait_for(job, taken, &aside.pace, exporter.settings.rate.per_second);
-        let wait = wait.filter(|_| taken > 0).max(is_unsaved.then_some(SAVE_WAIT));
+        let wait = wait.filter(|_| taken > 0).max(pause);
         aside.due = wait.map(|wait| now + wait);
         drop(slot);
         if let Some((reader, span)) = cold {
@@ -302,6 +304,10 @@ impl Lane {
             Text::Cold(span) => {
                 let reader = aside.letters.clone();
                 reader.into_iter().for_each(|reader| self.warm_from(reader, span));
+                return Err(true);
+            }
+            Text::Unread(problem) => {
+                self.on_unreadable(&problem, Instant::now());
                 return Err(true);
             }
             Text::None => return Err(false),
@@ -381,7 +387,7 @@ impl Lane {
 
     /// Takes back a ticket whose event was refused: a letter is written again with what happened,
     /// a gap record is let go.
-    pub(super) fn bury_aside(&mut self, dead: &DeadLetter) {
+    pub(super) fn bury_aside(&mut self, dead: &DeadLetter, now: Instant) {
         let exporter = self.exporter.clone();
         let number = dead.item.span.from.bytes();
         let Some(aside) = &mut self.aside else { return };
@@ -399,11 +405,15 @@ impl Lane {
                 exporter.watermark().close_gap(gap);
             }
             Some(Ticket::Letter(replayed, job)) => {
-                exporter.bury_again(
-                    dead,
-                    &replayed,
-                    letter_text_of(aside.letters.as_mut(), &replayed),
-                );
+                match letter_text_of(aside.letters.as_mut(), &replayed) {
+                    Ok(Some(text)) => exporter.bury_again(dead, &replayed, text),
+                    // Written again without its event the letter would have lost it.
+                    Ok(None) => tell_kept(exporter.name(), &replayed),
+                    Err(problem) => {
+                        let text = format!("dead letter stays as it was: {problem}");
+                        exporter.note_error(text, now);
+                    }
+                }
                 self.note_replayed(job, 0, 1);
             }
             None => debug_assert!(false, "a ticket settled twice"),
@@ -414,9 +424,7 @@ impl Lane {
     fn keep_ticket(&mut self, number: u64) {
         let Some(aside) = &mut self.aside else { return };
         if let Some(Ticket::Letter(replayed, job)) = aside.tickets.remove(&number) {
-            let offset = replayed.letter.offset;
-            let name = self.exporter.name();
-            tracing::warn!(exporter = name, offset, "dead letter without its event stays");
+            tell_kept(self.exporter.name(), &replayed);
             self.note_replayed(job, 0, 1);
         }
     }
@@ -448,26 +456,38 @@ fn wait_for(job: &Job, taken: u64, pace: &Pace, requests: Option<u32>) -> Option
     Some(Duration::from_secs_f64(by_events.max(by_requests)))
 }
 
+/// Says that a letter cannot be sent again.
+fn tell_kept(exporter: &str, replayed: &Replayed) {
+    let offset = replayed.letter.offset;
+    tracing::warn!(exporter, offset, "dead letter without its event stays");
+}
+
 /// The event of a letter.
 fn letter_event(reader: Option<&mut Reader>, span: Span) -> Text {
     let Some(reader) = reader else { return Text::None };
     match reader.read(span.from, span.to, 1) {
         Ok(Read::Block(block)) => letter_text(&block).map_or(Text::None, Text::Event),
         Ok(Read::Cold(span)) => Text::Cold(span),
-        _ => Text::None,
+        Ok(Read::End | Read::Gone { .. } | Read::Damaged { .. }) => Text::None,
+        Err(problem) => Text::Unread(problem),
     }
 }
 
 /// The same where it was read just now already.
-fn letter_text_of(reader: Option<&mut Reader>, replayed: &Replayed) -> Option<Vec<u8>> {
-    let reader = reader?;
-    // Twice, since a cold answer comes once only.
-    for _ in 0..2 {
-        if let Text::Event(text) = letter_event(Some(reader), replayed.span) {
-            return Some(text.into_bytes());
+fn letter_text_of(
+    reader: Option<&mut Reader>,
+    replayed: &Replayed,
+) -> Result<Option<Vec<u8>>, LogError> {
+    let Some(reader) = reader else { return Ok(None) };
+    loop {
+        match letter_event(Some(reader), replayed.span) {
+            Text::Event(text) => return Ok(Some(text.into_bytes())),
+            // The same offset is answered so once.
+            Text::Cold(_) => {}
+            Text::Unread(problem) => return Err(problem),
+            Text::None => return Ok(None),
         }
     }
-    None
 }
 
 fn ticket_span(number: u64) -> Span {

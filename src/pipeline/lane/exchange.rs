@@ -375,12 +375,7 @@ impl Lane {
         if let (Some(noted), Some(ledger)) = (&mut self.noted, &self.exporter.ledger) {
             noted.settle(&outcomes.settled, &outcomes.dead, ledger);
         }
-        for letter in outcomes.dead.drain(..) {
-            match self.is_aside() {
-                true => self.bury_aside(&letter),
-                false => self.bury(letter),
-            }
-        }
+        outcomes.dead.drain(..).for_each(|letter| self.bury(letter, now));
         self.again.extend(outcomes.reshape.drain(..));
         for option in outcomes.without.drain(..) {
             if !self.calls.options.is_on(option) {

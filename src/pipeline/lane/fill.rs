@@ -175,7 +175,7 @@ impl Lane {
             return Taken::Full;
         }
         if let Err(reason) = self.fill_template(route, event) {
-            self.give_up(entry, reason);
+            self.give_up(entry, reason, now);
             return Taken::Done;
         }
         match self.push(entry, event, None, now) {
@@ -200,9 +200,10 @@ impl Lane {
     }
 
     /// Puts an event that cannot be rendered into the dead letters.
-    fn give_up(&mut self, entry: &Entry<'_>, reason: Reason) {
+    fn give_up(&mut self, entry: &Entry<'_>, reason: Reason, now: Instant) {
         let item = Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
-        self.bury(DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None });
+        let letter = DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None };
+        self.bury(letter, now);
     }
 
     /// Closes the batch that was pushed into longest ago, where too many are open for one more;
@@ -253,7 +254,7 @@ impl Lane {
             Pushed::TooLarge => {
                 let (class, detail) = (TOO_LARGE.0, TOO_LARGE.1.to_owned());
                 let reason = Reason { class, detail, ..Reason::default() };
-                self.give_up(entry, reason);
+                self.give_up(entry, reason, now);
                 Taken::Done
             }
         }
@@ -367,8 +368,11 @@ impl Lane {
                     self.warm(span);
                     return None;
                 }
-                Ok(At::Gone(oldest)) => self.on_gone(oldest),
-                Ok(At::Damaged(span, events)) => self.on_damaged(span, events),
+                Ok(At::Gone(oldest)) => {
+                    let to = oldest.min(reading.claim.end);
+                    self.lose(Span { from: position, to }, GapReason::Retention)?;
+                }
+                Ok(At::Damaged(span)) => self.lose(span, GapReason::Damage)?,
                 Err(problem) => {
                     self.on_unreadable(&problem, Instant::now());
                     return None;
@@ -411,44 +415,37 @@ impl Lane {
         }
     }
 
-    /// Retention took what this lane was to read.
-    fn on_gone(&mut self, oldest: Offset) {
-        let Some(reading) = &mut self.reading else { return };
-        let to = oldest.min(reading.claim.end);
-        let span = Span { from: reading.position, to };
-        reading.position = to;
-        self.lose(span, None, GapReason::Retention);
-    }
-
-    /// A stripe cannot be read.
-    fn on_damaged(&mut self, span: Span, events: Option<u64>) {
-        if let Some(reading) = &mut self.reading {
-            reading.position = span.to;
-        }
-        self.lose(span, events, GapReason::Damage);
-    }
-
     /// The log cannot be read at all now, for want of descriptors or memory: tried again later.
-    fn on_unreadable(&mut self, problem: &LogError, now: Instant) {
+    pub(super) fn on_unreadable(&mut self, problem: &LogError, now: Instant) {
         tracing::error!(exporter = self.exporter.name(), %problem, "log not readable");
         self.exporter.note_error(format!("log not readable: {problem}"), now);
         self.rest(UNREADABLE_WAIT);
     }
 
-    /// Settles what cannot be read as skipped, as far as earlier runs have not settled it.
-    fn lose(&mut self, span: Span, events: Option<u64>, reason: GapReason) {
+    /// Settles what cannot be read as skipped, as far as earlier runs have not settled it; nothing
+    /// where nobody can count it now.
+    fn lose(&mut self, span: Span, reason: GapReason) -> Option<()> {
+        let mut lost = Vec::new();
         for part in self.exporter.unsettled(span) {
-            let counted = self.bench.reader.clone().count(part).ok().or(events).unwrap_or(0);
+            match self.bench.reader.count(part) {
+                Ok(events) => lost.push(Settled { span: part, events, fate: Settle::Skipped }),
+                Err(problem) => {
+                    self.on_unreadable(&problem, Instant::now());
+                    return None;
+                }
+            }
+        }
+        for Settled { span: Span { from, to }, events, .. } in &lost {
             let name = self.exporter.name();
-            let (from, to) = (part.from, part.to);
             let why = match reason {
                 GapReason::Lag | GapReason::Retention => "removed by retention before it was read",
                 GapReason::Damage => "damaged: checksums do not match",
             };
-            tracing::error!(exporter = name, %from, %to, events = counted, why, "skipped");
-            let skipped = Settled { span: part, events: counted, fate: Settle::Skipped };
-            self.exporter.watermark().settle_for(&[skipped], reason);
+            tracing::error!(exporter = name, %from, %to, events, why, "skipped");
         }
+        self.exporter.watermark().settle_for(&lost, reason);
+        self.go_to(span.to);
+        Some(())
     }
 
     /// A record that could not be opened: quarantined once, counted by every exporter.
