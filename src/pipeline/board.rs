@@ -120,26 +120,35 @@ impl Board {
         self.advance();
     }
 
-    /// Takes every stripe below `floor` that nobody reads, and says which pieces were taken.
+    /// Takes every stripe below `floor` that nobody reads; `settle` is told of each piece.
     ///
-    /// Retention calls it for an exporter that lags too far; the caller counts the pieces as
-    /// skipped.
-    pub fn skip(&self, floor: Offset) -> Vec<(Offset, Offset)> {
-        let mut taken = Vec::new();
+    /// Retention calls it for an exporter that lags too far, and counts the pieces as skipped.
+    ///
+    /// # Errors
+    /// Why `settle` could not; that piece and those behind it are still to be read.
+    pub fn skip<E>(
+        &self,
+        floor: Offset,
+        mut settle: impl FnMut(Span) -> Result<(), E>,
+    ) -> Result<(), E> {
         let floor_stripe = floor.bytes() / self.stripe_bytes;
         loop {
             let low = self.low.load(Ordering::Acquire);
-            let before = taken.len();
+            let mut has_taken = false;
             for stripe in low..floor_stripe.min(low + WINDOW) {
-                if let Some(claim) = self.take(stripe, Offset::new(u64::MAX)) {
-                    taken.push((claim.position, claim.end));
-                    self.slots[slot_of(stripe)].store(pack(stripe, DONE, 0), Ordering::Release);
+                let Some(claim) = self.take(stripe, Offset::new(u64::MAX)) else { continue };
+                if let Err(problem) = settle(Span { from: claim.position, to: claim.end }) {
+                    self.release(stripe, claim.position);
+                    self.advance();
+                    return Err(problem);
                 }
+                has_taken = true;
+                self.slots[slot_of(stripe)].store(pack(stripe, DONE, 0), Ordering::Release);
             }
             self.advance();
-            let moved = self.low.load(Ordering::Acquire) != low;
-            if taken.len() == before || !moved {
-                return taken;
+            let has_moved = self.low.load(Ordering::Acquire) != low;
+            if !has_taken || !has_moved {
+                return Ok(());
             }
         }
     }
@@ -362,12 +371,29 @@ mod tests {
         let board = Board::new(at(0, 40), 2, STRIPE);
         let head = at(600, 5);
         assert!(board.claim(1, head).is_some(), "lane 1 holds stripe 1");
-        let taken = board.skip(at(300, 0));
-        let bytes: u64 = taken.iter().map(|(from, to)| to.bytes() - from.bytes()).sum();
+        let mut taken = Vec::new();
+        let skipped = board.skip(at(300, 0), |span| {
+            taken.push(span);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(skipped, Ok(()));
+        let bytes: u64 = taken.iter().map(|span| span.bytes()).sum();
         // The window ends 256 stripes after the held one's; what is beyond is skipped next time.
-        assert_eq!(taken.first(), Some(&(at(0, 40), at(1, 0))));
+        assert_eq!(taken.first(), Some(&Span { from: at(0, 40), to: at(1, 0) }));
         assert_eq!(bytes, 256 * STRIPE - STRIPE - 40 + STRIPE);
         assert_eq!(board.low(), at(1, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_settled_is_still_to_be_read() {
+        let board = Board::new(at(0, 40), 1, STRIPE);
+        let upto = |stripe: u64| {
+            board.skip(at(5, 0), |span| if span.from < at(stripe, 0) { Ok(()) } else { Err(()) })
+        };
+        assert_eq!((upto(0), board.unclaimed(at(1, 0))), (Err(()), vec![(at(0, 40), at(1, 0))]));
+        assert_eq!((upto(3), board.low()), (Err(()), at(3, 0)));
+        assert_eq!(board.unclaimed(at(4, 0)), [(at(3, 0), at(4, 0))]);
+        assert_eq!((upto(9), board.low()), (Ok(()), at(5, 0)));
     }
 
     #[test]

@@ -88,11 +88,11 @@ impl ByHand {
                 }
                 Read::Gone { oldest } => {
                     let to = oldest.min(claim.end);
-                    hand.lose(Span { from: at, to }, reader, None, GapReason::Retention);
+                    hand.lose(Span { from: at, to }, reader, GapReason::Retention)?;
                     to
                 }
-                Read::Damaged { span, events } => {
-                    hand.lose(Span { from: at, to: span.to }, reader, events, GapReason::Damage);
+                Read::Damaged { span, .. } => {
+                    hand.lose(Span { from: at, to: span.to }, reader, GapReason::Damage)?;
                     span.to
                 }
                 Read::End => return Ok(None),
@@ -248,11 +248,12 @@ impl Hand {
     }
 
     /// Settles what cannot be read as skipped.
-    fn lose(&self, span: Span, reader: &Reader, events: Option<u64>, reason: GapReason) {
+    fn lose(&self, span: Span, reader: &Reader, reason: GapReason) -> Result<(), LogError> {
+        let mut lost = Vec::new();
         for span in self.exporter.unsettled(span) {
-            let events = reader.count(span).ok().or(events).unwrap_or(0);
-            let lost = Settled { span, events, fate: Settle::Skipped };
-            self.exporter.watermark().settle_for(&[lost], reason);
+            lost.push(Settled { span, events: reader.count(span)?, fate: Settle::Skipped });
         }
+        self.exporter.watermark().settle_for(&lost, reason);
+        Ok(())
     }
 }

@@ -460,7 +460,13 @@ impl Keeper {
             match lag.judge(exporter.settings.on_lag) {
                 Lagging::Within => {}
                 Lagging::HoldsUp => is_held = true,
-                Lagging::GivesUp(floor) => skip(exporter, &mut self.reader, floor),
+                Lagging::GivesUp(floor) => {
+                    if let Err(problem) = skip(exporter, &self.reader, floor) {
+                        let (name, now) = (exporter.name(), Instant::now());
+                        error!(exporter = name, %problem, "not skipped, tried again");
+                        exporter.note_error(format!("not skipped: {problem}"), now);
+                    }
+                }
             }
             self.note_skips(exporter, Some(full_until > Offset::ZERO));
         }
@@ -505,16 +511,20 @@ impl Keeper {
 }
 
 /// Settles everything unread below `floor` as skipped, and tells the lanes about the rest.
-fn skip(exporter: &Exporter, reader: &mut Reader, floor: Offset) {
-    let mut settled = Vec::new();
-    for (from, to) in exporter.board.skip(floor) {
-        for span in exporter.unsettled(Span { from, to }) {
-            let events = reader.count(span).unwrap_or(0);
-            settled.push(Settled { span, events, fate: Settle::Skipped });
+///
+/// # Errors
+/// When the log cannot be counted now: what is left stays unread.
+fn skip(exporter: &Exporter, reader: &Reader, floor: Offset) -> Result<(), LogError> {
+    exporter.board.skip(floor, |span| -> Result<(), LogError> {
+        let mut skipped = Vec::new();
+        for span in exporter.unsettled(span) {
+            skipped.push(Settled { span, events: reader.count(span)?, fate: Settle::Skipped });
         }
-    }
-    exporter.settle(&settled);
+        exporter.settle(&skipped);
+        Ok(())
+    })?;
     exporter.raise_floor(floor);
+    Ok(())
 }
 
 /// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more. With

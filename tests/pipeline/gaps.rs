@@ -1,5 +1,6 @@
 //! Lost events are counted exactly and told to their destination, whatever is lost and why.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shrike::config::{Config, Host};
-use shrike::event::Offset;
-use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
-use shrike::pipeline::{Ended, Engine, Period, read_receipts};
+use shrike::event::{Checkpoint, Offset};
+use shrike::log::{Cursors, Disk, Log, LogFile, LogIo, Mark};
+use shrike::pipeline::{ByHand, Ended, Engine, Period, read_receipts};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
@@ -331,4 +332,35 @@ fn an_exporter_that_blocks_loses_nothing_and_holds_up_what_comes_in() {
     let all = u64::from(number) + 1;
     assert_eq!((one.in_range, one.counts.delivered, one.counts.skipped), (all, all, 0), "{one:?}");
     assert_eq!(ill.count() as u64, all);
+}
+
+/// "A skip is never silent: counted" (`design.md` 2), also where the log is not to be counted now.
+#[test]
+fn what_cannot_be_counted_is_not_skipped() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config(dir.path(), &[("one", &destination, "\n    lag_max_bytes: 1MiB")]);
+    let log = filled(&config, 0..10, 900);
+    // In the middle of a stripe, so that the index does not know how many events are left of it.
+    let start = log.written();
+    let cursors = Cursors::open(&config.log.dir).expect("nobody else has them");
+    let checkpoint = Checkpoint { start, base: start, ..Checkpoint::default() };
+    cursors.save("one", &checkpoint).expect("the disk takes it");
+    drop(cursors);
+    append(&log, 10..3_000, 900);
+    // Nobody has looked at it since it was written.
+    let mut engine = ByHand::start(log.clone(), config.engine_options(&Host::default()))
+        .expect("what is on disk is whole");
+    // As when the process has no descriptor left to map it with.
+    let segment = config.log.dir.join(format!("{:020}.log", 0));
+    let aside = config.log.dir.join("aside");
+    fs::rename(&segment, &aside).expect("the directory is ours");
+    engine.look_after();
+    fs::rename(&aside, &segment).expect("the directory is ours");
+    let one = engine.status(0);
+    assert_eq!((one.counts.total(), one.pending), (0, 2_990), "{one:?}");
+    engine.look_after();
+    let one = engine.status(0);
+    assert!(one.counts.skipped > 1_000, "{one:?}");
+    assert_eq!(one.counts.skipped + one.pending, 2_990, "{one:?}");
 }

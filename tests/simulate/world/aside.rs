@@ -24,7 +24,13 @@ impl World<'_> {
             Some(Mutation::GiveUpTooMuch) => Offset::new(floor.bytes() + self.script.stripe),
             _ => floor,
         };
-        for piece in self.board.skip(floor) {
+        let mut pieces = Vec::new();
+        let skipped = self.board.skip(floor, |span| {
+            pieces.push((span.from, span.to));
+            Ok::<_, String>(())
+        });
+        skipped?;
+        for piece in pieces {
             for event in self.starting_in(piece) {
                 if self.is_resumed(event) || self.mutation == Some(Mutation::ForgetSkip) {
                     continue;
