@@ -280,9 +280,9 @@ fn left(pass: &Pass, counts: Counts) -> Counts {
 fn add(counts: &mut Counts, receipt: &Receipt) {
     let more = receipt.counts();
     counts.delivered += more.delivered + receipt.replayed;
-    counts.dead_lettered =
-        (counts.dead_lettered + more.dead_lettered).saturating_sub(receipt.replayed);
-    counts.filtered += more.filtered;
+    let moved = receipt.replayed + receipt.digested;
+    counts.dead_lettered = (counts.dead_lettered + more.dead_lettered).saturating_sub(moved);
+    counts.filtered += more.filtered + receipt.digested;
     counts.skipped += more.skipped;
     counts.invalid += more.invalid;
 }
@@ -377,6 +377,7 @@ fn show(places: &Places, id: &str) -> Result<Exit, Failure> {
         let (name, pass) = (&letter.exporter, letter.pass);
         text += &match why.as_str() {
             "replayed" => format!("{name}: delivered by a replay of its dead letter at {at}"),
+            "digested" => format!("{name}: filtered, told of in a digest by a replay at {at}"),
             why => format!("{name}: dead letter {why} at {at}"),
         };
         text += &format!(", pass {pass}\n");

@@ -52,6 +52,8 @@ pub struct Entry {
     pub settled: Vec<Settled>,
     /// Dead letters that were delivered after all.
     pub replayed: u64,
+    /// Dead letters that a digest told of.
+    pub digested: u64,
 }
 
 /// A request as it is told in receipts.
@@ -76,9 +78,10 @@ struct Group {
     lost: Option<GapReason>,
 }
 
-/// Dead letters that were delivered after all.
+/// Dead letters that have met another end after all.
 #[derive(Clone, Copy, Debug)]
 struct Removal {
+    fate: Settle,
     events: u64,
     number: u64,
 }
@@ -134,7 +137,7 @@ impl Watermark {
     pub fn settle_for(&mut self, settled: &[Settled], reason: GapReason) {
         if let Some(journal) = &mut self.journal {
             match journal.last_mut() {
-                Some(last) if last.sent.is_none() && last.replayed == 0 => {
+                Some(last) if last.sent.is_none() && last.replayed + last.digested == 0 => {
                     join(settled, &mut last.settled);
                 }
                 _ => journal.push(Entry { settled: settled.to_vec(), ..Entry::default() }),
@@ -147,7 +150,7 @@ impl Watermark {
     pub fn settle_sent(&mut self, sent: Sent, settled: &[Settled]) {
         if let Some(journal) = &mut self.journal {
             let settled = settled.to_vec();
-            journal.push(Entry { sent: Some(sent), settled, replayed: 0 });
+            journal.push(Entry { sent: Some(sent), settled, ..Entry::default() });
         }
         self.take_in(settled, GapReason::Lag);
     }
@@ -193,17 +196,20 @@ impl Watermark {
         }
     }
 
-    /// Takes in that dead letters were delivered after all; the store has noted that durably as
-    /// the removal of this number.
-    pub fn deliver_letters(&mut self, events: u64, number: u64) {
-        debug_assert!(events <= self.counts.dead_lettered, "a letter was delivered twice");
+    /// Takes in that dead letters were delivered after all, or filtered where a digest told of
+    /// them; the store has noted that durably as the removal of this number.
+    pub fn move_letters(&mut self, fate: Settle, events: u64, number: u64) {
+        debug_assert!(events <= self.counts.dead_lettered, "a letter met its end twice");
         let events = events.min(self.counts.dead_lettered);
         self.counts.dead_lettered -= events;
-        self.counts.delivered += events;
+        self.counts.add(fate, events);
         if let Some(journal) = &mut self.journal {
-            journal.push(Entry { replayed: events, ..Entry::default() });
+            journal.push(match fate {
+                Settle::Filtered => Entry { digested: events, ..Entry::default() },
+                _ => Entry { replayed: events, ..Entry::default() },
+            });
         }
-        self.removals.push_back(Removal { events, number });
+        self.removals.push_back(Removal { fate, events, number });
         self.moved = true;
     }
 
@@ -411,14 +417,14 @@ impl Watermark {
 }
 
 impl Watermark {
-    /// Moves delivered letters over, as far as their burial is in the durable counts.
+    /// Moves letters over, as far as their burial is in the durable counts.
     fn absorb_removals(&mut self) {
-        while let Some(&Removal { events, number }) = self.removals.front() {
+        while let Some(&Removal { fate, events, number }) = self.removals.front() {
             if events > self.durable.dead_lettered {
                 return;
             }
             self.durable.dead_lettered -= events;
-            self.durable.delivered += events;
+            self.durable.add(fate, events);
             self.removed = number;
             self.moved = true;
             self.removals.pop_front();
@@ -584,17 +590,15 @@ mod tests {
     #[test]
     fn a_delivered_letter_moves_once_its_burial_is_saved() {
         let mut watermark = Watermark::begin(0, Offset::ZERO);
-        watermark.settle(&[Settled { fate: Settle::DeadLettered, ..settled(0, 4) }]);
-        watermark.deliver_letters(3, 7);
-        let counts = |watermark: &Watermark| {
-            let counts = watermark.counts();
-            (counts.dead_lettered, counts.delivered)
-        };
-        assert_eq!(counts(&watermark), (1, 3));
+        watermark.settle(&[Settled { fate: Settle::DeadLettered, ..settled(0, 6) }]);
+        watermark.move_letters(Settle::Delivered, 3, 6);
+        watermark.move_letters(Settle::Filtered, 2, 7);
+        let of = |counts: Counts| (counts.dead_lettered, counts.delivered, counts.filtered);
+        assert_eq!(of(watermark.counts()), (1, 3, 2));
         let early = watermark.checkpoint(Offset::ZERO).expect("it moved");
         assert_eq!((early.counts.total(), early.removals), (0, 0));
         let saved = watermark.checkpoint(FAR).expect("it is durable");
-        assert_eq!((saved.counts.dead_lettered, saved.counts.delivered), (1, 3));
+        assert_eq!(of(saved.counts), (1, 3, 2));
         assert_eq!(saved.removals, 7);
     }
 }

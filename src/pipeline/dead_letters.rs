@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-pub(crate) use letter::letter_text;
+pub(crate) use letter::{Gone, letter_text};
 pub use letter::{Letter, LetterStore, TakenOut, Wanted};
-use letter::{Record, Removal, UNSETTLED, VERSION, note_removed, of_newer, walk};
+use letter::{Record, Removal, VERSION, note_removed, of_newer, walk};
 
 use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
@@ -76,8 +76,8 @@ struct Refused {
 pub(crate) enum Effect {
     /// An event is a dead letter, in the pass that gave it up.
     Settle { pass: u32, settled: Settled },
-    /// Events that were given up in a pass are delivered after all.
-    Deliver { pass: u32, events: u64, number: u64 },
+    /// Events that were given up in a pass have met another end after all.
+    Move { pass: u32, fate: Settle, events: u64, number: u64 },
     /// None that the account knows.
     Keep,
 }
@@ -154,7 +154,7 @@ impl DeadLetters {
         let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
         this.store = Some(store);
         if !unsettled.is_empty() {
-            this.remove(&unsettled, UNSETTLED, checkpoint.pass, 0);
+            this.remove(&unsettled, Gone::Unsettled, checkpoint.pass);
         }
         Ok(this)
     }
@@ -178,12 +178,12 @@ impl DeadLetters {
         walk(&mut store.log.reader(), |span, record| {
             match &record {
                 Record::Letter(letter) => letters.push((span, is_open(letter, checkpoint))),
-                Record::Removal(Removal { number, pass, delivered, .. }) => {
-                    let (number, pass, events) = (*number, *pass, *delivered);
-                    if number > state.number && events > 0 {
-                        let effect = Effect::Deliver { pass, events, number };
-                        state.written.push((span.from, effect));
-                    }
+                &Record::Removal(Removal { number, pass, delivered, filtered, .. }) => {
+                    let moved = [(Settle::Delivered, delivered), (Settle::Filtered, filtered)];
+                    let news = moved.into_iter().filter(|it| number > state.number && it.1 > 0);
+                    let moves =
+                        news.map(|(fate, events)| Effect::Move { pass, fate, events, number });
+                    state.written.extend(moves.map(|effect| (span.from, effect)));
                     state.number = state.number.max(number);
                 }
                 Record::Newer(_) | Record::Unreadable => {}
@@ -229,9 +229,8 @@ impl DeadLetters {
         self.keep(letter, received_ns, Effect::Keep)
     }
 
-    /// Removes letters; `delivered` of their events, given up in `pass`, have arrived after all.
-    pub(crate) fn remove(&self, spans: &[Span], why: &str, pass: u32, delivered: u64) {
-        let mut left = delivered;
+    /// Removes letters of events that were given up in `pass`.
+    pub(crate) fn remove(&self, spans: &[Span], why: Gone, pass: u32) {
         for spans in spans.chunks(REMOVED_MAX) {
             let mut state = self.lock();
             let pieces: Vec<(u64, u64)> =
@@ -241,20 +240,21 @@ impl DeadLetters {
             pieces.iter().for_each(|&piece| state.removed.add(piece));
             state.number += 1;
             let number = state.number;
-            let events = left.min(spans.len() as u64);
-            left -= events;
+            let events = spans.len() as u64;
+            let moved = |to| if why.fate() == Some(to) { events } else { 0 };
             let removal = Removal {
                 v: VERSION,
                 removed: pieces,
-                why: why.to_owned(),
+                why: why.word().to_owned(),
                 number,
                 pass,
-                delivered: events,
+                delivered: moved(Settle::Delivered),
+                filtered: moved(Settle::Filtered),
                 at: Time::now().text(),
             };
-            let effect = match events {
-                0 => Effect::Keep,
-                events => Effect::Deliver { pass, events, number },
+            let effect = match why.fate() {
+                Some(fate) => Effect::Move { pass, fate, events, number },
+                None => Effect::Keep,
             };
             let record = serde_json::to_string(&removal).expect("it is plain");
             let mark = Mark { received_ns: Time::now().ns(), checked: true, ..Mark::default() };
@@ -451,7 +451,7 @@ impl DeadLetters {
         })?;
         for run in spans.chunk_by(|a, b| a.1 == b.1) {
             let pieces: Vec<Span> = run.iter().map(|(span, _)| *span).collect();
-            self.remove(&pieces, "purged", run[0].1, 0);
+            self.remove(&pieces, Gone::Purged, run[0].1);
         }
         self.flush()?;
         Ok(spans.len() as u64)

@@ -470,7 +470,7 @@ impl Engine {
             name: name.to_owned(),
             problem: format!(
                 "a replay is running: {} of {} letters; wait for its end",
-                running.delivered + running.kept,
+                running.ended(),
                 running.wanted
             ),
         })?;

@@ -45,11 +45,11 @@ impl Exporter {
                 Effect::Settle { pass, settled } if pass == self.pass() => {
                     self.settle(&[settled]);
                 }
-                Effect::Deliver { pass, events, number } if pass == self.pass() => {
-                    self.watermark().deliver_letters(events, number);
+                Effect::Move { pass, fate, events, number } if pass == self.pass() => {
+                    self.watermark().move_letters(fate, events, number);
                 }
                 // A pass that was rewound reads its events again.
-                Effect::Settle { .. } | Effect::Deliver { .. } | Effect::Keep => {}
+                Effect::Settle { .. } | Effect::Move { .. } | Effect::Keep => {}
             }
         }
     }

@@ -93,6 +93,9 @@ pub struct Receipt {
     /// Events that moved from `dead_lettered` to `delivered`.
     #[serde(skip_serializing_if = "is_zero")]
     pub replayed: u64,
+    /// Events that moved from `dead_lettered` to `filtered`: a digest told of them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub digested: u64,
     /// What was done, in a word.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub action: String,
@@ -164,7 +167,7 @@ impl Receipt {
             let pieces = entry.settled.iter().filter(|it| it.fate == fate && it.events > 0);
             list(pieces)
         };
-        let kind = match (&entry.sent, entry.replayed) {
+        let kind = match (&entry.sent, entry.replayed + entry.digested) {
             (Some(_), _) => "batch",
             (None, 0) => "settled",
             (None, _) => "replay",
@@ -184,6 +187,7 @@ impl Receipt {
             skipped_at: list(Settle::Skipped),
             invalid_at: list(Settle::Invalid),
             replayed: entry.replayed,
+            digested: entry.digested,
             ..Self::default()
         }
         .with(counts)

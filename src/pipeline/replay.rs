@@ -20,14 +20,23 @@ pub struct Progress {
     pub sent: u64,
     /// Events that have arrived; their letters are gone.
     pub delivered: u64,
+    /// Events that a digest told of, since they were too old; their letters are gone.
+    #[serde(default)]
+    pub digested: u64,
     /// Letters that stay: refused again, or without their event.
     pub kept: u64,
 }
 
 impl Progress {
+    /// Letters that were sent and have met their end.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.delivered + self.digested + self.kept
+    }
+
     /// Whether every letter that was sent has met its end.
     pub(crate) fn is_settled(&self) -> bool {
-        self.delivered + self.kept >= self.sent
+        self.ended() >= self.sent
     }
 }
 
@@ -63,7 +72,7 @@ impl Replays {
     pub(crate) fn take_over(&self, ended: &Self, place: Option<Place>) {
         let Some(mut job) = ended.lock().take() else { return };
         if job.progress.is_running {
-            job.progress.sent = job.progress.delivered + job.progress.kept;
+            job.progress.sent = job.progress.ended();
             job.progress.is_running = place.is_some();
             job.place = place;
             job.place.iter_mut().for_each(|place| place.until = job.until);

@@ -5,6 +5,7 @@ use shrike::log::Cursors;
 
 use crate::binary::{Clock, Place, quiet, wait_until};
 use crate::chat::{Chat, digest, event, settled};
+use crate::event::id;
 
 /// A place with an exporter of this kind, and its clock.
 fn place(kind: &str, url: &str, keys: &str) -> (Place, Clock) {
@@ -47,18 +48,24 @@ fn what_is_read_or_replayed_again_later_is_told_of_together() {
     let exporter = settled(&place, "chat", 6);
     assert_eq!(exporter["letters"], 6, "each was refused twice: {exporter}");
     clock.leap(61);
-    place.run(&["dlq", "replay", "--exporter", "chat"], 0);
+    let said = place.run(&["dlq", "replay", "--exporter", "chat"], 0);
+    let told = "0 of 6 delivered, 6 too old and told of in a digest, 0 stay";
+    assert!(said.contains(told), "{said}");
     assert_eq!(chat.told("usual"), (0, 6), "{:?}", chat.bodies("usual"));
     wait_until("the letters are gone", || {
         let exporter = place.exporter("chat");
-        ["letters", "delivered", "dead_lettered"].map(|key| exporter[key].as_u64())
-            == [Some(0), Some(6), Some(0)]
+        ["letters", "delivered", "dead_lettered", "filtered"].map(|key| exporter[key].as_u64())
+            == [Some(0), Some(0), Some(0), Some(6)]
     });
+    assert_eq!(place.exporter("chat")["digests"]["stale"], 6);
+    let shown = place.run(&["audit", "show", "--event", &id(0)], 0);
+    assert!(shown.contains("chat: filtered, told of in a digest by a replay at"), "{shown}");
     place.run(&["cursor", "rewind", "chat", "--to", "earliest"], 0);
     let exporter = settled(&place, "chat", 6);
-    assert_eq!((&exporter["filtered"], &exporter["digests"]["stale"]), (&6.into(), &6.into()));
+    assert_eq!((&exporter["filtered"], &exporter["digests"]["stale"]), (&6.into(), &12.into()));
     assert_eq!(chat.digests("usual"), [6, 6]);
     running.stop();
+    place.run(&["audit", "verify"], 0);
     chat.assert_in_order();
 }
 

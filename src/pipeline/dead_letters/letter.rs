@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::{Offset, Span, Time};
+use crate::event::{Offset, Settle, Span, Time};
 use crate::log::{LogError, RawBlock, Reader, Removed, sweep};
 
 /// An event that was given up, with the reason (`pipeline.md`, Dead-letter store).
@@ -38,7 +38,7 @@ pub struct Letter {
     /// Replays that did not get it through.
     pub replays: u32,
     /// When the run began that gave it up, nanoseconds since 1970; 0 where nobody knows.
-    #[serde(skip_serializing_if = "is_unknown")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub run: u64,
     /// The letter that this one takes the place of, by its offset in the store.
     pub replaces: Option<u64>,
@@ -110,7 +110,7 @@ pub(super) struct Removal {
     pub(super) v: u32,
     /// Pieces of the store whose letters are gone.
     pub(super) removed: Vec<(u64, u64)>,
-    /// `replayed`, `purged`, or `unsettled` for those of events that the log still has.
+    /// In a word: see [`Gone`].
     pub(super) why: String,
     /// Its number; numbers of a store only grow.
     pub(super) number: u64,
@@ -118,8 +118,44 @@ pub(super) struct Removal {
     pub(super) pass: u32,
     /// Events of that pass that are delivered now.
     pub(super) delivered: u64,
+    /// Those that are filtered now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) filtered: u64,
     /// When.
     pub(super) at: String,
+}
+
+/// Why letters are gone from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Gone {
+    /// Their events were delivered after all.
+    Replayed,
+    /// A digest told of their events, which were too old for a message each.
+    Digested,
+    /// Somebody removed them.
+    Purged,
+    /// The log still has their events, which are read again.
+    Unsettled,
+}
+
+impl Gone {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::Digested => "digested",
+            Self::Purged => "purged",
+            Self::Unsettled => "unsettled",
+        }
+    }
+
+    /// What became of their events instead.
+    pub(super) fn fate(self) -> Option<Settle> {
+        match self {
+            Self::Replayed => Some(Settle::Delivered),
+            Self::Digested => Some(Settle::Filtered),
+            Self::Purged | Self::Unsettled => None,
+        }
+    }
 }
 
 /// Which letters are wanted.
@@ -155,7 +191,7 @@ impl Wanted {
 pub struct TakenOut {
     /// The letter, without its event.
     pub letter: Letter,
-    /// `replayed` or `purged`.
+    /// `replayed`, `digested` where a digest told of it, or `purged`.
     pub why: String,
     /// When.
     pub at: String,
@@ -288,7 +324,9 @@ impl LetterStore {
                     met.push((span.from, Letter { event: None, ..*letter }));
                 }
                 // Removals follow their letters. Events of `unsettled` ones were read again.
-                Record::Removal(Removal { removed, why, at, .. }) if why != UNSETTLED => {
+                Record::Removal(Removal { removed, why, at, .. })
+                    if why != Gone::Unsettled.word() =>
+                {
                     let is_in = |from: Offset| {
                         removed.iter().any(|(a, b)| (*a..*b).contains(&from.bytes()))
                     };
@@ -340,14 +378,12 @@ pub(crate) fn letter_text(block: &RawBlock) -> Option<String> {
     }
 }
 
-fn is_unknown(run: &u64) -> bool {
-    *run == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Version of the records; 1 had neither pass nor times as text.
 pub(super) const VERSION: u32 = 2;
-/// Why letters go whose events are read again.
-pub(super) const UNSETTLED: &str = "unsettled";
 /// How the line of a removal begins, and no other.
 const REMOVAL: &[u8] = b"{\"v\":2,\"removed\":";
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::block::Entry;
-use super::super::dead_letters::{Found, Replayed, Wanted, letter_text};
+use super::super::dead_letters::{Found, Gone, Replayed, Wanted, letter_text};
 use super::super::gap::gap_record;
 use super::super::operations::Operation;
 use super::super::replay::{Job, Progress};
@@ -16,7 +16,7 @@ use super::super::stop::Stage;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{DeadLetter, Health};
-use crate::event::{Event, Frame, Gap, Offset, Opened, Settled, Span, Time};
+use crate::event::{Event, Frame, Gap, Offset, Opened, Settle, Settled, Span, Time};
 use crate::log::{LogError, Read, Reader};
 
 /// The state of the lane beside the log.
@@ -351,10 +351,14 @@ impl Lane {
     pub(super) fn settle_aside(&mut self, settled: &[Settled]) {
         let exporter = self.exporter.clone();
         let Some(aside) = &mut self.aside else { return };
-        let mut letters: Vec<(u32, Span)> = Vec::new();
-        let mut jobs: Vec<u64> = Vec::new();
+        let mut letters: Vec<(u32, Gone, Span)> = Vec::new();
+        let mut jobs: Vec<(u64, Gone)> = Vec::new();
         let mut redeemed = 0;
-        for Settled { span, .. } in settled {
+        for Settled { span, fate, .. } in settled {
+            let why = match fate {
+                Settle::Filtered => Gone::Digested,
+                _ => Gone::Replayed,
+            };
             for number in span.from.bytes()..span.to.bytes() {
                 match aside.tickets.remove(&number) {
                     Some(Ticket::Gap(gap)) => {
@@ -363,25 +367,29 @@ impl Lane {
                     }
                     Some(Ticket::Letter(replayed, job)) => {
                         redeemed += u64::from(exporter.dead_letters.has_given_up(&replayed.letter));
-                        letters.push((replayed.letter.pass, replayed.span));
-                        jobs.push(job);
+                        letters.push((replayed.letter.pass, why, replayed.span));
+                        jobs.push((job, why));
                     }
                     None => debug_assert!(false, "a ticket settled twice"),
                 }
             }
         }
-        if letters.is_empty() {
-            return;
+        letters.sort_unstable_by_key(|(pass, why, span)| (*pass, *why, span.from));
+        for run in letters.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let spans: Vec<Span> = run.iter().map(|(_, _, span)| *span).collect();
+            let (pass, why, _) = run[0];
+            exporter.dead_letters.remove(&spans, why, pass);
+            if why == Gone::Replayed {
+                exporter.counters.replayed.add(spans.len() as u64);
+            }
         }
-        letters.sort_unstable_by_key(|(pass, span)| (*pass, span.from));
-        for run in letters.chunk_by(|a, b| a.0 == b.0) {
-            let spans: Vec<Span> = run.iter().map(|(_, span)| *span).collect();
-            exporter.dead_letters.remove(&spans, "replayed", run[0].0, spans.len() as u64);
-        }
-        exporter.counters.replayed.add(letters.len() as u64);
         exporter.counters.redeemed.add(redeemed);
         for run in jobs.chunk_by(|a, b| a == b) {
-            self.note_replayed(run[0], run.len() as u64, 0);
+            let (job, why) = run[0];
+            self.note_ended(job, |progress| match why {
+                Gone::Digested => progress.digested += run.len() as u64,
+                _ => progress.delivered += run.len() as u64,
+            });
         }
     }
 
@@ -414,7 +422,7 @@ impl Lane {
                         exporter.note_error(text, now);
                     }
                 }
-                self.note_replayed(job, 0, 1);
+                self.note_ended(job, |progress| progress.kept += 1);
             }
             None => debug_assert!(false, "a ticket settled twice"),
         }
@@ -425,16 +433,15 @@ impl Lane {
         let Some(aside) = &mut self.aside else { return };
         if let Some(Ticket::Letter(replayed, job)) = aside.tickets.remove(&number) {
             tell_kept(self.exporter.name(), &replayed);
-            self.note_replayed(job, 0, 1);
+            self.note_ended(job, |progress| progress.kept += 1);
         }
     }
 
     /// Counts letters for the job that took them, unless another has replaced it.
-    fn note_replayed(&self, number: u64, delivered: u64, kept: u64) {
+    fn note_ended(&self, number: u64, count: impl FnOnce(&mut Progress)) {
         let mut slot = self.exporter.replays.lock();
         if let Some(job) = slot.as_mut().filter(|job| job.number == number) {
-            job.progress.delivered += delivered;
-            job.progress.kept += kept;
+            count(&mut job.progress);
             job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
         }
     }

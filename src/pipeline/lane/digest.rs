@@ -255,10 +255,9 @@ impl Lane {
             Why::Flood => tracing::debug!(exporter = name, events, "too many events: a digest"),
             Why::Stale => tracing::info!(exporter = name, events, "old events: a digest"),
         }
-        // What goes out beside the log is settled already: it moves from one fate to another.
         let fate = match why {
-            Why::Stale if !self.is_aside() => Settle::Filtered,
-            Why::Stale | Why::Flood => Settle::Delivered,
+            Why::Stale => Settle::Filtered,
+            Why::Flood => Settle::Delivered,
         };
         if !self.is_aside() {
             let last = last.span;

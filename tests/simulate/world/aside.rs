@@ -114,7 +114,7 @@ impl World<'_> {
         let number = last.max(self.disk.saved().removals) + 1;
         self.disk.removals.push((number, letter));
         self.tally.replayed += 1;
-        self.watermark.deliver_letters(1, number);
+        self.watermark.move_letters(Settle::Delivered, 1, number);
         self.put(letter, Place::Settled(Settle::Delivered));
     }
 }

@@ -178,7 +178,7 @@ impl World<'_> {
         let known = self.disk.saved().removals;
         for (number, _) in &self.disk.removals {
             if *number > known && self.mutation != Some(Mutation::ForgetRemoval) {
-                self.watermark.deliver_letters(1, *number);
+                self.watermark.move_letters(Settle::Delivered, 1, *number);
             }
         }
     }
