@@ -130,7 +130,7 @@ pub const SHARED: &[Key] = &[
         Kind::Bool,
         Is("false"),
         "Sends those that may succeed again once the destination is well, at most at a tenth of \
-         the exporter's rate and three times each.",
+         the exporter's rate, or one a second where that is more, and three times each.",
     ),
     key(
         "retry.max_retries",

@@ -200,6 +200,7 @@ impl Lane {
         aside.due = None;
         let mut slot = exporter.replays.lock();
         let Some(job) = slot.as_mut().filter(|job| job.progress.is_running) else { return Ok(()) };
+        let per_second = per_second(job, &aside.pace);
         let (Some(reader), Some(place)) = (&mut aside.letters, &mut job.place) else {
             job.progress.is_running = !(job.place.is_none() && job.progress.is_settled());
             return Ok(());
@@ -209,8 +210,11 @@ impl Lane {
         // A job that replaced another meets letters which that one has sent and nobody answered.
         let under_way: BTreeSet<Offset> =
             aside.tickets.values().filter_map(Ticket::letter).collect();
-        let at_once =
-            job.rate.map_or(LETTERS_AT_ONCE, |rate| LETTERS_AT_ONCE.min(rate.max(1) as usize));
+        let at_once = match per_second {
+            // The conversion ends at the largest number there is.
+            Some(per_second) => (per_second.ceil() as usize).clamp(1, LETTERS_AT_ONCE),
+            None => LETTERS_AT_ONCE,
+        };
         while found.len() < at_once {
             match exporter.dead_letters.next(reader, place, &job.wanted) {
                 Ok(Found::Letter(replayed)) if under_way.contains(&replayed.span.from) => {}
@@ -243,7 +247,7 @@ impl Lane {
         job.progress.sent += taken;
         job.progress.wanted = job.progress.wanted.max(job.progress.sent);
         job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
-        let wait = wait_for(job, taken, &aside.pace, exporter.settings.rate.per_second);
+        let wait = wait_for(job, taken, per_second, exporter.settings.rate.per_second);
         let wait = wait.filter(|_| taken > 0).max(pause);
         aside.due = wait.map(|wait| now + wait);
         drop(slot);
@@ -447,13 +451,22 @@ impl Lane {
     }
 }
 
+/// How many letters a job may take in a second, where that is bounded.
+fn per_second(job: &Job, pace: &Pace) -> Option<f64> {
+    match (job.progress.is_automatic, job.rate) {
+        (true, _) => Some((pace.rate / AUTO_SHARE).max(AUTO_RATE_MIN)),
+        (false, rate) => rate.map(|rate| f64::from(rate.max(1))),
+    }
+}
+
 /// How long the next letters wait, after so many were taken.
-fn wait_for(job: &Job, taken: u64, pace: &Pace, requests: Option<u32>) -> Option<Duration> {
-    let per_second = match (job.progress.is_automatic, job.rate) {
-        (true, _) => (pace.rate / AUTO_SHARE).max(AUTO_RATE_MIN),
-        (false, Some(rate)) => f64::from(rate.max(1)),
-        (false, None) => return None,
-    };
+fn wait_for(
+    job: &Job,
+    taken: u64,
+    per_second: Option<f64>,
+    requests: Option<u32>,
+) -> Option<Duration> {
+    let per_second = per_second?;
     let by_events = taken as f64 / per_second;
     // One request carries what was taken; where requests are limited, they are shared as well.
     let by_requests = match (job.progress.is_automatic, requests) {
@@ -506,10 +519,33 @@ const LETTERS_AT_ONCE: usize = 100;
 /// A replay that begins by itself gets this part of the exporter's rate: a tenth.
 const AUTO_SHARE: f64 = 10.0;
 /// And at least this many events a second, so that a quiet exporter's letters go too.
-const AUTO_RATE_MIN: f64 = 10.0;
+const AUTO_RATE_MIN: f64 = 1.0;
 /// A letter is replayed this often without anybody asking for it.
 const AUTO_REPLAYS_MAX: u32 = 3;
 /// A letter whose checkpoint is not saved yet is looked at again after this: about when it is.
 const SAVE_WAIT: Duration = Duration::from_millis(100);
 /// Between two looks at the exporter's rate.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_by_itself_takes_a_tenth_and_goes_on_where_nothing_else_does() {
+        let automatic = Progress { is_automatic: true, ..Progress::default() };
+        let job = |rate, progress| Job {
+            number: 0,
+            wanted: Wanted::default(),
+            rate,
+            place: None,
+            until: Offset::ZERO,
+            progress,
+        };
+        let of = |job: &Job, rate| per_second(job, &Pace { rate, ..Pace::default() });
+        let by_itself = job(None, automatic);
+        assert_eq!([0.0, 4.0, 50.0].map(|rate| of(&by_itself, rate)), [1.0, 1.0, 5.0].map(Some));
+        assert_eq!(of(&job(None, Progress::default()), 50.0), None);
+        assert_eq!(of(&job(Some(20), Progress::default()), 50.0), Some(20.0));
+    }
+}
