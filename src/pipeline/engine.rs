@@ -465,7 +465,8 @@ impl Engine {
         let place = exporter.dead_letters.place();
         let progress = Progress { is_running: letters > 0, wanted: letters, ..Progress::default() };
         let (wanted, until) = (wanted.clone(), Offset::ZERO);
-        let job = Job { number: 0, wanted, rate, place, until, progress };
+        let is_instead = false;
+        let job = Job { number: 0, wanted, rate, place, until, is_instead, progress };
         let begun = exporter.replays.begin(job).map_err(|running| EngineError::Exporter {
             name: name.to_owned(),
             problem: format!(

@@ -53,6 +53,9 @@ pub(crate) struct Job {
     pub(crate) place: Option<Place>,
     /// Where what it reads ends; given by [`Replays::begin`].
     pub(crate) until: Offset,
+    /// Whether it took the place of one that had begun by itself and not ended; given by
+    /// [`Replays::begin`].
+    pub(crate) is_instead: bool,
     pub(crate) progress: Progress,
 }
 
@@ -80,6 +83,11 @@ impl Replays {
         *self.lock() = Some(job);
     }
 
+    /// Whether one that had begun by itself lost its place before it ended; told once.
+    pub(crate) fn take_displaced(&self) -> bool {
+        self.lock().as_mut().is_some_and(|job| std::mem::take(&mut job.is_instead))
+    }
+
     /// How far the last one is.
     pub(crate) fn progress(&self) -> Option<Progress> {
         self.lock().as_ref().map(|job| job.progress)
@@ -97,7 +105,12 @@ impl Replays {
         job.until = job.place.as_ref().map_or(Offset::ZERO, |place| place.until);
         match slot.as_ref().map(|job| job.progress) {
             Some(running) if running.is_running && !running.is_automatic => Err(running),
-            _ => {
+            last => {
+                // What it does not want itself is left to do.
+                let is_left = |last: Progress| last.is_running && last.is_automatic;
+                let was_instead = slot.as_ref().is_some_and(|last| last.is_instead);
+                job.is_instead =
+                    !job.progress.is_automatic && (last.is_some_and(is_left) || was_instead);
                 let progress = job.progress;
                 *slot = Some(job);
                 Ok(progress)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host};
@@ -245,28 +246,50 @@ fn purged_letters_are_gone_and_their_events_stay_given_up() {
     assert_eq!((one.counts.dead_lettered, one.letters), (63, 0), "{one:?}");
 }
 
-#[test]
-fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_well() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = Destination::start(Manner::Busy);
+/// A configuration whose letters go again by themselves, and as many of them.
+fn expired(dir: &Path, destination: &Destination, letters: u32) -> Config {
     let keys = "
     retry: {initial_backoff_ms: 5, max_backoff_ms: 20, max_age: 300ms}
     circuit_breaker: {failure_threshold: 2, open_ms: 50}
     dlq: {auto_replay: true}";
-    let config = config(dir.path(), &[("one", &destination, keys)]);
-    let engine = start(&config, 0..40);
+    let config = config(dir, &[("one", destination, keys)]);
+    let engine = start(&config, 0..letters);
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(comes_true(|| one().letters == 40), "{:?}", one());
+    assert!(comes_true(|| one().letters == u64::from(letters)), "{:?}", one());
+    drop(assert_equation(engine.end()));
+    config
+}
+
+#[test]
+fn letters_that_may_succeed_are_replayed_by_themselves_once_the_destination_is_well() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Busy);
+    let config = expired(dir.path(), &destination, 4);
     assert!(letters(&config).iter().all(|letter| letter.retryable));
     destination.turn(Manner::Accept);
-    drop(assert_equation(engine.end()));
     // A new run finds the destination well at once.
     let engine = start(&config, 0..0);
-    assert!(comes_true(|| destination.count() == 40));
+    assert!(comes_true(|| destination.count() == 4));
     let one = || exporter(&engine.status(), "one").clone();
-    assert!(comes_true(|| one().counts.delivered == 40), "{:?}", one());
+    assert!(comes_true(|| one().counts.delivered == 4), "{:?}", one());
     let status = assert_equation(engine.end());
     assert_eq!(exporter(&status, "one").letters, 0);
+}
+
+#[test]
+fn letters_go_on_by_themselves_after_a_replay_of_others_that_somebody_asked_for() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Busy);
+    let config = expired(dir.path(), &destination, 6);
+    destination.turn(Manner::Accept);
+    let engine = start(&config, 0..0);
+    let progress = || engine.replayed("one").expect("it runs");
+    assert!(comes_true(|| progress().is_automatic && progress().delivered > 0), "{:?}", progress());
+    let others = Wanted { class: Some("timeout".to_owned()), ..Wanted::default() };
+    assert_eq!(replay(&engine, &others).wanted, 0);
+    assert!(destination.count() < 6, "a quiet exporter's letters go one a second");
+    assert!(comes_true(|| destination.count() == 6), "{:?}", progress());
+    drop(assert_equation(engine.end()));
 }
 
 #[test]

@@ -169,7 +169,9 @@ impl Lane {
         if !exporter.settings.dead_letters.auto_replay || is_dry {
             return;
         }
-        if exporter.gate.health(now) != Health::Healthy {
+        // One that somebody asked for may want few letters: the others wait for its end.
+        let is_displaced = exporter.replays.take_displaced();
+        if is_displaced || exporter.gate.health(now) != Health::Healthy {
             aside.wants_replay = true;
             return;
         }
@@ -180,8 +182,8 @@ impl Lane {
         let progress = Progress { is_running: true, is_automatic: true, ..Progress::default() };
         let place = exporter.dead_letters.place();
         // While one that somebody asked for is running, it waits: that one may want other letters.
-        let until = Offset::ZERO;
-        let job = Job { number: 0, wanted, rate: None, place, until, progress };
+        let (until, is_instead) = (Offset::ZERO, false);
+        let job = Job { number: 0, wanted, rate: None, place, until, is_instead, progress };
         aside.wants_replay = exporter.replays.begin(job).is_err();
         if !aside.wants_replay {
             let detail = format!("{} letters, by itself", exporter.dead_letters.live());
@@ -540,6 +542,7 @@ mod tests {
             rate,
             place: None,
             until: Offset::ZERO,
+            is_instead: false,
             progress,
         };
         let of = |job: &Job, rate| per_second(job, &Pace { rate, ..Pace::default() });
