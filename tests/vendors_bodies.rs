@@ -167,6 +167,12 @@ const BODIES: &[Body] = &[
     body("ocsf.txt", "syslog", Format::Ocsf, &[("payload", "ocsf"), ("structured_data", "false")]),
     body("text.txt", "syslog", Format::Native, &[("hostname", "edge-7"), ("payload", "text")]),
     body(
+        "text_marked.txt",
+        "syslog",
+        Format::Native,
+        &[("hostname", "edge-7"), ("payload", "text"), ("utf8_bom", "true")],
+    ),
+    body(
         "meta.txt",
         "syslog",
         Format::Native,
@@ -650,7 +656,9 @@ fn check_message(case: &Body, message: &[u8]) {
         (Format::Cef, _) => drop(cef::read(said)),
         (Format::Ocsf, _) => drop(ocsf::read(said)),
         (_, "none.txt") => assert_eq!(said, ""),
-        (_, "text.txt") => assert!(said.starts_with('[') && !said.contains('\n'), "{said}"),
+        (_, "text.txt" | "text_marked.txt") => {
+            assert!(said.starts_with('[') && !said.contains('\n'), "{said}")
+        }
         _ => assert!(serde_json::from_str::<Value>(said).is_ok_and(|it| it.is_object()), "{said}"),
     }
 }

@@ -174,6 +174,21 @@ fn a_missing_key_and_bad_tags_are_named() {
     assert_eq!(problem.expect_err("without counts").key, "metrics.distributions");
 }
 
+/// Whoever says it means privacy, which another schema's document would not have.
+#[test]
+fn metadata_is_left_out_where_that_has_an_effect() {
+    for (format, is_right) in [("native", true), ("ecs", false), ("ocsf", false), ("cef", false)] {
+        let said = options(&[("format", format), ("logs.include_metadata", "false")]);
+        match (DATADOG.derive)(&said) {
+            Ok(derived) => assert!(is_right && derived.omit.contains(&"labels"), "{format}"),
+            Err(problem) => {
+                assert!(!is_right && problem.key == "logs.include_metadata", "{problem}");
+                assert!(problem.problem.contains("privacy.deny"), "{problem}");
+            }
+        }
+    }
+}
+
 /// The log of a sample event with this metadata, traces on; `text` as plans of an age have it.
 fn log(metadata: &Value, age: Option<(&str, &str)>) -> Value {
     let options = options(&[("apm.enabled", "true"), ("logs.tags", "team:red")]);
@@ -210,6 +225,17 @@ fn trace_ids_become_decimal_and_wide_ones_are_kept() {
             json!({"trace_id": "1234567890123456", "span_id": "7", "parent_id": "6"}),
             Value::Null,
         ),
+        (
+            json!({"trace_id": 1_234_567_890_123_456_789_u64, "span_id": 1_234_567_890_123_456_u64}),
+            json!({"trace_id": "1234567890123456789", "span_id": "1234567890123456"}),
+            Value::Null,
+        ),
+        (
+            json!({"trace_id": 7, "span_id": 8, "parent_span_id": 9}),
+            json!({"trace_id": "7", "span_id": "8", "parent_id": "9"}),
+            Value::Null,
+        ),
+        (json!({"trace_id": 1.5, "span_id": -7, "parent_span_id": true}), json!({}), Value::Null),
         (json!({"trace_id": "nonsense", "traceparent": "00-xyz"}), json!({}), Value::Null),
         (json!({"trace_id": "0".repeat(32)}), json!({}), Value::Null),
         (json!({}), json!({}), Value::Null),

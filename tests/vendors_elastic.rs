@@ -132,9 +132,11 @@ fn credentials_take_every_form() {
         // Not sent as an empty one.
         (&[("auth.username", "u")], Err("required for basic")),
         (&[("auth.type", "none")], Ok(None)),
-        (&[("auth.type", "none"), ("auth.api_key", "aWQ6a2V5")], Ok(None)),
-        (&[("auth.type", "basic"), ("auth.api_key", "aWQ6a2V5")], Err("required for basic")),
-        (&[("auth.type", "api_key"), ("auth.username", "u")], Err("required for api_key")),
+        (&[("auth.type", "none"), ("auth.api_key", "aWQ6a2V5")], Err("`auth.type: api_key`")),
+        (&[("auth.type", "basic"), ("auth.api_key", "aWQ6a2V5")], Err("`auth.type: api_key`")),
+        (&[("auth.type", "api_key"), ("auth.username", "u")], Err("`auth.type: basic`")),
+        (&[("auth.type", "basic")], Err("required for basic")),
+        (&[("auth.type", "api_key")], Err("required for api_key")),
         (&[("auth.api_key", "aWQ6a2V5"), ("auth.username", "u")], Err("keep one")),
         (&[], Err("is required")),
     ];

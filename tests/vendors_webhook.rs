@@ -11,7 +11,7 @@ use shrike::deliver::{
     Binding, Channel, CompiledCall, Encoding, Heads, OptionValue, Options, Parcel, Purpose,
     Request, Secret, Via,
 };
-use shrike::transform::{Escape, Format};
+use shrike::transform::{Escape, Format, Template};
 use shrike::vendors::webhook::WEBHOOK;
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
@@ -81,7 +81,6 @@ fn every_kind_of_credentials_stands_where_it_belongs() {
             &[("auth.header_name", "X-Api-Key"), ("auth.header_value", "k3y")],
             Some(("x-api-key", "k3y")),
         ),
-        (&[("auth.type", "none"), ("auth.token", "t")], None),
     ];
     for (pairs, expected) in cases {
         let request = send(&options(pairs), b"[]", 1);
@@ -171,6 +170,32 @@ fn a_template_is_escaped_for_its_content_type() {
     assert_eq!(escape("text/plain"), Escape::None);
 }
 
+/// "One JSON per line": receivers read up to a line break, wherever it stands.
+#[test]
+fn what_a_template_makes_is_one_line_where_lines_are_sent() {
+    let rendered = |mode: &str, media: &str, text: &str| {
+        let options = options(&[("mode", mode), ("content_type", media), ("template", text)]);
+        let derived = (WEBHOOK.derive)(&options).expect("a template");
+        let template = Template::compile(&derived.template.expect("it is there"));
+        let mut out = b"before\n".to_vec();
+        let event = br#"{"a":"x \n y","blob":"{\n}","list":[1,2]}"#;
+        template.expect("it compiles").render(event, &mut out).expect("it renders");
+        let rendered = out.strip_prefix(b"before\n").expect("what stood there stays");
+        String::from_utf8(rendered.to_vec()).expect("UTF-8")
+    };
+    let block =
+        "{\n  \"a\": \"{{a}}\",\r\n  \"b\": {{{blob}}},\n{{#each list}}\n{{/each}}\"c\": 1}\n\n";
+    for mode in ["event", "array"] {
+        assert!(rendered(mode, "", block).contains('\n'), "{mode}");
+    }
+    let line = rendered("ndjson", "", block);
+    assert!(!line.contains(['\n', '\r']) && line.ends_with('}'), "{line:?}");
+    let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(value["a"], "x \n y");
+    // Text of an event begins no line of its own either.
+    assert_eq!(rendered("ndjson", "text/plain", "a={{a}}\n"), "a=x   y");
+}
+
 #[test]
 fn mistakes_are_named() {
     let cases: &[(Pairs, &str)] = &[
@@ -193,6 +218,12 @@ fn mistakes_are_named() {
         (&[("auth.type", "header"), ("auth.header_value", "v")], "auth.header_name"),
         (&[("auth.type", "hmac")], "auth.secret"),
         (&[("auth.token", "t"), ("auth.secret", "s")], "auth"),
+        (&[("auth.password", "x")], "auth.password"),
+        (&[("auth.header_name", "X-Key")], "auth.header_name"),
+        (&[("auth.type", "none"), ("auth.token", "t")], "auth.token"),
+        (&[("auth.type", "mtls"), ("auth.secret", "s")], "auth.secret"),
+        (&[("auth.token", "t"), ("auth.password", "p")], "auth.password"),
+        (&[("auth.type", "bearer"), ("auth.token", "t"), ("auth.username", "u")], "auth.username"),
         (&[("url", "https://{{host}}.example/")], "url"),
         (&[("health.url", "https:///x")], "health.url"),
     ];

@@ -25,8 +25,8 @@ fuzz_target!(|input: (&str, &str, &str, u8)| {
         _ => Escape::None,
     };
     let text = template.to_owned();
-    let Ok(template) = Template::compile(&TemplateText { text, escape, is_strict: flags & 4 != 0 })
-    else {
+    let (is_strict, is_line) = (flags & 4 != 0, flags & 8 != 0);
+    let Ok(template) = Template::compile(&TemplateText { text, escape, is_strict, is_line }) else {
         return;
     };
     let (mut first, mut second) = (Vec::new(), Vec::new());

@@ -18,9 +18,9 @@ use super::text::{Body, Node};
 use super::value::{Value, Values, join};
 use super::{At, Exporter, Key, Kind, Mistake, Mistakes, Wrong};
 use crate::deliver::{
-    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Encoding, FileSettings,
-    From, Hidden, Http2, OnLag, Opt, OptionValue, Options, Problem, Proxy, RateSettings, Reach,
-    RetrySettings, Secret, Settings, TlsSettings, TlsVersion, Vendor, Wire,
+    BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, Effect, Encoding,
+    FileSettings, From, Hidden, Http2, OnLag, Opt, OptionValue, Options, Problem, Proxy,
+    RateSettings, Reach, RetrySettings, Secret, Settings, TlsSettings, TlsVersion, Vendor, Wire,
 };
 use crate::event::Severity;
 use crate::transform::{Format, Name};
@@ -300,6 +300,11 @@ impl Build<'_, '_> {
         {
             self.rule(key, "needs `tls.client_cert_path` and `tls.client_key_path`".to_owned());
         }
+        for effect in self.vendor.effects {
+            if !effect.when.holds(options, settings.format) {
+                self.without_effect(effect);
+            }
+        }
         if let Ok(endpoints) = (self.vendor.endpoints)(options) {
             self.names_certificate(&endpoints, &settings.tls);
         }
@@ -318,6 +323,18 @@ impl Build<'_, '_> {
         }
         for problem in base {
             self.values.mistake(&problem.key, Wrong::Rule(problem.problem), self.mistakes);
+        }
+    }
+
+    /// Refuses what is written and does nothing; `false` asks for nothing.
+    fn without_effect(&mut self, effect: &Effect) {
+        for &key in effect.of {
+            let asks = !matches!(self.values.value(key), Some(Value::Bool(false)));
+            if asks && self.values.is_written(key) {
+                let text =
+                    format!("has no effect unless {}; leave it out, or see to that", effect.unless);
+                self.rule(key, text);
+            }
         }
     }
 

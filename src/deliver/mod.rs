@@ -74,10 +74,10 @@ pub use transport::{Answer, Applied, Request, Transport, TransportError, Transpo
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};
 pub use vendor::{
     AUTO_RESOLVE, Age, AgeOf, Auth, Call, CallBody, Choice, ConfigChange, Conversation,
-    Credentials, DEDUPLICATION, Derived, Encoding, Framing, HEARTBEAT_HEALTHY, HEARTBEAT_INTERVAL,
-    Hidden, Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, REPEATS, RESOLVE_AFTER,
-    Resend, Response, Responses, RouteMap, Shape, Signature, Step, Tally, Vendor, When, Window,
-    Wire, WriteChange, WriteWindow,
+    Credentials, DEDUPLICATION, Derived, Effect, Encoding, Framing, HEARTBEAT_HEALTHY,
+    HEARTBEAT_INTERVAL, Hidden, Limits, Meter, NamedHeaders, Need, Order, Prefix, Purpose, REPEATS,
+    RESOLVE_AFTER, Resend, Response, Responses, RouteMap, Shape, Signature, Step, Tally, Vendor,
+    When, Window, Wire, WriteChange, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
 pub use watermark::{Entry, Sent, Watermark};

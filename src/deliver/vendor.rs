@@ -61,6 +61,8 @@ pub struct Vendor {
     /// Texts computed from the options, for paths, headers, schemas; and rules that join several
     /// keys.
     pub derive: fn(&Options) -> Result<Derived, Problem>,
+    /// Options that have an effect under conditions alone, and are refused elsewhere.
+    pub effects: &'static [Effect],
     /// How much one request may carry.
     pub limits: Limits,
     /// Bytes of a body where nothing is written; `None` is what costs the least.
@@ -171,6 +173,7 @@ impl Vendor {
         sign: |_| Ok(None),
         standby: None,
         derive: |_| Ok(Derived::NONE),
+        effects: &[],
         limits: Limits { events: 1000, body_bytes: 1_000_000, event_bytes: 1_000_000 },
         body_bytes: None,
         linger: None,
@@ -320,6 +323,17 @@ impl When {
             Self::Plain => format.is_plain(),
         }
     }
+}
+
+/// Options that do nothing unless a condition holds.
+#[derive(Debug)]
+pub struct Effect {
+    /// The keys.
+    pub of: &'static [&'static str],
+    /// When they have an effect.
+    pub when: When,
+    /// What that is, in words: "has no effect unless ..".
+    pub unless: &'static str,
 }
 
 /// What [`Vendor::derive`] computed from the options.

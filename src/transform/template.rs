@@ -20,6 +20,8 @@ pub struct TemplateText {
     pub escape: Escape,
     /// Whether a value that is not there is a mistake.
     pub is_strict: bool,
+    /// Whether what is rendered is one line, since it stands in a body of lines.
+    pub is_line: bool,
 }
 
 /// How values are written into a template.
@@ -37,6 +39,7 @@ pub enum Escape {
 pub struct Template {
     registry: Handlebars<'static>,
     escape: Escape,
+    is_line: bool,
 }
 
 /// Why a template does not compile, or an event cannot be rendered.
@@ -90,7 +93,7 @@ impl Template {
         registry
             .register_template_string(NAME, &text.text)
             .map_err(|error| TemplateError::Text(words(&error)))?;
-        let template = Self { registry, escape: text.escape };
+        let template = Self { registry, escape: text.escape, is_line: text.is_line };
         // Helpers are looked up when a template is rendered, so a sample tells what is misspelled.
         if !text.is_strict {
             template.run(&Value::Object(serde_json::Map::new()), &mut Vec::new())?;
@@ -112,6 +115,9 @@ impl Template {
             serde_json::from_slice::<serde::de::IgnoredAny>(&out[start..])
                 .map_err(|error| TemplateError::NoJson(error.to_string()))?;
         }
+        if self.is_line {
+            join_lines(start, out);
+        }
         Ok(())
     }
 
@@ -123,6 +129,18 @@ impl Template {
             Err(_) if capped.left == 0 => Err(TemplateError::TooLong),
             Err(error) => Err(TemplateError::Render(error.to_string())),
         }
+    }
+}
+
+/// Makes one line of what stands from byte `start` on.
+///
+/// In JSON a line break is a blank, as none stands inside a text; in other text one that an event
+/// brought would begin a line of its own.
+fn join_lines(start: usize, out: &mut Vec<u8>) {
+    let end = out.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+    out.truncate(end.max(start));
+    for byte in out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
     }
 }
 
@@ -329,7 +347,7 @@ mod tests {
     use super::*;
 
     fn render(text: &str, escape: Escape, is_strict: bool) -> Result<String, TemplateError> {
-        let text = TemplateText { text: text.to_owned(), escape, is_strict };
+        let text = TemplateText { text: text.to_owned(), escape, is_strict, is_line: false };
         let mut out = Vec::new();
         Template::compile(&text)?.render(EVENT.as_bytes(), &mut out)?;
         Ok(String::from_utf8(out).expect("templates render text"))

@@ -175,8 +175,12 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
     if !options.is_on("apm.enabled") {
         omit.extend(["dd", "otel"]);
     }
-    let is_native = options.text("format").is_none_or(|format| format == "native");
-    if is_native && options.text("logs.include_metadata").as_deref() == Some("false") {
+    if options.text("logs.include_metadata").as_deref() == Some("false") {
+        if options.text("format").is_some_and(|format| format != "native") {
+            let text = "is for format: native; another document goes without them by \
+                        privacy.deny: [metadata, labels]";
+            return Err(problem("logs.include_metadata", text));
+        }
         omit.extend(["metadata", "labels"]);
     }
     Ok(Derived { texts: vec![("tags", text)], omit, ..Derived::NONE })
@@ -265,7 +269,7 @@ const OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Bool,
         default: Some("true"),
-        about: "Whether logs carry metadata and labels.",
+        about: "Whether logs of format native carry metadata and labels; labels are tags all the same.",
     },
     Opt {
         key: "metrics.enabled",

@@ -196,7 +196,7 @@ fn auth(options: &Options) -> Result<Credentials, Problem> {
     let kind = options.text("auth.type");
     let inferred = match (api_key, &username) {
         (Some(_), Some(_)) if kind.is_none() => {
-            return Err(problem("auth", "has an API key and a user name: keep one, or set type"));
+            return Err(problem("auth", "has an API key and a user name: keep one"));
         }
         (Some(_), _) => "api_key",
         (None, Some(_)) => "basic",
@@ -209,7 +209,14 @@ fn auth(options: &Options) -> Result<Credentials, Problem> {
         }
         (None, None) => "none",
     };
-    let value = match kind.as_deref().unwrap_or(inferred) {
+    let kind = kind.as_deref().unwrap_or(inferred);
+    // Nobody may believe that requests carry what they do not.
+    let is_stray = |(key, of): &&(&str, &str)| options.is_set(key) && *of != kind;
+    if let Some((key, of)) = FIELDS.iter().find(is_stray) {
+        let text = format!("belongs to `auth.type: {of}`, and type is `{kind}` here; leave it out");
+        return Err(problem(key, text));
+    }
+    let value = match kind {
         "none" => return Ok(Vec::new()),
         "basic" => {
             let user = username.ok_or_else(|| problem("auth.username", "is required for basic"))?;
@@ -229,6 +236,14 @@ fn auth(options: &Options) -> Result<Credentials, Problem> {
     };
     Ok(vec![("authorization", Secret::new(value))])
 }
+
+/// Fields of credentials, and the types that have them.
+const FIELDS: &[(&str, &str)] = &[
+    ("auth.api_key", "api_key"),
+    ("auth.api_key_id", "api_key"),
+    ("auth.username", "basic"),
+    ("auth.password", "basic"),
+];
 
 /// The three forms of an API key: id and key apart, `id:key`, or already encoded.
 fn encoded_key(key: &str, id: Option<&str>) -> Result<String, Problem> {

@@ -193,7 +193,8 @@ fn element<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
 fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {
     let bucket = options.text("bucket").unwrap_or_default();
     if !is_bucket(&bucket) {
-        let problem = "expected 3 to 63 lower-case letters, digits, hyphens and dots";
+        let problem =
+            "expected 3 to 63 lower-case letters, digits, hyphens and dots, and no address";
         return Err(self::problem("bucket", problem));
     }
     let region = options.text("region").unwrap_or_default();
@@ -230,7 +231,11 @@ fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {
 /// "Bucket naming rules": general purpose buckets.
 fn is_bucket(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    (3..=63).contains(&name.len()) && name.bytes().all(fits) && !name.contains("..")
+    (3..=63).contains(&name.len())
+        && name.bytes().all(fits)
+        && !name.contains("..")
+        // "Must not be formatted as an IP address."
+        && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
 fn sign(options: &Options) -> Result<Option<Signature>, Problem> {

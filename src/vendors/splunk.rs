@@ -9,9 +9,9 @@ use std::ops::RangeInclusive;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Kind, Limits,
-    Meter, Opt, OptionValue, Options, Prefix, Problem, Purpose, Resend, Responses, Scope, Secret,
-    Shape, Vendor, Verdict, When, problem,
+    Call, CallBody, Cause, Credentials, Derived, Effect, Encoding, Fate, Framing, HOSTNAME, Kind,
+    Limits, Meter, Opt, OptionValue, Options, Prefix, Problem, Purpose, Resend, Responses, Scope,
+    Secret, Shape, Vendor, Verdict, When, problem,
 };
 use crate::transform::Format;
 
@@ -26,6 +26,11 @@ pub static SPLUNK: Vendor = Vendor {
     endpoints,
     auth: |options| token(options, "hec_token"),
     derive,
+    effects: &[Effect {
+        of: &["ack.poll_interval_ms", "ack.timeout_secs", "ack.max_pending"],
+        when: When::Set("use_ack"),
+        unless: "use_ack is true",
+    }],
     // Old servers take 1 MB, which is the default; Splunk Cloud takes 5 MiB and Enterprise 800 MiB,
     // more than memory is for. An event longer than 800 KB is made smaller.
     limits: Limits { events: 10_000, body_bytes: 64 << 20, event_bytes: 800_000 },

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, HOSTNAME, Hidden, Kind,
-    Limits, Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret,
+    Call, CallBody, Cause, Credentials, Derived, Effect, Encoding, Fate, Framing, HOSTNAME, Hidden,
+    Kind, Limits, Opt, Options, Pace, Problem, Purpose, Resend, Response, Responses, Scope, Secret,
     Shape, Vendor, Verdict, When, problem,
 };
 use crate::event::FieldId;
@@ -31,6 +31,18 @@ pub static SUMO_LOGIC: Vendor = Vendor {
     endpoints: place::source,
     auth,
     derive,
+    effects: &[
+        Effect {
+            of: &["timestamp_field"],
+            when: When::Any(&[When::Is("format", "json"), When::Is("format", "native")]),
+            unless: "format is json",
+        },
+        Effect {
+            of: &["partitioning.by_tenant", "partitioning.by_severity", "partitioning.by_guard"],
+            when: When::Set("partitioning.enabled"),
+            unless: "partitioning.enabled is true",
+        },
+    ],
     // "Recommended 100 KB to 1 MB before compression. One message above 64 KB is split."
     limits: Limits { events: 10_000, body_bytes: 1_000_000, event_bytes: 65_536 },
     encodings: &[Encoding::Gzip, Encoding::Zstd, Encoding::Deflate, Encoding::Identity],

@@ -6,8 +6,8 @@ mod place;
 use std::time::Duration;
 
 use crate::deliver::{
-    Call, CallBody, Choice, Encoding, Framing, HOSTNAME, Kind, Limits, Opt, Options, Prefix,
-    Purpose, Responses, Shape, Vendor, When, Wire,
+    Call, CallBody, Choice, Effect, Encoding, Framing, HOSTNAME, Kind, Limits, Opt, Options,
+    Prefix, Purpose, Responses, Shape, Vendor, When, Wire,
 };
 use crate::transform::{Format, Schema};
 
@@ -23,6 +23,11 @@ pub static SYSLOG: Vendor = Vendor {
         (When::All(&[OLD, TEXT]), shape(&message::OLD, Some(&message::TEXT), COUNTED)),
         (When::All(&[OLD, LINES]), shape(&message::OLD, None, FRAMED_BY_LF)),
         (OLD, shape(&message::OLD, None, COUNTED)),
+        (
+            When::All(&[TEXT, MARKED, LINES]),
+            shape(&message::MARKED, Some(&message::TEXT), FRAMED_BY_LF),
+        ),
+        (When::All(&[TEXT, MARKED]), shape(&message::MARKED, Some(&message::TEXT), COUNTED)),
         (When::All(&[TEXT, LINES]), shape(&message::NEW, Some(&message::TEXT), FRAMED_BY_LF)),
         (TEXT, shape(&message::NEW, Some(&message::TEXT), COUNTED)),
         (When::All(&[NOTHING, LINES]), shape(&message::NEW, Some(&message::NOTHING), FRAMED_BY_LF)),
@@ -36,6 +41,19 @@ pub static SYSLOG: Vendor = Vendor {
     // The others are there for when the first is not.
     choice: Choice::First,
     derive: message::derive,
+    effects: &[
+        Effect { of: &["msgid", "structured_data"], when: NEW, unless: "protocol is rfc5424" },
+        Effect {
+            of: &["enterprise_id"],
+            when: When::All(&[NEW, When::Set("structured_data")]),
+            unless: "there is structured data, which names it",
+        },
+        Effect {
+            of: &["utf8_bom"],
+            when: When::All(&[NEW, SAYING]),
+            unless: "protocol is rfc5424 and the message says something",
+        },
+    ],
     limits: Limits { events: 1_000, body_bytes: 1_000_000, event_bytes: STREAM_BYTES },
     narrow,
     encodings: &[Encoding::Identity],
@@ -53,7 +71,27 @@ pub static SYSLOG: Vendor = Vendor {
 };
 
 const OLD: When = When::Any(&[When::Is("protocol", "rfc3164"), When::Is("format", "rfc3164")]);
+/// RFC 5424; the older form is asked for by one key or the other, which may not contradict it.
+const NEW: When = When::All(&[
+    When::Any(&[When::Unset("protocol"), When::Is("protocol", "rfc5424")]),
+    When::Any(&[
+        When::Unset("format"),
+        When::Is("format", "rfc5424"),
+        When::Is("format", "native"),
+        When::Is("format", "ecs"),
+        When::Is("format", "cef"),
+        When::Is("format", "ocsf"),
+    ]),
+]);
 const TEXT: When = When::Is("payload", "text");
+const SAYING: When = When::Any(&[
+    When::Unset("payload"),
+    When::Is("payload", "json"),
+    When::Is("payload", "ecs"),
+    When::Is("payload", "ocsf"),
+    When::Is("payload", "cef"),
+    TEXT,
+]);
 const NOTHING: When = When::Is("payload", "none");
 const MARKED: When = When::Set("utf8_bom");
 const LINES: When = When::All(&[
@@ -136,15 +174,15 @@ const OPTIONS: &[Opt] = &[
         key: "protocol",
         aliases: &[],
         kind: Kind::Choice(&["rfc5424", "rfc3164"]),
-        default: Some("rfc5424"),
-        about: "Form of the message; rfc3164 is for old receivers and has no structured data.",
+        default: None,
+        about: "Form of the message, rfc5424 where none is written; rfc3164 is for old receivers and has no structured data.",
     },
     Opt {
         key: "format",
         aliases: &[],
         kind: Kind::Choice(&["native", "ecs", "cef", "ocsf", "rfc5424", "rfc3164"]),
         default: None,
-        about: "The document, as payload says it too; rfc5424 and rfc3164 say the protocol.",
+        about: "The document, as payload says it too, or rfc5424 or rfc3164, as protocol does; what is written twice is the same.",
     },
     Opt {
         key: "payload",

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 
 use crate::deliver::{
-    Call, CallBody, Cause, Credentials, Derived, Encoding, Fate, Framing, Kind, Limits, Opt,
-    Options, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Signature, Vendor, Verdict,
-    When, opt, problem,
+    Call, CallBody, Cause, Credentials, Derived, Effect, Encoding, Fate, Framing, Kind, Limits,
+    Opt, Options, Problem, Purpose, Resend, Responses, Scope, Secret, Shape, Signature, Vendor,
+    Verdict, When, opt, problem,
 };
 use crate::event::FieldId as F;
 use crate::transform::{
@@ -34,6 +34,21 @@ pub static WEBHOOK: Vendor = Vendor {
     headers: named_header,
     sign,
     derive,
+    effects: &[
+        Effect {
+            of: &["health.method", "health.status"],
+            when: When::Set("health.url"),
+            unless: "health.url is set",
+        },
+        Effect {
+            of: &["auth.algorithm"],
+            when: When::Any(&[
+                When::Is("auth.type", "hmac"),
+                When::All(&[When::Unset("auth.type"), When::Set("auth.secret")]),
+            ]),
+            unless: "auth.type is hmac",
+        },
+    ],
     limits: Limits { events: 10_000, body_bytes: 8 << 20, event_bytes: RENDERED_MAX as u32 },
     encodings: &[Encoding::Identity, Encoding::Gzip, Encoding::Zstd, Encoding::Deflate],
     calls: CALLS,
@@ -238,8 +253,36 @@ fn kind(options: &Options) -> Result<String, Problem> {
     }
 }
 
+/// Fields of credentials, and the kinds that have them.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("auth.token", &["bearer"]),
+    ("auth.username", &["basic"]),
+    ("auth.password", &["basic"]),
+    ("auth.header_name", &["header", "hmac"]),
+    ("auth.header_value", &["header"]),
+    ("auth.secret", &["hmac"]),
+];
+
+/// Nobody may believe that requests carry what they do not.
+fn refuse_strays(options: &Options, kind: &str) -> Result<(), Problem> {
+    let is_stray = |(key, kinds): &&(&str, &[&str])| options.is_set(key) && !kinds.contains(&kind);
+    match FIELDS.iter().find(is_stray) {
+        None => Ok(()),
+        Some((key, kinds)) => {
+            let kinds = kinds.join("` or `");
+            let text = format!(
+                "belongs to `auth.type: {kinds}`, and credentials are `{kind}` here; leave it out, \
+                 or write all that it needs"
+            );
+            Err(problem(key, text))
+        }
+    }
+}
+
 fn auth(options: &Options) -> Result<Credentials, Problem> {
-    let value = match kind(options)?.as_str() {
+    let kind = kind(options)?;
+    refuse_strays(options, &kind)?;
+    let value = match kind.as_str() {
         "bearer" => format!("Bearer {}", secret(options, "auth.token")?.trim()),
         "basic" => {
             let user = options
@@ -305,7 +348,9 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
             Some(media) if media.contains("x-www-form-urlencoded") => Escape::Form,
             Some(_) => Escape::None,
         };
-        let text = TemplateText { text, escape, is_strict: options.is_on("strict_template") };
+        let is_line = options.text("mode").as_deref() == Some("ndjson");
+        let is_strict = options.is_on("strict_template");
+        let text = TemplateText { text, escape, is_strict, is_line };
         Template::compile(&text).map_err(|error| problem("template", error.to_string()))?;
         derived.template = Some(text);
     } else if options.is_on("strict_template") {

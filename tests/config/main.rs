@@ -3,6 +3,7 @@
 mod accepted;
 mod any;
 mod choosing;
+mod effects;
 mod forms;
 mod intel;
 mod paths;

@@ -188,10 +188,8 @@ fn well_formed(visit: &Visit<'_>) -> Result<(), String> {
         is_json(visit.body).map_err(|error| format!("the body is no JSON: {error}"))?;
         counts(visit.body)
     } else if media.starts_with("application/x-ndjson") {
-        if !visit.body.ends_with(b"\n") {
-            return Err("the last line has no end".to_owned());
-        }
-        let mut lines = visit.body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let lines = visit.body.strip_suffix(b"\n").ok_or("the last line has no end")?;
+        let mut lines = lines.split(|&byte| byte == b'\n');
         let bad = lines.find_map(|line| is_json(line).err());
         bad.map_or(Ok(()), |error| Err(format!("a line is no JSON: {error}")))
     } else if media.is_empty() {

@@ -204,6 +204,80 @@ fn a_flattened_field_takes_any_key() {
     assert_eq!(answer["items"][1]["create"]["status"], 400);
 }
 
+/// The first value of a name decides its type; where no template says otherwise.
+#[test]
+fn a_value_of_another_type_refuses_its_document() {
+    let template = |mappings: &str| {
+        format!(
+            "{{\"index_patterns\":[\"logs*\"],\"composed_of\":[\"ecs@mappings\"],\
+             \"ignore_missing_component_templates\":[\"ecs@mappings\"],\
+             \"template\":{{\"mappings\":{{{mappings}}}}}}}"
+        )
+    };
+    let object = "\"properties\":{\"labels\":{\"type\":\"object\"}}";
+    let flat = "\"properties\":{\"labels\":{\"type\":\"flattened\"}}";
+    let dateless = "\"date_detection\":false";
+    let cases: &[(&str, &str, &str, [u16; 2])] = &[
+        (object, r#"{"labels":{"ip":"10.0.0.1"}}"#, r#"{"labels":{"ip":"me"}}"#, [201, 400]),
+        (flat, r#"{"labels":{"ip":"10.0.0.1"}}"#, r#"{"labels":{"ip":"me"}}"#, [201, 201]),
+        (object, r#"{"labels":{"v":"2026-03-01"}}"#, r#"{"labels":{"v":"v2"}}"#, [201, 400]),
+        (dateless, r#"{"v":"2026-03-01"}"#, r#"{"v":"v2"}"#, [201, 201]),
+        ("", r#"{"a":1}"#, r#"{"a":"one"}"#, [201, 400]),
+        ("", r#"{"a":"one"}"#, r#"{"a":1}"#, [201, 201]),
+        ("", r#"{"a":{"b":1}}"#, r#"{"a":1}"#, [201, 400]),
+        ("", r#"{"a":1}"#, r#"{"a":{"b":1}}"#, [201, 400]),
+        ("", r#"{"a":[{"b":1}]}"#, r#"{"a":null}"#, [201, 201]),
+    ];
+    for (mappings, first, second, expected) in cases {
+        let fake = fake("");
+        let json = ("Content-Type", "application/json");
+        let put = send(&fake, "PUT /_index_template/t", &[json], template(mappings).as_bytes());
+        assert_eq!(put.expect("an answer").status, 200);
+        let body = item("logs", &id(0), first) + &item("logs", &id(1), second);
+        let answer = bulk(&fake, body.as_bytes()).json();
+        let status = |at: usize| answer["items"][at]["create"]["status"].as_u64();
+        let found = [status(0), status(1)];
+        assert_eq!(found, expected.map(|it| Some(it.into())), "{mappings} {first} {second}");
+    }
+}
+
+#[test]
+fn an_index_has_no_more_than_a_thousand_fields() {
+    let fake = fake("");
+    let fields: Vec<String> = (0..1_001).map(|at| format!("\"f{at}\":1")).collect();
+    let body = item("logs", &id(0), &format!("{{{}}}", fields.join(",")));
+    let answer = bulk(&fake, body.as_bytes()).json();
+    assert_eq!(answer["items"][0]["create"]["status"], 400);
+}
+
+#[test]
+fn an_alias_takes_writes_where_one_of_its_indexes_does() {
+    let fake = fake("");
+    let json = ("Content-Type", "application/json");
+    let line = "POST /_bulk?require_alias=true";
+    let status = |fake: &Fake, number: u64| {
+        let body = item("logs", &id(number), DOCUMENT);
+        let answer = send(fake, line, &[NDJSON], body.as_bytes()).expect("an answer").json();
+        answer["items"][0]["create"]["status"].as_u64()
+    };
+    assert_eq!(status(&fake, 0), Some(404));
+    let put = |at: u32, mark: &str| {
+        let body = format!("{{\"aliases\":{{\"logs\":{mark}}}}}");
+        let line = format!("PUT /logs-00000{at}");
+        send(&fake, &line, &[json], body.as_bytes()).expect("an answer").status
+    };
+    assert_eq!(put(1, "{\"is_write_index\":false}"), 200);
+    assert_eq!(status(&fake, 0), Some(400));
+    assert_eq!(put(2, "{\"is_write_index\":true}"), 200);
+    assert_eq!(status(&fake, 0), Some(201));
+    // Without the flag a missing alias becomes an index, and then can be none.
+    let other = self::fake("");
+    assert_eq!(bulk(&other, item("logs", &id(0), DOCUMENT).as_bytes()).status, 200);
+    let body = "{\"aliases\":{\"logs\":{}}}";
+    let answer = send(&other, "PUT /logs-000001", &[json], body.as_bytes()).expect("an answer");
+    assert!(answer.body.contains("invalid_alias_name_exception"), "{answer:?}");
+}
+
 #[test]
 fn setup_requests_are_judged() {
     let fake = fake("");
@@ -279,6 +353,12 @@ fn skimming_and_judging_keep_the_same_account() {
 #[test]
 fn gzip_is_decoded_and_generated_events_are_fine() {
     let fake = fake("");
+    // What producers put there is of any type.
+    let template = "{\"index_patterns\":[\"logs*\"],\"template\":{\"mappings\":{\"properties\":\
+        {\"metadata\":{\"type\":\"flattened\"},\"labels\":{\"type\":\"flattened\"}}}}}";
+    let json = ("Content-Type", "application/json");
+    let put = send(&fake, "PUT /_index_template/t", &[json], template.as_bytes());
+    assert_eq!(put.expect("an answer").status, 200);
     let mut stream = Stream::new(2);
     let mut body = Vec::new();
     for number in 0..2_000u64 {
@@ -298,6 +378,7 @@ fn gzip_is_decoded_and_generated_events_are_fine() {
     assert_eq!((answer.status, &answer.json()["errors"]), (200, &false.into()));
     let report = fake.report();
     assert_eq!((report.events, report.problems.len()), (2_000, 0), "{:?}", report.problems);
-    assert_eq!((report.wire_bytes, report.body_bytes), (gzip.len() as u64, body.len() as u64));
+    let bytes = |body: &[u8]| (body.len() + template.len()) as u64;
+    assert_eq!((report.wire_bytes, report.body_bytes), (bytes(&gzip), bytes(&body)));
     assert_eq!(report.accepted.events, 2_000);
 }

@@ -52,12 +52,14 @@ struct Id {
 
 fn trace(event: &Event<'_>) -> Option<Id> {
     let said = field(event, F::TraceId).or_else(|| own(event, b"trace_id"));
+    let said = said.or_else(|| member(event, b"trace_id"));
     let said = said.and_then(|(text, is_decimal)| number(text, is_decimal));
     said.or_else(|| number(traceparent(event)?.0, false))
 }
 
 fn own_span(event: &Event<'_>) -> Option<u64> {
-    let (text, is_decimal) = field(event, F::SpanId).or_else(|| own(event, b"span_id"))?;
+    let said = field(event, F::SpanId).or_else(|| own(event, b"span_id"));
+    let (text, is_decimal) = said.or_else(|| member(event, b"span_id"))?;
     number(text, is_decimal).map(|id| low(id.value))
 }
 
@@ -82,9 +84,13 @@ fn own<'a>(event: &Event<'a>, name: &[u8]) -> Option<Said<'a>> {
     Some((json::string(value).unwrap_or(value), true))
 }
 
+/// A member of `metadata`; the fields above are texts alone, and some producers write numbers.
 fn member<'a>(event: &Event<'a>, name: &[u8]) -> Option<Said<'a>> {
-    let value = json::member(event.value(F::Metadata)?.json, name)?;
-    Some((json::string(value)?, false))
+    let metadata = event.value(F::Metadata)?.json;
+    memchr::memmem::find(metadata, name)?;
+    let value = json::member(metadata, name)?;
+    let text = json::string(value);
+    Some((text.unwrap_or(value), text.is_none()))
 }
 
 /// The trace and the span of a traceparent: `00-{32 digits}-{16 digits}-{2 digits}` (W3C Trace

@@ -6,7 +6,7 @@
 //! `ResourceLogs` of many would have to be known before the first.
 
 use super::record::{
-    ATTRIBUTES, DEPTH_MAX, NUMBERS, hex_id, integer, is_there, nanos, parent, present,
+    ATTRIBUTES, DEPTH_MAX, NUMBERS, double, hex_id, integer, is_there, nanos, parent, present,
 };
 use crate::event::{Event, FieldId as F, Value};
 use crate::protobuf::put_bytes;
@@ -234,13 +234,13 @@ fn string_value(encoder: &mut Encoder<'_>, text: &[u8]) {
     encoder.measured(|encoder| encoder.text(text));
 }
 
-/// AnyValue.int_value where 64 bits hold the number, else double_value.
+/// AnyValue.int_value or double_value where 64 bits hold the number, else string_value.
 fn number(encoder: &mut Encoder<'_>, digits: &[u8]) {
     if let Some(number) = integer(digits) {
         encoder.literal(b"\x18");
         return encoder.varint(number.cast_unsigned());
     }
-    let number: f64 = str::from_utf8(digits).ok().and_then(|it| it.parse().ok()).unwrap_or(0.0);
+    let Some(number) = double(digits) else { return string_value(encoder, digits) };
     encoder.literal(b"\x21");
     encoder.literal(&number.to_le_bytes());
 }

@@ -196,6 +196,10 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
             encoder.raw(value);
             encoder.literal(b"\"");
         }
+        Some(b'-' | b'0'..=b'9') if double(value).is_none() => {
+            encoder.literal(b"\"stringValue\":");
+            encoder.text(value);
+        }
         Some(b'-' | b'0'..=b'9') => {
             encoder.literal(b"\"doubleValue\":");
             encoder.raw(value);
@@ -215,6 +219,11 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
 /// The number where it is whole and within 64 bits.
 pub(super) fn integer(number: &[u8]) -> Option<i64> {
     str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// The number where 64 bits of floating point hold it: readers refuse a whole request for 1e999.
+pub(super) fn double(number: &[u8]) -> Option<f64> {
+    str::from_utf8(number).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// Objects deeper than this are texts: a receiver bounds its depth too.

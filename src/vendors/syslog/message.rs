@@ -247,8 +247,24 @@ pub(super) fn format(options: &Options) -> std::option::Option<Format> {
     }
 }
 
+/// Two keys say the same thing, so that they may not say two things.
+fn refuse_contradictions(options: &Options) -> Result<(), Problem> {
+    let Some(format) = options.text("format") else { return Ok(()) };
+    let is_protocol = matches!(format.as_str(), "rfc5424" | "rfc3164");
+    let key = if is_protocol { "protocol" } else { "payload" };
+    let same = if format == "native" { "json" } else { format.as_str() };
+    match options.text(key) {
+        Some(word) if word != same => {
+            let problem = format!("says something else than format: {format}; keep one of the two");
+            Err(Problem { key: key.to_owned(), problem })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Priorities by severity, the slots of the header, the name of the structured data.
 pub(super) fn derive(options: &Options) -> Result<Derived, Problem> {
+    refuse_contradictions(options)?;
     let written = options.text("facility").unwrap_or_else(|| "authpriv".to_owned());
     let facility = facility(&written).ok_or_else(|| Problem {
         key: "facility".to_owned(),

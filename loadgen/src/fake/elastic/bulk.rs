@@ -64,6 +64,7 @@ struct Item<'a> {
     index: String,
     id: Option<String>,
     require_data_stream: bool,
+    require_alias: bool,
     document: &'a [u8],
 }
 
@@ -153,7 +154,11 @@ impl Elastic {
         if let Some(reason) = name::fault(&item.index) {
             return Outcome::failed(400, "invalid_index_name_exception", reason);
         }
-        let is_stream = self.cluster().is_data_stream(&item.index);
+        let mut cluster = self.cluster();
+        if let Some(fault) = cluster.alias_fault(&item.index, item.require_alias) {
+            return fault;
+        }
+        let is_stream = cluster.is_data_stream(&item.index);
         if item.require_data_stream && !is_stream {
             let reason = format!(
                 "the index creation request for [{}] has the require_data_stream flag set to true, \
@@ -170,9 +175,11 @@ impl Elastic {
             let reason = "if _id is specified it must not be empty";
             return Outcome::failed(400, "illegal_argument_exception", reason);
         }
-        match document_fault(item.document, is_stream, &self.cluster().flattened(&item.index)) {
-            Some(reason) => Outcome::failed(400, "document_parsing_exception", reason),
-            None => Outcome::CREATED,
+        let flattened = cluster.flattened(&item.index);
+        let judged = document(item.document, is_stream, &flattened);
+        match judged.and_then(|document| cluster.map(&item.index, &document)) {
+            Err(reason) => Outcome::failed(400, "document_parsing_exception", reason),
+            Ok(()) => Outcome::CREATED,
         }
     }
 
@@ -247,6 +254,7 @@ fn action<'a>(
         index: index.unwrap_or_default().to_owned(),
         id: None,
         require_data_stream: query.require_data_stream,
+        require_alias: query.require_alias,
         document: b"",
     };
     for (key, value) in parameters {
@@ -254,6 +262,7 @@ fn action<'a>(
             ("_index", Node::Text(text)) => item.index.clone_from(text),
             ("_id", Node::Text(text)) => item.id = Some(text.clone()),
             ("require_data_stream", Node::Bool(flag)) => item.require_data_stream = *flag,
+            ("require_alias", Node::Bool(flag)) => item.require_alias = *flag,
             (key, Node::List(_) | Node::Object(_)) => {
                 let token = value.token();
                 let what = format!("expected a simple value for field [{key}] but found [{token}]");
@@ -281,13 +290,17 @@ fn action<'a>(
     Ok((op.clone(), item))
 }
 
-/// What the mapper refuses about a document; nothing when it is fine.
-fn document_fault(document: &[u8], is_stream: bool, flattened: &[String]) -> Option<String> {
-    let node = match Node::parse(document) {
-        Ok(node) => node,
-        Err(error) => return Some(format!("[1:1] failed to parse: {error}")),
-    };
-    let Node::Object(members) = &node else {
+/// Reads a document; what the mapper refuses about it, whatever its fields are.
+fn document(text: &[u8], is_stream: bool, flattened: &[String]) -> Result<Node, String> {
+    let node = Node::parse(text).map_err(|error| format!("[1:1] failed to parse: {error}"))?;
+    match fault(&node, is_stream, flattened) {
+        Some(reason) => Err(reason),
+        None => Ok(node),
+    }
+}
+
+fn fault(node: &Node, is_stream: bool, flattened: &[String]) -> Option<String> {
+    let Node::Object(members) = node else {
         return Some(format!("[1:1] expected START_OBJECT but found [{}]", node.token()));
     };
     // "Field [_id] is a metadata field and cannot be added inside a document."
@@ -313,7 +326,7 @@ fn document_fault(document: &[u8], is_stream: bool, flattened: &[String]) -> Opt
         }
         _ => {}
     }
-    field_fault(&node, "", flattened)
+    field_fault(node, "", flattened)
 }
 
 /// Object field names may not be empty, blank, or start or end with a dot; inside a flattened
@@ -364,8 +377,6 @@ const ACTION_KEYS: &[&str] = &[
     "list_executed_pipelines",
     "op_type",
     "pipeline",
-    "require_alias",
-    "require_data_stream",
     "retry_on_conflict",
     "routing",
     "version",

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::glob;
+use super::answer::{Outcome, glob};
+use super::dynamic::{Fields, Mapping};
 use super::{Refusal, name};
 use crate::fake::Reply;
 use crate::fake::json::Node;
@@ -14,6 +15,8 @@ pub(super) struct Cluster {
     templates: BTreeMap<String, Template>,
     components: BTreeMap<String, serde_json::Value>,
     indexes: BTreeMap<String, serde_json::Value>,
+    /// What documents made of the fields that no template knows, by index.
+    fields: BTreeMap<String, Fields>,
 }
 
 #[derive(Debug)]
@@ -22,8 +25,7 @@ struct Template {
     patterns: Vec<String>,
     priority: f64,
     is_stream: bool,
-    /// Paths mapped as `flattened`.
-    flattened: Vec<String>,
+    mapping: Mapping,
 }
 
 impl Cluster {
@@ -34,7 +36,52 @@ impl Cluster {
 
     /// The fields of an index that take any object.
     pub(super) fn flattened(&self, name: &str) -> Vec<String> {
-        self.template_of(name).map(|template| template.flattened.clone()).unwrap_or_default()
+        let template = self.template_of(name);
+        template.into_iter().flat_map(|it| it.mapping.flattened()).map(str::to_owned).collect()
+    }
+
+    /// Maps the fields of a document, and makes the index where it is not there.
+    pub(super) fn map(&mut self, index: &str, document: &Node) -> Result<(), String> {
+        let known = self.fields.get(index).cloned().unwrap_or_default();
+        let added = match self.template_of(index) {
+            Some(template) => template.mapping.take(document, &known)?,
+            None => Mapping::of(&serde_json::json!({})).take(document, &known)?,
+        };
+        if !added.is_empty() && (self.fields.len() < INDEXES_MAX || !known.is_empty()) {
+            self.fields.entry(index.to_owned()).or_default().extend(added);
+        }
+        if !self.is_data_stream(index) && !self.has_alias(index) && self.indexes.len() < INDEXES_MAX
+        {
+            self.indexes.entry(index.to_owned()).or_insert_with(|| serde_json::json!({}));
+        }
+        Ok(())
+    }
+
+    fn has_alias(&self, name: &str) -> bool {
+        self.indexes.values().any(|index| index["aliases"].get(name).is_some())
+    }
+
+    /// Why nothing can be written under a name, as far as aliases go.
+    pub(super) fn alias_fault(&self, name: &str, is_required: bool) -> Option<Outcome> {
+        let holders = self.indexes.values().filter_map(|index| index["aliases"].get(name));
+        let marks: Vec<_> = holders.map(|alias| alias["is_write_index"].as_bool()).collect();
+        if marks.is_empty() && is_required {
+            let reason = format!(
+                "no such index [{name}] and [require_alias] request flag is [true] and [{name}] is \
+                 not an alias"
+            );
+            return Some(Outcome::failed(404, "index_not_found_exception", reason));
+        }
+        let takes_writes = marks.is_empty() || marks.contains(&Some(true)) || marks == [None];
+        if takes_writes {
+            return None;
+        }
+        let reason = format!(
+            "no write index is defined for alias [{name}]. The write index may be explicitly \
+             disabled using is_write_index=false or the alias points to multiple indices without \
+             one being designated as a write index"
+        );
+        Some(Outcome::failed(400, "illegal_argument_exception", reason))
     }
 
     /// "If multiple templates match, the one with the highest priority applies."
@@ -140,16 +187,11 @@ impl Cluster {
             );
             return Err(Refusal::new(400, "invalid_index_template_exception", reason));
         }
-        let mappings = given["template"]["mappings"].to_string();
-        let mut flattened = Vec::new();
-        if let Ok(mappings) = Node::parse(mappings.as_bytes()) {
-            collect_flattened(&mappings, "", &mut flattened);
-        }
         let template = Template {
             patterns,
             priority: given["priority"].as_f64().unwrap_or(0.0),
             is_stream: given.get("data_stream").is_some(),
-            flattened,
+            mapping: Mapping::of(&given),
             body: given,
         };
         self.templates.insert(name.to_owned(), template);
@@ -185,6 +227,15 @@ impl Cluster {
         }
         let given = if body.is_empty() { serde_json::json!({}) } else { json(body)? };
         only_keys(&given, &["aliases", "mappings", "settings"], "create_index")?;
+        let aliases = given["aliases"].as_object();
+        let taken = aliases.and_then(|all| all.keys().find(|key| self.indexes.contains_key(*key)));
+        if let Some(alias) = taken {
+            let reason = format!(
+                "Invalid alias name [{alias}]: an index or data stream exists with the same name \
+                 as the alias"
+            );
+            return Err(Refusal::new(400, "invalid_alias_name_exception", reason));
+        }
         self.indexes.insert(index.clone(), given);
         let answer = serde_json::json!({
             "acknowledged": true, "shards_acknowledged": true, "index": index,
@@ -215,19 +266,6 @@ fn text_of(value: &serde_json::Value) -> Option<String> {
 
 fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(|part| part.trim().to_owned()).collect()
-}
-
-/// Finds the paths that a mapping declares as `flattened`.
-fn collect_flattened(mappings: &Node, path: &str, out: &mut Vec<String>) {
-    let Some(Node::Object(properties)) = mappings.member("properties") else { return };
-    for (key, field) in properties {
-        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        if field.member("type").and_then(Node::text) == Some("flattened") {
-            out.push(below);
-        } else {
-            collect_flattened(field, &below, out);
-        }
-    }
 }
 
 fn acknowledged() -> Result<Reply, Refusal> {
@@ -268,6 +306,8 @@ fn only_keys(object: &serde_json::Value, known: &[&str], what: &str) -> Result<(
     }
 }
 
+/// Indexes whose fields are kept; a client that invents more is not judged by them.
+const INDEXES_MAX: usize = 1_000;
 /// Phases with their actions (Index lifecycle, "Index lifecycle actions").
 const PHASES: &[(&str, &[&str])] = &[
     (

@@ -7,6 +7,7 @@
 mod answer;
 mod bulk;
 mod cluster;
+mod dynamic;
 mod name;
 mod skim;
 
