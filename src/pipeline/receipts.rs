@@ -4,7 +4,10 @@
 //! that no line can be changed, removed or moved without all later ones telling. The chain's head
 //! is anchored in every checkpoint, which tells when the end was cut off.
 
+mod end;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,6 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::end::{End, end_of};
 pub use self::read::{Flaw, Period, read_receipts};
 use super::operations::Operation;
 use crate::deliver::Entry;
@@ -159,12 +163,12 @@ impl Receipt {
         self
     }
 
-    /// What an entry of an exporter's journal says.
-    fn of(exporter: &str, pass: u32, entry: &Entry) -> Self {
+    /// What an entry of an exporter's journal says, of these pieces.
+    fn of(exporter: &str, pass: u32, entry: &Entry, settled: &[Settled]) -> Self {
         let mut counts = Counts::default();
-        entry.settled.iter().for_each(|it| counts.add(it.fate, it.events));
+        settled.iter().for_each(|it| counts.add(it.fate, it.events));
         let list = |fate| {
-            let pieces = entry.settled.iter().filter(|it| it.fate == fate && it.events > 0);
+            let pieces = settled.iter().filter(|it| it.fate == fate && it.events > 0);
             list(pieces)
         };
         let kind = match (&entry.sent, entry.replayed + entry.digested) {
@@ -172,6 +176,7 @@ impl Receipt {
             (None, 0) => "settled",
             (None, _) => "replay",
         };
+        let body = entry.sent.map(|sent| hex(&sent.digest)).unwrap_or_default();
         let sent = entry.sent.unwrap_or_default();
         Self {
             kind: kind.to_owned(),
@@ -180,7 +185,7 @@ impl Receipt {
             attempts: sent.attempts,
             status: sent.status,
             bytes: sent.bytes,
-            body: entry.sent.map(|sent| hex(&sent.digest)).unwrap_or_default(),
+            body,
             delivered_at: list(Settle::Delivered),
             dead_lettered_at: list(Settle::DeadLettered),
             filtered_at: list(Settle::Filtered),
@@ -209,7 +214,7 @@ pub(crate) struct Receipts {
     options: ReceiptOptions,
     io: Arc<dyn LogIo>,
     file: LogFile,
-    /// Bytes of the file that are whole lines of the chain.
+    /// Bytes of the file that are synced.
     written: u64,
     head: Anchor,
     /// The last line when it was opened.
@@ -245,15 +250,25 @@ impl Receipts {
         io.sync_dir(dir_of(&options.path))?;
         refuse_newer(&mut file.file)?;
         let older = older_files(&options.path)?;
-        let (head, written) = match end_of(&mut file.file)? {
-            (Some(head), written) => (head, written),
+        let bytes = file.file.metadata()?.len();
+        let End { last, whole: written } = end_of(&file.file)?;
+        let head = match last {
+            Some(head) => head,
+            None if bytes > UNSYNCED_BYTES_MAX => return Err(io::Error::other(format!(
+                "no receipt in {bytes} bytes: something else, or destroyed; move it away, and the \
+                 receipts go on in a new file"
+            ))),
             // A new file after the last one that was put aside.
-            (None, written) => {
+            None => {
                 let last = older.back().map(|(path, _)| File::open(path)).transpose()?;
-                let head = last.map(|mut last| end_of(&mut last)).transpose()?;
-                (head.and_then(|(head, _)| head).unwrap_or_default(), written)
+                let end = last.map(|last| end_of(&last)).transpose()?;
+                end.and_then(|end| end.last).unwrap_or_default()
             }
         };
+        if written < bytes {
+            let (path, cut) = (options.path.display(), bytes - written);
+            tracing::warn!(%path, last = head.line, cut, "the end of the receipts was torn: cut off");
+        }
         io.truncate(&file, written)?;
         let (opened, waiting, is_aside) = (head.line, Vec::new(), false);
         let first = first_of(older.front().map_or(&options.path, |(path, _)| path))?;
@@ -292,7 +307,12 @@ impl Receipts {
             return;
         }
         for entry in journal {
-            self.push(Receipt::of(exporter, *pass, entry));
+            let (first, more) = entry.settled.split_at(entry.settled.len().min(PIECES_MAX));
+            self.push(Receipt::of(exporter, *pass, entry, first));
+            let beyond = Entry { sent: entry.sent, ..Entry::default() };
+            for more in more.chunks(PIECES_MAX) {
+                self.push(Receipt::of(exporter, *pass, &beyond, more));
+            }
         }
         let (kind, exporter) = ("sum".to_owned(), (*exporter).to_owned());
         self.push(Receipt { kind, exporter, pass: *pass, ..Receipt::default() }.with(*counts));
@@ -365,12 +385,15 @@ impl Receipts {
             self.io.sync_dir(dir_of(&self.options.path))?;
             (self.written, self.is_aside) = (0, false);
         }
-        // A part that was written before an error is written over.
-        self.io.truncate(&self.file, self.written)?;
-        self.io.write(&self.file, self.written, &self.waiting)?;
-        self.io.sync(&self.file)?;
-        self.written += self.waiting.len() as u64;
-        self.waiting.clear();
+        while !self.waiting.is_empty() {
+            let bytes = self.waiting.len().min(UNSYNCED_BYTES_MAX as usize);
+            // A part that was written before an error is written over.
+            self.io.truncate(&self.file, self.written)?;
+            self.io.write(&self.file, self.written, &self.waiting[..bytes])?;
+            self.io.sync(&self.file)?;
+            self.written += bytes as u64;
+            self.waiting.drain(..bytes);
+        }
         Ok(())
     }
 
@@ -399,7 +422,7 @@ impl Receipts {
         };
         let gone = self.older.iter().map(|&(_, length)| length).take_while(is_over).count();
         let last = gone.checked_sub(1).map(|last| File::open(&self.older[last].0)).transpose()?;
-        let last = last.map(|mut last| end_of(&mut last)).transpose()?.and_then(|(last, _)| last);
+        let last = last.map(|last| end_of(&last)).transpose()?.and_then(|end| end.last);
         self.oldest = last.map_or(self.oldest, |last| last.line + 1);
         self.begin(last);
         Ok(gone)
@@ -439,7 +462,7 @@ fn unhex(digits: &str) -> Option<[u8; 32]> {
 fn refuse_newer(file: &mut File) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     let mut line = Vec::new();
-    BufReader::new(file.take(TAIL_BYTES)).read_until(b'\n', &mut line)?;
+    BufReader::new(file.take(FIRST_BYTES_MAX)).read_until(b'\n', &mut line)?;
     let first = line.strip_suffix(b"\n").and_then(parse);
     first.map_or(Ok(()), |(first, ..)| known(&first))
 }
@@ -447,7 +470,7 @@ fn refuse_newer(file: &mut File) -> io::Result<()> {
 /// The number of a file's first line.
 fn first_of(path: &Path) -> io::Result<Option<u64>> {
     let mut line = Vec::new();
-    BufReader::new(File::open(path)?.take(TAIL_BYTES)).read_until(b'\n', &mut line)?;
+    BufReader::new(File::open(path)?.take(FIRST_BYTES_MAX)).read_until(b'\n', &mut line)?;
     Ok(line.strip_suffix(b"\n").and_then(parse).map(|(first, ..)| first.n))
 }
 
@@ -460,24 +483,6 @@ fn known(receipt: &Receipt) -> io::Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// The last whole line of a file, and where it ends.
-fn end_of(file: &mut File) -> io::Result<(Option<Anchor>, u64)> {
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    // No line has a zero: there is a hole where a power loss took what was written before the
-    // lines behind it, and these follow from nothing. Checkpoints know the lines that were synced.
-    if let Some(hole) = tail.iter().position(|&byte| byte == 0) {
-        tail.truncate(hole);
-    }
-    let Some(end) = tail.iter().rposition(|&byte| byte == b'\n') else { return Ok((None, 0)) };
-    let begin = tail[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let found = parse(&tail[begin..end]).map(|(receipt, hash, _)| Anchor { line: receipt.n, hash });
-    Ok((found, from + end as u64 + 1))
 }
 
 fn open(path: &Path, io: &dyn LogIo) -> io::Result<LogFile> {
@@ -578,92 +583,9 @@ const HASH: &str = ",\"h\":\"";
 const FILES: u64 = 4;
 /// Characters of what is said beside an operation, so that every last line is short.
 const DETAIL_CHARS: usize = 4096;
-/// The last line is looked for in so many bytes at the end, and what a power loss left of lines
-/// that were not synced: twice of what may wait for the disk.
-const TAIL_BYTES: u64 = 1 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::Disk;
-
-    const BYTES_MAX: u64 = 8000;
-
-    fn opened(path: &Path) -> Receipts {
-        let options = ReceiptOptions { path: path.to_owned(), bytes_max: BYTES_MAX };
-        Receipts::open(options, Arc::new(Disk)).expect("the directory is ours")
-    }
-
-    fn written(path: &Path, lines: u32) {
-        let mut receipts = opened(path);
-        for line in 0..lines {
-            receipts.note(&Operation::by_itself("test", "", line.to_string()));
-            receipts.flush().expect("the disk is well");
-        }
-    }
-
-    fn flaws(path: &Path) -> Vec<String> {
-        let read = read_receipts(path, Period::ALWAYS, |_, _| {}).expect("they are readable");
-        read.1.into_iter().map(|flaw| flaw.problem).collect()
-    }
-
-    /// Whichever line of whichever file is missing or altered, also after the next start.
-    #[test]
-    fn whatever_is_done_to_any_line_is_found() {
-        for lines in [5, 90] {
-            let dir = tempfile::tempdir().expect("a directory");
-            let path = dir.path().join("audit.jsonl");
-            written(&path, lines);
-            assert_eq!(flaws(&path), [""; 0], "{lines} lines");
-            let older = older_files(&path).expect("readable");
-            let first = first_of(older.front().map_or(&path, |(path, _)| path)).expect("text");
-            assert_eq!(first > Some(1), lines > 50, "the oldest go");
-            for file in older.into_iter().map(|(path, _)| path).chain([path.clone()]) {
-                let whole = fs::read_to_string(&file).expect("text");
-                let all: Vec<&str> = whole.split_inclusive('\n').collect();
-                for at in 0..all.len() {
-                    let is_end = file == path && at + 1 == all.len();
-                    let altered = all[at].replacen("\"at\":\"2", "\"at\":\"3", 1);
-                    for line in ["", "\n", &altered] {
-                        let changed = [&all[..at], &[line], &all[at + 1..]].concat().concat();
-                        fs::write(&file, changed).expect("the directory is ours");
-                        // That the end was cut off only checkpoints know.
-                        assert!(is_end || !flaws(&path).is_empty(), "{file:?}: {at}: {line:?}");
-                    }
-                }
-                fs::write(&file, whole).expect("the directory is ours");
-            }
-            written(&path, 1);
-            assert_eq!(flaws(&path), [""; 0], "{lines} lines");
-        }
-    }
-
-    #[test]
-    fn what_was_missing_at_a_start_stays_missing() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("audit.jsonl");
-        written(&path, 90);
-        let (oldest, _) = older_files(&path).expect("readable").pop_front().expect("some");
-        fs::remove_file(oldest).expect("it is there");
-        assert_eq!(flaws(&path).len(), 1, "{:?}", flaws(&path));
-        written(&path, 1);
-        assert!(flaws(&path)[0].ends_with("are missing"), "{:?}", flaws(&path));
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_made_after_the_last_was_put_aside_is_made_later() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("audit.jsonl");
-        let mut receipts = opened(&path);
-        receipts.flush().expect("the disk is well");
-        receipts.put_aside().expect("the disk is well");
-        fs::create_dir(&path).expect("in the way");
-        receipts.flush().expect_err("no file can have this name");
-        fs::remove_dir(&path).expect("empty");
-        for line in 0..20 {
-            receipts.note(&Operation::by_itself("test", "", line.to_string()));
-            receipts.flush().expect("the disk is well");
-        }
-        assert_eq!(flaws(&path), [""; 0]);
-    }
-}
+/// Bytes between two syncs: so much of the end may be torn after a power loss.
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
+/// Pieces of the log in a line, each of 34 bytes at most: lines stay below 64 KiB.
+const PIECES_MAX: usize = 1800;
+/// The first line of a file is short.
+const FIRST_BYTES_MAX: u64 = 64 << 10;
