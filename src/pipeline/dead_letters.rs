@@ -63,6 +63,14 @@ struct State {
     saved: Checkpoint,
 }
 
+impl State {
+    /// What records do that are not durable yet.
+    fn effects(&self) -> impl Iterator<Item = &Effect> {
+        let written = self.written.iter().map(|(_, effect)| effect);
+        written.chain(self.refused.iter().map(|refused| &refused.effect))
+    }
+}
+
 /// A record that the store did not take yet.
 #[derive(Debug)]
 struct Refused {
@@ -347,9 +355,16 @@ impl DeadLetters {
     /// Events whose letters are not durable yet.
     pub(crate) fn waiting(&self) -> u64 {
         let state = self.lock();
-        let effects = state.written.iter().map(|(_, effect)| effect);
-        let effects = effects.chain(state.refused.iter().map(|refused| &refused.effect));
-        effects.filter(|effect| matches!(effect, Effect::Settle { .. })).count() as u64
+        state.effects().filter(|effect| matches!(effect, Effect::Settle { .. })).count() as u64
+    }
+
+    /// Where those of a pass lie in the log.
+    pub(crate) fn unsettled(&self, of: u32) -> Vec<Span> {
+        let span = |effect: &Effect| match effect {
+            Effect::Settle { pass, settled } if *pass == of => Some(settled.span),
+            _ => None,
+        };
+        self.lock().effects().filter_map(span).collect()
     }
 
     /// Letters that are there.

@@ -596,6 +596,7 @@ pub(super) fn build(
 ) -> Result<Arc<Exporter>, EngineError> {
     let endpoints = endpoints(&spec)?.len().max(1);
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
+    exporter.leave_to_letters();
     let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
     let gate = Arc::new(gate);
     // A filter that takes everything leaves nothing to tell, and one worker shares its blocks.

@@ -120,7 +120,8 @@ pub(crate) struct Exporter {
     pub(crate) has_receipts: bool,
     watermark: Mutex<Watermark>,
     last_error: Mutex<Option<LastError>>,
-    /// What was settled before this run, so that resuming lanes leave it out.
+    /// What was settled before this run, or will be by its letters, so that resuming lanes leave it
+    /// out.
     resumed: Checkpoint,
 }
 
@@ -430,6 +431,19 @@ impl Exporter {
     pub(crate) fn readers_have_ended(&self) -> bool {
         let (_, readers) = self.lanes.split_last().expect("there is the lane beside the log");
         readers.iter().all(|lane| lane.has_ended.load(Ordering::Acquire))
+    }
+
+    /// Reads nothing that is to become a dead letter and is not durable yet: whoever was before it
+    /// gave that up, and the store tells when it is settled.
+    pub(crate) fn leave_to_letters(&mut self) {
+        let resumed = &mut self.resumed;
+        resumed.ahead.extend(self.dead_letters.unsettled(resumed.pass));
+        resumed.ahead.sort_unstable();
+        resumed.ahead.dedup_by(|next, last| {
+            let touches = next.from <= last.to;
+            last.to = if touches { last.to.max(next.to) } else { last.to };
+            touches
+        });
     }
 
     /// Lets nothing be read: only what goes out beside the log.
