@@ -1,6 +1,7 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -22,6 +23,7 @@ use super::operations::{Operation, Operations};
 use super::passes::first_unused;
 use super::prepared::Prepared;
 use super::receipts::{ReceiptOptions, Receipts};
+use super::reload::{HELD_WAIT, Intended};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
@@ -311,55 +313,19 @@ impl Engine {
             problem: "there is no such exporter; `shrike status` lists them".to_owned(),
         })?;
         new.permit(&old.spec)?;
-        old.exporter.raise(Stage::Flush);
-        wait_until(deadline, || old.exporter.has_ended());
-        old.exporter.raise(Stage::Abort);
-        wait_until(Instant::now() + ABORT_WAIT, || old.exporter.has_ended());
+        let ways = ways(&old.spec, self.workers.len())?;
+        self.stop_all(std::slice::from_ref(&old), deadline);
         let _swapping = self.swap();
+        drop(self.close(&old.exporter));
+        let (last, counts) = {
+            let watermark = old.exporter.watermark();
+            (watermark.resume(), watermark.counts())
+        };
+        old.exporter.hand_over(counts);
         // Gaps are still to be told, also those of the last moment, and what was removed stays
         // removed.
-        old.exporter.apply_effects();
-        let durable = self.log.durable();
-        let last = {
-            let mut watermark = old.exporter.watermark();
-            drop(watermark.checkpoint(durable));
-            watermark.resume()
-        };
-        old.exporter.hand_over(last.counts);
-        let pass = last.pass + 1;
-        let NewPass { start, alert_below } = new;
-        let checkpoint = Checkpoint {
-            pass,
-            start,
-            base: start,
-            alert_below,
-            gaps: last.gaps,
-            removals: last.removals,
-            ..Checkpoint::default()
-        };
-        let ways = ways(&old.spec, self.workers.len())?;
-        let (allowance, letters) = (&old.exporter.allowance, &old.exporter.dead_letters);
-        let shared = (Arc::clone(allowance), Arc::clone(letters), old.exporter.deeds());
-        let workers = self.workers.len();
-        let exporter = build(
-            old.spec.clone(),
-            checkpoint,
-            shared,
-            &ways,
-            workers,
-            (Work::All, self.has_receipts()),
-        )?;
-        // A new pass is a new position, even before anything settles in it.
-        exporter.watermark().touch();
-        exporter.go_on_replaying(&old.exporter);
-        let new = Running { exporter, ..old };
-        place(&self.workers, &new, ways);
-        let mut running = running(&self.exporters);
-        if let Some(slot) = running.iter_mut().find(|it| found(it)) {
-            *slot = new;
-        }
-        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
-        Ok(())
+        let intended = Intended { spec: old.spec.clone(), ways };
+        self.follow(&old, intended, new.after(last))
     }
 
     /// Starts an exporter that was stopped, with a new pass; false where none was.
@@ -369,12 +335,16 @@ impl Engine {
         let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
         let Stopped { spec, number, allowance, .. } = &stopped[at];
         new.permit(spec)?;
-        // A newer version's state stays for that version; a damaged store cannot be written. The
-        // lost checkpoint was of the first pass at least.
-        let pass = first_unused(spec, self.receipts_path().as_deref())?.max(1);
-        let NewPass { start, alert_below } = new;
-        let checkpoint =
-            Checkpoint { pass, start, base: start, alert_below, ..Checkpoint::default() };
+        // A newer version's state stays for that version; a damaged store cannot be written.
+        let last = match self.cursors.load(name) {
+            Ok(Some(last)) => last,
+            // The lost checkpoint was of the first pass at least.
+            _ => {
+                let unused = first_unused(spec, self.receipts_path().as_deref())?;
+                Checkpoint { pass: unused.saturating_sub(1), ..Checkpoint::default() }
+            }
+        };
+        let checkpoint = new.after(last);
         let letters = open_letters(spec, &checkpoint, &self.log)?;
         let shared = (Arc::clone(allowance), letters, self.deeds(name));
         let ways = ways(spec, self.workers.len())?;
@@ -541,7 +511,7 @@ impl Stopped {
         spec: ExporterSpec,
         number: usize,
         allowance: Arc<Allowance>,
-        problem: &LogError,
+        problem: &dyn Display,
     ) -> Self {
         let name = &spec.settings.name;
         tracing::error!(exporter = name, %problem, "exporter stopped; the others run");

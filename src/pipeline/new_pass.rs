@@ -2,7 +2,7 @@
 
 use super::engine::EngineError;
 use super::exporter::ExporterSpec;
-use crate::event::Offset;
+use crate::event::{Checkpoint, Offset};
 
 /// Where a new pass begins, and how far its events are told of one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,15 @@ impl NewPass {
     #[must_use]
     pub const fn at(start: Offset) -> Self {
         Self { start, alert_below: Offset::ZERO }
+    }
+
+    /// Where it begins, with what is still to be told of the pass before it.
+    pub(super) fn after(self, last: Checkpoint) -> Checkpoint {
+        let Self { start, alert_below } = self;
+        let Checkpoint { pass, gaps, removals, .. } = last;
+        let pass = pass + 1;
+        let begun = Checkpoint { pass, start, base: start, alert_below, ..Checkpoint::default() };
+        Checkpoint { gaps, removals, ..begun }
     }
 
     /// Refuses to act on old events: `max_age` keeps response hooks from that.

@@ -254,10 +254,12 @@ impl Receipts {
         let End { last, whole: written } = end_of(&file.file)?;
         let head = match last {
             Some(head) => head,
-            None if bytes > UNSYNCED_BYTES_MAX => return Err(io::Error::other(format!(
-                "no receipt in {bytes} bytes: something else, or destroyed; move it away, and the \
+            None if bytes > UNSYNCED_BYTES_MAX => {
+                return Err(io::Error::other(format!(
+                    "no receipt in {bytes} bytes: something else, or destroyed; move it away, and the \
                  receipts go on in a new file"
-            ))),
+                )));
+            }
             // A new file after the last one that was put aside.
             None => {
                 let last = older.back().map(|(path, _)| File::open(path)).transpose()?;

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::dead_letters::DeadLetters;
 use super::engine::{
-    ABORT_WAIT, EngineOptions, Running, build, checkpoint, open_letters, place, running, wait_until,
+    ABORT_WAIT, EngineOptions, Running, Stopped, build, checkpoint, open_letters, place, running,
+    wait_until,
 };
 use super::exporter::{Exporter, ExporterSpec};
 use super::network::Way;
+use super::receipts::Account;
 use super::stop::Stage;
 use super::ways::ways;
 use super::{Engine, EngineError, Render};
@@ -38,9 +40,9 @@ impl Reloaded {
 }
 
 /// One exporter as it is to run, and its connections.
-struct Wanted {
-    spec: ExporterSpec,
-    ways: Vec<Way>,
+pub(super) struct Intended {
+    pub(super) spec: ExporterSpec,
+    pub(super) ways: Vec<Way>,
 }
 
 impl Engine {
@@ -53,7 +55,7 @@ impl Engine {
     ///
     /// # Errors
     /// When an exporter cannot be compiled or other receipts cannot be opened; nothing has changed
-    /// then. When a new exporter's store cannot be opened; the others have changed then.
+    /// then. When the state of one cannot be opened or saved; the others have changed then.
     pub fn reload(
         &self,
         options: EngineOptions,
@@ -66,10 +68,11 @@ impl Engine {
         for spec in options.exporters {
             Render::new(&spec)?;
             let ways = ways(&spec, workers)?;
-            wanted.push(Wanted { spec, ways });
+            wanted.push(Intended { spec, ways });
         }
         let runs = running(&self.exporters).clone();
-        let is_of = |it: &Running, wanted: &Wanted| it.exporter.name() == wanted.spec.settings.name;
+        let is_of =
+            |it: &Running, wanted: &Intended| it.exporter.name() == wanted.spec.settings.name;
         let is_same =
             |it: &&Running| wanted.iter().any(|wanted| is_of(it, wanted) && it.spec == wanted.spec);
         let is_ending = |it: &&Running| !terms.are_same() || !is_same(it);
@@ -85,31 +88,32 @@ impl Engine {
         self.agree(terms, &ending);
         let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
         self.lock_stopped().retain(|it| is_wanted(it.name()));
-        let mut reloaded = Reloaded::default();
+        // All of them have ended: one that cannot go on must not keep the others from it.
+        let (mut reloaded, mut problem) = (Reloaded::default(), None);
+        let mut note = |done: Result<bool, EngineError>, name: String, to: &mut Vec<String>| {
+            to.extend(done.as_ref().is_ok_and(|&is_so| is_so).then_some(name));
+            problem = problem.take().or(done.err());
+        };
         for old in &ending {
             let name = old.exporter.name().to_owned();
             match wanted.iter().position(|wanted| is_of(old, wanted)) {
                 Some(at) => {
-                    self.exchange(old, wanted.swap_remove(at))?;
+                    let done = self.exchange(old, wanted.swap_remove(at));
                     // Those that only go on under other terms are as they were.
-                    if !kept.contains(&name) {
-                        reloaded.changed.push(name);
-                    }
+                    let is_changed = !kept.contains(&name);
+                    note(done.map(|()| is_changed), name, &mut reloaded.changed);
                 }
-                None => {
-                    self.remove(old)?;
-                    reloaded.removed.push(name);
-                }
+                None => note(self.remove(old).map(|()| true), name, &mut reloaded.removed),
             }
         }
         for new in wanted {
             let name = new.spec.settings.name.clone();
             let has_run = runs.iter().any(|it| it.exporter.name() == name);
-            if !has_run && self.add(new)? {
-                reloaded.added.push(name);
+            if !has_run {
+                note(self.add(new), name, &mut reloaded.added);
             }
         }
-        Ok(reloaded)
+        problem.map_or(Ok(reloaded), Err)
     }
 
     /// Sends what an exporter has gathered, however little, and lets it go on where it was.
@@ -126,7 +130,7 @@ impl Engine {
         let ways = ways(&old.spec, self.workers.len())?;
         self.stop_all(std::slice::from_ref(&old), deadline);
         let spec = old.spec.clone();
-        self.exchange(&old, Wanted { spec, ways })
+        self.exchange(&old, Intended { spec, ways })
     }
 
     /// The exporters whose credentials were refused and that wait for others.
@@ -148,7 +152,7 @@ impl Engine {
     }
 
     /// Ends exporters and waits until all that they settled is durable.
-    fn stop_all(&self, ending: &[Running], deadline: Instant) {
+    pub(super) fn stop_all(&self, ending: &[Running], deadline: Instant) {
         if ending.is_empty() {
             return;
         }
@@ -175,36 +179,66 @@ impl Engine {
         });
     }
 
-    /// Puts a new exporter where an old one has ended.
-    fn exchange(&self, old: &Running, new: Wanted) -> Result<(), EngineError> {
-        let workers = self.workers.len();
+    /// Has a new exporter go on where an old one has ended.
+    fn exchange(&self, old: &Running, new: Intended) -> Result<(), EngineError> {
         let _swapping = self.swap();
-        let checkpoint = self.last_of(&old.exporter);
+        let checkpoint = self.close(&old.exporter);
         old.exporter.hand_over(checkpoint.counts);
-        let allowance = self.allowance(&old.exporter);
-        let work = (self.work, self.has_receipts());
-        let Wanted { spec, ways: mut lanes } = new;
-        let mut running_spec = spec.clone();
-        let made = self.letters(old, &spec, &checkpoint).and_then(|letters| {
-            let shared = (Arc::clone(&allowance), letters, old.exporter.deeds());
-            build(spec, checkpoint.clone(), shared, &lanes, workers, work)
+        self.follow(old, new, checkpoint)
+    }
+
+    /// Puts a new exporter in the place of an old one that has ended, while nothing else swaps.
+    ///
+    /// # Errors
+    /// When it cannot be built: the old one goes on, or is stopped where that cannot be either.
+    pub(super) fn follow(
+        &self,
+        old: &Running,
+        new: Intended,
+        checkpoint: Checkpoint,
+    ) -> Result<(), EngineError> {
+        let Err(problem) = self.start_after(old, new, checkpoint) else { return Ok(()) };
+        let name = old.exporter.name();
+        // It compiled a moment ago; whatever it is, the old one must not stay ended.
+        tracing::error!(exporter = name, %problem, "exporter not changed");
+        let again = ways(&old.spec, self.workers.len()).and_then(|ways| {
+            let spec = old.spec.clone();
+            self.start_after(old, Intended { spec, ways }, self.last_of(&old.exporter))
         });
-        let exporter = match made {
-            Ok(exporter) => exporter,
-            Err(problem) => {
-                // It compiled a moment ago; whatever it is, the old one must not stay stopped.
-                tracing::error!(%problem, "exporter not changed");
-                running_spec = old.spec.clone();
-                lanes = ways(&old.spec, workers)?;
-                let letters = Arc::clone(&old.exporter.dead_letters);
-                let shared = (allowance, letters, old.exporter.deeds());
-                build(old.spec.clone(), checkpoint, shared, &lanes, workers, work)?
+        if again.is_err() {
+            if let Err(problem) = self.take_out(old, self.last_of(&old.exporter)) {
+                tracing::error!(exporter = name, %problem, "checkpoint not saved");
             }
-        };
+            let problem = format!("{problem}; once that is mended, a restart goes on where it was");
+            let allowance = self.allowance(&old.exporter);
+            let stopped = Stopped::new(old.spec.clone(), old.number, allowance, &problem);
+            self.lock_stopped().push(stopped);
+        }
+        Err(problem)
+    }
+
+    /// Starts an exporter at a checkpoint in the place of another.
+    fn start_after(
+        &self,
+        old: &Running,
+        new: Intended,
+        checkpoint: Checkpoint,
+    ) -> Result<(), EngineError> {
+        let Intended { spec, ways } = new;
+        let letters = self.letters(old, &spec, &checkpoint)?;
+        let shared = (self.allowance(&old.exporter), letters, old.exporter.deeds());
+        let work = (self.work, self.has_receipts());
+        let exporter = build(spec.clone(), checkpoint, shared, &ways, self.workers.len(), work)?;
+        // What had settled and was not durable settles again.
+        let before = old.exporter.watermark().counts();
+        if exporter.pass() == old.exporter.pass() && exporter.counts_before() != before {
+            self.note_resumed(&exporter);
+        }
+        // A new pass is a new position, even before anything settles in it.
         exporter.watermark().touch();
         exporter.go_on_replaying(&old.exporter);
-        let new = Running { exporter, spec: running_spec, number: old.number };
-        place(&self.workers, &new, lanes);
+        let new = Running { exporter, spec, number: old.number };
+        place(&self.workers, &new, ways);
         let mut running = running(&self.exporters);
         if let Some(slot) = running.iter_mut().find(|it| it.exporter.name() == new.exporter.name())
         {
@@ -233,21 +267,27 @@ impl Engine {
     /// Takes out an exporter that has ended; its checkpoint is saved for the day when it is back.
     fn remove(&self, old: &Running) -> Result<(), EngineError> {
         let _swapping = self.swap();
+        let checkpoint = self.close(&old.exporter);
+        old.exporter.hand_over(checkpoint.counts);
+        self.take_out(old, checkpoint)
+    }
+
+    /// Takes an exporter out of those that run and saves where it was.
+    fn take_out(&self, old: &Running, checkpoint: Checkpoint) -> Result<(), EngineError> {
         let name = old.exporter.name();
         // Receipts only grow: what was anchored stands.
-        let anchor = self.cursors.load(name)?.map(|saved| saved.anchor).unwrap_or_default();
-        let checkpoint = Checkpoint { anchor, ..self.last_of(&old.exporter) };
-        old.exporter.hand_over(checkpoint.counts);
+        let saved = self.cursors.load(name).ok().flatten();
+        let anchor = saved.map(|saved| saved.anchor).unwrap_or_default();
         let mut running = running(&self.exporters);
         running.retain(|it| it.exporter.name() != name);
         self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
         drop(running);
-        Ok(self.cursors.save(name, &checkpoint)?)
+        Ok(self.cursors.save(name, &Checkpoint { anchor, ..checkpoint })?)
     }
 
     /// Starts an exporter that did not run; false where it was stopped for its damaged state.
-    fn add(&self, new: Wanted) -> Result<bool, EngineError> {
-        let Wanted { spec, ways } = new;
+    fn add(&self, new: Intended) -> Result<bool, EngineError> {
+        let Intended { spec, ways } = new;
         let name = &spec.settings.name;
         if let Some(stopped) = self.lock_stopped().iter_mut().find(|it| it.name() == name) {
             stopped.set_spec(spec);
@@ -277,6 +317,19 @@ impl Engine {
         Ok(true)
     }
 
+    /// The same, once everything that it settled is in the chain of receipts.
+    ///
+    /// The keeper has written it, unless something settled since, or the disk stalls.
+    pub(super) fn close(&self, exporter: &Exporter) -> Checkpoint {
+        let last = self.last_of(exporter);
+        let (pass, counts, journal) = {
+            let mut watermark = exporter.watermark();
+            (watermark.pass(), watermark.counts(), watermark.take_journal())
+        };
+        self.account(&Account { exporter: exporter.name(), pass, journal, counts });
+        last
+    }
+
     /// Where an exporter that has ended is to go on.
     pub(super) fn last_of(&self, exporter: &Exporter) -> Checkpoint {
         exporter.apply_effects();
@@ -285,4 +338,4 @@ impl Engine {
 }
 
 /// A held exporter is not waited for longer: what it has under way is one probe.
-const HELD_WAIT: Duration = Duration::from_millis(250);
+pub(super) const HELD_WAIT: Duration = Duration::from_millis(250);

@@ -12,7 +12,7 @@ use super::Engine;
 use super::engine::{EngineError, EngineOptions, Running};
 use super::exporter::Exporter;
 use super::operations::Operation;
-use super::receipts::{Period, ReceiptOptions, Receipts, read_receipts};
+use super::receipts::{Account, Period, ReceiptOptions, Receipts, read_receipts};
 use crate::deliver::{Allowance, Budget};
 use crate::event::{Anchor, Checkpoint};
 use crate::log::Cursors;
@@ -134,6 +134,11 @@ impl Engine {
     pub(super) fn note_resumed(&self, exporter: &Exporter) {
         let (name, pass, counts) = (exporter.name(), exporter.pass(), exporter.counts_before());
         self.chain().iter_mut().for_each(|chain| chain.resume(name, pass, counts));
+    }
+
+    /// Adds what an exporter has settled; the keeper writes it with what comes next.
+    pub(super) fn account(&self, account: &Account<'_>) {
+        self.chain().iter_mut().for_each(|chain| chain.add(account));
     }
 
     pub(super) fn budget(&self) -> Arc<Budget> {

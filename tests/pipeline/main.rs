@@ -13,6 +13,7 @@ mod meter;
 mod ordered;
 mod reload;
 mod requests;
+mod rewind;
 mod setup;
 mod trust;
 #[path = "../support/wait.rs"]
