@@ -184,7 +184,7 @@ pub(crate) struct Stopped {
 pub enum Ended {
     /// Everything that was to be settled is.
     Settled,
-    /// Every lane has ended; what they left unread is still in the log.
+    /// Every lane has ended, or is held; what they left is still in the log.
     Left(u64),
     /// Time ran out, and lanes go on; what is pending is still in the log.
     Pending(u64),
@@ -375,13 +375,16 @@ impl Engine {
     /// deadline. Nothing may be appended meanwhile.
     pub fn drain(&self, deadline: Instant) -> Ended {
         self.raise(Stage::Drain);
-        self.wait_for(deadline)
+        self.wait_for(deadline, |_| false)
     }
 
-    /// Reads nothing more, and waits for what was sent until the deadline.
+    /// Reads nothing more, and waits for what was sent until the deadline; for what is held only a
+    /// moment.
     pub fn flush(&self, deadline: Instant) -> Ended {
         self.raise(Stage::Flush);
-        self.wait_for(deadline)
+        let began = Instant::now();
+        let patience = HELD_WAIT.min(deadline.saturating_duration_since(began));
+        self.wait_for(deadline, |it| it.gate.held().is_some() && began.elapsed() >= patience)
     }
 
     /// Ends all threads; checkpoints are saved.
@@ -481,8 +484,8 @@ impl Engine {
         running(&self.exporters).iter().for_each(|running| running.exporter.raise(stage));
     }
 
-    /// Waits for the lanes to end by themselves.
-    fn wait_for(&self, deadline: Instant) -> Ended {
+    /// Waits for the lanes to end by themselves, but for those of exporters that are left.
+    fn wait_for(&self, deadline: Instant, is_left: impl Fn(&Exporter) -> bool) -> Ended {
         let have_ended = || {
             // While exporters are exchanged, those that have ended may go on as others.
             let _operating = match self.operating.try_lock() {
@@ -490,7 +493,8 @@ impl Engine {
                 operating => operating,
             };
             running(&self.exporters).iter().all(|Running { exporter, .. }| {
-                exporter.has_ended() && exporter.dead_letters.waiting() == 0
+                let has_ended = exporter.has_ended() || is_left(exporter);
+                has_ended && exporter.dead_letters.waiting() == 0
             })
         };
         wait_until(deadline, have_ended);
@@ -566,7 +570,6 @@ pub(super) fn build(
 ) -> Result<Arc<Exporter>, EngineError> {
     let endpoints = endpoints(&spec)?.len().max(1);
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
-    exporter.leave_to_letters();
     let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
     let gate = Arc::new(gate);
     // A filter that takes everything leaves nothing to tell, and one worker shares its blocks.
@@ -575,6 +578,7 @@ pub(super) fn build(
     let mut exporter =
         Exporter::compile(spec, checkpoint, allowance, gate, (dead_letters, deeds), ways.len())?;
     exporter.feed = feed;
+    exporter.leave_to_letters();
     if has_receipts {
         exporter.keep_receipts();
     }
