@@ -8,8 +8,8 @@ use super::delivery::{BatchId, DeadLetter, History, Outcomes, is_turned_away, ju
 use super::gate::Success;
 use super::sender::{Entry, Flight, Sender, State};
 use super::{
-    AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, TransportError,
-    Verdict,
+    AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, Sent,
+    TransportError, Verdict,
 };
 use crate::event::{Offset, Settle};
 
@@ -352,7 +352,7 @@ impl Sender {
         let items = || ended.batch.items().iter().zip(fates);
         let delivered = items().filter(|(_, fate)| is_delivered(fate)).map(|(item, _)| item);
         let delivered_before = outcomes.settled.len();
-        deliver(delivered, outcomes);
+        deliver(ended.batch.sent, delivered, outcomes);
         let has_delivered =
             outcomes.settled.len() > delivered_before || fates.iter().any(is_delivered);
         let mut retry = None;
@@ -614,20 +614,24 @@ pub(super) enum Retryable {
 pub(super) fn arrive(batch: &Batch, outcomes: &mut Outcomes) {
     let (events, tally) = (batch.events() as u64, &mut outcomes.tally);
     match batch.folded().map(|fold| fold.fate) {
-        None => return deliver(batch.items(), outcomes),
+        None => return deliver(batch.sent, batch.items(), outcomes),
         Some(Settle::Filtered) => tally.stale += events,
         Some(_) => tally.digested += events,
     }
     tally.digests += 1;
     let fate = batch.folded().map_or(Settle::Delivered, |fold| fold.fate);
-    settle(batch.items(), fate, &mut outcomes.settled);
+    outcomes.settle(batch.sent, batch.items(), fate);
 }
 
 /// Notes what a batch delivered, and since when its first event waited for that.
-fn deliver<'a>(items: impl IntoIterator<Item = &'a Item>, outcomes: &mut Outcomes) {
+fn deliver<'a>(
+    sent: Option<Sent>,
+    items: impl IntoIterator<Item = &'a Item>,
+    outcomes: &mut Outcomes,
+) {
     let mut items = items.into_iter().peekable();
     outcomes.received.extend(items.peek().map(|first| first.received_ns));
-    settle(items, Settle::Delivered, &mut outcomes.settled);
+    outcomes.settle(sent, items, Settle::Delivered);
 }
 
 fn is_delivered(fate: &ItemFate) -> bool {

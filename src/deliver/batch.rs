@@ -12,6 +12,7 @@ use super::buffers::Buffers;
 use super::compress::{CUT_BYTES, Compressor, HISTORY_BYTES, decompress};
 use super::delivery::{History, Reshape};
 use super::fold::Fold;
+use super::watermark::Sent;
 use super::{Encoding, Framing, Limits, Prefix};
 use crate::event::{Settle, Settled, Severity, Span};
 
@@ -143,6 +144,8 @@ pub struct Batch {
     body: Body,
     /// Whether its events were asked for with a [`Reshape`].
     pub(super) is_again: bool,
+    /// Its last request, where receipts tell of it.
+    pub(super) sent: Option<Sent>,
     pub(super) history: History,
 }
 
@@ -203,6 +206,7 @@ impl Batch {
             ids: Vec::new(),
             body: Body::Open(Open { raw, compressed: 0, compressor: None, out: Vec::new() }),
             is_again: false,
+            sent: None,
             history: History::default(),
         }
     }
@@ -474,6 +478,7 @@ impl Batch {
             ids: Vec::new(),
             body: Body::Dropped,
             is_again: false,
+            sent: None,
             history: self.history.clone(),
         };
         (self, Some(rest))

@@ -1,12 +1,14 @@
 //! What becomes of events on their way: history, outcomes, and the meaning of having no answer.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::batch::{Item, Packing};
+use super::batch::{Item, Packing, settle};
 use super::fold::Fold;
+use super::watermark::Sent;
 use super::{Cause, Fate, Level, Pace, Reason, Scope, TransportError, TransportErrorKind, Verdict};
-use crate::event::Settled;
+use crate::event::{Settle, Settled};
 
 /// Names a batch within one lane; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +93,8 @@ pub enum Remedy {
 pub struct Outcomes {
     /// Delivered events.
     pub settled: Vec<Settled>,
+    /// Which of them a request settled that was noted, in their order.
+    pub requests: Vec<Settling>,
     /// When the first event was received, for each batch of which something was delivered;
     /// nanoseconds since 1970.
     pub received: Vec<u64>,
@@ -111,6 +115,15 @@ pub struct Outcomes {
 }
 
 /// Counts of what happened, in events where nothing else is said.
+/// What one request settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settling {
+    /// The request.
+    pub sent: Sent,
+    /// Where in [`Outcomes::settled`].
+    pub pieces: Range<usize>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Sent again after a failure.
@@ -158,9 +171,29 @@ impl Outcomes {
     }
 
     /// Forgets everything, keeping the memory.
+    /// Notes that events have settled, by the request that is named, if one is.
+    pub(super) fn settle<'a>(
+        &mut self,
+        sent: Option<Sent>,
+        items: impl IntoIterator<Item = &'a Item>,
+        fate: Settle,
+    ) {
+        let (from, mut items) = (self.settled.len(), items.into_iter());
+        if let Some(sent) = sent {
+            // A piece of its own, though it goes on where that of another request ends.
+            let Some(&Item { span, .. }) = items.next() else { return };
+            self.settled.push(Settled { span, events: 1, fate });
+            settle(items, fate, &mut self.settled);
+            self.requests.push(Settling { sent, pieces: from..self.settled.len() });
+        } else {
+            settle(items, fate, &mut self.settled);
+        }
+    }
+
     pub fn clear(&mut self) {
         self.settled.clear();
         self.received.clear();
+        self.requests.clear();
         self.dead.clear();
         self.reshape.clear();
         self.tally = Tally::default();

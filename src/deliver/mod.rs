@@ -50,8 +50,8 @@ pub use buffers::Buffers;
 pub use call::{Binding, Channel, CompiledCall, Parcel, Via, percent_decoded, percent_encoded};
 use call::{hex, percent_bytes};
 pub use delivery::{
-    AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Tally as Incidents,
-    judge_transport,
+    AckSettings, BatchId, DeadLetter, History, Outcomes, Remedy, Reshape, Settling,
+    Tally as Incidents, judge_transport,
 };
 pub use documents::Documents;
 pub use files::{FileSettings, Files};

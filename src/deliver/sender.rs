@@ -13,6 +13,7 @@ use super::gate::{Gate, Pass, Refused};
 use super::held::RouteHold;
 use super::limiter::{RouteLimits, RouteRate};
 use super::verify::Requests;
+use super::watermark::Sent;
 use super::{AckId, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
@@ -254,6 +255,14 @@ impl Sender {
         !waits
             && self.entries.len() < ENTRIES_MAX
             && self.accepted.len() + self.entries.len() < self.settings.acks.pending_max
+    }
+
+    /// Notes how receipts tell of the request that a batch went with: whatever settles its events,
+    /// now or when they are confirmed.
+    pub fn note_sent(&mut self, id: BatchId, sent: Sent) {
+        if let Some(at) = self.position(id) {
+            self.entries[at].batch.sent = Some(sent);
+        }
     }
 
     /// A batch that was named by an [`Action`] and has not settled.

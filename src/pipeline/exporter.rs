@@ -25,7 +25,8 @@ use super::stop::{Stage, Stop};
 use super::threads::{ThreadSpec, Threads};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
-    Prepared, Problem, Purpose, Sender, SenderSettings, Sent, Settings, Setup, Watermark,
+    Outcomes, Prepared, Problem, Purpose, Sender, SenderSettings, Sent, Settings, Settling, Setup,
+    Watermark,
 };
 use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span, Time};
 use crate::log::Reader;
@@ -285,6 +286,17 @@ impl Exporter {
     /// Whether nothing more should be read: what is settled cannot be written down.
     pub(crate) fn is_stuck(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck()
+    /// Notes settled events, each with the request that settled it.
+    pub(crate) fn settle_all(&self, Outcomes { settled, requests, .. }: &Outcomes) {
+        let mut at = 0;
+        for Settling { sent, pieces } in requests {
+            self.settle(&settled[at..pieces.start]);
+            self.settle_sent(*sent, &settled[pieces.clone()]);
+            at = pieces.end;
+        }
+        self.settle(&settled[at..]);
+    }
+
     }
 
     /// The next offset at or after this one that earlier runs have not settled.

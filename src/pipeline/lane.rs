@@ -33,7 +33,7 @@ use super::pace::Seat;
 use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{Buffers, DeadLetter, Outcomes, Reshape, Sender, Sent};
+use crate::deliver::{Buffers, DeadLetter, Outcomes, Reshape, Sender};
 use crate::event::{Narrowed, Offset, Privacy, Settled};
 use alerting::Alerting;
 use aside::Aside;
@@ -87,8 +87,6 @@ pub(crate) struct Lane {
     beside: JoinSet<()>,
     /// Whether cold bytes are being fetched; nothing is read meanwhile.
     warming: bool,
-    /// The request that was answered just now, for its receipt.
-    answered: Option<Sent>,
     /// Since when nothing can be sent although something was read.
     stuck_since: Option<Instant>,
     /// What a template was given and made of the event at hand.
@@ -178,7 +176,6 @@ impl Lane {
             noted: exporter.ledger.as_ref().map(|_| Noted::default()),
             beside,
             warming: false,
-            answered: None,
             stuck_since: None,
             templated: Templated::default(),
             clock: 0,

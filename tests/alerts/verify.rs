@@ -1,6 +1,9 @@
 //! `verify_requests` on the binary: alerts settle when Opsgenie has said what became of them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::binary::wait_until;
 use crate::event::event;
@@ -76,4 +79,29 @@ fn a_question_that_is_refused_says_what_to_do() {
         status.contains("status 403") && status.contains("let the credentials read requests")
     });
     running.kill();
+}
+
+/// "Each settled batch appends one line: .. BLAKE3 of the bytes as sent, status" (`design.md` 4),
+/// however long after its request it settles.
+#[test]
+fn an_alert_that_is_verified_later_has_the_receipt_of_its_own_request() {
+    let place = Place::of(KEYS, VERIFY, "");
+    let running = place.start();
+    for number in 1..4 {
+        place.append(&[event(number, "leak", &format!("s-{number}"), "high")]);
+        let all = || place.genie.1.all().len() == number as usize;
+        wait_until("it is accepted", all);
+    }
+    wait_until("they are delivered", || place.exporter("opsgenie")["delivered"] == 3);
+    place.stop(running);
+    let chain = std::fs::read_to_string(place.path("state/audit.jsonl"));
+    let chain = chain.expect("it is written");
+    let receipt = |line: &str| serde_json::from_str::<Value>(line).expect("a receipt");
+    let of: Vec<Value> =
+        chain.lines().map(receipt).filter(|it| it["exporter"] == "opsgenie").collect();
+    let told: Vec<&Value> = of.iter().filter(|it| it["kind"] == "batch").collect();
+    assert_eq!(told.len(), 3, "{of:?}");
+    let bodies: BTreeSet<&str> = told.iter().filter_map(|it| it["body"].as_str()).collect();
+    assert_eq!(bodies.len(), 3, "{told:?}");
+    assert!(told.iter().all(|it| it["status"] == 202 && it["delivered"] == 1), "{told:?}");
 }

@@ -94,6 +94,32 @@ fn a_request_that_was_not_applied_makes_no_confirmation_doubtful() {
     assert_eq!(lane.delivered(), 1);
 }
 
+/// The answer to one request is what lets another one count: each has its own receipt.
+#[test]
+fn what_is_confirmed_by_the_answer_to_another_request_has_its_own_receipt() {
+    let mut lane = Lane::new();
+    for ack in 0..2 {
+        lane.enqueue(3, 0);
+        let sent = lane.send();
+        lane.note(&sent);
+        lane.answer(sent.id, Fate::Pending(AckId(ack)));
+    }
+    lane.wait(Duration::from_secs(1));
+    let Action::PollAcks { endpoint, group, .. } = lane.poll() else { panic!("it asks") };
+    lane.enqueue(5, 0);
+    let flying = lane.send();
+    confirm_all(&mut lane, (endpoint, group), &[0, 1]);
+    assert_eq!(
+        lane.receipts(),
+        [[(3, 3), (3, 3)]],
+        "the other may be that of the request under way"
+    );
+    lane.note(&flying);
+    lane.answer(flying.id, Fate::Delivered);
+    let all = [[(3, 3); 2], [(6, 5); 2], [(0, 3); 2]];
+    assert_eq!(lane.receipts(), all, "{:?}", lane.out.settled);
+}
+
 /// Whoever refuses what is not asked for any more means something else: asked again at once, it
 /// would say the same for ever.
 #[test]

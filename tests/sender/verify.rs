@@ -1,8 +1,34 @@
 //! Requests that were accepted and are asked for one by one.
 
+use shrike::deliver::{Sent as Told, Settling};
+use shrike::event::Settled;
+
 use super::*;
 
 impl Lane {
+    /// Notes for receipts that a request carried these events.
+    pub(super) fn note(&mut self, sent: &Sent) {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&sent.events[0].to_le_bytes());
+        let told = Told { attempts: 1, status: 202, bytes: sent.events.len() as u64, digest };
+        self.sender.note_sent(sent.id, told);
+    }
+
+    /// The first event and the number of events of each request that settled some, as noted and as
+    /// settled.
+    pub(super) fn receipts(&self) -> Vec<[(u64, u64); 2]> {
+        let settled = |pieces: &[Settled]| {
+            (pieces[0].span.from.bytes(), pieces.iter().map(|it| it.events).sum())
+        };
+        let told = |Settling { sent, pieces }: &Settling| {
+            let mut first = [0; 8];
+            first.copy_from_slice(&sent.digest[..8]);
+            let noted = (u64::from_le_bytes(first), sent.bytes);
+            [noted, settled(&self.out.settled[pieces.clone()])]
+        };
+        self.out.requests.iter().map(told).collect()
+    }
+
     /// Sends one event, which is accepted as a request of this name.
     fn request(&mut self, name: &str) -> BatchId {
         self.enqueue(1, 0);
@@ -131,4 +157,22 @@ fn too_many_requests_stop_no_event() {
     lane.pass(30);
     assert_eq!(lane.asked(), None);
     assert_eq!((lane.out.tally.unverified, lane.sender.pending()), (300, 0));
+}
+
+/// Where too many wait, each that comes settles the oldest: not in its own name.
+#[test]
+fn whoever_settles_it_an_event_has_the_receipt_of_its_own_request() {
+    let mut lane = Lane::new();
+    for number in 0..300 {
+        lane.enqueue(2, 0);
+        let sent = lane.send();
+        lane.note(&sent);
+        lane.verdict(sent.id, Verdict::new(Fate::Requested(format!("r-{number}")), "accepted"));
+    }
+    assert_eq!(lane.delivered(), 88);
+    let told = lane.receipts();
+    assert_eq!(told.len(), 44);
+    for (number, [noted, settled]) in (0..).zip(told) {
+        assert_eq!((noted, settled), ((number * 2, 2), (number * 2, 2)));
+    }
 }

@@ -246,6 +246,8 @@ pub(crate) struct World<'a> {
     places: Vec<Place>,
     /// Events that are not unread.
     taken: u32,
+    /// Which events each request carried that was answered.
+    answered: Vec<Vec<u32>>,
     dying: u32,
     done: u32,
     tally: Tally,
@@ -339,6 +341,7 @@ impl<'a> World<'a> {
             stored: vec![false; script.events as usize],
             places: vec![Place::Unread; script.events as usize],
             taken: 0,
+            answered: Vec::new(),
             dying: 0,
             done: 0,
             tally: Tally::default(),
@@ -498,6 +501,9 @@ impl<'a> World<'a> {
         result: Result<Verdict, TransportError>,
     ) -> Result<(), String> {
         let now = self.instant();
+        if result.is_ok() {
+            self.note_sent(lane, id);
+        }
         let sender = &mut self.lanes[lane].sender;
         match (self.mutation, result) {
             (Some(Mutation::LoseTimeout), Err(error))
@@ -505,6 +511,7 @@ impl<'a> World<'a> {
             (Some(Mutation::ForgetRetry), Ok(Verdict { fate: Fate::Retry, .. })) => {
                 sender.on_verdict(id, Verdict::new(Fate::Delivered, ""), now, &mut self.outcomes);
                 self.outcomes.settled.clear();
+                self.outcomes.requests.clear();
             }
             (Some(Mutation::BurnInOutage), Err(_)) => {
                 sender.on_verdict(id, Verdict::new(Fate::Reject, ""), now, &mut self.outcomes);

@@ -182,7 +182,6 @@ impl Lane {
             }
         }
         self.act(now);
-        self.answered = None;
     }
 
     fn on_sent(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
@@ -228,7 +227,7 @@ impl Lane {
         }
         let wants_digest = self.exporter.has_receipts;
         let body = batch.body().zip(wants_digest.then(|| batch.digest()).flatten());
-        self.answered = body.map(|(body, digest)| Sent {
+        let sent = body.map(|(body, digest)| Sent {
             attempts: batch.history().attempts,
             status: answer.status,
             bytes: body.len() as u64,
@@ -237,6 +236,7 @@ impl Lane {
         let first = first.map(|item| item.span.from);
         self.on_said(first, &verdict.fate, called.as_deref(), now);
         self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
+        sent.into_iter().for_each(|sent| self.sender.note_sent(id, sent));
     }
 
     fn on_polled(
@@ -361,12 +361,7 @@ impl Lane {
         self.end_talks(&outcomes.settled, &outcomes.dead);
         match self.is_aside() {
             true => self.settle_aside(&outcomes.settled),
-            false => match self.answered.take() {
-                Some(sent) if !outcomes.settled.is_empty() => {
-                    self.exporter.settle_sent(sent, &outcomes.settled);
-                }
-                _ => self.exporter.settle(&outcomes.settled),
-            },
+            false => self.exporter.settle_all(&outcomes),
         }
         for received in outcomes.received.drain(..) {
             self.exporter.measures.confirm_seconds.observe(since(received).as_secs_f64());

@@ -1,5 +1,6 @@
 //! The auditor: where each event is, and whether what the engine says of it is true.
 
+use shrike::deliver::{BatchId, Outcomes, Sent, Settling};
 use shrike::event::{Checkpoint, Counts, Offset, Settle, Settled, Span};
 
 use crate::script::S;
@@ -37,6 +38,36 @@ impl World<'_> {
             self.watermark.settle(settled);
         }
         Ok(())
+    }
+
+    /// Notes which events a request carried, as receipts tell of it.
+    pub(super) fn note_sent(&mut self, lane: usize, id: BatchId) {
+        let Some(batch) = self.lanes[lane].sender.batch(id) else { return };
+        let events = batch.items().iter().map(|item| self.event(item.span)).collect();
+        let sent = Sent { bytes: self.answered.len() as u64, ..Sent::default() };
+        self.answered.push(events);
+        self.lanes[lane].sender.note_sent(id, sent);
+    }
+
+    /// Whatever is delivered is so by a request that carried it.
+    pub(super) fn judge_requests(&self, outcomes: &Outcomes) -> Result<(), String> {
+        let mut told = 0;
+        for Settling { sent, pieces } in &outcomes.requests {
+            let carried = &self.answered[usize::try_from(sent.bytes).expect("few requests")];
+            for Settled { span, events, .. } in &outcomes.settled[pieces.clone()] {
+                told += events;
+                let first = self.event(Span { from: span.from, to: span.from });
+                let last = first + u32::try_from(*events).expect("few events");
+                if let Some(other) = (first..last).find(|event| !carried.contains(event)) {
+                    return Err(format!("event {other} has the receipt of another request"));
+                }
+            }
+        }
+        let delivered = outcomes.settled.iter().filter(|it| it.fate == Settle::Delivered);
+        match delivered.map(|it| it.events).sum::<u64>() {
+            delivered if delivered == told => Ok(()),
+            delivered => Err(format!("{delivered} events delivered, {told} of them by requests")),
+        }
     }
 
     pub(super) fn judge_letter(&mut self, event: u32, retryable: bool) -> Result<(), String> {

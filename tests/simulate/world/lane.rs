@@ -218,6 +218,7 @@ impl World<'_> {
     /// Acts on outcomes, as the pipeline would.
     pub(super) fn act(&mut self, lane: usize) -> Result<(), String> {
         let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.judge_requests(&outcomes)?;
         if self.mutation == Some(Mutation::SettleEarly) {
             outcomes.settled.clear();
         }
