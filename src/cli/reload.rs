@@ -205,8 +205,9 @@ impl Reload {
         applied
     }
 
-    /// Looks whether the file changed, and after credentials: those whose time has come or whose
-    /// files changed are read again, and refused ones are replaced where there are others.
+    /// Looks whether the file changed, and after credentials: those whose time has come, whose
+    /// files changed or that were refused are read again, and what is refused then is replaced
+    /// where there are others.
     fn look(&mut self, gate: &Gate) {
         self.looked = Instant::now();
         if self.config.global.watches_config && self.has_new_text() {
@@ -217,7 +218,8 @@ impl Reload {
         self.renew_certificates(gate);
         let is_due = self.refreshed.elapsed() >= self.config.credentials_interval;
         let has_changed = self.stamps.iter().any(|(path, old)| stamp(path) != *old);
-        if is_due || has_changed {
+        let is_doubted = !gate.running.take_doubted().is_empty();
+        if is_due || has_changed || is_doubted {
             self.refresh(gate);
         }
         for name in gate.running.refused() {

@@ -83,6 +83,12 @@ impl Running {
         engine.reload(options, Instant::now() + patience).map_err(|error| error.to_string())
     }
 
+    /// As [`Engine::take_doubted`].
+    pub(crate) fn take_doubted(&self) -> Vec<String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(Vec::new, Engine::take_doubted)
+    }
+
     /// As [`Engine::refused`].
     pub(crate) fn refused(&self) -> Vec<String> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -106,7 +106,8 @@ pub struct Outcomes {
     pub tally: Tally,
     /// Lanes of this exporter to wake, by bit.
     pub wake: u64,
-    /// To be done at once; the batch that asked for it is sent again right after.
+    /// To be done at once; the batch that asked for it is sent again then. For other credentials it
+    /// waits a moment, as all do.
     pub remedy: Option<Remedy>,
     /// Options to be taken as off for this run: the destination does not do what they ask.
     pub without: Vec<&'static str>,
@@ -114,7 +115,6 @@ pub struct Outcomes {
     pub problem: Option<&'static str>,
 }
 
-/// Counts of what happened, in events where nothing else is said.
 /// What one request settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settling {
@@ -124,6 +124,7 @@ pub struct Settling {
     pub pieces: Range<usize>,
 }
 
+/// Counts of what happened, in events where nothing else is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Sent again after a failure.
@@ -170,7 +171,6 @@ impl Outcomes {
             && self.tally == Tally::default()
     }
 
-    /// Forgets everything, keeping the memory.
     /// Notes that events have settled, by the request that is named, if one is.
     pub(super) fn settle<'a>(
         &mut self,
@@ -190,10 +190,11 @@ impl Outcomes {
         }
     }
 
+    /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.settled.clear();
-        self.received.clear();
         self.requests.clear();
+        self.received.clear();
         self.dead.clear();
         self.reshape.clear();
         self.tally = Tally::default();

@@ -60,6 +60,8 @@ pub struct Gate {
     accepted_ns: AtomicU64,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
+    /// Until when other credentials are waited for.
+    others_ns: AtomicU64,
     /// Events that were refused for good while none was accepted; [`ACCEPTS`] once one was.
     refused: AtomicU32,
     nodes: Nodes,
@@ -143,6 +145,7 @@ impl Gate {
             accepted_ns: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
+            others_ns: AtomicU64::new(0),
             refused: AtomicU32::new(0),
             nodes: Nodes::new(settings.endpoints, settings.choice, settings.breaker.failures),
             settings,
@@ -441,6 +444,19 @@ impl Gate {
         }
     }
 
+    /// Sends nothing for a moment: other credentials may be on their way.
+    pub(super) fn await_credentials(&self, now: Instant) {
+        self.rest(REFRESH_WAIT, now);
+        let until = self.ns(now).saturating_add(ns(REFRESH_WAIT));
+        self.others_ns.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Whether nothing is sent since other credentials may be on their way.
+    #[must_use]
+    pub fn awaits_credentials(&self, now: Instant) -> bool {
+        self.ns(now) < self.others_ns.load(Ordering::Acquire)
+    }
+
     /// Forgets remedies that came before a request which was accepted: they helped.
     pub(super) fn forget_remedies(&self, sent: Instant) {
         let sent_ns = self.ns(sent);
@@ -556,6 +572,10 @@ const ACCEPTS: u32 = u32::MAX;
 
 /// How long an exporter waits between probes after 401, 403 or a wrong setup (`pipeline.md`).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long other credentials are waited for: whoever reads them looks every second for who needs
+/// some.
+pub(super) const REFRESH_WAIT: Duration = Duration::from_secs(3);
 
 /// How long a failure shows in the health.
 const DEGRADED_FOR: Duration = Duration::from_secs(30);

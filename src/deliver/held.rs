@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::act::{Ended, Failure, FailureKind};
 use super::delivery::{Outcomes, Remedy, Reshape};
-use super::gate::{Remedied, Success};
+use super::gate::{REFRESH_WAIT, Remedied, Success};
 use super::sender::{Action, Entry, Flight, Sender, State, reshape};
 use super::{Cause, Fate, Pace, Scope, Verdict};
 
@@ -180,10 +180,20 @@ impl Sender {
             Cause::Config => self.settings.has_setup,
             Cause::Outage => false,
         };
-        let remedied = match has_remedy && !is_probe {
+        let route = batch.route();
+        // Others that are accepted say nothing of a route that is refused again.
+        let is_again = scope == Scope::Route && self.route_hold(route).is_some();
+        let remedied = match has_remedy && !is_probe && !is_again {
             true => self.gate.remedy(cause, sent, now),
             false => Remedied::InVain,
         };
+        if remedied != Remedied::InVain && cause == Cause::Auth {
+            // The same once more is no better, and whoever shows it again and again is locked out.
+            match scope {
+                Scope::Route => self.hold_route_for(route, cause, REFRESH_WAIT, now),
+                Scope::Exporter | Scope::Endpoint => self.gate.await_credentials(now),
+            }
+        }
         match (remedied, scope) {
             (Remedied::Now, _) => {
                 outcomes.remedy = Some(match cause {
@@ -193,7 +203,7 @@ impl Sender {
             }
             (Remedied::Before, _) => {}
             (Remedied::InVain, Scope::Route) => {
-                self.hold_route(batch.route(), cause, failure.pace, now);
+                self.hold_route(route, cause, failure.pace, now);
                 if is_probe {
                     // The exporter is well enough to say what is wrong with one route.
                     outcomes.wake |= self.gate.answered(ticket.endpoint, Success::No, true, sent);
@@ -215,6 +225,10 @@ impl Sender {
             (_, Cause::Outage) => self.gate.breaker_open(),
             (_, Cause::Auth | Cause::Config) => self.settings.hold_interval,
         };
+        self.hold_route_for(route, cause, wait, now);
+    }
+
+    fn hold_route_for(&mut self, route: u32, cause: Cause, wait: Duration, now: Instant) {
         let retry_at = now + wait;
         match self.routes.iter_mut().find(|hold| hold.route == route) {
             Some(hold) => (hold.cause, hold.retry_at) = (cause, retry_at),

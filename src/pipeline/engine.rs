@@ -384,7 +384,7 @@ impl Engine {
         self.raise(Stage::Flush);
         let began = Instant::now();
         let patience = HELD_WAIT.min(deadline.saturating_duration_since(began));
-        self.wait_for(deadline, |it| it.gate.held().is_some() && began.elapsed() >= patience)
+        self.wait_for(deadline, |it| it.is_kept_back() && began.elapsed() >= patience)
     }
 
     /// Ends all threads; checkpoints are saved.

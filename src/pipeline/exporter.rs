@@ -112,6 +112,8 @@ pub(crate) struct Exporter {
     pub(crate) measures: Arc<Measures>,
     /// Since when nothing arrives.
     pub(crate) trouble: Trouble,
+    /// Whether its credentials were refused and nobody has looked for others since.
+    pub(crate) wants_others: AtomicBool,
     is_prepared: AtomicBool,
     /// Whether something could not be prepared.
     is_ill_prepared: AtomicBool,
@@ -204,6 +206,7 @@ impl Exporter {
             health: health::Found::default(),
             measures: deeds.measures,
             trouble: Trouble::new(Instant::now()),
+            wants_others: AtomicBool::new(false),
             is_prepared: AtomicBool::new(false),
             is_ill_prepared: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
@@ -283,9 +286,6 @@ impl Exporter {
         self.watermark().settle_sent(sent, settled);
     }
 
-    /// Whether nothing more should be read: what is settled cannot be written down.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck()
     /// Notes settled events, each with the request that settled it.
     pub(crate) fn settle_all(&self, Outcomes { settled, requests, .. }: &Outcomes) {
         let mut at = 0;
@@ -297,6 +297,19 @@ impl Exporter {
         self.settle(&settled[at..]);
     }
 
+    /// Whether nothing more should be read: what is settled cannot be written down.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck()
+    }
+
+    /// Whether waiting for what it has under way is in vain: it is held, and all that goes out is a
+    /// probe, or it waits for other credentials; or only a route that is held keeps some back.
+    pub(crate) fn is_kept_back(&self) -> bool {
+        let is_unconfirmed = self.counters.answered.load() < self.counters.awaited.load();
+        let is_quiet = self.gate.in_flight() == 0 && !is_unconfirmed;
+        self.gate.held().is_some()
+            || self.gate.awaits_credentials(Instant::now())
+            || self.has_held_route() && is_quiet
     }
 
     /// The next offset at or after this one that earlier runs have not settled.

@@ -133,7 +133,18 @@ impl Engine {
         self.exchange(&old, Intended { spec, ways })
     }
 
-    /// The exporters whose credentials were refused and that wait for others.
+    /// The exporters whose credentials were refused since the last call: if others are read now,
+    /// they are used for what was refused. They wait for that a moment.
+    #[must_use]
+    pub fn take_doubted(&self) -> Vec<String> {
+        let running = running(&self.exporters);
+        let doubted =
+            running.iter().filter(|it| it.exporter.wants_others.swap(false, Ordering::Relaxed));
+        doubted.map(|it| it.exporter.name().to_owned()).collect()
+    }
+
+    /// The exporters whose credentials were refused again, and that are held until there are
+    /// others.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {
         let running = running(&self.exporters);
@@ -159,8 +170,7 @@ impl Engine {
         let now = Instant::now();
         let raise = |stage| ending.iter().for_each(|it| it.exporter.raise(stage));
         let is_waiting = |it: &Running| {
-            // Nothing is answered while it is held, but for one probe.
-            let is_stuck = it.exporter.gate.held().is_some() && now.elapsed() > HELD_WAIT;
+            let is_stuck = it.exporter.is_kept_back() && now.elapsed() > HELD_WAIT;
             !it.exporter.has_ended() && !is_stuck
         };
         raise(Stage::Flush);
@@ -337,5 +347,5 @@ impl Engine {
     }
 }
 
-/// A held exporter is not waited for longer: what it has under way is one probe.
+/// An exporter that is held, or waits for other credentials, is not waited for longer.
 pub(super) const HELD_WAIT: Duration = Duration::from_millis(250);

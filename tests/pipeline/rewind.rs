@@ -143,18 +143,22 @@ fn an_exporter_that_cannot_be_built_anew_is_stopped_with_the_reason() {
 fn a_held_exporter_does_not_hold_up_the_end() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (held, well) = (Destination::start(Manner::Lock), Destination::start(Manner::Accept));
-    let both = [("held", &held, ""), ("well", &well, "")];
-    let config = config(dir.path(), &both);
+    let lacking = Destination::start(Manner::Lacks("alerts"));
+    let route = "\n    index: alerts";
+    let all = [("held", &held, ""), ("well", &well, ""), ("route", &lacking, route)];
+    let config = config(dir.path(), &all);
     let log = filled(&config, 0..500, 900);
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
     assert!(comes_true(|| engine.refused() == ["held"] && well.count() == 500));
+    assert!(comes_true(|| exporter(&engine.status(), "route").state == "degraded"));
     let began = Instant::now();
     let ended = engine.flush(began + Duration::from_secs(60));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(ended, Ended::Left(500), "{:?}", engine.status());
+    assert_eq!(ended, Ended::Left(1_000), "{:?}", engine.status());
     drop(assert_equation(engine.end()));
     // Nothing of it is lost, and draining waits for it.
     held.turn(Manner::Accept);
+    lacking.turn(Manner::Accept);
     let status = run_to_the_end(&config, filled(&config, 0..0, 900));
     assert_eq!(exporter(&status, "held").counts.delivered, 500);
     assert!(held.accepted().values().all(|&times| times == 1));

@@ -118,7 +118,8 @@ fn serve(state: &Mutex<Seen>, stream: TcpStream) {
             (true, true) if body.is_empty() => (400, r#"{"text":"No data","code":5}"#),
             (true, true) => (200, r#"{"text":"Success","code":0}"#),
         };
-        if is_event {
+        // One without events only asks for the token.
+        if is_event && !body.is_empty() {
             *seen.answers.entry((token, status)).or_insert(0) += 1;
         }
         if status == 200 && is_event {

@@ -85,6 +85,39 @@ fn a_vault_is_asked_again_when_a_token_is_refused_and_its_own_token_is_renewed()
     assert_eq!(collector.events(), first + second + third + fourth, "nothing twice");
 }
 
+/// "Refresh credentials once and resend" (`pipeline.md`, Retry): what was refused is not shown once
+/// more, which may lock an account.
+#[test]
+fn a_refused_request_goes_again_with_other_credentials_only() {
+    let (place, vault) = (Place::new(), Vault::start());
+    let collector = Collector::start("s3cr3t-one");
+    vault.put("siem", r#"{"hec":"s3cr3t-one"}"#);
+    let keys = place.trust(&vault);
+    let keys = format!("    hec_token: ${{secret:hec}}\n    concurrency: 1\n{keys}");
+    place.configure(&collector, &keys);
+    let logs = ["--set", "global.log.format=json", "--set", "pipeline.workers=1"];
+    let running = place.run_with(&logs);
+    let first = place.append();
+    collector.wait_for(first);
+    for (before, now) in [("s3cr3t-one", "s3cr3t-two"), ("s3cr3t-two", "s3cr3t-three")] {
+        vault.put("siem", &format!("{{\"hec\":\"{now}\"}}"));
+        let events = collector.events();
+        collector.takes(now);
+        let more = place.append();
+        collector.wait_for(events + more);
+        assert_eq!(collector.answered(before, 403), 1);
+    }
+    // Where there are no others the same go once more, and then none until a probe.
+    collector.takes("s3cr3t-four");
+    place.append();
+    let refused = || collector.answered("s3cr3t-three", 403);
+    wait_until("it is held", || place.shrike(&["status"]).1.contains("auth_failed"));
+    assert_eq!(refused(), 2);
+    let log = running.stop();
+    // Told once a second.
+    assert!(log.matches("auth_failed").count() <= 1, "{log}");
+}
+
 #[test]
 fn a_vault_is_asked_again_when_the_time_has_come() {
     let (place, vault) = (Place::new(), Vault::start());

@@ -17,7 +17,8 @@ fn a_hold_is_the_routes_where_routes_lead_to_places_of_their_own() {
         let sent = lane.send();
         lane.answer(sent.id, fate.clone());
         if lane.out.remedy.take().is_some() {
-            lane.wait(Duration::from_millis(10));
+            // The others go on meanwhile.
+            lane.wait(Duration::from_secs(3));
             let sent = lane.send();
             lane.answer(sent.id, fate);
         }

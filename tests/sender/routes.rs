@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shrike::deliver::{Action, Cause, Fate, Order, Pace, RouteRate, Scope, Verdict};
+use shrike::deliver::{Action, Cause, Fate, Order, Pace, Remedy, RouteRate, Scope, Verdict};
 
 use crate::Lane;
 
@@ -61,4 +61,27 @@ fn a_throttled_route_waits_alone_for_as_long_as_it_was_asked_to() {
         assert_eq!(sent.events, [expected]);
         lane.answer(sent.id, Fate::Delivered);
     }
+}
+
+/// That others are accepted says nothing of a key that is refused.
+#[test]
+fn a_route_whose_key_is_refused_waits_alone_and_shows_it_seldom() {
+    let mut lane = Lane::with(|_, sender| sender.order = Order::Loose);
+    lane.enqueue(1, 1);
+    let (mut refused, mut refreshes) = (Vec::new(), 0);
+    for second in 0..130 {
+        lane.enqueue(1, 2);
+        loop {
+            let action = lane.poll();
+            let Some(sent) = lane.sent(&action) else { break };
+            let hold = Fate::Hold { cause: Cause::Auth, scope: Scope::Route };
+            let is_refused = sent.events == [0];
+            refused.extend(is_refused.then_some(second));
+            lane.answer(sent.id, if is_refused { hold } else { Fate::Delivered });
+            refreshes += u32::from(lane.out.remedy.take() == Some(Remedy::Refresh));
+        }
+        assert_eq!(lane.delivered(), second + 1, "the others go on");
+        lane.wait(Duration::from_secs(1));
+    }
+    assert_eq!((refused, refreshes), (vec![0, 3, 63, 123], 1));
 }

@@ -1,6 +1,7 @@
 //! Requests: what the sender asks for goes out, what comes back is judged.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{debug, info, warn};
@@ -235,8 +236,8 @@ impl Lane {
         });
         let first = first.map(|item| item.span.from);
         self.on_said(first, &verdict.fate, called.as_deref(), now);
-        self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
         sent.into_iter().for_each(|sent| self.sender.note_sent(id, sent));
+        self.sender.on_verdict(id, verdict, now, &mut self.outcomes);
     }
 
     fn on_polled(
@@ -385,8 +386,10 @@ impl Lane {
             warn!(exporter = self.exporter.name(), problem, "exporter held");
             self.exporter.note_error(problem.to_owned(), now);
         }
-        if outcomes.remedy.take() == Some(Remedy::Setup) {
-            self.prepare_again();
+        match outcomes.remedy.take() {
+            Some(Remedy::Setup) => self.prepare_again(),
+            Some(Remedy::Refresh) => self.exporter.wants_others.store(true, Ordering::Relaxed),
+            None => {}
         }
         self.exporter.wake(outcomes.wake);
         outcomes.clear();
