@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::deliver::{
     Call, CallBody, Cause, Derived, Encoding, Fate, Framing, HOSTNAME, ItemFate, Kind, Limits, Opt,
-    Options, Problem, Purpose, Resend, Response, Responses, Scope, Shape, Vendor, Verdict, When,
-    problem,
+    Options, Problem, Purpose, Reason, Resend, Response, Responses, Scope, Shape, Vendor, Verdict,
+    When, problem, quote,
 };
 use crate::protobuf::{Wire, field, fields};
 use crate::transform::Format;
@@ -100,40 +100,57 @@ const CONFIG: Verdict =
     Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Exporter }, "config");
 
 /// "If the request is only partially accepted: `partial_success` with the number of rejected
-/// records. The client MUST NOT retry." Nobody says which ones, so all of them are put in doubt.
+/// records. The client MUST NOT retry." Where it is all of them, each was refused; else nobody says
+/// which ones, so all of them are put in doubt.
 fn read_send(response: &Response<'_>) -> Option<Verdict> {
     if response.status != 200 {
         return None;
     }
-    let rejected = match serde_json::from_slice(response.body) {
-        Ok(answer) => rejected_in_json(&answer),
-        Err(_) => rejected_in_binary(response.body),
+    let found = match serde_json::from_slice(response.body) {
+        Ok(answer) => partial_in_json(&answer),
+        Err(_) => partial_in_binary(response.body),
     };
-    if rejected.unwrap_or(0) == 0 {
-        return None;
+    let (rejected, words) = found.filter(|(rejected, _)| *rejected > 0)?;
+    let words = quote(words.as_bytes(), response.options);
+    let all = u64::try_from(response.events).unwrap_or(u64::MAX);
+    if rejected >= all {
+        let item = ItemFate::Reject(Reason::new("rejected", response.status, words));
+        return Some(Verdict::new(Fate::Items(vec![item; response.events]), "rejected"));
     }
-    Some(Verdict::new(Fate::Items(vec![ItemFate::Degraded; response.events]), "accepted"))
+    let degraded = Fate::Items(vec![ItemFate::Degraded; response.events]);
+    let mut verdict = Verdict::new(degraded, "partial");
+    let colon = if words.is_empty() { "" } else { ": " };
+    verdict.reason.detail = format!("{rejected} of {all} records were rejected{colon}{words}");
+    Some(verdict)
 }
 
-fn rejected_in_json(answer: &serde_json::Value) -> Option<u64> {
-    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
+/// How many records were rejected, and why.
+fn partial_in_json(answer: &serde_json::Value) -> Option<(u64, String)> {
+    let partial = &answer["partialSuccess"];
+    let rejected = &partial["rejectedLogRecords"];
     // 64-bit numbers are texts in this encoding; some send numbers all the same.
-    rejected.as_str().and_then(|it| it.parse().ok()).or_else(|| rejected.as_u64())
+    let rejected =
+        rejected.as_str().and_then(|it| it.parse().ok()).or_else(|| rejected.as_u64())?;
+    Some((rejected, partial["errorMessage"].as_str().unwrap_or_default().to_owned()))
 }
 
-/// ExportLogsServiceResponse.partial_success, and rejected_log_records in it.
-fn rejected_in_binary(answer: &[u8]) -> Option<u64> {
+/// ExportLogsServiceResponse.partial_success: rejected_log_records and error_message.
+fn partial_in_binary(answer: &[u8]) -> Option<(u64, String)> {
     let mut rest = answer;
-    let mut rejected = None;
+    let mut found = None;
     while !rest.is_empty() {
         let (1, Wire::Bytes(partial)) = field(&mut rest)? else { continue };
-        let found = fields(partial).find(|(number, _)| *number == 1);
-        rejected = found.and_then(|(_, value)| match value {
-            Wire::Varint(count) => Some(count),
-            _ => None,
-        });
+        let (mut rejected, mut words) = (0, String::new());
+        for member in fields(partial) {
+            match member {
+                (1, Wire::Varint(count)) => rejected = count,
+                (2, Wire::Bytes(text)) => words = String::from_utf8_lossy(text).into_owned(),
+                _ => {}
+            }
+        }
+        found = Some((rejected, words));
     }
-    rejected
+    found
 }
 
 fn endpoints(options: &Options) -> Result<Vec<Uri>, Problem> {

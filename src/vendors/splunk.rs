@@ -10,8 +10,8 @@ use http::Uri;
 
 use crate::deliver::{
     Call, CallBody, Cause, Credentials, Derived, Effect, Encoding, Fate, Framing, HOSTNAME, Kind,
-    Limits, Meter, Opt, OptionValue, Options, Prefix, Problem, Purpose, Resend, Responses, Scope,
-    Secret, Shape, Vendor, Verdict, When, problem,
+    Limits, Meter, Opt, OptionValue, Options, Pace, Prefix, Problem, Purpose, Resend, Responses,
+    Scope, Secret, Shape, Vendor, Verdict, When, problem,
 };
 use crate::transform::Format;
 
@@ -100,7 +100,7 @@ const CALLS: &[Call] = &[
     Call {
         purpose: Purpose::Probe,
         body: CallBody::Empty,
-        responses: Responses { rows: &[], read: Some(codes::read_probe) },
+        responses: Responses { rows: PROBE_ROWS, read: Some(codes::read_probe) },
         ..SEND
     },
     Call {
@@ -134,10 +134,20 @@ const SEND: Call = Call {
 
 /// Answers without a code: pages of the collector or of a balancer before it.
 const SEND_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
-    (400..=400, Verdict::new(Fate::Bisect, "rejected")),
+    // A collector gives every 400 a code, so that this says nothing of the events: "Request Header
+    // Or Cookie Too Large". A batch that alone meets it is searched all the same.
+    (400..=400, Verdict::new(Fate::Retry, "ambiguous").at(Pace::Pause(None))),
     // No collector at this address, or it is switched off.
     (404..=405, CONFIG),
     // It takes gzip only: "deflate gets 415".
+    (415..=415, CONFIG),
+];
+
+/// What takes events without being a collector may refuse a request without any, in words of its
+/// own (Fluent Bit): the next events find out.
+const PROBE_ROWS: &[(RangeInclusive<u16>, Verdict)] = &[
+    (400..=400, Verdict::new(Fate::Reject, "rejected")),
+    (404..=405, CONFIG),
     (415..=415, CONFIG),
 ];
 

@@ -50,7 +50,7 @@ pub(super) fn read_probe(response: &Response<'_>) -> Option<Verdict> {
     match Answer::parse(response.body) {
         Some(answer) if answer.code == NO_DATA => Some(Verdict::new(Fate::Delivered, "accepted")),
         Some(_) => read_other(response),
-        None => Some(not_a_collector(response)),
+        None => (200..300).contains(&response.status).then(|| not_a_collector(response)),
     }
 }
 
