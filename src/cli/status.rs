@@ -113,7 +113,7 @@ fn shown(status: &Status) -> String {
         }
         if exporter.parked > 0 {
             let (name, parked) = (&exporter.name, exporter.parked);
-            text.push_str(&format!("{name}: {parked} events wait for a route that is held\n"));
+            text.push_str(&format!("{name}: {parked} events are set aside, since their route or they alone are refused\n"));
         }
         if let Some(error) = &exporter.last_error {
             let ago = span(error.seconds_ago);

@@ -504,7 +504,7 @@ const ROWS: &[Row] = &[
     ),
     gauge(
         "shrike_exporter_parked_events",
-        "Pending events that wait for a route which is held, while others go on.",
+        "Pending events that wait while others go on: their route or they alone are refused.",
         |it| it.parked as f64,
     ),
     gauge("shrike_exporter_gaps", "Gaps whose record is still to be delivered.", |it| {

@@ -312,7 +312,7 @@ pub struct ExporterStatus {
     /// Gaps whose record is still to be sent.
     #[serde(default)]
     pub gaps: u64,
-    /// Pending events that wait for a route which is held, while others go on.
+    /// Pending events that wait while others go on: their route or they alone are refused.
     #[serde(default)]
     pub parked: u64,
     /// How the destination said it is; none where nobody asked.

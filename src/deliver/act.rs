@@ -87,10 +87,14 @@ impl Sender {
                 self.count_ambiguous(&mut ended.batch, outcomes);
                 self.fail(ended, failure(reason), now, outcomes);
             }
+            // Some of it may be stored, and nothing shows the destination at work.
+            Fate::Split if reason.class == TIMEOUT && ended.batch.parts() > 1 => {
+                self.halve_late(ended, failure(reason), now, outcomes);
+            }
             Fate::Split | Fate::Bisect if ended.batch.parts() > 1 => {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 ended.batch.history.is_cut = true;
-                self.halve(ended.batch, outcomes);
+                self.halve(ended.batch, State::Ready, outcomes);
             }
             Fate::Split => {
                 self.note(&ended, Success::No, pace, now, outcomes);
@@ -258,7 +262,9 @@ impl Sender {
         let Flight { ticket, sent, is_probe, .. } = ended.flight;
         outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe, sent);
         if success == Success::Yes {
-            self.gate.accepts();
+            self.gate.accepts(sent);
+            let latest = self.taken.entry(ended.batch.route()).or_insert(sent);
+            *latest = sent.max(*latest);
         }
         self.gate.adapt(pace, success, sent, now);
         // Even a refusal of these events shows that nothing else stops their route.
@@ -440,6 +446,10 @@ impl Sender {
             Pace::Pause(Some(floor)) => self.gate.capped(floor),
             Pace::Pause(None) | Pace::Keep | Pace::Ease => Duration::ZERO,
         };
+        if is_throttled && matches!(kind, FailureKind::Request { .. }) {
+            // "Retry, next node" (`elastic.md`): all rest for as long, and this one longer.
+            self.gate.spare(flight.ticket.endpoint, wait.max(floor) + SPARED, now);
+        }
         match pace {
             Pace::Pause(Some(_)) if is_throttled || reason.status == BUSY => {
                 self.gate.adapt(pace, Success::No, flight.sent, now);
@@ -510,21 +520,46 @@ impl Sender {
             let mut batch = batch;
             // One more failure of a half, while the rest is accepted, cuts it again.
             batch.history.failures = bisect_after - 1;
-            self.halve(batch, outcomes);
+            self.halve(batch, State::Ready, outcomes);
             None
         } else {
             Some(batch)
         }
     }
 
+    /// Cuts a batch in two that was not answered in time; the halves wait as after any failure.
+    fn halve_late(
+        &mut self,
+        ended: Ended,
+        failure: Failure,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let Ended { mut batch, flight, .. } = ended;
+        self.count_ambiguous(&mut batch, outcomes);
+        self.gate.fail(flight.ticket.endpoint, false, now);
+        if flight.is_probe {
+            self.gate.hold_on(now);
+        }
+        batch.history.failed_since.get_or_insert(now);
+        batch.history.last = Some(failure.reason.clone());
+        batch.history.row = batch.history.row.saturating_add(1);
+        batch.history.is_cut = true;
+        outcomes.tally.outage += 1;
+        let due = now + self.backoff.wait(batch.history.row, &mut self.rng);
+        let recoveries = self.gate.recoveries();
+        self.gate.adapt(failure.pace, Success::No, flight.sent, now);
+        self.halve(batch, State::Waiting { due, recoveries }, outcomes);
+    }
+
     /// Cuts a batch in two and sends the halves.
-    fn halve(&mut self, batch: Batch, outcomes: &mut Outcomes) {
+    fn halve(&mut self, batch: Batch, state: State, outcomes: &mut Outcomes) {
         outcomes.tally.halved += 1;
         let middle = batch.events() / 2;
         let first = batch.select(|at| at < middle);
         let second = batch.select(|at| at >= middle);
-        self.insert(first, State::Ready);
-        self.insert(second, State::Ready);
+        self.insert(first, state);
+        self.insert(second, state);
     }
 
     /// Has a batch rendered at a level; one that was already is dead.
@@ -664,6 +699,12 @@ fn expired(history: &History) -> Reason {
 
 /// The class of answers that ask for less; no event is at fault for them.
 const THROTTLED: &str = "throttled";
+
+/// The class of requests that took too long.
+const TIMEOUT: &str = "timeout";
+
+/// How much longer than the exporter rests a busy endpoint is left out, at least.
+const SPARED: Duration = Duration::from_secs(1);
 
 /// The status of a server that is busy, or away, for the time that it names; "halve the rate on
 /// 429/503-busy" (`pipeline.md`, Rate limiting).

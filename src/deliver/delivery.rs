@@ -45,6 +45,12 @@ pub struct History {
     pub is_without: bool,
     /// What the last request that failed met.
     pub last: Option<Reason>,
+    /// Answers that held something because of them, and when the last one came.
+    pub holds: u32,
+    /// See `holds`.
+    pub held_at: Option<Instant>,
+    /// Whether others were taken meanwhile: they wait alone.
+    pub is_apart: bool,
 }
 
 /// Events to be rendered again from the log, into batches of [`super::Batch::again`].

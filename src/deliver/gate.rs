@@ -3,7 +3,7 @@
 //! Lanes live on several threads. Everything here is an atomic, changed a few times per request and
 //! never per event; nothing is locked.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::hold::{Held, Hold};
@@ -58,6 +58,10 @@ pub struct Gate {
     doubted_ns: AtomicU64,
     /// When the latest of the accepted requests was sent.
     accepted_ns: AtomicU64,
+    /// The same of those that carried events.
+    taken_ns: AtomicU64,
+    /// Whether the vendor's probe call was answered and told nothing: the next probe is an event.
+    asks_event: AtomicBool,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
     /// Until when other credentials are waited for.
@@ -143,6 +147,8 @@ impl Gate {
             failed_ns: AtomicU64::new(0),
             doubted_ns: AtomicU64::new(0),
             accepted_ns: AtomicU64::new(0),
+            taken_ns: AtomicU64::new(0),
+            asks_event: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
             others_ns: AtomicU64::new(0),
@@ -326,6 +332,11 @@ impl Gate {
         self.retries.earn();
     }
 
+    /// Leaves out an endpoint that is busy for so long, where there are others that take turns.
+    pub(super) fn spare(&self, endpoint: usize, wait: Duration, now: Instant) {
+        self.nodes.spare(endpoint, self.ns(now).saturating_add(ns(wait)));
+    }
+
     /// The endpoint for the next request.
     pub(super) fn choose(&self, now: Instant) -> usize {
         self.nodes.choose(self.ns(now))
@@ -365,8 +376,24 @@ impl Gate {
         self.waiting.swap(0, Ordering::AcqRel)
     }
 
-    /// Notes that events were accepted.
-    pub(super) fn accepts(&self) {
+    /// Whether events were accepted in a request that was sent after this time.
+    pub(super) fn took_since(&self, at: Instant) -> bool {
+        self.taken_ns.load(Ordering::Acquire) > self.ns(at)
+    }
+
+    /// Whether the next probe is an event though the vendor has a call for it.
+    pub(super) fn asks_event(&self) -> bool {
+        self.asks_event.load(Ordering::Acquire)
+    }
+
+    /// Says so, or that it need not be any more.
+    pub(super) fn ask_event(&self, asks: bool) {
+        self.asks_event.store(asks, Ordering::Release);
+    }
+
+    /// Notes that events of a request that was sent at this time were accepted.
+    pub(super) fn accepts(&self, sent: Instant) {
+        self.taken_ns.fetch_max(self.ns(sent), Ordering::AcqRel);
         if self.refused.load(Ordering::Relaxed) != ACCEPTS {
             self.refused.store(ACCEPTS, Ordering::Relaxed);
         }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::act::{Ended, Failure, FailureKind};
-use super::delivery::{Outcomes, Remedy, Reshape};
+use super::batch::Batch;
+use super::delivery::{BatchId, Outcomes, Remedy, Reshape};
 use super::gate::{REFRESH_WAIT, Remedied, Success};
 use super::sender::{Action, Entry, Flight, Sender, State, reshape};
-use super::{Cause, Fate, Pace, Scope, Verdict};
+use super::{Cause, Fate, Order, Pace, Reason, Scope, Verdict};
 
 /// A route that waits alone.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +19,11 @@ pub(super) struct RouteHold {
     pub(super) retry_at: Instant,
 }
 
-/// Events of a held route that were taken out of a [`Sender`]; they are still pending.
+/// Events that wait and were taken out of a [`Sender`]; they are still pending.
 #[derive(Debug)]
 pub struct Parked {
-    /// Why the route is held.
-    pub cause: Cause,
+    /// When they are tried again, where they wait alone and not for their route.
+    pub until: Option<Instant>,
     /// The events.
     pub reshape: Reshape,
 }
@@ -33,31 +34,55 @@ impl Sender {
         self.routes.iter().map(|hold| (hold.route, hold.cause))
     }
 
-    /// Takes out the batches of routes that are held for `after`, but for one each to try with.
+    /// Takes out what waits alone, and the batches of routes that are held for `after`, but for one
+    /// each to try with.
     ///
     /// They stay pending; the caller keeps them elsewhere and brings them back by rendering them
-    /// again once [`Sender::held_routes`] no longer names the route.
+    /// again once their time has come, or [`Sender::held_routes`] no longer names the route.
     pub fn park(&mut self, after: Duration, now: Instant, out: &mut Vec<Parked>) {
-        for hold in self.routes.clone() {
-            if now.saturating_duration_since(hold.since) < after {
-                continue;
-            }
-            let mut is_kept = false;
-            let mut at = 0;
-            while at < self.entries.len() {
-                let entry = &self.entries[at];
-                let is_idle = !matches!(entry.state, State::Flying(_));
-                let is_parked = entry.batch.route() == hold.route && is_idle && is_kept;
-                is_kept |= entry.batch.route() == hold.route;
-                if is_parked {
+        let mut at = 0;
+        while at < self.entries.len() {
+            match self.parts_with(at, after, now) {
+                Some(until) => {
                     let batch = self.entries.remove(at).batch;
                     let level = batch.history.level;
-                    out.push(Parked { cause: hold.cause, reshape: reshape(batch, level) });
-                } else {
-                    at += 1;
+                    out.push(Parked { until, reshape: reshape(batch, level) });
                 }
+                None => at += 1,
             }
         }
+    }
+
+    /// Whether an entry is to be taken out, and until when.
+    fn parts_with(&self, at: usize, after: Duration, now: Instant) -> Option<Option<Instant>> {
+        let Entry { batch, state, .. } = &self.entries[at];
+        if let State::Waiting { due, .. } = *state
+            && batch.history.is_apart
+            && due > now
+        {
+            return Some(Some(due));
+        }
+        let hold = self.route_hold(batch.route())?;
+        let is_long = now.saturating_duration_since(hold.since) >= after;
+        let is_idle = !matches!(state, State::Flying(_));
+        let is_first = self.first_of(hold.route) == Some(at);
+        (is_long && is_idle && !is_first).then_some(None)
+    }
+
+    /// The batch of a held route that is tried next: one under way; else the first, or where order
+    /// does not matter the one that was refused least.
+    pub(super) fn first_of(&self, route: u32) -> Option<usize> {
+        let own = self.entries.iter().enumerate().filter(|(_, it)| it.batch.route() == route);
+        let best = own.min_by_key(|(_, entry)| {
+            let is_idle = !matches!(entry.state, State::Flying(_));
+            (is_idle, self.refusals(entry))
+        });
+        best.map(|(at, _)| at)
+    }
+
+    /// How often a batch was refused, where another one may be asked about before it.
+    fn refusals(&self, entry: &Entry) -> u32 {
+        if self.settings.order == Order::Any { entry.batch.history.holds } else { 0 }
     }
 
     pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
@@ -66,11 +91,13 @@ impl Sender {
 
     /// Finds out whether the hold can end: by the vendor's call, else with a single event.
     pub(super) fn probe(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
-        if self.settings.has_probe {
+        if self.probes_by_call() {
             self.gate.charge(now);
             self.probed = now;
             return Action::Probe { endpoint: self.gate.choose(now) };
         }
+        // Where an event tells nothing either, the call is asked again.
+        self.gate.ask_event(false);
         let mut at = self.probe_entry().expect("asked before the probe was claimed");
         if self.entries[at].batch.parts() > 1 {
             let Entry { batch, .. } = self.entries.remove(at);
@@ -83,40 +110,55 @@ impl Sender {
         self.send(at, true, now, outcomes)
     }
 
-    /// The entry to probe with: of a route that is not held, if there is one, and the one that
-    /// failed least by itself, so that a batch which breaks the destination does not keep the hold
-    /// up.
+    /// Whether the vendor's call is the next probe.
+    pub(super) fn probes_by_call(&self) -> bool {
+        self.settings.has_probe && !self.gate.asks_event()
+    }
+
+    /// The entry to probe with, if it can be sent.
     pub(super) fn probe_entry(&self) -> Option<usize> {
+        self.candidate().filter(|&at| self.entries[at].batch.has_body())
+    }
+
+    /// The entry that a probe is about: of a route that is not held, if there is one, and the one
+    /// that failed and was refused least by itself, so that a batch which breaks the destination,
+    /// or is refused for what is in it, does not keep the hold up.
+    fn candidate(&self) -> Option<usize> {
+        let has_many = self.entries.len() >= SINGLES_MAX;
         let entries = self.entries.iter().enumerate();
-        let able = entries.filter(|(_, entry)| {
-            !matches!(entry.state, State::Flying(_)) && entry.batch.has_body()
-        });
-        let best = able.min_by_key(|(_, entry)| {
-            let is_route_held = self.route_hold(entry.batch.route()).is_some();
-            (is_route_held, entry.batch.history.failures)
+        let idle = entries.filter(|(_, entry)| !matches!(entry.state, State::Flying(_)));
+        let best = idle.min_by_key(|(_, entry)| {
+            let batch = &entry.batch;
+            let is_route_held = self.route_hold(batch.route()).is_some();
+            let is_whole = has_many && batch.events() > 1;
+            let refusals = self.refusals(entry);
+            (is_route_held, batch.history.failures, is_whole, refusals, !batch.has_body())
         });
         best.map(|(at, _)| at)
     }
 
     /// Lets go of bodies while the exporter is held: the log has the events.
     ///
-    /// One body stays to probe with. Where none is left, one event is rendered again.
+    /// One body stays to probe with. Where it is gone, one event is rendered again.
     pub(super) fn slim(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let Some((_, since, _)) = self.gate.held() else { return };
         if now.saturating_duration_since(since) < SLIM_AFTER {
             return;
         }
-        let kept = if self.settings.has_probe { None } else { self.probe_entry() };
+        let kept = if self.probes_by_call() { None } else { self.candidate() };
         for (at, entry) in self.entries.iter_mut().enumerate() {
             let is_idle = !matches!(entry.state, State::Flying(_));
             if is_idle && Some(at) != kept && entry.batch.has_body() {
                 entry.batch.drop_body();
             }
         }
-        let is_bare = kept.is_none() && !self.entries.is_empty() && self.reshaping == 0;
         let is_flying = self.entries.iter().any(|e| matches!(e.state, State::Flying(_)));
-        if is_bare && !self.settings.has_probe && !is_flying {
-            let Entry { batch, .. } = self.entries.remove(0);
+        if let Some(at) = kept
+            && !self.entries[at].batch.has_body()
+            && self.reshaping == 0
+            && !is_flying
+        {
+            let Entry { batch, .. } = self.entries.remove(at);
             let level = batch.history.level;
             let (one, rest) = batch.split_dropped(1);
             if let Some(rest) = rest {
@@ -144,7 +186,11 @@ impl Sender {
             Some(Fate::Reject) => {
                 outcomes.wake |= self.gate.answered(endpoint, Success::No, true, self.probed);
             }
-            Some(_) => self.gate.hold_on(now),
+            // Whoever answered says nothing of events: one of them finds out.
+            Some(_) => {
+                self.gate.ask_event(true);
+                self.gate.hold_on(now);
+            }
             None => {
                 self.gate.fail(endpoint, true, now);
                 self.gate.hold_on(now);
@@ -175,6 +221,12 @@ impl Sender {
         batch.history.failed_since.get_or_insert(now);
         batch.history.last = Some(failure.reason.clone());
         batch.history.row = batch.history.row.saturating_add(1);
+        batch.history.is_apart |= self.is_apart(&batch, scope, failure.kind);
+        batch.history.holds = batch.history.holds.saturating_add(1);
+        batch.history.held_at = Some(now);
+        if batch.history.is_apart && !is_probe {
+            return self.wait_alone(id, batch, &failure.reason, now, outcomes);
+        }
         let has_remedy = match cause {
             Cause::Auth => true,
             Cause::Config => self.settings.has_setup,
@@ -219,6 +271,34 @@ impl Sender {
         }
     }
 
+    /// Whether what an answer holds is of these events alone, since others were taken: by the same
+    /// answer, or since the one before held something for them.
+    fn is_apart(&self, batch: &Batch, scope: Scope, kind: FailureKind) -> bool {
+        let took_since = |at: Instant| match scope {
+            Scope::Route => self.taken.get(&batch.route()).is_some_and(|&sent| sent > at),
+            Scope::Exporter | Scope::Endpoint => self.gate.took_since(at),
+        };
+        let is_beside = kind == FailureKind::Items || batch.history.held_at.is_some_and(took_since);
+        self.settings.order == Order::Any && is_beside
+    }
+
+    /// Keeps events that are refused while others are taken: an index that is closed, a place that
+    /// is another one's. They are tried less often each time.
+    fn wait_alone(
+        &mut self,
+        id: BatchId,
+        batch: Batch,
+        reason: &Reason,
+        now: Instant,
+        outcomes: &mut Outcomes,
+    ) {
+        let doublings = (batch.history.holds - 1).min(ALONE_DOUBLINGS_MAX);
+        let due = now + self.settings.hold_interval * (1 << doublings);
+        if let Some(batch) = self.judge(batch, reason, FailureKind::Items, now, outcomes) {
+            self.again(id, batch, State::Waiting { due, recoveries: self.gate.recoveries() });
+        }
+    }
+
     fn hold_route(&mut self, route: u32, cause: Cause, pace: Pace, now: Instant) {
         let wait = match (pace, cause) {
             (Pace::Pause(Some(wait)), _) => self.gate.capped(wait),
@@ -236,6 +316,12 @@ impl Sender {
         }
     }
 }
+
+/// Batches from which on no more single events are taken out of others to probe with.
+const SINGLES_MAX: usize = 16;
+
+/// What waits alone is tried after a minute at first, and after four at last.
+const ALONE_DOUBLINGS_MAX: u32 = 2;
 
 /// Bodies are kept this long into a hold: short ones then cost no rendering.
 const SLIM_AFTER: Duration = Duration::from_secs(10);

@@ -72,6 +72,13 @@ impl Nodes {
         }
     }
 
+    /// Leaves out a node that is busy until this time: the others are as near.
+    pub(super) fn spare(&self, at: usize, until_ns: u64) {
+        if self.nodes.len() > 1 && self.choice == Choice::Around {
+            self.nodes[at].dead_until_ns.fetch_max(until_ns, Ordering::AcqRel);
+        }
+    }
+
     /// Notes a failure of the node; says whether another one is alive.
     pub(super) fn bury(&self, at: usize, now_ns: u64) -> bool {
         if self.nodes.len() == 1 {

@@ -114,6 +114,8 @@ pub struct Sender {
     /// Accepted batches that wait for their confirmation, by id; without bodies.
     pub(super) accepted: BTreeMap<BatchId, Batch>,
     pub(super) routes: Vec<RouteHold>,
+    /// When the latest request that took events of each route was sent.
+    pub(super) taken: BTreeMap<u32, Instant>,
     /// Events that are being rendered again.
     pub(super) reshaping: u64,
     /// Channels whose ids ran backwards of late: how many, since when.
@@ -137,7 +139,7 @@ pub(super) struct Entry {
     pub(super) state: State,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum State {
     /// To be sent as soon as possible.
     Ready,
@@ -180,6 +182,7 @@ impl Sender {
             entries: Vec::new(),
             accepted: BTreeMap::new(),
             routes: Vec::new(),
+            taken: BTreeMap::new(),
             reshaping: 0,
             resets: (0, None),
             probed,
@@ -314,7 +317,7 @@ impl Sender {
             let (endpoint, group, ids) = (question.endpoint, question.group, question.ids);
             return Action::PollAcks { endpoint, group, ids };
         }
-        let can_probe = self.settings.has_probe || self.probe_entry().is_some();
+        let can_probe = self.probes_by_call() || self.probe_entry().is_some();
         let wait = match self.gate.pass(self.settings.lane, can_probe, now) {
             Pass::Free => match self.send_next(now, outcomes) {
                 Ok(send) => return send,
@@ -388,8 +391,8 @@ impl Sender {
         let mut wait_for = |at: Instant| later = Some(later.map_or(at, |before| before.min(at)));
         for (at, entry) in self.entries.iter().enumerate() {
             if let Some(hold) = self.route_hold(entry.batch.route()) {
-                // The first of the route's batches is tried alone when its time has come.
-                let is_first = self.entries[..at].iter().all(|e| e.batch.route() != hold.route);
+                // One of the route's batches is tried alone when its time has come.
+                let is_first = self.first_of(hold.route) == Some(at);
                 let is_flying = matches!(entry.state, State::Flying(_));
                 let is_able = entry.batch.has_body() || self.reshaping == 0;
                 match is_first && is_able && !is_flying {
@@ -415,7 +418,9 @@ impl Sender {
             }
             match entry.state {
                 State::Ready => return Next::Now(at),
-                State::Waiting { due, recoveries } if due <= now || recoveries != recovered => {
+                State::Waiting { due, recoveries }
+                    if due <= now || (recoveries != recovered && !entry.batch.history.is_apart) =>
+                {
                     return Next::Now(at);
                 }
                 State::Waiting { due, .. } => wait_for(due),

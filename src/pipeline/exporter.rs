@@ -383,7 +383,7 @@ impl Exporter {
         unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
     }
 
-    /// Events that wait for a route which is held, while others go on.
+    /// Events that wait while others go on: their route or they alone are refused.
     pub(crate) fn parked(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.parked.load(Ordering::Relaxed)).sum()
     }

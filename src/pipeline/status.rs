@@ -111,7 +111,7 @@ pub struct ExporterStatus {
     pub replayed: u64,
     /// Gaps whose record is still to be delivered.
     pub gaps: u64,
-    /// Pending events that wait for a route which is held, while others go on.
+    /// Pending events that wait while others go on: their route or they alone are refused.
     pub parked: u64,
     /// Events that were given up by this run.
     pub buried: u64,

@@ -171,15 +171,15 @@ fn serve(state: &State, stream: TcpStream) {
                 thread::park();
             },
             Manner::Swallow => {
-                bulk(state, &body, None);
+                bulk(state, &body, manner);
                 continue;
             }
             Manner::Busy => (503, json!({"error": "busy"})),
             Manner::Lock => (401, json!({"error": "who are you"})),
             Manner::Narrow => (413, json!({"error": "too large"})),
-            Manner::Accept | Manner::Red | Manner::Bare => (200, bulk(state, &body, None)),
-            Manner::Lacks(index) => (200, lacking(state, &body, index)),
-            Manner::Refuse(digit) => (200, bulk(state, &body, Some(digit))),
+            Manner::Accept | Manner::Red | Manner::Bare | Manner::Lacks(_) | Manner::Refuse(_) => {
+                (200, bulk(state, &body, manner))
+            }
         };
         if self::answer(&mut answers, status, &answer).is_err() {
             return;
@@ -208,22 +208,8 @@ fn ordered(state: &State, body: &[u8]) -> Value {
     json!({})
 }
 
-/// The same for an index that is there, and 404 for one that is not.
-fn lacking(state: &State, body: &[u8], index: &str) -> Value {
-    let action = body.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let action: Value = serde_json::from_slice(action).expect("an action line is JSON");
-    let is_there = |name: &str| !name.starts_with(index);
-    if action["create"]["_index"].as_str().is_some_and(is_there) {
-        return bulk(state, body, None);
-    }
-    let items = body.iter().filter(|&&byte| byte == b'\n').count() / 2;
-    let error = json!({"type": "index_not_found_exception", "reason": "no such index"});
-    let item = json!({"create": {"status": 404, "error": error}});
-    json!({"took": 1, "errors": true, "items": vec![item; items]})
-}
-
 /// Takes in the events of a body and answers for each.
-fn bulk(state: &State, body: &[u8], refused: Option<char>) -> Value {
+fn bulk(state: &State, body: &[u8], manner: Manner) -> Value {
     let text = std::str::from_utf8(body).expect("bodies are UTF-8");
     assert!(text.ends_with('\n'), "a bulk body ends with a line feed");
     let lines: Vec<&str> = text.lines().collect();
@@ -234,10 +220,20 @@ fn bulk(state: &State, body: &[u8], refused: Option<char>) -> Value {
         let document: Value = serde_json::from_str(pair[1]).expect("a document is JSON");
         let id = action["create"]["_id"].as_str().expect("an action has an id").to_owned();
         assert_eq!(document["event"]["id"].as_str(), Some(id.as_str()));
-        if refused.is_some_and(|digit| id.ends_with(digit)) {
+        let index = action["create"]["_index"].as_str().expect("an action has an index");
+        let (status, kind, reason) = match manner {
+            Manner::Refuse(digit) if id.ends_with(digit) => {
+                (400, "document_parsing_exception", "not this one")
+            }
+            Manner::Lacks(lacked) if index.starts_with(lacked) => {
+                (404, "index_not_found_exception", "no such index")
+            }
+            _ => (201, "", ""),
+        };
+        if status != 201 {
             has_errors = true;
-            let error = json!({"type": "document_parsing_exception", "reason": "not this one"});
-            items.push(json!({"create": {"status": 400, "error": error}}));
+            let error = json!({"type": kind, "reason": reason});
+            items.push(json!({"create": {"status": status, "error": error}}));
             continue;
         }
         if pair[1].contains("export_gap") {

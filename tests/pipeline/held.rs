@@ -9,14 +9,14 @@ use std::thread;
 use serde_json::Value;
 use shrike::config::Host;
 use shrike::log::Log;
-use shrike::pipeline::{Engine, Status};
+use shrike::pipeline::{Engine, ExporterStatus, Status};
 use tempfile::TempDir;
 
-use crate::destination::answer;
+use crate::destination::{Destination, Manner, answer};
 use crate::engine::append;
 use crate::equation::assert_equation;
 use crate::wait::comes_true;
-use crate::{config_of, event, exporter, filled, records};
+use crate::{config, config_of, event, exporter, filled, records};
 
 /// A destination on a loopback socket that keeps the paths of its requests.
 struct Receiver {
@@ -176,4 +176,31 @@ fn a_path_that_is_not_there_holds_no_other_path() {
     assert_eq!((one(&status).counts.delivered, one(&status).counts.dead_lettered), (2, 2));
     let letters = records(&dir.path().join("state/dlq/webhook"));
     assert!(letters.iter().all(|letter| letter["http_status"] == 404), "{letters:?}");
+}
+
+/// One tenant's index that is not there, or may not be written to, is no other tenant's.
+#[test]
+fn an_index_that_is_missing_holds_no_other() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Lacks("x-gone"));
+    let index = "\n    index: {name: \"x-{tenant_id}\", ilm: false}";
+    let config = config(dir.path(), &[("one", &destination, index)]);
+    let log = filled(&config, 0..0, 900);
+    let tenants = ["gone", "acme", "acme"];
+    let event = |number: u32| of_tenant(number, tenants[number as usize % 3]);
+    append(&log, (0..600).map(event));
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let one = |status: &Status| exporter(status, "one").clone();
+    let have = |delivered: u64, parked: u64| {
+        let is = |it: ExporterStatus| (it.counts.delivered, it.parked) == (delivered, parked);
+        comes_true(|| is(one(&engine.status())))
+    };
+    assert!(have(400, 200), "{:?}", one(&engine.status()));
+    append(&log, (600..660).map(event));
+    assert!(have(440, 220), "{:?}", one(&engine.status()));
+    let status = assert_equation(engine.end());
+    assert_eq!((one(&status).state, one(&status).counts.dead_lettered), ("degraded", 0));
+    let (_, error) = one(&status).last_error.expect("an operator wants to know why");
+    assert!(error.contains("404"), "{error}");
 }

@@ -1,7 +1,7 @@
-//! Events of routes that are held: set aside without their bytes, so that the others go on.
+//! Events of held routes, and what waits alone: set aside without bytes, so that the others go on.
 //!
 //! The log is the queue: what is set aside is only where these events lie. They stay pending, hold
-//! the exporter's position where it is, and are rendered again once their route is well.
+//! the exporter's position where it is, and are rendered again once their time has come.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::event::{Offset, Settle, Settled};
 /// What one lane has set aside.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
-    waiting: VecDeque<Reshape>,
+    waiting: VecDeque<(Reshape, Option<Instant>)>,
     events: u64,
     /// How many of them each route has.
     routes: BTreeMap<u32, u64>,
@@ -36,18 +36,18 @@ impl Parking {
         self.routes.contains_key(&route)
     }
 
-    fn push(&mut self, reshape: Reshape) {
+    fn push(&mut self, reshape: Reshape, until: Option<Instant>) {
         let events = reshape.items.len() as u64;
         if reshape.items.iter().any(|item| item.span.to <= self.floor) {
             self.floor = Offset::ZERO;
         }
         self.events += events;
         *self.routes.entry(reshape.route).or_default() += events;
-        self.waiting.push_back(reshape);
+        self.waiting.push_back((reshape, until));
     }
 
     fn remove(&mut self, at: usize) -> Option<Reshape> {
-        let reshape = self.waiting.remove(at)?;
+        let (reshape, _) = self.waiting.remove(at)?;
         self.events -= reshape.items.len() as u64;
         take_off(&mut self.routes, reshape.route, reshape.items.len() as u64);
         Some(reshape)
@@ -61,7 +61,7 @@ impl Parking {
         }
         self.floor = floor;
         let (before, routes) = (out.len(), &mut self.routes);
-        self.waiting.retain_mut(|reshape| {
+        self.waiting.retain_mut(|(reshape, _)| {
             let is_below = |item: &Item| item.span.to <= floor;
             let items = reshape.items.len();
             for item in reshape.items.iter().filter(|item| is_below(item)) {
@@ -86,18 +86,20 @@ impl Lane {
         if self.parking.events < PARKED_MAX {
             self.sender.park(PARK_AFTER, now, &mut self.parking.found);
         }
-        for Parked { cause, reshape } in std::mem::take(&mut self.parking.found) {
+        for Parked { until, reshape } in std::mem::take(&mut self.parking.found) {
             if self.parking.events == 0 {
-                let exporter = self.exporter.name();
-                let route = reshape.route;
-                warn!(exporter, route, ?cause, "route held: its events wait, the others go on");
+                let (exporter, route) = (self.exporter.name(), reshape.route);
+                match until {
+                    None => warn!(exporter, route, "route held: its events wait, the others go on"),
+                    Some(_) => warn!(exporter, route, "refused beside others: these events wait"),
+                }
             }
-            self.parking.push(reshape);
+            self.parking.push(reshape, until);
         }
         self.unpark(now);
     }
 
-    /// Takes back the oldest events whose route is held no more, a batch at a time.
+    /// Takes back the oldest events that need not wait any more, a batch at a time.
     fn unpark(&mut self, now: Instant) {
         if self.parking.events == 0 || !self.again.is_empty() || !self.sender.room() {
             return;
@@ -109,7 +111,9 @@ impl Lane {
         };
         let is_held =
             |reshape: &Reshape| self.sender.held_routes().any(|(route, _)| route == reshape.route);
-        let is_due = |reshape: &Reshape| is_old(reshape) || !is_held(reshape);
+        let is_due = |(reshape, until): &(Reshape, Option<Instant>)| {
+            is_old(reshape) || until.map_or_else(|| !is_held(reshape), |until| until <= now)
+        };
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
         let Some(reshape) = self.parking.remove(at) else { return };
         if self.parking.events == 0 {
