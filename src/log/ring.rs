@@ -71,7 +71,7 @@ impl Ring {
             let rest = &bytes[done..];
             let len = rest.len().min(WRITE_BYTES_MAX);
             let is_last = len == rest.len();
-            let linked = if is_last { sync } else { &[] };
+            let linked = if is_last && self.fit(sync) { sync } else { &[] };
             let write = opcode::Write::new(fd(file), rest.as_ptr(), len as u32)
                 .offset(at + done as u64)
                 .build()
@@ -88,7 +88,19 @@ impl Ring {
             }
             done += n;
         }
+        // Too many for one chain: now that the bytes are in the files the order is of no matter.
+        if self.syncing.is_empty() && !sync.is_empty() {
+            self.push_sync(sync);
+            self.submit()?;
+        }
         Ok(())
+    }
+
+    /// Whether a write and its syncs go to the kernel in one call. It ends a chain with the call,
+    /// and what is left would not wait for the write.
+    fn fit(&mut self, sync: &[Arc<LogFile>]) -> bool {
+        let queue = self.ring.submission();
+        sync.len() < queue.capacity() - queue.len()
     }
 
     /// Has the files synced, in order, while the caller goes on.
@@ -258,6 +270,7 @@ const WAKE: u64 = 3;
 #[cfg(test)]
 mod tests {
     use std::fs::{File, OpenOptions};
+    use std::io::{Read as _, Write as _};
     use std::path::Path;
 
     use super::*;
@@ -307,6 +320,33 @@ mod tests {
         ring.write(&good, 0, b"x", &[Arc::clone(&good)]).expect("written");
         wait_synced(&mut ring).expect("synced");
         assert!(!ring.is_broken());
+    }
+
+    #[test]
+    fn no_file_is_synced_before_the_write_however_many_there_are() {
+        for files in [16, 40, 100] {
+            let mut ring = ring();
+            // A write that takes its time: the pipe is full until somebody reads.
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let full = rustix::pipe::fcntl_getpipe_size(&writer).expect("its size");
+            (&writer).write_all(&vec![0; full]).expect("as much fits");
+            let pipe = log_file(File::from(std::os::fd::OwnedFd::from(writer)));
+            let made = || log_file(tempfile::tempfile().expect("a file"));
+            let sync: Vec<_> = (0..files).map(|_| made()).collect();
+            let draining = std::thread::spawn(move || {
+                // As long as the syncs would take, twice.
+                let file = tempfile::tempfile().expect("a file");
+                for _ in 0..2 * files {
+                    file.sync_data().expect("synced");
+                }
+                (&reader).read_exact(&mut vec![0; full]).expect("it was written");
+                reader
+            });
+            ring.write(&pipe, 0, b"late", &sync).expect("written");
+            assert_eq!(ring.answers, 0, "a sync of {files} ended before the write");
+            wait_synced(&mut ring).expect("synced");
+            draining.join().expect("no panic");
+        }
     }
 
     #[test]
