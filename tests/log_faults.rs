@@ -4,6 +4,7 @@
 mod refuse;
 
 use std::fs::{self, File, OpenOptions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use refuse::{Call, Refusing};
 use shrike::event::{Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Span, Tally};
 use shrike::log::{
     AppendError, Cursors, Ended, IoChoice, IoKind, Log, LogError, LogIo, LogOptions, Mark, Read,
-    Reader, STRIPE_BYTES,
+    Reader, STRIPE_BYTES, sweep,
 };
 
 fn options(dir: &Path) -> LogOptions {
@@ -357,27 +358,159 @@ fn first_block_at(reader: &mut Reader, at: Offset) -> shrike::log::RawBlock {
 }
 
 #[test]
-fn a_segment_truncated_while_closed_opens_and_loses_only_what_is_gone() {
+fn a_segment_truncated_while_closed_opens_and_counts_what_is_gone() {
+    // In the middle, below the head, and all of it: the index still knows what was there.
+    for (cut, at) in [(2 * STRIPE_BYTES, 0), (900_000, 1), (20, 1), (0, 1), (0, 0)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        append(&log, 0, 9_000).expect("appended");
+        let end = log.flush().expect("flushed");
+        log.close().expect("closed");
+        let path = &files(dir.path(), "log")[at];
+        File::options().write(true).open(path).expect("a file").set_len(cut).expect("cut");
+
+        let log = open_on(dir.path(), &disk);
+        assert_eq!(log.written(), end, "appending goes on where it was");
+        let mut foreign = Reader::open_dir(&dir.path().join("log")).expect("opened");
+        for reader in [&mut log.reader(), &mut foreign] {
+            let all = Span { from: Offset::ZERO, to: log.written() };
+            assert_eq!(reader.count(all).expect("counted"), 9_000, "{cut}");
+            let found = read_all(reader);
+            assert!(found.numbers.ends_with(&[8_998, 8_999]), "{cut}");
+            let lost: u64 = found.damaged.iter().map(|(_, events)| events.expect("known")).sum();
+            assert_eq!(found.numbers.len() as u64 + lost, 9_000, "{cut}");
+        }
+        assert!(path.exists(), "what is left of it is not removed");
+        append(&log, 9_000, 9_001).expect("appended");
+        log.flush().expect("flushed");
+    }
+}
+
+#[test]
+fn a_truncated_last_segment_keeps_what_is_left_and_appending_goes_on() {
+    for cut in [STRIPE_BYTES + 40_000, 900_000, 20, 0] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        // Some way into the third segment's third stripe.
+        append(&log, 0, 6_500).expect("appended");
+        let end = log.flush().expect("flushed");
+        log.close().expect("closed");
+        let of = end.bytes() / (4 * STRIPE_BYTES);
+        let path = &files(dir.path(), "log")[usize::try_from(of).expect("a few")];
+        File::options().write(true).open(path).expect("a file").set_len(cut).expect("cut");
+
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert!(recovery.lost.is_some(), "it says so: {recovery}");
+        assert!(log.written() >= end, "no offset is used again: {recovery}");
+        append(&log, 6_500, 6_600).expect("appended");
+        log.flush().expect("flushed");
+        let found = read_all(&mut log.reader());
+        assert!(found.numbers.ends_with(&(6_500..6_600).collect::<Vec<_>>()), "{cut}");
+        let whole = found.numbers.len() as u64;
+        let left = of * 4 * STRIPE_BYTES / 1_640 + cut / 1_700;
+        assert!(whole >= left, "{cut}: {whole} of {left}");
+        log.close().expect("closed");
+        let log = open_on(dir.path(), &disk);
+        assert_eq!(read_all(&mut log.reader()).numbers, found.numbers, "{cut}");
+    }
+}
+
+#[test]
+fn a_store_is_read_past_what_the_disk_cannot_read() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Refusing::new();
     let log = open_on(dir.path(), &disk);
     append(&log, 0, 6_000).expect("appended");
-    let end = log.flush().expect("flushed");
-    log.close().expect("closed");
-    let first = &files(dir.path(), "log")[0];
-    File::options()
-        .write(true)
-        .open(first)
-        .expect("a file")
-        .set_len(2 * STRIPE_BYTES)
-        .expect("cut");
-
-    let log = open_on(dir.path(), &disk);
-    assert_eq!(log.written(), end, "appending goes on where it was");
-    let found = read_all(&mut log.reader());
-    assert!(found.numbers.starts_with(&[0, 1, 2]) && found.numbers.ends_with(&[5_998, 5_999]));
-    append(&log, 6_000, 6_001).expect("appended");
     log.flush().expect("flushed");
+    let first = &files(dir.path(), "log")[0];
+    File::options().write(true).open(first).expect("a file").set_len(STRIPE_BYTES).expect("cut");
+    let mut numbers = Vec::new();
+    let swept = sweep(&mut log.reader(), |_, bytes| {
+        numbers.push(u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")));
+        ControlFlow::Continue(())
+    });
+    swept.expect("what is damaged is passed over");
+    assert!(numbers.starts_with(&[0, 1]) && numbers.ends_with(&[5_998, 5_999]));
+}
+
+#[test]
+fn a_log_that_was_taken_away_goes_on_above_its_cursors() {
+    for is_restored in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, older) = (dir.path().join("log"), dir.path().join("older"));
+        let (log, _) = Log::open(options(dir.path())).expect("a new log");
+        append(&log, 0, 100).expect("appended");
+        log.close().expect("closed");
+        copy_files(&path, &older);
+        let (log, _) = Log::open(options(dir.path())).expect("opened");
+        append(&log, 100, 5_000).expect("appended");
+        let base = log.flush().expect("flushed");
+        let ahead = vec![Span { from: Offset::new(base.bytes() - 9), to: base }];
+        let behind = Offset::new(base.bytes() - 10);
+        let checkpoint = Checkpoint { base: behind, ahead, ..Checkpoint::default() };
+        log.cursors().expect("the lease").save("elastic", &checkpoint).expect("saved");
+        log.close().expect("closed");
+        for suffix in ["log", "index"] {
+            files(dir.path(), suffix).iter().for_each(|path| fs::remove_file(path).expect("ours"));
+        }
+        fs::remove_file(path.join("control")).expect("ours");
+        if is_restored {
+            copy_files(&older, &path);
+        }
+
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert!(recovery.resumed >= base, "what was settled is not used again: {recovery}");
+        let lost = recovery.lost.expect("the cursor knows of more");
+        assert_eq!(lost.to, base, "{recovery}");
+        let new = append(&log, 5_000, 5_001).expect("appended");
+        log.flush().expect("flushed");
+        assert!(new[0] >= base);
+        let kept = if is_restored { 0..100 } else { 0..0 };
+        let expected = Found { numbers: kept.chain([5_000]).collect(), damaged: vec![] };
+        assert_eq!(read_all(&mut log.reader()), expected);
+        log.close().expect("closed");
+        let (_log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert_eq!(recovery.lost, None, "said once");
+    }
+}
+
+/// Copies the files of a directory, but none of the directories in it.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn a_log_opened_with_another_segment_length_is_gone_on_with() {
+    for bytes in [2 * STRIPE_BYTES, 8 * STRIPE_BYTES] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        // More than half a segment, so that the next one is made.
+        append(&log, 0, 2_000).expect("appended");
+        log.flush().expect("flushed");
+        eventually(|| (files(dir.path(), "log").len() == 2).then_some(()));
+        log.close().expect("closed");
+        let other = LogOptions { segment_bytes: bytes, ..options(dir.path()) };
+        let (log, _) = Log::open(other).expect("opened");
+        for from in (2_000..16_000).step_by(100) {
+            append(&log, from, from + 100).expect("appended");
+        }
+        log.flush().expect("flushed");
+        let expected = Found { numbers: (0..16_000).collect(), damaged: vec![] };
+        assert!(read_all(&mut log.reader()) == expected, "{bytes}");
+        log.close().expect("closed");
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert_eq!((recovery.ended, recovery.lost), (Ended::Closed, None));
+        assert!(read_all(&mut log.reader()) == expected, "{bytes}");
+    }
 }
 
 #[test]

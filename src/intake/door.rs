@@ -174,7 +174,8 @@ impl Door {
                     }
                     at = block.span().to;
                 }
-                Found::Cold(span) => reader.warm(span)?,
+                // What the disk cannot read is damaged: the next read tells.
+                Found::Cold(span) => drop(reader.warm(span)),
                 Found::Gone { oldest } => at = oldest,
                 Found::Damaged { span, .. } => at = span.to,
                 Found::End => break,

@@ -102,8 +102,7 @@ impl Cursors {
     pub fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<(), LogError> {
         let path = self.path(name)?;
         self.require_lease(&path)?;
-        let top = checkpoint.ahead.last().map_or(checkpoint.base, |span| span.to);
-        let top = top.max(checkpoint.base);
+        let top = top(checkpoint);
         if let Some(log) = &self.log
             && top > log.control.durable()
         {
@@ -122,6 +121,14 @@ impl Cursors {
                 saved
             }
         }
+    }
+
+    /// The highest offset that a checkpoint speaks of: the log was durable up to there.
+    pub(crate) fn top(&self) -> Offset {
+        // What cannot be read says nothing here; it is told where the checkpoint is needed.
+        let names = self.names().unwrap_or_default();
+        let checkpoints = names.iter().filter_map(|name| self.load(name).ok().flatten());
+        checkpoints.map(|it| top(&it)).max().unwrap_or(Offset::ZERO)
     }
 
     /// Where the receipts lie that checkpoints know; none where nobody has noted it.
@@ -246,6 +253,10 @@ impl Cursors {
             _ => Ok(()),
         }
     }
+}
+
+fn top(checkpoint: &Checkpoint) -> Offset {
+    checkpoint.ahead.last().map_or(checkpoint.base, |span| span.to.max(checkpoint.base))
 }
 
 fn encode(checkpoint: &Checkpoint) -> Vec<u8> {

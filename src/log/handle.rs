@@ -24,7 +24,7 @@ use super::open::{self, Recovery};
 use super::prepare::Preparation;
 use super::reader::Reader;
 use super::ring::Ring;
-use super::shared::{Segment, Shared};
+use super::shared::{SEGMENT_BYTES_MAX, Segment, Shared};
 use super::waker::Wakers;
 use super::writer::{Pace, Writer};
 
@@ -516,6 +516,3 @@ fn engine(options: &LogOptions, io: &dyn LogIo) -> Result<(Wake, Option<Ring>), 
 
 /// Whether io_uring is used where it works; measured in `docs/decisions/log-io.md`.
 const AUTO_IS_RING: bool = false;
-
-/// Stripes are numbered with 32 bits, and a segment is mapped whole.
-const SEGMENT_BYTES_MAX: u64 = 16 << 30;

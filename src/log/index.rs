@@ -186,6 +186,11 @@ pub(crate) fn load(path: &Path, base: Offset, stripes: &Stripes) -> io::Result<(
     Ok(())
 }
 
+/// How many stripes an index file reaches to; none where it cannot be read.
+pub(crate) fn stripes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |found| found.len() / ENTRY_BYTES as u64)
+}
+
 /// Makes an index file, or opens the one that is there.
 pub(crate) fn create(path: &Path, io: &dyn LogIo) -> io::Result<LogFile> {
     match io.create(path, 0) {

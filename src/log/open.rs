@@ -18,6 +18,7 @@ use crate::event::{Offset, Span};
 
 use super::STRIPE_BYTES;
 use super::control::{Control, Found};
+use super::cursors::Cursors;
 use super::engine::Prepared;
 use super::error::LogError;
 use super::frame::{HEAD_BYTES, HEADER_BYTES, Head, SEAL, VERSION, rest_header, stripe_end};
@@ -107,23 +108,22 @@ pub(crate) struct Opened {
 pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Opened, LogError> {
     let control = Control::open(dir)?;
     let found = control.as_ref().map(Control::found);
-    let mut segments = segments(dir, io)?;
+    // A checkpoint never passes `durable`: one beyond `written` has outlived the log, which was
+    // deleted, or restored from an older copy.
+    let shown = found.map_or(Offset::ZERO, |found| found.written).max(Cursors::look(dir).top());
+    let mut segments = segments(dir, shown, io)?;
     let ended = ended(found.as_ref(), &segments, io);
     let scan = scan(dir, &segments, found.as_ref(), io)?;
     // Beyond everything that any reader was ever shown.
     let above = segments.last().map_or(Offset::ZERO, |last| last.capacity_end());
-    let above = found.map_or(above, |found| found.reserved.max(above));
+    let above = found.map_or(above, |found| found.reserved.max(above)).max(shown);
     let above = Offset::new(above.bytes().next_multiple_of(STRIPE_BYTES));
 
-    let shown = found.map_or(Offset::ZERO, |found| found.written);
-    let is_whole = scan.end >= shown && !scan.sealed;
+    let is_whole = scan.end >= shown && !scan.sealed && !scan.is_cut;
     let goes_on = is_whole && matches!(ended, Ended::Closed | Ended::Crashed) && scan.used > 0;
+    make_durable(&segments[..scan.used], found.map(|found| found.durable), scan.end, io)?;
     let (current, next, layout, resumed) = match goes_on {
-        true => {
-            let durable = found.map_or(Offset::ZERO, |found| found.durable);
-            make_durable(&segments[..scan.used], durable, io)?;
-            resume(dir, segment_bytes, &mut segments, &scan, io)?
-        }
+        true => resume(dir, segment_bytes, &mut segments, &scan, io)?,
         false => begin(dir, segment_bytes, &mut segments, &scan, above, io)?,
     };
     let recovery = Recovery {
@@ -193,9 +193,9 @@ pub(crate) fn lock_file(path: &Path) -> Result<File, LogError> {
 /// Leaves a segment alone that a newer shrike wrote.
 pub(crate) fn refuse_newer(path: &Path, file: &File, base: Offset) -> Result<(), LogError> {
     let mut bytes = [0; HEAD_BYTES];
-    file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
     // A head that cannot be read is damage like any other, or nothing was written yet.
-    match Head::read(&bytes, base) {
+    let read = file.read_exact_at(&mut bytes, 0);
+    match read.ok().and_then(|()| Head::read(&bytes, base)) {
         Some(head) if head.version > VERSION => {
             let (path, found) = (path.to_path_buf(), head.version);
             Err(LogError::Version { path, found, known: VERSION })
@@ -204,15 +204,22 @@ pub(crate) fn refuse_newer(path: &Path, file: &File, base: Offset) -> Result<(),
     }
 }
 
-/// The segments that are there, their heads checked.
-fn segments(dir: &Path, io: &dyn LogIo) -> Result<Vec<Arc<Segment>>, LogError> {
+/// The segments that are there, their heads checked. `shown` is what readers were shown below.
+fn segments(dir: &Path, shown: Offset, io: &dyn LogIo) -> Result<Vec<Arc<Segment>>, LogError> {
     let mut segments: Vec<Arc<Segment>> = Vec::new();
-    for name in list(dir)? {
+    let names = list(dir)?;
+    for (index, &name) in names.iter().enumerate() {
         let segment = Segment::new(dir, name);
         let path = &segment.path;
         if name.bytes < STRIPE_BYTES {
-            // Its making was cut short; nothing was ever written into it.
-            io.unlink(path).map_err(LogError::io("remove", path))?;
+            let is_last = index + 1 == names.len();
+            if is_last && name.base >= shown {
+                // Its making was cut short; nothing was ever written into it.
+                io.unlink(path).map_err(LogError::io("remove", path))?;
+            } else {
+                let path = path.display();
+                tracing::error!(%path, "a segment was cut off, and no index says what it held");
+            }
             continue;
         }
         let file = File::open(path).map_err(LogError::io("open", path))?;
@@ -255,7 +262,10 @@ fn resume(
     let segment = Arc::clone(&segments[scan.used - 1]);
     let current = reopen(dir, segment, io)?;
     let next = match segments.get(scan.used) {
-        Some(spare) if spare.base == current.segment.capacity_end() => {
+        // One of another length was made under other options; what is laid would not fit it.
+        Some(spare)
+            if spare.base == current.segment.capacity_end() && spare.bytes == segment_bytes =>
+        {
             Some(reopen(dir, Arc::clone(spare), io)?)
         }
         _ => None,
@@ -273,17 +283,43 @@ fn resume(
     Ok((current, next, layout, scan.end))
 }
 
-/// Syncs what a process that ended left beyond `durable`: that is in the page cache only, and not
-/// only in the last segment, which may have been begun just before.
+/// Makes everything below `end` durable: what a process that ended left beyond `durable` is in the
+/// page cache only, and not only in the last segment, which may have been begun just before.
+///
+/// It is written once more before it is synced. That process, or an opening before this one, may
+/// have seen the sync fail; the kernel takes the bytes for clean then and would answer the next
+/// sync with success. Without a control page nobody knows where they begin: all is synced.
 fn make_durable(
     segments: &[Arc<Segment>],
-    durable: Offset,
+    durable: Option<Offset>,
+    end: Offset,
     io: &dyn LogIo,
 ) -> Result<(), LogError> {
-    for segment in segments.iter().filter(|segment| segment.capacity_end() > durable) {
-        let error = || LogError::io("sync", &segment.path);
-        let file = LogFile::open(&segment.path).map_err(error())?;
-        io.sync(&file).map_err(error())?;
+    let trusted = durable.unwrap_or(Offset::ZERO);
+    for segment in segments.iter().filter(|segment| segment.capacity_end() > trusted) {
+        let error = |action| LogError::io(action, &segment.path);
+        let file = LogFile::open(&segment.path).map_err(error("open"))?;
+        if durable.is_some() {
+            let (from, to) = (trusted.max(segment.base), end.min(segment.capacity_end()));
+            write_again(segment, &file, Span { from, to }, io).map_err(error("write"))?;
+        }
+        io.sync(&file).map_err(error("sync"))?;
+    }
+    Ok(())
+}
+
+/// Writes a span of a segment to where it lies already, but for what cannot be read.
+fn write_again(segment: &Segment, file: &LogFile, span: Span, io: &dyn LogIo) -> io::Result<()> {
+    let mapping = segment.mapping()?;
+    let mut at = span.from;
+    while at < span.to {
+        let next = stripe_end(at).min(span.to);
+        let (from, to) = (segment.position(at), segment.position(next));
+        let bytes = mapping.bytes()[from..to].to_vec();
+        if !mapping.is_damaged(from, to - from) {
+            io.write(file, from as u64, &bytes)?;
+        }
+        at = next;
     }
     Ok(())
 }
@@ -389,4 +425,17 @@ pub(crate) fn remove(dir: &Path, segment: &Segment, io: &dyn LogIo) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_cannot_be_read_is_damage_and_refuses_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        // Reading a directory fails, as reading a bad sector does.
+        let file = File::open(dir.path()).expect("opened");
+        refuse_newer(dir.path(), &file, Offset::ZERO).expect("as any other damage");
+    }
 }

@@ -77,6 +77,12 @@ impl Reader {
         self.shared.control.oldest()
     }
 
+    /// Whether the byte at an offset lies in a segment that is there.
+    #[must_use]
+    pub fn holds(&self, at: Offset) -> bool {
+        self.shared.find(at).is_some_and(|segment| segment.base <= at && at < segment.end())
+    }
+
     /// Makes a waker for this log.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub(crate) struct Scan {
     pub(crate) stripe: Stripe,
     /// The last segment was ended on purpose: nothing may be appended to it.
     pub(crate) sealed: bool,
+    /// The last segment's file is shorter than it was made: nothing may be appended to it.
+    pub(crate) is_cut: bool,
     /// Bytes behind `end` that are not zero, up to the end of the stripe.
     pub(crate) torn_bytes: u64,
     /// Stripes whose index entry was made again.
@@ -57,7 +59,12 @@ pub(crate) fn scan(
     let used = segments.iter().rposition(holds_frames).map_or(0, |index| index + 1);
     let mut scan = Scan { used, ..Scan::default() };
     for (index, segment) in segments[..used].iter().enumerate() {
-        let part = Part { segment, durable, is_last: index + 1 == used };
+        let is_last = index + 1 == used;
+        let file_end = file_end(segment)?;
+        scan.is_cut = is_last && file_end < segment.capacity_end();
+        // The log ends where its last file does, whatever the index says of what was behind.
+        let known = if scan.is_cut { stripe_start(file_end) } else { segment.capacity_end() };
+        let part = Part { segment, durable: durable.map(|it| it.min(known)), is_last };
         let repairs = scan.part(part);
         if repairs.is_needed {
             repair(dir, segment, &repairs, io)?;
@@ -230,6 +237,12 @@ fn frames_from(segment: &Segment, at: Offset) -> bool {
     let found = starts.map(Offset::new).any(|at| Parsed::parse(window(segment), at) != Parsed::Bad);
     mapping.inspect(|mapping| mapping.expect_order());
     found
+}
+
+/// Where the segment's file ends, which may be before the segment does.
+fn file_end(segment: &Segment) -> Result<Offset, LogError> {
+    let found = std::fs::metadata(&segment.path).map_err(LogError::io("inspect", &segment.path))?;
+    Ok(Offset::new(segment.base.bytes().saturating_add(found.len())))
 }
 
 /// Whether nothing was ever written at `at`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -13,6 +14,7 @@ use crate::metrics::Histogram;
 use super::STRIPE_BYTES;
 use super::control::Control;
 use super::error::LogError;
+use super::frame::{HEAD_BYTES, Head};
 use super::index::{self, Stripes};
 use super::io::LogIo;
 use super::segment::Mapping;
@@ -126,7 +128,7 @@ impl Drop for Shared {
 pub(crate) struct Name {
     /// Where it starts.
     pub(crate) base: Offset,
-    /// The file's length.
+    /// The file's length; what it was made with, where somebody cut it off.
     pub(crate) bytes: u64,
 }
 
@@ -202,7 +204,27 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Name>, LogError> {
         names.push(Name { base, bytes });
     }
     names.sort_unstable_by_key(|name| name.base);
+    for at in 0..names.len() {
+        let next = names.get(at + 1).map_or(u64::MAX, |next| next.base.bytes());
+        let name = &mut names[at];
+        let room = next - name.base.bytes();
+        if name.bytes < room {
+            name.bytes = made_bytes(dir, name.base).min(room).max(name.bytes);
+        }
+    }
     Ok(names)
+}
+
+/// How long the segment at `base` was made: as its head says, else as far as its index reaches.
+fn made_bytes(dir: &Path, base: Offset) -> u64 {
+    let mut head = [0; HEAD_BYTES];
+    let file = File::open(segment_path(dir, base));
+    let read = file.and_then(|file| file.read_exact_at(&mut head, 0));
+    let bytes = match read.ok().and_then(|()| Head::read(&head, base)) {
+        Some(head) => head.segment_bytes,
+        None => index::stripes(&index_path(dir, base)) * STRIPE_BYTES,
+    };
+    bytes.min(SEGMENT_BYTES_MAX) / STRIPE_BYTES * STRIPE_BYTES
 }
 
 /// The file of the segment that starts at `base`.
@@ -221,6 +243,9 @@ fn parse_name(name: &str) -> Option<Offset> {
     let base: u64 = digits.parse().ok()?;
     (is_ours && base.is_multiple_of(STRIPE_BYTES)).then(|| Offset::new(base))
 }
+
+/// Stripes are numbered with 32 bits, and a segment is mapped whole.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 16 << 30;
 
 const SEGMENT_SUFFIX: &str = "log";
 const INDEX_SUFFIX: &str = "index";

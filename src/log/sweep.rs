@@ -32,7 +32,8 @@ pub fn sweep(
                 }
                 at = block.span().to;
             }
-            Read::Cold(span) => reader.warm(span)?,
+            // What the disk cannot read is damaged: the next read tells.
+            Read::Cold(span) => drop(reader.warm(span)),
             Read::Gone { oldest } => at = oldest,
             Read::Damaged { span, .. } => at = span.to,
             Read::End => return Ok(()),

@@ -1,6 +1,6 @@
 //! What an exporter settled, held against the events that the log has there.
 
-use crate::event::{Checkpoint, Span, Tally};
+use crate::event::{Checkpoint, Offset, Span, Tally};
 use crate::log::{Read, Reader, STRIPE_BYTES};
 
 /// How many events of the log a checkpoint says are settled, as the log itself counts them: as many
@@ -21,11 +21,11 @@ pub fn settled_in_log(checkpoint: &Checkpoint, reader: &Reader) -> Option<u64> {
 }
 
 /// A checkpoint that says itself how many events it covers, where damage has taken some of them
-/// that no index counts: they were settled, and stay in the account.
+/// that no index counts, or the log itself was lost: they were settled, and stay in the account.
 pub(super) fn with_what_is_gone(checkpoint: Checkpoint, reader: &Reader) -> Checkpoint {
     let Checkpoint { start, base, tally, .. } = checkpoint;
     let (settled, counted_to) = (checkpoint.counts.total(), tally.to.max(start));
-    let is_short = settled_in_log(&checkpoint, reader).is_some_and(|in_log| in_log < settled);
+    let is_short = settled_in_log(&checkpoint, reader).is_none_or(|in_log| in_log < settled);
     // Where nothing is damaged, something was settled twice: that must show.
     if !is_short || counted_to > base || !is_damaged(Span { from: counted_to, to: base }, reader) {
         return checkpoint;
@@ -36,8 +36,12 @@ pub(super) fn with_what_is_gone(checkpoint: Checkpoint, reader: &Reader) -> Chec
     Checkpoint { tally, ..checkpoint }
 }
 
-/// Whether records of a span cannot be read.
+/// Whether records of a span cannot be read, or were there and are not.
 fn is_damaged(span: Span, reader: &Reader) -> bool {
+    // Retention takes nothing that is not counted, and a cursor stands behind a record.
+    if span.from < span.to && !reader.holds(Offset::new(span.to.bytes() - 1)) {
+        return true;
+    }
     let (mut reader, mut at) = (reader.clone(), span.from);
     loop {
         match reader.read(at, span.to, STRIPE_BYTES as usize) {

@@ -83,7 +83,8 @@ impl ByHand {
                     next
                 }
                 Read::Cold(span) => {
-                    reader.warm(span)?;
+                    // What the disk cannot read is damaged: the next read tells.
+                    drop(reader.warm(span));
                     at
                 }
                 Read::Gone { oldest } => {
@@ -142,7 +143,7 @@ impl ByHand {
                     hand.letters = Some((reader, place));
                     return Ok(Some((found.span, found.letter)));
                 }
-                Found::Cold(span) => reader.warm(span)?,
+                Found::Cold(span) => drop(reader.warm(span)),
                 Found::Nothing => {}
                 Found::Unsaved | Found::End => return Ok(None),
             }

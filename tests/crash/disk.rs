@@ -104,6 +104,36 @@ fn a_deleted_checkpoint_is_told_and_begins_where_the_configuration_says() {
 }
 
 #[test]
+fn a_log_that_was_deleted_or_restored_sends_what_comes_new() {
+    for is_restored in [false, true] {
+        let one = Destination::start(Manner::Accept);
+        let place = Place::new(&[("one", &one)], "");
+        place.fill(0..200);
+        place.drained().with(0);
+        let kept: Vec<_> = [place.log_files("log"), place.log_files("index")].concat();
+        let kept = kept.into_iter().chain([place.path("state/log/control")]);
+        let kept: Vec<_> = kept.map(|it| (fs::read(&it).expect("it is ours"), it)).collect();
+        place.fill(200..EVENTS);
+        place.drained().with(0);
+        for path in [place.log_files("log"), place.log_files("index")].concat() {
+            remove_file(path).expect("it is ours");
+        }
+        remove_file(place.path("state/log/control")).expect("it is there");
+        if is_restored {
+            kept.iter().for_each(|(bytes, path)| fs::write(path, bytes).expect("it is ours"));
+        }
+        place.fill(EVENTS..EVENTS + 5);
+        let account = place.drained().account("one");
+        let all = u64::from(EVENTS) + 5;
+        assert_eq!((account.in_range, account.counts.delivered), (all, all), "{is_restored}");
+        assert_eq!(one.accepted().len() as u64, all);
+        assert!(one.accepted().values().all(|&times| times == 1), "{is_restored}");
+        let again = place.drained().with(0).account("one");
+        assert_eq!((again.in_range, again.counts.delivered), (all, all), "{is_restored}");
+    }
+}
+
+#[test]
 fn deleted_indexes_are_made_again() {
     let one = Destination::start(Manner::Accept);
     let place = Place::new(&[("one", &one)], "");

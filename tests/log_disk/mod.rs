@@ -123,6 +123,34 @@ impl Recorder {
         Self::start(dir, boot, None, |path| path.extension().is_none_or(|it| it != "log"))
     }
 
+    /// The same after a sync that failed: the kernel has kept the bytes in the page cache and
+    /// forgotten that the disk lacks them, so that no later sync writes them.
+    pub(crate) fn after_failed_sync(dir: &Path, boot: u8) -> Arc<Self> {
+        let mut recorder = Self::after_kill(dir, boot);
+        let this = Arc::get_mut(&mut recorder).expect("just made");
+        let steps = this.steps.get_mut().expect("no panic while recording");
+        let is_segment = |change: &Change| match change {
+            Change::Create { path, .. } => path.extension().is_some_and(|it| it == "log"),
+            _ => false,
+        };
+        let segments: BTreeSet<u64> = steps
+            .iter()
+            .filter(|step| is_segment(&step.change))
+            .filter_map(|step| match step.change {
+                Change::Create { ino, .. } => Some(ino),
+                _ => None,
+            })
+            .collect();
+        for step in steps {
+            if let Change::Write { ino, bytes, .. } = &mut step.change
+                && segments.contains(ino)
+            {
+                bytes.clear();
+            }
+        }
+        recorder
+    }
+
     fn start(dir: &Path, boot: u8, lie: Option<Lie>, is_safe: impl Fn(&Path) -> bool) -> Arc<Self> {
         let mut recorder = Self {
             begin: 0,
