@@ -58,7 +58,10 @@ impl Nodes {
                 return at;
             }
         }
-        turn % count
+        match self.choice {
+            Choice::Around => turn % count,
+            Choice::First => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+        }
     }
 
     /// Notes an answer that says the node is well.
@@ -191,6 +194,23 @@ mod tests {
         assert_eq!(nodes.choose(61 * S), 0, "it is tried again");
         nodes.revive(0);
         assert!((0..4).all(|_| nodes.choose(62 * S) == 0));
+    }
+
+    /// Both sites are down for hours, and the second comes back first.
+    #[test]
+    fn when_all_are_dead_the_first_is_not_the_only_one_that_is_asked() {
+        let nodes = Nodes::new(2, Choice::First, 1);
+        let mut now = S;
+        for _ in 0..240 {
+            nodes.bury(nodes.choose(now), now);
+            now += 30 * S;
+        }
+        assert_eq!(nodes.alive(), 0);
+        let mut chosen: Vec<usize> = (0..4).map(|_| nodes.choose(now)).collect();
+        chosen.sort_unstable();
+        assert_eq!(chosen, [0, 0, 1, 1]);
+        nodes.revive(1);
+        assert!((0..4).all(|_| nodes.choose(now) == 1));
     }
 
     #[test]
