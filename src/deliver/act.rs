@@ -111,6 +111,7 @@ impl Sender {
             Fate::Bisect | Fate::Reject => {
                 self.note(&ended, Success::No, pace, now, outcomes);
                 bury(&ended.batch, &reason, Retryable::No, outcomes);
+                self.gate.rejects(now);
                 self.count_refused(ended.batch.events(), now, outcomes);
             }
             Fate::Hold { cause, scope } => {
@@ -376,7 +377,11 @@ impl Sender {
                 }
             }
         }
-        let has_answered = has_delivered || fates.iter().any(|f| matches!(f, ItemFate::Reject(_)));
+        let has_rejected = fates.iter().any(|fate| matches!(fate, ItemFate::Reject(_)));
+        if has_rejected {
+            self.gate.rejects(now);
+        }
+        let has_answered = has_delivered || has_rejected;
         let left = |at: usize| matches!(fates[at], ItemFate::Retry(_) | ItemFate::Hold(..));
         let left_events = (0..fates.len()).filter(|&at| left(at)).count();
         if has_answered {

@@ -56,6 +56,8 @@ pub struct Gate {
     failed_ns: AtomicU64,
     /// When something that was accepted was last not confirmed, or the question for it failed.
     doubted_ns: AtomicU64,
+    /// When events were last refused for what is in them.
+    rejected_ns: AtomicU64,
     /// When the latest of the accepted requests was sent.
     accepted_ns: AtomicU64,
     /// The same of those that carried events.
@@ -76,7 +78,8 @@ pub struct Gate {
 pub enum Health {
     /// Requests succeed.
     Healthy,
-    /// Something failed or was not confirmed within the last half minute, or an endpoint is dead.
+    /// Something failed, was refused or not confirmed within the last half minute, or an endpoint
+    /// is dead.
     Degraded,
     /// The destination asked for less.
     Throttled,
@@ -146,6 +149,7 @@ impl Gate {
             failures: AtomicU32::new(0),
             failed_ns: AtomicU64::new(0),
             doubted_ns: AtomicU64::new(0),
+            rejected_ns: AtomicU64::new(0),
             accepted_ns: AtomicU64::new(0),
             taken_ns: AtomicU64::new(0),
             asks_event: AtomicBool::new(false),
@@ -161,6 +165,18 @@ impl Gate {
     /// How the exporter is doing.
     #[must_use]
     pub fn health(&self, now: Instant) -> Health {
+        let is_recent = |at_ns| at_ns != 0 && self.ns(now).saturating_sub(at_ns) < ns(DEGRADED_FOR);
+        match self.requests_health(now) {
+            Health::Healthy if is_recent(self.rejected_ns.load(Ordering::Relaxed)) => {
+                Health::Degraded
+            }
+            health => health,
+        }
+    }
+
+    /// The same, whatever single events are refused for.
+    #[must_use]
+    pub fn requests_health(&self, now: Instant) -> Health {
         let now_ns = self.ns(now);
         match self.hold.load() {
             Held::Until(cause, _) | Held::Probing(cause, _) => return cause.into(),
@@ -427,6 +443,11 @@ impl Gate {
             self.hold(Cause::Outage, now);
         }
         false
+    }
+
+    /// Notes that events were refused for what is in them. It is shown.
+    pub(super) fn rejects(&self, now: Instant) {
+        self.rejected_ns.fetch_max(self.ns(now).max(1), Ordering::AcqRel);
     }
 
     /// Notes that what was accepted was not confirmed. It is shown, and says nothing of requests.

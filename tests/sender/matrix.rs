@@ -268,7 +268,9 @@ fn a_destination_that_refuses_everything_is_held_before_all_is_dead() {
         let sent = lane.send();
         refuse(&mut lane, &sent);
     }
-    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
+    // It shows, and holds nothing.
+    assert_eq!(lane.gate.health(lane.now), Health::Degraded);
+    assert_eq!(lane.gate.requests_health(lane.now), Health::Healthy);
     // Where each event has an answer of its own, one request tells as much.
     let mut lane = Lane::new();
     lane.enqueue(100, 0);
@@ -317,6 +319,22 @@ fn a_time_that_a_broken_server_names_is_waited_for_at_the_same_rate() {
     lane.send_later();
     assert_eq!(lane.now - lane.start, Duration::from_secs(7), "for all batches");
     assert_eq!(lane.gate.rate(), 100_000);
+}
+
+/// "degraded (retries, partial failures)" (`pipeline.md`, Health).
+#[test]
+fn refused_events_show_for_half_a_minute() {
+    let mut lane = Lane::new();
+    lane.enqueue(2, 0);
+    let sent = lane.send();
+    lane.answer(
+        sent.id,
+        Fate::Items(vec![ItemFate::Delivered, ItemFate::Reject(reason("rejected"))]),
+    );
+    assert_eq!(lane.gate.health(lane.now), Health::Degraded);
+    assert_eq!(lane.gate.requests_health(lane.now), Health::Healthy);
+    lane.wait(Duration::from_secs(31));
+    assert_eq!(lane.gate.health(lane.now), Health::Healthy);
 }
 
 #[test]

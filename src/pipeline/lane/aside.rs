@@ -171,7 +171,8 @@ impl Lane {
         }
         // One that somebody asked for may want few letters: the others wait for its end.
         let is_displaced = exporter.replays.take_displaced();
-        if is_displaced || exporter.gate.health(now) != Health::Healthy {
+        // Events that are refused for good tell nothing of those that may succeed.
+        if is_displaced || exporter.gate.requests_health(now) != Health::Healthy {
             aside.wants_replay = true;
             return;
         }
