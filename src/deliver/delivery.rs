@@ -53,6 +53,13 @@ pub struct History {
     pub is_apart: bool,
 }
 
+impl History {
+    /// Whether the next request is one more with what was sent already.
+    pub(super) fn is_retry(&self) -> bool {
+        self.attempts > 0 && !self.is_cut
+    }
+}
+
 /// Events to be rendered again from the log, into batches of [`super::Batch::again`].
 #[derive(Clone, Debug)]
 pub struct Reshape {

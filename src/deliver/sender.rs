@@ -350,8 +350,10 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) -> Result<Action, Option<Instant>> {
+        // When the budget has the next retry; first attempts do not wait for it.
+        let mut retry_at = None;
         loop {
-            let at = match self.next(now) {
+            let at = match self.next(retry_at, now) {
                 Next::Now(at) => at,
                 Next::Later(due) => return Err(Some(due)),
                 Next::Nothing => return Err(None),
@@ -362,10 +364,10 @@ impl Sender {
                 self.ask_again(batch, level, outcomes);
                 continue;
             }
-            let history = &self.entries[at].batch.history;
-            let is_retry = history.attempts > 0 && !history.is_cut;
+            let is_retry = self.entries[at].batch.history.is_retry();
             if is_retry && let Err(later) = self.gate.admit_retry(now) {
-                return Err(Some(later));
+                retry_at = Some(later);
+                continue;
             }
             if let Err(refused) = self.gate.admit(self.settings.lane, now) {
                 if is_retry {
@@ -380,8 +382,9 @@ impl Sender {
         }
     }
 
-    /// What is next, by the log's order; where order matters, nothing overtakes.
-    fn next(&self, now: Instant) -> Next {
+    /// What is next, by the log's order; where order matters, nothing overtakes. Retries are not
+    /// before `retry_at`.
+    fn next(&self, retry_at: Option<Instant>, now: Instant) -> Next {
         let is_strict = self.settings.order != Order::Any;
         if is_strict && self.reshaping > 0 {
             return Next::Nothing;
@@ -395,9 +398,10 @@ impl Sender {
                 let is_first = self.first_of(hold.route) == Some(at);
                 let is_flying = matches!(entry.state, State::Flying(_));
                 let is_able = entry.batch.has_body() || self.reshaping == 0;
+                let due = retry_at.map_or(hold.retry_at, |retry| retry.max(hold.retry_at));
                 match is_first && is_able && !is_flying {
-                    true if hold.retry_at <= now => return Next::Now(at),
-                    true => wait_for(hold.retry_at),
+                    true if due <= now => return Next::Now(at),
+                    true => wait_for(due),
                     false => {}
                 }
                 continue;
@@ -416,15 +420,16 @@ impl Sender {
                 // One batch at a time is rendered again: memory is bounded by what is being sent.
                 continue;
             }
-            match entry.state {
-                State::Ready => return Next::Now(at),
-                State::Waiting { due, recoveries }
-                    if due <= now || (recoveries != recovered && !entry.batch.history.is_apart) =>
+            let refused_until = retry_at.filter(|_| entry.batch.history.is_retry());
+            match (entry.state, refused_until) {
+                (State::Flying(_), _) => {}
+                (State::Waiting { due, recoveries }, _)
+                    if due > now && (recoveries == recovered || entry.batch.history.is_apart) =>
                 {
-                    return Next::Now(at);
+                    wait_for(due);
                 }
-                State::Waiting { due, .. } => wait_for(due),
-                State::Flying(_) => {}
+                (_, Some(until)) => wait_for(until),
+                (_, None) => return Next::Now(at),
             }
             if is_strict {
                 break;

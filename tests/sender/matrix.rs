@@ -321,6 +321,50 @@ fn a_time_that_a_broken_server_names_is_waited_for_at_the_same_rate() {
     assert_eq!(lane.gate.rate(), 100_000);
 }
 
+/// "Retries <= 20 % of first attempts": they are what is bounded, and first attempts earn them.
+#[test]
+fn retries_that_the_budget_refuses_keep_no_first_attempt_waiting() {
+    let mut lane = Lane::with(|gate, _| {
+        gate.concurrency = 100;
+        gate.breaker.failures = 0;
+    });
+    for _ in 0..40 {
+        lane.enqueue(1, 0);
+    }
+    let sent: Vec<Sent> = (0..40).map(|_| lane.send()).collect();
+    for it in &sent {
+        back(&mut lane, it, Back::Nothing(TransportErrorKind::Dns));
+    }
+    lane.wait(Duration::from_secs(60));
+    let mut retries = 0;
+    while let Action::Send { .. } = lane.poll() {
+        retries += 1;
+    }
+    assert!((10..30).contains(&retries), "{retries} retries at once");
+    for _ in 0..20 {
+        lane.enqueue(1, 0);
+    }
+    let (mut first, mut more) = (0, 0);
+    while let Action::Send { attempt, .. } = lane.poll() {
+        *if attempt == 1 { &mut first } else { &mut more } += 1;
+    }
+    assert_eq!((first, more), (20, 4), "and what they earned");
+    assert!(matches!(lane.poll(), Action::Wait(at) if at > lane.now));
+    // Where order matters nothing overtakes the retry.
+    let mut lane = Lane::with(|gate, sender| {
+        gate.retry_percent = 0;
+        gate.breaker.failures = 0;
+        sender.order = Order::Strict;
+        sender.retry.initial_backoff = Duration::ZERO;
+    });
+    lane.enqueue(1, 0);
+    lane.enqueue(1, 0);
+    while let Action::Send { id, .. } = lane.poll() {
+        assert_eq!(lane.sender.batch(id).map(|it| it.items()[0].span.from.bytes()), Some(0));
+        lane.error(id, TransportErrorKind::Dns, Applied::No);
+    }
+}
+
 /// "degraded (retries, partial failures)" (`pipeline.md`, Health).
 #[test]
 fn refused_events_show_for_half_a_minute() {
