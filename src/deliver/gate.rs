@@ -203,6 +203,7 @@ impl Gate {
             Held::No => None,
             Held::Until(cause, probe_ns) | Held::Probing(cause, probe_ns) => {
                 let since = self.held_since_ns.load(Ordering::Relaxed);
+                let probe_ns = probe_ns.max(self.asked_ns.load(Ordering::Acquire));
                 Some((cause, self.time(since), self.time(probe_ns)))
             }
         }
@@ -280,9 +281,12 @@ impl Gate {
         };
         self.waiting.fetch_or(1 << (lane % 64), Ordering::AcqRel);
         let lost_ns = now_ns.saturating_add(ns(self.settings.probe_timeout));
-        if can_probe && self.hold.claim(now_ns, lost_ns) {
+        // A time that the destination names is a floor for probes as well.
+        let asked_ns = self.asked_ns.load(Ordering::Acquire);
+        if can_probe && asked_ns <= now_ns && self.hold.claim(now_ns, lost_ns) {
             return Pass::Probe;
         }
+        let at = at.max(asked_ns);
         // The hold may have ended or moved in between; then the caller asks again at once.
         match self.hold.load() {
             Held::No => Pass::Free,

@@ -176,6 +176,9 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
+        if let Some(Verdict { pace: Pace::Pause(Some(wait)), .. }) = verdict {
+            self.gate.pause(wait, now);
+        }
         match verdict.map(|verdict| verdict.fate) {
             Some(Fate::Delivered) => {
                 outcomes.wake |= self.gate.answered(endpoint, Success::Yes, true, self.probed);

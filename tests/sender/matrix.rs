@@ -321,6 +321,51 @@ fn a_time_that_a_broken_server_names_is_waited_for_at_the_same_rate() {
     assert_eq!(lane.gate.rate(), 100_000);
 }
 
+/// "`Retry-After` is a floor" for probes too: a server that counts requests while it turns them
+/// away never heals otherwise.
+#[test]
+fn a_time_that_is_named_is_a_floor_for_probes() {
+    for (how, has_probe) in [(503, false), (503, true), (429, false)] {
+        let mut lane = Lane::with(|_, sender| sender.has_probe = has_probe);
+        for _ in 0..5 {
+            lane.enqueue(1, 0);
+        }
+        // Five at once, but for the fifth, which finds no slot.
+        let under_way: Vec<Sent> = (0..4).map(|_| lane.send()).collect();
+        for sent in &under_way {
+            back(&mut lane, sent, Back::After(503, "120"));
+        }
+        let sent = lane.send_later();
+        assert_eq!(lane.now - lane.start, Duration::from_secs(120));
+        back(&mut lane, &sent, Back::After(503, "120"));
+        assert!(matches!(lane.gate.held(), Some((Cause::Outage, ..))));
+        for probes in 2..=4 {
+            let action = loop {
+                match lane.poll() {
+                    Action::Wait(_) | Action::Idle if lane.render_all() => {}
+                    Action::Wait(at) => lane.now = at,
+                    action => break action,
+                }
+            };
+            assert_eq!(lane.now - lane.start, Duration::from_secs(120 * probes), "{how}");
+            match action {
+                Action::Probe { endpoint } => {
+                    let wait = Duration::from_secs(120);
+                    let verdict = unavailable(503).at(Pace::Pause(Some(wait)));
+                    lane.sender.on_probe(endpoint, Some(verdict), lane.now, &mut lane.out);
+                }
+                action => {
+                    let sent = lane.sent(&action).unwrap_or_else(|| panic!("{action:?}"));
+                    assert!(sent.is_probe);
+                    back(&mut lane, &sent, Back::After(how, "120"));
+                }
+            }
+            let (_, _, next) = lane.gate.held().expect("the hold goes on");
+            assert_eq!(next - lane.start, Duration::from_secs(120 * (probes + 1)), "it is shown");
+        }
+    }
+}
+
 /// "Retries <= 20 % of first attempts": they are what is bounded, and first attempts earn them.
 #[test]
 fn retries_that_the_budget_refuses_keep_no_first_attempt_waiting() {
