@@ -85,6 +85,14 @@ impl Sender {
         if self.settings.order == Order::Any { entry.batch.history.holds } else { 0 }
     }
 
+    /// Whether a held route is to be tried again and nothing of it is here to try with.
+    #[must_use]
+    pub fn lacks_trial(&self, route: u32, now: Instant) -> bool {
+        let is_due = self.route_hold(route).is_some_and(|hold| hold.retry_at <= now);
+        let is_here = self.entries.iter().any(|entry| entry.batch.route() == route);
+        is_due && !is_here && self.reshaping == 0
+    }
+
     pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
         self.routes.iter().find(|hold| hold.route == route)
     }

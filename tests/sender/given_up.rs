@@ -6,7 +6,7 @@ use std::time::Duration;
 use shrike::deliver::{Action, Applied, Fate, Health, Level, TransportErrorKind};
 use shrike::event::Offset;
 
-use crate::Lane;
+use crate::{Lane, ROUTE};
 
 #[test]
 fn a_lane_whose_events_were_given_up_in_an_outage_rests_until_there_are_others() {
@@ -98,4 +98,35 @@ fn what_is_taken_back_is_pending_elsewhere() {
     let sent = lane.send();
     lane.answer(sent.id, Fate::Delivered);
     assert_eq!(lane.delivered(), 1);
+}
+
+/// Retention may take what was left to try with, and leave what is set aside.
+#[test]
+fn a_held_route_of_which_only_parked_events_are_left_is_tried_with_those() {
+    let mut lane = Lane::new();
+    for _ in 0..3 {
+        lane.enqueue(1, 1);
+    }
+    let held = lane.send();
+    lane.answer(held.id, ROUTE);
+    lane.wait(Duration::from_secs(10));
+    let mut parked = Vec::new();
+    lane.sender.park(Duration::from_secs(10), lane.now, &mut parked);
+    assert_eq!(parked.len(), 2);
+    assert!(!lane.sender.lacks_trial(1, lane.start + Duration::from_secs(60)), "one is left");
+    lane.sender.give_up_below(Offset::new(1), &mut lane.out);
+    assert!(lane.sender.is_empty());
+    assert_eq!(lane.sender.held_routes().count(), 1);
+    assert!(!lane.sender.lacks_trial(1, lane.now), "not yet");
+    lane.wait(Duration::from_secs(50));
+    assert!(lane.sender.lacks_trial(1, lane.now) && !lane.sender.lacks_trial(0, lane.now));
+    let first = parked.remove(0).reshape;
+    lane.sender.unpark(&first);
+    assert!(!lane.sender.lacks_trial(1, lane.now), "one is under way");
+    lane.render(&first);
+    assert!(!lane.sender.lacks_trial(1, lane.now));
+    let tried = lane.send();
+    assert_eq!(tried.events, [1]);
+    lane.answer(tried.id, Fate::Delivered);
+    assert_eq!(lane.sender.held_routes().count(), 0);
 }

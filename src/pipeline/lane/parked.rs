@@ -99,7 +99,8 @@ impl Lane {
         self.unpark(now);
     }
 
-    /// Takes back the oldest events that need not wait any more, a batch at a time.
+    /// Takes back the oldest events that need not wait any more, or are to be tried, a batch at a
+    /// time.
     fn unpark(&mut self, now: Instant) {
         if self.parking.events == 0 || !self.again.is_empty() || !self.sender.room() {
             return;
@@ -111,8 +112,11 @@ impl Lane {
         };
         let is_held =
             |reshape: &Reshape| self.sender.held_routes().any(|(route, _)| route == reshape.route);
+        // Retention may have taken the batch that was left to try with.
+        let is_wanted = |reshape: &Reshape| self.sender.lacks_trial(reshape.route, now);
+        let need_not_wait = |reshape: &Reshape| !is_held(reshape) || is_wanted(reshape);
         let is_due = |(reshape, until): &(Reshape, Option<Instant>)| {
-            is_old(reshape) || until.map_or_else(|| !is_held(reshape), |until| until <= now)
+            is_old(reshape) || until.map_or_else(|| need_not_wait(reshape), |until| until <= now)
         };
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
         let Some(reshape) = self.parking.remove(at) else { return };
