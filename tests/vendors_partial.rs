@@ -161,6 +161,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         has_own_places: false,
         hold_interval: second * 60,
         route_rate: None,
+        standstill_max: None,
         seed: 7,
     };
     let shape = vendor.shape(&Options::default(), Format::Native).expect("it has one");

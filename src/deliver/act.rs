@@ -9,7 +9,7 @@ use super::gate::Success;
 use super::sender::{Entry, Flight, Sender, State};
 use super::{
     AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, Sent,
-    TransportError, Verdict,
+    TransportError, TransportErrorKind, Verdict,
 };
 use crate::event::{Offset, Settle};
 
@@ -29,8 +29,9 @@ pub(super) struct Failure {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// The request as a whole; whether another endpoint may do better.
-    Request { is_node: bool },
+    /// The request as a whole; whether another endpoint may do better, and whether it failed in a
+    /// way in which one event may make it fail.
+    Request { is_node: bool, may_be_theirs: bool },
     /// Some of the events, each named by the answer.
     Items,
     /// Never looked at, by a server that is alive.
@@ -62,7 +63,10 @@ impl Sender {
     ) {
         let Verdict { fate, pace, reason } = verdict;
         let is_node = matches!(reason.status, 502..=504);
-        let failure = |reason| Failure { reason, pace, kind: FailureKind::Request { is_node } };
+        // It took the request and broke over it; whoever names a time is out of order.
+        let may_be_theirs = reason.status == 500 && !matches!(pace, Pace::Pause(Some(_)));
+        let kind = FailureKind::Request { is_node, may_be_theirs };
+        let failure = |reason| Failure { reason, pace, kind };
         match fate {
             Fate::Delivered => {
                 self.note(&ended, Success::Yes, pace, now, outcomes);
@@ -179,7 +183,11 @@ impl Sender {
         let Verdict { fate, pace, reason } = judge_transport(error);
         let kind = match is_turned_away(error) {
             true => FailureKind::TurnedAway,
-            false => FailureKind::Request { is_node: true },
+            false => {
+                let is_broken_off = error.kind == TransportErrorKind::Network;
+                let may_be_theirs = is_broken_off && error.applied == Applied::Maybe;
+                FailureKind::Request { is_node: true, may_be_theirs }
+            }
         };
         let failure = Failure { reason, pace, kind };
         match fate {
@@ -268,6 +276,7 @@ impl Sender {
             *latest = sent.max(*latest);
         }
         self.gate.adapt(pace, success, sent, now);
+        self.standstill.end();
         // Even a refusal of these events shows that nothing else stops their route.
         let route = ended.batch.route();
         self.routes.retain(|hold| hold.route != route);
@@ -401,7 +410,7 @@ impl Sender {
         let ended = Ended { id, batch, flight };
         let kind = match has_answered {
             true => FailureKind::Items,
-            false => FailureKind::Request { is_node: false },
+            false => FailureKind::Request { is_node: false, may_be_theirs: false },
         };
         if let Some((cause, reason)) = hold {
             let failure = Failure { reason: reason.clone(), pace, kind };
@@ -419,7 +428,7 @@ impl Sender {
     /// Tries a batch again later, unless that was tried often enough.
     fn fail(&mut self, ended: Ended, failure: Failure, now: Instant, outcomes: &mut Outcomes) {
         let another_node = match failure.kind {
-            FailureKind::Request { is_node } if failure.reason.class != THROTTLED => {
+            FailureKind::Request { is_node, .. } if failure.reason.class != THROTTLED => {
                 self.gate.fail(ended.flight.ticket.endpoint, is_node, now)
             }
             _ => false,
@@ -481,6 +490,17 @@ impl Sender {
             batch.history.failures += 1;
         } else {
             outcomes.tally.outage += 1;
+        }
+        match kind {
+            FailureKind::Request { may_be_theirs: true, .. } if !another_node => {
+                if self.standstill.on_failure(now) {
+                    batch.history.failures = self.settings.retry.retries_max.max(1);
+                    if batch.parts() == 1 {
+                        self.standstill.give_up();
+                    }
+                }
+            }
+            _ => self.standstill.on_outage(),
         }
         let batch = match self.judge(batch, &reason, kind, now, outcomes) {
             Some(batch) => batch,

@@ -271,22 +271,26 @@ impl Gate {
 
     /// Whether the lane may send, may probe, or must wait.
     ///
-    /// `lane` is woken when a hold ends. A granted probe is reported with [`Gate::answered`] or
+    /// `lane` is woken when a hold ends. It may probe so long `after` others that wait, or not at
+    /// all. A granted probe is reported with [`Gate::answered`] or
     /// [`Gate::hold`], else it is lost after `probe_timeout`.
-    pub(super) fn pass(&self, lane: u8, can_probe: bool, now: Instant) -> Pass {
+    pub(super) fn pass(&self, lane: u8, after: Option<Duration>, now: Instant) -> Pass {
         let now_ns = self.ns(now);
         let at = match self.hold.load() {
             Held::No => return Pass::Free,
             Held::Until(_, at) | Held::Probing(_, at) => at,
         };
-        self.waiting.fetch_or(1 << (lane % 64), Ordering::AcqRel);
+        let own = 1 << (lane % 64);
+        let is_alone = self.waiting.fetch_or(own, Ordering::AcqRel) & !own == 0;
+        let after_ns = after.filter(|_| !is_alone).map_or(0, ns);
         let lost_ns = now_ns.saturating_add(ns(self.settings.probe_timeout));
         // A time that the destination names is a floor for probes as well.
         let asked_ns = self.asked_ns.load(Ordering::Acquire);
-        if can_probe && asked_ns <= now_ns && self.hold.claim(now_ns, lost_ns) {
+        let may_probe = after.is_some() && asked_ns.saturating_add(after_ns) <= now_ns;
+        if may_probe && self.hold.claim(now_ns.saturating_sub(after_ns), lost_ns) {
             return Pass::Probe;
         }
-        let at = at.max(asked_ns);
+        let at = at.max(asked_ns).saturating_add(after_ns);
         // The hold may have ended or moved in between; then the caller asks again at once.
         match self.hold.load() {
             Held::No => Pass::Free,

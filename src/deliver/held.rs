@@ -70,7 +70,7 @@ impl Sender {
     }
 
     /// The batch of a held route that is tried next: one under way; else the first, or where order
-    /// does not matter the one that was refused least.
+    /// does not matter the one that failed or was refused least.
     pub(super) fn first_of(&self, route: u32) -> Option<usize> {
         let own = self.entries.iter().enumerate().filter(|(_, it)| it.batch.route() == route);
         let best = own.min_by_key(|(_, entry)| {
@@ -80,17 +80,18 @@ impl Sender {
         best.map(|(at, _)| at)
     }
 
-    /// How often a batch was refused, where another one may be asked about before it.
+    /// How often a batch failed or was refused, where another one may be tried before it.
     fn refusals(&self, entry: &Entry) -> u32 {
-        if self.settings.order == Order::Any { entry.batch.history.holds } else { 0 }
+        if self.settings.order == Order::Any { entry.batch.history.row } else { 0 }
     }
 
     /// Whether a held route is to be tried again and nothing of it is here to try with.
     #[must_use]
     pub fn lacks_trial(&self, route: u32, now: Instant) -> bool {
         let is_due = self.route_hold(route).is_some_and(|hold| hold.retry_at <= now);
-        let is_here = self.entries.iter().any(|entry| entry.batch.route() == route);
-        is_due && !is_here && self.reshaping == 0
+        // One that failed otherwise tells nothing of its route.
+        let tells = |it: &Entry| it.batch.route() == route && !it.batch.history.is_suspect;
+        is_due && self.reshaping == 0 && !self.entries.iter().any(tells)
     }
 
     pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
@@ -106,7 +107,7 @@ impl Sender {
         }
         // Where an event tells nothing either, the call is asked again.
         self.gate.ask_event(false);
-        let mut at = self.probe_entry().expect("asked before the probe was claimed");
+        let mut at = self.probe_entry(now).expect("asked before the probe was claimed");
         if self.entries[at].batch.parts() > 1 {
             let Entry { batch, .. } = self.entries.remove(at);
             let one = batch.select(|item| item == 0);
@@ -123,48 +124,82 @@ impl Sender {
         self.settings.has_probe && !self.gate.asks_event()
     }
 
-    /// The entry to probe with, if it can be sent.
-    pub(super) fn probe_entry(&self) -> Option<usize> {
-        self.candidate().filter(|&at| self.entries[at].batch.has_body())
+    /// How long it leaves the probe to other lanes, if there is something to probe with: what
+    /// failed least goes first, whoever has it.
+    pub(super) fn probes_after(&self, now: Instant) -> Option<Duration> {
+        if self.probes_by_call() {
+            return Some(Duration::ZERO);
+        }
+        let at = self.probe_entry(now)?;
+        Some(YIELD * self.entries[at].batch.history.row.min(YIELDS_MAX))
     }
 
-    /// The entry that a probe is about: of a route that is not held, if there is one, and the one
-    /// that failed and was refused least by itself, so that a batch which breaks the destination,
-    /// or is refused for what is in it, does not keep the hold up.
-    fn candidate(&self) -> Option<usize> {
-        let has_many = self.entries.len() >= SINGLES_MAX;
+    /// The entry to probe with, if it can be sent.
+    fn probe_entry(&self, now: Instant) -> Option<usize> {
+        self.candidate(now).filter(|&at| self.entries[at].batch.has_body())
+    }
+
+    /// The entry that the next probe is about: of a route that need not wait, if there is one, and
+    /// the one that failed or was refused least. Probes go round, so that an event which breaks the
+    /// destination each time, or is refused for what is in it, does not keep the hold up; where
+    /// order matters they cannot.
+    fn candidate(&self, now: Instant) -> Option<usize> {
+        let singles = self.entries.iter().filter(|entry| entry.batch.parts() == 1).count();
         let entries = self.entries.iter().enumerate();
-        let idle = entries.filter(|(_, entry)| !matches!(entry.state, State::Flying(_)));
-        let best = idle.min_by_key(|(_, entry)| {
+        let able = entries.filter(|&(at, entry)| {
+            !matches!(entry.state, State::Flying(_)) && self.overtakes_none(at)
+        });
+        let best = able.min_by_key(|(_, entry)| {
             let batch = &entry.batch;
-            let is_route_held = self.route_hold(batch.route()).is_some();
-            let is_whole = has_many && batch.events() > 1;
-            let refusals = self.refusals(entry);
-            (is_route_held, batch.history.failures, is_whole, refusals, !batch.has_body())
+            let hold = self.route_hold(batch.route());
+            let is_route_held = hold.is_some_and(|hold| hold.retry_at > now);
+            // An outage of days must not cut everything into single events.
+            let cuts_more = singles >= SINGLES_MAX && batch.parts() > 1;
+            (is_route_held, cuts_more, batch.history.row, !batch.has_body())
         });
         best.map(|(at, _)| at)
     }
 
+    /// Whether nothing lies before an entry that has to go first.
+    fn overtakes_none(&self, at: usize) -> bool {
+        let route = self.entries[at].batch.route();
+        match self.settings.order {
+            Order::Any => true,
+            Order::Strict => at == 0 && self.reshaping == 0,
+            Order::Loose => {
+                let before = &self.entries[..at];
+                self.reshaping == 0 && before.iter().all(|entry| entry.batch.route() != route)
+            }
+        }
+    }
+
+    /// Whether all that is here has failed, so that a batch more would tell if it is to blame.
+    pub(super) fn lacks_probe(&self) -> bool {
+        // By a call of its own, or where nothing may pass, another batch tells nothing.
+        let is_of_use = !self.settings.has_probe && self.settings.order != Order::Strict;
+        let has_failed = |entry: &Entry| entry.batch.history.is_suspect;
+        self.reshaping == 0
+            && (self.entries.is_empty() || is_of_use && self.entries.iter().all(has_failed))
+    }
+
     /// Lets go of bodies while the exporter is held: the log has the events.
     ///
-    /// One body stays to probe with. Where it is gone, one event is rendered again.
+    /// The body to probe with next stays. Where it is gone already, one event is rendered again.
     pub(super) fn slim(&mut self, now: Instant, outcomes: &mut Outcomes) {
         let Some((_, since, _)) = self.gate.held() else { return };
         if now.saturating_duration_since(since) < SLIM_AFTER {
             return;
         }
-        let kept = if self.probes_by_call() { None } else { self.candidate() };
+        let kept = if self.probes_by_call() { None } else { self.candidate(now) };
         for (at, entry) in self.entries.iter_mut().enumerate() {
             let is_idle = !matches!(entry.state, State::Flying(_));
             if is_idle && Some(at) != kept && entry.batch.has_body() {
                 entry.batch.drop_body();
             }
         }
-        let is_flying = self.entries.iter().any(|e| matches!(e.state, State::Flying(_)));
         if let Some(at) = kept
             && !self.entries[at].batch.has_body()
             && self.reshaping == 0
-            && !is_flying
         {
             let Entry { batch, .. } = self.entries.remove(at);
             let level = batch.history.level;
@@ -227,6 +262,7 @@ impl Sender {
         if scope == Scope::Endpoint && cause == Cause::Outage {
             return self.fail_where(ended, failure, false, now, outcomes);
         }
+        self.standstill.on_outage();
         let scope = if self.settings.has_own_places { Scope::Route } else { scope };
         let Ended { id, mut batch, .. } = ended;
         batch.history.failed_since.get_or_insert(now);
@@ -328,8 +364,12 @@ impl Sender {
     }
 }
 
-/// Batches from which on no more single events are taken out of others to probe with.
-const SINGLES_MAX: usize = 16;
+/// Single events that are probed with in turn; more are not cut off for it.
+const SINGLES_MAX: usize = 64;
+
+/// A lane leaves the probe to others for so long per failure of what it has, a second at most.
+const YIELD: Duration = Duration::from_millis(5);
+const YIELDS_MAX: u32 = 200;
 
 /// What waits alone is tried after a minute at first, and after four at last.
 const ALONE_DOUBLINGS_MAX: u32 = 2;

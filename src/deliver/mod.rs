@@ -34,6 +34,7 @@ mod settings;
 mod setup;
 mod sign;
 mod socket;
+mod standstill;
 mod tls;
 mod transport;
 mod vault;
@@ -69,6 +70,7 @@ pub use settings::{
 };
 pub use setup::{Prepared, Setup};
 pub use socket::{SocketDestination, SocketTransport};
+pub(crate) use standstill::STANDSTILL_MAX;
 pub use tls::{Tls, TransportSetupError};
 pub use transport::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 pub use vault::{Vault, VaultError, VaultFields, VaultLogin, VaultSettings};

@@ -12,6 +12,7 @@ use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
 use super::held::RouteHold;
 use super::limiter::{RouteLimits, RouteRate};
+use super::standstill::Standstill;
 use super::verify::Requests;
 use super::watermark::Sent;
 use super::{AckId, Level, Order, Reason, Resend, RetrySettings};
@@ -44,6 +45,9 @@ pub struct SenderSettings {
     pub has_own_places: bool,
     /// How many requests each route takes.
     pub route_rate: Option<RouteRate>,
+    /// How long one event may stop what comes behind it before it is given up, where order matters;
+    /// `None` is no bound.
+    pub standstill_max: Option<Duration>,
     /// Seeds the jitter; lanes have different ones.
     pub seed: u64,
 }
@@ -126,6 +130,7 @@ pub struct Sender {
     pub(super) lowest: Offset,
     /// One limit per place that routes lead to.
     pub(super) limits: RouteLimits,
+    pub(super) standstill: Standstill,
     /// When it was last asked what to do.
     asked: Instant,
     last_id: u64,
@@ -188,6 +193,7 @@ impl Sender {
             probed,
             lowest: Offset::ZERO,
             limits: RouteLimits::new(settings.route_rate.clone()),
+            standstill: Standstill::new(settings.standstill_max),
             asked: gate.epoch(),
             last_id: 0,
             settings,
@@ -237,7 +243,9 @@ impl Sender {
     /// Whether another batch may be begun, and a full one enqueued.
     #[must_use]
     pub fn room(&self) -> bool {
-        self.may_enqueue() && self.ready().count() < READY_MAX && self.allowance.has_room()
+        // What is ready while the exporter is held is not to be sent.
+        let has_few = self.gate.held().is_some() || self.ready().count() < READY_MAX;
+        self.may_enqueue() && has_few && self.allowance.has_room()
     }
 
     /// Whether a batch that is enqueued now would be sent at once: the time to close one that is
@@ -246,16 +254,18 @@ impl Sender {
     /// It asks for no memory: an open batch holds its own already.
     #[must_use]
     pub fn is_hungry(&self, now: Instant) -> bool {
-        // While the exporter is held, a lane without work takes one batch to probe with.
-        let is_wanted = self.gate.is_open(self.settings.lane, now) || self.gate.held().is_some();
-        is_wanted && self.ready().next().is_none() && self.may_enqueue()
+        let is_wanted = match self.gate.held() {
+            Some(_) => true,
+            None => self.gate.is_open(self.settings.lane, now) && self.ready().next().is_none(),
+        };
+        is_wanted && self.may_enqueue()
     }
 
     fn may_enqueue(&self) -> bool {
-        let has_work = !self.entries.is_empty() || self.reshaping > 0;
-        let waits = self.gate.held().is_some() && has_work;
+        // While the exporter is held, a lane takes one batch to probe with.
+        let is_wanted = self.gate.held().is_none() || self.lacks_probe();
         // What is not accepted yet will wait for its confirmation too.
-        !waits
+        is_wanted
             && self.entries.len() < ENTRIES_MAX
             && self.accepted.len() + self.entries.len() < self.settings.acks.pending_max
     }
@@ -317,8 +327,8 @@ impl Sender {
             let (endpoint, group, ids) = (question.endpoint, question.group, question.ids);
             return Action::PollAcks { endpoint, group, ids };
         }
-        let can_probe = self.probes_by_call() || self.probe_entry().is_some();
-        let wait = match self.gate.pass(self.settings.lane, can_probe, now) {
+        let probes_after = self.probes_after(now);
+        let wait = match self.gate.pass(self.settings.lane, probes_after, now) {
             Pass::Free => match self.send_next(now, outcomes) {
                 Ok(send) => return send,
                 Err(wait) => wait,
@@ -329,7 +339,10 @@ impl Sender {
                 // With nothing to probe with, it is not this lane that ends the hold: whoever does
                 // wakes it, and so does work.
                 let has_work = !self.entries.is_empty() || self.reshaping > 0;
-                (can_probe || has_work).then_some(at)
+                match probes_after {
+                    Some(_) => Some(at),
+                    None => has_work.then(|| at.max(now + SLOT_WAIT)),
+                }
             }
         };
         // Whatever is to be sent goes first.

@@ -25,8 +25,8 @@ use super::stop::{Stage, Stop};
 use super::threads::{ThreadSpec, Threads};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
-    Outcomes, Prepared, Problem, Purpose, Sender, SenderSettings, Sent, Settings, Settling, Setup,
-    Watermark,
+    Order, Outcomes, Prepared, Problem, Purpose, STANDSTILL_MAX, Sender, SenderSettings, Sent,
+    Settings, Settling, Setup, Watermark, Wire,
 };
 use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span, Time};
 use crate::log::Reader;
@@ -577,6 +577,9 @@ impl Exporter {
             has_own_places: self.has_own_places,
             hold_interval: HOLD_INTERVAL,
             route_rate: self.route_rate(),
+            // What a file or a pipe does not take is never one event's fault.
+            standstill_max: (settings.order() != Order::Any && vendor.wire == Wire::Http)
+                .then_some(STANDSTILL_MAX),
             seed: u64::from_le_bytes(seed),
         };
         Sender::new(sender, Arc::clone(&self.gate), Arc::clone(&self.allowance))

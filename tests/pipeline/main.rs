@@ -11,6 +11,7 @@ mod held;
 mod letters;
 mod meter;
 mod ordered;
+mod poison;
 mod reload;
 mod requests;
 mod rewind;

@@ -88,6 +88,12 @@ impl Destination {
             }
             return self.fail(How::ResetBefore, &ids, after);
         }
+        if now < self.script.breaks_until()
+            && let Some(id) = poison(|p| matches!(p, Poison::Breaking(_)))
+            && let Poison::Breaking(how) = self.script.poison[id]
+        {
+            return self.fail(how, &ids, after);
+        }
         if poison(|p| p == Poison::Malformed).is_some() {
             return answer(Fate::Bisect, "rejected");
         }
@@ -244,6 +250,11 @@ impl Destination {
             How::Unavailable => {
                 let mut verdict = Verdict::new(Fate::Retry, "unavailable");
                 verdict.reason.status = 503;
+                Ok(verdict)
+            }
+            How::Broken => {
+                let mut verdict = Verdict::new(Fate::Retry, "unavailable");
+                verdict.reason.status = 500;
                 Ok(verdict)
             }
             How::Refused => error(TransportErrorKind::Connect, Applied::No),

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Unavailable,
+    /// 500.
+    Broken,
     Refused,
     ResetBefore,
     ResetAfter,
@@ -58,6 +60,8 @@ pub(crate) enum Poison {
     Malformed,
     /// The destination falls over for this long.
     Crashing(u64),
+    /// Its request breaks, for some hours after the destination has healed, and no other does.
+    Breaking(How),
     /// Too large however it is rendered.
     Huge,
 }
@@ -184,7 +188,24 @@ impl Script {
         let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_));
         // A batch may be on its way at each restart, and look as if it were the cause.
         let restarts = !self.restarts.is_empty();
-        restarts || self.poison.values().any(breaks) || self.phases.iter().any(is_flaky)
+        restarts
+            || self.may_stand_still()
+            || self.poison.values().any(breaks)
+            || self.phases.iter().any(is_flaky)
+    }
+
+    /// Whether, where order matters, requests break for so long that it may be the first event.
+    fn may_stand_still(&self) -> bool {
+        let breaks = |phase: &&Phase| {
+            matches!(phase.fault, Fault::Down(How::ResetBefore | How::ResetAfter | How::Broken))
+        };
+        let breaking = self.phases.iter().filter(breaks).map(|phase| phase.to - phase.from);
+        self.order == Order::Strict && breaking.sum::<u64>() >= STANDSTILL_MAX
+    }
+
+    /// Until when events that break their requests do so.
+    pub(crate) fn breaks_until(&self) -> u64 {
+        self.healed + BREAKS_FOR
     }
 
     /// Whether nothing ever happens that may leave two copies with the destination.
@@ -259,6 +280,12 @@ impl Script {
                 self.poison.insert(rng.u32(..self.events), poison);
             }
         }
+        if rng.u8(..6) == 0 {
+            for _ in 0..rng.u32(1..4) {
+                let how = [How::Broken, How::ResetBefore][rng.usize(..2)];
+                self.poison.insert(rng.u32(..self.events), Poison::Breaking(how));
+            }
+        }
     }
 
     fn fault(&self, rng: &mut fastrand::Rng) -> Fault {
@@ -290,5 +317,9 @@ fn how(rng: &mut fastrand::Rng) -> How {
     ][rng.usize(..9)]
 }
 
+/// How long events break their requests: within less, all others are through.
+const BREAKS_FOR: u64 = 3 * 3600 * S;
+/// How long one event may stop all behind it.
+pub(crate) const STANDSTILL_MAX: u64 = 600 * S;
 /// Outages in one schedule: no batch can meet the beginning of more.
 const OUTAGES_MAX: u32 = 3;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use shrike::deliver::{
     AckId, AckSettings, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget, Buffers,
-    Choice, Fate, Framing, Gate, GateSettings, Level, Limits, Outcomes, Packing, Prefix,
+    Choice, Fate, Framing, Gate, GateSettings, Level, Limits, Order, Outcomes, Packing, Prefix,
     RateSettings, Resend, RetrySettings, Sender, SenderSettings, TransportError,
     TransportErrorKind, Verdict, Watermark,
 };
@@ -21,7 +21,7 @@ use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
 use shrike::pipeline::{Board, Claim};
 
 use crate::destination::{Destination, TIMEOUT};
-use crate::script::{Crash, MS, Poison, S, Script};
+use crate::script::{Crash, MS, Poison, S, STANDSTILL_MAX, Script};
 use disk::{Disk, Step};
 
 /// A way to break the engine, to see whether the auditor notices.
@@ -405,7 +405,8 @@ impl<'a> World<'a> {
             if self.is_done() {
                 return self.conclude();
             }
-            if self.now > self.script.healed + SETTLED_WITHIN {
+            let is_late = self.now > self.script.healed + SETTLED_WITHIN;
+            if is_late || self.now > self.script.healed + OTHERS_WITHIN && self.others_wait() {
                 let left = self.places.iter().position(|p| !matches!(p, Place::Settled(_)));
                 let health = self.gate.health(self.instant());
                 let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
@@ -417,6 +418,19 @@ impl<'a> World<'a> {
             }
         }
         Err("nothing is due, and not everything has settled".into())
+    }
+
+    /// Whether events have not settled that no request ever broke over.
+    fn others_wait(&self) -> bool {
+        // Without a breaker nothing is probed with, and what shares a batch with them waits for
+        // more to be accepted.
+        if self.script.breaker_failures == 0 && self.script.order == Order::Any {
+            return false;
+        }
+        let is_bad = |event| matches!(self.script.poison.get(&event), Some(Poison::Breaking(_)));
+        let mut unsettled =
+            (0..).zip(&self.places).filter(|(_, p)| !matches!(p, Place::Settled(_)));
+        unsettled.any(|(event, _)| !is_bad(event))
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -714,6 +728,8 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         has_own_places: script.routes > 1,
         hold_interval: Duration::from_secs(60),
         route_rate: None,
+        standstill_max: (script.order == Order::Strict)
+            .then_some(Duration::from_nanos(STANDSTILL_MAX)),
         seed,
     }
 }
@@ -765,3 +781,5 @@ const SAVED_WITHIN: u64 = 60 * S;
 const PADDING: [u8; 4096] = [b'x'; 4096];
 /// However bad it was, everything settles this long after the destination has healed.
 const SETTLED_WITHIN: u64 = 12 * 3600 * S;
+/// And all but those that go on breaking their requests do so earlier.
+const OTHERS_WITHIN: u64 = 9_000 * S;

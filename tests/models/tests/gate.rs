@@ -70,7 +70,7 @@ fn a_held_lane_is_woken_when_the_hold_ends() {
         let (woken, pass) = both(
             &gate,
             |gate| gate.answered(0, Success::Yes, true, Instant::now()),
-            |gate| gate.pass(1, false, Instant::now()),
+            |gate| gate.pass(1, None, Instant::now()),
         );
         assert!(pass == Pass::Free || woken == 1 << 1, "{pass:?}, woken: {woken:b}");
     });
@@ -84,7 +84,7 @@ fn one_of_two_lanes_probes() {
         gate.hold(Cause::Outage, now);
         let probes = |gate: &Gate| {
             let later = Instant::now() + Duration::from_secs(31);
-            gate.pass(0, true, later) == Pass::Probe
+            gate.pass(0, Some(Duration::ZERO), later) == Pass::Probe
         };
         let (one, two) = both(&gate, probes, probes);
         assert!(one != two, "{one} {two}");
