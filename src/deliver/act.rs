@@ -506,6 +506,11 @@ impl Sender {
             Some(batch) => batch,
             None => return,
         };
+        // What was to tell of its route has told nothing.
+        let route = batch.route();
+        if let Some(hold) = self.routes.iter_mut().find(|hold| hold.route == route) {
+            hold.retry_at = hold.retry_at.max(now + wait.max(floor));
+        }
         let row = batch.history.row;
         let is_free = kind == FailureKind::TurnedAway && row <= FREE_RETRIES_MAX;
         let fails_over = another_node && row <= FREE_RETRIES_MAX;

@@ -152,10 +152,10 @@ impl Sender {
         let best = able.min_by_key(|(_, entry)| {
             let batch = &entry.batch;
             let hold = self.route_hold(batch.route());
-            let is_route_held = hold.is_some_and(|hold| hold.retry_at > now);
+            let must_wait = hold.is_some_and(|hold| hold.retry_at > now);
             // An outage of days must not cut everything into single events.
             let cuts_more = singles >= SINGLES_MAX && batch.parts() > 1;
-            (is_route_held, cuts_more, batch.history.row, !batch.has_body())
+            (must_wait, cuts_more, batch.history.row, hold.is_some(), !batch.has_body())
         });
         best.map(|(at, _)| at)
     }

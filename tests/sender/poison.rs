@@ -6,7 +6,7 @@ use shrike::deliver::{
     Action, Applied, BreakerSettings, Fate, Order, Pace, TransportErrorKind, Verdict,
 };
 
-use crate::{Lane, Sent, unavailable};
+use crate::{Lane, ROUTE, Sent, unavailable};
 
 /// What comes back for requests with bad events.
 type Breaks = fn(&mut Lane, &Sent);
@@ -214,4 +214,50 @@ fn a_probe_overtakes_nothing_of_its_own_route_where_order_is_loose() {
     }
     assert_eq!(probes, [2, 2, 2], "what failed less");
     assert!(matches!(lane.poll(), Action::Wait(_) | Action::Idle));
+}
+
+/// A batch that is to tell whether its route can go on may break the destination itself.
+#[test]
+fn a_held_route_is_tried_with_its_other_events_too() {
+    let mut lane = Lane::with(|gate, _| gate.breaker.failures = 0);
+    for _ in 0..4 {
+        lane.enqueue(1, 1);
+    }
+    let sent = lane.send();
+    lane.answer(sent.id, ROUTE);
+    let mut tried = Vec::new();
+    while lane.delivered() < 3 {
+        let sent = lane.send_later();
+        tried.push((lane.now - lane.start, sent.events.clone()));
+        match sent.events.contains(&1) {
+            true => lane.verdict(sent.id, unavailable(500)),
+            false => lane.answer(sent.id, Fate::Delivered),
+        }
+        assert!(tried.len() < 10, "{tried:?}");
+    }
+    assert_eq!((&tried[0].1[..], &tried[1].1[..]), (&[1][..], &[2][..]), "{tried:?}");
+    assert!(tried[1].0 - tried[0].0 <= Duration::from_secs(2));
+    // Alone it waits like any other.
+    let mut lane = Lane::with(|gate, _| gate.breaker.failures = 0);
+    lane.enqueue(1, 1);
+    let sent = lane.send();
+    lane.answer(sent.id, ROUTE);
+    for _ in 0..100 {
+        let sent = lane.send_later();
+        lane.verdict(sent.id, unavailable(500));
+    }
+    assert!(lane.now - lane.start > Duration::from_secs(600), "{:?}", lane.now - lane.start);
+    assert_eq!((lane.sender.pending(), lane.dead().len()), (1, 0));
+    // What was set aside takes its turn.
+    let mut parked = Vec::new();
+    lane.enqueue(1, 1);
+    lane.sender.park(Duration::ZERO, lane.now, &mut parked);
+    let events = |it: &shrike::deliver::Parked| it.reshape.items[0].span.from.bytes();
+    assert_eq!(parked.iter().map(events).collect::<Vec<_>>(), [0]);
+    parked.clear();
+    let sent = lane.send_later();
+    assert_eq!(sent.events, [1]);
+    lane.verdict(sent.id, unavailable(500));
+    lane.wait(Duration::from_secs(30));
+    assert!(lane.sender.lacks_trial(1, lane.now), "it told nothing");
 }

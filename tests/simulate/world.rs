@@ -406,7 +406,11 @@ impl<'a> World<'a> {
                 return self.conclude();
             }
             let is_late = self.now > self.script.healed + SETTLED_WITHIN;
-            if is_late || self.now > self.script.healed + OTHERS_WITHIN && self.others_wait() {
+            let is_restless = self.tally.steps > STEPS_MAX;
+            if is_late
+                || is_restless
+                || self.now > self.script.healed + OTHERS_WITHIN && self.others_wait()
+            {
                 let left = self.places.iter().position(|p| !matches!(p, Place::Settled(_)));
                 let health = self.gate.health(self.instant());
                 let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
@@ -781,5 +785,7 @@ const SAVED_WITHIN: u64 = 60 * S;
 const PADDING: [u8; 4096] = [b'x'; 4096];
 /// However bad it was, everything settles this long after the destination has healed.
 const SETTLED_WITHIN: u64 = 12 * 3600 * S;
+/// Ten times what the longest schedules take: whoever asks again and again never rests.
+const STEPS_MAX: u64 = 200_000;
 /// And all but those that go on breaking their requests do so earlier.
 const OTHERS_WITHIN: u64 = 9_000 * S;
