@@ -120,10 +120,12 @@ fn a_rewind_that_is_to_alert_tells_of_each_event_up_to_the_head_that_it_met() {
         assert_eq!(chat.told("usual"), (12, 6), "{exporter} {:?}", chat.digests("usual"));
         assert_eq!((&exporter["delivered"], &exporter["filtered"]), (&6.into(), &0.into()));
         wait_unmarked(&place);
-        let audit = place.run(&["audit", "log"], 0);
-        let rewinds: Vec<&str> = audit.lines().filter(|it| it.contains("rewind chat")).collect();
-        let says: Vec<bool> = rewinds.iter().map(|it| it.contains("--really-alert")).collect();
-        assert_eq!(says, [false, true], "{audit}");
+        // What is done is written down with the next save.
+        wait_until("both rewinds are written down", || {
+            let audit = place.run(&["audit", "log"], 0);
+            let rewinds = audit.lines().filter(|it| it.contains("rewind chat"));
+            rewinds.map(|it| it.contains("--really-alert")).eq([false, true])
+        });
 
         // The next one is as any other.
         place.run(&["cursor", "rewind", "chat", "--to", "earliest"], 0);

@@ -24,9 +24,13 @@ fn elastics_client_has_types_for_what_is_prepared() {
              index: {{mode: {mode}{more}}}}}"
         ));
     }
+    prepare(&format!(
+        "{{nodes: ['http://{address}'], auth: {{type: none}}, compression: none, format: native}}"
+    ));
     let puts = puts.lock().expect("no lock is poisoned");
-    // A policy and a template of each mode, and the first index behind an alias.
-    assert_eq!(puts.len(), 7, "{puts:?}");
+    // A policy and a template of each mode and of another format, and the first index behind an
+    // alias.
+    assert_eq!(puts.len(), 9, "{puts:?}");
     let mut text = "import type { estypes as t } from '@elastic/elasticsearch';\n".to_owned();
     let mut say = |path: &str, body: &str| {
         let (kind, name) = match path.split('/').nth(1).expect("paths begin with a slash") {
@@ -45,6 +49,7 @@ fn elastics_client_has_types_for_what_is_prepared() {
         ("\"is_write_index\"", "\"is_write\""),
         ("\"type\":\"wildcard\"", "\"type\":\"wild\""),
         ("\"ignore_above\"", "\"ignoreabove\""),
+        ("\"date_detection\"", "\"detects_dates\""),
         ("\"match_mapping_type\"", "\"match_type\""),
     ] {
         let (path, body) = puts.iter().find(|(_, body)| body.contains(right)).expect(right);
