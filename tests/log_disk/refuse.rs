@@ -1,10 +1,14 @@
 //! A disk that refuses what a test names, as often as the test says.
 
+#[path = "../support/disk.rs"]
+mod disk;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use disk::as_the_disk;
 use shrike::log::{Disk, LogFile, LogIo};
 
 /// What is refused.
@@ -68,6 +72,8 @@ impl Refusing {
 }
 
 impl LogIo for Refusing {
+    as_the_disk!(truncate, rename, unlink, sync_dir, boot, no_ring);
+
     fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
         drop(self.creating.lock().expect("no panic"));
         self.check(Call::Create, path)?;
@@ -83,32 +89,8 @@ impl LogIo for Refusing {
         Disk.write(file, at, bytes)
     }
 
-    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
-        Disk.truncate(file, bytes)
-    }
-
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         self.check(Call::Sync, &file.path)?;
         Disk.sync(file)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        Disk.unlink(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Disk.sync_dir(dir)
-    }
-
-    fn boot(&self) -> Option<[u8; 16]> {
-        Disk.boot()
-    }
-
-    fn allows_ring(&self) -> bool {
-        false
     }
 }

@@ -1,16 +1,16 @@
 //! Bytes of the log that are not in memory when they are asked for again.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shrike::config::{Config, Host};
-use shrike::log::{Disk, Log, LogFile, LogIo};
+use shrike::log::{Log, LogIo};
 use shrike::pipeline::{Engine, Letter, Wanted};
 
 use crate::destination::{Destination, Manner};
+use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
 use crate::letters::{letters, replay};
 use crate::wait::comes_true;
@@ -21,41 +21,7 @@ use crate::{append, config, exporter, filled};
 struct ColdDisk(AtomicBool);
 
 impl LogIo for ColdDisk {
-    fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
-        Disk.create(path, bytes)
-    }
-
-    fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(file, at, bytes)
-    }
-
-    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
-        Disk.truncate(file, bytes)
-    }
-
-    fn sync(&self, file: &LogFile) -> io::Result<()> {
-        Disk.sync(file)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        Disk.unlink(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Disk.sync_dir(dir)
-    }
-
-    fn boot(&self) -> Option<[u8; 16]> {
-        Disk.boot()
-    }
-
-    fn allows_ring(&self) -> bool {
-        false
-    }
+    as_the_disk!(create, write, truncate, sync, rename, unlink, sync_dir, boot, no_ring);
 
     fn is_cold(&self, _path: &Path) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -14,6 +14,7 @@ use shrike::log::{Cursors, Disk, Log, LogFile, LogIo, Mark};
 use shrike::pipeline::{ByHand, Ended, Engine, Period, read_receipts};
 
 use crate::destination::{Destination, Manner};
+use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
 use crate::wait::{PATIENCE, comes_true};
 use crate::{append, config, event, exporter, filled};
@@ -152,6 +153,8 @@ fn bytes_of(path: &Path) -> u64 {
 }
 
 impl LogIo for SmallDisk {
+    as_the_disk!(write, truncate, sync, sync_dir, boot, no_ring);
+
     fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
         let bytes_needed = bytes.next_multiple_of(BLOCK).max(BLOCK);
         self.free
@@ -160,18 +163,6 @@ impl LogIo for SmallDisk {
             })
             .map_err(|_| io::ErrorKind::StorageFull)?;
         Disk.create(path, bytes)
-    }
-
-    fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(file, at, bytes)
-    }
-
-    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
-        Disk.truncate(file, bytes)
-    }
-
-    fn sync(&self, file: &LogFile) -> io::Result<()> {
-        Disk.sync(file)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -186,18 +177,6 @@ impl LogIo for SmallDisk {
         Disk.unlink(path)?;
         self.free.fetch_add(bytes, Ordering::AcqRel);
         Ok(())
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Disk.sync_dir(dir)
-    }
-
-    fn boot(&self) -> Option<[u8; 16]> {
-        Disk.boot()
-    }
-
-    fn allows_ring(&self) -> bool {
-        false
     }
 }
 

@@ -15,6 +15,7 @@ use shrike::log::{Cursors, Disk, Log, LogFile, LogIo};
 use shrike::pipeline::{Ended, Engine, Letter, LetterStore, NewPass, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
+use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
 use crate::wait::{PATIENCE, comes_true, comes_true_within};
 use crate::{append, append_records, config, config_of, event, exporter, filled, run_to_the_end};
@@ -474,43 +475,13 @@ struct Stalling {
 }
 
 impl LogIo for Stalling {
-    fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
-        Disk.create(path, bytes)
-    }
-
-    fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
-        Disk.write(file, at, bytes)
-    }
-
-    fn truncate(&self, file: &LogFile, bytes: u64) -> io::Result<()> {
-        Disk.truncate(file, bytes)
-    }
+    as_the_disk!(create, write, truncate, rename, unlink, sync_dir, boot, no_ring);
 
     fn sync(&self, file: &LogFile) -> io::Result<()> {
         while file.path.starts_with(&self.dir) && self.is_stalled.load(Ordering::Acquire) {
             thread::park_timeout(Duration::from_millis(5));
         }
         Disk.sync(file)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        Disk.unlink(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Disk.sync_dir(dir)
-    }
-
-    fn boot(&self) -> Option<[u8; 16]> {
-        Disk.boot()
-    }
-
-    fn allows_ring(&self) -> bool {
-        false
     }
 }
 

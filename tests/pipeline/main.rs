@@ -2,6 +2,8 @@
 
 mod cold;
 mod destination;
+#[path = "../support/disk.rs"]
+mod disk;
 #[path = "../support/engine.rs"]
 mod engine;
 #[path = "../support/equation.rs"]
