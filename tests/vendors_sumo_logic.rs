@@ -166,7 +166,7 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
     };
     let mut heads = Heads::default();
     heads.headers.insert("x-sumo-category", HeaderValue::from_static("sec/acme"));
-    let parcel = Parcel { heads: &heads, ids: b"", attempt: 1, sent: 0 };
+    let parcel = Parcel { heads: &heads, ids: b"", digest: None, attempt: 1, sent: 0 };
     let request = compile(Purpose::Send).carrying_with(VIA, Bytes::from_static(b"x"), &parcel);
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", ""));
     for (name, value) in [

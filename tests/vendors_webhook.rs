@@ -63,7 +63,7 @@ fn send(options: &Options, body: &'static [u8], attempt: u32) -> Request {
 
 fn send_of(ids: &[u8], options: &Options, body: &'static [u8], attempt: u32) -> Request {
     let heads = Heads::default();
-    let parcel = Parcel { heads: &heads, ids, attempt, sent: 1_770_368_403 };
+    let parcel = Parcel { heads: &heads, ids, digest: None, attempt, sent: 1_770_368_403 };
     compile(Purpose::Send, options).carrying_with(VIA, Bytes::from_static(body), &parcel)
 }
 

@@ -1,6 +1,5 @@
 //! Calls, compiled: everything that is the same for each request is spelled once.
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::time::Duration;
 
@@ -87,7 +86,8 @@ enum Blank {
     Channel,
     /// The how manieth request with these events.
     Attempt,
-    /// SHA-256 of its body as sent: the same bytes have the same digest, whenever they are sent.
+    /// BLAKE3 of its body as sent, as receipts name it: the same bytes have the same digest,
+    /// whenever they are sent.
     Digest,
     /// SHA-256 of the ids of its events: the same events have it, whatever their body looks like.
     Ids,
@@ -104,6 +104,8 @@ pub struct Parcel<'a> {
     ///
     /// [asks]: CompiledCall::asks_ids
     pub ids: &'a [u8],
+    /// BLAKE3 of the body as sent, where the call [asks](CompiledCall::asks_digest) for it.
+    pub digest: Option<[u8; 32]>,
     /// The how manieth request with these events, from 1.
     pub attempt: u32,
     /// When it is sent, in seconds since 1970.
@@ -114,30 +116,24 @@ pub struct Parcel<'a> {
 struct Filling<'a> {
     channel: Channel,
     attempt: u32,
-    body: &'a [u8],
     ids: &'a [u8],
     subject: &'a str,
-    digest: OnceCell<String>,
+    digest: [u8; 32],
 }
 
 impl<'a> Filling<'a> {
-    fn new(channel: Channel, attempt: u32, body: &'a [u8]) -> Self {
-        Self { channel, attempt, body, ids: &[], subject: "", digest: OnceCell::new() }
+    fn new(channel: Channel, attempt: u32) -> Self {
+        Self { channel, attempt, ids: &[], subject: "", digest: [0; 32] }
     }
 
     fn text(&self, blank: Blank) -> String {
         match blank {
             Blank::Channel => self.channel.to_string(),
             Blank::Attempt => self.attempt.to_string(),
-            Blank::Digest => self.digest().to_owned(),
+            Blank::Digest => hex(&self.digest),
             Blank::Ids => hex(&Sha256::digest(self.ids)),
             Blank::Subject => percent_encoded(self.subject),
         }
-    }
-
-    /// Computed once for all places that want it.
-    fn digest(&self) -> &str {
-        self.digest.get_or_init(|| hex(&Sha256::digest(self.body)))
     }
 }
 
@@ -244,7 +240,7 @@ impl CompiledCall {
         for &(name, template) in call.headers {
             let Some(template) = Template::parse(template, binding, as_is) else { continue };
             // Fixed parts are checked here, so that filling in a channel cannot fail.
-            let filling = Filling::new(Channel([0; 16]), 1, &[]);
+            let filling = Filling::new(Channel([0; 16]), 1);
             insert(&mut headers, name, &template.fill(&filling))?;
             if !template.blanks.is_empty() {
                 own_headers.push((header_name(name)?, template));
@@ -288,8 +284,18 @@ impl CompiledCall {
     /// Whether its requests say which events they carry.
     #[must_use]
     pub fn asks_ids(&self) -> bool {
-        let mut headers = self.own_headers.iter().map(|(_, template)| template);
-        headers.any(|template| template.blanks.contains(&Blank::Ids))
+        self.asks(Blank::Ids)
+    }
+
+    /// Whether its requests name the digest of their body.
+    #[must_use]
+    pub fn asks_digest(&self) -> bool {
+        self.asks(Blank::Digest)
+    }
+
+    fn asks(&self, blank: Blank) -> bool {
+        let headers = self.own_headers.iter().map(|(_, template)| template);
+        headers.chain([&self.path]).any(|template| template.blanks.contains(&blank))
     }
 
     /// The same call at places that lie this far behind the endpoints.
@@ -301,9 +307,13 @@ impl CompiledCall {
     /// The request that carries a batch with what belongs to it.
     #[must_use]
     pub fn carrying_with(&self, via: Via, body: Bytes, parcel: &Parcel<'_>) -> Request {
-        let filling =
-            Filling { ids: parcel.ids, ..Filling::new(via.channel, parcel.attempt, &body) };
-        let mut request = self.request(via, body.clone(), &filling);
+        debug_assert!(parcel.digest.is_some() || !self.asks_digest(), "the digest is asked for");
+        let filling = Filling {
+            ids: parcel.ids,
+            digest: parcel.digest.unwrap_or_default(),
+            ..Filling::new(via.channel, parcel.attempt)
+        };
+        let mut request = self.request(via, body, &filling);
         if !parcel.heads.path.is_empty() {
             request.path.insert_str(0, &parcel.heads.path);
         }
@@ -311,7 +321,7 @@ impl CompiledCall {
             request.headers.insert(name.clone(), value.clone());
         }
         if let Some(signer) = &self.signer {
-            signer.sign(&mut request, via.endpoint, || filling.digest().to_owned(), parcel.sent);
+            signer.sign(&mut request, via.endpoint, parcel.sent);
         }
         request
     }
@@ -352,8 +362,7 @@ impl CompiledCall {
             request.body = String::from_utf8_lossy(&request.body).replace(TIME, &now).into();
         }
         if let Some(signer) = &self.signer {
-            let digest = hex(&Sha256::digest(&request.body));
-            signer.sign(&mut request, via.endpoint, || digest, sent);
+            signer.sign(&mut request, via.endpoint, sent);
         }
         request
     }
@@ -364,14 +373,13 @@ impl CompiledCall {
         let body = String::from_utf8_lossy(&self.body);
         let quoted = serde_json::Value::from(subject).to_string();
         let body = Bytes::from(body.replacen(INCIDENT, &quoted, 1));
-        let filling = Filling { subject, ..Filling::new(via.channel, 1, &body) };
-        self.request(via, body.clone(), &filling)
+        let filling = Filling { subject, ..Filling::new(via.channel, 1) };
+        self.request(via, body, &filling)
     }
 
     /// A request that is no attempt with events.
     fn first(&self, via: Via, body: Bytes) -> Request {
-        let filling = Filling::new(via.channel, 1, &body);
-        self.request(via, body.clone(), &filling)
+        self.request(via, body, &Filling::new(via.channel, 1))
     }
 
     fn request(&self, via: Via, body: Bytes, filling: &Filling<'_>) -> Request {

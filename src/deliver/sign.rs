@@ -2,10 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use hmac::{Hmac, Mac as _};
 use http::header::{CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::{Problem, Request, Secret, Signature, percent_bytes, problem};
@@ -26,6 +28,7 @@ pub(super) struct V4 {
     session: Option<HeaderValue>,
     region: String,
     service: String,
+    signs_body: bool,
     /// Host and path of each endpoint.
     places: Vec<(String, String)>,
 }
@@ -39,7 +42,7 @@ impl Signer {
                     .map_err(|_| problem(&header, "is no header name"))?;
                 Ok(Self::Hmac { header, secret })
             }
-            Signature::V4 { key_id, secret, session, region, service } => {
+            Signature::V4 { key_id, secret, session, region, service, signs_body } => {
                 let session = session.map(|token| {
                     let mut value = HeaderValue::from_str(token.expose())
                         .map_err(|_| problem(SESSION, "cannot stand in a header"))?;
@@ -53,20 +56,13 @@ impl Signer {
                 };
                 let places = endpoints.iter().map(place).collect();
                 let session = session.transpose()?;
-                Ok(Self::V4(V4 { key_id, secret, session, region, service, places }))
+                Ok(Self::V4(V4 { key_id, secret, session, region, service, signs_body, places }))
             }
         }
     }
 
-    /// Signs a request to an endpoint; `digest` is SHA-256 of its body in hexadecimal, asked for
-    /// where it is needed.
-    pub(super) fn sign(
-        &self,
-        request: &mut Request,
-        endpoint: usize,
-        digest: impl FnOnce() -> String,
-        sent: u64,
-    ) {
+    /// Signs a request to an endpoint.
+    pub(super) fn sign(&self, request: &mut Request, endpoint: usize, sent: u64) {
         match self {
             Self::Hmac { header, secret } => {
                 let value = sensitive(&signed(secret, sent, &request.body));
@@ -74,19 +70,29 @@ impl Signer {
                 let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(sent));
                 request.headers.insert(DATE, sensitive(&date));
             }
-            Self::V4(v4) => v4.sign(request, endpoint, &digest(), sent),
+            Self::V4(v4) => v4.sign(request, endpoint, sent),
         }
     }
 }
 
 impl V4 {
-    /// "Authenticating Requests: Using the Authorization Header" (Amazon S3 API Reference), with
-    /// the whole body signed.
-    fn sign(&self, request: &mut Request, endpoint: usize, digest: &str, sent: u64) {
+    /// "Authenticating Requests: Using the Authorization Header" (Amazon S3 API Reference): the body
+    /// is signed whole, or by its checksum alone. The checksum is sent in both cases: a bucket
+    /// whose objects are locked takes none without ("Object Lock considerations").
+    fn sign(&self, request: &mut Request, endpoint: usize, sent: u64) {
         let time = stamp(sent);
         let (host, base) = &self.places[endpoint];
         let headers = &mut request.headers;
-        headers.insert(HeaderName::from_static(CONTENT_SHA256), sensitive(digest));
+        if !request.body.is_empty() {
+            let checksum = BASE64.encode(crc_fast::crc32_iscsi(&request.body).to_be_bytes());
+            headers.insert(HeaderName::from_static(CHECKSUM), sensitive(&checksum));
+            headers.insert(HeaderName::from_static(ALGORITHM_NAME), sensitive("CRC32C"));
+        }
+        let digest = match self.signs_body || request.body.is_empty() {
+            true => super::hex(&Sha256::digest(&request.body)),
+            false => UNSIGNED.to_owned(),
+        };
+        headers.insert(HeaderName::from_static(CONTENT_SHA256), sensitive(&digest));
         headers.insert(HeaderName::from_static(AMZ_DATE), sensitive(&time));
         if let Some(session) = &self.session {
             headers.insert(HeaderName::from_static(SESSION), session.clone());
@@ -106,7 +112,8 @@ impl V4 {
         );
         let date = &time[..8];
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
-        let text = format!("{ALGORITHM}\n{time}\n{scope}\n{}", super::hex(&sha256(&canonical)));
+        let text =
+            format!("{ALGORITHM}\n{time}\n{scope}\n{}", super::hex(&Sha256::digest(&canonical)));
         let mut key = format!("AWS4{}", self.secret.expose()).into_bytes();
         for part in [date, &self.region, &self.service, "aws4_request", &text] {
             key = hmac(&key, &[part.as_bytes()]);
@@ -193,11 +200,6 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn sha256(text: &str) -> Vec<u8> {
-    use sha2::Digest as _;
-    Sha256::digest(text.as_bytes()).to_vec()
-}
-
 /// A second as ISO 8601 writes it without separators: `20260206T090003Z`.
 fn stamp(sent: u64) -> String {
     let secs = i64::try_from(sent).unwrap_or(i64::MAX);
@@ -215,6 +217,12 @@ fn sensitive(text: &str) -> HeaderValue {
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
+/// What stands in place of the digest of a body that is not signed.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+/// "The Base64 encoded, 32-bit CRC32C checksum of the object."
+const CHECKSUM: &str = "x-amz-checksum-crc32c";
+/// Names the checksum once more, which some stores ask for.
+const ALGORITHM_NAME: &str = "x-amz-sdk-checksum-algorithm";
 const AMZ_DATE: &str = "x-amz-date";
 const SESSION: &str = "x-amz-security-token";
 
@@ -224,13 +232,14 @@ mod tests {
     use bytes::Bytes;
     use http::Method;
 
-    fn signer(host: &str) -> Signer {
+    fn signer(host: &str, signs_body: bool) -> Signer {
         let signature = Signature::V4 {
             key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
             session: None,
             region: "us-east-1".to_owned(),
             service: "s3".to_owned(),
+            signs_body,
         };
         let uri: Uri = format!("https://{host}").parse().expect("a URL");
         Signer::new(signature, &[uri]).expect("it is complete")
@@ -256,20 +265,23 @@ mod tests {
     #[test]
     fn signatures_are_those_of_the_published_examples() {
         const SENT: u64 = 1_369_353_600;
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let host = "examplebucket.s3.amazonaws.com";
         let text = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
         let mut put = request(
             Method::PUT,
             "/test$file.text",
             &[("x-amz-storage-class", "REDUCED_REDUNDANCY"), ("date", "")],
         );
-        signer("examplebucket.s3.amazonaws.com").sign(&mut put, 0, || text.to_owned(), SENT);
+        put.body = Bytes::from_static(b"Welcome to Amazon S3.");
+        signer(host, true).sign(&mut put, 0, SENT);
         let found = put.headers["authorization"].to_str().expect("ASCII").to_owned();
         assert!(found.starts_with(
             "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
-             SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-storage-class,Signature="
+             SignedHeaders=host;x-amz-checksum-crc32c;x-amz-content-sha256;x-amz-date;\
+             x-amz-sdk-checksum-algorithm;x-amz-storage-class,Signature="
         ));
         assert_eq!(put.headers["x-amz-date"], "20130524T000000Z");
+        assert_eq!(put.headers["x-amz-content-sha256"], text);
         let cases = [
             ("/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
             (
@@ -279,10 +291,25 @@ mod tests {
         ];
         for (path, signature) in cases {
             let mut get = request(Method::GET, path, &[]);
-            signer("examplebucket.s3.amazonaws.com").sign(&mut get, 0, || empty.to_owned(), SENT);
+            signer(host, false).sign(&mut get, 0, SENT);
             let found = get.headers["authorization"].to_str().expect("ASCII").to_owned();
             assert_eq!(found.rsplit_once('=').expect("a signature").1, signature, "{path}");
         }
+    }
+
+    /// The check value of CRC-32C (RFC 3720, B.4, and every catalogue): of the digits 1 to 9.
+    #[test]
+    fn a_body_that_is_not_signed_is_known_by_its_checksum() {
+        let mut put = request(Method::PUT, "/b/key", &[]);
+        put.body = Bytes::from_static(b"123456789");
+        let signatures = [true, false].map(|signs_body| {
+            let mut put = put.clone();
+            signer("localhost", signs_body).sign(&mut put, 0, 0);
+            assert_eq!(put.headers["x-amz-checksum-crc32c"], "4waSgw==");
+            assert_eq!(put.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD", !signs_body);
+            put.headers["authorization"].clone()
+        });
+        assert_ne!(signatures[0], signatures[1]);
     }
 
     #[test]

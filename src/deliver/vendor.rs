@@ -487,7 +487,7 @@ pub enum Signature {
         /// The key.
         secret: Secret,
     },
-    /// AWS Signature Version 4 in the `Authorization` header, with the whole body signed.
+    /// AWS Signature Version 4 in the `Authorization` header.
     V4 {
         /// Which key.
         key_id: String,
@@ -499,6 +499,8 @@ pub enum Signature {
         region: String,
         /// The service that it is good for.
         service: String,
+        /// Whether the whole body is signed, not its checksum alone.
+        signs_body: bool,
     },
 }
 

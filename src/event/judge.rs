@@ -79,6 +79,7 @@ impl<'a> Judge<'a> {
         self.out.escaped = found.escaped;
         self.out.intel = false;
         self.out.plain_labels = found.plain_labels;
+        self.out.may_velar = found.velar;
         if found.present & DETECTED != DETECTED || found.objects & Group::Decision.bit() == 0 {
             return Err(self.reject(Class::UnknownFormat, None));
         }

@@ -169,6 +169,8 @@ pub struct Opened {
     pub concealed: bool,
     /// Whether members that hold previews of content may be in its metadata.
     pub may_preview: bool,
+    /// Whether a member `velar` may be in its metadata.
+    pub may_velar: bool,
     /// Whether the labels, if any, are known to be plain: texts that are not empty, under names
     /// that are not either, without an escape, a dot, or anything between the tokens.
     pub plain_labels: bool,
@@ -192,6 +194,7 @@ impl Default for Opened {
             intel: false,
             concealed: false,
             may_preview: false,
+            may_velar: false,
             plain_labels: false,
             flags: Classes::NONE,
         }

@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub lone: bool,
     /// Whether a key beside the canonical ones may be one of `json::PREVIEWS`.
     pub previews: bool,
+    /// Whether a key of the metadata may be `velar`.
+    pub velar: bool,
     /// The member `shrike` of the metadata.
     pub shrike: Option<Place>,
 }
@@ -515,6 +517,7 @@ impl Walk<'_> {
     fn note_metadata(&mut self, key: &[u8], key_escaped: bool, start: usize, end: usize) {
         // Lengths and first letters of the five names; few others share them.
         let perhaps = matches!((key.len(), key.first()), (6..=12, Some(b's' | b't' | b'c')));
+        self.found.velar |= key == b"velar" || key_escaped;
         if perhaps || key_escaped {
             self.note_perhaps(key, key_escaped, start, end);
         }

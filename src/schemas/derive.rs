@@ -61,7 +61,7 @@ pub(super) fn title(event: &Event<'_>, _: Choices) -> usize {
 
 /// How many values the privacy proxy replaced before it let the action through; `None` for none.
 pub(super) fn sanitized<'a>(event: &Event<'a>) -> Option<&'a [u8]> {
-    let metadata = event.value(F::Metadata)?;
+    let metadata = event.value(F::Metadata).filter(|_| event.opened.may_velar)?;
     let count = json::member(json::member(metadata.json, b"velar")?, b"sanitized_count")?;
     (count.iter().all(u8::is_ascii_digit) && count != b"0").then_some(count)
 }
@@ -587,6 +587,25 @@ mod tests {
             };
             let any = encode(&Opened { plain_labels: false, ..opened.clone() });
             assert_eq!(encode(&opened), any, "{labels}");
+        }
+    }
+
+    #[test]
+    fn what_the_proxy_replaced_is_found_however_its_key_is_spelled() {
+        let opening = Opening::new(&OpeningOptions::default());
+        for (metadata, expected) in [
+            (r#"{"velar":{"sanitized_count":2}}"#, Some(&b"2"[..])),
+            (r#"{"a":{"velar":1},"vel\u0061r":{"sanitized_count":3}}"#, Some(b"3")),
+            (r#"{"velar":{"sanitized_count":0}}"#, None),
+            (r#"{"other":{"velar":{"sanitized_count":2}}}"#, None),
+            ("{}", None),
+        ] {
+            let record = LEAST.replace(r#""metadata":{}"#, &format!(r#""metadata":{metadata}"#));
+            let (mut arena, mut opened, frame) = (Vec::new(), Opened::default(), Frame::default());
+            opening.begin(&mut arena);
+            opening.open(&frame, record.as_bytes(), &mut arena, &mut opened).expect("an event");
+            let event = Event::new(&opened, frame, record.as_bytes(), &arena);
+            assert_eq!(sanitized(&event), expected, "{metadata}");
         }
     }
 

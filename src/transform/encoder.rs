@@ -158,7 +158,13 @@ impl<'a> Encoder<'a> {
     /// Whether text of a record is appended as it is, whatever its length.
     #[must_use]
     pub fn copies(&self) -> bool {
-        self.codec.copies() && self.left == UNLIMITED
+        self.codec.copies() && !self.is_limited()
+    }
+
+    /// Whether the row takes only so many characters.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.left != UNLIMITED
     }
 
     /// Appends text that is already spelled for all layers.
@@ -273,18 +279,7 @@ impl<'a> Encoder<'a> {
 
     /// Appends an unsigned number in decimal.
     pub fn number(&mut self, number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = number;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.raw(&digits[at..]);
+        self.raw(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// Appends what `write` does, its length before it, as a message of Protocol Buffers has it.
@@ -372,6 +367,9 @@ impl<'a> Encoder<'a> {
     fn unescaped(&mut self, text: &[u8]) {
         if self.codec.syntax.verbatim {
             return self.raw(text);
+        }
+        if !json::has_escape(text) {
+            return self.codec.characters.map(text, |piece| self.tail.append(piece));
         }
         let mut rest = text;
         while !rest.is_empty() {

@@ -132,6 +132,27 @@ fn plain_len(text: &[u8]) -> usize {
     found.map_or(text.len(), |found| at + found)
 }
 
+/// Whether a backslash stands in it.
+///
+/// Most texts are short: eight bytes are looked at at once, the last ones perhaps twice.
+#[inline]
+pub fn has_escape(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const SHORT: usize = 64;
+    // A byte that is zero after the exclusive or borrows from its top bit (as in `plain_len`).
+    let marks = |word: u64| {
+        let other = word ^ (ONES * u64::from(b'\\'));
+        other.wrapping_sub(ONES) & !other & (ONES << 7)
+    };
+    let Some(last) = text.last_chunk::<8>() else { return text.contains(&b'\\') };
+    if text.len() > SHORT {
+        return memchr::memchr(b'\\', text).is_some();
+    }
+    let (words, _) = text.as_chunks::<8>();
+    let all = words.iter().map(|word| marks(u64::from_le_bytes(*word))).fold(0, |all, it| all | it);
+    all | marks(u64::from_le_bytes(*last)) != 0
+}
+
 fn container_len(json: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(&byte) = json.get(at) {
@@ -264,6 +285,19 @@ mod tests {
         }
         assert_eq!(member(escaped, b"strasse"), None);
         assert_eq!(members(b"{}").count() + members(b" ").count() + members(b"{a").count(), 0);
+    }
+
+    #[test]
+    fn escapes_are_found_wherever_they_stand() {
+        for len in 0..100 {
+            let plain: Vec<u8> = (0..len).map(|at| [b'[', b']', b'\\' | 0x80][at % 3]).collect();
+            assert!(!has_escape(&plain), "{len}");
+            for at in 0..len {
+                let mut text = plain.clone();
+                text[at] = b'\\';
+                assert!(has_escape(&text), "{at} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -283,6 +283,8 @@ impl Plan {
         }
         let mut tail = Tail::new(out);
         let mut marks = [Mark::default(); Self::DEPTH_MAX];
+        // An id and its caption stand side by side and are picked alike.
+        let mut last: Option<(Pick, usize)> = None;
         let is_sure = filled & self.sure == self.sure;
         let programs = if is_sure { &self.programs } else { &self.careful };
         let ops = programs[program].as_slice();
@@ -299,7 +301,11 @@ impl Plan {
                     }
                 }
                 Op::OneOf { pick, first, count } => {
-                    let picked = pick(event, self.choices);
+                    let picked = match last {
+                        Some((before, picked)) if std::ptr::fn_addr_eq(before, pick) => picked,
+                        _ => pick(event, self.choices),
+                    };
+                    last = Some((pick, picked));
                     if picked < usize::from(count) {
                         self.text(self.texts[usize::from(first) + picked], &mut tail);
                     }

@@ -194,6 +194,8 @@ pub(super) struct Table {
     places: Box<[(u16, u16); 256]>,
     /// Whether nothing is replaced but what JSON escapes, which is found eight bytes at a time.
     is_json: bool,
+    /// Whether nothing is replaced at all.
+    is_same: bool,
 }
 
 /// The length that says that a byte has no replacement.
@@ -202,8 +204,12 @@ const PLAIN: u16 = u16::MAX;
 impl Table {
     /// The table of these layers, innermost first.
     pub(super) fn fold(layers: &[&Syntax]) -> Self {
-        let mut table =
-            Self { bytes: Vec::new(), places: Box::new([(0, PLAIN); 256]), is_json: true };
+        let mut table = Self {
+            bytes: Vec::new(),
+            places: Box::new([(0, PLAIN); 256]),
+            is_json: true,
+            is_same: true,
+        };
         for byte in 0..=u8::MAX {
             let mut text = vec![byte];
             for layer in layers {
@@ -215,6 +221,7 @@ impl Table {
                 table.places[usize::from(byte)] = (start, len);
                 table.bytes.extend_from_slice(&text);
                 table.is_json &= escape_json(byte).is_some();
+                table.is_same = false;
             }
         }
         table
@@ -239,6 +246,9 @@ impl Table {
     /// How many bytes at the start stand as they are; it may stop early at one that does.
     #[inline]
     fn plain(&self, text: &[u8]) -> usize {
+        if self.is_same {
+            return text.len();
+        }
         if self.is_json {
             return plain_json(text);
         }

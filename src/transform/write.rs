@@ -66,13 +66,12 @@ pub fn text_millis(encoder: &mut Encoder<'_>, text: &[u8]) -> bool {
 }
 
 fn millis(encoder: &mut Encoder<'_>, time: Time) {
-    let Time { secs, nanos } = time;
-    let millis = i128::from(secs) * 1000 + i128::from(nanos / 1_000_000);
+    // Times are within years 0 to 9999, far from what would not fit.
+    let millis = time.secs.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
     if millis < 0 {
         encoder.literal(b"-");
     }
-    // An i64 of seconds is at most 19 digits; times are within years 0 to 9999, far below.
-    encoder.number(u64::try_from(millis.unsigned_abs()).unwrap_or(u64::MAX));
+    encoder.number(millis.unsigned_abs());
 }
 
 /// The event's time as RFC 3339 text in UTC with milliseconds.

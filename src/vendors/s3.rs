@@ -253,6 +253,12 @@ fn sign(options: &Options) -> Result<Option<Signature>, Problem> {
         session: secret("session_token").map(trimmed),
         region: options.text("region").unwrap_or_default(),
         service: "s3".to_owned(),
+        signs_body: match options.text("payload_signing").as_deref() {
+            Some("always") => true,
+            Some("never") => false,
+            // TLS says already that nobody changed it.
+            _ => endpoints(options)?.iter().any(|url| url.scheme_str() == Some("http")),
+        },
     }))
 }
 
@@ -284,6 +290,12 @@ const OPTIONS: &[Opt] = &[
     opt("access_key_id", Kind::Text(128), None, "Key that signs requests."),
     opt("secret_access_key", Kind::Secret, None, "Its secret."),
     opt("session_token", Kind::Secret, None, "Token of a temporary key."),
+    opt(
+        "payload_signing",
+        Kind::Choice(&["auto", "always", "never"]),
+        Some("auto"),
+        "Whether signatures cover the whole body or its CRC32C alone; auto: the whole body over plain HTTP.",
+    ),
     opt(
         "key_prefix",
         Kind::Text(512),

@@ -3,11 +3,12 @@
 Usage: s3.py ZSTD EVENTS, where EVENTS is the file that was read. Prints the store's address and a key
 that may put objects below one prefix and nothing else; the emulator checks every signature and
 permission, with the code of Amazon's own client. At the end of its standard input it says what it
-thinks: every event in one object, and every object named by the digest of its bytes.
+thinks: every event in one object, and every object named by the digest of its bytes and known by their
+checksum, without which the bucket, whose objects are locked, takes none.
 """
 
+import base64
 import collections
-import hashlib
 import json
 import os
 import re
@@ -17,11 +18,13 @@ import sys
 ZSTD, EVENTS = sys.argv[1:]
 BUCKET, REGION, PREFIX = "lake", "eu-central-1", "events/"
 # The calls that set up the user and the bucket; every later one needs a right signature.
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "5"
 os.environ.update(AWS_ACCESS_KEY_ID="setup", AWS_SECRET_ACCESS_KEY="setup",
                   AWS_DEFAULT_REGION=REGION, AWS_EC2_METADATA_DISABLED="true")
 
 import boto3
+import google_crc32c
+from blake3 import blake3
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
@@ -42,8 +45,12 @@ def start():
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     iam.put_user_policy(UserName="shrike", PolicyName="put", PolicyDocument=policy)
     place = {"LocationConstraint": REGION}
-    boto3.client("s3", endpoint_url=url).create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration=place)
+    store = boto3.client("s3", endpoint_url=url)
+    store.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place,
+                        ObjectLockEnabledForBucket=True)
+    retention = {"Mode": "GOVERNANCE", "Days": 1}
+    store.put_object_lock_configuration(Bucket=BUCKET, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}})
     told = {"url": url, "bucket": BUCKET, "region": REGION, "id": key["AccessKeyId"],
             "secret": key["SecretAccessKey"]}
     print(json.dumps(told), flush=True)
@@ -62,8 +69,11 @@ def judged():
                 objects += 1
                 stored = bucket.keys[name]
                 named = KEY.fullmatch(name)
-                if named is None or named[1] != hashlib.sha256(stored.value).hexdigest():
+                if named is None or named[1] != blake3(stored.value).hexdigest():
                     PROBLEMS[f"an object named {name}"] += 1
+                checksum = base64.b64encode(google_crc32c.Checksum(stored.value).digest()).decode()
+                if (stored.checksum_algorithm, stored.checksum_value) != ("CRC32C", checksum):
+                    PROBLEMS[f"the checksum {stored.checksum_value}"] += 1
                 encoding = stored.metadata.get("Content-Encoding")
                 if encoding != "zstd":
                     PROBLEMS[f"Content-Encoding is {encoding}"] += 1

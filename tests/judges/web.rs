@@ -75,10 +75,10 @@ fn an_emulator_of_s3_takes_every_event_into_one_object() {
     judge.arg(tools::wrap(&zstd, dir.path())).arg(&events);
     let (judge, told) = Service::start(judge);
     let told: Value = serde_json::from_str(&told).expect("it says where it serves");
-    let exporter = |secret: &str, prefix: &str| {
+    let exporter = |secret: &str, prefix: &str, signing: &str| {
         format!(
             "  s3: {{endpoint: {}, bucket: {}, region: {}, access_key_id: {}, \
-             secret_access_key: {secret}, \
+             secret_access_key: {secret}, payload_signing: {signing}, \
              key_prefix: '{prefix}dt={{date:%Y-%m-%d}}/hour={{date:%H}}/', \
              batch: {{linger_ms: 200, max_bytes: 100KB}}, \
              {PATIENT}}}\n",
@@ -86,30 +86,41 @@ fn an_emulator_of_s3_takes_every_event_into_one_object() {
         )
     };
     // A key that may only put objects is found right without one, and another secret is told.
-    let check = |secret: &str| check(dir.path(), &exporter(secret, "events/"));
+    let check = |secret: &str| check(dir.path(), &exporter(secret, "events/", "auto"));
     let (status, said) = check(&told["secret"].to_string());
     assert!(status == Some(0) && said.contains("exporter s3: takes events"), "{said}");
     let (status, said) = check("another");
     assert!(status == Some(2) && said.contains("SignatureDoesNotMatch"), "{said}");
     // What the key may not, and a signature of another secret, the emulator refuses.
-    for (name, secret, prefix) in [
-        ("denied", told["secret"].to_string(), "other/"),
-        ("unsigned", "another".into(), "events/"),
+    for (name, secret, prefix, signing) in [
+        ("denied", told["secret"].to_string(), "other/", "always"),
+        ("unsigned", "another".into(), "events/", "never"),
     ] {
         let place = dir.path().join(name);
         fs::create_dir(&place).expect("the directory is ours");
         fs::write(place.join("events.jsonl"), fs::read(&events).expect("written above"))
             .expect("the directory is ours");
-        let output = drain_within(&place, &exporter(&secret, prefix), "3s");
+        let output = drain_within(&place, &exporter(&secret, prefix, signing), "3s");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{name}: held: {said}");
         assert!(said.contains("\"delivered\":0,"), "{name}: {said}");
     }
-    let output = drain(dir.path(), &exporter(&told["secret"].to_string(), "events/"));
-    let (said, verdict) = (String::from_utf8_lossy(&output.stderr), judge.end());
-    assert!(output.status.success() && verdict.approves, "{}\n{said}", verdict.text);
+    // Half of them with the whole body signed, half with its checksum alone.
+    let lines = fs::read_to_string(&events).expect("written above");
+    let lines: Vec<&str> = lines.lines().collect();
+    for (signing, half) in ["always", "never"].into_iter().zip(lines.chunks(lines.len() / 2)) {
+        let place = dir.path().join(signing);
+        fs::create_dir(&place).expect("the directory is ours");
+        fs::write(place.join("events.jsonl"), half.join("\n")).expect("the directory is ours");
+        let exporter = exporter(&told["secret"].to_string(), "events/", signing);
+        let output = drain(&place, &exporter);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{signing}: {said}");
+        assert_account(&said, 1, EVENTS / 2);
+    }
+    let verdict = judge.end();
+    assert!(verdict.approves, "{}", verdict.text);
     assert!(verdict.text.starts_with(&format!("{EVENTS} events in ")), "{}", verdict.text);
-    assert_account(&said, 1, EVENTS);
 }
 
 /// Random events of one hour.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
@@ -49,6 +51,9 @@ impl Objects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 }
+
+/// "The Base64 encoded, 32-bit CRC32C checksum of the object."
+const CHECKSUM: &str = "x-amz-checksum-crc32c";
 
 /// Why a request is refused: status, code, words.
 type Refusal = (u16, &'static str, String);
@@ -101,6 +106,15 @@ impl S3 {
             return Err((405, "MethodNotAllowed", format!("{} {}", visit.method, visit.query)));
         }
         let key = self.key(visit)?;
+        let checksum = visit.header(CHECKSUM);
+        if checksum.is_empty() {
+            let words = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object \
+                         requests with Object Lock parameters";
+            return Err((400, "InvalidRequest", words.to_owned()));
+        }
+        if checksum != BASE64.encode(crc32c::crc32c(visit.body).to_be_bytes()) {
+            return Err((400, "BadDigest", "the CRC32C is not that of the body".to_owned()));
+        }
         if visit.header("content-length").parse() != Ok(visit.body.len()) {
             return Err((411, "MissingContentLength", "the length is not that of the body".into()));
         }
@@ -228,8 +242,13 @@ impl S3 {
         if token.as_deref().is_some_and(|token| visit.header("x-amz-security-token") != token) {
             return Err((400, "InvalidToken", "another token".to_owned()));
         }
-        if visit.header("x-amz-content-sha256") != digest {
+        // "You must include this header. Its value is the digest of the payload, or the literal."
+        let payload = visit.header("x-amz-content-sha256");
+        if payload != digest && payload != "UNSIGNED-PAYLOAD" {
             return Err((400, "XAmzContentSHA256Mismatch", digest.to_owned()));
+        }
+        if payload != digest && visit.header(CHECKSUM).is_empty() {
+            self.book.note_problem("a body without signature and checksum", b"");
         }
         let time = visit.header("x-amz-date");
         let sent = seconds(time).ok_or_else(|| refuse("AccessDenied", "no x-amz-date"))?;
@@ -250,7 +269,7 @@ impl S3 {
         for name in &names {
             canonical += &format!("{name}:{}\n", visit.header(name).trim());
         }
-        canonical += &format!("\n{}\n{digest}", names.join(";"));
+        canonical += &format!("\n{}\n{payload}", names.join(";"));
         let scope = credential[1..].join("/");
         let hash = hex(&Sha256::digest(canonical.as_bytes()));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");

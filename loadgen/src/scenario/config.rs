@@ -130,7 +130,8 @@ pub(super) fn write(
             Vendor::S3 => write!(
                 text,
                 "    type: s3\n    endpoint: \"{scheme}://{addr}\"\n    bucket: events\n    \
-                 access_key_id: fake\n    secret_access_key: \"{TOKEN}\"\n"
+                 access_key_id: fake\n    secret_access_key: \"{TOKEN}\"\n    \
+                 payload_signing: never\n"
             ),
             Vendor::Webhook => write!(
                 text,

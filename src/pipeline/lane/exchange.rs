@@ -113,7 +113,8 @@ impl Lane {
         measures.batch_events.observe(batch.events() as f64);
         measures.batch_bytes.observe(body.len() as f64);
         let (heads, ids) = (batch.heads(), batch.ids());
-        let parcel = Parcel { heads, ids, attempt, sent: seconds() };
+        let digest = route.send.asks_digest().then(|| batch.digest()).flatten();
+        let parcel = Parcel { heads, ids, digest, attempt, sent: seconds() };
         let request = route.send.carrying_with(via, body, &parcel);
         let network = Rc::clone(&self.network);
         let began = Instant::now();

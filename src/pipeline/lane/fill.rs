@@ -282,7 +282,7 @@ impl Lane {
             let packing = self.target.packing(&how.packing);
             let allowance = &self.exporter.allowance;
             let mut batch = Batch::new(&packing, number, &self.buffers, allowance);
-            if self.exporter.has_receipts {
+            if self.exporter.has_receipts || how.send.asks_digest() {
                 batch.keep_digest();
             }
             self.opens.insert(&self.target, batch, now)

@@ -19,6 +19,8 @@ pub(super) struct Opens {
     free: Vec<usize>,
     partitions_max: usize,
     uses: u64,
+    /// The slot that was pushed into last, which most events go on with.
+    last: usize,
 }
 
 /// A batch under construction.
@@ -78,6 +80,7 @@ impl Opens {
             free: Vec::new(),
             partitions_max: partitions_max.max(1),
             uses: 0,
+            last: 0,
         }
     }
 
@@ -85,7 +88,10 @@ impl Opens {
     pub(super) fn find(&self, target: &Target) -> Option<usize> {
         match target.key.is_empty() {
             true => self.slots[target.route].is_some().then_some(target.route),
-            false => self.places.get(target.key.as_slice()).copied(),
+            false => match self.slots.get(self.last) {
+                Some(Some(open)) if *open.key == *target.key => Some(self.last),
+                _ => self.places.get(target.key.as_slice()).copied(),
+            },
         }
     }
 
@@ -123,6 +129,7 @@ impl Opens {
         self.uses += 1;
         let open = self.slots.get_mut(slot)?.as_mut()?;
         open.used = self.uses;
+        self.last = slot;
         Some(&mut open.batch)
     }
 

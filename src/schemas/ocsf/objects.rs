@@ -20,14 +20,14 @@ impl Array {
         self.members = 0;
     }
 
-    /// A member whose value follows.
+    /// A member whose value follows; its key is spelled with quotes and colon, and may have whole
+    /// members before it.
     fn key(&mut self, encoder: &mut Encoder<'_>, key: &[u8]) {
         if self.members > 0 {
             encoder.literal(b",");
         }
         self.members += 1;
-        fixed(encoder, key);
-        encoder.literal(b":");
+        encoder.raw(key);
     }
 
     fn text(&mut self, encoder: &mut Encoder<'_>, key: &[u8], text: &[u8]) {
@@ -58,13 +58,6 @@ impl Array {
     }
 }
 
-/// A text of ours, which no limit on the event's texts cuts.
-fn fixed(encoder: &mut Encoder<'_>, text: &[u8]) {
-    encoder.literal(b"\"");
-    encoder.raw(text);
-    encoder.literal(b"\"");
-}
-
 /// Tactic and technique: ids of ATT&CK and ATLAS as ids, anything else as names.
 pub(super) fn attacks(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let (tactic, technique) = (event.text(F::Tactic), event.text(F::Technique));
@@ -74,9 +67,9 @@ pub(super) fn attacks(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     }
     array.open(encoder);
     let is_id = derive::is_tactic(tactic) || tactic.starts_with(b"AML.");
-    named(&mut array, encoder, b"tactic", is_id, tactic);
+    named(&mut array, encoder, br#""tactic":"#, is_id, tactic);
     let is_id = derive::technique(technique).is_some() || technique.starts_with(b"AML.");
-    named(&mut array, encoder, b"technique", is_id, technique);
+    named(&mut array, encoder, br#""technique":"#, is_id, technique);
     array.close(encoder);
     array.end(encoder)
 }
@@ -84,7 +77,7 @@ pub(super) fn attacks(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 fn named(array: &mut Array, encoder: &mut Encoder<'_>, key: &[u8], is_id: bool, text: &[u8]) {
     if !text.is_empty() {
         array.nest(encoder, key);
-        array.text(encoder, if is_id { b"uid" } else { b"name" }, text);
+        array.text(encoder, if is_id { br#""uid":"# } else { br#""name":"# }, text);
         array.close(encoder);
     }
 }
@@ -103,43 +96,40 @@ pub(super) fn evidences(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     match event.opened.resource_type {
         ResourceType::File if !derive::path(event).is_empty() => {
             array.open(encoder);
-            array.nest(encoder, b"file");
-            array.text(encoder, b"name", file_name(event));
-            array.text(encoder, b"path", derive::path(event));
-            array.key(encoder, b"type_id");
-            encoder.literal(b"1");
-            array.key(encoder, b"type");
-            fixed(encoder, b"Regular File");
+            array.nest(encoder, br#""file":"#);
+            array.text(encoder, br#""name":"#, file_name(event));
+            array.text(encoder, br#""path":"#, derive::path(event));
+            array.key(encoder, br#""type_id":1,"type":"Regular File""#);
         }
         ResourceType::Network if !derive::host(event).is_empty() => {
             array.open(encoder);
-            array.nest(encoder, b"dst_endpoint");
+            array.nest(encoder, br#""dst_endpoint":"#);
             let host = derive::host(event);
             match derive::address(host) {
-                Some((_, address)) => array.text(encoder, b"ip", address),
-                None => array.text(encoder, b"hostname", host),
+                Some((_, address)) => array.text(encoder, br#""ip":"#, address),
+                None => array.text(encoder, br#""hostname":"#, host),
             }
             let port = event.text(F::ResourcePort);
             if !matches!(port, b"" | b"0") {
-                array.key(encoder, b"port");
+                array.key(encoder, br#""port":"#);
                 encoder.raw(port);
             }
         }
         ResourceType::Process if !derive::command(event).is_empty() => {
             array.open(encoder);
-            array.nest(encoder, b"process");
-            array.text(encoder, b"name", derive::command_name(event));
-            array.text(encoder, b"cmd_line", derive::command(event));
-            array.text(encoder, b"uid", event.text(F::EventId));
+            array.nest(encoder, br#""process":"#);
+            array.text(encoder, br#""name":"#, derive::command_name(event));
+            array.text(encoder, br#""cmd_line":"#, derive::command(event));
+            array.text(encoder, br#""uid":"#, event.text(F::EventId));
         }
         ResourceType::Tool | ResourceType::Configuration | ResourceType::Other
             if !event.text(F::Action).is_empty() && !event.text(F::ResourceName).is_empty() =>
         {
             array.open(encoder);
-            array.nest(encoder, b"api");
-            array.text(encoder, b"operation", event.text(F::Action));
-            array.nest(encoder, b"service");
-            array.text(encoder, b"name", event.text(F::ResourceName));
+            array.nest(encoder, br#""api":"#);
+            array.text(encoder, br#""operation":"#, event.text(F::Action));
+            array.nest(encoder, br#""service":"#);
+            array.text(encoder, br#""name":"#, event.text(F::ResourceName));
             array.close(encoder);
         }
         _ => return false,
@@ -149,21 +139,50 @@ pub(super) fn evidences(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     array.end(encoder)
 }
 
+/// The members of an observable of this attribute and type, up to its value.
+macro_rules! observable {
+    ($name:literal, HOSTNAME) => {
+        observable!($name, "1", "Hostname")
+    };
+    ($name:literal, IP) => {
+        observable!($name, "2", "IP Address")
+    };
+    ($name:literal, USER) => {
+        observable!($name, "4", "User Name")
+    };
+    ($name:literal, URL) => {
+        observable!($name, "6", "URL String")
+    };
+    ($name:literal, FILE_NAME) => {
+        observable!($name, "7", "File Name")
+    };
+    ($name:literal, HASH) => {
+        observable!($name, "8", "Hash")
+    };
+    ($name:literal, FILE_PATH) => {
+        observable!($name, "45", "File Path")
+    };
+    ($name:literal, $id:literal, $kind:literal) => {
+        concat!(
+            r#""name":""#,
+            $name,
+            r#"","type_id":"#,
+            $id,
+            r#","type":""#,
+            $kind,
+            r#"","value":"#
+        )
+    };
+}
 /// Values that an analyst searches for, with the attributes that hold them.
 pub(super) fn observables(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let mut array = Array::EMPTY;
     let class = Class::of(event);
     let is_finding = class == Class::Finding;
-    let mut add = |encoder: &mut Encoder<'_>, name: &[u8], [id, kind]: [&[u8]; 2], text: &[u8]| {
+    let mut add = |encoder: &mut Encoder<'_>, known: &str, text: &[u8]| {
         if !text.is_empty() {
             array.open(encoder);
-            array.key(encoder, b"name");
-            fixed(encoder, name);
-            array.key(encoder, b"type_id");
-            encoder.raw(id);
-            array.key(encoder, b"type");
-            fixed(encoder, kind);
-            array.text(encoder, b"value", text);
+            array.text(encoder, known.as_bytes(), text);
             array.close(encoder);
         }
     };
@@ -171,42 +190,38 @@ pub(super) fn observables(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
     if shape == Shape::Network {
         let host = derive::host(event);
         match (derive::address(host), is_finding) {
-            (Some((_, ip)), true) => add(encoder, b"evidences.dst_endpoint.ip", IP, ip),
-            (Some((_, ip)), false) => add(encoder, b"dst_endpoint.ip", IP, ip),
-            (None, true) => add(encoder, b"evidences.dst_endpoint.hostname", HOSTNAME, host),
-            (None, false) => add(encoder, b"dst_endpoint.hostname", HOSTNAME, host),
+            (Some((_, ip)), true) => add(encoder, observable!("evidences.dst_endpoint.ip", IP), ip),
+            (Some((_, ip)), false) => add(encoder, observable!("dst_endpoint.ip", IP), ip),
+            (None, true) => {
+                add(encoder, observable!("evidences.dst_endpoint.hostname", HOSTNAME), host);
+            }
+            (None, false) => add(encoder, observable!("dst_endpoint.hostname", HOSTNAME), host),
         }
     }
     if shape == Shape::File {
-        let [name, path]: [&[u8]; 2] = match is_finding {
-            true => [b"evidences.file.name", b"evidences.file.path"],
-            false => [b"file.name", b"file.path"],
+        let [name, path] = match is_finding {
+            true => [
+                observable!("evidences.file.name", FILE_NAME),
+                observable!("evidences.file.path", FILE_PATH),
+            ],
+            false => [observable!("file.name", FILE_NAME), observable!("file.path", FILE_PATH)],
         };
-        add(encoder, name, FILE_NAME, file_name(event));
-        add(encoder, path, FILE_PATH, derive::path(event));
+        add(encoder, name, file_name(event));
+        add(encoder, path, derive::path(event));
     }
-    add(encoder, b"actor.user.uid", USER, event.text(F::SessionUserId));
+    add(encoder, observable!("actor.user.uid", USER), event.text(F::SessionUserId));
     if derive::shows_indicator(event, encoder.choices()) {
-        let kind = match event.opened.indicator_type {
-            IndicatorType::Url => Some(URL),
-            IndicatorType::FileHash => Some(HASH),
+        let known = match event.opened.indicator_type {
+            IndicatorType::Url => Some(observable!("unmapped.threat.indicator.value", URL)),
+            IndicatorType::FileHash => Some(observable!("unmapped.threat.indicator.value", HASH)),
             _ => None,
         };
-        if let Some(kind) = kind {
-            let value = event.text(F::IndicatorValue);
-            add(encoder, b"unmapped.threat.indicator.value", kind, value);
+        if let Some(known) = known {
+            add(encoder, known, event.text(F::IndicatorValue));
         }
     }
     array.end(encoder)
 }
-
-const HOSTNAME: [&[u8]; 2] = [b"1", b"Hostname"];
-const IP: [&[u8]; 2] = [b"2", b"IP Address"];
-const USER: [&[u8]; 2] = [b"4", b"User Name"];
-const URL: [&[u8]; 2] = [b"6", b"URL String"];
-const FILE_NAME: [&[u8]; 2] = [b"7", b"File Name"];
-const HASH: [&[u8]; 2] = [b"8", b"Hash"];
-const FILE_PATH: [&[u8]; 2] = [b"45", b"File Path"];
 
 /// What threat intelligence matched, each match whole as `data`.
 pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
@@ -218,12 +233,10 @@ pub(super) fn enrichments(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool 
             continue;
         }
         array.open(encoder);
-        array.key(encoder, b"name");
-        fixed(encoder, b"threat_intel");
-        array.text(encoder, b"value", value);
-        array.text(encoder, b"type", text(b"type"));
-        array.text(encoder, b"provider", text(b"source"));
-        array.key(encoder, b"data");
+        array.text(encoder, br#""name":"threat_intel","value":"#, value);
+        array.text(encoder, br#""type":"#, text(b"type"));
+        array.text(encoder, br#""provider":"#, text(b"source"));
+        array.key(encoder, br#""data":"#);
         encoder.value(crate::event::Value { json: found, escaped: true });
         array.close(encoder);
     }

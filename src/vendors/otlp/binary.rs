@@ -174,14 +174,54 @@ fn attributes(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// LogRecord.attributes.
 fn attribute(encoder: &mut Encoder<'_>, field: F, json: &[u8]) -> bool {
-    encoder.literal(b"\x32");
-    encoder.measured(|encoder| {
-        encoder.literal(b"\x0a");
-        encoder.measured(|encoder| encoder.raw(field.path().as_bytes()));
-        encoder.literal(b"\x12");
-        encoder.measured(|encoder| any(encoder, json, 0));
-    });
+    pair(encoder, 0x32, field.path().as_bytes(), json, 0);
     true
+}
+
+/// A KeyValue behind its tag and its length; the value is this deep.
+fn pair(encoder: &mut Encoder<'_>, tag: u8, name: &[u8], value: &[u8], depth: usize) {
+    if let Some(text) = json::string(value)
+        && !encoder.is_limited()
+        && let Some(lengths) = short_lengths(name, text)
+    {
+        return short_pair(encoder, tag, lengths, name, text);
+    }
+    encoder.literal(&[tag]);
+    encoder.measured(|encoder| {
+        if !name.is_empty() {
+            encoder.literal(b"\x0a");
+            encoder.measured(|encoder| encoder.text(name));
+        }
+        encoder.literal(b"\x12");
+        encoder.measured(|encoder| any(encoder, value, depth));
+    });
+}
+
+/// The lengths of a name and a text as they stand in a KeyValue, where they are no more than that:
+/// without escapes, and with all around them shorter than 128 bytes.
+fn short_lengths(name: &[u8], text: &[u8]) -> Option<[u8; 2]> {
+    let is_short = !name.is_empty() && name.len() + text.len() + SHORT_AROUND < 0x80;
+    if !is_short || json::has_escape(name) || json::has_escape(text) {
+        return None;
+    }
+    Some([u8::try_from(name.len()).ok()?, u8::try_from(text.len()).ok()?])
+}
+
+/// Bytes of a KeyValue of two short texts beside them.
+const SHORT_AROUND: usize = 6;
+
+/// A KeyValue whose lengths are known before it is written, each one byte.
+fn short_pair(
+    encoder: &mut Encoder<'_>,
+    tag: u8,
+    [name_len, text_len]: [u8; 2],
+    name: &[u8],
+    text: &[u8],
+) {
+    encoder.literal(&[tag, name_len + text_len + SHORT_AROUND as u8, 0x0a, name_len]);
+    encoder.raw(name);
+    encoder.literal(&[0x12, text_len + 2, 0x0a, text_len]);
+    encoder.raw(text);
 }
 
 /// JSON as an AnyValue.
@@ -196,8 +236,7 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
             encoder.literal(b"\x32");
             encoder.measured(|encoder| {
                 for (name, value) in json::members(value).filter(is_there) {
-                    encoder.literal(b"\x0a");
-                    encoder.measured(|encoder| pair(encoder, name, value, depth));
+                    pair(encoder, 0x0a, name, value, depth + 1);
                 }
             });
         }
@@ -216,16 +255,6 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
         // As in JSON: a value without a kind is refused by receivers.
         _ => encoder.literal(b"\x0a\x00"),
     }
-}
-
-/// A KeyValue.
-fn pair(encoder: &mut Encoder<'_>, name: &[u8], value: &[u8], depth: usize) {
-    if !name.is_empty() {
-        encoder.literal(b"\x0a");
-        encoder.measured(|encoder| encoder.text(name));
-    }
-    encoder.literal(b"\x12");
-    encoder.measured(|encoder| any(encoder, value, depth + 1));
 }
 
 /// AnyValue.string_value, from escaped text.
