@@ -174,12 +174,21 @@ fn attributes(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// LogRecord.attributes.
 fn attribute(encoder: &mut Encoder<'_>, field: F, json: &[u8]) -> bool {
-    pair(encoder, 0x32, field.path().as_bytes(), json, 0);
+    let path = field.path().as_bytes();
+    // A name of ours, which no limit on the event's texts cuts.
+    pair(encoder, 0x32, path, json, 0, Encoder::raw);
     true
 }
 
 /// A KeyValue behind its tag and its length; the value is this deep.
-fn pair(encoder: &mut Encoder<'_>, tag: u8, name: &[u8], value: &[u8], depth: usize) {
+fn pair<'e>(
+    encoder: &mut Encoder<'e>,
+    tag: u8,
+    name: &[u8],
+    value: &[u8],
+    depth: usize,
+    write_name: fn(&mut Encoder<'e>, &[u8]),
+) {
     if let Some(text) = json::string(value)
         && !encoder.is_limited()
         && let Some(lengths) = short_lengths(name, text)
@@ -190,7 +199,7 @@ fn pair(encoder: &mut Encoder<'_>, tag: u8, name: &[u8], value: &[u8], depth: us
     encoder.measured(|encoder| {
         if !name.is_empty() {
             encoder.literal(b"\x0a");
-            encoder.measured(|encoder| encoder.text(name));
+            encoder.measured(|encoder| write_name(encoder, name));
         }
         encoder.literal(b"\x12");
         encoder.measured(|encoder| any(encoder, value, depth));
@@ -236,7 +245,7 @@ fn any(encoder: &mut Encoder<'_>, value: &[u8], depth: usize) {
             encoder.literal(b"\x32");
             encoder.measured(|encoder| {
                 for (name, value) in json::members(value).filter(is_there) {
-                    pair(encoder, 0x0a, name, value, depth + 1);
+                    pair(encoder, 0x0a, name, value, depth + 1, Encoder::text);
                 }
             });
         }
