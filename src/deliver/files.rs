@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::HeaderMap;
 use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::io::Errno;
 use time::OffsetDateTime;
 
 use super::tls::io_words;
@@ -97,6 +98,7 @@ impl Writer {
     /// Appends a body and waits until the disk has it.
     fn append(&mut self, body: &[u8], now_secs: u64) -> Result<(), TransportError> {
         let unapplied = |error: io::Error| failed(Applied::No, &error);
+        self.look();
         if self.open.is_none() {
             self.open = Some(self.begin(now_secs).map_err(unapplied)?);
         }
@@ -121,6 +123,22 @@ impl Writer {
             return Err(failed(Applied::Maybe, &error));
         }
         Ok(())
+    }
+
+    /// Looks whether the file that grows is still the one of that name: what others moved or
+    /// removed is theirs, and what they cut is as long as they left it.
+    fn look(&mut self) {
+        let path = &self.settings.path;
+        let Some(open) = &mut self.open else { return };
+        let same = open.file.metadata().ok().zip(fs::metadata(path).ok());
+        match same.filter(|(ours, named)| (ours.dev(), ours.ino()) == (named.dev(), named.ino())) {
+            Some((ours, _)) => open.bytes = ours.len(),
+            None => {
+                let path = path.display();
+                tracing::info!(%path, "the file was moved or removed; a new one begins");
+                self.open = None;
+            }
+        }
     }
 
     /// Whether the file is over before this body.
@@ -148,10 +166,11 @@ impl Writer {
         Ok(Open { file, bytes, window })
     }
 
-    /// Gives the file its last name.
+    /// Gives the file its last name. Its lock keeps others from it until then.
     fn end(&mut self) -> io::Result<()> {
+        let ended = self.open.take();
         self.put_aside()?;
-        self.open = None;
+        drop(ended);
         sync_folder(&self.settings.path)?;
         self.remove_oldest()
     }
@@ -159,13 +178,13 @@ impl Writer {
     fn put_aside(&self) -> io::Result<()> {
         let path = &self.settings.path;
         for _ in 0..TRIES_MAX {
-            let aside = aside(path, OffsetDateTime::now_utc());
-            let dir = rustix::fs::CWD;
-            match rustix::fs::renameat_with(dir, path, dir, &aside, RenameFlags::NOREPLACE) {
+            match rename_new(path, &aside(path, OffsetDateTime::now_utc())) {
                 Ok(()) => return Ok(()),
+                // Somebody else moved or removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 // Another file ended in this microsecond.
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::other("every name for an ended file is taken"))
@@ -200,6 +219,25 @@ fn open(path: &Path) -> io::Result<File> {
     flock(&file, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::other("another exporter or process writes this file"))?;
     Ok(file)
+}
+
+/// Gives a file a name that no other has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let dir = rustix::fs::CWD;
+    match rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE) {
+        // renameat2(2): "The filesystem does not support one of the flags", as NFS.
+        Err(Errno::INVAL | Errno::NOSYS) => rename_checked(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// The same where the system cannot look and rename at once. Names of ended files are ours, and
+/// whoever ends one holds its lock.
+fn rename_checked(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
 }
 
 fn ends_with_lf(file: &mut File) -> io::Result<bool> {
@@ -329,6 +367,63 @@ mod tests {
         assert_eq!(files(dir.path()), ["whole\nha", "more\n"]);
         writer(dir.path(), |it| it.is_plain = false).append(b"zst", 0).expect("there is room");
         assert_eq!(files(dir.path()), ["whole\nha", "more\n", "zst"]);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_removed_begins_anew() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("events.ndjson");
+        let mut writer = writer(dir.path(), |it| it.bytes_max = 5);
+        writer.append(b"a\n", 0).expect("there is room");
+        fs::rename(&path, dir.path().join("a.moved")).expect("ours");
+        writer.append(b"b\n", 0).expect("there is room");
+        assert_eq!(files(dir.path()), ["a\n", "b\n"]);
+        fs::remove_file(&path).expect("ours");
+        writer.append(b"c\n", 0).expect("there is room");
+        writer.append(b"d\n", 0).expect("there is room");
+        assert_eq!(files(dir.path()), ["a\n", "c\nd\n"]);
+        // What another program began under the name is continued as a file of ours would be.
+        fs::rename(&path, dir.path().join("b.moved")).expect("ours");
+        fs::write(&path, "e\n").expect("ours");
+        writer.append(b"f\n", 0).expect("there is room");
+        writer.append(b"g\n", 0).expect("there is room");
+        assert_eq!(files(dir.path()), ["a\n", "c\nd\n", "e\nf\n", "g\n"]);
+        // In the moment of its end as well.
+        fs::remove_file(&path).expect("ours");
+        writer.end().expect("it is gone already");
+        writer.append(b"h\n", 0).expect("there is room");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "h\n");
+    }
+
+    #[test]
+    fn a_file_that_was_cut_keeps_its_size_in_mind() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("events.ndjson");
+        let mut writer = writer(dir.path(), |it| it.bytes_max = 5);
+        writer.append(b"a\nb\n", 0).expect("there is room");
+        fs::write(&path, "").expect("ours");
+        writer.append(b"c\n", 0).expect("there is room");
+        writer.append(b"d\n", 0).expect("there is room");
+        assert_eq!(files(dir.path()), ["c\nd\n"]);
+    }
+
+    #[test]
+    fn an_ended_file_replaces_no_other() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for rename in [rename_new, rename_checked] {
+            fs::write(&from, "new").expect("ours");
+            fs::write(&to, "old").expect("ours");
+            let error = rename(&from, &to).expect_err("it is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(files(dir.path()), ["new", "old"]);
+            fs::remove_file(&to).expect("ours");
+            rename(&from, &to).expect("it is free");
+            assert_eq!(files(dir.path()), ["new"]);
+            fs::remove_file(&to).expect("ours");
+            let error = rename(&from, &to).expect_err("there is none");
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
     }
 
     #[test]
