@@ -6,12 +6,14 @@ mod equation;
 mod wait;
 
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use equation::assert_equation;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::event::FieldId;
 use shrike::log::{Log, Mark};
@@ -144,6 +146,68 @@ fn a_directory_that_is_not_there_is_an_outage() {
     let ended = engine.drain(Instant::now() + PATIENCE);
     let status = assert_equation(engine.end());
     assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!(fs::read_to_string(path).expect("it is there").lines().count(), 150);
+}
+
+/// A file that takes nothing, like one on a disk that hangs, until its pipe is read.
+fn hang(path: &Path) -> fs::File {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("the name is free");
+    let flags = OFlags::NONBLOCK.bits().try_into().expect("a flag");
+    let mut options = fs::OpenOptions::new();
+    let mut pipe = options.read(true).write(true).custom_flags(flags).open(path).expect("ours");
+    while pipe.write(&[b'\n'; 4096]).is_ok() {}
+    pipe
+}
+
+#[test]
+fn a_disk_that_hangs_stops_no_other_exporter() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let hung = |at: usize| dir.path().join(format!("hung-{at}"));
+    let pipes: Vec<_> = (0..12).map(|at| hang(&hung(at))).collect();
+    let path = dir.path().join("events.ndjson");
+    let exporter =
+        |name: &str, path: &Path| format!("{name}: {{path: '{}', from: earliest}}", path.display());
+    let mut all: Vec<_> = (0..12).map(|at| exporter(&format!("file_{at}"), &hung(at))).collect();
+    all.push(exporter("file", &path));
+    let engine = start(dir.path(), &format!("{{{}}}", all.join(", ")), 20);
+    wait_until("the others go on", || {
+        let status = engine.status();
+        status.exporters.iter().any(|it| it.name == "file" && it.counts.delivered == 600)
+    });
+    let status = assert_equation(engine.end());
+    let delivered = status.exporters.iter().map(|it| it.counts.delivered);
+    assert_eq!(delivered.sum::<u64>(), 600, "{status:?}");
+    drop(pipes);
+}
+
+#[test]
+fn a_disk_that_hangs_is_told_and_waited_for() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events.ndjson");
+    let mut pipe = hang(&path);
+    let keys = format!(
+        "{{file: {{path: '{}', from: earliest, timeout_ms: 50, \
+         retry: {{initial_backoff_ms: 5, max_backoff_ms: 20}}, \
+         circuit_breaker: {{failure_threshold: 1, open_ms: 20}}}}}}",
+        path.display()
+    );
+    let engine = start(dir.path(), &keys, 5);
+    wait_until("it is told", || {
+        let status = engine.status();
+        let told = status.exporters[0].last_error.as_ref();
+        told.is_some_and(|(_, error)| error.contains("the disk has not taken"))
+    });
+    assert_eq!(engine.status().exporters[0].pending, 150);
+    fs::remove_file(&path).expect("ours");
+    let reading = thread::spawn(move || {
+        let mut read = vec![0; 1 << 20];
+        wait_until("what hung goes on", || pipe.read(&mut read).is_err() && path.exists());
+        path
+    });
+    let ended = engine.drain(Instant::now() + PATIENCE);
+    let status = assert_equation(engine.end());
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    let path = reading.join().expect("it went on");
     assert_eq!(fs::read_to_string(path).expect("it is there").lines().count(), 150);
 }
 

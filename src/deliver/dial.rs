@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::tls::io_words;
-use super::{Applied, TransportError, TransportErrorKind};
+use super::{Applied, TransportError, TransportErrorKind, names};
 
 /// Asks the system's resolver for the addresses of a host; both families in turn.
 ///
@@ -25,10 +25,9 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Tr
     }
     let failed =
         |detail| TransportError { kind: TransportErrorKind::Dns, applied: Applied::No, detail };
-    // The resolver blocks; tokio runs it on a thread of its own. Its words do not repeat the name.
-    let found = tokio::net::lookup_host((bare, port)).await;
-    let found = found.map_err(|error| failed(error.to_string()))?;
-    let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
+    let mut found = names::SYSTEM.find(bare).await.map_err(failed)?;
+    found.truncate(ADDRESSES_MAX);
+    found.iter_mut().for_each(|address| address.set_port(port));
     if found.is_empty() {
         return Err(failed("the name has no address".to_owned()));
     }

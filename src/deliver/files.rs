@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -16,7 +16,10 @@ use http::HeaderMap;
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
+use super::errand::errand;
 use super::tls::io_words;
 use super::{Answer, Applied, Options, Request, Transport, TransportError, TransportErrorKind};
 
@@ -78,18 +81,19 @@ impl Files {
 }
 
 impl Transport for Files {
+    /// Waits for the write before, also where nobody else does any more: it may hang with the disk.
     async fn send(&self, request: Request) -> Result<Answer, TransportError> {
-        let writer = Arc::clone(&self.0);
-        // A disk takes its time, so the write leaves this thread.
-        let written = tokio::task::spawn_blocking(move || {
-            // Each call leaves the writer whole, also one that fails.
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.append(&request.body, now_secs())
-        });
-        match written.await {
-            Ok(Ok(())) => Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() }),
-            Ok(Err(failed)) => Err(failed),
-            Err(_) => Err(failed(Applied::Maybe, &io::Error::other("the writing thread ended"))),
+        let deadline = Instant::now() + request.timeout;
+        let waiting = timeout_at(deadline, Arc::clone(&self.0).lock_owned()).await;
+        let mut writer = waiting.map_err(|_| too_slow(Applied::No, request.timeout))?;
+        let write = errand("shrike-file", move || writer.append(&request.body, now_secs()));
+        match timeout_at(deadline, write).await {
+            Ok(Ok(Ok(()))) => {
+                Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() })
+            }
+            Ok(Ok(Err(failed))) => Err(failed),
+            Ok(Err(error)) => Err(failed(Applied::Maybe, &error)),
+            Err(_) => Err(too_slow(Applied::Maybe, request.timeout)),
         }
     }
 }
@@ -291,6 +295,11 @@ fn failed(applied: Applied, error: &io::Error) -> TransportError {
         None => error.to_string(),
     };
     TransportError { kind: TransportErrorKind::Network, applied, detail }
+}
+
+fn too_slow(applied: Applied, limit: Duration) -> TransportError {
+    let detail = format!("the disk has not taken what was written within {} ms", limit.as_millis());
+    TransportError { kind: TransportErrorKind::Timeout, applied, detail }
 }
 
 fn now_secs() -> u64 {

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::Mutex;
 
+use super::errand::errand;
 use super::{Answer, Applied, Request, Transport, TransportError, TransportErrorKind};
 
 /// Writes each body whole to the standard output and answers 200.
@@ -15,16 +17,24 @@ pub struct Lines;
 
 impl Transport for Lines {
     async fn send(&self, request: Request) -> Result<Answer, TransportError> {
+        // A pipe may be full for as long as its reader likes. The next body waits here for it, so
+        // that one thread does.
+        let turn = TURN.lock().await;
         let body = request.body;
-        // A pipe may be full for as long as its reader likes, so the write leaves this thread.
-        let written = tokio::task::spawn_blocking(move || write(&body)).await;
-        match written {
-            Ok(Ok(())) => Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() }),
-            Ok(Err(error)) => Err(lost(&error)),
-            Err(_) => Err(lost(&io::Error::other("the writing thread ended"))),
+        let written = errand("shrike-stdout", move || {
+            let written = write(&body);
+            drop(turn);
+            written
+        });
+        match written.await.flatten() {
+            Ok(()) => Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() }),
+            Err(error) => Err(lost(&error)),
         }
     }
 }
+
+/// Whose turn it is: all exporters write to the one standard output.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Writes one body; bodies of several workers never mix within one.
 fn write(body: &[u8]) -> io::Result<()> {

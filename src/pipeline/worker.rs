@@ -133,7 +133,7 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         watch.abort();
         Ok(())
     });
-    // A write to a pipe that nobody reads never ends; it must not keep the process from ending.
+    // A disk that hangs must not keep the process from ending.
     runtime.shutdown_background();
     ended
 }
@@ -151,5 +151,5 @@ fn pin(index: usize) {
     }
 }
 
-/// Threads for what would stall a worker: cold reads, name resolution, a full pipe.
+/// Threads for cold reads, which would stall a worker: all read the same disk.
 const BLOCKING_MAX: usize = 4;
