@@ -71,12 +71,14 @@ pub fn put_bytes(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
 /// Bytes of the longest varint.
 pub const VARINT_MAX: usize = 10;
 
-fn put_varint(number: u64, out: &mut Vec<u8>) {
+/// Appends a number.
+pub fn put_varint(number: u64, out: &mut Vec<u8>) {
     let (bytes, len) = varint(number);
     out.extend_from_slice(&bytes[..len]);
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+/// Takes the first number; `None` where the bytes are none.
+pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

@@ -223,7 +223,11 @@ impl Channels {
 
     /// Takes out the batches that waited too long.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Vec<BatchId>) {
-        for channel in &mut self.channels {
+        // As `next` has it, so that what waits is not looked through at every turn.
+        let is_due = |channel: &&mut Channel| {
+            channel.pending.values().next().is_some_and(|pending| pending.expires <= now)
+        };
+        for channel in self.channels.iter_mut().filter(is_due) {
             channel.pending.retain(|_, pending| {
                 let waits = pending.expires > now;
                 if !waits {

@@ -234,7 +234,7 @@ impl Sender {
     /// Settles accepted batches as delivered, and sends the doubtful again.
     fn confirm(&mut self, confirmed: Confirmed, now: Instant, outcomes: &mut Outcomes) {
         for id in confirmed.batches {
-            let Some(batch) = self.accepted.remove(&id) else { continue };
+            let Some(batch) = self.accepted.remove(id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
             arrive(&batch, outcomes);
         }
@@ -293,7 +293,6 @@ impl Sender {
     /// Keeps the spans of a batch until it is confirmed.
     fn await_ack(&mut self, ended: Ended, ack: AckId, now: Instant, outcomes: &mut Outcomes) {
         let Ended { id, mut batch, flight } = ended;
-        batch.drop_body();
         // What failed before it was accepted says nothing about a resend.
         let history = &mut batch.history;
         (history.failures, history.row, history.failed_since) = (0, 0, None);
@@ -347,7 +346,7 @@ impl Sender {
             self.gate.doubt(now);
         }
         for id in ids {
-            let Some(mut batch) = self.accepted.remove(id) else { continue };
+            let Some(mut batch) = self.accepted.remove(*id) else { continue };
             outcomes.tally.resent += batch.events() as u64;
             outcomes.tally.answered += batch.events() as u64;
             // What was made smaller would not be taken otherwise; that matters more than the mark.

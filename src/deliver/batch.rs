@@ -397,6 +397,20 @@ impl Batch {
         self.charge.set((self.items.len() * size_of::<Item>()) as u64);
     }
 
+    /// Gives up the items of a batch without a body, which are kept elsewhere in so many bytes.
+    pub(super) fn put_items_away(&mut self, kept_bytes: u64) {
+        debug_assert!(matches!(self.body, Body::Dropped), "a body is of its items");
+        self.buffers.give_items(std::mem::take(&mut self.items));
+        self.charge.set(kept_bytes);
+    }
+
+    /// Takes them back.
+    pub(super) fn take_items_back(&mut self, items: impl Iterator<Item = Item>) {
+        self.items = self.buffers.take_items();
+        self.items.extend(items);
+        self.charge.set(size_of_val(self.items.as_slice()) as u64);
+    }
+
     /// A closed batch of the kept items, their bytes copied; `keep` is asked by position.
     ///
     /// The bytes of each item are those that were sent before.

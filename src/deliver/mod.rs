@@ -4,6 +4,7 @@
 mod acks;
 mod act;
 mod answer;
+mod awaiting;
 mod backoff;
 mod batch;
 mod budget;

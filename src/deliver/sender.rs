@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::acks::{Channels, Ticket};
+use super::awaiting::Awaiting;
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::budget::Allowance;
@@ -116,7 +117,7 @@ pub struct Sender {
     /// Batches that are not accepted yet, in the log's order.
     pub(super) entries: Vec<Entry>,
     /// Accepted batches that wait for their confirmation, by id; without bodies.
-    pub(super) accepted: BTreeMap<BatchId, Batch>,
+    pub(super) accepted: Awaiting,
     pub(super) routes: Vec<RouteHold>,
     /// When the latest request that took events of each route was sent.
     pub(super) taken: BTreeMap<u32, Instant>,
@@ -185,7 +186,7 @@ impl Sender {
             channels: Channels::new(settings.acks.clone(), settings.lane),
             requests: Requests::default(),
             entries: Vec::new(),
-            accepted: BTreeMap::new(),
+            accepted: Awaiting::default(),
             routes: Vec::new(),
             taken: BTreeMap::new(),
             reshaping: 0,
@@ -278,19 +279,17 @@ impl Sender {
         }
     }
 
-    /// A batch that was named by an [`Action`] and has not settled.
+    /// A batch that was named by an [`Action`] and was not answered.
     #[must_use]
     pub fn batch(&self, id: BatchId) -> Option<&Batch> {
-        let sending = self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch);
-        sending.or_else(|| self.accepted.get(&id))
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.batch)
     }
 
     /// Events that have not settled, dead letters that are not durable yet not counted.
     #[must_use]
     pub fn pending(&self) -> u64 {
         let sending: usize = self.entries.iter().map(|entry| entry.batch.events()).sum();
-        let accepted: usize = self.accepted.values().map(Batch::events).sum();
-        (sending + accepted) as u64 + self.reshaping
+        sending as u64 + self.accepted.events() + self.reshaping
     }
 
     /// Whether nothing is left to settle.
@@ -506,9 +505,8 @@ impl Sender {
     #[must_use]
     pub fn has_route(&self, route: u32) -> bool {
         let is_held = self.route_hold(route).is_some();
-        let mut batches =
-            self.entries.iter().map(|entry| &entry.batch).chain(self.accepted.values());
-        is_held || batches.any(|batch| batch.route() == route)
+        let sending = self.entries.iter().map(|entry| entry.batch.route());
+        is_held || sending.chain(self.accepted.routes()).any(|other| other == route)
     }
 
     /// Whether a request without events may go to this route now; it counts as one of its

@@ -90,12 +90,11 @@ impl Sender {
     /// Keeps the spans of a batch until the destination has told what became of its request.
     pub(super) fn await_request(
         &mut self,
-        (id, mut batch): (BatchId, Batch),
+        (id, batch): (BatchId, Batch),
         (request, endpoint): (String, usize),
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
-        batch.drop_body();
         outcomes.tally.awaited += batch.events() as u64;
         self.accepted.insert(id, batch);
         self.requests.wait(id, request, endpoint, now);
@@ -135,7 +134,7 @@ impl Sender {
         }
         self.requests.waiting.remove(&id);
         // One that is no longer asked for is settled.
-        let Some(batch) = self.accepted.remove(&id) else { return };
+        let Some(batch) = self.accepted.remove(id) else { return };
         outcomes.tally.answered += batch.events() as u64;
         match fate {
             Fate::Delivered => arrive(&batch, outcomes),
@@ -149,7 +148,7 @@ impl Sender {
             return;
         }
         for id in self.requests.expire(now) {
-            let Some(batch) = self.accepted.remove(&id) else { continue };
+            let Some(batch) = self.accepted.remove(id) else { continue };
             outcomes.tally.answered += batch.events() as u64;
             outcomes.tally.unverified += batch.events() as u64;
             arrive(&batch, outcomes);

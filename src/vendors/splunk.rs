@@ -346,8 +346,8 @@ const OPTIONS: &[Opt] = &[
         key: "ack.max_pending",
         aliases: &[],
         kind: Kind::Int(1, 1_000_000),
-        default: Some("1000"),
-        about: "Batches that may wait for confirmation before sending pauses.",
+        default: Some("10000"),
+        about: "Batches that may wait for confirmation before sending pauses; memory.in_flight_bytes bounds them too.",
     },
     Opt {
         key: "metrics.enabled",

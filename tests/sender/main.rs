@@ -664,7 +664,8 @@ fn confirmations_come_in_any_order_and_sending_never_waits_for_them() {
     }
     assert_eq!((lane.delivered(), lane.sender.unconfirmed()), (0, 3));
     assert_eq!((lane.out.tally.awaited, lane.out.tally.answered), (6, 0));
-    assert_eq!(lane.allowance.used(), 6 * 32, "no bodies are kept");
+    let used = lane.allowance.used();
+    assert!((6..6 * 16).contains(&used), "no bodies and few bytes of items are kept: {used}");
     assert!(lane.sender.is_hungry(lane.now));
     lane.wait(Duration::from_secs(1));
     let Action::PollAcks { endpoint, group, ids } = lane.poll() else { panic!("it asks") };

@@ -19,6 +19,9 @@ use crate::produce::{Job, Progress, Rate, produce};
 
 /// A written log into Splunk: without acknowledgements, then with ones that come late.
 pub(super) fn acks(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
+    let mut bench = bench.part("acks")?;
+    // For several seconds: in fewer, all that is sent fits into what may wait.
+    bench.settings.events = bench.settings.events.max(ACKS_EVENTS);
     let mut rates = Vec::new();
     let mut rows = Vec::new();
     for (name, acks, script) in [("without", false, ""), ("late", true, "ack-delay 2s")] {
@@ -46,6 +49,9 @@ pub(super) fn acks(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
     rows.insert(2, Row::aim("  of that without", share, "x", Target::AtLeast(0.95)));
     Ok(rows)
 }
+
+/// Events that take several times as long as an acknowledgement.
+const ACKS_EVENTS: u64 = 4_000_000;
 
 /// Everything that can go wrong between a batch and its acknowledgement, at once.
 pub(super) fn acks_fire(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
