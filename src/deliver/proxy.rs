@@ -4,7 +4,7 @@
 //! an HTTP front. The connection to the proxy itself is plaintext; a tunnel to an https destination
 //! is encrypted end to end inside it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -132,7 +132,12 @@ pub(super) async fn tunnel(
     port: u16,
 ) -> Result<(), TransportError> {
     let broken = |error: &std::io::Error| refused(&io_words(error));
-    let mut ask = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
+    // RFC 3986 3.2.2: an address of version 6 stands in brackets.
+    let target = match host.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    };
+    let mut ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(authorization) = &server.authorization {
         ask.extend_from_slice(b"Proxy-Authorization: ");
         ask.extend_from_slice(authorization.as_bytes());

@@ -39,6 +39,26 @@ fn an_encrypted_destination_is_reached_through_a_tunnel() {
 }
 
 #[test]
+fn an_address_of_version_6_stands_in_brackets() {
+    run(async {
+        let (proxy, seen) = server(|_, mut tcp, seen| async move {
+            seen.note(read_head(&mut tcp).await.expect("a head"), Vec::new());
+            tcp.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await.expect("written");
+        })
+        .await;
+        let endpoints = ["https://[2001:db8::1]:8443".parse().expect("a URL")];
+        let pki = Pki::new("127.0.0.1");
+        let connection = through(&format!("http://{proxy}"));
+        let limits = TransportLimits::new(1);
+        let transport = HttpTransport::new(&endpoints, &pki.trusting(), &connection, limits);
+        send_err(&transport.expect("a transport"), post("x")).await;
+        let head = seen.heads().remove(0);
+        assert!(head.starts_with("CONNECT [2001:db8::1]:8443 HTTP/1.1\r\n"), "{head}");
+        assert_eq!(header(&head, "host"), Some("[2001:db8::1]:8443"));
+    });
+}
+
+#[test]
 fn http2_known_beforehand_goes_through_a_tunnel_too() {
     run(async {
         let (address, streams) = server(|_, tcp, seen| answer_streams(tcp, seen)).await;
