@@ -7,16 +7,18 @@ mod datagram;
 mod outstanding;
 mod stream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, timeout};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::dial::{dial, resolve};
 use super::reach::permitted;
@@ -121,15 +123,18 @@ impl Endpoint {
 }
 
 /// Writes bodies to sockets; one per worker and exporter.
+///
+/// It runs inside a `LocalSet`: a local task closes what has been idle for too long.
 pub struct SocketTransport {
     destination: Arc<SocketDestination>,
     /// Per endpoint, what is not in use.
-    idle: Vec<Idle>,
+    idle: Vec<Rc<Idle>>,
 }
 
 #[derive(Default)]
 struct Idle {
     streams: RefCell<Vec<Stream>>,
+    is_swept: Cell<bool>,
     datagrams: RefCell<Option<Rc<Datagrams>>>,
 }
 
@@ -137,7 +142,7 @@ impl SocketTransport {
     /// One worker's transport to a destination that several share.
     #[must_use]
     pub fn share(destination: &Arc<SocketDestination>) -> Self {
-        let idle = destination.endpoints.iter().map(|_| Idle::default()).collect();
+        let idle = destination.endpoints.iter().map(|_| Rc::default()).collect();
         Self { destination: Arc::clone(destination), idle }
     }
 
@@ -148,21 +153,23 @@ impl SocketTransport {
         deadline: Instant,
     ) -> Result<Answer, TransportError> {
         let known = self.idle[at].datagrams.borrow().clone();
-        let datagrams = match known {
+        let age_max = self.destination.connection.age_max;
+        // Nothing tells that a receiver has moved, so its name is resolved again now and then.
+        let datagrams = match known.filter(|it| it.made.elapsed() < age_max) {
             Some(datagrams) => datagrams,
-            None => {
-                let endpoint = &self.destination.endpoints[at];
-                let opened = match &endpoint.kind {
-                    Kind::Unix(path) => Datagrams::unix(path)?,
-                    _ => Datagrams::udp(&self.destination.resolve(endpoint).await?).await?,
-                };
-                Rc::new(opened)
-            }
+            None => Rc::new(self.in_time(self.open(&self.destination.endpoints[at])).await?),
         };
         let answer = datagrams.send(body, deadline).await;
         // After an error the name is resolved again, and a local receiver has a new socket.
         *self.idle[at].datagrams.borrow_mut() = answer.is_ok().then_some(datagrams);
         answer
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<Datagrams, TransportError> {
+        match &endpoint.kind {
+            Kind::Unix(path) => Datagrams::unix(path),
+            _ => Datagrams::udp(&self.destination.resolve(endpoint).await?).await,
+        }
     }
 
     async fn send_stream(
@@ -176,16 +183,18 @@ impl SocketTransport {
         if !body.is_empty() {
             stream.send(body, deadline).await?;
         }
-        self.idle[at].streams.borrow_mut().push(stream);
+        self.idle[at].keep(stream, self.destination.connection.keep_alive);
         Ok(())
     }
 
     /// A connection that is not in use and not ended, or a new one.
     async fn stream(&self, at: usize) -> Result<Stream, TransportError> {
+        let ConnectionSettings { keep_alive, age_max, .. } = self.destination.connection;
+        self.idle[at].close(keep_alive);
         loop {
             let kept = self.idle[at].streams.borrow_mut().pop();
             let Some(mut kept) = kept else { return self.connect(at).await };
-            if kept.is_good(self.destination.connection.age_max).await {
+            if kept.is_good(age_max).await {
                 return Ok(kept);
             }
         }
@@ -205,7 +214,15 @@ impl SocketTransport {
                 _ => Ok(Stream::plain(tcp)),
             }
         };
-        let limit = connection.connect_timeout;
+        self.in_time(making).await
+    }
+
+    /// Makes a connection within the time that the settings allow.
+    async fn in_time<T>(
+        &self,
+        making: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        let limit = self.destination.connection.connect_timeout;
         timeout(limit, making).await.unwrap_or_else(|_| {
             Err(TransportError {
                 kind: TransportErrorKind::Connect,
@@ -213,6 +230,41 @@ impl SocketTransport {
                 detail: format!("no connection within {} ms", limit.as_millis()),
             })
         })
+    }
+}
+
+impl Idle {
+    fn keep(self: &Rc<Self>, mut stream: Stream, keep_alive: Duration) {
+        stream.idle_since = Instant::now();
+        self.streams.borrow_mut().push(stream);
+        self.sweep(keep_alive);
+    }
+
+    /// Closes connections that nobody uses, also when no body comes any more.
+    fn sweep(self: &Rc<Self>, keep_alive: Duration) {
+        if self.is_swept.replace(true) {
+            return;
+        }
+        let idle = Rc::downgrade(self);
+        spawn_local(async move {
+            let mut next = Some(Instant::now() + keep_alive);
+            while let Some(at) = next {
+                sleep_until(at).await;
+                next = idle.upgrade().and_then(|idle| {
+                    let next = idle.close(keep_alive);
+                    idle.is_swept.set(next.is_some());
+                    next
+                });
+            }
+        });
+    }
+
+    /// Closes what has been idle for too long; when the next one will be, if any is left.
+    fn close(&self, keep_alive: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|stream| now < stream.idle_since + keep_alive);
+        streams.iter().map(|stream| stream.idle_since + keep_alive).min()
     }
 }
 
@@ -231,4 +283,4 @@ impl Transport for SocketTransport {
 }
 
 /// How long sent bytes may stay unacknowledged before a connection counts as dead (`syslog.md`).
-const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+const SILENCE_MAX: Duration = Duration::from_secs(20);

@@ -14,22 +14,32 @@ use super::super::tls::io_words;
 use super::super::{Answer, Applied, TransportError, TransportErrorKind};
 
 /// A socket that is connected to one receiver.
-pub(super) enum Datagrams {
+pub(super) struct Datagrams {
+    socket: Socket,
+    pub(super) made: Instant,
+}
+
+enum Socket {
     Udp(UdpSocket),
     Unix(UnixDatagram),
 }
 
 impl Datagrams {
-    /// A UDP socket to the first address of a receiver; connecting sends nothing.
+    /// A UDP socket to the first address of a receiver that this host has a way to; connecting
+    /// sends nothing.
     pub(super) async fn udp(addresses: &[SocketAddr]) -> Result<Self, TransportError> {
-        let Some(address) = addresses.first() else { return Err(unreached("no address")) };
-        let any = match address {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let socket = UdpSocket::bind(any).await.map_err(|error| unreached(&io_words(&error)))?;
-        socket.connect(address).await.map_err(|error| unreached(&io_words(&error)))?;
-        Ok(Self::Udp(socket))
+        let mut failure = unreached("no address");
+        for address in addresses {
+            match connected(address).await {
+                Ok(socket) => return Ok(Self::new(Socket::Udp(socket))),
+                Err(error) => failure = unreached(&io_words(&error)),
+            }
+        }
+        Err(failure)
+    }
+
+    fn new(socket: Socket) -> Self {
+        Self { socket, made: Instant::now() }
     }
 
     /// A socket to a receiver on this machine.
@@ -39,7 +49,8 @@ impl Datagrams {
             socket.connect(path)?;
             Ok(socket)
         };
-        open().map(Self::Unix).map_err(|error: io::Error| unreached(&io_words(&error)))
+        let opened = open().map(|socket| Self::new(Socket::Unix(socket)));
+        opened.map_err(|error: io::Error| unreached(&io_words(&error)))
     }
 
     /// Sends each document of a body that is framed by octet counts.
@@ -79,7 +90,7 @@ impl Datagrams {
             }
             sent += 1;
             rest = after;
-            if sent.is_multiple_of(BURST) && matches!(self, Self::Udp(_)) {
+            if sent.is_multiple_of(BURST) && matches!(self.socket, Socket::Udp(_)) {
                 sleep(PAUSE).await;
             }
         }
@@ -90,20 +101,30 @@ impl Datagrams {
     }
 
     async fn send_one(&self, document: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Udp(socket) => socket.send(document).await.map(|_| ()),
-            Self::Unix(socket) => socket.send(document).await.map(|_| ()),
+        match &self.socket {
+            Socket::Udp(socket) => socket.send(document).await.map(|_| ()),
+            Socket::Unix(socket) => socket.send(document).await.map(|_| ()),
         }
     }
 
     /// What came back for datagrams that were sent before: a port that nobody listens on.
     fn told(&self) -> Result<Option<io::Error>, TransportError> {
-        let told = match self {
-            Self::Udp(socket) => socket.take_error(),
-            Self::Unix(socket) => socket.take_error(),
+        let told = match &self.socket {
+            Socket::Udp(socket) => socket.take_error(),
+            Socket::Unix(socket) => socket.take_error(),
         };
         told.map_err(|error| refused(&error, 0))
     }
+}
+
+async fn connected(address: &SocketAddr) -> io::Result<UdpSocket> {
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    Ok(socket)
 }
 
 /// The first document of a body framed by octet counts, and the rest (RFC 6587, 3.4.1).
@@ -139,6 +160,19 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_with_a_way_to_it_is_taken() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = receiver.local_addr().expect("an address");
+        // ip(7), EACCES: "tried to connect to a broadcast address without having the broadcast
+        // flag set".
+        let refused = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+        assert!(Datagrams::udp(&[refused]).await.is_err(), "there is no way to it");
+        let datagrams = Datagrams::udp(&[refused, address]).await.expect("one is reached");
+        datagrams.send(&Bytes::from_static(b"1 x"), Instant::now()).await.expect("taken");
+        assert_eq!(receiver.recv(&mut [0; 8]).await.expect("it came"), 1);
+    }
 
     #[test]
     fn a_body_is_taken_apart_by_its_counts() {

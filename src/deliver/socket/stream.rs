@@ -21,6 +21,8 @@ use super::outstanding::outstanding;
 pub(super) struct Stream {
     io: Io,
     made: Instant,
+    /// When it was last used.
+    pub(super) idle_since: Instant,
     /// Whether nothing was sent over it yet.
     is_fresh: bool,
 }
@@ -33,7 +35,7 @@ enum Io {
 
 impl Stream {
     pub(super) fn plain(tcp: TcpStream) -> Self {
-        Self { io: Io::Plain(tcp), made: Instant::now(), is_fresh: true }
+        Self::new(Io::Plain(tcp))
     }
 
     /// A connection to a receiver on this machine.
@@ -43,11 +45,16 @@ impl Stream {
             applied: Applied::No,
             detail: io_words(&error),
         })?;
-        Ok(Self { io: Io::Local(made), made: Instant::now(), is_fresh: true })
+        Ok(Self::new(Io::Local(made)))
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), made: Instant::now(), is_fresh: true }
+        Self::new(Io::Tls(Box::new(stream)))
+    }
+
+    fn new(io: Io) -> Self {
+        let now = Instant::now();
+        Self { io, made: now, idle_since: now, is_fresh: true }
     }
 
     /// Whether it may carry another body: it is young enough, and the peer has not ended it.
