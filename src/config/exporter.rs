@@ -549,7 +549,7 @@ impl Build<'_, '_> {
             }
             _ => {}
         }
-        if tls.insecure_skip_verify {
+        if tls.insecure_skip_verify && tls.fingerprint.is_none() {
             self.notes.push(format!(
                 "exporter {name} accepts any certificate (tls.insecure_skip_verify): anybody on \
                  the way can read and change what it sends"

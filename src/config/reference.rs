@@ -180,7 +180,7 @@ is told with its reason and takes effect then: `global.state_dir`, `admin.listen
 `pipeline.workers`, `log.dir`, `log.io` and `log.segment_bytes`. Another `memory.in_flight_bytes` \
 or place of receipts has every exporter send what it has under way first; dead letters, refused \
 lines and receipts that were written stay where they are. Certificates of listeners are read again \
-when their files change. What a \
+when their files change, and those of `tls` before the next connection. What a \
 value refers to is read again every `credentials.refresh_interval`, as soon as a file changes, and \
 when a destination refuses the credentials ([credentials.md](credentials.md)). `shrike config \
 show` prints what is in effect, secrets masked.

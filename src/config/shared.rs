@@ -241,7 +241,8 @@ pub const SHARED: &[Key] = &[
         "tls.insecure_skip_verify",
         Kind::Bool,
         Is("false"),
-        "Accepts any certificate; warned about at start and shown in status.",
+        "Accepts any certificate, or the one of `tls.fingerprint`; without that it is warned about \
+         at start.",
     )
     .also(&["!tls.reject_unauthorized"]),
     key(
@@ -266,7 +267,8 @@ pub const SHARED: &[Key] = &[
         Kind::Text(127),
         Unset("none"),
         "SHA-256 of the one certificate that is accepted, whoever signed it; with \
-         `tls.ca_cert_path` authority and name must be right too.",
+         `tls.ca_cert_path` authority and name must be right too, unless \
+         `tls.insecure_skip_verify` is on.",
     ),
     key("tls.min_version", Kind::Choice(&["1.2", "1.3"]), Is("1.2"), "Oldest TLS version."),
     key(

@@ -159,7 +159,7 @@ pub struct RateSettings {
 /// TLS of an exporter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TlsSettings {
-    /// Accept any certificate; warned about at start and shown in status.
+    /// Accept any certificate, or the one of `fingerprint`; without that it is warned about.
     pub insecure_skip_verify: bool,
     /// PEM file of the authorities to trust instead of the system's.
     pub ca_cert_path: Option<std::path::PathBuf>,

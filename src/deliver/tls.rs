@@ -1,20 +1,21 @@
 //! TLS terms: authorities, our certificate, versions, and what a failed handshake means.
 
+mod files;
+
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion,
-    RootCertStore, SignatureScheme,
+    SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -22,13 +23,30 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::errand::errand;
 use super::{Applied, TlsSettings, TlsVersion, TransportError, TransportErrorKind};
+use files::Stamps;
 
-/// The terms on which TLS connections are made, read once and shared by all workers.
-#[derive(Clone, Debug)]
+/// The terms on which TLS connections are made, shared by all workers.
+///
+/// Files are replaced while this runs, above all certificates that are good for a day. So each
+/// connection is made on the terms that the files hold then.
+#[derive(Debug)]
 pub struct Tls {
-    config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    terms: Arc<Terms>,
+    /// The files as they were when they were read last; locked while that is done again.
+    read: Arc<tokio::sync::Mutex<Stamps>>,
+}
+
+#[derive(Debug)]
+struct Terms {
+    settings: TlsSettings,
+    alpn: Vec<Vec<u8>>,
+    config: Mutex<Arc<ClientConfig>>,
+    /// Whether something was not accepted since the files were read: what the system trusts has no
+    /// one file to look at, and may be another since.
+    is_doubted: AtomicBool,
     /// Whether the server has asked for a certificate of ours.
     is_asked: Arc<AtomicBool>,
 }
@@ -86,56 +104,21 @@ impl Tls {
     ///
     /// `alpn` lists the application protocols to offer, best first (RFC 7301).
     pub fn load(settings: &TlsSettings, alpn: &[&[u8]]) -> Result<Self, TransportSetupError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let versions: &[_] = match settings.min_version {
-            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            TlsVersion::V1_3 => &[&rustls::version::TLS13],
-        };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)
-            .expect("the provider has suites for TLS 1.2 and 1.3");
-        let builder = if settings.insecure_skip_verify {
+        if settings.insecure_skip_verify && settings.fingerprint.is_none() {
             tracing::warn!(
                 "tls.insecure_skip_verify is on: certificates are NOT verified, anyone on the way \
                  can read and change what is sent"
             );
-            let anyone = Anyone(provider.signature_verification_algorithms);
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(anyone))
-        } else if let Some(digest) = settings.fingerprint {
-            let others = settings.ca_cert_path.as_deref().map(|path| authority(path, &provider));
-            let signatures = Anyone(provider.signature_verification_algorithms);
-            let pinned = Pinned { digest, others: others.transpose()?, signatures };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
-        } else {
-            builder.with_root_certificates(roots(settings.ca_cert_path.as_deref())?)
-        };
-        let mut config = match identity(settings)? {
-            None => builder.with_no_client_auth(),
-            Some((chain, key, path)) => {
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    TransportSetupError::Pem {
-                        key: "tls.client_key_path",
-                        path,
-                        line: 1,
-                        problem: format!("the key cannot be used: {error}"),
-                        expected: "the private key of tls.client_cert_path's first certificate",
-                    }
-                })?
-            }
-        };
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        // A server built with OpenSSL that asks for certificates and has set no context for its
-        // sessions, as rsyslog, refuses whoever resumes one: every second connection would fail.
-        config.resumption = match settings.client_cert_path {
-            Some(_) => Resumption::disabled(),
-            None => Resumption::in_memory_sessions(SESSIONS_MAX),
-        };
-        let is_asked = Arc::new(AtomicBool::new(false));
-        let certificates = Arc::clone(&config.client_auth_cert_resolver);
-        let asked = Asked { certificates, is_asked: Arc::clone(&is_asked) };
-        config.client_auth_cert_resolver = Arc::new(asked);
+        }
         let name = settings.server_name.as_deref().map(server_name).transpose()?;
-        Ok(Self { config: Arc::new(config), name, is_asked })
+        let stamps = files::stamps(settings);
+        let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let is_asked = Arc::default();
+        let config = Mutex::new(Arc::new(config(settings, &alpn, &is_asked)?));
+        let is_doubted = AtomicBool::new(false);
+        let terms = Terms { settings: settings.clone(), alpn, config, is_doubted, is_asked };
+        let read = Arc::new(tokio::sync::Mutex::new(stamps));
+        Ok(Self { name, terms: Arc::new(terms), read })
     }
 
     /// Shakes hands over a connection with the host of this name.
@@ -146,17 +129,127 @@ impl Tls {
         host: &ServerName<'static>,
         tcp: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TransportError> {
+        self.renew().await;
+        let shaken = self.shake_hands(host, tcp).await.map_err(|error| handshake_error(&error));
+        shaken.inspect_err(|error| {
+            if error.kind == TransportErrorKind::TlsRejected {
+                self.terms.is_doubted.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    async fn shake_hands(
+        &self,
+        host: &ServerName<'static>,
+        tcp: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = self.name.as_ref().unwrap_or(host).clone();
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let connector = TlsConnector::from(Arc::clone(&self.terms.lock()));
         let mut stream = connector
             .connect_with(name, tcp, |session| session.set_buffer_limit(Some(SEND_BUFFER_BYTES)))
-            .await
-            .map_err(|error| handshake_error(&error))?;
-        if self.is_asked.load(Ordering::Relaxed) {
-            judged(&mut stream).await.map_err(|error| handshake_error(&error))?;
+            .await?;
+        if self.terms.is_asked.load(Ordering::Relaxed) {
+            judged(&mut stream).await?;
         }
         Ok(stream)
     }
+
+    /// Reads the files again where they are others. A disk that hangs leaves the terms as they are.
+    async fn renew(&self) {
+        let names_files = files::paths(&self.terms.settings).iter().any(Option::is_some);
+        if !names_files && !self.terms.is_doubted.load(Ordering::Relaxed) {
+            return;
+        }
+        let reading = async {
+            let (mut stamps, terms) =
+                (Arc::clone(&self.read).lock_owned().await, Arc::clone(&self.terms));
+            errand("shrike-tls", move || terms.renew(&mut stamps)).await
+        };
+        if !matches!(timeout(READING_MAX, reading).await, Ok(Ok(()))) {
+            tracing::warn!("TLS files were not looked at in time; the last ones are used");
+        }
+    }
+}
+
+impl Terms {
+    fn renew(&self, stamps: &mut Stamps) {
+        let now = files::stamps(&self.settings);
+        let is_doubted = self.is_doubted.swap(false, Ordering::Relaxed);
+        if now == *stamps && !is_doubted {
+            return;
+        }
+        // Before they are read: what is written meanwhile shows at the next look.
+        let is_other = now != *stamps;
+        *stamps = now;
+        match config(&self.settings, &self.alpn, &self.is_asked) {
+            Ok(config) => {
+                *self.lock() = Arc::new(config);
+                if is_other {
+                    let [ca, certificate, key] = files::paths(&self.settings);
+                    tracing::info!(?ca, ?certificate, ?key, "TLS files changed and were read");
+                }
+            }
+            // Certificate and key are two files, and one of them is replaced first.
+            Err(problem) => tracing::warn!(%problem, "TLS files changed; the last ones are used"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<ClientConfig>> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The terms as settings and files have them.
+fn config(
+    settings: &TlsSettings,
+    alpn: &[Vec<u8>],
+    is_asked: &Arc<AtomicBool>,
+) -> Result<ClientConfig, TransportSetupError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions: &[_] = match settings.min_version {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .expect("the provider has suites for TLS 1.2 and 1.3");
+    let builder = if let Some(digest) = settings.fingerprint {
+        // The pin holds also where nobody else is asked.
+        let authorities = settings.ca_cert_path.as_deref();
+        let asked = authorities.filter(|_| !settings.insecure_skip_verify);
+        let others = asked.map(|path| files::authority(path, &provider)).transpose()?;
+        let signatures = Anyone(provider.signature_verification_algorithms);
+        let pinned = Pinned { digest, others, signatures };
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+    } else if settings.insecure_skip_verify {
+        let anyone = Anyone(provider.signature_verification_algorithms);
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(anyone))
+    } else {
+        builder.with_root_certificates(files::roots(settings.ca_cert_path.as_deref())?)
+    };
+    let mut config = match files::identity(settings)? {
+        None => builder.with_no_client_auth(),
+        Some((chain, key, path)) => {
+            builder.with_client_auth_cert(chain, key).map_err(|error| TransportSetupError::Pem {
+                key: "tls.client_key_path",
+                path,
+                line: 1,
+                problem: format!("the key cannot be used: {error}"),
+                expected: "the private key of tls.client_cert_path's first certificate",
+            })?
+        }
+    };
+    config.alpn_protocols = alpn.to_vec();
+    // A server built with OpenSSL that asks for certificates and has set no context for its
+    // sessions, as rsyslog, refuses whoever resumes one: every second connection would fail.
+    config.resumption = match settings.client_cert_path {
+        Some(_) => Resumption::disabled(),
+        None => Resumption::in_memory_sessions(SESSIONS_MAX),
+    };
+    let certificates = Arc::clone(&config.client_auth_cert_resolver);
+    let asked = Asked { certificates, is_asked: Arc::clone(is_asked) };
+    config.client_auth_cert_resolver = Arc::new(asked);
+    Ok(config)
 }
 
 /// Waits until the server has judged our certificate, as far as it shows.
@@ -366,147 +459,6 @@ pub(super) fn io_words(error: &io::Error) -> String {
     }
 }
 
-fn roots(path: Option<&Path>) -> Result<RootCertStore, TransportSetupError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = path else {
-        let found = rustls_native_certs::load_native_certs();
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
-            let problem = found
-                .errors
-                .first()
-                .map_or_else(|| "none are installed".to_owned(), std::string::ToString::to_string);
-            return Err(TransportSetupError::Roots { problem });
-        }
-        return Ok(store);
-    };
-    let key = "tls.ca_cert_path";
-    let expected = "PEM certificates of authorities";
-    for (line, certificate) in certificates(key, path, expected)? {
-        store.add(certificate).map_err(|error| TransportSetupError::Pem {
-            key,
-            path: path.to_owned(),
-            line,
-            problem: format!("not a certificate of an authority ({error})"),
-            expected,
-        })?;
-    }
-    Ok(store)
-}
-
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, PathBuf);
-
-fn identity(settings: &TlsSettings) -> Result<Option<Identity>, TransportSetupError> {
-    let (cert_path, key_path) = match (&settings.client_cert_path, &settings.client_key_path) {
-        (None, None) => return Ok(None),
-        (Some(cert_path), Some(key_path)) => (cert_path, key_path),
-        (cert_path, _) => {
-            let missing = if cert_path.is_some() { "client_key_path" } else { "client_cert_path" };
-            return Err(TransportSetupError::Value {
-                key: format!("tls.{missing}"),
-                problem: "missing".to_owned(),
-                expected: "both tls.client_cert_path and tls.client_key_path, or neither",
-            });
-        }
-    };
-    let expected = "our certificate in PEM, then those between it and the authority";
-    let chain = certificates("tls.client_cert_path", cert_path, expected)?;
-    let chain = chain.into_iter().map(|(_, certificate)| certificate).collect();
-    Ok(Some((chain, private_key(key_path)?, key_path.clone())))
-}
-
-fn certificates(
-    key: &'static str,
-    path: &Path,
-    expected: &'static str,
-) -> Result<Vec<(usize, CertificateDer<'static>)>, TransportSetupError> {
-    let wrong = |line, problem: String| TransportSetupError::Pem {
-        key,
-        path: path.to_owned(),
-        line,
-        problem,
-        expected,
-    };
-    let text = read(key, path)?;
-    let mut found = Vec::new();
-    for section in sections(&text) {
-        if section.label != "CERTIFICATE" {
-            continue;
-        }
-        let certificate = CertificateDer::from_pem_slice(section.text)
-            .map_err(|error| wrong(section.line, format!("a damaged certificate ({error})")))?;
-        found.push((section.line, certificate));
-    }
-    if found.is_empty() {
-        return Err(wrong(1, "no certificate in the file".to_owned()));
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TransportSetupError> {
-    let wrong = |line, problem: String| TransportSetupError::Pem {
-        key: "tls.client_key_path",
-        path: path.to_owned(),
-        line,
-        problem,
-        expected: "an unencrypted PKCS#8, PKCS#1 or SEC1 key in PEM (openssl pkey -in KEY -out \
-                   KEY.pem makes one)",
-    };
-    let text = zeroize::Zeroizing::new(read("tls.client_key_path", path)?);
-    for section in sections(&text) {
-        if section.label == "ENCRYPTED PRIVATE KEY" {
-            return Err(wrong(section.line, "the key is encrypted".to_owned()));
-        }
-        if section.label.ends_with("PRIVATE KEY") {
-            return PrivateKeyDer::from_pem_slice(section.text)
-                .map_err(|_| wrong(section.line, "a damaged key".to_owned()));
-        }
-    }
-    Err(wrong(1, "no private key in the file".to_owned()))
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TransportSetupError> {
-    std::fs::read(path).map_err(|source| TransportSetupError::File {
-        key,
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// One `BEGIN` to `END` of a PEM file (RFC 7468).
-struct Section<'a> {
-    line: usize,
-    label: &'a str,
-    text: &'a [u8],
-}
-
-/// The sections of a file; one without an end reaches to the end of the file.
-///
-/// The library's reader does the decoding, but tells no line numbers.
-fn sections(text: &[u8]) -> Vec<Section<'_>> {
-    let mut found: Vec<Section<'_>> = Vec::new();
-    let mut open: Option<(usize, usize, &str)> = None;
-    let mut start = 0;
-    for (number, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let end = start + line.len();
-        let words = std::str::from_utf8(line).unwrap_or_default().trim();
-        if let Some(label) = marker(words, "-----BEGIN ") {
-            open = Some((number + 1, start, label));
-        } else if marker(words, "-----END ").is_some()
-            && let Some((line, from, label)) = open.take()
-        {
-            found.push(Section { line, label, text: &text[from..end] });
-        }
-        start = end;
-    }
-    found.extend(open.map(|(line, from, label)| Section { line, label, text: &text[from..] }));
-    found
-}
-
-fn marker<'a>(line: &'a str, opening: &str) -> Option<&'a str> {
-    line.strip_prefix(opening)?.strip_suffix("-----")
-}
-
 /// Accepts any certificate; signatures are still checked, so that the peer holds the key it shows.
 #[derive(Debug)]
 struct Anyone(WebPkiSupportedAlgorithms);
@@ -603,22 +555,10 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// The verifier of certificates from these authorities.
-fn authority(
-    path: &Path,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, TransportSetupError> {
-    let roots = Arc::new(roots(Some(path))?);
-    let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-    built.map_err(|error| TransportSetupError::Value {
-        key: "tls.ca_cert_path".to_owned(),
-        problem: error.to_string(),
-        expected: "PEM certificates of authorities",
-    })
-}
-
 /// Sessions remembered for resumption; one exporter talks to few hosts.
 const SESSIONS_MAX: usize = 64;
+/// How long a connection waits for files to be read again: a healthy disk needs a few milliseconds.
+const READING_MAX: Duration = Duration::from_secs(1);
 /// How long a server may take to refuse a certificate: a round trip and its own work.
 pub(super) const JUDGEMENT: Duration = Duration::from_millis(200);
 

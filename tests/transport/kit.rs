@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Uri};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::Digest as _;
 use shrike::deliver::{
     Answer, ConnectionSettings, Http2, HttpTransport, Proxy, Reach, Request, TlsSettings,
     Transport, TransportError, TransportLimits,
@@ -256,6 +257,12 @@ impl Pki {
             client_key_path: Some(self.file("client.key", &self.client.1)),
             ..self.trusting()
         }
+    }
+
+    /// The digest of the server's certificate.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let chain = CertificateDer::from_pem_slice(self.server.0.as_bytes()).expect("ours");
+        sha2::Sha256::digest(chain.as_ref()).into()
     }
 
     /// The server's side of the handshake.

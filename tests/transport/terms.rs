@@ -125,6 +125,50 @@ fn a_client_certificate_is_shown_and_its_refusal_understood() {
 }
 
 #[test]
+fn files_that_changed_are_read_before_the_next_connection() {
+    run(async {
+        let (old, new) = (Pki::new("127.0.0.1"), Pki::new("127.0.0.1"));
+        let terms = Terms { wants_client: true, ..Terms::default() };
+        let (address, _) = tls_server(&new, &terms).await;
+        let transport = open(address, &old.presenting(), &settings()).expect("a transport");
+        let error = send_err(&transport, post("x")).await;
+        assert!(error.detail.contains("no trusted authority"), "{error}");
+        old.file("ca.pem", &new.ca);
+        let error = send_err(&transport, post("x")).await;
+        assert!(error.detail.contains("client"), "{error}");
+        // One of two files is replaced first: what was there is shown on.
+        old.file("client.pem", &new.client.0);
+        let error = send_err(&transport, post("x")).await;
+        assert!(error.detail.contains("client"), "{error}");
+        old.file("client.key", &new.client.1);
+        send_ok(&transport).await;
+        // Nor does a file that is gone for a moment take anything away.
+        let tls = new.presenting();
+        let (other, _) = tls_server(&new, &terms).await;
+        let transport = open(other, &tls, &settings()).expect("a transport");
+        std::fs::remove_file(tls.client_key_path.expect("it is named")).expect("ours");
+        send_ok(&transport).await;
+    });
+}
+
+#[test]
+fn a_pin_holds_where_nothing_else_is_asked() {
+    run(async {
+        let pki = Pki::new("es.example");
+        let (address, _) = tls_server(&pki, &Terms::default()).await;
+        let pinned = |fingerprint| TlsSettings {
+            insecure_skip_verify: true,
+            fingerprint: Some(fingerprint),
+            ..Pki::new("other.example").trusting()
+        };
+        let right = send(address, &pinned(pki.fingerprint()), &settings(), 4).await;
+        assert_eq!(right.expect("it is the one").status, 200);
+        let wrong = send(address, &pinned([7; 32]), &settings(), 4).await.expect_err("another");
+        assert_eq!(wrong.kind, TransportErrorKind::TlsRejected, "{wrong}");
+    });
+}
+
+#[test]
 fn a_handshake_that_breaks_off_may_heal() {
     run(async {
         let pki = Pki::new("127.0.0.1");
