@@ -235,7 +235,8 @@ pub const SHARED: &[Key] = &[
         "compression.level",
         Kind::Int(1, 22),
         Is("1"),
-        "Its level: 1 to 9 for gzip and deflate, 1 to 22 for zstd.",
+        "Its level: 1 to 9 for gzip and deflate, 1 to 22 for zstd; above 12 each batch that is \
+         being filled takes tens of megabytes.",
     ),
     key(
         "tls.insecure_skip_verify",

@@ -84,7 +84,11 @@ impl Buffers {
     /// Takes back a compressor that has finished its stream.
     pub(super) fn give_compressor(&self, compressor: Compressor) {
         self.with(|pool| {
-            if pool.compressors.len() < COMPRESSORS_MAX {
+            let kept: usize = pool.compressors.iter().map(Compressor::memory).sum();
+            let has_room = kept + compressor.memory() <= COMPRESSORS_KEPT_MAX;
+            // One is always of use: the next body needs it.
+            if pool.compressors.is_empty() || (has_room && pool.compressors.len() < COMPRESSORS_MAX)
+            {
                 pool.compressors.push(compressor);
             }
         });
@@ -134,8 +138,11 @@ const BODY_KEPT_MAX: usize = 8 << 20;
 /// A longer item list is not kept; 32 bytes each.
 const ITEMS_KEPT_MAX: usize = 1 << 15;
 
-/// Compressors kept per pool; each is about 300 KiB.
+/// Compressors kept per pool; most are about 300 KiB.
 const COMPRESSORS_MAX: usize = 8;
+
+/// Their memory: those of zstd's high levels are tens of megabytes each.
+const COMPRESSORS_KEPT_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +163,22 @@ mod tests {
         let again = buffers.take();
         assert_eq!(again.as_ptr(), memory);
         assert!(again.is_empty());
+    }
+
+    #[test]
+    fn of_giant_compressors_one_is_kept() {
+        let kept = |level: u32| {
+            let buffers = Buffers::new();
+            let take = |_| buffers.take_compressor(Encoding::Zstd, level).expect("it compresses");
+            let taken: Vec<_> = (0..4).map(take).collect();
+            for mut compressor in taken {
+                let mut out = Vec::new();
+                compressor.write(b"x", 0, &mut out);
+                buffers.give_compressor(compressor.finish(&mut out));
+            }
+            buffers.with(|pool| pool.compressors.len())
+        };
+        assert_eq!((kept(1), kept(19)), (4, 1));
     }
 
     #[test]

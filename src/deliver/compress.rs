@@ -58,6 +58,9 @@ impl Compressor {
                 // zstd itself brings a level that is too high down to its highest.
                 zstd_ok(context.set_parameter(CParameter::CompressionLevel(level)));
                 zstd_ok(context.set_parameter(CParameter::ChecksumFlag(true)));
+                if level > ZSTD_LEVEL_NARROW {
+                    zstd_ok(context.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG_MAX)));
+                }
                 Stream::Zstd(context)
             }
         };
@@ -67,6 +70,15 @@ impl Compressor {
     /// Whether it is for this encoding at this level.
     pub(super) fn is(&self, encoding: Encoding, level: u32) -> bool {
         self.encoding == encoding && self.level == level
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        match &self.stream {
+            Stream::Zstd(context) => context.sizeof(),
+            // zlib's windows and tables, and ours.
+            _ => DEFLATE_MEMORY,
+        }
     }
 
     /// Compresses `raw[from..]` to the end of `out`; some of it stays inside for now.
@@ -260,6 +272,16 @@ const DEFLATE_LEVEL_MAX: u32 = 9;
 /// Room made before each call, in bytes: large enough that a call seldom comes back for more.
 const ROOM: usize = 16 << 10;
 
+/// RFC 9659 3: "a conforming encoder MUST NOT generate frames requiring a window size larger than
+/// 8 MB" where the content encoding is `zstd`; a receiver may refuse what needs more.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Up to this level zstd's own windows are not wider.
+const ZSTD_LEVEL_NARROW: i32 = 19;
+
+/// What a stream of deflate takes: its window, its tables and the block that it gathers.
+const DEFLATE_MEMORY: usize = 300 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +320,20 @@ mod tests {
                     assert!(opened[6..] == raw, "{encoding:?} {level} {len}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_frame_needs_a_wider_window_than_receivers_must_have() {
+        for level in 1..=22 {
+            let compressor = Compressor::new(Encoding::Zstd, level).expect("it compresses");
+            let (frame, _) = compressed(compressor, b"a text", 6);
+            // RFC 8878 3.1.1.1: magic number, then a descriptor whose bit 5 says that there is no
+            // window, then exponent and mantissa of the window.
+            assert_eq!(frame[4] & 0x20, 0, "a stream tells its window first");
+            let base = 1_u64 << (10 + (frame[5] >> 3));
+            let window = base + base / 8 * u64::from(frame[5] & 7);
+            assert!(window <= 8 << 20, "level {level}: {window}");
         }
     }
 
