@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{
@@ -293,10 +294,15 @@ impl HttpTransport {
                 Ok(exchange.read(response, bytes_max, prepared.deadline).await)
             }
             Ok(Err(broken)) => {
-                if broken.is_going {
+                let turns = broken.wants_http1 && endpoint.version.is_none();
+                if turns {
+                    endpoint.refuses_http2.store(true, Ordering::Relaxed);
+                }
+                let is_over = broken.is_going || turns;
+                if is_over {
                     lease.retire();
                 }
-                let is_stale = broken.is_going && broken.error.applied == Applied::No;
+                let is_stale = is_over && broken.error.applied == Applied::No;
                 Err(Failed { is_stale, error: broken.error })
             }
             Err(_) => {

@@ -82,7 +82,7 @@ impl SocketDestination {
             });
         }
         let is_encrypted = endpoints.iter().any(|it| matches!(it.kind, Kind::Tls(_)));
-        let tls = is_encrypted.then(|| Tls::load(tls, &[])).transpose()?;
+        let tls = is_encrypted.then(|| Tls::load(tls)).transpose()?;
         Ok(Self { endpoints, connection: connection.clone(), tls })
     }
 
@@ -210,7 +210,7 @@ impl SocketTransport {
             let addresses = self.destination.resolve(endpoint).await?;
             let tcp = dial(&addresses, SILENCE_MAX.min(connection.timeout)).await?;
             match (&endpoint.kind, tls) {
-                (Kind::Tls(name), Some(tls)) => tls.connect(name, tcp).await.map(Stream::tls),
+                (Kind::Tls(name), Some(tls)) => tls.connect(name, tcp, &[]).await.map(Stream::tls),
                 _ => Ok(Stream::plain(tcp)),
             }
         };

@@ -42,7 +42,6 @@ pub struct Tls {
 #[derive(Debug)]
 struct Terms {
     settings: TlsSettings,
-    alpn: Vec<Vec<u8>>,
     config: Mutex<Arc<ClientConfig>>,
     /// Whether something was not accepted since the files were read: what the system trusts has no
     /// one file to look at, and may be another since.
@@ -101,9 +100,7 @@ pub enum TransportSetupError {
 
 impl Tls {
     /// Reads the files that the settings name, or the system's authorities where they name none.
-    ///
-    /// `alpn` lists the application protocols to offer, best first (RFC 7301).
-    pub fn load(settings: &TlsSettings, alpn: &[&[u8]]) -> Result<Self, TransportSetupError> {
+    pub fn load(settings: &TlsSettings) -> Result<Self, TransportSetupError> {
         if settings.insecure_skip_verify && settings.fingerprint.is_none() {
             tracing::warn!(
                 "tls.insecure_skip_verify is on: certificates are NOT verified, anyone on the way \
@@ -112,25 +109,27 @@ impl Tls {
         }
         let name = settings.server_name.as_deref().map(server_name).transpose()?;
         let stamps = files::stamps(settings);
-        let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         let is_asked = Arc::default();
-        let config = Mutex::new(Arc::new(config(settings, &alpn, &is_asked)?));
+        let config = Mutex::new(Arc::new(config(settings, &is_asked)?));
         let is_doubted = AtomicBool::new(false);
-        let terms = Terms { settings: settings.clone(), alpn, config, is_doubted, is_asked };
+        let terms = Terms { settings: settings.clone(), config, is_doubted, is_asked };
         let read = Arc::new(tokio::sync::Mutex::new(stamps));
         Ok(Self { name, terms: Arc::new(terms), read })
     }
 
-    /// Shakes hands over a connection with the host of this name.
+    /// Shakes hands over a connection with the host of this name; `alpn` are the application
+    /// protocols that are offered, best first (RFC 7301).
     ///
     /// No time limit: the caller has one for the whole connection.
     pub async fn connect(
         &self,
         host: &ServerName<'static>,
         tcp: TcpStream,
+        alpn: &[&[u8]],
     ) -> Result<TlsStream<TcpStream>, TransportError> {
         self.renew().await;
-        let shaken = self.shake_hands(host, tcp).await.map_err(|error| handshake_error(&error));
+        let shaken =
+            self.shake_hands(host, tcp, alpn).await.map_err(|error| handshake_error(&error));
         shaken.inspect_err(|error| {
             if error.kind == TransportErrorKind::TlsRejected {
                 self.terms.is_doubted.store(true, Ordering::Relaxed);
@@ -142,10 +141,12 @@ impl Tls {
         &self,
         host: &ServerName<'static>,
         tcp: TcpStream,
+        alpn: &[&[u8]],
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = self.name.as_ref().unwrap_or(host).clone();
         let connector = TlsConnector::from(Arc::clone(&self.terms.lock()));
         let mut stream = connector
+            .with_alpn(alpn.iter().map(|protocol| protocol.to_vec()).collect())
             .connect_with(name, tcp, |session| session.set_buffer_limit(Some(SEND_BUFFER_BYTES)))
             .await?;
         if self.terms.is_asked.load(Ordering::Relaxed) {
@@ -181,7 +182,7 @@ impl Terms {
         // Before they are read: what is written meanwhile shows at the next look.
         let is_other = now != *stamps;
         *stamps = now;
-        match config(&self.settings, &self.alpn, &self.is_asked) {
+        match config(&self.settings, &self.is_asked) {
             Ok(config) => {
                 *self.lock() = Arc::new(config);
                 if is_other {
@@ -202,7 +203,6 @@ impl Terms {
 /// The terms as settings and files have them.
 fn config(
     settings: &TlsSettings,
-    alpn: &[Vec<u8>],
     is_asked: &Arc<AtomicBool>,
 ) -> Result<ClientConfig, TransportSetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -239,7 +239,6 @@ fn config(
             })?
         }
     };
-    config.alpn_protocols = alpn.to_vec();
     // A server built with OpenSSL that asks for certificates and has set no context for its
     // sessions, as rsyslog, refuses whoever resumes one: every second connection would fail.
     config.resumption = match settings.client_cert_path {

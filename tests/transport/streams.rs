@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::kit::{
-    Pki, SOON, Seen, Terms, answer_streams, post, read_stream, run, send_err, send_ok, server,
-    settings, tls_server, transport, uri,
+    OK, Pki, SOON, Seen, Terms, answer_all, answer_streams, post, read_stream, run, send_err,
+    send_ok, server, settings, tls_server, transport, uri,
 };
 
 #[test]
@@ -123,6 +123,40 @@ fn a_refused_stream_was_not_applied() {
             assert_eq!(seen.requests.borrow().len(), requests);
         }
         assert_eq!(seen.connections.get(), 1);
+    });
+}
+
+#[test]
+fn a_server_that_asks_for_http1_gets_it_from_then_on() {
+    run(async {
+        let pki = Pki::new("127.0.0.1");
+        let acceptor = pki.acceptor(&Terms { alpn: &["h2", "http/1.1"], ..Terms::default() });
+        let (address, seen) = server(move |_, tcp, seen| {
+            let acceptor = acceptor.clone();
+            async move {
+                let Ok(tls) = acceptor.accept(tcp).await else { return };
+                if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    return answer_all(tls, seen, OK).await;
+                }
+                let mut connection = h2::server::handshake(tls).await.expect("HTTP/2");
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    seen.note("refused".to_owned(), Vec::new());
+                    respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+                }
+            }
+        })
+        .await;
+        let endpoints = [uri("https", address)];
+        let limits = TransportLimits::new(2);
+        let transport = HttpTransport::new(&endpoints, &pki.trusting(), &settings(), limits);
+        let transport = transport.expect("a transport");
+        for _ in 0..2 {
+            send_ok(&transport).await;
+        }
+        let heads = seen.heads();
+        assert_eq!(heads.len(), 3, "{heads:?}");
+        assert_eq!(heads[0], "refused");
+        assert!(heads[1..].iter().all(|head| head.contains("HTTP/1.1")), "{heads:?}");
     });
 }
 

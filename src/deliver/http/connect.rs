@@ -51,7 +51,7 @@ async fn make(
     };
     phase.set(Phase::Tls);
     let tls = destination.tls.as_ref().expect("terms were read, since an endpoint has https");
-    let stream = tls.connect(name, tcp).await?;
+    let stream = tls.connect(name, tcp, endpoint.alpn()).await?;
     let version = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Version::Http2,
         _ => Version::Http1,

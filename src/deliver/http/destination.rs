@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
@@ -40,6 +41,8 @@ pub(super) struct Endpoint {
     pub(super) is_forwarded: bool,
     /// The HTTP version it speaks, where that is known beforehand; otherwise TLS tells.
     pub(super) version: Option<Version>,
+    /// Whether it has asked for HTTP/1.1 instead of HTTP/2 (RFC 9113 7).
+    pub(super) refuses_http2: AtomicBool,
     /// Credentials in the URL, for requests that carry none.
     pub(super) authorization: Option<HeaderValue>,
     path: String,
@@ -65,11 +68,7 @@ impl Destination {
             });
         }
         let is_encrypted = endpoints.iter().any(|endpoint| endpoint.tls_name.is_some());
-        let alpn: &[&[u8]] = match connection.http2 {
-            Http2::Off => &[b"http/1.1"],
-            Http2::Auto | Http2::H2c => &[b"h2", b"http/1.1"],
-        };
-        let tls = is_encrypted.then(|| Tls::load(tls, alpn)).transpose()?;
+        let tls = is_encrypted.then(|| Tls::load(tls)).transpose()?;
         Ok(Self { endpoints, connection: connection.clone(), tls, counts: Arc::default() })
     }
 
@@ -125,7 +124,14 @@ impl Endpoint {
             proxy,
             is_forwarded,
             version,
+            refuses_http2: AtomicBool::new(false),
         })
+    }
+
+    /// The protocols that TLS offers, best first.
+    pub(super) fn alpn(&self) -> &'static [&'static [u8]] {
+        let may_be_http2 = self.version.is_none() && !self.refuses_http2.load(Ordering::Relaxed);
+        if may_be_http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] }
     }
 
     /// The target of a request: the endpoint's own path and query, with the request's after them.

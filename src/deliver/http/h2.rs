@@ -55,6 +55,8 @@ pub(super) struct Broken {
     pub(super) error: TransportError,
     /// Whether the server has said that the connection takes no new streams.
     pub(super) is_going: bool,
+    /// Whether the server asks for HTTP/1.1 instead (RFC 9113 7).
+    pub(super) wants_http1: bool,
 }
 
 impl H2 {
@@ -199,7 +201,7 @@ async fn run(
 fn broken(error: &h2::Error, is_sent: bool, progress: &Progress) -> Broken {
     use TransportErrorKind::{Network, Protocol, Refused};
     if let Some(error) = progress.rejection() {
-        return Broken { error, is_going: false };
+        return Broken { error, is_going: false, wants_http1: false };
     }
     let maybe = if is_sent { Applied::Maybe } else { Applied::No };
     let is_going = error.is_go_away() && error.is_remote();
@@ -227,7 +229,8 @@ fn broken(error: &h2::Error, is_sent: bool, progress: &Progress) -> Broken {
     } else {
         (Network, maybe, "the connection is closed".to_owned())
     };
-    Broken { error: TransportError { kind, applied, detail }, is_going }
+    let wants_http1 = error.is_remote() && reason == Reason::HTTP_1_1_REQUIRED;
+    Broken { error: TransportError { kind, applied, detail }, is_going, wants_http1 }
 }
 
 /// Bytes of one answer that the server may send ahead of our reading.
