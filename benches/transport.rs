@@ -145,6 +145,7 @@ fn over_http(way: &Way, address: SocketAddr, body: &Bytes, requests: usize) -> (
         headers: HeaderMap::new(),
         body: body.clone(),
         timeout: Duration::from_secs(30),
+        needs_body: true,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("rt");
     tokio::task::LocalSet::new().block_on(&runtime, async {

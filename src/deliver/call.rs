@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::sign::Signer;
 use super::vendor::{TIME, time_text};
 use super::{
-    AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Request,
-    Secret, Settings, Signature, Vendor, problem,
+    AckId, Call, CallBody, Credentials, Derived, Encoding, Heads, Options, Problem, Purpose,
+    Request, Secret, Settings, Signature, Vendor, problem,
 };
 use crate::transform::Format;
 
@@ -66,6 +66,7 @@ pub struct CompiledCall {
     /// Whether the body has a place for the time of sending.
     is_dated: bool,
     timeout: Duration,
+    needs_body: bool,
     /// What is added to an endpoint's position: where calls without events go elsewhere.
     aside: usize,
 }
@@ -277,6 +278,8 @@ impl CompiledCall {
             body,
             is_dated,
             timeout,
+            // What is asked beside events is read by whoever asks.
+            needs_body: call.purpose != Purpose::Send || call.responses.read.is_some(),
             aside,
         })
     }
@@ -396,6 +399,7 @@ impl CompiledCall {
             headers,
             body,
             timeout: self.timeout,
+            needs_body: self.needs_body,
         }
     }
 }

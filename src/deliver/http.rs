@@ -30,7 +30,7 @@ use super::{
     TransportErrorKind,
 };
 use crate::metrics::Counter;
-use answer::Received;
+use answer::{Received, Wanted};
 use connect::{Version, connect};
 use cookie::Jar;
 pub use destination::Destination;
@@ -102,6 +102,7 @@ struct Prepared {
     headers: HeaderMap,
     body: Bytes,
     deadline: Instant,
+    needs_body: bool,
 }
 
 /// Why an attempt failed.
@@ -169,7 +170,13 @@ impl HttpTransport {
             let jar = jars.entry((request.endpoint, request.group)).or_default();
             jar.attach(target.path(), endpoint.tls_name.is_some(), &mut headers);
         }
-        Ok(Prepared { method: request.method, target, headers, body: request.body, deadline })
+        let Request { method, body, needs_body, .. } = request;
+        Ok(Prepared { method, target, headers, body, deadline, needs_body })
+    }
+
+    fn wanted(&self, prepared: &Prepared) -> Wanted {
+        let Prepared { deadline, needs_body, .. } = *prepared;
+        Wanted { bytes_max: self.limits.answer_bytes, deadline, needs_body }
     }
 
     /// Sends a request, on further connections if kept ones turn out to be closed.
@@ -263,7 +270,7 @@ impl HttpTransport {
         if endpoint.is_forwarded && response.status() == 407 {
             return Err(Failed { error: proxy_wants_credentials(), is_stale: false });
         }
-        let received = line.read(response, self.limits.answer_bytes, prepared.deadline).await;
+        let received = line.read(response, self.wanted(prepared)).await;
         // An early answer leaves part of the request unsent: nothing else can follow it.
         if received.is_whole && line.is_sent() {
             busy.keep();
@@ -289,10 +296,7 @@ impl HttpTransport {
             }
         })?;
         match timeout_at(prepared.deadline, exchange.head()).await {
-            Ok(Ok(response)) => {
-                let bytes_max = self.limits.answer_bytes;
-                Ok(exchange.read(response, bytes_max, prepared.deadline).await)
-            }
+            Ok(Ok(response)) => Ok(exchange.read(response, self.wanted(prepared)).await),
             Ok(Err(broken)) => {
                 let turns = broken.wants_http1 && endpoint.version.is_none();
                 if turns {

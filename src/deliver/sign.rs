@@ -257,6 +257,7 @@ mod tests {
             headers: pairs.collect(),
             body: Bytes::new(),
             timeout: Duration::ZERO,
+            needs_body: true,
         }
     }
 

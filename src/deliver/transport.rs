@@ -22,6 +22,9 @@ pub struct Request {
     pub body: Bytes,
     /// How long to wait for the whole answer.
     pub timeout: Duration,
+    /// Whether a success is only told by the answer's body; else its status is all there is to it,
+    /// and a body that breaks off takes nothing back.
+    pub needs_body: bool,
 }
 
 /// What came back.

@@ -318,6 +318,7 @@ impl Vault {
             headers,
             body,
             timeout: self.settings.timeout,
+            needs_body: true,
         };
         let answer = transport
             .send(request)

@@ -191,6 +191,7 @@ fn request(ask: &Ask, spec: &ServerSpec, headers: &HeaderMap) -> Request {
         headers,
         body: Bytes::new(),
         timeout: spec.timeout,
+        needs_body: true,
     }
 }
 

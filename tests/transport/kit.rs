@@ -161,6 +161,7 @@ pub(crate) fn post(body: impl Into<Bytes>) -> Request {
         headers: HeaderMap::new(),
         body: body.into(),
         timeout: Duration::from_secs(20),
+        needs_body: true,
     }
 }
 

@@ -398,6 +398,31 @@ fn a_failure_whose_answer_breaks_off_is_still_that_failure() {
 }
 
 #[test]
+fn a_success_that_needs_no_body_stands_without_it() {
+    run(async {
+        // The rest of the body never comes: the connection ends, or it falls silent.
+        for falls_silent in [false, true] {
+            let (address, _) = server(move |_, mut tcp, _| async move {
+                read_request(&mut tcp).await.expect("a request");
+                let text = "HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nlong";
+                tcp.write_all(text.as_bytes()).await.expect("written");
+                if falls_silent {
+                    assert!(read_request(&mut tcp).await.is_none(), "nothing else comes");
+                }
+            })
+            .await;
+            let transport = transport(address, &settings());
+            let request = Request { timeout: SOON, ..post("x") };
+            let error = send_err(&transport, request.clone()).await;
+            assert_eq!(error.applied, Applied::Maybe, "{error}");
+            let answer = transport.send(Request { needs_body: false, ..request }).await;
+            let answer = answer.expect("its status says all");
+            assert_eq!((answer.status, &answer.body[..]), (202, &b"long"[..]));
+        }
+    });
+}
+
+#[test]
 fn an_answer_above_the_bound_is_cut_and_its_connection_closed() {
     run(async {
         let long = |declared: bool| {

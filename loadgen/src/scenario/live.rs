@@ -233,6 +233,7 @@ impl Asking {
             headers,
             body: Bytes::copy_from_slice(body.as_bytes()),
             timeout: ANSWER_WAIT,
+            needs_body: true,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ScenarioError::io("start a runtime"))?;

@@ -20,17 +20,28 @@ pub(super) struct Received {
     pub(super) is_cut: bool,
 }
 
-/// Reads a body up to `bytes_max` bytes, until `deadline`.
+/// How much of a body is read.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// Bytes at most.
+    pub(super) bytes_max: usize,
+    /// When reading ends.
+    pub(super) deadline: Instant,
+    /// Whether a success is only told by the body.
+    pub(super) needs_body: bool,
+}
+
+/// Reads a body.
 ///
-/// A longer body is cut there: its status is known and says more than an error would, and a reader
-/// that needs the rest finds a text that ends too early. A body that breaks off is an error if the
-/// status says success, since what it would have confirmed is lost; any other status stands alone.
+/// A longer body is cut: its status is known and says more than an error would, and a reader that
+/// needs the rest finds a text that ends too early. A body that breaks off is an error where it
+/// would have told of the success, which is lost then; any other status stands alone.
 pub(super) async fn receive(
     head: Parts,
-    bytes_max: usize,
-    deadline: Instant,
+    wanted: Wanted,
     mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>>,
 ) -> Received {
+    let Wanted { bytes_max, deadline, needs_body } = wanted;
     let mut gathered = Gathered { first: Bytes::new(), all: BytesMut::new(), bytes_max };
     let reading = poll_fn(|cx| {
         loop {
@@ -51,7 +62,7 @@ pub(super) async fn receive(
         Ok(is_whole) => {
             Received { result: Ok(answer(gathered.take())), is_whole, is_cut: !is_whole }
         }
-        Err(error) if head.status.is_success() => {
+        Err(error) if head.status.is_success() && needs_body => {
             Received { result: Err(error), is_whole: false, is_cut: false }
         }
         Err(_) => Received { result: Ok(answer(gathered.take())), is_whole: false, is_cut: false },

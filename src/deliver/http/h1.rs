@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::super::tls::io_words;
 use super::super::{Applied, TransportError, TransportErrorKind};
-use super::answer::{Received, receive};
+use super::answer::{Received, Wanted, receive};
 use super::pool::Slot;
 use super::wire::{Progress, Whole, Wire};
 
@@ -79,15 +79,10 @@ impl H1 {
     }
 
     /// Reads the rest of an answer.
-    pub(super) async fn read(
-        &mut self,
-        response: Response<Incoming>,
-        bytes_max: usize,
-        deadline: Instant,
-    ) -> Received {
+    pub(super) async fn read(&mut self, response: Response<Incoming>, wanted: Wanted) -> Received {
         let (head, mut body) = response.into_parts();
         let progress = &self.progress;
-        receive(head, bytes_max, deadline, |cx| {
+        receive(head, wanted, |cx| {
             Pin::new(&mut body).poll_frame(cx).map(|frame| {
                 // Trailers count as an empty piece.
                 let data = |frame: http_body::Frame<Bytes>| frame.into_data().unwrap_or_default();

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::super::tls::io_words;
 use super::super::{Applied, TransportError, TransportErrorKind};
-use super::answer::{Received, receive};
+use super::answer::{Received, Wanted, receive};
 use super::pool::Slot;
 use super::wire::{Progress, Wire};
 
@@ -134,12 +134,11 @@ impl Exchange {
     pub(super) async fn read(
         &mut self,
         response: Response<RecvStream>,
-        bytes_max: usize,
-        deadline: Instant,
+        wanted: Wanted,
     ) -> Received {
         let (head, mut body) = response.into_parts();
         let (is_sent, progress) = (self.is_sent, &self.progress);
-        receive(head, bytes_max, deadline, |cx| {
+        receive(head, wanted, |cx| {
             let piece = body.poll_data(cx);
             if let Poll::Ready(Some(Ok(piece))) = &piece {
                 // Only fails for more than was received.
