@@ -248,7 +248,7 @@ impl Sender {
     }
 
     /// Takes a batch back from its flight.
-    fn end(&mut self, id: BatchId, outcomes: &mut Outcomes) -> Option<Ended> {
+    pub(super) fn end(&mut self, id: BatchId, outcomes: &mut Outcomes) -> Option<Ended> {
         let at = self.position(id)?;
         let State::Flying(flight) = self.entries[at].state else {
             debug_assert!(false, "{id:?} was not sent");
@@ -660,7 +660,7 @@ impl Sender {
         });
     }
 
-    fn count_ambiguous(&self, batch: &mut Batch, outcomes: &mut Outcomes) {
+    pub(super) fn count_ambiguous(&self, batch: &mut Batch, outcomes: &mut Outcomes) {
         batch.history.ambiguous += 1;
         if self.settings.resend == Resend::Ambiguous {
             outcomes.tally.ambiguous += batch.events() as u64;

@@ -46,6 +46,11 @@ impl Awaiting {
         Some(batch)
     }
 
+    /// The first of those that wait.
+    pub(super) fn oldest(&self) -> Option<BatchId> {
+        self.batches.keys().next().copied()
+    }
+
     /// How many batches wait.
     pub(super) fn len(&self) -> usize {
         self.batches.len()

@@ -9,8 +9,9 @@ mod h2;
 mod pool;
 mod wire;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::proxy::proxy_wants_credentials;
@@ -48,6 +50,9 @@ pub struct HttpTransport {
     pools: Vec<Rc<Pool>>,
     jars: RefCell<HashMap<(usize, u32), Jar>>,
     counts: Arc<TransportCounts>,
+    /// Whether nobody waits for answers any more, and who is told of that.
+    is_abandoned: Cell<bool>,
+    abandoned: Notify,
 }
 
 /// How much one transport may take.
@@ -143,6 +148,27 @@ impl HttpTransport {
                 .collect(),
             jars: RefCell::default(),
             counts: Arc::clone(&destination.counts),
+            is_abandoned: Cell::new(false),
+            abandoned: Notify::new(),
+        }
+    }
+
+    /// Ends every request under way that waits for a connection or the head of its answer, as if
+    /// its time were over: its error tells whether it may have been applied. None is sent any more.
+    pub fn abandon(&self) {
+        self.is_abandoned.set(true);
+        self.abandoned.notify_waiters();
+    }
+
+    /// What comes of something in time; nothing where that is over.
+    async fn in_time<T>(&self, deadline: Instant, what: impl Future<Output = T>) -> Option<T> {
+        if self.is_abandoned.get() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            came = timeout_at(deadline, what) => came.ok(),
+            () = self.abandoned.notified() => None,
         }
     }
 
@@ -209,7 +235,8 @@ impl HttpTransport {
                 taken => Ok(taken),
             }
         };
-        let taken = timeout_at(prepared.deadline, taking).await.unwrap_or_else(|_| Err(no_turn()));
+        let taken = self.in_time(prepared.deadline, taking).await;
+        let taken = taken.unwrap_or_else(|| Err(no_turn()));
         let taken = taken.map_err(|error| Failed { error, is_stale: false })?;
         let received = match taken {
             Taken::Kept(busy) => self.over_h1(endpoint, busy, prepared).await?,
@@ -261,8 +288,8 @@ impl HttpTransport {
         let line = busy.line();
         let is_kept = line.is_used;
         let request = prepared.for_h1(endpoint);
-        let asking = timeout_at(prepared.deadline, line.ask(request)).await;
-        let asked = asking.unwrap_or_else(|_| Err(no_answer(line.is_sent())));
+        let asking = self.in_time(prepared.deadline, line.ask(request)).await;
+        let asked = asking.unwrap_or_else(|| Err(no_answer(line.is_sent())));
         let response = asked.map_err(|error| {
             let is_lost = error.kind == TransportErrorKind::Network;
             Failed { is_stale: is_kept && is_lost && error.applied == Applied::No, error }
@@ -285,8 +312,8 @@ impl HttpTransport {
         prepared: &Prepared,
     ) -> Result<Received, Failed> {
         let beginning = lease.line().begin(prepared.for_h2(endpoint));
-        let begun = timeout_at(prepared.deadline, beginning).await;
-        let begun = begun.map_err(|_| Failed { error: no_turn(), is_stale: false })?;
+        let begun = self.in_time(prepared.deadline, beginning).await;
+        let begun = begun.ok_or_else(|| Failed { error: no_turn(), is_stale: false })?;
         let mut exchange = begun.map_err(|broken| {
             // No stream was opened, so nothing can have been applied.
             lease.retire();
@@ -295,9 +322,9 @@ impl HttpTransport {
                 error: broken.error,
             }
         })?;
-        match timeout_at(prepared.deadline, exchange.head()).await {
-            Ok(Ok(response)) => Ok(exchange.read(response, self.wanted(prepared)).await),
-            Ok(Err(broken)) => {
+        match self.in_time(prepared.deadline, exchange.head()).await {
+            Some(Ok(response)) => Ok(exchange.read(response, self.wanted(prepared)).await),
+            Some(Err(broken)) => {
                 let turns = broken.wants_http1 && endpoint.version.is_none();
                 if turns {
                     endpoint.refuses_http2.store(true, Ordering::Relaxed);
@@ -309,7 +336,7 @@ impl HttpTransport {
                 let is_stale = is_over && broken.error.applied == Applied::No;
                 Err(Failed { is_stale, error: broken.error })
             }
-            Err(_) => {
+            None => {
                 // Silence may be the connection's: later requests go over another.
                 lease.retire();
                 Err(Failed { error: no_answer(exchange.is_sent()), is_stale: false })

@@ -16,7 +16,7 @@ use super::limiter::{RouteLimits, RouteRate};
 use super::standstill::Standstill;
 use super::verify::Requests;
 use super::watermark::Sent;
-use super::{AckId, Level, Order, Reason, Resend, RetrySettings};
+use super::{AckId, Applied, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
 
@@ -296,6 +296,39 @@ impl Sender {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.accepted.is_empty() && self.reshaping == 0
+    }
+
+    /// The last batch that it took over.
+    #[must_use]
+    pub fn newest(&self) -> BatchId {
+        BatchId(self.last_id)
+    }
+
+    /// Whether all batches up to one have settled, as they were or as parts.
+    #[must_use]
+    pub fn has_ended_to(&self, newest: BatchId) -> bool {
+        let mut waiting = self.entries.iter().map(|it| it.id).chain(self.accepted.oldest());
+        waiting.all(|id| id > newest)
+    }
+
+    /// The requests that are under way.
+    pub fn flying(&self) -> impl Iterator<Item = BatchId> {
+        let flying = |entry: &&Entry| matches!(entry.state, State::Flying(_));
+        self.entries.iter().filter(flying).map(|entry| entry.id)
+    }
+
+    /// Lets go of a request that nobody waits for any more: its events are sent again some time.
+    pub fn leave(&mut self, id: BatchId, applied: Applied, outcomes: &mut Outcomes) {
+        let Some(mut ended) = self.end(id, outcomes) else { return };
+        if applied == Applied::Maybe {
+            self.count_ambiguous(&mut ended.batch, outcomes);
+        }
+        self.again(ended.id, ended.batch, State::Ready);
+    }
+
+    /// Lets go of what was accepted and is not confirmed: that is sent again as well.
+    pub fn leave_unconfirmed(&self, outcomes: &mut Outcomes) {
+        outcomes.tally.resent += self.accepted.events();
     }
 
     /// Batches that wait for their confirmation.

@@ -90,6 +90,8 @@ pub(crate) struct Exporter {
     pub(crate) lanes: Vec<LaneState>,
     /// How far its lanes go on.
     pub(crate) stop: Stop,
+    /// How often somebody asked for what is gathered to go out at once.
+    pub(crate) flushes: AtomicU64,
     /// Everything below was given up by retention.
     pub(crate) floor: AtomicU64,
     /// What others tell its one lane, where it needs order.
@@ -140,6 +142,8 @@ pub(crate) struct LaneState {
     pub(crate) parked: AtomicU64,
     /// Whether one of its routes is held.
     pub(crate) has_held_route: AtomicBool,
+    /// Which of the exporter's flushes is through.
+    pub(crate) flushed: AtomicU64,
     pub(crate) has_ended: AtomicBool,
 }
 
@@ -195,6 +199,7 @@ impl Exporter {
             replays: Replays::default(),
             is_aside_only: false,
             stop: Stop::default(),
+            flushes: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             feed: None,
             hook: spec.hook.map(Hook::open).transpose()?,
@@ -414,6 +419,20 @@ impl Exporter {
     pub(crate) fn raise_floor(&self, floor: Offset) {
         self.floor.fetch_max(floor.bytes(), Ordering::AcqRel);
         self.wake_all();
+    }
+
+    /// Has every lane send what it has gathered; the number is asked for by `has_flushed`.
+    pub(crate) fn flush(&self) -> u64 {
+        let wanted = self.flushes.fetch_add(1, Ordering::AcqRel) + 1;
+        self.wake_all();
+        wanted
+    }
+
+    /// Whether what was gathered then has gone out and has ended.
+    pub(crate) fn has_flushed(&self, wanted: u64) -> bool {
+        self.lanes.iter().all(|lane| {
+            lane.flushed.load(Ordering::Acquire) >= wanted || lane.has_ended.load(Ordering::Acquire)
+        })
     }
 
     /// Takes every lane on to a later stage.

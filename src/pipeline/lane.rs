@@ -33,7 +33,7 @@ use super::pace::Seat;
 use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{Buffers, DeadLetter, Outcomes, Reshape, Sender};
+use crate::deliver::{BatchId, Buffers, DeadLetter, Outcomes, Reshape, Sender};
 use crate::event::{Narrowed, Offset, Privacy, Settled};
 use alerting::Alerting;
 use aside::Aside;
@@ -97,10 +97,21 @@ pub(crate) struct Lane {
     sequence: Option<u32>,
     /// The action that a response hook asks for, or asked for last.
     acting: Option<Acting>,
+    /// How far it is with sending what it has gathered, as somebody asked.
+    flushing: Flushing,
     /// What it knows of incidents.
     alerting: Alerting,
     /// What it knows of conversations.
     talking: Talking,
+}
+
+/// What somebody asked for that is to go out at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flushing {
+    /// How often.
+    wanted: u64,
+    /// The last batch that was gathered then, until all of them have ended.
+    newest: Option<BatchId>,
 }
 
 /// Room for templates.
@@ -181,6 +192,7 @@ impl Lane {
             clock: 0,
             sequence: exporter.settings.is_numbered().then_some(0),
             acting: None,
+            flushing: Flushing::default(),
             alerting: Alerting::default(),
             talking: Talking::default(),
             calls,
@@ -196,6 +208,7 @@ impl Lane {
         loop {
             let stage = self.exporter.stop.stage();
             if stage == Stage::Abort {
+                self.leave().await;
                 break;
             }
             let now = Instant::now();
@@ -211,9 +224,9 @@ impl Lane {
                 false => self.fill(stage, now),
             };
             self.look_after_incidents(stage, turn, now);
-            self.close_due(stage, turn, now);
-            self.close_digests(stage, turn, now);
+            self.close_gathered(stage, turn, now);
             self.exchange(now);
+            self.tell_of_flush();
             self.publish();
             self.keep_pace(turn);
             if turn == Turn::More {
@@ -328,6 +341,27 @@ impl Lane {
             }
             Stage::Flush => is_quiet,
             Stage::Abort => true,
+        }
+    }
+
+    /// Closes what is gathered as far as its time has come, or all of it where somebody asks.
+    fn close_gathered(&mut self, stage: Stage, turn: Turn, now: Instant) {
+        let wanted = self.exporter.flushes.load(Ordering::Acquire);
+        let is_wanted = wanted != self.flushing.wanted;
+        let stage = if is_wanted { stage.max(Stage::Flush) } else { stage };
+        self.close_due(stage, turn, now);
+        self.close_digests(stage, turn, now);
+        if is_wanted {
+            self.flushing = Flushing { wanted, newest: Some(self.sender.newest()) };
+        }
+    }
+
+    /// Tells whoever asked that what was gathered then has gone out and has ended.
+    fn tell_of_flush(&mut self) {
+        let Flushing { wanted, newest: Some(newest) } = self.flushing else { return };
+        if self.sender.has_ended_to(newest) {
+            self.exporter.lanes[self.number].flushed.store(wanted, Ordering::Release);
+            self.flushing.newest = None;
         }
     }
 

@@ -57,6 +57,20 @@ impl Way {
     }
 }
 
+impl Network {
+    /// Ends the requests under way as if their time were over, which tells how far they got; false
+    /// where that cannot be told.
+    pub(crate) fn abandon(&self) -> bool {
+        match self {
+            Self::Http(http) => {
+                http.abandon();
+                true
+            }
+            Self::Lines(_) | Self::File(_) | Self::Socket(_) => false,
+        }
+    }
+}
+
 impl Transport for Network {
     async fn send(&self, request: Request) -> Result<Answer, TransportError> {
         match self {

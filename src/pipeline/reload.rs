@@ -116,21 +116,17 @@ impl Engine {
         problem.map_or(Ok(reloaded), Err)
     }
 
-    /// Sends what an exporter has gathered, however little, and lets it go on where it was.
+    /// Sends what an exporter has gathered, however little, and waits until `deadline` for what
+    /// comes of it; what takes longer goes on.
     ///
     /// # Errors
     /// When there is no such exporter that runs.
     pub fn flush_exporter(&self, name: &str, deadline: Instant) -> Result<(), EngineError> {
-        let _one_at_a_time = self.operate();
-        let found = running(&self.exporters).iter().find(|it| it.exporter.name() == name).cloned();
-        let old = found.ok_or_else(|| EngineError::Exporter {
-            name: name.to_owned(),
-            problem: "there is no such running exporter; `shrike status` lists them".to_owned(),
-        })?;
-        let ways = ways(&old.spec, self.workers.len())?;
-        self.stop_all(std::slice::from_ref(&old), deadline);
-        let spec = old.spec.clone();
-        self.exchange(&old, Intended { spec, ways })
+        let exporter = self.find(name)?;
+        let (wanted, began) = (exporter.flush(), Instant::now());
+        let is_stuck = || exporter.is_kept_back() && began.elapsed() > HELD_WAIT;
+        wait_until(deadline, || exporter.has_flushed(wanted) || is_stuck());
+        Ok(())
     }
 
     /// The exporters whose credentials were refused since the last call: if others are read now,

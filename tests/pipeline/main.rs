@@ -10,6 +10,7 @@ mod engine;
 mod equation;
 mod gaps;
 mod held;
+mod left;
 mod letters;
 mod meter;
 mod ordered;

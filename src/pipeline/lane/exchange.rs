@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::time::timeout_at;
 use tracing::{debug, info, warn};
 
 use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::Lane;
 use crate::deliver::{
-    AckId, Action, Answer, BatchId, Cause, Channel, CompiledCall, Documents, Fate, ItemFate,
-    OptionValue, Options, Parcel, Prepared, Purpose, Reason, Remedy, Response, Scope, Sent, Setup,
-    Transport, TransportError, Verdict, Via, judge, judge_transport,
+    AckId, Action, Answer, Applied, BatchId, Cause, Channel, CompiledCall, Documents, Fate,
+    ItemFate, OptionValue, Options, Parcel, Prepared, Purpose, Reason, Remedy, Response, Scope,
+    Sent, Setup, Transport, TransportError, Verdict, Via, judge, judge_transport,
 };
 use crate::event::{Settle, Span, Time};
 use crate::log::Reader;
@@ -184,6 +185,30 @@ impl Lane {
             }
         }
         self.act(now);
+    }
+
+    /// Lets go of what is under way. What comes of it nobody sees, and its events are sent again:
+    /// it is counted, as far as it may have arrived.
+    pub(super) async fn leave(&mut self) {
+        let until = Instant::now() + LEAVE_WAIT;
+        let tells = self.network.abandon();
+        while tells && self.sender.flying().next().is_some() {
+            let ended = timeout_at(until.into(), self.tasks.join_next()).await;
+            match ended {
+                Ok(Some(Ok(Ended::Sent { id, answer: Err(error), .. }))) => {
+                    self.sender.leave(id, error.applied, &mut self.outcomes);
+                }
+                Ok(Some(ended)) => self.on_ended(ended),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let flying: Vec<BatchId> = self.sender.flying().collect();
+        for id in flying {
+            self.sender.leave(id, Applied::Maybe, &mut self.outcomes);
+        }
+        self.sender.leave_unconfirmed(&mut self.outcomes);
+        self.exporter.count(&self.outcomes.tally);
+        self.outcomes.clear();
     }
 
     fn on_sent(&mut self, id: BatchId, answer: Result<Answer, TransportError>, now: Instant) {
@@ -567,6 +592,8 @@ fn since(received_ns: u64) -> Duration {
     Duration::from_nanos(Time::now().ns().saturating_sub(received_ns))
 }
 
+/// Requests that are given up tell so at once.
+const LEAVE_WAIT: Duration = Duration::from_millis(100);
 /// The first wait before preparing a destination again that did not answer.
 const SETUP_WAIT: Duration = Duration::from_secs(1);
 /// The longest.
