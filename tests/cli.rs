@@ -2,6 +2,8 @@
 
 #[path = "support/equation.rs"]
 mod equation;
+#[path = "support/wait.rs"]
+mod wait;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -225,6 +227,28 @@ fn what_is_appended_is_read_back_byte_for_byte() {
     assert_eq!(place.run(&["log", "cat", "--from", "2100-01-01T00:00:00Z"]).ended(0).out, "");
     assert_eq!(place.run(&["log", "cat", "--until", "1h"]).ended(0).out, "");
     assert_eq!(place.run(&["log", "cat", "--from", "1h"]).ended(0).out.as_bytes(), events);
+}
+
+/// A producer may write for days, and say little: what it wrote is in the log meanwhile.
+#[test]
+fn what_a_pipe_says_is_appended_as_soon_as_it_pauses() {
+    let place = Place::new();
+    let events = sample();
+    let line: Vec<&[u8]> = events.split_inclusive(|&byte| byte == b'\n').collect();
+    let mut command = place.command(&["append"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let (half, rest) = line[2].split_at(20);
+    for (piece, count) in [(line[0], 1), (&[line[1], half].concat(), 2), (rest, 3)] {
+        stdin.write_all(piece).expect("it reads");
+        let expected = line[..count].concat();
+        let is_there = || place.run(&["log", "cat"]).out.as_bytes() == expected;
+        wait::wait_until("what was written", is_there);
+    }
+    drop(stdin);
+    let ran = Ran::of(child.wait_with_output().expect("the command ends")).ended(0);
+    assert!(ran.err.starts_with("3 appended, "), "{}", ran.err);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `shrike append`: lines into the log, through the running process where one answers.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use shrike::control::{APPEND_BYTES_MAX, Appended, Client, Rejected};
 use shrike::event::Class;
 use shrike::intake::{Questions, Unfolded, Unpacked};
@@ -94,7 +96,9 @@ fn reject(sum: &mut Appended, rejected: Rejected) {
 
 /// Whole lines of a file or standard input, chunk by chunk.
 struct Lines {
-    from: Box<dyn BufRead>,
+    from: BufReader<Box<dyn Read>>,
+    /// What that reads, to see whether there is more at present.
+    source: OwnedFd,
     name: String,
     /// Bytes of the file, 0 where nobody knows.
     total: u64,
@@ -111,7 +115,7 @@ struct Lines {
 
 impl Lines {
     fn open(file: Option<&Path>) -> Result<Self, Failure> {
-        let (from, name, total): (Box<dyn BufRead>, _, _) = match file {
+        let (from, source, name, total): (Box<dyn Read>, _, _, _) = match file {
             Some(path) if path != Path::new("-") => {
                 let name = path.display().to_string();
                 let file = File::open(path).map_err(Failure::io(name.clone()))?;
@@ -119,16 +123,19 @@ impl Lines {
                 // What comes out of a compressed one, nobody knows before.
                 let is_packed = path.extension().is_some_and(|end| end == "gz" || end == "zst");
                 let bytes = if is_packed { 0 } else { bytes };
-                let lines = Unfolded::new(Unpacked::new(file));
-                (Box::new(BufReader::with_capacity(CHUNK_BYTES, lines)), name, bytes)
+                let source = again(&file).map_err(Failure::io(name.clone()))?;
+                (Box::new(Unfolded::new(Unpacked::new(file))), source, name, bytes)
             }
             _ => {
-                let stdin = BufReader::with_capacity(CHUNK_BYTES, Unfolded::new(io::stdin()));
-                (Box::new(stdin), "standard input".to_owned(), 0)
+                let name = "standard input".to_owned();
+                let source = again(io::stdin()).map_err(Failure::io(name.clone()))?;
+                (Box::new(Unfolded::new(io::stdin())), source, name, 0)
             }
         };
+        let from = BufReader::with_capacity(CHUNK_BYTES, from);
         Ok(Self {
             from,
+            source,
             name,
             total,
             read: 0,
@@ -139,11 +146,11 @@ impl Lines {
         })
     }
 
-    /// Reads the next chunk; false at the end.
+    /// Reads the next chunk, which is what there is where the source pauses; false at the end.
     fn fill(&mut self) -> Result<bool, Failure> {
         self.chunk.clear();
         self.before = self.line;
-        while self.chunk.len() < CHUNK_BYTES {
+        while self.chunk.len() < CHUNK_BYTES && (self.chunk.is_empty() || self.has_more()) {
             let start = self.chunk.len();
             let mut bounded = (&mut self.from).take(LINE_BYTES_MAX);
             let read = bounded.read_until(b'\n', &mut self.chunk);
@@ -168,6 +175,15 @@ impl Lines {
         Ok(!self.chunk.is_empty())
     }
 
+    /// Whether reading on waits for nobody, or for a moment only.
+    fn has_more(&self) -> bool {
+        let is_whole = memchr::memchr(b'\n', self.from.buffer()).is_some();
+        // Where that cannot be told, reading tells what is wrong.
+        is_whole
+            || rustix::event::poll(&mut [PollFd::new(&self.source, PollFlags::IN)], Some(&PAUSE))
+                .map_or(true, |ready| ready > 0)
+    }
+
     /// Passes over the rest of a line.
     fn skip_line(&mut self) -> Result<(), Failure> {
         loop {
@@ -185,6 +201,12 @@ impl Lines {
     }
 }
 
+fn again(source: impl AsFd) -> io::Result<OwnedFd> {
+    source.as_fd().try_clone_to_owned()
+}
+
+/// After such a pause of the source what came before it is appended.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Bytes of lines that are sent, and made durable, together; a single line may be longer.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of a line: with what else a chunk holds it fits into one request.

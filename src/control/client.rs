@@ -27,16 +27,8 @@ impl Client {
     /// When there is a socket that cannot be used, such as another user's.
     pub fn connect(state_dir: &Path) -> Result<Option<Self>, Error> {
         let path = socket(state_dir);
-        match UnixStream::connect(&path) {
-            Ok(stream) => {
-                let set = stream
-                    .set_read_timeout(Some(PATIENCE))
-                    .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-                match set {
-                    Ok(()) => Ok(Some(Self { path, stream: BufReader::new(stream) })),
-                    Err(source) => Err(Error::Io { path, source }),
-                }
-            }
+        match reach(&path) {
+            Ok(stream) => Ok(Some(Self { path, stream })),
             Err(error) if is_nobody(&error) => Ok(None),
             Err(source) => Err(Error::Io { path, source }),
         }
@@ -207,6 +199,7 @@ impl Client {
         let path = self.path.clone();
         let line = match line {
             Ok(line) if line.is_empty() => return Err(Error::Gone { path }),
+            Err(source) if is_nobody(&source) => return Err(Error::Gone { path }),
             Err(source) if has_gone(&source) => return Err(Error::Gone { path }),
             Err(source) => return Err(Error::Io { path, source }),
             Ok(line) => line,
@@ -224,12 +217,34 @@ impl Client {
         }
     }
 
+    /// Asks and waits for the line that answers.
+    ///
+    /// A process closes what is quiet for long, and a command may wait for its own input for hours.
+    /// A request that was not taken whole has done nothing, so that it is asked again.
     fn exchange(&mut self, request: Request, records: &[u8]) -> io::Result<Vec<u8>> {
         let mut asked = serde_json::to_vec(&Asked { v: VERSION, request })?;
         asked.push(b'\n');
+        match self.tell(&asked, records) {
+            Err(error) if has_gone(&error) => {}
+            told => return told.and_then(|()| self.answer()),
+        }
+        // Why it closed, where it said so.
+        let last = self.answer().unwrap_or_default();
+        if !last.is_empty() {
+            return Ok(last);
+        }
+        self.stream = reach(&self.path)?;
+        self.tell(&asked, records)?;
+        self.answer()
+    }
+
+    fn tell(&mut self, asked: &[u8], records: &[u8]) -> io::Result<()> {
         let stream = self.stream.get_mut();
-        stream.write_all(&asked)?;
-        stream.write_all(records)?;
+        stream.write_all(asked)?;
+        stream.write_all(records)
+    }
+
+    fn answer(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         (&mut self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut line)?;
         Ok(line)
@@ -242,6 +257,13 @@ impl Client {
     fn problem(&self, problem: String) -> Error {
         Error::Protocol { path: self.path.clone(), problem }
     }
+}
+
+fn reach(path: &Path) -> io::Result<BufReader<UnixStream>> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(BufReader::new(stream))
 }
 
 /// Whether an error means that whoever listened is gone.
