@@ -9,7 +9,8 @@ mod event;
 #[path = "support/siem.rs"]
 mod siem;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -102,6 +103,34 @@ fn a_running_process_replays_and_the_others_only_look() {
     assert_eq!(place.run(&["dlq", "purge", "--all"], 0), "siem: 0 removed\n");
     running.stop();
     assert!(destination.accepted().values().all(|&times| times == 1));
+}
+
+/// An input that ended for an error is seen before somebody misses its events.
+#[test]
+fn an_input_that_failed_is_told_wherever_somebody_looks() {
+    let destination = Destination::start(Manner::Accept);
+    let place = siem(&destination);
+    let packed = zstd::encode_all(events(0..64).as_bytes(), 1).expect("memory");
+    std::fs::write(place.path("half.zst"), &packed[..packed.len() / 2]).expect("it is ours");
+    let text = place.configuration();
+    place.configure(&format!(
+        "{text}inputs: [{{type: file, path: half.zst, follow: false}}]\n\
+         admin: {{listen: '127.0.0.1:0'}}\n"
+    ));
+    let running = place.start();
+    wait_until("it failed", || place.status()["inputs"][0]["failed"] == true);
+    assert!(place.run(&["status"], 0).contains("failed"), "{}", running.said());
+    let said = running.said();
+    let (_, address) = said.split_once("metrics are shown").expect("it listens");
+    let (_, port) = address.split_once("127.0.0.1:").expect("an address");
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("it listens");
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("input half.zst has failed: see the log"), "{answer}");
+    running.stop_with(1);
 }
 
 /// It waits as long as the destination takes nothing; whoever waits with it is told.

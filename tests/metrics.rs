@@ -37,6 +37,7 @@ impl Observe for Process {
         let input = InputStatus {
             name: "a \"quoted\" \\ name\n".to_owned(),
             appended: 300,
+            failed: true,
             ..InputStatus::default()
         };
         let status = self.0.status();
@@ -188,6 +189,7 @@ fn the_account_is_told_in_prometheus_words() {
     assert_eq!(sum, number(&samples, "shrike_account_in_range", &siem), "the equation");
     assert_eq!(number(&samples, "shrike_exporter_dlq_records", &siem), 19.0);
     assert_eq!(number(&samples, "shrike_events_received_total", &[]), 300.0);
+    assert_eq!(number(&samples, "shrike_input_failed", &[]), 1.0);
     for reason in ["lag", "retention", "corrupt"] {
         let labels = [siem[0], ("reason", reason)];
         assert_eq!(number(&samples, "shrike_events_dropped_total", &labels), 0.0, "{reason}");

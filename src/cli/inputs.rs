@@ -435,6 +435,7 @@ impl Running {
             rejected: self.rejected.load(Ordering::Acquire),
             gaps: self.gaps.load(Ordering::Acquire),
             ended: self.has_ended.load(Ordering::Acquire),
+            failed: self.has_failed.load(Ordering::Acquire),
         }
     }
 

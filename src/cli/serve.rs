@@ -107,6 +107,12 @@ impl Running {
         engine.iter().for_each(|engine| engine.tell_change(actor, changes));
     }
 
+    /// As [`Engine::unwell`].
+    pub(crate) fn unwell(&self) -> Vec<String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(Vec::new, Engine::unwell)
+    }
+
     /// As [`Engine::take_unreadable`].
     pub(crate) fn take_unreadable(&self) -> VecDeque<Unreadable> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -387,7 +393,10 @@ impl Observe for Pages {
         let Some(status) = self.running.status() else { return vec![STOPPING.to_owned()] };
         let is_idle = |it: &&pipeline::ExporterStatus| it.state == "starting" || it.is_stopped();
         let idle = status.exporters.iter().filter(is_idle);
-        idle.map(|it| format!("exporter {} is {}", it.name, it.state)).collect()
+        let idle = idle.map(|it| format!("exporter {} is {}", it.name, it.state));
+        let failed = self.inputs.status().into_iter().filter(|it| it.failed);
+        let failed = failed.map(|it| format!("input {} has failed: see the log", it.name));
+        self.running.unwell().into_iter().chain(failed).chain(idle).collect()
     }
 }
 

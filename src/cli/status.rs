@@ -41,7 +41,12 @@ fn shown(status: &Status) -> String {
         for input in &status.inputs {
             table.row([
                 input.name.clone(),
-                if input.ended { "ended" } else { "open" }.to_owned(),
+                match (input.failed, input.ended) {
+                    (true, _) => "failed",
+                    (false, true) => "ended",
+                    (false, false) => "open",
+                }
+                .to_owned(),
                 input.appended.to_string(),
                 input.duplicates.to_string(),
                 input.rejected.to_string(),

@@ -569,6 +569,11 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
             text.sample(name, &[("input", &input.name)], count(input) as f64);
         }
     }
+    let name = "shrike_input_failed";
+    text.begin(name, "gauge", "1 where an input ended for an error: nothing is read from it.");
+    for input in inputs {
+        text.sample(name, &[("input", &input.name)], f64::from(u8::from(input.failed)));
+    }
     let (written, durable) = (status.written.bytes(), status.durable.bytes());
     let bytes = written - status.oldest.bytes();
     let one = [

@@ -257,6 +257,9 @@ pub struct InputStatus {
     pub gaps: u64,
     /// Whether it has come to its end.
     pub ended: bool,
+    /// Whether that was before its time: nothing is read until a reload or a restart.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// How an exporter is.

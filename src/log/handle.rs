@@ -340,6 +340,12 @@ impl Log {
         Some(after.map_or(oldest.capacity_end(), |segment| segment.base))
     }
 
+    /// Whether the disk has no space for what is appended.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.held.intake.is_full()
+    }
+
     /// Waits until everything appended so far is durable; returns its end.
     ///
     /// # Errors

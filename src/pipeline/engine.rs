@@ -116,6 +116,8 @@ pub(crate) struct Shared {
     pub(crate) operations: Operations,
     /// Whether all do their work, as the keeper found last.
     pub(crate) wellness: Wellness,
+    /// Lanes that panicked: what they had claimed waits for the next start.
+    pub(crate) lanes_lost: Counter,
 }
 
 impl Shared {
@@ -280,6 +282,13 @@ impl Engine {
             losses_of_removed: self.losses_but_of(&exporters),
             exporters,
         }
+    }
+
+    /// What keeps the process itself from its work, one sentence each: its disk, or a defect. A
+    /// destination that is away does not.
+    #[must_use]
+    pub fn unwell(&self) -> Vec<String> {
+        self.shared.wellness.wrong(Instant::now()).own
     }
 
     /// What an exporter of this name did in this run so far.

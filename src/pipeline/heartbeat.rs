@@ -67,7 +67,7 @@ pub(super) async fn run(exporter: Arc<Exporter>, shared: Arc<Shared>, network: N
             return;
         }
         let wrong = match is_judged {
-            true => shared.wellness.wrong(Instant::now()),
+            true => shared.wellness.wrong(Instant::now()).all(),
             false => Vec::new(),
         };
         let beat = match wrong.is_empty() {

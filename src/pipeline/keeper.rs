@@ -17,7 +17,7 @@ use super::lag::{Lag, Lagging};
 use super::measure::News;
 use super::operations::Operation;
 use super::receipts::{Account, Receipts};
-use super::wellness::{Seen, Watch};
+use super::wellness::{Seen, Watch, Wrong};
 use crate::deliver::Health;
 use crate::event::{Anchor, Checkpoint, GapReason, Offset, Settle, Settled, Span, Tally};
 use crate::log::{Cursors, Log, LogError, Reader};
@@ -341,12 +341,18 @@ impl Keeper {
     /// Finds out what is not well, for whom that matters.
     fn look_how_it_is(&mut self) {
         let (now, head, exporters) = (Instant::now(), self.log.written(), self.exporters());
-        let mut wrong: Vec<String> =
-            self.refused.iter().map(|(what, about)| format!("{what} {about}: refused")).collect();
-        wrong.extend(self.stopped_names().iter().map(|name| format!("exporter {name}: stopped")));
-        if self.log.full_until().is_some() {
-            wrong.push("the log: its disk is full".to_owned());
+        let refused = |(what, about): &(_, _)| format!("{what} {about}: refused");
+        let mut own: Vec<String> = self.refused.iter().map(refused).collect();
+        if self.log.is_full() {
+            own.push("the log: its disk is full".to_owned());
         }
+        match self.shared.lanes_lost.load() {
+            0 => {}
+            lanes => own.push(format!("{lanes} lanes ended by a defect of shrike: restart it")),
+        }
+        let stopped = self.stopped_names();
+        let mut wrong: Vec<String> =
+            stopped.iter().map(|name| format!("exporter {name}: stopped")).collect();
         for exporter in &exporters {
             let (settled, has_pending) = {
                 let watermark = exporter.watermark();
@@ -363,7 +369,7 @@ impl Keeper {
             wrong.extend(self.watch.look(&seen, now));
         }
         self.watch.keep(&exporters.iter().map(|it| it.name()).collect::<Vec<_>>());
-        self.shared.wellness.store(wrong, now);
+        self.shared.wellness.store(Wrong { own, exporters: wrong }, now);
     }
 
     /// Removes segments that no exporter needs any more.

@@ -8,7 +8,16 @@ use crate::deliver::Health;
 
 /// What was found when somebody looked last.
 #[derive(Debug, Default)]
-pub(crate) struct Wellness(Mutex<Option<(Instant, Vec<String>)>>);
+pub(crate) struct Wellness(Mutex<Option<(Instant, Wrong)>>);
+
+/// What is not well, one sentence each; empty where all is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// What keeps the process itself from its work.
+    pub(super) own: Vec<String>,
+    /// What keeps events from arriving.
+    pub(super) exporters: Vec<String>,
+}
 
 /// What the looks before this one saw, by exporter.
 #[derive(Debug, Default)]
@@ -37,20 +46,28 @@ pub(super) struct Seen<'a> {
 }
 
 impl Wellness {
-    /// Keeps what is not well; empty where all is.
-    pub(super) fn store(&self, wrong: Vec<String>, now: Instant) {
+    /// Keeps what is not well.
+    pub(super) fn store(&self, wrong: Wrong, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, wrong));
     }
 
-    /// What is not well; empty where all is.
-    pub(super) fn wrong(&self, now: Instant) -> Vec<String> {
+    /// What is not well.
+    pub(super) fn wrong(&self, now: Instant) -> Wrong {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = |what: &str| Wrong { own: vec![what.to_owned()], ..Wrong::default() };
         match &*found {
             Some((at, wrong)) if now.saturating_duration_since(*at) < LOOK_AGE_MAX => wrong.clone(),
             // Who does not look any more may be what hangs.
-            Some(_) => vec!["checkpoints are not looked after".to_owned()],
-            None => vec!["it has just started".to_owned()],
+            Some(_) => own("checkpoints are not looked after"),
+            None => own("it has just started"),
         }
+    }
+}
+
+impl Wrong {
+    /// All of it.
+    pub(super) fn all(self) -> Vec<String> {
+        self.own.into_iter().chain(self.exporters).collect()
     }
 }
 
@@ -129,11 +146,14 @@ mod tests {
     #[test]
     fn what_nobody_looks_at_is_not_well() {
         let (wellness, now) = (Wellness::default(), Instant::now());
-        assert!(!wellness.wrong(now).is_empty());
-        wellness.store(Vec::new(), now);
-        assert!(wellness.wrong(now + Duration::from_secs(59)).is_empty());
-        assert!(!wellness.wrong(now + LOOK_AGE_MAX).is_empty());
-        wellness.store(vec!["exporter siem: auth_failed".to_owned()], now);
-        assert_eq!(wellness.wrong(now), ["exporter siem: auth_failed"]);
+        assert!(!wellness.wrong(now).own.is_empty());
+        wellness.store(Wrong::default(), now);
+        assert_eq!(wellness.wrong(now + Duration::from_secs(59)), Wrong::default());
+        assert!(!wellness.wrong(now + LOOK_AGE_MAX).own.is_empty());
+        let of = |what: &str| vec![what.to_owned()];
+        let wrong = Wrong { own: of("the log"), exporters: of("exporter siem") };
+        wellness.store(wrong.clone(), now);
+        assert_eq!(wellness.wrong(now), wrong);
+        assert_eq!(wrong.all(), ["the log", "exporter siem"]);
     }
 }

@@ -117,15 +117,22 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
         let mut lanes = JoinSet::new();
-        while let Some(LaneSpec { exporter, number, way }) = arriving.recv().await {
+        loop {
+            let arrived = tokio::select! {
+                arrived = arriving.recv() => arrived,
+                Some(ended) = lanes.join_next() => {
+                    // One that panicked has said so; what it held stays in the log.
+                    bench.shared.lanes_lost.add(u64::from(ended.is_err()));
+                    continue;
+                }
+            };
+            let Some(LaneSpec { exporter, number, way }) = arrived else { break };
             if exporter.prepares(number) {
                 let (reader, network) = (bench.reader.clone(), way.beside().open());
                 lanes.spawn_local(meter::run(Arc::clone(&exporter), reader, network));
             }
             let lane = Lane::new(exporter, number, &way, Rc::clone(&bench));
             lanes.spawn_local(lane.run());
-            // What has ended is only counted; a lane that panicked has said so.
-            while lanes.try_join_next().is_some() {}
         }
         while let Some(ended) = lanes.join_next().await {
             ended.map_err(io::Error::other)?;

@@ -22,6 +22,7 @@ mod setup;
 mod trust;
 #[path = "../support/wait.rs"]
 mod wait;
+mod well;
 
 use std::path::Path;
 use std::time::Instant;
