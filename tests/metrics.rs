@@ -12,25 +12,40 @@ mod wait;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use destination::{Destination, Manner};
 use engine::append;
 use prometheus_parse::{Sample, Scrape, Value};
-use shrike::config::{Config, Flags, Host, System, Text};
+use shrike::config::{AdminToken, Config, Flags, Host, Role, System, Text};
 use shrike::control::{
     Access, Admin, Appended, Change, CursorStatus, InputStatus, Numbers, Observe, ReloadNumbers,
     ReloadReport, Rewind, Serve, Status,
 };
 use shrike::event::Class;
-use shrike::intake::{Retried, WantedLines};
+use shrike::intake::{Retried, Token, WantedLines};
 use shrike::log::Log;
 use shrike::pipeline::{AlertChange, AlertList, Engine, Progress, Wanted};
 use shrike::vendors;
 use wait::wait_until;
 
 /// A running engine and what its inputs would say.
-struct Process(Engine);
+struct Process {
+    engine: Engine,
+    /// Whether it was asked to change an incident, and whether that is done.
+    is_asked: AtomicBool,
+    is_done: AtomicBool,
+}
+
+impl Process {
+    fn new(engine: Engine) -> Arc<Self> {
+        Arc::new(Self { engine, is_asked: AtomicBool::new(false), is_done: AtomicBool::new(false) })
+    }
+}
 
 impl Observe for Process {
     fn numbers(&self) -> Option<Numbers> {
@@ -40,7 +55,7 @@ impl Observe for Process {
             failed: true,
             ..InputStatus::default()
         };
-        let status = self.0.status();
+        let status = self.engine.status();
         let lag_seconds = vec![("siem".to_owned(), 1.5)];
         Some(Numbers {
             classes: vec![(Class::NotObject, 3), (Class::ClockSkew, 2), (Class::Blank, 1)],
@@ -54,7 +69,7 @@ impl Observe for Process {
     }
 
     fn unready(&self) -> Vec<String> {
-        let is_idle = self.0.status().exporters.iter().any(|it| it.state == "starting");
+        let is_idle = self.engine.status().exporters.iter().any(|it| it.state == "starting");
         if is_idle { vec!["exporter siem is starting".to_owned()] } else { Vec::new() }
     }
 }
@@ -102,7 +117,11 @@ impl Serve for Process {
     }
 
     fn alert(&self, _: &str, _: &str, _: AlertChange) -> Result<u64, String> {
-        Err(NOTHING.to_owned())
+        self.is_asked.store(true, Ordering::Release);
+        while !self.is_done.load(Ordering::Acquire) {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        Ok(1)
     }
 
     fn append(&self, _: &[u8]) -> Result<Appended, String> {
@@ -166,15 +185,8 @@ fn the_account_is_told_in_prometheus_words() {
     let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
     append(&log, (0..300).map(event));
     let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
-    let process = Arc::new(Process(engine));
-    let any = "127.0.0.1:0".parse().expect("an address");
-    let admin = Admin::open(
-        any,
-        Arc::default(),
-        Arc::<Access>::default(),
-        (process.clone(), process.clone()),
-    )
-    .expect("an address is free");
+    let process = Process::new(engine);
+    let admin = shown(&process, Arc::default());
     let siem = [("exporter", "siem")];
     let mut samples = scrape(admin.address());
     wait_until("all is settled", || {
@@ -246,7 +258,44 @@ fn the_account_is_told_in_prometheus_words() {
     drop(admin);
     assert!(TcpListener::bind(address).is_ok(), "the address is free again");
     let process = Arc::into_inner(process).expect("nobody else holds it");
-    drop(equation::assert_equation(process.0.end()));
+    drop(equation::assert_equation(process.engine.end()));
+}
+
+/// A destination may take half a minute to answer, and the end has no time for that.
+#[test]
+fn the_end_waits_for_no_request_of_the_api() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let process = Process::new(idle(dir.path()));
+    let access = Arc::<Access>::default();
+    let (name, token) = ("hand".to_owned(), Token::new("a-token-of-enough-bytes"));
+    access.set(&[AdminToken { name, token, role: Role::Operator }]);
+    let admin = shown(&process, access);
+    let mut stream = TcpStream::connect(admin.address()).expect("it listens");
+    let request = "POST /api/v1/exporters/x/alerts/KEY/ack HTTP/1.1\r\n\
+                   authorization: Bearer a-token-of-enough-bytes\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    wait_until("it is asked", || process.is_asked.load(Ordering::Acquire));
+    let ending = thread::spawn(move || drop(admin));
+    wait_until("the end", || ending.is_finished());
+    process.is_done.store(true, Ordering::Release);
+    ending.join().expect("it ends");
+}
+
+/// An engine that has nothing to do.
+fn idle(dir: &Path) -> Engine {
+    let text = format!("global: {{state_dir: {}}}\nexporters: {{stdout: {{}}}}\n", dir.display());
+    let text = Text::File { name: "test".to_owned(), text: text.into() };
+    let config = Config::load(&text, &Flags::default(), vendors::ALL, &System)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (log, _) = Log::open(config.log.clone()).expect("the directory is ours");
+    Engine::start(log, config.engine_options(&Host::default())).expect("it starts")
+}
+
+/// The pages of a process.
+fn shown(process: &Arc<Process>, access: Arc<Access>) -> Admin {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    Admin::open(any, Arc::default(), access, (process.clone(), process.clone()))
+        .expect("an address is free")
 }
 
 fn event(number: u32) -> String {

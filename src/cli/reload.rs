@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -543,6 +543,25 @@ impl Reloader {
         self.only(May::Nothing);
     }
 
+    /// The same; false where a change was under way until `is_over`.
+    pub(crate) fn close_unless(&self, is_over: impl Fn() -> bool) -> bool {
+        loop {
+            let now = match self.may.try_lock() {
+                Ok(now) => Some(now),
+                Err(TryLockError::Poisoned(now)) => Some(now.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            };
+            if let Some(mut now) = now {
+                *now = May::Nothing;
+                return true;
+            }
+            if is_over() {
+                return false;
+            }
+            thread::sleep(CLOSE_INTERVAL);
+        }
+    }
+
     /// From here on inputs do not change: all have ended, and the log grows no more.
     pub(crate) fn keep_inputs(&self) {
         self.only(May::Exporters);
@@ -612,6 +631,8 @@ const RESTART: &[(&str, &str)] = &[
     ("log.segment_bytes", "the log was opened with it"),
     ("pipeline.workers", "the threads and the lanes on them began with the process"),
 ];
+/// How often a change that is under way at the end is looked at.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(5);
 /// How often files, tokens and refused exporters are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a refused exporter is helped: each time its credentials are read again.

@@ -183,9 +183,12 @@ fn serve(
         thread::sleep(LOOK_INTERVAL);
     }
     info!("stopping");
-    reloader.close();
-    inputs.stop();
     let deadline = Instant::now() + reloader.told().shutdown_timeout;
+    // A change that is under way may take its time, as long as there is some.
+    if !reloader.close_unless(|| signals.count() > 1 || Instant::now() >= deadline) {
+        engine.hurry();
+    }
+    inputs.stop();
     until_signal(
         signals,
         1,

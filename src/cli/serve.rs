@@ -52,6 +52,12 @@ impl Running {
         engine.as_ref().map_or(Ended::Settled, |engine| engine.flush(deadline))
     }
 
+    /// As [`Engine::hurry`].
+    pub(crate) fn hurry(&self) {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.iter().for_each(Engine::hurry);
+    }
+
     /// As [`Engine::rewind`].
     pub(crate) fn rewind(
         &self,

@@ -13,7 +13,7 @@ use super::Serve;
 use super::api::{self, Call};
 use super::exposition::{Numbers, exposition};
 use crate::config::{AdminToken, Role};
-use crate::intake::{ListenOptions, Listening, Once, ServerIdentity};
+use crate::intake::{AtTheEnd, ListenOptions, Listening, Once, ServerIdentity};
 use crate::metrics::Counter;
 
 /// What the pages are made from.
@@ -105,6 +105,7 @@ impl Admin {
             identity,
             connections_max: CONNECTIONS_MAX,
             requests_max: CONNECTIONS_MAX,
+            at_the_end: AtTheEnd::Leave,
         };
         let shared = Arc::new(Shared { observe, serve, access });
         let _listening = Listening::start(listener, options, move |request, peer| {

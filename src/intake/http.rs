@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::door::DoorError;
 use super::identity::ServerIdentity;
 use super::items::items;
-use super::listen::{ListenOptions, Listening, Once, Token};
+use super::listen::{AtTheEnd, ListenOptions, Listening, Once, Token};
 use super::shared::{SharedDoor, now_ns};
 use super::stream::{Account, Stream};
 use crate::log::{AppendError, Appender};
@@ -141,6 +141,7 @@ impl HttpInput {
             identity: Arc::clone(&options.identity),
             connections_max: CONNECTIONS_MAX,
             requests_max: REQUESTS_MAX,
+            at_the_end: AtTheEnd::Wait,
         };
         let room = Arc::new(Semaphore::new(BODIES_BYTES_MAX / PIECE_BYTES));
         let account = Mutex::default();

@@ -41,6 +41,17 @@ pub struct ListenOptions {
     pub connections_max: usize,
     /// Requests at a time that do blocking work.
     pub requests_max: usize,
+    /// What becomes of requests at the end.
+    pub at_the_end: AtTheEnd,
+}
+
+/// What becomes of blocking work that is under way when a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtTheEnd {
+    /// It is waited for.
+    Wait,
+    /// It goes on, and nobody hears of it.
+    Leave,
 }
 
 /// A listening socket and its thread; dropping it ends both.
@@ -101,9 +112,15 @@ impl Listening {
             .build()?;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("shrike-http".to_owned())
-            .spawn(move || runtime.block_on(accept(listener, options, answer, &stopped)))?;
+        let serving = move || {
+            let at_the_end = options.at_the_end;
+            runtime.block_on(accept(listener, options, answer, &stopped));
+            match at_the_end {
+                AtTheEnd::Wait => drop(runtime),
+                AtTheEnd::Leave => runtime.shutdown_background(),
+            }
+        };
+        let thread = std::thread::Builder::new().name("shrike-http".to_owned()).spawn(serving)?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

@@ -35,7 +35,7 @@ pub use files::{Files, FilesOptions};
 pub use http::{Binary, HttpInput, HttpOptions, Questions, Undecoded};
 pub use identity::{ServerIdentity, ServerTls};
 pub use lines::Lines;
-pub use listen::{ListenOptions, Listening, Once, Token};
+pub use listen::{AtTheEnd, ListenOptions, Listening, Once, Token};
 pub use poll::{Bearer, Poll, PollOptions, Service};
 pub use position::{Position, Positions, Print};
 pub use quarantine::{Quarantine, QuarantineOptions, QuarantineStore, Refused, WantedLines};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -157,6 +157,8 @@ pub struct Engine {
     deeds: Mutex<BTreeMap<String, Deeds>>,
     /// Held by whoever stops and starts exporters.
     pub(super) operating: Mutex<()>,
+    /// Whether nobody waits any more for what exporters have under way that are swapped.
+    pub(super) is_hurried: AtomicBool,
     /// Held while exporters are swapped, so that nobody saves one that is no more.
     pub(super) swapping: Arc<Mutex<()>>,
     started: Instant,
@@ -241,6 +243,7 @@ impl Engine {
             openings,
             work,
             operating: Mutex::new(()),
+            is_hurried: AtomicBool::new(false),
             swapping,
             exporters,
             stopped,
@@ -394,6 +397,11 @@ impl Engine {
         let began = Instant::now();
         let patience = HELD_WAIT.min(deadline.saturating_duration_since(began));
         self.wait_for(deadline, |it| it.is_kept_back() && began.elapsed() >= patience)
+    }
+
+    /// Has whoever swaps exporters wait for nothing more that they have under way: the end is near.
+    pub fn hurry(&self) {
+        self.is_hurried.store(true, Ordering::Release);
     }
 
     /// Ends all threads; checkpoints are saved.

@@ -170,7 +170,8 @@ impl Engine {
             !it.exporter.has_ended() && !is_stuck
         };
         raise(Stage::Flush);
-        wait_until(deadline, || !ending.iter().any(is_waiting));
+        let is_hurried = || self.is_hurried.load(Ordering::Acquire);
+        wait_until(deadline, || is_hurried() || !ending.iter().any(is_waiting));
         raise(Stage::Abort);
         let patience = Instant::now() + ABORT_WAIT;
         wait_until(patience, || ending.iter().all(|it| it.exporter.has_ended()));

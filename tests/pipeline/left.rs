@@ -150,6 +150,26 @@ fn a_request_that_the_end_leaves_is_counted() {
     assert_eq!((one.pending, one.ambiguous), (3, 3));
 }
 
+/// Whoever ends the process has waited long enough.
+#[test]
+fn a_change_that_is_hurried_waits_for_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let slow = Slow::start();
+    let url = format!("http://{}/", slow.address);
+    let engine = started(&dir, options(&dir, &url, ""), 3);
+    slow.came.recv_timeout(PATIENCE).expect("a request comes");
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let changing = scope
+            .spawn(|| engine.reload(options(&dir, &url, ", batch: {size: 7}"), began + PATIENCE));
+        engine.hurry();
+        changing.join().expect("it ends").expect("it is as good");
+    });
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    let status = assert_equation(engine.end());
+    assert!(exporter(&status, "one").ambiguous >= 3, "{status:?}");
+}
+
 /// There was no connection to send it over: nobody has it.
 #[test]
 fn a_request_that_never_left_is_not_in_doubt() {
