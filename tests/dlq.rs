@@ -105,6 +105,26 @@ fn a_running_process_replays_and_the_others_only_look() {
     assert!(destination.accepted().values().all(|&times| times == 1));
 }
 
+/// One that refuses keeps the others from nothing.
+#[test]
+fn a_replay_of_all_goes_on_past_one_that_is_paused() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    let text = place.configuration();
+    let (_, siem) = text.split_once("  siem:").expect("it is there");
+    place.configure(&format!("{text}  first:{siem}"));
+    let running = place.start();
+    place.append_lines(&events(0..64));
+    wait_until("8 letters", || letters(&place, &[]).len() == 8);
+    destination.turn(Manner::Accept);
+    place.run(&["exporter", "pause", "first"], 0);
+    let told = place.run(&["dlq", "replay"], 1);
+    assert!(told.contains("exporter first is paused"), "{told}");
+    assert!(told.contains("siem: 4 of 4 delivered, 0 stay\n"), "{told}");
+    assert_eq!(letters(&place, &[]).len(), 4, "those of the other");
+    running.stop_with(1);
+}
+
 /// An input that ended for an error is seen before somebody misses its events.
 #[test]
 fn an_input_that_failed_is_told_wherever_somebody_looks() {

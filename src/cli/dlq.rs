@@ -367,57 +367,85 @@ impl Actor {
     }
 }
 
+/// Does something with each store, whatever became of those before; false where one refused.
+fn each(
+    mut actor: Actor,
+    stores: &[(Chosen, Wanted)],
+    mut act: impl FnMut(&mut Actor, &str, &Wanted) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let mut refused = None;
+    for (Chosen { name, .. }, wanted) in stores {
+        if let Err(problem) = act(&mut actor, name, wanted) {
+            if stores.len() > 1 {
+                hint(format_args!("{problem}"));
+            }
+            refused = Some(problem);
+        }
+    }
+    actor.end()?;
+    match refused {
+        Some(problem) if stores.len() == 1 => Err(problem),
+        refused => Ok(refused.is_none()),
+    }
+}
+
 fn replay(
     of: (&Shared, &Places),
     stores: &[(Chosen, Wanted)],
     rate: Option<u32>,
 ) -> Result<Exit, Failure> {
-    let mut actor = Actor::find(of, stores)?;
-    let (mut exit, mut letters) = (Exit::Done, 0);
-    for (Chosen { name, .. }, wanted) in stores {
+    let (mut is_whole, mut letters) = (true, 0);
+    let none_refused = each(Actor::find(of, stores)?, stores, |actor, name, wanted| {
         let begun = actor.replay(name, wanted, rate)?;
         letters += begun.wanted;
-        let bar = progress::Progress::letters("replay", begun.wanted);
-        let (mut last, mut moved) = (begun, Some(Instant::now()));
-        while last.is_running {
-            thread::sleep(LOOK_INTERVAL);
-            let before = last.ended();
-            last = actor.replayed(name)?;
-            bar.at(last.ended());
-            if last.ended() > before {
-                moved = moved.map(|_| Instant::now());
-            }
-            if moved.take_if(|at| at.elapsed() >= PATIENCE).is_some() {
-                hint(format_args!("{name}: nothing arrives at present; {}", actor.advice()));
-            }
+        is_whole &= follow(actor, name, begun)?;
+        Ok(())
+    })?;
+    if none_refused {
+        found(stores, letters)?;
+    }
+    Ok(if is_whole && none_refused { Exit::Done } else { Exit::Failed })
+}
+
+/// Waits for the end of a replay and tells of it; whether all of it was delivered.
+fn follow(actor: &mut Actor, name: &str, begun: Progress) -> Result<bool, Failure> {
+    let bar = progress::Progress::letters("replay", begun.wanted);
+    let (mut last, mut moved) = (begun, Some(Instant::now()));
+    while last.is_running {
+        thread::sleep(LOOK_INTERVAL);
+        let before = last.ended();
+        last = actor.replayed(name)?;
+        bar.at(last.ended());
+        if last.ended() > before {
+            moved = moved.map(|_| Instant::now());
         }
-        bar.end();
-        let told = match last.digested {
-            0 => String::new(),
-            events => format!(", {events} too old and told of in a digest"),
-        };
-        say(format_args!(
-            "{name}: {} of {} delivered{told}, {} stay",
-            last.delivered, last.wanted, last.kept
-        ));
-        if last.kept > 0 || last.delivered + last.digested < begun.wanted {
-            exit = Exit::Failed;
+        if moved.take_if(|at| at.elapsed() >= PATIENCE).is_some() {
+            hint(format_args!("{name}: nothing arrives at present; {}", actor.advice()));
         }
     }
-    actor.end()?;
-    found(stores, letters)?;
-    Ok(exit)
+    bar.end();
+    let told = match last.digested {
+        0 => String::new(),
+        events => format!(", {events} too old and told of in a digest"),
+    };
+    say(format_args!(
+        "{name}: {} of {} delivered{told}, {} stay",
+        last.delivered, last.wanted, last.kept
+    ));
+    Ok(last.kept == 0 && last.delivered + last.digested >= begun.wanted)
 }
 
 fn purge(of: (&Shared, &Places), stores: &[(Chosen, Wanted)]) -> Result<Exit, Failure> {
-    let mut actor = Actor::find(of, stores)?;
     let mut all = 0;
-    for (Chosen { name, .. }, wanted) in stores {
+    let none_refused = each(Actor::find(of, stores)?, stores, |actor, name, wanted| {
         let letters = actor.purge(name, wanted)?;
         all += letters;
         say(format_args!("{name}: {letters} removed"));
+        Ok(())
+    })?;
+    if !none_refused {
+        return Ok(Exit::Failed);
     }
-    actor.end()?;
     found(stores, all)?;
     Ok(Exit::Done)
 }
