@@ -125,6 +125,70 @@ fn a_replay_of_all_goes_on_past_one_that_is_paused() {
     running.stop_with(1);
 }
 
+/// What an endpoint says in its path or as a part of its name is no address.
+#[test]
+fn history_goes_nowhere_but_to_the_shadow_endpoint() {
+    let destination = Destination::start(Manner::Accept);
+    let place = siem(&destination);
+    place.append_lines(&events(0..4));
+    place.configure(
+        "global: {state_dir: state}\nexporters: {tower: {type: sumo_logic, http_source_url: \
+         'https://collectors.example/receiver/v1/http/one', routing: [{condition: allowed, \
+         http_source_url: 'https://other.example/receiver/v1/http/two'}]}}\n",
+    );
+    for shadow in [
+        "https://other.example.shadow.lan/receiver/v1/http/x",
+        "https://shadow.lan/receiver/v1/http/other.example",
+        "https://other.example:8443/receiver/v1/http/x",
+    ] {
+        let told = place.run(&["test", "tower", "--from", "1h", "--to", shadow], 2);
+        assert!(told.contains("would also send to other.example"), "{shadow}: {told}");
+    }
+    let left = std::fs::read_dir(place.path("state")).expect("it is ours").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("test-")), "{left:?}");
+}
+
+/// What it copies is what came in, and nobody else's.
+#[test]
+fn an_interrupted_test_leaves_no_copy_of_events() {
+    let hanging = Destination::start(Manner::Hang);
+    let place = siem(&hanging);
+    place.append_lines(&events(0..4));
+    let copies = || {
+        let entries = std::fs::read_dir(place.path("state")).expect("it is ours").flatten();
+        entries.filter(|it| it.file_name().to_string_lossy().starts_with("test-")).count()
+    };
+    let shadow = format!("http://{}", hanging.address);
+    let start = || {
+        let mut command = place.command(&["test", "siem", "--from", "1h", "--to", &shadow]);
+        let testing = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let testing = testing.expect("the command starts");
+        wait_until("it copies", || copies() == 1);
+        testing
+    };
+    let mut killed = start();
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    assert_eq!(copies(), 1, "nothing could remove it");
+    // The next one does.
+    let mut command = place.command(&["test", "siem", "--from", "1h", "--to", &shadow]);
+    let mut interrupted = command.spawn().expect("the command starts");
+    let own = format!("state/test-{}-", interrupted.id());
+    let is_own = || {
+        let entries = std::fs::read_dir(place.path("state")).expect("it is ours").flatten();
+        entries.map(|it| it.path()).all(|it| {
+            let is_copy = it.to_string_lossy().contains("state/test-");
+            !is_copy || it.to_string_lossy().contains(&own)
+        })
+    };
+    wait_until("its own alone", || copies() == 1 && is_own());
+    let process = rustix::process::Pid::from_child(&interrupted);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(interrupted.wait().expect("it ends").code(), Some(130));
+    assert_eq!(copies(), 0);
+}
+
 /// An input that ended for an error is seen before somebody misses its events.
 #[test]
 fn an_input_that_failed_is_told_wherever_somebody_looks() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use shrike::config::{Config, Flag, Host};
@@ -13,6 +14,8 @@ use shrike::log::{Log, LogOptions, Mark, RawBlock, RawRecord};
 use shrike::pipeline::{
     Ended, Engine, EngineOptions, LetterStore, Render, Status, Wanted, Work, destinations,
 };
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Shared, Test};
 use super::render::Shown;
@@ -131,6 +134,17 @@ fn shadow(config: &Config, name: &str, url: &str) -> Result<Vec<Flag>, Failure> 
     Ok(flags)
 }
 
+/// The host and the port that an address names.
+fn place_of(url: &str) -> Option<(String, Option<u16>)> {
+    let uri: http::Uri = url.parse().ok()?;
+    let usual = match uri.scheme_str() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
+    };
+    Some((uri.host()?.to_ascii_lowercase(), uri.port_u16().or(usual)))
+}
+
 /// Copies the events into a log of their own, and lets an engine send that.
 fn send(config: &Config, args: &Test, url: &str) -> Result<Exit, Failure> {
     let name = &args.exporter;
@@ -138,8 +152,10 @@ fn send(config: &Config, args: &Test, url: &str) -> Result<Exit, Failure> {
     let options = options(config, args, &place)?;
     for uri in options.exporters.iter().map(destinations) {
         let uris = uri.map_err(configured)?;
+        let wanted = place_of(url);
         let is_other = |uri: &&http::Uri| {
-            uri.authority().is_none_or(|authority| !url.contains(authority.as_str()))
+            let given = place_of(&uri.to_string());
+            given.is_none() || given != wanted
         };
         if let Some(other) = uris.iter().find(is_other) {
             let host = other.host().unwrap_or("another place");
@@ -234,7 +250,9 @@ struct Place(PathBuf);
 
 impl Place {
     fn make(state_dir: &Path) -> Result<Self, Failure> {
+        sweep(state_dir);
         let dir = state_dir.join(format!("test-{}-{}", std::process::id(), position::now()));
+        remove_at_a_signal(dir.clone()).map_err(Failure::io("signals"))?;
         let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&dir);
         made.map_err(Failure::io(dir.display().to_string()))?;
         Ok(Self(dir))
@@ -249,6 +267,48 @@ impl Drop for Place {
     }
 }
 
+/// Removes what was left by tests that were killed: it is a copy of events as they came in.
+fn sweep(state_dir: &Path) {
+    for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("test-")?.split_once('-'));
+        let is_over = process.is_some_and(|(id, _)| {
+            id.parse::<u32>().is_ok() && !Path::new("/proc").join(id).exists()
+        });
+        if is_over && let Err(problem) = fs::remove_dir_all(entry.path()) {
+            hint(format_args!("{}: not removed: {problem}", entry.path().display()));
+        }
+    }
+}
+
+/// Whoever interrupts a test leaves nothing of it behind.
+fn remove_at_a_signal(dir: PathBuf) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut term = signal(SignalKind::terminate())?;
+    drop(entered);
+    let wait = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = term.recv() => {}
+            }
+        });
+        // What the engine writes meanwhile goes with the next look.
+        let is_gone = (0..REMOVALS_MAX).any(|_| fs::remove_dir_all(&dir).is_ok() || !dir.exists());
+        if !is_gone {
+            hint(format_args!("{}: not removed", dir.display()));
+        }
+        std::process::exit(INTERRUPTED);
+    };
+    thread::Builder::new().name("shrike-signals".to_owned()).spawn(wait).map(drop)
+}
+
+/// How often the place of an interrupted test is removed.
+const REMOVALS_MAX: u32 = 5;
+/// What shells say of a command that SIGINT ended.
+const INTERRUPTED: i32 = 130;
 /// Small segments: most tests are of few events.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Refused events that are shown.
