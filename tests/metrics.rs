@@ -261,6 +261,23 @@ fn the_account_is_told_in_prometheus_words() {
     drop(equation::assert_equation(process.engine.end()));
 }
 
+/// Where nobody needs a token to connect, whoever does must not keep a probe from its answer.
+#[test]
+fn connections_that_ask_nothing_make_room_for_those_that_do() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let process = Process::new(idle(dir.path()));
+    let admin = shown(&process, Arc::default());
+    let silent: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(admin.address()).expect("it listens")).collect();
+    for _ in 0..40 {
+        let health = page(admin.address(), "GET /healthz HTTP/1.1\r\n\r\n");
+        assert_eq!(health, (200, "ok\n".to_owned()));
+    }
+    drop(silent);
+    drop(admin);
+    drop(process);
+}
+
 /// A destination may take half a minute to answer, and the end has no time for that.
 #[test]
 fn the_end_waits_for_no_request_of_the_api() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -105,6 +106,7 @@ impl Admin {
             identity,
             connections_max: CONNECTIONS_MAX,
             requests_max: CONNECTIONS_MAX,
+            head_timeout: HEAD_TIMEOUT,
             at_the_end: AtTheEnd::Leave,
         };
         let shared = Arc::new(Shared { observe, serve, access });
@@ -229,3 +231,5 @@ const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Requests at once; scrapers and operators are few.
 const CONNECTIONS_MAX: usize = 16;
+/// How long whoever connects may say nothing: they have one question each.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -141,6 +141,7 @@ impl HttpInput {
             identity: Arc::clone(&options.identity),
             connections_max: CONNECTIONS_MAX,
             requests_max: REQUESTS_MAX,
+            head_timeout: HEAD_TIMEOUT,
             at_the_end: AtTheEnd::Wait,
         };
         let room = Arc::new(Semaphore::new(BODIES_BYTES_MAX / PIECE_BYTES));
@@ -536,8 +537,10 @@ const BODIES_BYTES_MAX: usize = 64 << 20;
 const PIECE_BYTES: usize = 1 << 10;
 /// Requests that are checked or wait for the group commit at a time.
 const REQUESTS_MAX: usize = 64;
-/// Connections at a time; more are closed at once.
+/// Connections at a time; one more takes the place of the one that was idle for the longest.
 const CONNECTIONS_MAX: usize = 1024;
+/// How long a connection may be idle, and a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What `Retry-After` says when much is under way, and when the disk refuses.

@@ -1,13 +1,13 @@
 //! An HTTP server on one thread: connections, TLS and their bounds; what is answered is its
 //! owner's.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
@@ -37,10 +38,12 @@ pub struct ListenOptions {
     pub name: String,
     /// The certificate to show, if any.
     pub identity: Arc<ServerIdentity>,
-    /// Connections at a time; more are closed at once.
+    /// Connections at a time; for more, one without a request is closed, or the new one.
     pub connections_max: usize,
     /// Requests at a time that do blocking work.
     pub requests_max: usize,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
     /// What becomes of requests at the end.
     pub at_the_end: AtTheEnd,
 }
@@ -148,13 +151,13 @@ where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Once>> + Send + 'static,
 {
-    let ListenOptions { name, identity, connections_max, .. } = options;
+    let ListenOptions { name, identity, connections_max, head_timeout, .. } = options;
     let (name, answer): (Arc<str>, _) = (name.into(), Arc::new(answer));
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(input = &*name, %error, "cannot listen"),
     };
-    let open = Arc::new(AtomicUsize::new(0));
+    let seats = Arc::new(Seats::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -169,36 +172,101 @@ where
                 continue;
             }
         };
-        if open.fetch_add(1, Ordering::AcqRel) >= connections_max {
-            open.fetch_sub(1, Ordering::AcqRel);
+        let Some(seat) = seats.take(connections_max) else {
             debug!(input = &*name, "too many connections");
             continue;
-        }
+        };
         let (tls, name) = (identity.tls().map(TlsAcceptor::from), Arc::clone(&name));
-        let (answer, one) = (Arc::clone(&answer), Arc::clone(&open));
-        tokio::spawn(async move {
-            connection(stream, peer, tls, &name, &*answer).await;
-            one.fetch_sub(1, Ordering::AcqRel);
+        let (answer, number) = (Arc::clone(&answer), seat.number);
+        let serving = tokio::spawn(async move {
+            let one = One { peer, head_timeout, seat: &seat, name: &name };
+            connection(stream, tls, one, &*answer).await;
         });
+        // It has not begun: this thread is the only one that runs it.
+        seats.lock().idle.push_back((number, serving.abort_handle()));
     }
 }
 
-async fn connection<A, F>(
-    stream: TcpStream,
+/// The connections that a server has.
+#[derive(Debug, Default)]
+struct Seats(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    open: usize,
+    last: u64,
+    /// Those without a request, the longest first.
+    idle: VecDeque<(u64, AbortHandle)>,
+}
+
+/// The seat of one connection, free again when that ends.
+#[derive(Debug)]
+struct Seat {
+    number: u64,
+    seats: Arc<Seats>,
+}
+
+impl Seats {
+    /// A seat for a new connection; one that has sat idle for the longest gives up its own.
+    fn take(self: &Arc<Self>, most: usize) -> Option<Seat> {
+        let mut taken = self.lock();
+        if taken.open >= most {
+            let (_, longest) = taken.idle.pop_front()?;
+            longest.abort();
+        }
+        taken.open += 1;
+        taken.last += 1;
+        Some(Seat { number: taken.last, seats: Arc::clone(self) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Notes that a request has come; what closes the connection when it is idle again.
+    fn work(&self) -> Option<AbortHandle> {
+        let mut taken = self.seats.lock();
+        let at = taken.idle.iter().position(|(number, _)| *number == self.number)?;
+        taken.idle.remove(at).map(|(_, handle)| handle)
+    }
+
+    /// Notes that its request was answered.
+    fn rest(&self, handle: Option<AbortHandle>) {
+        let idle = handle.map(|handle| (self.number, handle));
+        self.seats.lock().idle.extend(idle);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.lock();
+        taken.open -= 1;
+        taken.idle.retain(|(number, _)| *number != self.number);
+    }
+}
+
+/// One connection.
+struct One<'a> {
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    name: &str,
-    answer: &A,
-) where
+    head_timeout: Duration,
+    seat: &'a Seat,
+    name: &'a str,
+}
+
+async fn connection<A, F>(stream: TcpStream, tls: Option<TlsAcceptor>, one: One<'_>, answer: &A)
+where
     A: Fn(Request<Incoming>, SocketAddr) -> F,
     F: Future<Output = Response<Once>>,
 {
+    let name = one.name;
     // An answer is one small write; it must not wait for an acknowledgement of ours.
     let _unsupported = stream.set_nodelay(true);
     let served = match tls {
-        None => serve(stream, peer, answer).await,
+        None => serve(stream, one, answer).await,
         Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, peer, answer).await,
+            Ok(Ok(stream)) => serve(stream, one, answer).await,
             Ok(Err(error)) => return debug!(input = name, %error, "TLS failed"),
             Err(_) => return debug!(input = name, "TLS took too long"),
         },
@@ -210,7 +278,7 @@ async fn connection<A, F>(
 
 async fn serve<A, F>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: SocketAddr,
+    One { peer, head_timeout, seat, .. }: One<'_>,
     answer: &A,
 ) -> hyper::Result<()>
 where
@@ -218,12 +286,17 @@ where
     F: Future<Output = Response<Once>>,
 {
     let service = service_fn(|request| {
+        let handle = seat.work();
         let answered = answer(request, peer);
-        async move { Ok::<_, Infallible>(answered.await) }
+        async move {
+            let answered = answered.await;
+            seat.rest(handle);
+            Ok::<_, Infallible>(answered)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }
@@ -248,8 +321,7 @@ impl Body for Once {
     }
 }
 
-/// How long a TLS handshake and a request's head may take.
+/// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
