@@ -92,8 +92,10 @@ pub struct Histogram {
     bounds: &'static [f64],
     /// One more than there are bounds.
     counts: Box<[Counter]>,
-    /// Millionths of the unit.
+    /// In parts of the unit.
     sum: Counter,
+    /// How many of them make one.
+    parts: f64,
 }
 
 /// A histogram at one moment.
@@ -108,11 +110,17 @@ pub struct Observed {
 }
 
 impl Histogram {
-    /// With these bounds, ascending.
+    /// With these bounds, ascending; the sum is of millionths.
     #[must_use]
     pub fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| Counter::default()).collect();
-        Self { bounds, counts, sum: Counter::default() }
+        Self { bounds, counts, sum: Counter::default(), parts: 1e6 }
+    }
+
+    /// The same for whole numbers, whose sum may be large: a day of bodies is tens of terabytes.
+    #[must_use]
+    pub fn whole(bounds: &'static [f64]) -> Self {
+        Self { parts: 1.0, ..Self::new(bounds) }
     }
 
     /// Notes a value, once per request or batch.
@@ -120,7 +128,7 @@ impl Histogram {
         let at = self.bounds.partition_point(|&bound| bound < value);
         self.counts[at].add(1);
         // Casting saturates, so that nonsense stays a number.
-        self.sum.add((value * 1e6) as u64);
+        self.sum.add((value * self.parts) as u64);
     }
 
     /// The counts so far.
@@ -133,7 +141,7 @@ impl Histogram {
             below.push((bound, count));
         }
         count += self.counts.last().map_or(0, Counter::load);
-        Observed { below, count, sum: self.sum.load() as f64 / 1e6 }
+        Observed { below, count, sum: self.sum.load() as f64 / self.parts }
     }
 }
 
@@ -161,5 +169,12 @@ mod tests {
         let observed = histogram.load();
         assert_eq!(observed.below, [(1.0, 2), (2.0, 3)]);
         assert_eq!((observed.count, observed.sum), (5, 105.5));
+    }
+
+    #[test]
+    fn the_sum_of_many_bytes_is_not_less_than_that_of_few() {
+        let histogram = Histogram::whole(&[1024.0]);
+        (0..3).for_each(|_| histogram.observe(9e12));
+        assert_eq!((histogram.load().count, histogram.load().sum), (3, 27e12));
     }
 }

@@ -124,8 +124,8 @@ impl Default for Measures {
             request_seconds: Histogram::new(SECONDS),
             accept_seconds: Histogram::new(SECONDS),
             confirm_seconds: Histogram::new(SECONDS),
-            batch_events: Histogram::new(EVENTS),
-            batch_bytes: Histogram::new(BYTES),
+            batch_events: Histogram::whole(EVENTS),
+            batch_bytes: Histogram::whole(BYTES),
             statuses: (0..STATUSES).map(|_| Counter::default()).collect(),
         }
     }
