@@ -61,25 +61,32 @@ impl Array {
 /// Tactic and technique: ids of ATT&CK and ATLAS as ids, anything else as names.
 pub(super) fn attacks(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let (tactic, technique) = (event.text(F::Tactic), event.text(F::Technique));
-    let mut array = Array::EMPTY;
     if tactic.is_empty() && technique.is_empty() {
         return false;
     }
-    array.open(encoder);
-    let is_id = derive::is_tactic(tactic) || tactic.starts_with(b"AML.");
-    named(&mut array, encoder, br#""tactic":"#, is_id, tactic);
-    let is_id = derive::technique(technique).is_some() || technique.starts_with(b"AML.");
-    named(&mut array, encoder, br#""technique":"#, is_id, technique);
-    array.close(encoder);
-    array.end(encoder)
+    encoder.literal(b"[{");
+    if !tactic.is_empty() {
+        let is_id = derive::is_tactic(tactic) || tactic.starts_with(b"AML.");
+        let [id, name] = [br#""tactic":{"uid":"#.as_slice(), br#""tactic":{"name":"#];
+        named(encoder, if is_id { id } else { name }, tactic);
+    }
+    if !technique.is_empty() {
+        if !tactic.is_empty() {
+            encoder.literal(b",");
+        }
+        let is_id = derive::technique(technique).is_some() || technique.starts_with(b"AML.");
+        let [id, name] = [br#""technique":{"uid":"#.as_slice(), br#""technique":{"name":"#];
+        named(encoder, if is_id { id } else { name }, technique);
+    }
+    encoder.literal(b"}]");
+    true
 }
 
-fn named(array: &mut Array, encoder: &mut Encoder<'_>, key: &[u8], is_id: bool, text: &[u8]) {
-    if !text.is_empty() {
-        array.nest(encoder, key);
-        array.text(encoder, if is_id { br#""uid":"# } else { br#""name":"# }, text);
-        array.close(encoder);
-    }
+/// An object of one text, behind what stands before that.
+fn named(encoder: &mut Encoder<'_>, lead: &[u8], text: &[u8]) {
+    encoder.raw(lead);
+    encoder.text(text);
+    encoder.literal(b"}");
 }
 
 /// The base name of the resource's path; of a path that ends in a separator all of it.
