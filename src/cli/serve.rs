@@ -160,6 +160,7 @@ impl Serve for Commands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: self.started,
+            state: worst(exporters.iter().map(|it| it.state.as_str())).to_owned(),
             log: LogStatus {
                 dir: self.log_dir.clone(),
                 io: status.io.clone(),
@@ -483,6 +484,12 @@ fn shown(exporter: &pipeline::ExporterStatus, log: &Log, now: u64) -> ExporterSt
     }
 }
 
+/// "Aggregate = worst state" (`pipeline.md`); healthy where there are no exporters.
+fn worst<'a>(states: impl Iterator<Item = &'a str>) -> &'a str {
+    let rank = |state: &&str| STATES.iter().position(|it| it == state).unwrap_or(STATES.len());
+    states.max_by_key(rank).unwrap_or(STATES[0])
+}
+
 /// When the first record at or after an offset was received.
 fn received(reader: &mut Reader, from: Offset) -> Option<u64> {
     // Twice, since a cold answer comes once only.
@@ -494,6 +501,36 @@ fn received(reader: &mut Reader, from: Offset) -> Option<u64> {
     None
 }
 
+/// States of exporters, the worse the later: what passes by itself, what somebody did, what needs
+/// somebody.
+const STATES: [&str; 9] = [
+    "healthy",
+    "starting",
+    "paused",
+    "throttled",
+    "degraded",
+    "circuit_open",
+    "auth_failed",
+    "config_failed",
+    "stopped",
+];
 const STOPPING: &str = "shrike is stopping";
 /// What an exporter has under way is waited for this long before a rewind leaves it.
 const REWIND_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_state_is_that_of_all() {
+        for (states, expected) in [
+            (&[][..], "healthy"),
+            (&["healthy", "healthy"], "healthy"),
+            (&["healthy", "auth_failed", "paused"], "auth_failed"),
+            (&["stopped", "circuit_open", "starting"], "stopped"),
+        ] {
+            assert_eq!(worst(states.iter().copied()), expected, "{states:?}");
+        }
+    }
+}

@@ -23,10 +23,11 @@ fn shown(status: &Status) -> String {
     let since = position::now().saturating_sub(status.started) / 1_000_000_000;
     let log = &status.log;
     let mut text = format!(
-        "shrike {}, process {}, for {}\nlog {}: {} bytes, durable below {}, written with {}\n",
+        "shrike {}, process {}, for {}, {}\nlog {}: {} bytes, durable below {}, written with {}\n",
         status.version,
         status.pid,
         span(since as f64),
+        status.state,
         log.dir,
         log.bytes,
         log.durable,

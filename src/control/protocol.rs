@@ -211,6 +211,9 @@ pub struct Status {
     pub pid: u32,
     /// Since when it runs, nanoseconds since 1970.
     pub started: u64,
+    /// The worst state of its exporters.
+    #[serde(default)]
+    pub state: String,
     /// The event log.
     pub log: LogStatus,
     /// Where events come from.

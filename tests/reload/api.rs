@@ -298,6 +298,7 @@ fn commands_pause_resume_and_flush() {
     let status: Value = serde_json::from_str(&place.said(&["status", "--json"])).expect("JSON");
     let splunk = &status["exporters"][0];
     assert_eq!((&splunk["state"], &splunk["delivered"]), (&"paused".into(), &first.into()));
+    assert_eq!(status["state"], "paused", "the worst of all");
     wait_until("what waits", || {
         let status: Value = serde_json::from_str(&place.said(&["status", "--json"])).expect("JSON");
         status["exporters"][0]["pending"] == held
