@@ -26,7 +26,7 @@ use crate::metrics::Counter;
 pub(crate) use asked::Ask;
 use asked::Asks;
 pub use asked::Desk;
-use incident::{Incident, Incidents, NEVER, Status, judge};
+use incident::{Incident, Incidents, NEVER, Order, Status, judge};
 
 /// How the incidents of an exporter are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ impl Alerts {
         table.put(name, next);
         let mut forgotten = 0;
         while table.all.len() > self.bound()
-            && let Some(&(_, oldest)) = table.quiet.first().or(table.asked.first())
+            && let Some(oldest) = table.quiet.first().or_else(|| table.asked.first())
         {
             table.append(&oldest)?;
             table.remove(&oldest);
@@ -243,25 +243,35 @@ impl Alerts {
     }
 
     /// The request to make now, if one is due: one that an earlier process or a failure left open,
-    /// else to resolve the incident that has been quiet longest; of those that may be made.
-    pub(crate) fn due(&self, now: i64, may_ask: impl FnMut(&Due) -> bool) -> Option<Due> {
+    /// else to resolve the incident that has been quiet longest; of places that may be asked about,
+    /// and of what is ready.
+    pub(crate) fn due(
+        &self,
+        now: i64,
+        may_ask: impl Fn(&Name) -> bool,
+        is_ready: impl Fn(&Due) -> bool,
+    ) -> Option<Due> {
         let table = self.store.hold();
-        let asked =
-            table.asked.iter().take_while(|(time, _)| *time <= now).filter_map(|(_, name)| {
-                let incident = table.of(name)?;
-                Some(incident.due(*name, incident.status.asks()?))
+        let due = |name: Name| {
+            let incident = table.of(&name)?;
+            Some(incident.due(name, incident.status.asks().unwrap_or(AlertChange::Resolve)))
+        };
+        let first = |order: &Order, is_over: &dyn Fn(i64) -> bool| {
+            let over = |place| order.of(place).take_while(|(time, _)| is_over(*time));
+            let places = order.places().filter(|it| over(*it).next().is_some() && may_ask(it));
+            let ready = places.filter_map(|place| {
+                let dues = over(place).filter_map(|(time, name)| Some((time, due(name)?)));
+                dues.take(SKIPS_MAX).find(|(_, due)| is_ready(due))
             });
+            ready.min_by_key(|(time, _)| *time).map(|(_, due)| due)
+        };
         let after = self.spec.resolve_after.map(secs);
         let is_one_too_many = table.all.len() > INCIDENTS_MAX;
         let is_over = |since: i64| {
             let is_quiet = |after| now.saturating_sub(since) >= after;
             after.is_some_and(|after| is_quiet(after) || is_one_too_many && since <= now)
         };
-        let quiet = table.quiet.iter().take_while(|(since, _)| is_over(*since));
-        let quiet = quiet.filter_map(|(_, name)| {
-            table.of(name).map(|incident| incident.due(*name, AlertChange::Resolve))
-        });
-        asked.take(SKIPS_MAX).chain(quiet.take(SKIPS_MAX)).find(may_ask)
+        first(&table.asked, &|time| time <= now).or_else(|| first(&table.quiet, &is_over))
     }
 
     /// The incidents with this key, of all places. `places` are those of today: of others it is
@@ -467,8 +477,8 @@ const SPARE_INCIDENTS: usize = 10_000;
 /// An acknowledgement that a stop or a kill left open is asked for once more within this: later it
 /// would silence people about what nobody looks after any more.
 const ACK_SECS_MAX: i64 = 300;
-/// So many requests are looked at for one that may be made: those of a key that is held must not
-/// keep others back, nor whoever judges an event waiting.
+/// So many requests of a place are looked at for one that is ready: whoever judges an event waits
+/// for that.
 const SKIPS_MAX: usize = 1024;
 /// Resolving that was refused for good so often, over an hour, is given up.
 const REFUSALS_MAX: u32 = 8;

@@ -223,15 +223,18 @@ fn a_held_key_keeps_no_incident_of_another_from_being_resolved() {
     let routes = format!("{{leak: {LEAKS}, bad: {}}}", "b".repeat(32));
     place.edit(&format!("{{leak: {LEAKS}}}"), &routes);
     let running = place.start();
-    // Of the two that nobody takes one is tried again and one is set aside.
-    place.append(&[event(1, "bad", "s-1", "high"), event(2, "bad", "s-2", "high")]);
-    place.append(&[event(3, "leak", "s-1", "high")]);
-    wait_until("one is set aside", || place.exporter("pagerduty")["parked"] == 1);
+    // Of those that nobody takes, more than are looked at in one go, one is tried again and all
+    // others are set aside.
+    let refused: Vec<Value> =
+        (0..1500).map(|n| event(n, "bad", &format!("s-{n}"), "high")).collect();
+    place.append(&refused);
+    place.append(&[event(1500, "leak", "s-1", "high")]);
+    wait_until("they are set aside", || place.exporter("pagerduty")["parked"] == 1499);
     assert!(place.both(LEAKS, "leak", "s-1").0.is_open);
     place.clock.leap(60);
     place.wait_for("alerts", "resolved", 1);
     wait_until("it is resolved", || !place.both(LEAKS, "leak", "s-1").0.is_open);
-    assert_eq!(place.exporter("pagerduty")["pending"], 2);
+    assert_eq!(place.exporter("pagerduty")["pending"], 1500);
     running.kill();
 }
 

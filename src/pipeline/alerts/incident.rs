@@ -1,6 +1,7 @@
 //! Incidents and their table: what an event, a request and its answer make of one.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use super::super::store::{Form, Size, Table};
 use super::{AlertChange, At, Judged, Name, Place, Sighting};
@@ -62,10 +63,15 @@ pub(super) enum Status {
 pub(super) struct Incidents {
     pub(super) all: HashMap<Name, Entry>,
     /// Since when each has been quiet of which nothing is asked.
-    pub(super) quiet: BTreeSet<(i64, Name)>,
+    pub(super) quiet: Order,
     /// When each is to be asked for of which something is.
-    pub(super) asked: BTreeSet<(i64, Name)>,
+    pub(super) asked: Order,
 }
+
+/// Incidents of each place by a time of theirs: one place that has to wait keeps none of another
+/// from being found.
+#[derive(Debug, Default)]
+pub(super) struct Order(BTreeSet<(Name, i64, Name)>);
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -264,6 +270,36 @@ impl Status {
     }
 }
 
+impl Order {
+    /// The places that have some.
+    pub(super) fn places(&self) -> impl Iterator<Item = Name> {
+        let mut next = self.0.first().map(|&(place, ..)| place);
+        std::iter::from_fn(move || {
+            let place = next?;
+            let behind = (Bound::Excluded((place, i64::MAX, [u8::MAX; 16])), Bound::Unbounded);
+            next = self.0.range(behind).next().map(|&(place, ..)| place);
+            Some(place)
+        })
+    }
+
+    /// The times and names of those of a place, the earliest first.
+    pub(super) fn of(&self, place: Name) -> impl Iterator<Item = (i64, Name)> {
+        let own = self.0.range((place, i64::MIN, [0; 16])..=(place, i64::MAX, [u8::MAX; 16]));
+        own.map(|&(_, time, name)| (time, name))
+    }
+
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = Name> {
+        self.0.iter().map(|&(.., name)| name)
+    }
+
+    /// The earliest of all places.
+    pub(super) fn first(&self) -> Option<Name> {
+        let firsts = self.places().filter_map(|place| self.of(place).next());
+        firsts.min().map(|(_, name)| name)
+    }
+}
+
 impl Incidents {
     pub(super) fn of(&self, name: &Name) -> Option<&Incident> {
         self.all.get(name).map(|entry| &entry.incident)
@@ -294,7 +330,7 @@ impl Incidents {
 
     /// Asks no more for acknowledgements that were asked for before then; says of which keys.
     pub(super) fn cancel(&mut self, before: i64) -> Vec<String> {
-        let names: Vec<Name> = self.asked.iter().map(|(_, name)| *name).collect();
+        let names: Vec<Name> = self.asked.all().collect();
         let mut keys = Vec::new();
         for name in names {
             let Some(incident) = self.of(&name) else { continue };
@@ -329,17 +365,17 @@ impl Incidents {
 
     fn take(&mut self, name: &Name) -> Option<Entry> {
         let entry = self.all.remove(name)?;
-        self.order(&entry).remove(&(entry.time, *name));
+        self.order(&entry).0.remove(&(entry.incident.place, entry.time, *name));
         Some(entry)
     }
 
     fn insert(&mut self, name: Name, entry: Entry) {
         self.take(&name);
-        self.order(&entry).insert((entry.time, name));
+        self.order(&entry).0.insert((entry.incident.place, entry.time, name));
         self.all.insert(name, entry);
     }
 
-    fn order(&mut self, entry: &Entry) -> &mut BTreeSet<(i64, Name)> {
+    fn order(&mut self, entry: &Entry) -> &mut Order {
         match entry.incident.status.asks() {
             Some(_) => &mut self.asked,
             None => &mut self.quiet,

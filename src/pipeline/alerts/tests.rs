@@ -21,7 +21,7 @@ fn open_at(spec: &AlertSpec, now: i64) -> Alerts {
 
 impl Alerts {
     fn next_due(&self, now: i64) -> Option<Due> {
-        self.due(now, |_| true)
+        self.due(now, |_| true, |_| true)
     }
 }
 
@@ -231,10 +231,12 @@ fn what_may_not_be_asked_keeps_no_other_back() {
     }
     let a = alerts.find("a", &[[7; 16]], ACK).remove(0);
     alerts.begin(&a.name, ACK, 1000).expect("the disk is well");
-    let next = |held: &str| alerts.due(2802, |due| !held.contains(&due.key)).map(|due| due.key);
+    let ready = |held: &str, due: &Due| !held.contains(&due.key);
+    let next = |held| alerts.due(2802, |_| true, |due| ready(held, due)).map(|due| due.key);
     assert_eq!(next("").as_deref(), Some("a"));
     assert_eq!(next("a").as_deref(), Some("b"));
     assert_eq!(next("ab"), None, "c is not quiet yet");
+    assert_eq!(alerts.due(2802, |place| *place != [7; 16], |_| true), None, "its place waits");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! incident that is being resolved is taken before that was answered: the two never overtake each
 //! other. An acknowledgement keeps no event back: what comes behind it goes to the same incident.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
@@ -182,22 +183,17 @@ impl Lane {
         if turn != Turn::Dry && is_behind {
             return;
         }
-        let mut kept = Vec::new();
-        let due = alerts.due(time.secs, |due| {
-            if kept.contains(&due.place) {
-                return false;
-            }
-            let is_kept = self.route_to(&due.place).is_some()
-                && (!self.alerting.rests.may_ask(&due.place, now)
-                    || self.has_place(&exporter, &due.place));
-            if is_kept {
-                kept.push(due.place);
-            }
-            !is_kept && self.is_settled(due)
-        });
+        let is_any_kept = Cell::new(false);
+        let may_ask = |place: &Name| {
+            let is_kept = self.route_to(place).is_some()
+                && (!self.alerting.rests.may_ask(place, now) || self.has_place(&exporter, place));
+            is_any_kept.set(is_any_kept.get() || is_kept);
+            !is_kept
+        };
+        let due = alerts.due(time.secs, may_ask, |due| self.is_settled(due));
         let Some(due) = due else {
             // Looking through those that wait costs something.
-            self.alerting.rests.alone = (!kept.is_empty()).then_some(now + LOOK_AGAIN);
+            self.alerting.rests.alone = is_any_kept.get().then_some(now + LOOK_AGAIN);
             return;
         };
         let Some(route) = self.route_to(&due.place) else {
