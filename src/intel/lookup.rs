@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use super::pattern::{Sign, SignKind};
 
@@ -19,7 +19,7 @@ pub enum Key {
     Below(String),
     /// The addresses that begin with so many bits; a whole address has them all.
     Prefix(Prefix),
-    /// A URL without its fragment.
+    /// A URL without what changes nothing of where it leads.
     Url(String),
     /// A hash in small hexadecimal digits.
     FileHash(String),
@@ -194,14 +194,73 @@ fn is_plain(name: &str) -> bool {
         && !name.contains("xn--")
 }
 
-/// A URL with a host, without its fragment.
+/// A URL with a host as it is compared: without fragment, user and password, its host as [`host`]
+/// has it, its path and query as [`spelled`] has them. Whoever is watched chooses the spelling.
 fn url(text: &str) -> Option<Cow<'_, str>> {
     if host_of_plain(text).is_some() {
         return Some(Cow::Borrowed(text));
     }
     let mut url = Url::parse(text).ok().filter(Url::has_host)?;
     url.set_fragment(None);
-    Some(Cow::Owned(url.into()))
+    // Where one is refused the host is empty, and there is no user either.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    match url.host_str().and_then(host) {
+        Some(Place::Domain(name)) => {
+            let name = name.into_owned();
+            url.set_host(Some(&name)).ok()?;
+        }
+        Some(Place::Address(address)) => url.set_ip_host(address.to_canonical()).ok()?,
+        None => {}
+    }
+    let mut compared = url[..Position::BeforePath].to_owned();
+    spelled(url.path(), Slashes::Merged, &mut compared);
+    if let Some(query) = url.query() {
+        compared.push('?');
+        spelled(query, Slashes::Kept, &mut compared);
+    }
+    Some(Cow::Owned(compared))
+}
+
+/// What becomes of several slashes in a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slashes {
+    /// One: servers of files take them for one.
+    Merged,
+    Kept,
+}
+
+/// Appends a part of a URL. "URIs that differ in the replacement of an unreserved character with
+/// its corresponding percent-encoded US-ASCII octet are equivalent" (RFC 3986, 2.3); those that
+/// stay have capital digits.
+fn spelled(part: &str, slashes: Slashes, out: &mut String) {
+    let (mut rest, start) = (part, out.len());
+    while let Some(at) = rest.find(['%', '/']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let digits = from.get(1..3).filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        rest = match (from.as_bytes()[0], byte) {
+            (b'/', _) => {
+                if slashes == Slashes::Kept || !out[start..].ends_with('/') {
+                    out.push('/');
+                }
+                &from[1..]
+            }
+            (_, Some(byte)) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+                &from[3..]
+            }
+            (_, Some(byte)) => {
+                out.push_str(&format!("%{byte:02X}"));
+                &from[3..]
+            }
+            (_, None) => {
+                out.push('%');
+                &from[1..]
+            }
+        };
+    }
+    out.push_str(rest);
 }
 
 /// The host of a URL, as it is compared; addresses of IPv6 in brackets.
@@ -219,8 +278,9 @@ fn host_of_plain(text: &str) -> Option<&str> {
     let (host, path) = rest.split_at(rest.find('/')?);
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/.?=&_~-,;:@+!$*()".contains(&byte);
     let is_host = !host.starts_with('.') && !host.contains("..") && is_plain(host);
-    // A step that begins with a dot may be one to another directory.
-    (is_host && path.bytes().all(fits) && !path.contains("/.")).then_some(host)
+    // A step that begins with a dot may be one to another directory, and an empty one is none.
+    let is_path = !path.contains("/.") && !path.contains("//");
+    (is_host && is_path && path.bytes().all(fits)).then_some(host)
 }
 
 fn hash(text: &str) -> Option<Cow<'_, str>> {
@@ -252,9 +312,14 @@ pub struct Table<T> {
     /// Bytes of the longest URL: what is longer is none of them.
     url_bytes_max: usize,
     hashes: HashMap<String, T>,
-    names: HashMap<String, T>,
-    paths: HashMap<String, T>,
+    names: Spellings<T>,
+    paths: Spellings<T>,
 }
+
+/// What was put in under the names and directories of files. Windows tells neither letters apart
+/// that differ in case alone, nor its two separators; other systems do.
+#[derive(Clone, Debug)]
+struct Spellings<T>(HashMap<String, Vec<(String, T)>>);
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -266,8 +331,8 @@ impl<T> Default for Table<T> {
             urls: HashMap::new(),
             url_bytes_max: 0,
             hashes: HashMap::new(),
-            names: HashMap::new(),
-            paths: HashMap::new(),
+            names: Spellings(HashMap::new()),
+            paths: Spellings(HashMap::new()),
         }
     }
 }
@@ -314,7 +379,7 @@ impl<T> Table<T> {
             SignKind::FileHash => {
                 hash(value.trim()).and_then(|hash| self.hashes.get(&*hash)).into_iter().collect()
             }
-            SignKind::FileName => self.names.get(value).into_iter().collect(),
+            SignKind::FileName => self.names.of(value, is_windows(value)).collect(),
             SignKind::Path => self.of_path(value),
         }
     }
@@ -365,13 +430,52 @@ impl<T> Table<T> {
 
     /// By the directory that it is in, and by its name.
     fn of_path(&self, path: &str) -> Vec<&T> {
+        let is_windows = is_windows(path);
         let Some(at) = path.rfind(['/', '\\']) else {
-            return self.names.get(path).into_iter().collect();
+            return self.names.of(without_drive(path), is_windows).collect();
         };
         let directory = without_slash(&path[..=at]);
         let name = &path[at + 1..];
-        self.names.get(name).into_iter().chain(self.paths.get(directory)).collect()
+        self.names.of(name, is_windows).chain(self.paths.of(directory, is_windows)).collect()
     }
+}
+
+impl<T> Spellings<T> {
+    /// Puts in what is spelled so; the last of equal spellings stays.
+    fn insert(&mut self, text: String, value: T) -> Option<T> {
+        let others = self.0.entry(folded(&text)).or_default();
+        match others.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, before)) => Some(std::mem::replace(before, value)),
+            None => {
+                others.push((text, value));
+                None
+            }
+        }
+    }
+
+    /// What is spelled so, or may be.
+    fn of(&self, text: &str, is_windows: bool) -> impl Iterator<Item = &T> {
+        let is_empty = self.0.is_empty();
+        let found = if is_empty { None } else { self.0.get(&folded(text)) };
+        let found = found.into_iter().flatten();
+        found.filter(move |(own, _)| is_windows || own == text).map(|(_, value)| value)
+    }
+}
+
+/// Whether a path is one of Windows: it begins with a drive, or has a separator of its own.
+fn is_windows(path: &str) -> bool {
+    without_drive(path).len() < path.len() || path.contains('\\')
+}
+
+fn without_drive(path: &str) -> &str {
+    match path.as_bytes() {
+        [drive, b':', ..] if drive.is_ascii_alphabetic() => &path[2..],
+        _ => path,
+    }
+}
+
+fn folded(text: &str) -> String {
+    text.to_lowercase().replace('\\', "/")
 }
 
 /// Bytes of a name, without the dot at its end (RFC 1035, 2.3.4: 255 with the lengths around it).
@@ -423,6 +527,20 @@ mod tests {
             (Ip, "2001:db8::/32", Ip, "2001:db9::", false),
             (Ip, "32.1.13.184/32", Ip, "2001:db8::", false),
             (Web, "HTTP://Evil.Example:80/a#x", Web, "http://evil.example/a", true),
+            (Web, "http://evil.example/a", Web, "http://x:y@evil.example/a", true),
+            (Web, "http://x@evil.example/a", Web, "http://evil.example/a", true),
+            (Web, "http://evil.example/a", Web, "http://Evil.Example./a", true),
+            (Web, "http://evil.example./a", Web, "http://evil.example:80/a", true),
+            (Web, "http://198.51.100.7/a", Web, "http://[::ffff:198.51.100.7]/a", true),
+            (Web, "http://[::ffff:c633:6407]/a", Web, "http://198.51.100.7./a", true),
+            (Web, "http://evil.example/a.sh", Web, "http://evil.example/%61%2Esh", true),
+            (Web, "http://evil.example/%7ea%2fb", Web, "http://evil.example/~a%2Fb", true),
+            (Web, "http://evil.example/a%2fb", Web, "http://evil.example/a/b", false),
+            (Web, "http://evil.example/a/b", Web, "http://evil.example//a///b", true),
+            (Web, "http://evil.example/a?u=b//c", Web, "http://evil.example/a?u=b/c", false),
+            (Web, "http://evil.example/%", Web, "http://evil.example/%", true),
+            (Web, "ssh://Evil.Example./a", Web, "ssh://evil.example/a", true),
+            (Web, "http://evil.example/a", Web, "http://evil.example:8080/a", false),
             (Web, "http://evil.example/a", Web, "http://evil.example/a/b?c=d", true),
             (Web, "http://evil.example/a/", Web, "http://evil.example/a/b", true),
             (Web, "http://evil.example/a", Web, "http://evil.example/a?c=d", true),
@@ -440,6 +558,13 @@ mod tests {
             (FileName, "evil.sh", Path, "/tmp/evil.sh", true),
             (FileName, "evil.sh", Path, "/tmp/not-evil.sh", false),
             (FileName, "evil.exe", Path, r"C:\Temp\evil.exe", true),
+            (FileName, "Evil.EXE", Path, r"C:\Temp\evil.exe", true),
+            (FileName, "evil.exe", Path, "c:EVIL.exe", true),
+            (FileName, "evil.sh", Path, "/tmp/Evil.sh", false),
+            (FileName, "evil.sh", FileName, "Evil.sh", false),
+            (Path, r"C:\Temp\", Path, r"c:\temp\a", true),
+            (Path, r"C:\Temp", Path, "c:/TEMP/a", true),
+            (Path, "/tmp/x", Path, "/tmp/X/a", false),
             (Path, "/tmp/x/", Path, "/tmp/x/a", true),
             (Path, "/tmp/x", Path, "/tmp/xa", false),
             (Path, "/", Path, "/a", true),
