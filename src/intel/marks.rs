@@ -72,10 +72,9 @@ impl Insight for Marks {
 
 impl Marks {
     #[cold]
-    fn known(&self, event: &Event<'_>, look: Look<'_>) -> Known {
-        let Look { mut hits, first, .. } = look;
-        hits.sort_by_key(|hit| std::cmp::Reverse(hit.found.confidence));
-        hits.truncate(MATCHES_MAX);
+    fn known(&self, event: &Event<'_>, mut look: Look<'_>) -> Known {
+        look.keep_surest();
+        let Look { hits, first, .. } = look;
         let confidence = hits.first().map_or(0, |hit| hit.found.confidence);
         let severity = self.escalate.filter(|rule| confidence >= rule.confidence_min);
         let severity = severity.map(|rule| rule.to_severity);
@@ -119,7 +118,7 @@ impl Look<'_> {
         match &*path {
             "" => {}
             path if path.contains("://") => self.value(SignKind::Url, path, "resource.path"),
-            path if is_network => self.request(&host, path),
+            path if is_network => self.request(&host, &text(event, F::ResourcePort), path),
             path => self.value(SignKind::Path, path, "resource.path"),
         }
         let indicator = text(event, F::IndicatorValue);
@@ -139,20 +138,26 @@ impl Look<'_> {
         if self.snapshot.size(SignKind::FileHash) > 0
             && let Some(metadata) = event.value(F::Metadata)
         {
-            for hash in hashes(metadata.json).take(HASHES_MAX) {
+            // All of them: whoever is watched would put others before the one that tells.
+            for hash in hashes(metadata.json) {
                 self.value(SignKind::FileHash, hash, "metadata");
             }
         }
     }
 
     /// The path of a request, whose scheme no event tells.
-    fn request(&mut self, host: &str, path: &str) {
+    fn request(&mut self, host: &str, port: &str, path: &str) {
         let is_one = !host.is_empty() && path.starts_with('/');
         if is_one && self.snapshot.size(SignKind::Url) > 0 {
+            let is_bare = host.contains(':') && !host.starts_with('[');
+            let (open, close) = if is_bare { ("[", "]") } else { ("", "") };
+            // Which of the two is usual depends on the scheme.
+            let (colon, port) =
+                if matches!(port, "" | "80" | "443") { ("", "") } else { (":", port) };
             let mut url = ROOM.take();
             for scheme in ["https://", "http://"] {
                 url.clear();
-                for part in [scheme, host, path] {
+                for part in [scheme, open, host, close, colon, port, path] {
                     url.push_str(part);
                 }
                 self.value(SignKind::Url, &url, "resource.path");
@@ -180,6 +185,14 @@ impl Look<'_> {
                 self.hits.push(Hit { found, field });
             }
         }
+        if self.hits.len() >= HITS_MAX {
+            self.keep_surest();
+        }
+    }
+
+    fn keep_surest(&mut self) {
+        self.hits.sort_by_key(|hit| std::cmp::Reverse(hit.found.confidence));
+        self.hits.truncate(MATCHES_MAX);
     }
 }
 
@@ -392,5 +405,6 @@ const TACTICS: &[(&str, &str)] = &[
 ];
 /// Bytes of room for a URL that a thread keeps: most are far shorter.
 const ROOM_BYTES_MAX: usize = 8 << 10;
-/// Hashes of one event that are looked up at most.
-const HASHES_MAX: usize = 64;
+/// Matches of one event that are compared at a time: the surest ten of them are kept, then others
+/// come to those.
+const HITS_MAX: usize = 32;

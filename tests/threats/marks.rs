@@ -65,6 +65,8 @@ fn all() -> Vec<Listed> {
         listed(SignKind::Domain, "evil.example", 60),
         listed(SignKind::Ip, "192.0.2.0/24", 70),
         listed(SignKind::Url, "http://files.example/evil", 50),
+        listed(SignKind::Url, "http://files.example:8080/worse", 50),
+        listed(SignKind::Url, "https://[2001:db8::7]/evil", 50),
         listed(SignKind::FileHash, &"ab".repeat(32), 90),
         listed(SignKind::FileHash, &"0".repeat(32), 90),
         listed(SignKind::FileName, "evil.sh", 40),
@@ -94,6 +96,12 @@ fn each_value_of_an_event_is_looked_up() {
             json!({"type": "network", "name": "n", "host": "files.example", "path": path}),
         )
     };
+    let at_port = |host: &str, port: u16, path: &str| {
+        with(
+            "resource",
+            json!({"type": "network", "name": "n", "host": host, "port": port, "path": path}),
+        )
+    };
     let rows: Vec<(Value, Vec<String>)> = vec![
         (event("fine.example"), vec![]),
         (event("a.EVIL.example."), vec!["evil.example in resource.host".into()]),
@@ -103,6 +111,20 @@ fn each_value_of_an_event_is_looked_up() {
         (file("/opt/evil\\x"), vec!["/opt/evil in resource.path".into()]),
         (request("/evil/2"), vec!["http://files.example/evil in resource.path".into()]),
         (request("/other"), vec![]),
+        (
+            at_port("files.example", 80, "/evil"),
+            vec!["http://files.example/evil in resource.path".into()],
+        ),
+        (at_port("files.example", 8080, "/evil"), vec![]),
+        (request("/worse"), vec![]),
+        (
+            at_port("files.example", 8080, "/worse/2"),
+            vec!["http://files.example:8080/worse in resource.path".into()],
+        ),
+        (
+            at_port("2001:db8::7", 443, "/evil"),
+            vec!["https://[2001:db8::7]/evil in resource.path".into()],
+        ),
         (
             request("http://files.example/evil"),
             vec!["http://files.example/evil in resource.path".into()],
@@ -125,6 +147,13 @@ fn each_value_of_an_event_is_looked_up() {
         (with("metadata", json!({"file": {"sha256": hash}})), vec![format!("{hash} in metadata")]),
         (
             with("metadata", json!({"h": [format!("sha256:{hash}")]})),
+            vec![format!("{hash} in metadata")],
+        ),
+        (
+            with(
+                "metadata",
+                json!({"h": (0..999).map(|n| format!("{n:064}")).collect::<Vec<_>>(), "i": hash}),
+            ),
             vec![format!("{hash} in metadata")],
         ),
         (with("metadata", json!({"h": "0".repeat(33), "i": "0".repeat(31)})), vec![]),
@@ -212,6 +241,19 @@ fn the_surest_ten_are_told() {
         matches((0..20).map(of).collect(), &event(&format!("{}evil.example", "x.".repeat(30))));
     let confidences: Vec<u64> = found.iter().filter_map(|it| it["confidence"].as_u64()).collect();
     assert_eq!(confidences, [19, 18, 17, 16, 15, 14, 13, 12, 11, 10]);
+}
+
+/// Whoever is watched may put what is half known before what is well known.
+#[test]
+fn the_surest_of_many_are_told() {
+    let hash = |n: u64| format!("{n:064x}");
+    let of = |n: u64| listed(SignKind::FileHash, &hash(n), u8::try_from(n / 10).expect("small"));
+    let mut event = event("fine.example");
+    event["metadata"] = json!((1..=1000).map(hash).collect::<Vec<_>>());
+    event["metadata"] = json!({"hashes": event["metadata"]});
+    let found = matches((1..=1000).map(of).collect(), &event);
+    let confidences: Vec<u64> = found.iter().filter_map(|it| it["confidence"].as_u64()).collect();
+    assert_eq!(confidences, [100, 99, 99, 99, 99, 99, 99, 99, 99, 99]);
 }
 
 #[test]

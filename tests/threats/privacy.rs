@@ -37,6 +37,7 @@ fn feed() -> Vec<Listed> {
         told(SignKind::Domain, "evil.example"),
         told(SignKind::Ip, "192.0.2.0/24"),
         told(SignKind::Url, "http://files.example/evil"),
+        told(SignKind::Url, "http://files.example:8081/evil"),
         told(SignKind::FileHash, HASH),
         told(SignKind::FileName, "evil.sh"),
         told(SignKind::Path, "/opt/evil"),
@@ -66,6 +67,12 @@ fn request() -> Value {
     let mut event = event("files.example");
     event["resource"]["path"] = json!("/evil/2");
     event
+}
+
+fn request_at(port: u16) -> Value {
+    let mut request = request();
+    request["resource"]["port"] = json!(port);
+    request
 }
 
 fn hashed() -> Value {
@@ -100,7 +107,8 @@ fn cases() -> Vec<Hidden> {
         // A prefix around the address.
         one(event("192.0.2.7"), rules("redact", &["resource.host"]), &["192.0.2"]),
         one(event("192.0.2.7"), rules("deny", &["resource"]), &["192.0.2"]),
-        // A URL that is put together of both, when either is hidden.
+        // A URL that is put together of all, when one is hidden.
+        one(request_at(8081), rules("deny", &["resource.port"]), &["8081"]),
         one(request(), rules("redact", &["resource.host"]), &["files.example"]),
         one(request(), rules("redact", &["resource.path"]), &["/evil"]),
         one(

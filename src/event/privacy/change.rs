@@ -127,10 +127,11 @@ impl<'a> Change<'a> {
         match origin.field {
             b"resource.host" => stays(F::ResourceHost),
             b"resource.path" => {
-                // A request's URL is put together of both.
+                // A request's URL is put together of all three.
                 let is_file =
                     [&b"file_name"[..], b"file_path", b"path", b"file_hash"].contains(&origin.kind);
-                stays(F::ResourcePath) && (is_file || stays(F::ResourceHost))
+                let is_url_told = || stays(F::ResourceHost) && stays(F::ResourcePort);
+                stays(F::ResourcePath) && (is_file || is_url_told())
             }
             b"threat.indicator.value" => stays(F::IndicatorValue),
             // It stands anywhere in there, in letters of either case.
