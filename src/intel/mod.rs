@@ -12,6 +12,7 @@ mod cache;
 mod client;
 mod current;
 mod feeds;
+mod few;
 mod guard;
 mod lookup;
 mod marks;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::few::Few;
 use super::pattern::{Signs, Unsupported};
 use super::stamp;
 use crate::event::Time;
@@ -286,7 +287,7 @@ fn read(json: &str) -> Result<Object, Skip> {
         kind => EntityKind::parse(kind).ok_or(Skip::Kind)?,
     };
     let attack = |it: &&Reference<'_>| it.source_name.starts_with("mitre-");
-    let reference = raw.external_references.iter().find(attack);
+    let reference = raw.external_references.few.iter().find(attack);
     let technique = reference.and_then(|it| it.external_id.as_deref());
     let technique = technique.filter(|_| entity == EntityKind::AttackPattern);
     Ok(Object::Entity(Entity {
@@ -318,9 +319,9 @@ fn indicator(raw: Raw<'_>) -> Result<Object, Skip> {
     if confidence.is_some_and(|it| it > 100) {
         return Err(Skip::Malformed);
     }
-    let types = match raw.indicator_types.is_empty() {
-        true => &raw.labels,
-        false => &raw.indicator_types,
+    let types = match raw.indicator_types.few.is_empty() {
+        true => &raw.labels.few,
+        false => &raw.indicator_types.few,
     };
     Ok(Object::Indicator(Box::new(Indicator {
         modified,
@@ -330,7 +331,7 @@ fn indicator(raw: Raw<'_>) -> Result<Object, Skip> {
         valid_from: time(raw.valid_from.as_deref())?,
         valid_until: time(raw.valid_until.as_deref())?,
         confidence,
-        types: types.iter().take(PHASES_MAX).map(|text| word(text)).collect(),
+        types: types.iter().map(|text| word(text)).collect(),
         phases: raw.phases(),
         markings: raw.markings(),
         id: raw.id.into_owned(),
@@ -406,6 +407,9 @@ impl Head<'_> {
     }
 }
 
+/// A list of texts.
+type Words = Few<String, PHASES_MAX>;
+
 /// The members that are read; all others are passed over.
 #[derive(Deserialize)]
 struct Raw<'a> {
@@ -432,17 +436,17 @@ struct Raw<'a> {
     #[serde(default)]
     confidence: Option<i64>,
     #[serde(default)]
-    indicator_types: Vec<String>,
+    indicator_types: Words,
     #[serde(default)]
-    labels: Vec<String>,
+    labels: Words,
     #[serde(default, borrow)]
-    kill_chain_phases: Vec<Phase<'a>>,
+    kill_chain_phases: Few<Phase<'a>, PHASES_MAX>,
     #[serde(default, borrow)]
-    external_references: Vec<Reference<'a>>,
+    external_references: Few<Reference<'a>, PHASES_MAX>,
+    #[serde(default)]
+    object_marking_refs: Words,
     #[serde(default, borrow)]
-    object_marking_refs: Vec<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    granular_markings: Vec<Granular<'a>>,
+    granular_markings: Few<Granular<'a>, PHASES_MAX>,
     #[serde(default, borrow)]
     relationship_type: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -453,7 +457,7 @@ struct Raw<'a> {
     definition: Option<Definition<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Phase<'a> {
     #[serde(borrow)]
     kill_chain_name: Cow<'a, str>,
@@ -461,7 +465,7 @@ struct Phase<'a> {
     phase_name: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Reference<'a> {
     #[serde(borrow)]
     source_name: Cow<'a, str>,
@@ -470,7 +474,7 @@ struct Reference<'a> {
 }
 
 /// A marking of a part of an object; one of a language has no id.
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Granular<'a> {
     #[serde(default, borrow)]
     marking_ref: Option<Cow<'a, str>>,
@@ -492,23 +496,25 @@ impl Raw<'_> {
     }
 
     fn phases(&self) -> Vec<(String, String)> {
-        let phases = self.kill_chain_phases.iter().take(PHASES_MAX);
+        let phases = self.kill_chain_phases.few.iter();
         phases.map(|it| (word(&it.kill_chain_name), word(&it.phase_name))).collect()
     }
 
     /// Ids of the markings of the object and of parts of it: the strictest counts for the whole.
     /// Of more than are kept nobody knows what they say, as of [`UNKNOWN_MARKING`].
     fn markings(&self) -> Vec<String> {
-        let parts = self.granular_markings.iter().filter_map(|it| it.marking_ref.as_ref());
+        let parts = self.granular_markings.few.iter().filter_map(|it| it.marking_ref.as_deref());
+        let whole = self.object_marking_refs.few.iter().map(String::as_str);
+        let mut is_known = !self.object_marking_refs.is_cut && !self.granular_markings.is_cut;
         let mut markings: Vec<String> = Vec::new();
-        for id in self.object_marking_refs.iter().chain(parts) {
-            if markings.iter().any(|it| *it == **id) {
-                continue;
+        for id in whole.chain(parts) {
+            is_known &= id.len() <= WORD_BYTES_MAX;
+            if !markings.iter().any(|it| it == id) {
+                markings.push(id.to_owned());
             }
-            if markings.len() == PHASES_MAX || id.len() > WORD_BYTES_MAX {
-                return vec![UNKNOWN_MARKING.to_owned()];
-            }
-            markings.push(id.clone().into_owned());
+        }
+        if !is_known || markings.len() > PHASES_MAX {
+            return vec![UNKNOWN_MARKING.to_owned()];
         }
         markings
     }

@@ -411,7 +411,7 @@ fn a_snapshot_takes_no_longer_for_links_in_a_row() {
 fn long_texts_count_for_more_than_one() {
     let feed = terms("a", 1000);
     let mut cache = cache(6, std::slice::from_ref(&feed));
-    let long = vec!["x".repeat(200); 32];
+    let long: Vec<String> = (0..32).map(|n| format!("{n:0200}")).collect();
     let one = with(indicator("one", 0), json!({ "labels": long, "name": "n".repeat(2000) }));
     apply(&mut cache, &feed, &[indicator("a", 0), indicator("b", 0), indicator("c", 0)], 0);
     // 32 labels of 128 bytes and a name of 1 KiB count as two.
