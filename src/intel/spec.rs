@@ -160,7 +160,9 @@ pub struct FeedSpec {
 impl FeedSpec {
     /// What tells a feed's objects from those that another configuration would keep of it.
     pub(super) fn asked(&self) -> u64 {
-        let asked = format!("{:?}", (&self.include_types, self.added_after, self.confidence_min));
+        // What is less sure is not kept; how sure that is which says nothing decides that too.
+        let kept = self.confidence_min.map(|min| (min, self.confidence_default));
+        let asked = format!("{:?}", (&self.include_types, self.added_after, kept));
         let hash = blake3::hash(asked.as_bytes());
         let first = hash.as_bytes().first_chunk().expect("it has 32 bytes");
         u64::from_le_bytes(*first)
