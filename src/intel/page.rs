@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -34,6 +35,8 @@ pub struct Told {
     pub objects: Vec<Object>,
     /// Those that are not used, by why.
     pub skipped: BTreeMap<Skip, u64>,
+    /// The same for the same objects, in whatever order they came.
+    pub(super) mark: u64,
 }
 
 impl Told {
@@ -91,20 +94,29 @@ impl<'de> Deserialize<'de> for Told {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Told, A::Error> {
-                let mut error = None;
+                let (mut error, mut mark) = (None, 0_u64);
                 let next = std::iter::from_fn(|| match from.next_element::<&RawValue>() {
-                    Ok(raw) => raw.map(|raw| Object::parse(raw.get())),
+                    Ok(raw) => raw.map(|raw| {
+                        mark = mark.wrapping_add(hash(raw.get()));
+                        Object::parse(raw.get())
+                    }),
                     Err(wrong) => {
                         error = Some(wrong);
                         None
                     }
                 });
                 let told = next.collect();
-                error.map_or(Ok(told), Err)
+                error.map_or(Ok(Told { mark, ..told }), Err)
             }
         }
         from.deserialize_seq(Each)
     }
+}
+
+pub(super) fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// Why an answer is no page.
@@ -163,6 +175,15 @@ mod tests {
         assert_eq!((page.more, page.next.as_deref()), (true, Some("5")));
         let told = page.objects;
         assert_eq!((told.objects.len(), told.count()), (1, 4));
+    }
+
+    #[test]
+    fn the_same_objects_are_known_by_their_mark() {
+        let mark = |body: &str| Page::parse(body.as_bytes()).expect("a page").objects.mark;
+        let both = mark(r#"{"objects":[{"id":1},{"id":2}]}"#);
+        assert_eq!(mark(r#"{"generated":"now","objects":[{"id":2},{"id":1}]}"#), both);
+        assert_ne!(mark(r#"{"objects":[{"id":1},{"id":3}]}"#), both);
+        assert_ne!(mark(r#"{"objects":[{"id":1}]}"#), both);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::cache::Progress;
 use super::client::{date, scrubbed};
-use super::page::{Page, Told};
+use super::page::{Page, Told, hash};
 use super::spec::{ServerSpec, TaxiiVersion};
 use crate::deliver::{percent_encoded, retry_after};
 use crate::event::Time;
@@ -67,8 +67,8 @@ pub(super) struct Poll<'a> {
     stage: Stage,
     /// What the next page of 2.1 is asked by.
     next: Option<String>,
-    /// The pages of 2.1 that came, by BLAKE3.
-    seen: HashSet<[u8; 32]>,
+    /// The pages of 2.1 that came: their objects, and what the next one is asked by.
+    seen: HashSet<(u64, Option<u64>)>,
     /// The first object of the next page of 2.0.
     start: u64,
     pages: u32,
@@ -271,7 +271,7 @@ impl<'a> Poll<'a> {
             true => self.spec.feed.asked(),
             false => old.asked,
         };
-        let progress = Progress { cursor, synced, sync_begun, asked };
+        let progress = Progress { cursor, synced, sync_begun, asked, read: old.read };
         let Self { pages, anomalies, is_cut, .. } = *self;
         Polled { progress, pages, anomalies, is_cut, is_stuck }
     }
@@ -331,7 +331,7 @@ impl<'a> Poll<'a> {
         let added = headers.get(DATE_ADDED_LAST).and_then(|it| Time::parse(it.as_bytes()));
         self.newest = self.newest.max(added);
         match self.session.version {
-            TaxiiVersion::V2_1 => self.turn(page.more, page.next.as_deref(), body),
+            TaxiiVersion::V2_1 => self.turn(page.more, page.next.as_deref(), page.objects.mark),
             TaxiiVersion::V2_0 => self.advance(status, headers, page.objects.count()),
         }
         if self.stage == Stage::Objects && self.pages >= self.spec.feed.pages_max {
@@ -347,9 +347,10 @@ impl<'a> Poll<'a> {
     /// The next page of 2.1.
     ///
     /// "The value of the next property is opaque" (3.7): it may stand for a session and stay the
-    /// same while pages go on. Only a whole page that came already leads nowhere.
-    fn turn(&mut self, more: bool, next: Option<&str>, body: &[u8]) {
-        let is_new = self.seen.insert(*blake3::hash(body).as_bytes());
+    /// same while pages go on. Only one with objects that came already leads nowhere; `mark` is the
+    /// same for those.
+    fn turn(&mut self, more: bool, next: Option<&str>, mark: u64) {
+        let is_new = self.seen.insert((mark, next.map(hash)));
         match (more, next.filter(|next| !next.is_empty())) {
             (false, None) => self.stage = Stage::Done,
             (false, Some(_)) => {
