@@ -84,6 +84,9 @@ pub struct Progress {
     /// What was asked for, as `FeedSpec::asked` has it: what the feed had before is not
     /// there where that is another by now.
     pub asked: u64,
+    /// When it was last read to its end, as far as that is written down.
+    #[serde(default, with = "stamp::option")]
+    pub read: Option<Time>,
 }
 
 /// An indicator that is kept; one without values only says that older versions are outdated.

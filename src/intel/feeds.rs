@@ -55,7 +55,7 @@ impl Feeds {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let mut room = Room::new(spec, Arc::clone(intel));
         room.load();
-        room.publish();
+        room.look_after();
         let (orders, ordered) = unbounded_channel();
         let spec = spec.clone();
         let run = move || {
@@ -105,6 +105,14 @@ struct State {
     patience: Duration,
     /// When a poll last succeeded, or the feed was configured.
     well: Instant,
+    /// How long none had succeeded before that, by what is written down.
+    unwell: Duration,
+}
+
+impl State {
+    fn is_stale(&self) -> bool {
+        self.well.elapsed().saturating_add(self.unwell) > self.patience
+    }
 }
 
 type Shared = Rc<RefCell<Room>>;
@@ -246,9 +254,10 @@ impl Room {
         let sources = self.intel.set_sources(&names);
         let mut known = std::mem::take(&mut self.states);
         for (server, source) in spec.servers.iter().zip(sources.iter()) {
-            let well = known.remove(&server.name).map_or_else(Instant::now, |it| it.well);
+            let known = known.remove(&server.name).map(|it| (it.well, it.unwell));
+            let (well, unwell) = known.unwrap_or_else(|| (Instant::now(), Duration::ZERO));
             let patience = server.feed.interval.saturating_mul(INTERVALS_MISSED);
-            let state = State { source: Arc::clone(source), patience, well };
+            let state = State { source: Arc::clone(source), patience, well, unwell };
             self.states.insert(Arc::clone(&server.name), state);
         }
     }
@@ -273,6 +282,14 @@ impl Room {
                 "the kept indicators cannot be read and were put aside; feeds are read anew"
             ),
             Err(error) => warn!("{error}; feeds are read anew"),
+        }
+        let now = Time::now();
+        for (key, name) in self.cache.names() {
+            let read = self.cache.progress(&key).read;
+            if let (Some(state), Some(read)) = (self.states.get_mut(&name), read) {
+                state.source.last_success.set(u64::try_from(read.secs).unwrap_or(0));
+                state.unwell = since(read, now);
+            }
         }
     }
 
@@ -301,9 +318,16 @@ impl Room {
         let before = source.problem();
         match polled {
             Ok(polled) => {
-                let key = server.key();
-                self.is_dirty |= self.cache.progress(&key) != polled.progress;
-                self.cache.set_progress(&key, polled.progress);
+                let (key, now) = (server.key(), Time::now());
+                let mut progress = polled.progress;
+                self.is_dirty |= self.cache.progress(&key) != progress;
+                // A poll that brought nothing is written down before it would count as missed.
+                let is_late = progress.read.is_none_or(|at| since(at, now) >= state.patience / 2);
+                self.is_dirty |= is_late && !polled.is_stuck;
+                if self.is_dirty && !polled.is_stuck {
+                    progress.read = Some(now);
+                }
+                self.cache.set_progress(&key, progress);
                 source.paging_anomalies.add(polled.anomalies);
                 let Polled { pages, is_cut, .. } = polled;
                 tracing::debug!(server = &*server.name, pages, is_cut, "read");
@@ -320,9 +344,9 @@ impl Room {
                     tell(source, problem);
                     return self.save();
                 }
-                source.last_success.set(u64::try_from(Time::now().secs).unwrap_or(0));
+                source.last_success.set(u64::try_from(now.secs).unwrap_or(0));
                 source.set_problem(None);
-                state.well = Instant::now();
+                (state.well, state.unwell) = (Instant::now(), Duration::ZERO);
                 if before.is_some() || source.stale.load() > 0 {
                     info!(server = &*server.name, "the feed is read again");
                 }
@@ -343,7 +367,7 @@ impl Room {
         }
         self.publish();
         for (name, state) in &self.states {
-            if state.well.elapsed() > state.patience && state.source.stale.load() == 0 {
+            if state.is_stale() && state.source.stale.load() == 0 {
                 state.source.stale.set(1);
                 warn!(
                     server = &**name,
@@ -378,6 +402,11 @@ impl Room {
             Err(error) => warn!("{error}"),
         }
     }
+}
+
+/// How long ago that was; a clock that was set back makes nothing old.
+fn since(at: Time, now: Time) -> Duration {
+    Duration::from_secs(u64::try_from(now.secs.saturating_sub(at.secs)).unwrap_or(0))
 }
 
 /// Says what is wrong with a feed, once as long as it stays the same.
@@ -449,7 +478,7 @@ mod tests {
         let asked = feed(10).asked();
         let progress = |synced: Option<i64>, sync_begun: Option<i64>| {
             let (synced, sync_begun) = (synced.map(at), sync_begun.map(at));
-            Progress { cursor: None, synced, sync_begun, asked }
+            Progress { cursor: None, synced, sync_begun, asked, read: None }
         };
         for (synced, sync_begun, now, expected) in cases {
             let progress = progress(synced, sync_begun);
@@ -473,6 +502,8 @@ mod tests {
             FeedSpec { include_types: types, ..feed.clone() },
             FeedSpec { confidence_min: Some(40), ..feed.clone() },
             FeedSpec { added_after: Some(now), ..feed.clone() },
+            // What says nothing may be sure enough now.
+            FeedSpec { confidence_default: 40, ..feed.clone() },
         ] {
             assert!(is_full_due(progress, &other, now), "{other:?}");
         }

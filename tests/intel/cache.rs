@@ -431,7 +431,7 @@ fn a_restart_goes_on_where_it_was() {
     apply(&mut before, &a, &attributed(), 0);
     apply(&mut before, &b, &[with(indicator("y", 5), json!({ "revoked": true }))], 1);
     let cursor = Some(Time { nanos: 123_456_000, ..at(7) });
-    let progress = Progress { cursor, synced: Some(at(1)), sync_begun: None, asked: 7 };
+    let progress = Progress { cursor, synced: Some(at(1)), asked: 7, ..Progress::default() };
     before.set_progress(&a.key, progress);
     before.save(&path).expect("saved");
     before.save(&path).expect("saved over the former one");

@@ -10,8 +10,8 @@ use loadgen::fake::{TaxiiManner, TaxiiTerms};
 use serde_json::json;
 use shrike::event::Time;
 use shrike::intel::{
-    ActionSpec, Allowed, CacheSpec, FeedSpec, Feeds, Intel, IntelSpec, ServerSpec, SignKind,
-    Source, Tlp,
+    ActionSpec, Allowed, Cache, CacheSpec, FeedSpec, FeedTerms, Feeds, Intel, IntelSpec, Progress,
+    ServerSpec, SignKind, Source, Tlp,
 };
 
 use crate::served::{Served, added, indicator};
@@ -222,6 +222,35 @@ fn a_reload_keeps_what_is_known() {
     feeds.stop();
     one.end();
     two.end();
+}
+
+#[test]
+fn a_feed_that_nobody_could_read_for_long_is_stale_after_a_restart_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("cache");
+    let served = Served::new(TaxiiTerms::default(), "");
+    let server = named(&served, "f", LONG);
+    let away = ServerSpec { url: "http://127.0.0.1:1/".parse().expect("a URL"), ..server.clone() };
+    let hours_ago = |hours: i64| Time { secs: Time::now().secs - hours * 3600, nanos: 0 };
+    for (hours, is_stale) in [(2, 0), (20, 1)] {
+        let mut cache = Cache::new(10, &[]);
+        cache.set_feeds(&[FeedTerms { key: away.key(), ..FeedTerms::default() }]);
+        let read = Some(hours_ago(hours));
+        cache.set_progress(&away.key(), Progress { read, ..Progress::default() });
+        cache.save(&path).expect("it is saved");
+        let (feeds, intel) = start(&kept(vec![away.clone()], &path));
+        assert_eq!(source(&intel, "f").stale.load(), is_stale, "read {hours} hours ago");
+        feeds.stop();
+    }
+    // A poll that brings nothing is written down too.
+    let (feeds, intel) = start(&kept(vec![server.clone()], &path));
+    eventually("it is read", || source(&intel, "f").polled.load() == 1);
+    feeds.stop();
+    served.end();
+    let (feeds, intel) = start(&kept(vec![server], &path));
+    let last = source(&intel, "f").last_success.load();
+    assert!(i64::try_from(last).expect("small") >= hours_ago(1).secs, "{last}");
+    feeds.stop();
 }
 
 #[test]
