@@ -28,7 +28,12 @@ pub(super) fn read_bot(response: &Response<'_>) -> Option<Verdict> {
     match response.status {
         200 => Some(match said(response) {
             Some(Ok(())) => Verdict::new(Fate::Delivered, "accepted"),
-            Some(Err(error)) => meaning(&error).unwrap_or_else(plain),
+            // What nobody knows may be of the workspace, the token or the channel.
+            Some(Err(error)) => match meaning(&error) {
+                Some(verdict) => verdict,
+                None if is_of_message(&error) => plain(),
+                None => held(Cause::Config, "config"),
+            },
             None => held(Cause::Config, "config"),
         }),
         429 => Some(throttled()),
@@ -97,19 +102,18 @@ enum Meaning {
 const CODES: &[(&str, Meaning)] = &[
     ("ratelimited", Meaning::Throttled),
     ("rate_limited", Meaning::Throttled),
+    ("message_limit_exceeded", Meaning::Throttled),
     ("rollup_error", Meaning::Retry),
     ("internal_error", Meaning::Retry),
     ("fatal_error", Meaning::Retry),
     ("service_unavailable", Meaning::Retry),
     ("request_timeout", Meaning::Retry),
-    ("invalid_payload", Meaning::Plain),
-    ("invalid_blocks", Meaning::Plain),
-    ("invalid_blocks_format", Meaning::Plain),
-    ("invalid_attachments", Meaning::Plain),
+    // "The workspace associated with your request is currently undergoing migration."
+    ("team_added_to_org", Meaning::Retry),
+    ("org_login_required", Meaning::Retry),
     ("no_text", Meaning::Plain),
-    ("too_many_attachments", Meaning::Plain),
-    ("msg_too_long", Meaning::Plain),
-    ("msg_blocks_too_long", Meaning::Plain),
+    ("attachment_payload_limit_exceeded", Meaning::Plain),
+    ("markdown_text_conflict", Meaning::Plain),
     ("invalid_token", Meaning::Auth),
     ("invalid_auth", Meaning::Auth),
     ("not_authed", Meaning::Auth),
@@ -119,10 +123,19 @@ const CODES: &[(&str, Meaning)] = &[
     ("missing_scope", Meaning::Auth),
     ("no_permission", Meaning::Auth),
     ("team_disabled", Meaning::Auth),
+    ("access_denied", Meaning::Auth),
+    ("accesslimited", Meaning::Auth),
+    ("ekm_access_denied", Meaning::Auth),
+    ("not_allowed_token_type", Meaning::Auth),
+    ("team_access_not_granted", Meaning::Auth),
+    ("two_factor_setup_required", Meaning::Auth),
     // "Forget the thread, post as new."
     ("thread_not_found", Meaning::Orphan),
     ("message_not_found", Meaning::Orphan),
     ("invalid_thread_ts", Meaning::Orphan),
+    ("cannot_reply_to_message", Meaning::Orphan),
+    ("restricted_action_thread_locked", Meaning::Orphan),
+    ("restricted_action_non_threadable_channel", Meaning::Orphan),
     ("action_prohibited", Meaning::Config),
     ("restricted_action", Meaning::Config),
     ("not_in_channel", Meaning::Config),
@@ -145,6 +158,15 @@ fn meaning(word: &str) -> Option<Verdict> {
         Meaning::Config => held(Cause::Config, "config"),
         Meaning::Orphan => Verdict::new(Fate::Orphan, "rejected"),
     })
+}
+
+/// Whether an error of the API says that a message is not as it should be: `invalid_blocks`,
+/// `msg_too_long`, `too_many_attachments`, `metadata_too_large`, and what else is called so.
+fn is_of_message(word: &str) -> bool {
+    word.starts_with("invalid_")
+        || word.starts_with("too_many_")
+        || word.ends_with("_too_long")
+        || word.ends_with("_too_large")
 }
 
 /// "Pause that channel for the given time": the others go on.
