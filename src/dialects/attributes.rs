@@ -1,17 +1,19 @@
 //! Attributes of OpenTelemetry: a list of keys and typed values.
 
+use std::collections::HashMap;
+
 use super::draft::{member, string};
-use super::rules::find;
-use crate::event::{elements, entries};
+use super::rules::{find, last_of_each};
+use crate::event::{Entry, elements, entries};
 
 /// Attributes in the order of the source.
 pub(super) struct Attributes<'a> {
     /// The list as it was.
     raw: &'a [u8],
     /// Keys without quotes, and values with their types, as `{"stringValue": "..."}`.
-    rows: Vec<(&'a [u8], &'a [u8])>,
-    /// Whether each is a row, and no key comes twice.
-    is_plain: bool,
+    rows: Vec<(&'a [u8], Option<&'a [u8]>)>,
+    /// What is beside keys and values, as elements of a list, each with a comma behind it.
+    others: Vec<u8>,
 }
 
 impl<'a> Attributes<'a> {
@@ -20,19 +22,21 @@ impl<'a> Attributes<'a> {
         let raw = list.unwrap_or_default();
         let elements = elements(raw);
         let mut rows = Vec::with_capacity(elements.len());
-        let mut is_plain = raw.is_empty() || raw.first() == Some(&b'[');
+        let mut others = Vec::new();
         for element in &elements {
             let members = entries(element);
-            let key = find(&members, "key").and_then(string);
-            match (key, find(&members, "value")) {
-                (Some(key), Some(value)) if members.len() == 2 => rows.push((key, value)),
-                _ => is_plain = false,
+            let Some(key) = find(&members, "key").and_then(string) else {
+                others.extend_from_slice(element);
+                others.push(b',');
+                continue;
+            };
+            let value = find(&members, "value").filter(|json| *json != b"null");
+            rows.push((key, value));
+            if members.len() > 1 + usize::from(value.is_some()) {
+                put_others(&members, &mut others);
             }
         }
-        let mut keys: Vec<&[u8]> = rows.iter().map(|row| row.0).collect();
-        keys.sort_unstable();
-        is_plain &= keys.windows(2).all(|pair| pair[0] != pair[1]);
-        Self { raw, rows, is_plain }
+        Self { raw, rows, others }
     }
 
     /// A text, as JSON with its quotes.
@@ -48,17 +52,41 @@ impl<'a> Attributes<'a> {
         Some(string(json).unwrap_or(json))
     }
 
-    /// Writes them as a member: an object by key, or the list where it cannot be one.
+    /// Writes them as a member: an object by key, in which rules of privacy find what they name. Of
+    /// a key that comes twice it holds a list of all values, and null where there is none.
     pub(super) fn write(&self, name: &str, members: &mut Vec<u8>) {
-        if !self.is_plain {
+        if !self.raw.is_empty() && self.raw.first() != Some(&b'[') {
             member(name.as_bytes(), self.raw, members);
         } else if !self.rows.is_empty() {
             let mut object = Vec::with_capacity(self.raw.len());
-            for (key, value) in &self.rows {
-                member(key, value, &mut object);
+            for (key, values) in self.by_key() {
+                match values.as_slice() {
+                    [value] => member(key, value, &mut object),
+                    values => member(key, &list(&values.join(&b","[..])), &mut object),
+                }
             }
             member(name.as_bytes(), &[b"{", object.as_slice(), b"}"].concat(), members);
         }
+    }
+
+    /// What no such object can hold, as a list: elements without a key, and members that are
+    /// neither key nor value.
+    pub(super) fn others(&self) -> Option<Vec<u8>> {
+        self.others.strip_suffix(b",").map(list)
+    }
+
+    /// The keys in the order of the source, each once, with their values.
+    fn by_key(&self) -> Vec<(&'a [u8], Vec<&'a [u8]>)> {
+        let mut places = HashMap::with_capacity(self.rows.len());
+        let mut keys: Vec<(&[u8], Vec<&[u8]>)> = Vec::with_capacity(self.rows.len());
+        for (key, value) in &self.rows {
+            let at = *places.entry(*key).or_insert(keys.len());
+            if at == keys.len() {
+                keys.push((key, Vec::with_capacity(1)));
+            }
+            keys[at].1.push(value.unwrap_or(b"null"));
+        }
+        keys
     }
 
     /// The list without those whose keys begin so; nothing where none is left.
@@ -68,12 +96,28 @@ impl<'a> Attributes<'a> {
             !key.is_some_and(|key| key.starts_with(prefix.as_bytes()))
         };
         let others: Vec<&[u8]> = elements(self.raw).into_iter().filter(is_other).collect();
-        (!others.is_empty()).then(|| [b"[", others.join(&b","[..]).as_slice(), b"]"].concat())
+        (!others.is_empty()).then(|| list(&others.join(&b","[..])))
     }
 
     fn value(&self, name: &str) -> Option<&'a [u8]> {
         let mut rows = self.rows.iter().rev();
-        let row = rows.find(|(key, _)| *key == name.as_bytes())?;
-        (row.1.first() == Some(&b'{')).then_some(row.1)
+        let (_, value) = rows.find(|(key, _)| *key == name.as_bytes())?;
+        value.filter(|json| json.first() == Some(&b'{'))
     }
+}
+
+/// Appends what a row holds beside its value, with its key.
+fn put_others(members: &[Entry<'_>], out: &mut Vec<u8>) {
+    let mut object = Vec::new();
+    for entry in last_of_each(members).filter(|entry| !entry.is(b"value")) {
+        member(entry.key, entry.value, &mut object);
+    }
+    if last_of_each(members).any(|entry| !entry.is(b"value") && !entry.is(b"key")) {
+        out.extend_from_slice(&[b"{", object.as_slice(), b"},"].concat());
+    }
+}
+
+/// A list of what stands between its brackets.
+fn list(elements: &[u8]) -> Vec<u8> {
+    [b"[", elements, b"]"].concat()
 }

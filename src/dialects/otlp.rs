@@ -63,14 +63,19 @@ impl<'a> Group<'a> {
     fn read(resource_logs: &[Entry<'a>], scope_logs: &[Entry<'a>]) -> Self {
         let resource = find(resource_logs, "resource").unwrap_or_default();
         let members = entries(resource);
+        let resource_attributes = Attributes::read(find(&members, "attributes"));
+        let mut others = Vec::new();
+        if let Some(list) = resource_attributes.others() {
+            member(b"attributes", &list, &mut others);
+        }
         let rest = [
-            ("resource", rest(&members, &["attributes"])),
-            ("resourceLogs", rest(resource_logs, &["resource", "scopeLogs"])),
-            ("scopeLogs", rest(scope_logs, &["scope", "logRecords"])),
+            ("resource", rest(&members, &["attributes"], others)),
+            ("resourceLogs", rest(resource_logs, &["resource", "scopeLogs"], Vec::new())),
+            ("scopeLogs", rest(scope_logs, &["scope", "logRecords"], Vec::new())),
         ];
         Self {
             resource,
-            resource_attributes: Attributes::read(find(&members, "attributes")),
+            resource_attributes,
             scope: find(scope_logs, "scope").unwrap_or_default(),
             rest: rest.into_iter().filter(|(_, object)| !object.is_empty()).collect(),
         }
@@ -352,15 +357,18 @@ impl<'a> Record<'a> {
                 member(b"scope", self.group.scope, members);
             }
         });
+        if let Some(list) = self.own.others() {
+            draft.keep("attributes", &list);
+        }
         for (name, object) in &self.group.rest {
             draft.keep(name, object);
         }
     }
 }
 
-/// The members that are not among these, as an object; nothing where there are none.
-fn rest(members: &[Entry<'_>], told: &[&str]) -> Vec<u8> {
-    let mut rest = Vec::new();
+/// The members that are not among these, with others, as an object; nothing where there are none.
+fn rest(members: &[Entry<'_>], told: &[&str], others: Vec<u8>) -> Vec<u8> {
+    let mut rest = others;
     for entry in last_of_each(members) {
         if !told.iter().any(|name| entry.is(name.as_bytes())) {
             member(entry.key, entry.value, &mut rest);

@@ -25,7 +25,7 @@ pub(super) struct Json<'s, 'a> {
     pub any_escape: bool,
     /// Whether a key may have come twice in an object: to be looked at exactly.
     pub suspect: bool,
-    /// Whether a key may be one of [`PREVIEWS`]: to be looked at exactly.
+    /// Whether a key may be one of [`PREVIEWS`], or name one: to be looked at exactly.
     pub previews: bool,
     /// Fingerprints of the keys of the objects around the current place.
     prints: [u32; KEYS_MAX],
@@ -400,11 +400,22 @@ pub(super) const PREVIEWS: &[&str] = &[
     "prompt",
     "tool_parameters",
     "tool_input",
+    // OpenTelemetry's conventions for generative AI, of all ages.
+    "gen_ai.prompt",
+    "gen_ai.completion",
+    "gen_ai.system_instructions",
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
 ];
+
+/// The member that names a value in a list of keys and values: it may name one of [`PREVIEWS`].
+pub(super) const ROW_KEY: &str = "key";
 
 #[cold]
 fn is_preview(key: &[u8]) -> bool {
-    PREVIEWS.iter().any(|preview| key == preview.as_bytes())
+    key == ROW_KEY.as_bytes() || PREVIEWS.iter().any(|preview| key == preview.as_bytes())
 }
 
 /// A set of fingerprints: it may hold one that was not put in, never the other way round.
@@ -413,17 +424,22 @@ struct Prints([u64; 1 << (PRINT_BITS - 6)]);
 /// So many bits that of a hundred records with ten other keys two or three are looked at again.
 const PRINT_BITS: u32 = 12;
 
-static PREVIEW_PRINTS: Prints = Prints::of(PREVIEWS);
+static PREVIEW_PRINTS: Prints = Prints::of(PREVIEWS).with(ROW_KEY);
 
 impl Prints {
     const fn of(keys: &[&str]) -> Self {
         let (mut prints, mut i) = (Self([0; 1 << (PRINT_BITS - 6)]), 0);
         while i < keys.len() {
-            let place = Self::place(fingerprint(keys[i].as_bytes()));
-            prints.0[place / 64] |= 1 << (place % 64);
+            prints = prints.with(keys[i]);
             i += 1;
         }
         prints
+    }
+
+    const fn with(mut self, key: &str) -> Self {
+        let place = Self::place(fingerprint(key.as_bytes()));
+        self.0[place / 64] |= 1 << (place % 64);
+        self
     }
 
     #[inline(always)]

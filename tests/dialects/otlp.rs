@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shrike::event::{Class, OpeningOptions};
 use shrike::intake::{Batch, Lines};
 
-use super::{AUDIT, Again, NOW_NS, OTLP, audit_again, checker, mapped};
+use super::{AUDIT, Again, NOW_NS, OTLP, audit_again, checker, fields, mapped};
 
 #[test]
 fn one_line_of_otlp_holds_many_events() {
@@ -71,7 +71,15 @@ fn one_line_of_otlp_holds_many_events() {
 fn otlp_again(event: &Value) -> Value {
     let listed = |attributes: &Value| match attributes {
         Value::Object(members) => {
-            let rows = members.iter().map(|(key, value)| json!({"key": key, "value": value}));
+            let row = |key: &String, value: &Value| match value {
+                Value::Null => json!({"key": key}),
+                value => json!({"key": key, "value": value}),
+            };
+            let rows = members.iter().flat_map(|(key, values)| match values {
+                // A key that came twice.
+                Value::Array(values) => values.iter().map(|value| row(key, value)).collect(),
+                value => vec![row(key, value)],
+            });
             Some(rows.collect::<Vec<_>>().into())
         }
         Value::Null => None,
@@ -125,6 +133,28 @@ fn by_key(mut resource_logs: Value) -> Value {
     resource_logs
 }
 
+/// Rules of privacy name attributes: one that is odd must not hide the others from them.
+#[test]
+fn attributes_are_found_by_their_keys_whatever_stands_beside_them() {
+    let text = |text: &str| json!({"stringValue": text});
+    let rows = json!([
+        {"key": "prompt", "value": text("a")},
+        {"key": "x"},
+        {"key": "user", "value": text("b")},
+        {"key": "user", "value": text("c")},
+        {"key": "tool_input", "value": text("d"), "unit": 1},
+        {"name": "no key"},
+    ]);
+    let event = fields(&json!({"resourceLogs": [{"resource": {"attributes": rows},
+        "scopeLogs": [{"logRecords": [{"attributes": rows}]}]}]}));
+    let by_key = json!({"prompt": text("a"), "x": null, "user": [text("b"), text("c")],
+        "tool_input": text("d")});
+    let others = json!([{"key": "tool_input", "unit": 1}, {"name": "no key"}]);
+    let (otlp, source) = (&event["metadata"]["otlp"], &event["metadata.shrike"]["source"]);
+    assert_eq!((&otlp["attributes"], &source["attributes"]), (&by_key, &others));
+    assert_eq!((&otlp["resource"], &source["resource"]["attributes"]), (&by_key, &others));
+}
+
 #[test]
 fn each_record_of_otlp_can_be_built_again() {
     let mut expected = Vec::new();
@@ -134,6 +164,9 @@ fn each_record_of_otlp_can_be_built_again() {
         {"timeUnixNano": "1770379200000000001", "eventName": "named"},
         {"timeUnixNano": 1770379200000000001_u64, "body": {"stringValue": " "}},
         {"timeUnixNano": "1770379200000000001", "body": {"intValue": "7"}},
+        // Keys that come twice, and one without a value.
+        {"timeUnixNano": "1770379200000000001", "attributes": [
+            {"key": "a", "value": {"intValue": "1"}}, {"key": "a"}, {"key": "b"}]},
     ]}]}]})
     .to_string();
     let text = format!("{}\n{more}\n", OTLP.trim_end());

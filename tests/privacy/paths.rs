@@ -228,6 +228,34 @@ fn previews_go_wherever_they_lie_and_however_they_are_spelled() {
     }
 }
 
+/// Lists of OpenTelemetry name their values by a member, not by its key.
+#[test]
+fn previews_in_lists_of_keys_and_values_go_as_well() {
+    let rules = PrivacyRules { drop_previews: true, ..PrivacyRules::default() };
+    let shown = json!({"key": "shown", "value": {"stringValue": "fine"}});
+    for row in [
+        r#"{"key":"content","value":{"stringValue":"bulk"}}"#,
+        r#"{ "value": {"stringValue":"bulk"} , "key": "prompt" }"#,
+        r#"{"key":"\u0070rompt","value":"bulk"}"#,
+        r#"{"key":"output","type":"x","value":[{"key":"content","value":"bulk"}]}"#,
+        r#"{"key":"gen_ai.input.messages","value":{"stringValue":"bulk"}}"#,
+    ] {
+        for rows in [format!("[{row},{shown}]"), format!("[{shown}, {row} ]")] {
+            let mut event = event();
+            event["metadata"] = json!({"body": {"values": "ROWS"}, "lists": ["ROWS"]});
+            let record = event.to_string().replace("\"ROWS\"", &rows);
+            let seen = seen_record(record.as_bytes(), &rules).expect("something goes");
+            assert_eq!(seen["metadata"]["body"]["values"], json!([shown]), "{rows}");
+            assert_eq!(seen["metadata"]["lists"], json!([[shown]]), "{rows}");
+        }
+    }
+    // What only begins like one stays.
+    let mut event = event();
+    event["metadata"] = json!({"rows": [
+        {"key": "content"}, {"key": ["content"], "value": 1}, {"key": "b", "value": 2}]});
+    assert_eq!(seen_record(event.to_string().as_bytes(), &rules), None);
+}
+
 #[test]
 fn one_destination_may_see_less_than_the_others() {
     let compiled = |paths: &[&str]| {

@@ -1,7 +1,7 @@
 //! One pass over an object whose members have rules of their own.
 
 use super::super::home::is_same_key;
-use super::super::json::{After, Json, Keys, PREVIEWS, Step as Read};
+use super::super::json::{After, Json, Keys, PREVIEWS, ROW_KEY, Step as Read};
 use super::super::open::DEPTH_MAX;
 use super::super::scan::Specials;
 use super::Open;
@@ -86,7 +86,7 @@ where
         }
         let specials = Specials::new(self.text);
         let mut json = Json::new(&specials, DEPTH_MAX);
-        let end = self.object(&mut json, 0, 1, alive).ok()?;
+        let (end, _) = self.object(&mut json, 0, 1, alive).ok()?;
         self.copy_to(end);
         Some(())
     }
@@ -96,20 +96,24 @@ where
         self.copied = to;
     }
 
+    /// Writes an object; says where it ends, and whether it names a value that goes.
     fn object(
         &mut self,
         json: &mut Json<'_, 'w>,
         at: usize,
         depth: usize,
         alive: Alive,
-    ) -> Read<usize> {
+    ) -> Read<(usize, bool)> {
         let mut after = json.open(at, depth)?;
+        let (mut names_preview, mut has_value) = (false, false);
         loop {
             let start = match after {
                 After::Next(at) => at,
-                After::End(end) => return Ok(end),
+                After::End(end) => return Ok((end, names_preview && has_value)),
             };
             let (key, escaped, value) = json.key(start)?;
+            names_preview |= is_name(ROW_KEY, key, escaped) && self.is_preview_at(json, value)?;
+            has_value |= is_name(ROW_VALUE, key, escaped);
             let fate = self.member_fate(key, escaped, alive, depth);
             let (end, is_dropped) = self.value(json, (start, value), depth, fate)?;
             after = json.after_member(end)?;
@@ -162,7 +166,17 @@ where
             Fate::Drop => return self.drop(json, (start, value), depth),
         };
         match json.byte(value) {
-            b'{' => self.object(json, value, depth + 1, alive).map(|end| (end, false)),
+            b'{' => {
+                let (copied, written) = (self.copied, self.change.out.len());
+                let (end, names_preview) = self.object(json, value, depth + 1, alive)?;
+                if names_preview {
+                    // A key and its value as an object of their own, as lists hold them.
+                    self.copied = copied;
+                    self.change.out.truncate(written);
+                    self.leave_out(start, end);
+                }
+                Ok((end, names_preview))
+            }
             b'[' => self.array(json, value, depth + 1, alive).map(|end| (end, false)),
             // A path goes on where the value ends: only what it leads to may stay.
             _ if !alive.is_allowed => self.drop(json, (start, value), depth),
@@ -186,10 +200,28 @@ where
         depth: usize,
     ) -> Read<(usize, bool)> {
         let end = json.value(value, depth, Keys::ANY)?;
+        self.leave_out(start, end);
+        Ok((end, true))
+    }
+
+    fn leave_out(&mut self, start: usize, end: usize) {
         self.copy_to(start);
         self.copied = end;
         self.change.is_changed = true;
-        Ok((end, true))
+    }
+
+    /// Whether the value here is a text that is the name of bulky content, which goes.
+    fn is_preview_at(&self, json: &mut Json<'_, 'w>, at: usize) -> Read<bool> {
+        if !self.drops_previews() || json.byte(at) != b'"' {
+            return Ok(false);
+        }
+        let (end, escaped) = json.string(at)?;
+        let name = &self.text[at + 1..end - 1];
+        Ok(PREVIEWS.iter().any(|preview| is_name(preview, name, escaped)))
+    }
+
+    fn drops_previews(&self) -> bool {
+        self.change.privacy.drops_previews && self.root != Root::Labels
     }
 
     /// Goes on after something that was left out, without a comma too many.
@@ -210,16 +242,12 @@ where
     }
 
     fn member_fate(&self, key: &[u8], escaped: bool, alive: Alive, depth: usize) -> Fate {
-        let is = |name: &str| match escaped {
-            false => key == name.as_bytes(),
-            true => is_same_key(key, name.as_bytes()),
-        };
+        let is = |name: &str| is_name(name, key, escaped);
         let is_ours = self.root == Root::Shrike && depth == 1 && OURS.iter().any(|name| is(name));
         if is_ours {
             return Fate::Into(Alive { rules: 0, is_allowed: true, ..alive });
         }
-        let has_previews = self.change.privacy.drops_previews && self.root != Root::Labels;
-        if has_previews && PREVIEWS.iter().any(|name| is(name)) {
+        if self.drops_previews() && PREVIEWS.iter().any(|name| is(name)) {
             return Fate::Drop;
         }
         self.fate(|step| is_step(step, key, escaped), alive)
@@ -256,6 +284,13 @@ where
     }
 }
 
+fn is_name(name: &str, text: &[u8], escaped: bool) -> bool {
+    match escaped {
+        false => text == name.as_bytes(),
+        true => is_same_key(text, name.as_bytes()),
+    }
+}
+
 fn is_step(step: &Step, key: &[u8], escaped: bool) -> bool {
     match step {
         Step::Any => true,
@@ -265,5 +300,7 @@ fn is_step(step: &Step, key: &[u8], escaped: bool) -> bool {
     }
 }
 
+/// The member beside [`ROW_KEY`] that holds what is named.
+const ROW_VALUE: &str = "value";
 /// Members of our remarks that hold words of ours, never those of an event.
 const OURS: &[&str] = &["format", "defaulted", "flags", "truncated"];
