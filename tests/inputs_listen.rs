@@ -671,6 +671,56 @@ fn connections_beyond_the_most_wait_and_lose_nothing() {
     end.recv_timeout(Duration::from_secs(20)).expect("it ends although it is full");
 }
 
+/// A sender whose `write` succeeded does not write it again.
+#[test]
+fn what_was_written_before_a_socket_ends_is_taken() {
+    let place = Place::new(None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("events.sock");
+    let input = UnixInput::start(&path, None, place.door.clone()).expect("it listens");
+    let lines: Vec<&str> = EVENTS.split_inclusive('\n').collect();
+    let mut streams: Vec<UnixStream> =
+        (0..3).map(|_| UnixStream::connect(&path).expect("it listens")).collect();
+    let written = std::thread::scope(|scope| {
+        let writers: Vec<_> = streams
+            .iter_mut()
+            .enumerate()
+            .map(|(n, stream)| {
+                let lines = lines.iter().skip(n * 10).take(10);
+                scope.spawn(move || {
+                    lines.take_while(|line| stream.write_all(line.as_bytes()).is_ok()).count()
+                })
+            })
+            .collect();
+        // Whenever it ends: what cannot be taken any more is not written either.
+        let account = input.end();
+        let written: usize = writers.into_iter().map(|it| it.join().expect("it writes")).sum();
+        assert_eq!(account.events, written as u64);
+        written
+    });
+    assert_eq!(place.records().len(), written);
+    for stream in &mut streams {
+        stream.write_all(b"x").expect_err("nobody reads it");
+    }
+}
+
+/// More connect than are read at a time: what the others wrote waits in the socket.
+#[test]
+fn what_waits_in_a_socket_that_ends_is_taken() {
+    let place = Place::new(None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("events.sock");
+    let input = UnixInput::start(&path, None, place.door.clone()).expect("it listens");
+    let connect = |_| UnixStream::connect(&path).expect("it listens");
+    let _silent: Vec<UnixStream> = (0..64).map(connect).collect();
+    let mut waiting: Vec<UnixStream> = (0..30).map(connect).collect();
+    for (stream, line) in waiting.iter_mut().zip(EVENTS.lines()) {
+        stream.write_all(line.as_bytes()).expect("it waits in the socket");
+    }
+    assert_eq!(input.end().events, 30);
+    assert_eq!(place.records().len(), 30);
+}
+
 #[test]
 fn a_socket_whose_place_another_took_still_ends() {
     let place = Place::new(None);

@@ -106,13 +106,8 @@ impl Inputs {
         }
         // Addresses and files are free once those that had them have ended.
         ending.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
-        let patience = Instant::now() + END_WAIT;
-        // Whoever reads standard input sits there until something comes, and takes none of it.
-        for one in ending.iter().filter(|one| !one.input.is_stdin()) {
-            while !one.running.has_ended.load(Ordering::Acquire) && Instant::now() < patience {
-                thread::sleep(END_INTERVAL);
-            }
-        }
+        // Whoever reads standard input sits there until something comes, and takes that.
+        wait_for(ending.iter().filter(|one| !one.input.is_stdin()));
         let (begun, problem) = match begin(&rest, door) {
             Ok(begun) => (begun, None),
             Err(problem) => {
@@ -144,10 +139,14 @@ impl Inputs {
         self.lock().ever().map(|running| running.rejected.load(Ordering::Acquire)).sum()
     }
 
-    /// Takes nothing more in. A thread that waits for its source stays there; it appends nothing.
+    /// Takes nothing more in but what was sent by now. A thread that waits for its source stays
+    /// there.
     pub(crate) fn stop(&self) {
-        let all = self.lock();
-        all.list.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
+        let all = self.lock().list.clone();
+        all.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
+        wait_for(
+            all.iter().filter(|one| matches!(one.input, Input::Http { .. } | Input::Unix { .. })),
+        );
     }
 
     /// Reads certificates again whose files changed; says which inputs show another one now.
@@ -171,6 +170,16 @@ impl Inputs {
 impl All {
     fn ever(&self) -> impl Iterator<Item = &Arc<Running>> {
         self.list.iter().map(|one| &one.running).chain(&self.gone)
+    }
+}
+
+/// Waits until these inputs, which were told to, have ended.
+fn wait_for<'a>(ending: impl Iterator<Item = &'a One>) {
+    let patience = Instant::now() + END_WAIT;
+    for one in ending {
+        while !one.running.has_ended.load(Ordering::Acquire) && Instant::now() < patience {
+            thread::sleep(END_INTERVAL);
+        }
     }
 }
 
@@ -348,7 +357,12 @@ impl Running {
                 door.shared.read(&self.name, &mut source, format, &self.is_stopped, show)
             }
             Work::Http(input) => Ok(self.watch(|| input.account())),
-            Work::Unix(input) => Ok(self.watch(|| input.account())),
+            Work::Unix(input) => {
+                self.watch(|| input.account());
+                let account = input.end();
+                self.show(account);
+                Ok(account)
+            }
             Work::Files(options) => {
                 let now = Instant::now();
                 let mut files = Files::new(options, Arc::clone(&door.positions), now);

@@ -92,26 +92,52 @@ impl SharedDoor {
         source: &mut impl Read,
         format: Option<&'static str>,
         is_stopped: &AtomicBool,
+        show: impl FnMut(Account),
+    ) -> Result<Account, DoorError> {
+        let goes_on = || !is_stopped.load(Ordering::Acquire);
+        let stream = Stream::new(name, 0).with_format(format);
+        self.read_while(stream, source, is_stopped, goes_on, show)
+    }
+
+    /// Reads a source to its end, which comes by itself once `is_stopped`: only a disk that refuses
+    /// is not waited for then.
+    pub(super) fn read_out(
+        &self,
+        stream: Stream,
+        source: &mut impl Read,
+        is_stopped: &AtomicBool,
+        show: impl FnMut(Account),
+    ) -> Result<Account, DoorError> {
+        self.read_while(stream, source, is_stopped, || true, show)
+    }
+
+    fn read_while(
+        &self,
+        mut stream: Stream,
+        source: &mut impl Read,
+        is_stopped: &AtomicBool,
+        goes_on: impl Fn() -> bool,
         mut show: impl FnMut(Account),
     ) -> Result<Account, DoorError> {
-        let mut stream = Stream::new(name, 0).with_format(format);
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut filled = 0;
-        while !is_stopped.load(Ordering::Acquire) {
+        while goes_on() {
             let read = match source.read(&mut buffer[filled..]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     let position = stream.position() + filled as u64;
-                    return Err(DoorError::Read { source_name: name.to_owned(), position, error });
+                    let source_name = stream.name().to_owned();
+                    return Err(DoorError::Read { source_name, position, error });
                 }
             };
-            if is_stopped.load(Ordering::Acquire) {
-                break;
-            }
+            // Whoever wrote this does not write it again: it is taken, also at the end.
             filled += read;
             let chunk = Chunk { bytes: &buffer[..filled], is_rest: read == 0 };
             let Some(taken) = self.bring(&mut stream, chunk, is_stopped, |_, _| None)? else {
+                warn!(input = stream.name(), bytes = filled, "stopped while the disk refused");
+                stream.account.gaps += 1;
+                show(stream.account());
                 break;
             };
             show(stream.account());
