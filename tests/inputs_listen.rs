@@ -595,6 +595,61 @@ fn events_come_over_tls() {
     assert!(!rest.starts_with(b"HTTP"));
 }
 
+/// Room is for what came of bodies: what is only announced keeps nobody out.
+#[test]
+fn bodies_hold_room_for_what_came_of_them() {
+    let place = Place::new(None);
+    let bytes = 8 << 20;
+    let input = place.http(|options| options.body_bytes_max = bytes);
+    let begin = |headers: &str, length: usize, body: &[u8]| {
+        let mut connection = TcpStream::connect(input.address()).expect("it listens");
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\n{headers}host: x\r\ncontent-length: {length}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).expect("it takes a head");
+        connection.write_all(body).expect("it takes a body");
+        connection
+    };
+    let event = EVENTS.lines().next().expect("an event").as_bytes();
+    let mut open: Vec<TcpStream> = (0..9).map(|_| begin("", bytes, b"[")).collect();
+    let packed = gzip(event);
+    let half = || begin("content-encoding: gzip\r\n", packed.len(), &packed[..packed.len() / 2]);
+    open.extend((0..9).map(|_| half()));
+    for _ in 0..3 {
+        assert_eq!(post(input.address(), "content-encoding: gzip\r\n", &packed).status, 200);
+    }
+    drop(open);
+    // What came holds it, until there is none.
+    let blanks = vec![b' '; bytes - 1];
+    let open: Vec<TcpStream> = (0..8).map(|_| begin("", bytes, &blanks)).collect();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let answer = loop {
+        let answer = post(input.address(), "", event);
+        if answer.status != 200 || Instant::now() >= deadline {
+            break answer;
+        }
+    };
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+    drop(open);
+    while post(input.address(), "", event).status == 429 && Instant::now() < deadline {}
+    assert_eq!(post(input.address(), "", event).status, 200);
+}
+
+/// A page that somebody on this host looks at can make requests, but cannot know a token.
+#[test]
+fn a_web_page_sends_nothing_without_a_token() {
+    let place = Place::new(None);
+    let event = EVENTS.lines().next().expect("an event").as_bytes();
+    let page = "origin: https://evil.example\r\ncontent-type: text/plain\r\n";
+    let input = place.http(|_| {});
+    let answer = post(input.address(), page, event);
+    assert_eq!((answer.status, place.records().len()), (403, 0), "{answer:?}");
+    let input = place.http(|options| options.token = Some(Token::new("secret")));
+    let page = format!("{page}authorization: Bearer secret\r\n");
+    assert_eq!(post(input.address(), &page, event).status, 200);
+}
+
 #[test]
 fn many_senders_share_the_group_commit() {
     let place = Place::new(None);

@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::door::DoorError;
@@ -144,7 +144,7 @@ impl HttpInput {
             head_timeout: HEAD_TIMEOUT,
             at_the_end: AtTheEnd::Wait,
         };
-        let room = Arc::new(Semaphore::new(BODIES_BYTES_MAX / PIECE_BYTES));
+        let room = Arc::new(Semaphore::new(PIECES_MAX));
         let account = Mutex::default();
         let shared = Arc::new(Shared { door, appender, options, name, account, room });
         let serving = Arc::clone(&shared);
@@ -270,6 +270,11 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
         let text = "expected `Authorization: Bearer` with the input's token";
         return Err(Reply::error(StatusCode::UNAUTHORIZED, text));
     }
+    if token.is_none() && head.headers.contains_key(ORIGIN) {
+        // Of all programs on this host only browsers say so, and they do for any page.
+        let text = "a web page sent this: set the input's `token` if it may";
+        return Err(Reply::error(StatusCode::FORBIDDEN, text));
+    }
     if head.uri.path() == QUESTIONS_PATH {
         return answered(&head.headers, body, &shared).await;
     }
@@ -286,33 +291,18 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
     if declared.is_some_and(|bytes: usize| bytes > cap) {
         return Err(too_large(cap));
     }
-    // A body that is compressed needs room for what it becomes.
-    let needed = match encoding {
-        Encoding::Identity => declared.unwrap_or(cap),
-        Encoding::Gzip | Encoding::Deflate | Encoding::Zstd => declared.unwrap_or(cap) + cap,
-    };
-    let pieces = u32::try_from(needed.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
-    let most = BODIES_BYTES_MAX / PIECE_BYTES;
-    let pieces = pieces.min(u32::try_from(most).unwrap_or(u32::MAX));
-    let Ok(room) = Arc::clone(&shared.room).try_acquire_many_owned(pieces) else {
-        let text = "too much is under way; send it again later";
-        return Err(Reply::later(StatusCode::TOO_MANY_REQUESTS, text, BUSY_SECONDS));
-    };
-    let body = match timeout(BODY_TIMEOUT, collect(body, cap)).await {
-        Ok(body) => body?,
-        Err(_) => {
-            return Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long"));
-        }
-    };
+    let mut room = Room::new(&shared.room);
+    if room.is_short_of(declared.unwrap_or(0)) {
+        return Err(busy());
+    }
+    let body = whole(body, cap, |bytes| room.hold(bytes)).await?;
     let worked = tokio::task::spawn_blocking(move || {
         let kind = match (is_logs, is_binary) {
             (true, true) => Content::Binary,
             (true, false) => Content::Logs,
             (false, _) => Content::Items,
         };
-        let reply = work(&body, encoding, kind, &shared);
-        drop(room);
-        reply
+        work(body, encoding, kind, (&shared, &mut room))
     });
     worked.await.unwrap_or_else(|_panic| {
         Err(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "the input failed"))
@@ -323,12 +313,8 @@ async fn taken(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply,
 async fn answered(headers: &HeaderMap, body: Incoming, shared: &Shared) -> Result<Reply, Reply> {
     let encoding = Encoding::of(headers)?;
     let cap = QUESTIONS_BYTES_MAX.min(shared.options.body_bytes_max);
-    let body = match timeout(BODY_TIMEOUT, collect(body, cap)).await {
-        Ok(body) => encoding.decode(&body?, cap)?,
-        Err(_) => {
-            return Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long"));
-        }
-    };
+    // Questions are small, and are not kept waiting by events.
+    let body = encoding.decode(whole(body, cap, |_| Ok(())).await?, cap, |_| Ok(()))?;
     match (shared.options.questions.0)(&body) {
         Some(Ok(text)) => Ok(Reply {
             status: StatusCode::OK,
@@ -386,30 +372,90 @@ impl Encoding {
         }
     }
 
-    /// The body as it was before, at most `cap` bytes.
-    fn decode(self, body: &[u8], cap: usize) -> Result<Vec<u8>, Reply> {
-        let mut plain = Vec::new();
-        let most = cap as u64 + 1;
-        let read = match self {
-            Self::Identity => return Ok(body.to_vec()),
-            Self::Gzip => {
-                flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut plain)
-            }
-            Self::Deflate => {
-                flate2::read::ZlibDecoder::new(body).take(most).read_to_end(&mut plain)
-            }
-            Self::Zstd => zstd::stream::read::Decoder::new(body)
-                .and_then(|decoder| decoder.take(most).read_to_end(&mut plain)),
-        };
-        match read {
-            Ok(bytes) if bytes <= cap => Ok(plain),
-            Ok(_) => Err(too_large(cap)),
-            Err(_) => {
-                let text = "the body is not what its content-encoding says";
-                Err(Reply::error(StatusCode::BAD_REQUEST, text))
+    /// The body as it was before, at most `cap` bytes; `hold` is told of those it becomes.
+    fn decode(
+        self,
+        body: Vec<u8>,
+        cap: usize,
+        hold: impl FnMut(usize) -> Result<(), Reply>,
+    ) -> Result<Vec<u8>, Reply> {
+        let body_bytes = body.as_slice();
+        match self {
+            Self::Identity => Ok(body),
+            Self::Gzip => inflate(flate2::read::MultiGzDecoder::new(body_bytes), cap, hold),
+            Self::Deflate => inflate(flate2::read::ZlibDecoder::new(body_bytes), cap, hold),
+            Self::Zstd => {
+                let decoder = zstd::stream::read::Decoder::new(body_bytes);
+                inflate(decoder.map_err(|_| not_encoded())?, cap, hold)
             }
         }
     }
+}
+
+fn inflate(
+    mut decoder: impl Read,
+    cap: usize,
+    mut hold: impl FnMut(usize) -> Result<(), Reply>,
+) -> Result<Vec<u8>, Reply> {
+    let mut plain = Vec::new();
+    loop {
+        let start = plain.len();
+        plain.resize(start + INFLATED_BYTES, 0);
+        let read = match decoder.read(&mut plain[start..]) {
+            Ok(read) => read,
+            Err(_) => return Err(not_encoded()),
+        };
+        plain.truncate(start + read);
+        match read {
+            0 => return Ok(plain),
+            _ if plain.len() > cap => return Err(too_large(cap)),
+            _ => hold(read)?,
+        }
+    }
+}
+
+/// Room that one request holds: for what came of its body, and for what that becomes.
+#[derive(Debug)]
+struct Room {
+    pieces: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+impl Room {
+    fn new(pieces: &Arc<Semaphore>) -> Self {
+        Self { pieces: Arc::clone(pieces), held: None, bytes: 0 }
+    }
+
+    /// Whether there is less room than for so many bytes at this moment.
+    fn is_short_of(&self, bytes: usize) -> bool {
+        bytes.div_ceil(PIECE_BYTES).min(PIECES_MAX) > self.pieces.available_permits()
+    }
+
+    /// Holds so many bytes more.
+    fn hold(&mut self, bytes: usize) -> Result<(), Reply> {
+        self.bytes += bytes;
+        let has = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        // A request alone may need more than all, and then has it.
+        let more = self.bytes.div_ceil(PIECE_BYTES).min(PIECES_MAX).saturating_sub(has);
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.pieces).try_acquire_many_owned(more).map_err(|_| busy())?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+fn busy() -> Reply {
+    let text = "too much is under way; send it again later";
+    Reply::later(StatusCode::TOO_MANY_REQUESTS, text, BUSY_SECONDS)
+}
+
+fn not_encoded() -> Reply {
+    let text = "the body is not what its content-encoding says";
+    Reply::error(StatusCode::BAD_REQUEST, text)
 }
 
 fn too_large(cap: usize) -> Reply {
@@ -422,11 +468,30 @@ fn too_large_as_json(cap: usize) -> Reply {
     Reply::error(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
-/// Reads a body of at most `cap` bytes.
-async fn collect(body: Incoming, cap: usize) -> Result<Vec<u8>, Reply> {
+/// Reads a body of at most `cap` bytes; `hold` is told of those that came.
+async fn whole(
+    body: Incoming,
+    cap: usize,
+    hold: impl FnMut(usize) -> Result<(), Reply>,
+) -> Result<Vec<u8>, Reply> {
+    let too_slow = |_| Reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+    timeout(BODY_TIMEOUT, collect(body, cap, hold)).await.map_err(too_slow)?
+}
+
+async fn collect(
+    body: Incoming,
+    cap: usize,
+    mut hold: impl FnMut(usize) -> Result<(), Reply>,
+) -> Result<Vec<u8>, Reply> {
     let mut body = pin!(body);
     let mut all = Vec::new();
-    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+    loop {
+        let next = timeout(PIECE_TIMEOUT, poll_fn(|context| body.as_mut().poll_frame(context)));
+        let Ok(next) = next.await else {
+            let text = "no more of the body came";
+            return Err(Reply::error(StatusCode::REQUEST_TIMEOUT, text));
+        };
+        let Some(frame) = next else { return Ok(all) };
         let frame = frame.map_err(|_| {
             Reply::error(StatusCode::BAD_REQUEST, "the body ended before its length")
         })?;
@@ -434,16 +499,22 @@ async fn collect(body: Incoming, cap: usize) -> Result<Vec<u8>, Reply> {
         if all.len() + piece.len() > cap {
             return Err(too_large(cap));
         }
+        hold(piece.len())?;
         all.extend_from_slice(&piece);
     }
-    Ok(all)
 }
 
 /// Takes what a body holds and waits until it is durable.
-fn work(body: &[u8], encoding: Encoding, kind: Content, shared: &Shared) -> Result<Reply, Reply> {
-    let mut plain = encoding.decode(body, shared.options.body_bytes_max)?;
+fn work(
+    body: Vec<u8>,
+    encoding: Encoding,
+    kind: Content,
+    (shared, room): (&Shared, &mut Room),
+) -> Result<Reply, Reply> {
+    let cap = shared.options.body_bytes_max;
+    let mut plain = encoding.decode(body, cap, |bytes| room.hold(bytes))?;
     if kind == Content::Binary {
-        let bytes_max = shared.options.body_bytes_max.saturating_mul(BINARY_GROWTH);
+        let bytes_max = cap.saturating_mul(BINARY_GROWTH);
         let kind = shared.options.binary.content_type;
         let refusal = |problem| match problem {
             Undecoded::TooLarge => too_large_as_json(bytes_max),
@@ -453,6 +524,7 @@ fn work(body: &[u8], encoding: Encoding, kind: Content, shared: &Shared) -> Resu
             }
         };
         plain = (shared.options.binary.decode)(&plain, bytes_max).map_err(refusal)?;
+        room.hold(plain.len())?;
     }
     // "If the server receives an empty request [...] the server SHOULD respond with success."
     let is_nothing = kind == Content::Logs && is_empty_object(&plain);
@@ -535,6 +607,9 @@ const BINARY_GROWTH: usize = 4;
 const BODIES_BYTES_MAX: usize = 64 << 20;
 /// The unit in which that is counted.
 const PIECE_BYTES: usize = 1 << 10;
+const PIECES_MAX: usize = BODIES_BYTES_MAX / PIECE_BYTES;
+/// Bytes that a decoder is asked for at once.
+const INFLATED_BYTES: usize = 64 << 10;
 /// Requests that are checked or wait for the group commit at a time.
 const REQUESTS_MAX: usize = 64;
 /// Connections at a time; one more takes the place of the one that was idle for the longest.
@@ -543,6 +618,8 @@ const CONNECTIONS_MAX: usize = 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long nothing may come of it: what came already holds room.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What `Retry-After` says when much is under way, and when the disk refuses.
 const BUSY_SECONDS: u64 = 1;
 const DISK_SECONDS: u64 = 5;
