@@ -265,6 +265,7 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
                 tls,
                 interval: *interval,
                 from_end: *from_end,
+                answer_bytes_max: ANSWER_BYTES_MAX,
             };
             let poll = Poll::new(options, Arc::clone(&door.positions))
                 .map_err(Failure::io(url.to_string()))?;
@@ -494,5 +495,7 @@ const END_INTERVAL: Duration = Duration::from_millis(5);
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// What a pipe may hold: as much as the kernel lets anybody have (`/proc/sys/fs/pipe-max-size`).
 const PIPE_BYTES: usize = 1 << 20;
+/// Bytes of what a service answers at most: all of it is in memory.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How often the positions are written down beside the log.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);

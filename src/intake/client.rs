@@ -72,7 +72,7 @@ pub(super) async fn get(
         all.extend_from_slice(&piece.map_err(io::Error::other)?);
         if all.len() > bytes_max {
             let text = format!("the answer is longer than {bytes_max} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
     }
     Ok(all)

@@ -58,6 +58,8 @@ pub struct PollOptions {
     pub interval: Duration,
     /// Whether what is there at the very first start is passed over.
     pub from_end: bool,
+    /// Bytes of an answer at most.
+    pub answer_bytes_max: usize,
 }
 
 /// A token as it is sent.
@@ -182,34 +184,53 @@ impl Poll {
         Account { gaps: self.gaps, ..self.stream.account() }
     }
 
-    /// Asks for more and more of the newest, until one is known or there are no more.
+    /// Asks for more and more of the newest, until one is known, there are no more, or more do not
+    /// fit into an answer. Where not even the first do, for fewer.
     fn ask(&self) -> io::Result<Page> {
         let mut limit = PAGE_RECORDS;
+        let mut best: Option<Page> = None;
         loop {
-            let path = format!("{}{limit}", self.options.service.newest);
-            let token = self.options.token.as_ref().map(Bearer::expose);
-            let asked = client::get(&self.target, &path, token, BODY_BYTES_MAX);
-            let body = self.runtime.block_on(async {
-                let waited = timeout(ANSWER_TIMEOUT, asked).await;
-                waited.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
-            })?;
+            let body = match self.newest(limit) {
+                Ok(body) => body,
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => match best {
+                    Some(page) => return Ok(page),
+                    None if limit > 1 => {
+                        limit /= 2;
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            };
             let ids = self.ids(&body)?;
-            let is_all = ids.len() < limit;
+            let page = Page { body, is_all: ids.len() < limit };
             let meets_known = ids.iter().any(|id| self.is_known.contains(id));
-            let passes_over = self.passes_over();
-            if is_all || meets_known || passes_over || limit >= RECORDS_MAX {
-                return Ok(Page { body, is_all });
+            let is_enough = page.is_all || meets_known || self.passes_over();
+            if is_enough || !(PAGE_RECORDS..RECORDS_MAX).contains(&limit) {
+                return Ok(page);
             }
+            best = Some(page);
             limit *= 2;
         }
     }
 
-    /// The hashes of the ids in an answer, the newest first.
+    /// The answer with so many of the newest records.
+    fn newest(&self, limit: usize) -> io::Result<Vec<u8>> {
+        let path = format!("{}{limit}", self.options.service.newest);
+        let token = self.options.token.as_ref().map(Bearer::expose);
+        let asked = client::get(&self.target, &path, token, self.options.answer_bytes_max);
+        self.runtime.block_on(async {
+            let waited = timeout(ANSWER_TIMEOUT, asked).await;
+            waited.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
+        })
+    }
+
+    /// The hashes of the ids in an answer, the newest first. A record without one is told by all of
+    /// it: it is refused, once, and keeps nobody from the others.
     fn ids(&self, body: &[u8]) -> io::Result<Vec<u64>> {
         let records = records(body, self.options.service)?;
-        let hash = |record: &&[u8]| Some(hash(id_of(record, self.options.service.id)?));
-        let ids: Option<Vec<u64>> = records.iter().map(hash).collect();
-        ids.ok_or_else(|| invalid("a record without an id"))
+        let id = |record: &&[u8]| hash(id_of(record, self.options.service.id).unwrap_or(record));
+        Ok(records.iter().map(id).collect())
     }
 
     /// Takes what is new of a page, the oldest first.
@@ -368,8 +389,6 @@ pub(super) type Piece = Result<Bytes, hyper::Error>;
 const PAGE_RECORDS: usize = 100;
 /// Records that are asked for at most: the service makes one answer of them.
 const RECORDS_MAX: usize = 12_800;
-/// Bytes of an answer at most.
-const BODY_BYTES_MAX: usize = 64 << 20;
 /// Records that are remembered, to tell new ones among them.
 const KNOWN_MAX: usize = 4 * RECORDS_MAX;
 /// Of those the ones that a restart remembers.

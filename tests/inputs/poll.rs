@@ -156,6 +156,7 @@ impl Asking {
             tls: None,
             interval: Duration::ZERO,
             from_end: false,
+            answer_bytes_max: 64 << 20,
         };
         change(&mut options);
         let poll = Poll::new(options, positions).expect("it can be asked");
@@ -224,6 +225,46 @@ fn more_records_than_can_be_asked_for_are_a_gap() {
     daemon.with(|state| state.records.extend((0..13_000).map(none)));
     asking.step();
     assert_eq!(asking.gaps(), 1);
+}
+
+/// An answer has its bound: what fits into it comes, and the rest is a gap.
+#[test]
+fn records_that_are_too_long_together_are_a_gap_and_no_hindrance() {
+    let daemon = Daemon::start();
+    daemon.record(0..1);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |options| options.answer_bytes_max = 64 << 10);
+    assert_eq!(asking.numbers(1), [0]);
+    let long = |n: u32, bytes: usize| {
+        record(n).replace("{\"id\"", &format!("{{\"x\":\"{}\",\"id\"", "x".repeat(bytes)))
+    };
+    // A hundred of them fit, and two hundred do not.
+    daemon.with(|state| state.records.extend((1..201).map(|n| long(n, 400))));
+    let (first, last) = ([0], 101..201);
+    let expected: Vec<u32> = first.into_iter().chain(last).collect();
+    assert_eq!((asking.numbers(101), asking.gaps()), (expected.clone(), 1));
+    // Not even a hundred fit.
+    daemon.with(|state| {
+        state.records.clear();
+        state.records.extend((201..241).map(|n| long(n, 2_000)));
+    });
+    let expected: Vec<u32> = expected.into_iter().chain(216..241).collect();
+    assert_eq!((asking.numbers(126), asking.gaps()), (expected, 2));
+}
+
+#[test]
+fn a_record_without_an_id_keeps_nobody_from_the_others() {
+    let daemon = Daemon::start();
+    daemon.record(0..2);
+    daemon.with(|state| state.records.push("{\"event_type\":\"check\"}".to_owned()));
+    daemon.record(2..4);
+    let mut asking = Asking::new();
+    asking.start(&daemon, |_| {});
+    assert_eq!(asking.numbers(4), upto(4));
+    daemon.record(4..6);
+    assert_eq!(asking.numbers(6), upto(6));
+    let (_, poll) = asking.running.as_ref().expect("it runs");
+    assert_eq!(poll.account().rejected, 1, "it is refused once");
 }
 
 #[test]
