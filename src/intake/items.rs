@@ -20,15 +20,21 @@ pub(super) fn items(text: &[u8]) -> Vec<u8> {
     if let Some(values) = values_of(rest) {
         for value in values {
             match rest[value.start] {
-                b'[' => drop(cut(&rest[value], &mut lines)),
+                b'[' => _ = cut(&rest[value], &mut lines),
                 _ => push(&rest[value], &mut lines),
             }
         }
         return lines;
     }
     while rest.trim_ascii_start().first() == Some(&b'[') {
-        let end = cut(rest, &mut lines);
-        rest = &rest[end..];
+        match cut(rest, &mut lines) {
+            Ok(end) => rest = &rest[end..],
+            // Line by line from there: to look for the end of one after the other has no bound.
+            Err(end) => {
+                rest = rest[end..].trim_ascii_start();
+                break;
+            }
+        }
     }
     lines.extend_from_slice(rest);
     if lines.last().is_some_and(|&last| last != b'\n') {
@@ -91,14 +97,38 @@ fn readable(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Pushes the elements of the array with which a text begins; returns where it ends. Only brackets
-/// and strings are looked at, so that an element that is no JSON leaves its neighbours alone.
-fn cut(text: &[u8], lines: &mut Vec<u8>) -> usize {
+/// Pushes the elements of the array with which a text begins; returns where it ends; `Err` is
+/// where the text goes on behind one that was torn. Only brackets and strings are looked at, so
+/// that an element that is no JSON leaves its neighbours alone.
+fn cut(text: &[u8], lines: &mut Vec<u8>) -> Result<usize, usize> {
+    let before = lines.len();
+    // The end of a line that stands in a string is none if the array has an end.
+    elements(text, None, lines)
+        .or_else(|_| {
+            lines.truncate(before);
+            elements(text, Some(b'\n'), lines)
+        })
+        .map_err(|torn| end_torn(text, &torn, lines))
+}
+
+/// An element that does not end: where it begins, and where a string in it was torn, if one was.
+struct Torn {
+    start: usize,
+    string: Option<usize>,
+}
+
+/// The same of an array whose strings end at that byte as well.
+fn elements(text: &[u8], string_end: Option<u8>, lines: &mut Vec<u8>) -> Result<usize, Torn> {
     let (mut depth, mut start) = (0_usize, 0);
     let mut bytes = text.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {
-            b'"' => end_string(&mut bytes),
+            b'"' => {
+                let torn = end_string(&mut bytes, string_end);
+                if torn.is_some() {
+                    return Err(Torn { start, string: torn });
+                }
+            }
             b'[' | b'{' => {
                 depth += 1;
                 start = if depth == 1 { at + 1 } else { start };
@@ -106,7 +136,7 @@ fn cut(text: &[u8], lines: &mut Vec<u8>) -> usize {
             b']' | b'}' if depth > 1 => depth -= 1,
             b']' | b'}' => {
                 push(&text[start..at], lines);
-                return at + 1;
+                return Ok(at + 1);
             }
             b',' if depth == 1 => {
                 push(&text[start..at], lines);
@@ -115,19 +145,38 @@ fn cut(text: &[u8], lines: &mut Vec<u8>) -> usize {
             _ => {}
         }
     }
-    push(&text[start..], lines);
-    text.len()
+    Err(Torn { start, string: None })
 }
 
-/// Goes on behind the string that began.
-fn end_string<'a>(bytes: &mut impl Iterator<Item = (usize, &'a u8)>) {
-    while let Some((_, byte)) = bytes.next() {
+/// Pushes the element in which an array was torn, and returns where the text goes on: behind the
+/// line with the torn string, or where lines follow that are items of their own.
+fn end_torn(text: &[u8], torn: &Torn, lines: &mut Vec<u8>) -> usize {
+    let rest = &text[torn.start..];
+    let first_line = memchr::memchr(b'\n', rest).map(|end| torn.start + end);
+    let goes_on = first_line.filter(|&end| {
+        let next = text[end..].trim_ascii_start();
+        let line = &next[..memchr::memchr(b'\n', next).unwrap_or(next.len())];
+        line.first() == Some(&b'{') && is_whole(line)
+    });
+    let end = torn.string.or(goes_on).unwrap_or(text.len());
+    push(&text[torn.start..end], lines);
+    end
+}
+
+/// Goes on behind the string that began; tells where it was torn, if it was.
+fn end_string<'a>(
+    bytes: &mut impl Iterator<Item = (usize, &'a u8)>,
+    string_end: Option<u8>,
+) -> Option<usize> {
+    while let Some((at, &byte)) = bytes.next() {
         match byte {
             b'\\' => drop(bytes.next()),
-            b'"' => return,
+            b'"' => return None,
+            byte if Some(byte) == string_end => return Some(at),
             _ => {}
         }
     }
+    None
 }
 
 /// Pushes an item as a line. One that is whole loses the blanks of its layout: an export that was
@@ -225,6 +274,10 @@ mod tests {
             ("[1]x\n{\"b\":2}", "1\nx\n{\"b\":2}\n"),
             ("[1,", "1\n"),
             ("[", ""),
+            // A line that is torn costs itself, whatever it begins with.
+            ("[ \"torn\n{\"a\":\"b,c\"}\n{\"d\":2}\n", "\"torn\n{\"a\":\"b,c\"}\n{\"d\":2}\n"),
+            ("[1,{\"a\":\"torn\n[{\"b\":2}]\n", "1\n{\"a\":\"torn\n[{\"b\":2}]\n"),
+            ("[12:00 up\n{\"a\":1}\n{\"b\":2}", "12:00 up\n{\"a\":1}\n{\"b\":2}\n"),
             // The mark stays where it is seen.
             ("\u{feff}[{\"a\":1}]", "\u{feff}{\"a\":1}\n"),
             ("\u{feff}{\n\"a\":1}", "\u{feff}{\"a\":1}\n"),

@@ -50,7 +50,7 @@ impl<R: Read> Read for Unfolded<R> {
                     let is_end = more(&mut self.from, text)? == 0;
                     match is_spread(text) {
                         Some(true) => State::Document(std::mem::take(text)),
-                        None if !is_end => continue,
+                        None if !is_end && text.len() < BEGINNING_BYTES_MAX => continue,
                         _ => State::Lines(std::mem::take(text), 0),
                     }
                 }
@@ -77,6 +77,8 @@ fn more(from: &mut impl Read, text: &mut Vec<u8>) -> io::Result<usize> {
     read
 }
 
+/// Bytes that may tell nothing: what begins with more blanks is taken line by line.
+const BEGINNING_BYTES_MAX: usize = 64 << 10;
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -95,6 +97,25 @@ mod tests {
             }
             self.0.read(&mut out[..1])
         }
+    }
+
+    /// Gives blanks without an end, and counts them.
+    struct Blank(usize);
+
+    impl Read for Blank {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            out.fill(b'\n');
+            self.0 += out.len();
+            Ok(out.len())
+        }
+    }
+
+    #[test]
+    fn blanks_without_an_end_are_handed_on() {
+        let mut blank = Unfolded::new(Blank(0));
+        let mut out = vec![0; 1 << 10];
+        blank.read_exact(&mut out).expect("it has no end");
+        assert!(blank.from.0 <= BEGINNING_BYTES_MAX + PIECE_BYTES, "{}", blank.from.0);
     }
 
     #[test]
