@@ -23,7 +23,7 @@ use self::cuts::Cuts;
 use self::foreign::Read;
 use self::heard::Heard;
 use self::packed::Packing;
-use self::rotated::Beside;
+use self::rotated::{AGAIN_INTERVAL, Beside, Drained};
 use super::door::DoorError;
 use super::items::is_spread;
 use super::position::{Position, Positions};
@@ -71,6 +71,8 @@ pub struct Files {
     buffer: Vec<u8>,
     next_scan: Instant,
     is_first_scan: bool,
+    /// When files are looked for that were rotated while nobody looked.
+    missed_at: Option<Instant>,
     /// Whether an earlier process ran this input.
     has_begun: bool,
     /// Whether files that are not known yet are read from their end.
@@ -93,6 +95,8 @@ struct Followed {
     is_rotated: bool,
     /// When something was read from it last.
     active: Instant,
+    /// It was cut off, and its rest cannot be looked for before.
+    not_before: Option<Instant>,
 }
 
 impl Files {
@@ -124,6 +128,7 @@ impl Files {
             buffer: Vec::new(),
             next_scan: now,
             is_first_scan: true,
+            missed_at: Some(now),
             account: Account::default(),
             cuts: Cuts::default(),
             read: Read::default(),
@@ -198,6 +203,9 @@ impl Files {
         now: Instant,
     ) -> Result<bool, DoorError> {
         let Some(followed) = self.tails.get_mut(&identity) else { return Ok(false) };
+        if followed.not_before.is_some_and(|at| now < at) {
+            return Ok(false);
+        }
         let polled = followed.tail.poll(around, &mut self.buffer);
         self.account = self.account.plus(followed.tail.take_account());
         match polled {
@@ -207,8 +215,7 @@ impl Files {
             }
             Ok(Polled::Replaced) => {
                 followed.active = now;
-                self.replaced(identity, around, now)?;
-                Ok(true)
+                self.replaced(identity, around, now)
             }
             Ok(Polled::Idle | Polled::Unsettled | Polled::Stopped) => Ok(false),
             Err(DoorError::Read { error, .. }) => {
@@ -222,18 +229,25 @@ impl Files {
     }
 
     /// A file was cut off, or begun anew in the same place: its rest is looked for in a copy, and
-    /// reading goes on at its start.
+    /// reading goes on at its start; false where that has to wait.
     fn replaced(
         &mut self,
         identity: Identity,
         around: Around<'_>,
         now: Instant,
-    ) -> Result<(), DoorError> {
-        let Some(followed) = self.tails.get(&identity) else { return Ok(()) };
+    ) -> Result<bool, DoorError> {
+        let Some(followed) = self.tails.get(&identity) else { return Ok(false) };
         let (position, unread) = (followed.tail.position(), followed.tail.unread());
         let path = followed.tail.path.display().to_string();
         match followed.tail.mode() {
-            Mode::Append => drop(self.drain_copy(&position, around, now)?),
+            Mode::Append => {
+                if let Drained::Refused(error) = self.drain_copy(&position, around, now)? {
+                    let again = Some(now + AGAIN_INTERVAL);
+                    self.tails.entry(identity).and_modify(|it| it.not_before = again);
+                    self.tell(Path::new(&position.source), &error);
+                    return Ok(false);
+                }
+            }
             // Each run begins the file anew; what was there of the last one's end is known.
             _ if unread > 0 => {
                 self.account.gaps += 1;
@@ -243,12 +257,14 @@ impl Files {
         }
         // Others may have been made in between.
         self.next_scan = now;
-        let Some(followed) = self.tails.get_mut(&identity) else { return Ok(()) };
+        let Some(followed) = self.tails.get_mut(&identity) else { return Ok(false) };
+        followed.not_before = None;
         followed.tail.restart();
         let start = followed.tail.position();
         // Else the same would be looked for again after a restart.
         note(&start, around)?;
-        self.pass_copies(identity, around)
+        self.pass_copies(identity, around)?;
+        Ok(true)
     }
 
     /// Reads a file until nothing is left but a line without its end.
@@ -280,7 +296,7 @@ impl Files {
         }
         let present: Present<'_> =
             found.iter().map(|(path, identity, _)| (*identity, path.as_path())).collect();
-        if self.is_first_scan {
+        if self.missed_at.is_some_and(|at| at <= now) {
             self.find_missed(&present, around, now)?;
         }
         self.mark_rotated(&present, around, now)?;
@@ -386,8 +402,25 @@ impl Files {
         match glob::glob(&self.options.path.to_string_lossy()) {
             // A compressed copy holds no lines; what was not read of it is found beside the path.
             Ok(paths) => {
-                let paths = paths.filter_map(Result::ok).filter(|path| !is_compressed(path));
-                paths.take(FILES_MAX).collect()
+                let mut found = Vec::new();
+                for path in paths {
+                    match path {
+                        Ok(path) if is_compressed(&path) => {}
+                        Ok(_) if found.len() >= FILES_MAX => {
+                            let path = self.options.path.clone();
+                            let text = format!("it means more than {FILES_MAX} files");
+                            self.tell(&path, &io::Error::other(text));
+                            break;
+                        }
+                        Ok(path) => found.push(path),
+                        // A folder that nobody lets us into.
+                        Err(refused) => {
+                            let path = refused.path().to_owned();
+                            self.tell(&path, refused.error());
+                        }
+                    }
+                }
+                found
             }
             Err(error) => {
                 let path = self.options.path.clone();
@@ -434,8 +467,11 @@ impl Files {
                 Ok(true) => {}
                 Ok(false) => {
                     // Copied and truncated while nobody looked: the rest is in the copy.
-                    if mode == Mode::Append {
-                        self.drain_copy(&position, around, now)?;
+                    if mode == Mode::Append
+                        && let Drained::Refused(error) = self.drain_copy(&position, around, now)?
+                    {
+                        self.tell(path, &error);
+                        return Ok(());
                     }
                     tail.attach(file);
                 }
@@ -450,7 +486,7 @@ impl Files {
             tail.attach(file);
         }
         self.told.remove(path);
-        self.follow(identity, Followed { tail, is_rotated: false, active: now });
+        self.follow(identity, Followed { tail, is_rotated: false, active: now, not_before: None });
         Ok(())
     }
 

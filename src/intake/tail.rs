@@ -60,6 +60,8 @@ pub(super) struct Tail {
     look: Option<Look>,
     /// What it was like when it was read last.
     reading: Option<Look>,
+    /// Whether it made no sense at the last look, and is to be looked at again.
+    is_waiting: bool,
     /// Lines of a rewritten file that were taken, as hashes.
     seen: Option<Box<Seen>>,
     /// The line of a rewritten file that is too long, while its end was not met.
@@ -116,6 +118,11 @@ impl Identity {
     pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
+
+    /// The file in which a position is.
+    pub(super) fn of_position(position: &Position) -> Self {
+        Self { device: position.device, inode: position.inode }
+    }
 }
 
 impl Look {
@@ -138,6 +145,7 @@ impl Tail {
             open: None,
             look: None,
             reading: None,
+            is_waiting: false,
             seen: matches!(mode, Mode::Rewrite | Mode::Document).then(Box::default),
             long: None,
             account: Account::default(),
@@ -179,7 +187,9 @@ impl Tail {
 
     /// Whether the file differs from what it was when it was last read.
     pub(super) fn is_changed(&self, look: Look) -> bool {
-        self.look != Some(look) || (self.mode == Mode::Document && self.reading != Some(look))
+        self.is_waiting
+            || self.look != Some(look)
+            || (self.mode == Mode::Document && self.reading != Some(look))
     }
 
     /// Gives the file descriptor back, unless a line is half taken.
@@ -230,6 +240,12 @@ impl Tail {
         around: Around<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<Polled, DoorError> {
+        let polled = self.look(around, buffer)?;
+        self.is_waiting = self.mode == Mode::Rewrite && polled == Polled::Unsettled;
+        Ok(polled)
+    }
+
+    fn look(&mut self, around: Around<'_>, buffer: &mut Vec<u8>) -> Result<Polled, DoorError> {
         let Some(open) = &self.open else { return Ok(Polled::Idle) };
         let metadata = open.file.metadata().map_err(|error| self.unreadable(error))?;
         let look = Look::of(&metadata);

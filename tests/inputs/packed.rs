@@ -131,6 +131,90 @@ fn what_was_read_before_it_was_compressed_repeats_nothing() {
     });
 }
 
+/// Keeps copies from being unpacked, as a full disk does, until it is dropped.
+struct Full(Vec<PathBuf>);
+
+impl Full {
+    fn new(host: &Host) -> Self {
+        let names: Vec<PathBuf> = (0..1024).map(|n| host.path(&format!("unpacked.{n}"))).collect();
+        names.iter().for_each(|name| fs::write(name, "").expect("ours"));
+        Self(names)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|name| fs::remove_file(name).expect("ours"));
+    }
+}
+
+#[test]
+fn a_rotated_file_that_cannot_be_unpacked_now_is_read_later() {
+    each(|pattern, ending| {
+        let (mut host, path) = begun(pattern, 2);
+        for (n, numbers) in [(2, 2..4), (1, 4..6)] {
+            let rotated = host.path(&format!("a.log.{n}"));
+            fs::rename(&path, &rotated).expect("ours");
+            pack(&rotated, ending);
+            append(&path, &lines(numbers));
+        }
+        let full = Full::new(&host);
+        assert_eq!(host.sorted(), [0, 1, 4, 5], "{pattern}");
+        drop(full);
+        host.now += Duration::from_secs(6);
+        settled(&mut host, pattern, 6);
+    });
+}
+
+#[test]
+fn a_cut_waits_for_a_copy_that_cannot_be_unpacked_now() {
+    each(|pattern, ending| {
+        for is_running in [true, false] {
+            let (mut host, path) = begun(pattern, 2);
+            if !is_running {
+                host.stop();
+            }
+            append(&path, &lines(2..4));
+            fs::copy(&path, host.path("a.log.1")).expect("ours");
+            pack(&host.path("a.log.1"), ending);
+            File::options().write(true).open(&path).expect("ours").set_len(0).expect("ours");
+            append(&path, &lines(4..5));
+            let full = Full::new(&host);
+            if !is_running {
+                host.start(pattern, None);
+            }
+            assert_eq!(host.sorted(), upto(2), "{pattern}");
+            drop(full);
+            host.now += Duration::from_secs(6);
+            assert_eq!((host.sorted(), host.account().gaps), (upto(5), 0), "{pattern}");
+            settled(&mut host, pattern, 5);
+        }
+    });
+}
+
+#[test]
+fn a_damaged_rotated_file_that_nobody_read_is_a_gap() {
+    each(|pattern, ending| {
+        let (mut host, path) = begun(pattern, 2);
+        for (n, numbers) in [(2, 2..4), (1, 4..6)] {
+            let rotated = host.path(&format!("a.log.{n}"));
+            fs::rename(&path, &rotated).expect("ours");
+            pack(&rotated, ending);
+            append(&path, &lines(numbers));
+        }
+        let packed = host.path(&format!("a.log.1.{ending}"));
+        let mut bytes = fs::read(&packed).expect("ours");
+        let middle = bytes.len() / 2;
+        bytes[..middle].iter_mut().skip(4).for_each(|byte| *byte = !*byte);
+        fs::write(&packed, bytes).expect("ours");
+        for _ in 0..2 {
+            assert_eq!(host.sorted(), [0, 1, 4, 5], "{pattern} {ending}");
+            assert_eq!(host.account().gaps, 1, "{pattern} {ending}");
+            host.now += Duration::from_secs(6);
+        }
+    });
+}
+
 #[test]
 fn a_damaged_compressed_copy_is_a_gap_and_no_hindrance() {
     let (mut host, path) = begun("a.log", 2);

@@ -99,3 +99,40 @@ fn what_a_rotation_removes_at_last_is_no_loss() {
     host.start("a.log", None);
     assert_eq!((host.numbers(), host.account().gaps), (upto(5), 0), "told once");
 }
+
+/// Of more files than are kept open the others are looked for by what they are.
+#[test]
+fn closed_files_that_are_renamed_together_are_read_to_their_ends() {
+    const FILES: u32 = 600;
+    let mut host = Host::new();
+    for n in 0..FILES {
+        append(&host.path(&format!("{n}.log")), &lines([n]));
+    }
+    host.start("*.log", None);
+    assert_eq!(host.sorted(), upto(FILES));
+    for n in 0..FILES {
+        let path = host.path(&format!("{n}.log"));
+        append(&path, &lines([FILES + n]));
+        fs::rename(&path, host.path(&format!("{n}.log.1"))).expect("ours");
+    }
+    assert_eq!(host.sorted(), upto(2 * FILES));
+    assert_eq!(host.account().gaps, 0);
+}
+
+/// A copy that was made before the last lines were written holds nothing new, whoever sees the cut.
+#[test]
+fn a_copy_that_was_made_too_early_repeats_nothing() {
+    for pattern in ["a.log", "*.log"] {
+        let mut host = Host::new();
+        let path = host.path("a.log");
+        append(&path, &lines(0..3));
+        host.start(pattern, None);
+        assert_eq!(host.numbers(), upto(3));
+        fs::copy(&path, host.path("a.log.1")).expect("ours");
+        append(&path, &lines(3..5));
+        // Files are read now, and paths are looked at later.
+        host.step();
+        fs::write(&path, lines(5..6)).expect("ours");
+        assert_eq!((host.numbers(), host.account().gaps), (upto(6), 1), "{pattern}");
+    }
+}

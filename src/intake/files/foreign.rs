@@ -1,12 +1,12 @@
 //! Copies of followed files that a rotation compressed in a way that nothing here unpacks: whether
 //! something is lost with them is told by their times, which are those of what they hold.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use super::{Files, Identity, Look};
+use super::{Files, Identity, Look, folder};
 
 /// When files were written last that had a path of the input and were read to their end, in seconds
 /// since 1970: compressors do not all keep more.
@@ -39,13 +39,12 @@ impl Files {
         &mut self,
         (path, original): (&Path, &Path),
         (identity, look): (Identity, Look),
-        passed: &mut HashSet<Identity>,
     ) {
         // Whoever compresses a file sets the time of the copy last, and then removes the file.
         if path.with_extension("").exists() {
             return;
         }
-        passed.insert(identity);
+        self.pass(&folder(path), identity);
         let followed = self.tails.values().filter(|it| it.tail.path == original);
         let mut times = followed.filter_map(|it| it.tail.looked()).map(seconds);
         if times.any(|second| second == seconds(look)) || self.read.has(original, look) {

@@ -7,6 +7,8 @@ use std::io::{self, BufReader, Read, Seek as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{Files, Identity, Look, Position, SEPARATORS};
 use crate::intake::position::Print;
 
@@ -45,8 +47,10 @@ impl Packing {
     fn lines(self, mut file: &File) -> io::Result<Box<dyn Read + '_>> {
         file.rewind()?;
         Ok(match self {
-            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            Self::Zstd => Box::new(zstd::Decoder::new(file)?),
+            Self::Gzip => {
+                Box::new(Decoded(flate2::read::MultiGzDecoder::new(BufReader::new(file))))
+            }
+            Self::Zstd => Box::new(Decoded(zstd::Decoder::new(file)?)),
             Self::Other => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
@@ -69,49 +73,99 @@ impl Packing {
         let mut unpacked = nameless(dir)?;
         let copied = io::copy(&mut self.lines(file)?.take(BYTES_MAX + 1), &mut unpacked)?;
         match copied > BYTES_MAX {
-            true => Err(io::Error::other(format!("holds more than {BYTES_MAX} bytes"))),
+            true => Err(damaged(format!("holds more than {BYTES_MAX} bytes"))),
             false => Ok(unpacked),
         }
     }
 }
 
+/// What a decoder gives, which tells what is damaged from what the system refuses.
+struct Decoded<R>(R);
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted => error,
+            _ if error.raw_os_error().is_some() => error,
+            _ => damaged(error),
+        })
+    }
+}
+
+fn damaged(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+/// Whether the system refused for want of something that it may have again: descriptors, memory,
+/// room.
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    [OutOfMemory, QuotaExceeded, StorageFull].contains(&error.kind())
+        || code.is_some_and(|code| [Errno::MFILE, Errno::NFILE].contains(&code))
+}
+
 impl Files {
     /// The compressed copy that holds the place up to which a file was read, the newest of them.
-    pub(super) fn packed_copy(&mut self, dir: &Path, position: &Position) -> Option<Unpacked> {
-        // Without prints anything would pass for a copy.
-        position.last?;
-        let name = Path::new(&position.source).file_name()?.to_string_lossy().into_owned();
+    ///
+    /// # Errors
+    /// When the system has no room or descriptor to look at one now.
+    pub(super) fn packed_copy(
+        &mut self,
+        dir: &Path,
+        position: &Position,
+    ) -> io::Result<Option<Unpacked>> {
+        let name = Path::new(&position.source).file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
         let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let entries = fs::read_dir(readable).ok()?.flatten().take(super::FILES_MAX);
+        let entries = match fs::read_dir(readable) {
+            Ok(entries) => entries.flatten().take(super::FILES_MAX),
+            Err(error) if may_pass(&error) => return Err(error),
+            Err(_) => return Ok(None),
+        };
         let paths = entries.map(|entry| dir.join(entry.file_name()));
-        let mut found: Vec<(i128, PathBuf, Packing, File)> = paths
+        let mut found: Vec<(i128, PathBuf, Packing)> = paths
             .filter_map(|path| {
                 let packing = Packing::of(&path).filter(|it| *it != Packing::Other)?;
                 let other = path.file_name()?.to_str()?;
                 other.strip_prefix(name.as_str())?.strip_prefix(SEPARATORS)?;
-                let file = File::open(&path).ok()?;
-                let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
-                Some((Look::of(&metadata).modified_ns, path, packing, file))
+                let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+                Some((Look::of(&metadata).modified_ns, path, packing))
             })
             .collect();
         found.sort_by_key(|(modified_ns, ..)| Reverse(*modified_ns));
-        for (modified_ns, path, packing, file) in found {
-            let begins = position.first.map_or(Ok(true), |first| packing.begins(&file, first));
-            if !begins.unwrap_or(false) {
-                continue;
-            }
-            let unpacked = packing.unpack(&file, self.positions.dir());
-            let metadata = file.metadata();
-            match (unpacked, metadata) {
-                (Ok(file), Ok(metadata)) if super::holds(&file, position).unwrap_or(false) => {
-                    let identity = Identity::of(&metadata);
-                    return Some(Unpacked { path, identity, modified_ns, file });
+        for (modified_ns, path, packing) in found {
+            match self.unpacked_copy(&path, packing, position) {
+                Ok(Some((identity, file))) => {
+                    return Ok(Some(Unpacked { path, identity, modified_ns, file }));
                 }
-                (Ok(_), Ok(_)) => {}
-                (Err(error), _) | (_, Err(error)) => self.tell(&path, &error),
+                Ok(None) => {}
+                Err(error) if may_pass(&error) => return Err(error),
+                Err(error) => self.tell(&path, &error),
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// What a compressed file holds, if that is the place up to which a file was read.
+    fn unpacked_copy(
+        &self,
+        path: &Path,
+        packing: Packing,
+        position: &Position,
+    ) -> io::Result<Option<(Identity, File)>> {
+        let file = File::open(path)?;
+        let identity = Identity::of(&file.metadata()?);
+        if let Some(first) = position.first {
+            match packing.begins(&file, first) {
+                Ok(true) => {}
+                Err(error) if may_pass(&error) => return Err(error),
+                Ok(false) | Err(_) => return Ok(None),
+            }
+        }
+        let unpacked = packing.unpack(&file, self.positions.dir())?;
+        let is_it = super::holds(&unpacked, position).unwrap_or(false);
+        Ok(is_it.then_some((identity, unpacked)))
     }
 }
 
@@ -133,7 +187,7 @@ fn nameless(dir: &Path) -> io::Result<File> {
         }
     }
     let problem = format!("{NAMES_MAX} files `unpacked.*` are in {}; remove them", dir.display());
-    Err(io::Error::other(problem))
+    Err(io::Error::new(io::ErrorKind::StorageFull, problem))
 }
 
 /// Names that are tried: a file has one for a moment only.

@@ -1,20 +1,21 @@
 //! Files that had one of the input's paths and have another name now: their rest is read first,
 //! and those that came and went between two looks are found beside the path.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::copies::KnownCopy;
 use super::packed::{Packing, Unpacked};
 use super::{
     Around, DoorError, Files, Followed, Identity, LISTINGS_MAX, Look, Mode, Polled, Position,
-    Present, SEPARATORS, Tail, changed, find_in, folder, holds, is_compressed, note,
+    Present, SEPARATORS, Tail, changed, find_in, folder, holds, is_compressed, note, open_same,
 };
 use crate::intake::position::Print;
 use crate::intake::tail::print_at;
@@ -24,6 +25,8 @@ use crate::intake::tail::print_at;
 pub(super) struct Beside {
     /// The time of the folder's last change, and when that was seen first.
     changed: Option<(i128, Instant)>,
+    /// When it is looked at again although nothing changed: something was refused.
+    again: Option<Instant>,
     /// Files that were there before this input, or are known not to be read.
     passed: HashSet<Identity>,
     /// All of them.
@@ -37,7 +40,6 @@ struct Candidate {
     original: PathBuf,
     identity: Identity,
     look: Look,
-    file: File,
     packing: Option<Packing>,
 }
 
@@ -55,15 +57,30 @@ impl Beside {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let Ok(metadata) = fs::metadata(dir) else { return false };
         let modified_ns = Look::of(&metadata).modified_ns;
+        let is_due = self.again.take_if(|again| *again <= now).is_some();
         match self.changed {
             Some((known, since)) if known == modified_ns => {
-                now.saturating_duration_since(since) < CHANGE_SPAN
+                is_due || now.saturating_duration_since(since) < CHANGE_SPAN
             }
             _ => {
                 self.changed = Some((modified_ns, now));
                 true
             }
         }
+    }
+}
+
+impl Candidate {
+    /// The file, one at a time: there may be more of them than descriptors. None where the name
+    /// means another one by now.
+    fn open(&self) -> io::Result<Option<File>> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_same = Identity::of(&file.metadata()?) == self.identity;
+        Ok(is_same.then_some(file))
     }
 }
 
@@ -76,8 +93,16 @@ impl Files {
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
-        for position in self.positions.of(|source| self.is_ours(Path::new(source))) {
-            let identity = Identity { device: position.device, inode: position.inode };
+        let positions = self.positions.of(|source| self.is_ours(Path::new(source)));
+        let followed = |it: &Position| self.tails.contains_key(&Identity::of_position(it));
+        let missed = positions.iter().filter(|position| !followed(position));
+        let places = find_all(missed.map(|it| (Path::new(&it.source), Identity::of_position(it))));
+        self.missed_at = None;
+        for position in positions {
+            if around.is_stopped.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let identity = Identity::of_position(&position);
             if identity == (Identity { device: 0, inode: 0 }) {
                 // The input itself, whose name may match its own pattern.
                 continue;
@@ -89,15 +114,19 @@ impl Files {
             }
             if is_another == Some(None) {
                 // It has no line yet: it may be waited for, or what had its number was rotated.
-                if let Some(copy) = self.copy_of(&position) {
-                    let since = self.read_copy(copy, &position, around, now)?;
-                    self.since.insert(source, since);
-                    // Its lines, when they come, are those of another file.
-                    note(&Position { finished: true, ..position }, around)?;
+                match self.copy_of(&position) {
+                    Ok(Some(copy)) => {
+                        let since = self.read_copy(copy, &position, around, now)?;
+                        self.since.insert(source, since);
+                        // Its lines, when they come, are those of another file.
+                        note(&Position { finished: true, ..position }, around)?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.miss(&source, &error, now),
                 }
                 continue;
             }
-            let moved = find_in(&folder(&source), |_, it| Identity::of(it) == identity);
+            let moved = find_at(places.get(&identity), identity, &source);
             let is_packed = moved.as_ref().is_some_and(|(path, _)| Packing::of(path).is_some());
             if position.ended && is_packed {
                 // A compressed copy never grows; it is known as long as it is there.
@@ -113,7 +142,14 @@ impl Files {
                     // One that was read to its end is removed at last; nothing of it is lost.
                     let copied = match position.ended {
                         true => None,
-                        false => self.drain_copy(&position, around, now)?,
+                        false => match self.drain_copy(&position, around, now)? {
+                            Drained::Copy(since) => Some(since),
+                            Drained::Nothing => None,
+                            Drained::Refused(error) => {
+                                self.miss(&source, &error, now);
+                                continue;
+                            }
+                        },
                     };
                     // Else the same would be told again after a process that was killed.
                     if !self.tails.contains_key(&identity) {
@@ -149,34 +185,67 @@ impl Files {
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
-        let mut beside = std::mem::take(&mut self.beside);
-        let mut done = Ok(());
-        for (dir, it) in &mut beside {
+        let dirs: Vec<PathBuf> = self.beside.keys().cloned().collect();
+        for dir in &dirs {
+            let Some(it) = self.beside.get_mut(dir) else { continue };
             let is_first = it.changed.is_none();
-            if done.is_err() || !it.may_differ(dir, now) {
+            if !it.may_differ(dir, now) {
                 continue;
             }
-            let (mut candidates, listed) = self.candidates(dir, present);
+            let (mut candidates, listed) = match self.candidates(dir, present) {
+                Ok(found) => found,
+                Err(error) => {
+                    // What it held is known as long as nobody knows what it holds.
+                    self.look_again(dir, now);
+                    if let Some(it) = self.beside.get_mut(dir).filter(|_| is_first) {
+                        it.changed = None;
+                    }
+                    self.tell(dir, &error);
+                    continue;
+                }
+            };
             for plain in candidates.iter().filter(|candidate| candidate.packing.is_none()) {
                 self.read.add(&plain.original, plain.look);
             }
+            // Looked at once: what came between two looks would be passed over.
+            let is_old = |candidate: &&Candidate| {
+                let since = self.since_of(&candidate.original);
+                is_first && since.is_none_or(|since| candidate.look.modified_ns < since)
+            };
+            let old = candidates.iter().filter(is_old).map(|candidate| candidate.identity);
+            let old: Vec<Identity> = old.collect();
+            let Some(it) = self.beside.get_mut(dir) else { continue };
             it.passed.retain(|identity| listed.contains(identity));
             it.listed = listed;
-            if is_first {
-                // Looked at once: what came between two looks would be passed over.
-                let is_new = |candidate: &Candidate| {
-                    let since = self.since_of(&candidate.original);
-                    since.is_some_and(|since| candidate.look.modified_ns >= since)
-                };
-                let old = candidates.iter().filter(|candidate| !is_new(candidate));
-                it.passed.extend(old.map(|candidate| candidate.identity));
-            }
+            it.passed.extend(old);
             candidates.retain(|candidate| !it.passed.contains(&candidate.identity));
-            done = self.take_skipped(candidates, &mut it.passed, around, now);
+            self.take_skipped(candidates, around, now)?;
         }
-        // Meanwhile nothing else looks there.
-        self.beside = beside;
-        done
+        Ok(())
+    }
+
+    /// Never reads this file, which is in that folder.
+    pub(super) fn pass(&mut self, dir: &Path, identity: Identity) {
+        if let Some(it) = self.beside.get_mut(dir) {
+            it.passed.insert(identity);
+        }
+    }
+
+    fn is_passed(&self, dir: &Path, identity: Identity) -> bool {
+        self.beside.get(dir).is_some_and(|it| it.passed.contains(&identity))
+    }
+
+    /// Looks at a folder again in a while, whether it changes or not.
+    fn look_again(&mut self, dir: &Path, now: Instant) {
+        if let Some(it) = self.beside.get_mut(dir) {
+            it.again = Some(now + AGAIN_INTERVAL);
+        }
+    }
+
+    /// Tells what keeps a file's rest from being found, which is looked for again in a while.
+    fn miss(&mut self, path: &Path, error: &io::Error, now: Instant) {
+        self.missed_at = Some(now + AGAIN_INTERVAL);
+        self.tell(path, error);
     }
 
     /// Since when files that had this path were not read, nanoseconds since 1970; none where all
@@ -197,7 +266,6 @@ impl Files {
     fn take_skipped(
         &mut self,
         mut candidates: Vec<Candidate>,
-        passed: &mut HashSet<Identity>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
@@ -210,39 +278,57 @@ impl Files {
             {
                 self.replaced(identity, around, now)?;
             }
-            if self.tails.contains_key(&candidate.identity) {
+            let dir = folder(&candidate.path);
+            // Also one of which that cut told that it holds nothing new.
+            let is_known = self.tails.contains_key(&candidate.identity)
+                || self.is_passed(&dir, candidate.identity);
+            if is_known {
                 continue;
             }
-            let Some(candidate) = self.unpacked(candidate, passed) else { continue };
-            if let Some(position) = self.unread_of(&candidate) {
-                self.read_rest(candidate.file, candidate.identity, &position, around, now)?;
+            let file = match candidate.open() {
+                Ok(Some(file)) => file,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.look_again(&dir, now);
+                    self.tell(&candidate.path, &error);
+                    continue;
+                }
+            };
+            let Some((candidate, file)) = self.unpacked(candidate, file, now) else { continue };
+            if let Some(position) = self.unread_of(&candidate, &file) {
+                self.read_rest(file, candidate.identity, &position, around, now)?;
                 continue;
             }
-            if !self.is_new(&candidate) {
+            if !self.is_new(&candidate, &file) {
                 continue;
             }
-            let Candidate { path, original, identity, file, .. } = candidate;
+            let Candidate { path, original, identity, .. } = candidate;
             info!(input = %original.display(), rotated = %path.display(), "found a rotated file");
             let mut tail =
                 Tail::new(&original, identity, Mode::Append, 0).with_format(self.options.format);
             tail.attach(file);
-            self.follow(identity, Followed { tail, is_rotated: true, active: now });
+            self.follow(
+                identity,
+                Followed { tail, is_rotated: true, active: now, not_before: None },
+            );
             self.drain(identity, around, now)?;
         }
         Ok(())
     }
 
     /// The same file, readable: a compressed one that holds nothing known is unpacked. None where
-    /// there is nothing to read, or it is still being compressed.
+    /// there is nothing to read, or it is still being compressed, or nobody can unpack it now.
     fn unpacked(
         &mut self,
         candidate: Candidate,
-        passed: &mut HashSet<Identity>,
-    ) -> Option<Candidate> {
-        let Some(packing) = candidate.packing else { return Some(candidate) };
-        let Candidate { path, original, identity, mut look, file, .. } = candidate;
+        file: File,
+        now: Instant,
+    ) -> Option<(Candidate, File)> {
+        let Some(packing) = candidate.packing else { return Some((candidate, file)) };
+        let Candidate { path, original, identity, mut look, .. } = candidate;
+        let dir = folder(&path);
         if packing == Packing::Other {
-            self.pass_foreign((&path, &original), (identity, look), passed);
+            self.pass_foreign((&path, &original), (identity, look));
             return None;
         }
         let is_known = self
@@ -252,7 +338,7 @@ impl Files {
         let unpacked = match is_known {
             // What it was made from is read, or was: by its first line it is no other.
             Ok(true) => {
-                passed.insert(identity);
+                self.pass(&dir, identity);
                 return None;
             }
             Ok(false) => packing.unpack(&file, self.positions.dir()),
@@ -260,13 +346,20 @@ impl Files {
         };
         match unpacked.and_then(|file| Ok((file.metadata()?.len(), file))) {
             Ok((bytes, file)) => {
-                passed.insert(identity);
+                self.pass(&dir, identity);
                 look.bytes = bytes;
-                Some(Candidate { path, original, identity, look, file, packing: None })
+                Some((Candidate { path, original, identity, look, packing: None }, file))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.pass(&dir, identity);
+                self.account.gaps += 1;
+                let (input, rotated) = (original.display(), path.display());
+                warn!(%input, %rotated, %error, "a rotated file is damaged; it is not read");
+                None
+            }
             Err(error) => {
-                passed.insert(identity);
+                self.look_again(&dir, now);
                 self.tell(&path, &error);
                 None
             }
@@ -285,16 +378,16 @@ impl Files {
     }
 
     /// The position in a file that an earlier process began to read and that holds more.
-    fn unread_of(&self, candidate: &Candidate) -> Option<Position> {
-        let Candidate { identity, look, file, .. } = candidate;
+    fn unread_of(&self, candidate: &Candidate, file: &File) -> Option<Position> {
+        let Candidate { identity, look, .. } = candidate;
         let position = self.positions.find(identity.device, identity.inode)?;
         let has_more = position.offset < look.bytes && holds(file, &position).unwrap_or(false);
         has_more.then_some(position)
     }
 
     /// Whether a file is none that was read, nor a copy of one, and is added to line by line.
-    fn is_new(&mut self, candidate: &Candidate) -> bool {
-        let Candidate { path, original, identity, look, file, .. } = candidate;
+    fn is_new(&mut self, candidate: &Candidate, file: &File) -> bool {
+        let Candidate { path, original, identity, look, .. } = candidate;
         let holds = |position: &Position| holds(file, position).unwrap_or(false);
         // Another file may have the number of one that is gone.
         if self.positions.find(identity.device, identity.inode).is_some_and(|it| holds(&it)) {
@@ -318,30 +411,35 @@ impl Files {
     /// A listing of a folder whose names change all the time may hold what came during it, and not
     /// what came before that: such files are left for the next look, since a process that is killed
     /// meanwhile would take the older ones for read (see [`Self::find_missed`]).
-    fn candidates(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
+    fn candidates(&self, dir: &Path, present: &Present<'_>) -> io::Result<Beheld> {
         let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut listings = 0;
         loop {
             let before = changed(readable);
-            let (mut found, listed) = self.listed(dir, present);
+            let (mut found, listed) = self.listed(dir, present)?;
             listings += 1;
             if changed(readable) == before {
-                return (found, listed);
+                return Ok((found, listed));
             }
             if listings >= LISTINGS_MAX {
                 found.retain(|candidate| before.is_some_and(|at| candidate.look.modified_ns < at));
-                return (found, listed);
+                return Ok((found, listed));
             }
         }
     }
 
-    fn listed(&self, dir: &Path, present: &Present<'_>) -> (Vec<Candidate>, HashSet<Identity>) {
+    fn listed(&self, dir: &Path, present: &Present<'_>) -> io::Result<Beheld> {
         let (mut found, mut listed) = (Vec::new(), HashSet::new());
         let readable = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let (Ok(own), Ok(entries)) = (fs::metadata(readable), fs::read_dir(readable)) else {
-            return (found, listed);
+        let (own, entries) = match fs::metadata(readable)
+            .and_then(|own| Ok((own, fs::read_dir(readable)?)))
+        {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((found, listed)),
+            Err(error) => return Err(error),
         };
-        for entry in entries.flatten().take(super::FILES_MAX) {
+        for entry in entries.take(super::FILES_MAX) {
+            let entry = entry?;
             let path = dir.join(entry.file_name());
             let Some(original) = self.path_before(&path) else { continue };
             // What was at a path of ours and is here now has moved since.
@@ -349,22 +447,19 @@ impl Files {
                 present.get(it).is_some_and(|at| *at == path) || self.tails.contains_key(it)
             };
             let probably = Identity { device: own.dev(), inode: entry.ino() };
-            if is_followed(&probably) {
-                listed.insert(probably);
-                continue;
-            }
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            let Some(file) = is_file.then(|| File::open(&path).ok()).flatten() else { continue };
-            // Of the open file: its name may have moved on.
-            let Ok(metadata) = file.metadata() else { continue };
-            let (identity, look) = (Identity::of(&metadata), Look::of(&metadata));
+            let metadata = (is_file && !is_followed(&probably))
+                .then(|| fs::symlink_metadata(&path).ok())
+                .flatten();
+            // Its name may have moved on.
+            let identity = metadata.as_ref().map_or(probably, Identity::of);
             listed.insert(identity);
-            if !is_followed(&identity) {
-                let packing = Packing::of(&path);
-                found.push(Candidate { path, original, identity, look, file, packing });
+            if let Some(metadata) = metadata.filter(|it| it.is_file() && !is_followed(&identity)) {
+                let (look, packing) = (Look::of(&metadata), Packing::of(&path));
+                found.push(Candidate { path, original, identity, look, packing });
             }
         }
-        (found, listed)
+        Ok((found, listed))
     }
 
     /// The path of ours that a file had by its name: `a.log` of `a.log.1` and `a.log-20260206`.
@@ -402,12 +497,19 @@ impl Files {
         }
         // Even if there is nothing more to read: a pattern may meet it again after a restart.
         note(&tail.position(), around)?;
-        self.follow(identity, Followed { tail, is_rotated: true, active: now });
+        self.follow(identity, Followed { tail, is_rotated: true, active: now, not_before: None });
         self.drain(identity, around, now)
     }
 
     /// The copy that a rotation made of a file and that holds the place up to which it was read.
-    fn copy_of(&mut self, position: &Position) -> Option<Unpacked> {
+    ///
+    /// # Errors
+    /// When there may be one that nobody can read now.
+    fn copy_of(&mut self, position: &Position) -> io::Result<Option<Unpacked>> {
+        // Without prints anything would pass for a copy.
+        if position.last.is_none() {
+            return Ok(None);
+        }
         let path = Path::new(&position.source);
         let dir = folder(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -423,8 +525,7 @@ impl Files {
             }
             false
         });
-        // Without prints anything would pass for a copy. An older one, a backup, has less of it.
-        copies.retain(|_| position.last.is_some());
+        // An older one, a backup, has less of it.
         let copy = copies.into_iter().max().map(|(_, path)| path);
         let plain = copy.and_then(|path| {
             let file = File::open(&path).ok()?;
@@ -432,7 +533,7 @@ impl Files {
             let modified_ns = Look::of(&metadata).modified_ns;
             Some(Unpacked { path, identity: Identity::of(&metadata), modified_ns, file })
         });
-        plain.or_else(|| self.packed_copy(&dir, position))
+        plain.map_or_else(|| self.packed_copy(&dir, position), |plain| Ok(Some(plain)))
     }
 
     /// Reads the rest of a file from a copy of it. Tells when that copy was written last.
@@ -452,24 +553,24 @@ impl Files {
         Ok(modified_ns)
     }
 
-    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file. Tells
-    /// when that copy was written last.
+    /// Reads the rest of a file from a copy of it that a rotation made, and forgets the file.
     pub(super) fn drain_copy(
         &mut self,
         position: &Position,
         around: Around<'_>,
         now: Instant,
-    ) -> Result<Option<i128>, DoorError> {
+    ) -> Result<Drained, DoorError> {
         match self.copy_of(position) {
-            Some(copy) => self.read_copy(copy, position, around, now).map(Some),
-            None => {
+            Ok(Some(copy)) => self.read_copy(copy, position, around, now).map(Drained::Copy),
+            Ok(None) => {
                 if position.offset > 0 {
                     self.account.gaps += 1;
                     self.cuts.add(Path::new(&position.source), position.offset);
                     self.pass_alike(position);
                 }
-                Ok(None)
+                Ok(Drained::Nothing)
             }
+            Err(error) => Ok(Drained::Refused(error)),
         }
     }
 
@@ -478,16 +579,18 @@ impl Files {
     fn pass_alike(&mut self, position: &Position) {
         let Some(first) = position.first else { return };
         let path = Path::new(&position.source);
-        let (candidates, _) = self.candidates(&folder(path), &Present::new());
-        let Some(beside) = self.beside.get_mut(&folder(path)) else { return };
-        let alike = candidates.iter().filter(|it| {
+        let dir = folder(path);
+        let Ok((candidates, _)) = self.candidates(&dir, &Present::new()) else { return };
+        for it in candidates.iter().filter(|it| it.original == path) {
+            let Ok(Some(file)) = it.open() else { continue };
             let begins = match it.packing {
-                Some(packing) => packing.begins(&it.file, first),
-                None => print_at(&it.file, first, first.bytes),
+                Some(packing) => packing.begins(&file, first),
+                None => print_at(&file, first, first.bytes),
             };
-            it.original == path && begins.unwrap_or(false)
-        });
-        beside.passed.extend(alike.map(|it| it.identity));
+            if begins.unwrap_or(false) {
+                self.pass(&dir, it.identity);
+            }
+        }
     }
 
     /// Drains files whose path means another one now, before that one is read.
@@ -503,13 +606,20 @@ impl Files {
             .filter(|(identity, followed)| !followed.is_rotated && !present.contains_key(identity))
             .map(|(identity, _)| *identity)
             .collect();
+        let closed = gone.iter().filter_map(|identity| {
+            let tail = &self.tails.get(identity)?.tail;
+            (!tail.is_open()).then_some((tail.path.as_path(), *identity))
+        });
+        let places = find_all(closed);
         for identity in gone {
+            if around.is_stopped.load(Ordering::Acquire) {
+                return Ok(());
+            }
             let Some(followed) = self.tails.get_mut(&identity) else { continue };
             followed.is_rotated = true;
             followed.active = now;
             if !followed.tail.is_open() {
-                let dir = folder(&followed.tail.path);
-                let moved = find_in(&dir, |_, metadata| Identity::of(metadata) == identity);
+                let moved = find_at(places.get(&identity), identity, &followed.tail.path);
                 if let Some((_, file)) = moved {
                     followed.tail.attach(file);
                 }
@@ -526,6 +636,20 @@ impl Files {
     /// Ends files that were rotated and grow no more.
     pub(super) fn end_rotated(
         &mut self,
+        around: Around<'_>,
+        now: Instant,
+    ) -> Result<(), DoorError> {
+        let mut ended = HashSet::new();
+        let done = self.end_silent(&mut ended, around, now);
+        if !ended.is_empty() {
+            self.at.retain(|_, identity| !ended.contains(identity));
+        }
+        done
+    }
+
+    fn end_silent(
+        &mut self,
+        ended: &mut HashSet<Identity>,
         around: Around<'_>,
         now: Instant,
     ) -> Result<(), DoorError> {
@@ -564,7 +688,7 @@ impl Files {
             info!(input = %path.display(), offset = position.offset, "a rotated file is ended");
             self.positions.set(position);
             self.tails.remove(&identity);
-            self.at.retain(|_, other| *other != identity);
+            ended.insert(identity);
             self.pass_copies(identity, around)?;
             if let Some(error) = failed {
                 self.tell(&path, &error);
@@ -572,6 +696,47 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// What a folder held of names that rotations give: the files that are not followed, and all.
+type Beheld = (Vec<Candidate>, HashSet<Identity>);
+
+/// What became of the rest of a file that was cut off.
+pub(super) enum Drained {
+    /// A copy, which was written last then, held it.
+    Copy(i128),
+    /// Nothing holds it.
+    Nothing,
+    /// Nobody can tell now.
+    Refused(io::Error),
+}
+
+/// Where these files, which had these paths, lie in the folders of those: each folder is listed
+/// once, whatever its files are.
+fn find_all<'a>(files: impl Iterator<Item = (&'a Path, Identity)>) -> HashMap<Identity, PathBuf> {
+    let mut wanted: HashMap<PathBuf, HashSet<Identity>> = HashMap::new();
+    for (path, identity) in files {
+        wanted.entry(folder(path)).or_default().insert(identity);
+    }
+    let mut places = HashMap::new();
+    for (dir, wanted) in wanted {
+        let mut left = wanted.len();
+        find_in(&dir, |path, metadata| {
+            let identity = Identity::of(metadata);
+            let is_new =
+                wanted.contains(&identity) && places.insert(identity, path.to_owned()).is_none();
+            left -= usize::from(is_new);
+            left == 0
+        });
+    }
+    places
+}
+
+/// The file that was found at a place, or at another one of its folder by now.
+fn find_at(place: Option<&PathBuf>, identity: Identity, path: &Path) -> Option<(PathBuf, File)> {
+    let place = place?;
+    let there = open_same(place, identity).map(|file| (place.clone(), file));
+    there.or_else(|| find_in(&folder(path), |_, it| Identity::of(it) == identity))
 }
 
 /// Whether a rotation may have given a file of this name that path: `name.1`, `name-20260206`.
@@ -591,6 +756,8 @@ fn is_rotation(end: &str) -> bool {
 const CHANGE_SPAN: Duration = Duration::from_millis(1500);
 /// Positions are saved every few seconds, so that a file may have been read a little before.
 const SAVED_SPAN_NS: i128 = 10_000_000_000;
+/// When what the system refused is tried again.
+pub(super) const AGAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// Rotated files whose writers may still go on.
 const ROTATED_MAX: usize = 64;
 /// How long a rotated file is waited for: a daemon that holds it may write seldom.
