@@ -6,12 +6,18 @@ mod documents;
 mod packed;
 #[path = "inputs/poll.rs"]
 mod poll;
+#[path = "inputs/positions.rs"]
+mod positions;
+#[path = "inputs/refused.rs"]
+mod refused;
+#[path = "inputs/rewritten.rs"]
+mod rewritten;
 #[path = "inputs/rotations.rs"]
 mod rotations;
 #[path = "inputs/rows.rs"]
 mod rows;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +27,9 @@ use std::time::{Duration, Instant};
 use shrike::dialects;
 use shrike::event::{Opening, OpeningOptions};
 use shrike::intake::{
-    Account, CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Position, Positions,
-    SharedDoor, Stream,
+    Account, CheckOptions, Door, DoorOptions, Files, FilesOptions, Mode, Positions, SharedDoor,
 };
-use shrike::log::{IoChoice, Log, LogOptions, Mark, Read as Found};
+use shrike::log::{IoChoice, Log, LogOptions, Read as Found};
 
 /// A host: a log, files, and the process that reads them, which may start anew.
 struct Host {
@@ -538,43 +543,6 @@ fn a_file_that_is_cut_off_without_a_copy_is_counted() {
 }
 
 #[test]
-fn a_rewritten_file_without_line_ends_takes_no_memory() {
-    let resident = || {
-        let status = fs::read_to_string("/proc/self/status").expect("Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
-    };
-    let mut host = Host::new();
-    let path = host.path("audit.jsonl");
-    rewrite(&path, &claws(0..2));
-    host.start("audit.jsonl", None);
-    assert_eq!(host.numbers(), upto(2));
-    let before = resident();
-    let grown = |path: &Path| {
-        let file = OpenOptions::new().write(true).open(path).expect("it is there");
-        file.set_len(file.metadata().expect("ours").len() + LONG_BYTES)
-            .expect("the disk has holes");
-    };
-    grown(&path);
-    assert_eq!(host.numbers(), upto(2));
-    let after = resident();
-    // A buffer of the whole line would have 64 MiB; tests beside this one take some as well.
-    assert!(after < before + (44 << 10), "{before} KiB became {after} KiB");
-    append(&path, &format!("\n{}", claws(2..4)));
-    assert_eq!(host.numbers(), upto(4), "goes on behind it");
-    assert_eq!(host.account().rejected, 1);
-    // Written again with a line less: its refusal is known.
-    rewrite(&path, &claws(0..1));
-    grown(&path);
-    append(&path, &format!("\n{}", claws(2..5)));
-    assert_eq!(host.numbers(), upto(5));
-    assert_eq!(host.account().rejected, 1);
-}
-
-/// Bytes of a line that is longer than any.
-const LONG_BYTES: u64 = 48 << 20;
-
-#[test]
 fn a_writer_that_dies_inside_a_line_costs_that_line_only() {
     let mut host = Host::new();
     let path = host.path("a.log");
@@ -610,109 +578,6 @@ fn a_line_of_four_mebibytes_is_taken_and_a_longer_one_is_not() {
     }
     assert_eq!(host.numbers(), upto(3));
     assert_eq!(host.account().rejected, 1);
-}
-
-#[test]
-fn a_position_is_saved_with_every_note_below_it() {
-    let host = Host::new();
-    let path = host.path("inputs.json");
-    let reader = host.log.reader();
-    let positions = Arc::new(Positions::open(path.clone(), &reader).expect("opens").0);
-    let mut door = Door::new(DoorOptions {
-        opening: Arc::new(Opening::new(&OpeningOptions::default())),
-        check: CheckOptions { dialects: dialects::ALL, ..CheckOptions::default() },
-        appender: host.log.appender(),
-        quarantine: None,
-        positions: Some(Arc::clone(&positions)),
-    });
-    let at = |inode, offset| Position {
-        source: format!("file {inode}"),
-        device: 1,
-        inode,
-        offset,
-        ..Position::default()
-    };
-    let mut bring = |n: u32, position: &Position| {
-        let text = lines(n..n + 1);
-        let mut stream = Stream::new(&position.source, 0);
-        door.take(&mut stream, text.as_bytes(), 1);
-        door.append(&mut stream, text.as_bytes(), Some(position)).expect("the log takes it");
-    };
-    bring(0, &at(1, 10));
-    // Another input saves before the first one's thread runs on.
-    bring(1, &at(2, 20));
-    positions.save(&host.log).expect("the disk takes it");
-    bring(2, &at(3, 30));
-    host.log.flush().expect("the disk takes it");
-    let (again, torn) = Positions::open(path, &host.log.reader()).expect("opens");
-    assert_eq!(torn, None);
-    for (inode, offset) in [(1, 10), (2, 20), (3, 30)] {
-        assert_eq!(again.find(1, inode), Some(at(inode, offset)));
-    }
-}
-
-/// What it says of older notes would be lost, and files be read again from their beginning.
-#[test]
-fn positions_of_a_newer_version_are_left_to_it() {
-    let host = Host::new();
-    let path = host.path("inputs.json");
-    let newer = "{\"v\":2,\"offset\":\"0x40\",\"places\":{}}";
-    std::fs::write(&path, newer).expect("the directory is ours");
-    let error = Positions::open(path.clone(), &host.log.reader()).expect_err("it is newer");
-    let text = error.to_string();
-    assert!(text.contains("version 2") && text.contains("use the newer shrike"), "{text}");
-    std::fs::write(&path, "{\"v\":1,\"off").expect("the directory is ours");
-    Positions::open(path, &host.log.reader()).expect("damage is told and left out");
-}
-
-#[test]
-fn a_log_without_notes_is_not_searched_for_them_at_each_start() {
-    let host = Host::new();
-    let path = host.path("inputs.json");
-    let positions = Positions::open(path.clone(), &host.log.reader()).expect("opens").0;
-    let appender = host.log.appender();
-    let grow = |mib: usize| {
-        for _ in 0..mib {
-            appender.append(&vec![b'x'; 1 << 20], Mark::default()).expect("the disk takes it");
-        }
-        host.log.flush().expect("the disk takes it");
-        positions.save(&host.log).expect("the disk takes it");
-        std::fs::read_to_string(&path).ok()
-    };
-    assert_eq!(grow(1), None, "little was appended, and nothing noted");
-    let saved = grow(20).expect("it is behind by much");
-    let saved: serde_json::Value = serde_json::from_str(&saved).expect("it is JSON");
-    assert_eq!(saved["offset"], host.log.written().bytes(), "notes from here on count");
-}
-
-#[test]
-fn a_file_that_is_rewritten_for_each_event_repeats_nothing() {
-    let mut host = Host::new();
-    let path = host.path("audit.jsonl");
-    rewrite(&path, &claws(0..1));
-    host.start("audit.jsonl", None);
-    assert_eq!(host.numbers(), [0], "its first line tells the mode");
-    for n in 1..30 {
-        // A look may fall at any moment of the writing.
-        let text = claws(0..=n);
-        let mut file = File::create(&path).expect("ours");
-        host.step();
-        for piece in text.as_bytes().chunks(700) {
-            file.write_all(piece).expect("ours");
-            host.step();
-        }
-        assert_eq!(host.numbers(), upto(n + 1));
-    }
-    // Two processes overwrote each other: a line vanished, another one came.
-    rewrite(&path, &(claws(0..20) + &claws(21..31)));
-    assert_eq!(host.numbers(), upto(31));
-    host.start("audit.jsonl", None);
-    rewrite(&path, &(claws(0..20) + &claws(21..32)));
-    assert_eq!(host.numbers(), upto(32), "nor after a restart");
-    rewrite(&path, "");
-    assert_eq!(host.numbers(), upto(32), "cleared");
-    rewrite(&path, &claws(32..34));
-    assert_eq!(host.numbers(), upto(34));
 }
 
 #[test]
@@ -772,26 +637,4 @@ fn many_small_files_are_each_read_once() {
     assert_eq!(host.account().events, 3_004);
     host.start("*.log", None);
     assert_eq!(host.numbers().len(), 3_004, "nothing comes again");
-}
-
-#[test]
-fn positions_survive_without_the_log_and_with_an_old_file() {
-    let mut host = Host::new();
-    let path = host.path("a.log");
-    append(&path, &lines(0..3));
-    host.start("a.log", None);
-    assert_eq!(host.numbers(), upto(3));
-    let running = host.running.as_ref().expect("it runs");
-    running.positions.save(&host.log).expect("the disk takes it");
-    let saved = fs::read(host.path("inputs.json")).expect("it was saved");
-    append(&path, &lines(3..5));
-    assert_eq!(host.numbers(), upto(5));
-    // The file is older than the notes of the log.
-    rewrite(&host.path("inputs.json"), std::str::from_utf8(&saved).expect("text"));
-    host.start("a.log", None);
-    assert_eq!(host.numbers(), upto(5));
-    // It cannot be read: the notes alone are enough.
-    rewrite(&host.path("inputs.json"), "garbage");
-    host.start("a.log", None);
-    assert_eq!(host.numbers(), upto(5));
 }

@@ -128,6 +128,16 @@ impl Checker {
         self.window.iter_mut().for_each(Window::forget);
     }
 
+    /// Knows no event until the window is put back.
+    pub(super) fn set_aside(&mut self) -> Option<Window> {
+        self.window.take()
+    }
+
+    /// Knows again what it knew when this was set aside.
+    pub(super) fn put_back(&mut self, window: Option<Window>) {
+        self.window = window;
+    }
+
     /// Takes the next lines for records of this dialect only; `None` for any.
     pub(super) fn set_format(&mut self, format: Option<&'static str>) {
         self.format = format;
@@ -214,6 +224,9 @@ impl Checker {
         self.fits(piece.text)?;
         self.opening.rewind(&mut self.arena);
         self.opening.open_exact(&piece.frame, piece.text, &mut self.arena, &mut self.opened)?;
+        if piece.origin.is_none() && self.is_of_another_format() {
+            return Err(Reject { class: Class::UnknownFormat, at: 0, field: None });
+        }
         let Some(window) = &self.window else {
             self.add(piece, out);
             return Ok(());
@@ -228,6 +241,12 @@ impl Checker {
             Met::Other => return self.rename(piece, content, out),
         }
         Ok(())
+    }
+
+    /// Whether all lines are to be of a dialect, so that a canonical event is no line of theirs.
+    #[inline]
+    fn is_of_another_format(&self) -> bool {
+        self.format.is_some_and(|name| name != CANONICAL)
     }
 
     #[inline]
@@ -265,7 +284,7 @@ impl Checker {
     fn rename(&mut self, piece: &Piece<'_>, content: u64, out: &mut Batch) -> Result<(), Reject> {
         let event = self.event(piece);
         let own_id = event.text(F::EventId);
-        let (format, line) = piece.origin.unwrap_or(("security_event", piece.text));
+        let (format, line) = piece.origin.unwrap_or((CANONICAL, piece.text));
         let id = derived_id(format, own_id, line);
         let record = renamed(&event, &id);
         self.fits(&record)?;
@@ -377,6 +396,9 @@ impl Checker {
         result
     }
 }
+
+/// The format of canonical events.
+const CANONICAL: &str = "security_event";
 
 /// Whether a repaired text that was refused so may still hold events.
 fn may_follow_repair(class: Class) -> bool {

@@ -17,7 +17,7 @@ use crate::log::{AppendError, Appender, LogError, Read as Found, Reader};
 /// not in the log yet would be taken for repeats, and be acknowledged.
 #[derive(Debug)]
 pub struct Door {
-    checker: Checker,
+    pub(super) checker: Checker,
     appender: Appender,
     pub(super) quarantine: Option<Quarantine>,
     positions: Option<Arc<Positions>>,
@@ -332,7 +332,10 @@ impl Door {
             let noting = noting.map(Positions::noting);
             let mut group = self.appender.group();
             if position.is_some() && records > 0 && !stream.has_begun {
-                group.note(&begin_note(&stream.name)).map_err(&refused)?;
+                let at = group.note(&begin_note(&stream.name)).map_err(&refused)?;
+                if let Some(noting) = &noting {
+                    noting.begin(&stream.name, at);
+                }
                 stream.has_begun = true;
             }
             for (record, mark) in stream.batch.records(chunk).skip(stream.appended) {

@@ -67,6 +67,8 @@ pub struct Positions {
     saved_ns: Option<i128>,
     /// Held while the file is written: there is one draft.
     saving: Mutex<()>,
+    /// Where records of each source begin whose position did not follow yet.
+    begun: Mutex<BTreeMap<String, Offset>>,
 }
 
 /// Device and inode, since a path may come to mean another file; the name of what is no file.
@@ -76,6 +78,7 @@ type Key = (u64, u64, String);
 #[derive(Debug)]
 pub(super) struct Noting<'a> {
     known: MutexGuard<'a, BTreeMap<Key, Position>>,
+    begun: &'a Mutex<BTreeMap<String, Offset>>,
     is_changed: &'a AtomicBool,
 }
 
@@ -158,6 +161,7 @@ impl Positions {
             saved_to: AtomicU64::new(from),
             saved_ns,
             saving: Mutex::default(),
+            begun: Mutex::new(begun.clone()),
         };
         Ok((positions, begun.into_values().min()))
     }
@@ -194,7 +198,7 @@ impl Positions {
 
     /// Holds the positions while a note is appended.
     pub(super) fn noting(&self) -> Noting<'_> {
-        Noting { known: self.lock(), is_changed: &self.is_changed }
+        Noting { known: self.lock(), begun: &self.begun, is_changed: &self.is_changed }
     }
 
     /// Writes the file anew if anything changed, so that the log's older notes are not needed; also
@@ -218,7 +222,12 @@ impl Positions {
     fn write(&self, log: &Log) -> Result<(), LogError> {
         // Nothing is noted meanwhile: those below are all in the copy.
         let known = self.lock();
-        let offset = log.written();
+        let written = log.written();
+        // The next start has to see which records came without their position. Where that is long
+        // ago it would not know them anyway.
+        let begun = lock(&self.begun).values().min().copied().unwrap_or(written);
+        let oldest = Offset::new(written.bytes().saturating_sub(TORN_BYTES_MAX));
+        let offset = begun.max(oldest);
         let positions = known.values().cloned().collect();
         drop(known);
         // The file must not be ahead of what a power loss leaves of the log.
@@ -230,21 +239,31 @@ impl Positions {
             path: self.path.clone(),
             source,
         })?;
-        self.saved_to.store(offset.bytes(), Ordering::Relaxed);
+        self.saved_to.store(written.bytes(), Ordering::Relaxed);
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Position>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
 impl Noting<'_> {
+    /// Remembers that records of a source follow, whose position comes behind them.
+    pub(super) fn begin(&self, source: &str, at: Offset) {
+        lock(self.begun).entry(source.to_owned()).or_insert(at);
+    }
+
     /// Remembers a position that the log has taken.
     pub(super) fn set(mut self, position: Position) {
+        lock(self.begun).remove(&position.source);
         store(&mut self.known, position);
         self.is_changed.store(true, Ordering::Release);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// When a file was written last, nanoseconds since 1970.
@@ -312,6 +331,9 @@ fn replace(path: &PathBuf, text: &[u8]) -> io::Result<()> {
 
 /// Bytes of the log that a start goes through for notes, at most, after an orderly stop.
 const BEHIND_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of the log at most that the next start goes through for records without their position.
+const TORN_BYTES_MAX: u64 = 256 << 20;
 
 /// The version of the file.
 const VERSION: u32 = 1;

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::batch::Rejected;
 use crate::event::{Class, Offset, Span, Time};
@@ -257,7 +258,10 @@ impl Quarantine {
             // Longer than a segment in base64: the beginning must do.
             Err(AppendError::TooLarge { .. }) if rejected.kept.len() > KEPT_BYTES => {
                 let kept = rejected.kept[..KEPT_BYTES].to_vec();
-                return self.keep(source, &Rejected { kept, ..rejected.clone() }, received_ns);
+                let hash = || Sha256::digest(&rejected.kept).into();
+                let sha256 = Some(rejected.sha256.unwrap_or_else(hash));
+                let beginning = Rejected { kept, sha256, ..rejected.clone() };
+                return self.keep(source, &beginning, received_ns);
             }
             appended => appended.map(drop)?,
         }

@@ -108,8 +108,11 @@ impl Door {
 
     /// Appends what the line holds, if all of it is events now.
     fn take_line(&mut self, line: &Refused, now_ns: u64) -> Result<Option<Account>, DoorError> {
-        let mut stream = Stream::new(&line.source, 0);
         let bytes = line.kept();
+        if !self.is_all_events(&line.source, &bytes, now_ns) {
+            return Ok(None);
+        }
+        let mut stream = Stream::new(&line.source, 0);
         self.take_rest(&mut stream, &bytes, now_ns);
         let before = stream.account();
         let is_event = !stream.batch.is_empty() || before.duplicates > 0;
@@ -122,6 +125,17 @@ impl Door {
         }
         self.append(&mut stream, &bytes, None)?;
         Ok(Some(stream.account()))
+    }
+
+    /// Whether a line holds events and nothing else, without remembering them as events that came.
+    fn is_all_events(&mut self, source_name: &str, bytes: &[u8], now_ns: u64) -> bool {
+        let counts = self.count_in(Arc::default());
+        let window = self.checker.set_aside();
+        let mut stream = Stream::new(source_name, 0);
+        self.take_rest(&mut stream, bytes, now_ns);
+        self.checker.put_back(window);
+        self.count_in(counts);
+        stream.rejected().is_empty() && !stream.batch.is_empty()
     }
 
     /// Takes out what has become events, which are durable.

@@ -38,12 +38,14 @@ impl Refusing {
     }
 
     /// Waits until everything that was named has been refused.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
     pub(crate) fn wait(&self) {
         let next = self.next.lock().expect("no panic");
         drop(self.refused.wait_while(next, |next| !next.is_empty()).expect("no panic"));
     }
 
     /// Lets the next such call on a segment through, before what is named later.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
     pub(crate) fn allow(&self, call: Call) {
         self.refuse(call, 0);
     }
