@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use rustix::net::sockopt;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -17,6 +18,8 @@ use super::super::{Answer, Applied, TransportError, TransportErrorKind};
 pub(super) struct Datagrams {
     socket: Socket,
     pub(super) made: Instant,
+    /// Bytes of a datagram that the system takes at most.
+    bytes_max: usize,
 }
 
 enum Socket {
@@ -31,15 +34,18 @@ impl Datagrams {
         let mut failure = unreached("no address");
         for address in addresses {
             match connected(address).await {
-                Ok(socket) => return Ok(Self::new(Socket::Udp(socket))),
+                Ok(socket) => {
+                    let bytes_max = if address.is_ipv4() { UDP_V4_BYTES } else { UDP_V6_BYTES };
+                    return Ok(Self {
+                        socket: Socket::Udp(socket),
+                        made: Instant::now(),
+                        bytes_max,
+                    });
+                }
                 Err(error) => failure = unreached(&io_words(&error)),
             }
         }
         Err(failure)
-    }
-
-    fn new(socket: Socket) -> Self {
-        Self { socket, made: Instant::now() }
     }
 
     /// A socket to a receiver on this machine.
@@ -47,10 +53,11 @@ impl Datagrams {
         let open = || {
             let socket = UnixDatagram::unbound()?;
             socket.connect(path)?;
-            Ok(socket)
+            // Linux asks for so much less than the buffer (net/unix/af_unix.c).
+            let bytes_max = sockopt::socket_send_buffer_size(&socket)?.saturating_sub(32);
+            Ok(Self { socket: Socket::Unix(socket), made: Instant::now(), bytes_max })
         };
-        let opened = open().map(|socket| Self::new(Socket::Unix(socket)));
-        opened.map_err(|error: io::Error| unreached(&io_words(&error)))
+        open().map_err(|error: io::Error| unreached(&io_words(&error)))
     }
 
     /// Sends each document of a body that is framed by octet counts.
@@ -65,6 +72,9 @@ impl Datagrams {
     ) -> Result<Answer, TransportError> {
         if let Some(error) = self.told()? {
             return Err(unreached(&io_words(&error)));
+        }
+        if !self.fits(body) {
+            return Ok(answer(413));
         }
         let mut rest = &body[..];
         let mut sent = 0_usize;
@@ -98,6 +108,19 @@ impl Datagrams {
             Some(error) => Err(refused(&error, sent)),
             None => Ok(answer(200)),
         }
+    }
+
+    /// Whether each document is one that the system takes, so that none is sent of a batch that is
+    /// to be taken apart. What the way beyond takes only shows when it is sent.
+    fn fits(&self, body: &[u8]) -> bool {
+        let mut rest = body;
+        while let Some((document, after)) = counted(rest) {
+            if document.len() > self.bytes_max {
+                return false;
+            }
+            rest = after;
+        }
+        true
     }
 
     async fn send_one(&self, document: &[u8]) -> io::Result<()> {
@@ -157,6 +180,10 @@ fn unreached(detail: &str) -> TransportError {
 const BURST: usize = 32;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// What is left of 65,535 bytes below the headers of IPv4 and UDP; IPv6 counts its own apart.
+const UDP_V4_BYTES: usize = 65_535 - 20 - 8;
+const UDP_V6_BYTES: usize = 65_535 - 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +199,27 @@ mod tests {
         let datagrams = Datagrams::udp(&[refused, address]).await.expect("one is reached");
         datagrams.send(&Bytes::from_static(b"1 x"), Instant::now()).await.expect("taken");
         assert_eq!(receiver.recv(&mut [0; 8]).await.expect("it came"), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_of_a_body_that_is_to_be_split() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("log.sock");
+        let receiver = UnixDatagram::bind(&path).expect("a free path");
+        let datagrams = Datagrams::unix(&path).expect("it is there");
+        let large = [b"1 x9000000 ".as_slice(), &[b'y'; 9_000_000]].concat();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let answer = datagrams.send(&Bytes::from(large), deadline).await.expect("judged");
+        assert_eq!(answer.status, 413);
+        // Halves carry what came before it again.
+        datagrams.send(&Bytes::from_static(b"1 z"), deadline).await.expect("taken");
+        let mut first = [0; 8];
+        let bytes = receiver.recv(&mut first).await.expect("it came");
+        assert_eq!(&first[..bytes], b"z");
+        // The bound is the system's own.
+        datagrams.send_one(&vec![b'y'; datagrams.bytes_max]).await.expect("it just fits");
+        let refused = datagrams.send_one(&vec![b'y'; datagrams.bytes_max + 1]).await;
+        assert_eq!(refused.expect_err("too large").raw_os_error(), Some(libc::EMSGSIZE));
     }
 
     #[test]
