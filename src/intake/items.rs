@@ -79,6 +79,25 @@ pub(super) fn ended(text: &[u8]) -> Vec<u8> {
     line
 }
 
+/// The items of a document that are whole, as lines, and the document without them; none where not
+/// even one is.
+pub(super) fn first_items(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let text = text.strip_prefix(BOM).unwrap_or(text);
+    let mut lines = Vec::new();
+    let rest = if text.trim_ascii_start().first() == Some(&b'[') {
+        match elements(text, None, &mut lines) {
+            Ok(end) => text[end..].to_vec(),
+            Err(torn) => [b"[", &text[torn.start..]].concat(),
+        }
+    } else {
+        let (values, _) = values(&readable(text));
+        let end = values.last()?.end;
+        values.into_iter().for_each(|value| push(&text[value], &mut lines));
+        text[end..].to_vec()
+    };
+    (!lines.is_empty()).then_some((lines, rest))
+}
+
 /// The values of a text that holds nothing else and is no list of lines: a single one, or some that
 /// are arrays or take several lines.
 fn values_of(text: &[u8]) -> Option<Vec<Range<usize>>> {

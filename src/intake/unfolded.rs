@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::items::{DOCUMENT_BYTES_MAX, is_spread, items};
+use super::items::{DOCUMENT_BYTES_MAX, first_items, is_spread, is_whole, items};
 
-/// Reads a source as lines: a document, which its beginning tells, is read to its end first, and
-/// gives a line for each of its items. Anything else passes as it is.
+/// Reads a source as lines: a document, which its beginning tells, gives a line for each of its
+/// items, once it is whole or has become long. Anything else passes as it is.
 #[derive(Debug)]
 pub struct Unfolded<R> {
     from: R,
@@ -18,8 +18,9 @@ enum State {
     Beginning(Vec<u8>),
     /// What was read of a document.
     Document(Vec<u8>),
-    /// What is to be handed on before the source itself, and how much of it was.
-    Lines(Vec<u8>, usize),
+    /// What is to be handed on, how much of it was, and what comes then; none for the source
+    /// itself.
+    Lines(Vec<u8>, usize, Option<Box<State>>),
 }
 
 impl<R: Read> Unfolded<R> {
@@ -34,9 +35,13 @@ impl<R: Read> Read for Unfolded<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             self.state = match &mut self.state {
-                State::Lines(lines, at) => {
+                State::Lines(lines, at, then) => {
                     let left = &lines[*at..];
                     if left.is_empty() {
+                        if let Some(then) = then.take() {
+                            self.state = *then;
+                            continue;
+                        }
                         *lines = Vec::new();
                         *at = 0;
                         return self.from.read(out);
@@ -47,19 +52,30 @@ impl<R: Read> Read for Unfolded<R> {
                     return Ok(bytes);
                 }
                 State::Beginning(text) => {
-                    let is_end = more(&mut self.from, text)? == 0;
+                    let read = more(&mut self.from, text)?;
+                    let is_end = read == 0;
                     match is_spread(text) {
+                        Some(true) if ends_here(text, read) => State::of_whole(text),
                         Some(true) => State::Document(std::mem::take(text)),
                         None if !is_end && text.len() < BEGINNING_BYTES_MAX => continue,
-                        _ => State::Lines(std::mem::take(text), 0),
+                        _ => State::Lines(std::mem::take(text), 0, None),
                     }
                 }
                 State::Document(text) => {
-                    if more(&mut self.from, text)? == 0 {
-                        State::Lines(items(text), 0)
+                    let read = more(&mut self.from, text)?;
+                    if read == 0 {
+                        State::Lines(items(text), 0, None)
+                    } else if ends_here(text, read) {
+                        State::of_whole(text)
                     } else if text.len() > DOCUMENT_BYTES_MAX {
-                        // Bounded: what is longer is taken line by line.
-                        State::Lines(std::mem::take(text), 0)
+                        // Bounded: what is whole of it is handed on. One item that is longer is
+                        // taken line by line.
+                        match first_items(text) {
+                            Some((lines, rest)) => {
+                                State::Lines(lines, 0, Some(Box::new(State::Document(rest))))
+                            }
+                            None => State::Lines(std::mem::take(text), 0, None),
+                        }
                     } else {
                         continue;
                     }
@@ -67,6 +83,22 @@ impl<R: Read> Read for Unfolded<R> {
             };
         }
     }
+}
+
+impl State {
+    /// The items of a document, and whatever follows it.
+    fn of_whole(text: &[u8]) -> Self {
+        Self::Lines(items(text), 0, Some(Box::new(Self::Beginning(Vec::new()))))
+    }
+}
+
+/// Whether a document ends where so many bytes were read last: whoever writes one object after the
+/// other may write the next one tomorrow.
+fn ends_here(text: &[u8], read: usize) -> bool {
+    let end = text.trim_ascii_end();
+    // With a line that holds only what closes it.
+    let may_end = text.ends_with(b"\n") && (end.ends_with(b"\n}") || end.ends_with(b"\n]"));
+    may_end && read < PIECE_BYTES && text.len() < WHOLE_BYTES_MAX && is_whole(text)
 }
 
 fn more(from: &mut impl Read, text: &mut Vec<u8>) -> io::Result<usize> {
@@ -77,6 +109,8 @@ fn more(from: &mut impl Read, text: &mut Vec<u8>) -> io::Result<usize> {
     read
 }
 
+/// Bytes of objects that are looked for their ends while they come.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that may tell nothing: what begins with more blanks is taken line by line.
 const BEGINNING_BYTES_MAX: usize = 64 << 10;
 /// Bytes that are read at once.
@@ -116,6 +150,49 @@ mod tests {
         let mut out = vec![0; 1 << 10];
         blank.read_exact(&mut out).expect("it has no end");
         assert!(blank.from.0 <= BEGINNING_BYTES_MAX + PIECE_BYTES, "{}", blank.from.0);
+    }
+
+    /// Gives one piece after the other, and has no end.
+    struct Live<'a>(Vec<&'a str>);
+
+    impl Read for Live<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            assert!(!self.0.is_empty(), "it would wait here");
+            let piece = self.0.remove(0).as_bytes();
+            out[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn objects_are_handed_on_as_they_come() {
+        let pieces = vec![
+            "{\n  \"z\": 0\n}\n",
+            "{\n  \"a\": 1",
+            "\n}\n",
+            "{\n  \"b\": [\n]\n}\n{",
+            "\n\"c\": 3\n}\n",
+        ];
+        let mut live = Unfolded::new(Live(pieces));
+        for expected in ["{\"z\":0}\n", "{\"a\":1}\n", "{\"b\":[]}\n{\"c\":3}\n"] {
+            let mut read = vec![0; expected.len()];
+            live.read_exact(&mut read).expect("it is there");
+            assert_eq!(String::from_utf8_lossy(&read), expected);
+        }
+    }
+
+    #[test]
+    fn a_document_of_any_length_gives_its_items() {
+        let long = "x".repeat(1 << 20);
+        let items = DOCUMENT_BYTES_MAX / long.len() + 2;
+        let item = format!("{{\n\"a\":\"{long}\"\n}}");
+        let expected = format!("{{\"a\":\"{long}\"}}\n").repeat(items);
+        let all = vec![item; items];
+        for text in [format!("[\n{}\n]\n", all.join(",\n")), all.join("\n")] {
+            let mut read = String::new();
+            Unfolded::new(text.as_bytes()).read_to_string(&mut read).expect("memory reads");
+            assert!(read == expected, "{} of {} bytes", read.len(), expected.len());
+        }
     }
 
     #[test]
