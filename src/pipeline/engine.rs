@@ -379,6 +379,11 @@ impl Engine {
         Ok(true)
     }
 
+    /// The exporters that did not start.
+    pub(super) fn stopped_names(&self) -> Vec<String> {
+        self.lock_stopped().iter().map(|it| it.name().to_owned()).collect()
+    }
+
     pub(super) fn lock_stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }

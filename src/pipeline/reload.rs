@@ -14,8 +14,9 @@ use super::engine::{
 };
 use super::exporter::{Exporter, ExporterSpec};
 use super::network::Way;
-use super::receipts::Account;
+use super::receipts::{Account, ReceiptOptions};
 use super::stop::Stage;
+use super::terms::Terms;
 use super::ways::ways;
 use super::{Engine, EngineError, Render};
 use crate::event::{Checkpoint, Opening};
@@ -45,6 +46,20 @@ pub(super) struct Intended {
     pub(super) ways: Vec<Way>,
 }
 
+impl Intended {
+    fn name(&self) -> &str {
+        &self.spec.settings.name
+    }
+}
+
+/// An exporter that did not run, with all that it keeps opened: it has only to be placed.
+struct New {
+    exporter: Arc<Exporter>,
+    intended: Intended,
+    /// Whether nobody knew of it before.
+    is_first: bool,
+}
+
 impl Engine {
     /// Runs these exporters from now on. Of the options, all but the number of workers and what
     /// the exporters do are taken; these belong to the start.
@@ -54,25 +69,21 @@ impl Engine {
     /// then left: it is sent again.
     ///
     /// # Errors
-    /// When an exporter cannot be compiled or other receipts cannot be opened; nothing has changed
-    /// then. When the state of one cannot be opened or saved; the others have changed then.
+    /// When an exporter cannot be compiled, what it keeps or other receipts cannot be opened, or
+    /// the disk does not take where those are that go: nothing has changed then. When one that
+    /// changes cannot go on all the same: it runs as before, and the others have changed.
     pub fn reload(
         &self,
-        options: EngineOptions,
+        mut options: EngineOptions,
         deadline: Instant,
     ) -> Result<Reloaded, EngineError> {
         let _one_at_a_time = self.operate();
-        let workers = self.workers.len();
         let terms = self.other_terms(&options)?;
-        let mut wanted = Vec::with_capacity(options.exporters.len());
-        for spec in options.exporters {
-            Render::new(&spec)?;
-            let ways = ways(&spec, workers)?;
-            wanted.push(Intended { spec, ways });
-        }
+        let specs = std::mem::take(&mut options.exporters);
+        let compiled = specs.into_iter().map(|spec| self.compiled(spec));
+        let wanted = compiled.collect::<Result<Vec<_>, _>>()?;
         let runs = running(&self.exporters).clone();
-        let is_of =
-            |it: &Running, wanted: &Intended| it.exporter.name() == wanted.spec.settings.name;
+        let is_of = |it: &Running, wanted: &Intended| it.exporter.name() == wanted.name();
         let is_same =
             |it: &&Running| wanted.iter().any(|wanted| is_of(it, wanted) && it.spec == wanted.spec);
         let is_ending = |it: &&Running| !terms.are_same() || !is_same(it);
@@ -81,37 +92,46 @@ impl Engine {
             true => Vec::new(),
             false => runs.iter().filter(is_same).map(|it| it.exporter.name().to_owned()).collect(),
         };
+        let (mut wanted, new): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|wanted| runs.iter().any(|it| is_of(it, wanted)));
+        let stopped = self.stopped_names();
+        let (stopped, new): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|it| stopped.iter().any(|name| name == it.name()));
+        self.look_at_letters(&ending, &wanted)?;
+        let new = self.open_new(new, options.receipts.as_ref(), &terms)?;
+        self.stop_all(&ending, deadline);
+        let goes = |old: &&Running| !wanted.iter().any(|wanted| is_of(old, wanted));
+        // What a disk may refuse comes before all that others would see.
+        let mut leaving = ending.iter().filter(goes);
+        let written = leaving.try_for_each(|old| self.save_last(old));
+        if let Err(problem) = written.and_then(|()| self.agree(terms, &ending)) {
+            ending.iter().for_each(|old| self.put_back(old));
+            self.forget(&new);
+            return Err(problem);
+        }
         self.openings.set(Opening::new(&options.opening));
         self.log_bytes_max.store(options.log_bytes_max, Ordering::Relaxed);
         self.keep_receipts(options.receipts.as_ref());
-        self.stop_all(&ending, deadline);
-        self.agree(terms, &ending);
-        let is_wanted = |name: &str| wanted.iter().any(|it| it.spec.settings.name == name);
-        self.lock_stopped().retain(|it| is_wanted(it.name()));
-        // All of them have ended: one that cannot go on must not keep the others from it.
+        self.keep_stopped(stopped);
         let (mut reloaded, mut problem) = (Reloaded::default(), None);
-        let mut note = |done: Result<bool, EngineError>, name: String, to: &mut Vec<String>| {
-            to.extend(done.as_ref().is_ok_and(|&is_so| is_so).then_some(name));
-            problem = problem.take().or(done.err());
-        };
         for old in &ending {
             let name = old.exporter.name().to_owned();
-            match wanted.iter().position(|wanted| is_of(old, wanted)) {
-                Some(at) => {
-                    let done = self.exchange(old, wanted.swap_remove(at));
-                    // Those that only go on under other terms are as they were.
-                    let is_changed = !kept.contains(&name);
-                    note(done.map(|()| is_changed), name, &mut reloaded.changed);
-                }
-                None => note(self.remove(old).map(|()| true), name, &mut reloaded.removed),
+            let Some(at) = wanted.iter().position(|wanted| is_of(old, wanted)) else {
+                self.remove(old);
+                reloaded.removed.push(name);
+                continue;
+            };
+            match self.exchange(old, wanted.swap_remove(at)) {
+                // Those that only go on under other terms are as they were.
+                Ok(()) if kept.contains(&name) => {}
+                Ok(()) => reloaded.changed.push(name),
+                // One that cannot go on must not keep the others from it.
+                Err(refused) => problem = problem.or(Some(refused)),
             }
         }
-        for new in wanted {
-            let name = new.spec.settings.name.clone();
-            let has_run = runs.iter().any(|it| it.exporter.name() == name);
-            if !has_run {
-                note(self.add(new), name, &mut reloaded.added);
-            }
+        for new in new {
+            reloaded.added.push(new.intended.name().to_owned());
+            self.add(new);
         }
         problem.map_or(Ok(reloaded), Err)
     }
@@ -204,24 +224,38 @@ impl Engine {
         new: Intended,
         checkpoint: Checkpoint,
     ) -> Result<(), EngineError> {
-        let Err(problem) = self.start_after(old, new, checkpoint) else { return Ok(()) };
-        let name = old.exporter.name();
-        // It compiled a moment ago; whatever it is, the old one must not stay ended.
-        tracing::error!(exporter = name, %problem, "exporter not changed");
+        let followed = self.start_after(old, new, checkpoint);
+        followed.inspect_err(|problem| {
+            let name = old.exporter.name();
+            // It compiled a moment ago; whatever it is, the old one must not stay ended.
+            tracing::error!(exporter = name, %problem, "exporter not changed");
+            self.go_on(old, self.last_of(&old.exporter));
+        })
+    }
+
+    /// Has one that was to end go on as it was.
+    fn put_back(&self, old: &Running) {
+        let _swapping = self.swap();
+        let checkpoint = self.close(&old.exporter);
+        old.exporter.hand_over(checkpoint.counts);
+        self.go_on(old, checkpoint);
+    }
+
+    /// Has one that has ended go on as it was; it is stopped where that cannot be.
+    fn go_on(&self, old: &Running, checkpoint: Checkpoint) {
         let again = ways(&old.spec, self.workers.len()).and_then(|ways| {
             let spec = old.spec.clone();
-            self.start_after(old, Intended { spec, ways }, self.last_of(&old.exporter))
+            self.start_after(old, Intended { spec, ways }, checkpoint)
         });
-        if again.is_err() {
-            if let Err(problem) = self.take_out(old, self.last_of(&old.exporter)) {
-                tracing::error!(exporter = name, %problem, "checkpoint not saved");
-            }
-            let problem = format!("{problem}; once that is mended, a restart goes on where it was");
-            let allowance = self.allowance(&old.exporter);
-            let stopped = Stopped::new(old.spec.clone(), old.number, allowance, &problem);
-            self.lock_stopped().push(stopped);
+        let Err(problem) = again else { return };
+        if let Err(problem) = self.save(old.exporter.name(), self.last_of(&old.exporter)) {
+            tracing::error!(exporter = old.exporter.name(), %problem, "checkpoint not saved");
         }
-        Err(problem)
+        self.take_out(old);
+        let problem = format!("{problem}; once that is mended, a restart goes on where it was");
+        let allowance = self.allowance(&old.exporter);
+        let stopped = Stopped::new(old.spec.clone(), old.number, allowance, &problem);
+        self.lock_stopped().push(stopped);
     }
 
     /// Starts an exporter at a checkpoint in the place of another.
@@ -263,56 +297,129 @@ impl Engine {
         spec: &ExporterSpec,
         checkpoint: &Checkpoint,
     ) -> Result<Arc<DeadLetters>, EngineError> {
-        let (before, now) = (&old.spec.settings.dead_letters, &spec.settings.dead_letters);
-        if (before.is_enabled, &before.dir) != (now.is_enabled, &now.dir) {
+        if has_other_letters(&old.spec, spec) {
             return open_letters(spec, checkpoint, &self.log);
         }
-        old.exporter.dead_letters.bound(now);
+        old.exporter.dead_letters.bound(&spec.settings.dead_letters);
         Ok(Arc::clone(&old.exporter.dead_letters))
     }
 
-    /// Takes out an exporter that has ended; its checkpoint is saved for the day when it is back.
-    fn remove(&self, old: &Running) -> Result<(), EngineError> {
-        let _swapping = self.swap();
-        let checkpoint = self.close(&old.exporter);
-        old.exporter.hand_over(checkpoint.counts);
-        self.take_out(old, checkpoint)
+    /// Compiles an exporter as it is to run; nothing is opened.
+    fn compiled(&self, spec: ExporterSpec) -> Result<Intended, EngineError> {
+        Render::new(&spec)?;
+        let ways = ways(&spec, self.workers.len())?;
+        Ok(Intended { spec, ways })
     }
 
-    /// Takes an exporter out of those that run and saves where it was.
-    fn take_out(&self, old: &Running, checkpoint: Checkpoint) -> Result<(), EngineError> {
-        let name = old.exporter.name();
+    /// Looks at the dead letters of exporters that are to go on with those of another place.
+    fn look_at_letters(&self, ending: &[Running], wanted: &[Intended]) -> Result<(), EngineError> {
+        for Intended { spec, .. } in wanted {
+            let old = ending.iter().find(|it| it.spec.settings.name == spec.settings.name);
+            if let Some(old) = old.filter(|old| has_other_letters(&old.spec, spec)) {
+                open_letters(spec, &self.last_of(&old.exporter), &self.log)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what exporters keep that did not run.
+    ///
+    /// # Errors
+    /// When one of them cannot be used; nobody knows of any of them then.
+    fn open_new(
+        &self,
+        wanted: Vec<Intended>,
+        receipts: Option<&ReceiptOptions>,
+        terms: &Terms,
+    ) -> Result<Vec<New>, EngineError> {
+        let mut opened = Vec::with_capacity(wanted.len());
+        for intended in wanted {
+            let is_first = self.cursors.load(intended.name()).is_ok_and(|saved| saved.is_none());
+            let name = intended.name().to_owned();
+            match self.open(intended, receipts, terms) {
+                Ok((exporter, intended)) => opened.push(New { exporter, intended, is_first }),
+                Err(problem) => {
+                    self.forget(&opened);
+                    if is_first {
+                        self.forget_cursor(&name);
+                    }
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open(
+        &self,
+        Intended { spec, ways }: Intended,
+        receipts: Option<&ReceiptOptions>,
+        terms: &Terms,
+    ) -> Result<(Arc<Exporter>, Intended), EngineError> {
+        let path = receipts.map(|receipts| receipts.path.as_path());
+        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, (path, false))?;
+        let letters = open_letters(&spec, &checkpoint, &self.log)?;
+        let allowance = self.budget_of(terms).allowance();
+        let shared = (allowance, letters, self.deeds(&spec.settings.name));
+        let work = (self.work, receipts.is_some());
+        let exporter = build(spec.clone(), checkpoint, shared, &ways, self.workers.len(), work)?;
+        Ok((exporter, Intended { spec, ways }))
+    }
+
+    /// Leaves no trace of exporters that were opened and are not to run.
+    fn forget(&self, opened: &[New]) {
+        let first = opened.iter().filter(|new| new.is_first);
+        first.for_each(|new| self.forget_cursor(new.intended.name()));
+    }
+
+    /// Forgets where one was to begin: it began nowhere.
+    fn forget_cursor(&self, name: &str) {
+        if let Err(problem) = self.cursors.remove(name) {
+            tracing::warn!(exporter = name, %problem, "its cursor stays, though it never ran");
+        }
+    }
+
+    /// Saves where an exporter is that has ended, for the day when it is back.
+    fn save_last(&self, old: &Running) -> Result<(), EngineError> {
+        let _swapping = self.swap();
+        let checkpoint = self.close(&old.exporter);
+        self.save(old.exporter.name(), checkpoint)
+    }
+
+    fn save(&self, name: &str, checkpoint: Checkpoint) -> Result<(), EngineError> {
         // Receipts only grow: what was anchored stands.
         let saved = self.cursors.load(name).ok().flatten();
         let anchor = saved.map(|saved| saved.anchor).unwrap_or_default();
-        let mut running = running(&self.exporters);
-        running.retain(|it| it.exporter.name() != name);
-        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
-        drop(running);
         Ok(self.cursors.save(name, &Checkpoint { anchor, ..checkpoint })?)
     }
 
-    /// Starts an exporter that did not run; false where it was stopped for its damaged state.
-    fn add(&self, new: Intended) -> Result<bool, EngineError> {
-        let Intended { spec, ways } = new;
-        let name = &spec.settings.name;
-        if let Some(stopped) = self.lock_stopped().iter_mut().find(|it| it.name() == name) {
-            stopped.set_spec(spec);
-            return Ok(false);
+    /// Takes out an exporter that has ended and whose checkpoint is saved.
+    fn remove(&self, old: &Running) {
+        let _swapping = self.swap();
+        old.exporter.hand_over(self.last_of(&old.exporter).counts);
+        self.take_out(old);
+    }
+
+    /// Takes an exporter out of those that run.
+    fn take_out(&self, old: &Running) {
+        let mut running = running(&self.exporters);
+        running.retain(|it| it.exporter.name() != old.exporter.name());
+        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
+    }
+
+    /// Of the exporters that were stopped for their damaged state, keeps those that are wanted, as
+    /// they are to start once it is set anew.
+    fn keep_stopped(&self, wanted: Vec<Intended>) {
+        let mut stopped = self.lock_stopped();
+        stopped.retain(|it| wanted.iter().any(|wanted| wanted.name() == it.name()));
+        for Intended { spec, .. } in wanted {
+            let found = stopped.iter_mut().find(|it| it.name() == spec.settings.name);
+            found.into_iter().for_each(|it| it.set_spec(spec.clone()));
         }
-        let receipts = self.receipts_path();
-        let receipts = (receipts.as_deref(), false);
-        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, receipts)?;
-        let letters = open_letters(&spec, &checkpoint, &self.log)?;
-        let shared = (self.budget().allowance(), letters, self.deeds(name));
-        let exporter = build(
-            spec.clone(),
-            checkpoint,
-            shared,
-            &ways,
-            self.workers.len(),
-            (self.work, self.has_receipts()),
-        )?;
+    }
+
+    /// Starts an exporter that did not run.
+    fn add(&self, New { exporter, intended: Intended { spec, ways }, .. }: New) {
         let _swapping = self.swap();
         let mut running = running(&self.exporters);
         let number = running.iter().map(|it| it.number + 1).max().unwrap_or(0);
@@ -321,7 +428,6 @@ impl Engine {
         place(&self.workers, &new, ways);
         running.push(new);
         self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
-        Ok(true)
     }
 
     /// The same, once everything that it settled is in the chain of receipts.
@@ -342,6 +448,12 @@ impl Engine {
         exporter.apply_effects();
         exporter.watermark().last(self.log.durable())
     }
+}
+
+/// Whether an exporter that changes so has its dead letters at another place.
+fn has_other_letters(old: &ExporterSpec, new: &ExporterSpec) -> bool {
+    let (before, now) = (&old.settings.dead_letters, &new.settings.dead_letters);
+    (before.is_enabled, &before.dir) != (now.is_enabled, &now.dir)
 }
 
 /// An exporter that is held, or waits for other credentials, is not waited for longer.

@@ -55,15 +55,21 @@ impl Engine {
     }
 
     /// Has these terms hold, now that every exporter has ended.
-    pub(super) fn agree(&self, terms: Terms, ended: &[Running]) {
+    ///
+    /// # Errors
+    /// When the receipts cannot go on elsewhere: the terms from before hold.
+    pub(super) fn agree(&self, terms: Terms, ended: &[Running]) -> Result<(), EngineError> {
+        // What is in no chain yet must not be left out of both.
+        terms.receipts.map_or(Ok(()), |new| self.change_receipts(new, ended))?;
         if let Some(budget) = terms.budget {
             *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = budget;
         }
-        let changed = terms.receipts.map_or(Ok(()), |new| self.change_receipts(new, ended));
-        if let Err(problem) = changed {
-            // What is in no chain yet must not be left out of both.
-            tracing::error!(%problem, "receipts go on where they were");
-        }
+        Ok(())
+    }
+
+    /// The budget that holds under these terms.
+    pub(super) fn budget_of(&self, terms: &Terms) -> Arc<Budget> {
+        terms.budget.clone().unwrap_or_else(|| self.budget())
     }
 
     fn change_receipts(

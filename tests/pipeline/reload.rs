@@ -1,19 +1,25 @@
 //! Reloading under load: what did not change is not touched, and the account holds.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use shrike::config::Host;
+use shrike::log::{Disk, Log, LogIo, LogOptions};
 use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};
 
 use crate::destination::{Destination, Manner};
+use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
 use crate::wait::{PATIENCE, comes_true};
 use crate::{append, config, exporter, filled};
 
 /// The options of the engine with these exporters.
-fn options(dir: &std::path::Path, exporters: &[(&str, &Destination, &str)]) -> EngineOptions {
+fn options(dir: &Path, exporters: &[(&str, &Destination, &str)]) -> EngineOptions {
     config(dir, exporters).engine_options(&Host::default())
 }
 
@@ -127,4 +133,108 @@ fn held_exporters_are_changed_at_once_and_go_on() {
     assert_eq!(ended, Ended::Settled, "{status:?}");
     let one = exporter(&status, "one");
     assert_eq!((one.in_range, one.counts.delivered), (500, 500));
+}
+
+/// A disk that takes no more checkpoints of some exporters once it is full.
+#[derive(Debug)]
+struct Full {
+    cursors: Vec<PathBuf>,
+    is_full: Arc<AtomicBool>,
+}
+
+impl LogIo for Full {
+    as_the_disk!(create, write, truncate, sync, unlink, sync_dir, boot, no_ring);
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.is_full.load(Ordering::Acquire) && self.cursors.iter().any(|it| it == to) {
+            true => Err(io::ErrorKind::QuotaExceeded.into()),
+            false => Disk.rename(from, to),
+        }
+    }
+}
+
+/// An exporter whose position cannot be written down goes on where it is, and so do all others:
+/// nobody looks after what the configuration does not name.
+#[test]
+fn a_reload_that_the_disk_refuses_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (before, after, gone, new) = (
+        Destination::start(Manner::Accept),
+        Destination::start(Manner::Accept),
+        Destination::start(Manner::Accept),
+        Destination::start(Manner::Accept),
+    );
+    let here = [("changes", &before, ""), ("goes", &gone, "")];
+    let config = config(dir.path(), &here);
+    let cursor = |name: &str| config.log.dir.join("cursors").join(format!("{name}.cursor"));
+    let is_full = Arc::new(AtomicBool::new(false));
+    let cursors = vec![cursor("goes"), cursor("comes")];
+    let disk = Full { cursors, is_full: Arc::clone(&is_full) };
+    let (log, _) = Log::open_on(config.log.clone(), Arc::new(disk)).expect("the directory is ours");
+    let engine = Engine::start(log.clone(), options(dir.path(), &here)).expect("it starts");
+    append(&log, 0..100, 900);
+    assert!(comes_true(|| before.count() == 100 && gone.count() == 100));
+    is_full.store(true, Ordering::Release);
+    let removed = [("changes", &after, "")];
+    let added = [("changes", &after, ""), ("goes", &gone, ""), ("comes", &new, "")];
+    for (wanted, name) in [(&removed[..], "goes"), (&added[..], "comes")] {
+        let refused = engine.reload(options(dir.path(), wanted), soon());
+        let refused = refused.expect_err("its checkpoint is not saved").to_string();
+        assert!(refused.contains(&format!("{name}.draft")), "{refused}");
+        assert_eq!(engine.status().exporters.len(), 2, "{name}");
+        let same = engine.reload(options(dir.path(), &here), soon()).expect("nothing is written");
+        assert!(same.is_nothing(), "{name}: {same:?}");
+    }
+    append(&log, 100..200, 900);
+    assert!(comes_true(|| before.count() == 200 && gone.count() == 200));
+    assert_eq!((after.count(), new.count()), (0, 0), "events went where nobody wants them");
+    is_full.store(false, Ordering::Release);
+    let wanted = [("changes", &after, ""), ("comes", &new, "")];
+    let reloaded = engine.reload(options(dir.path(), &wanted), soon()).expect("there is room");
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let (added, changed, removed) = (names(&["comes"]), names(&["changes"]), names(&["goes"]));
+    assert_eq!(reloaded, Reloaded { added, changed, removed });
+    append(&log, 200..300, 900);
+    assert!(comes_true(|| after.count() == 100 && new.count() == 300));
+    let ended = engine.drain(soon());
+    let status = assert_equation(engine.end());
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!((before.count(), gone.count()), (200, 200), "nothing twice");
+}
+
+/// What exporters find on disk is looked at before anything changes.
+#[test]
+fn a_reload_that_finds_damage_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (before, after) = (Destination::start(Manner::Accept), Destination::start(Manner::Accept));
+    let here = [("changes", &before, "")];
+    let log = filled(&config(dir.path(), &here), 0..100, 900);
+    let engine = Engine::start(log.clone(), options(dir.path(), &here)).expect("it starts");
+    assert!(comes_true(|| before.count() == 100));
+    let config = config(dir.path(), &here);
+    let cursors = config.log.dir.join("cursors");
+    fs::write(cursors.join("torn.cursor"), b"nothing of ours").expect("the directory is ours");
+    let letters = dir.path().join("state/dlq");
+    fs::write(letters.join("filed"), b"").expect("the directory is ours");
+    let taken = LogOptions { dir: letters.join("taken"), ..config.log };
+    let _taken = Log::open(taken).expect("the directory is ours");
+    let elsewhere = "\n    dlq: {path: dlq/taken}";
+    for (keys, name, told) in [
+        ("", "torn", "torn.cursor is damaged"),
+        ("", "filed", "dlq/filed"),
+        ("", "taken", "dlq/taken"),
+        (elsewhere, "other", "dlq/taken"),
+    ] {
+        let wanted = [("changes", &after, keys), ("sound", &after, ""), (name, &after, "")];
+        let refused = engine.reload(options(dir.path(), &wanted), soon());
+        let refused = refused.expect_err("nobody can use it").to_string();
+        assert!(refused.contains(told), "{refused}");
+        assert_eq!(engine.status().exporters.len(), 1, "{name}");
+        // It never ran, so that nobody knows of a place where it would go on.
+        assert!(!cursors.join("sound.cursor").exists(), "{name}");
+    }
+    append(&log, 100..200, 900);
+    assert!(comes_true(|| before.count() == 200));
+    assert_eq!(after.count(), 0, "events went where nobody wants them");
+    drop(assert_equation(engine.end()));
 }
