@@ -143,30 +143,21 @@ impl Reload {
         let Some(exporter) = exporters.iter().find(|it| it.settings.name == name) else {
             return Err(format!("no exporter `{name}` is configured and enabled"));
         };
-        let is_paused = gate.paused().contains_key(name);
-        match (change, is_paused) {
-            (Change::Pause, true) => return Ok("paused".to_owned()),
-            (Change::Flush, true) => {
+        let kind = exporter.settings.vendor.name;
+        let mut paused = gate.paused();
+        let is_paused = paused.contains_key(name);
+        match change {
+            Change::Pause => drop(paused.insert(name.to_owned(), kind)),
+            Change::Resume => drop(paused.remove(name)),
+            Change::Flush if is_paused => {
                 return Err(format!("exporter {name} is paused; it sends nothing"));
             }
-            (Change::Pause, false) => {
-                let kind = exporter.settings.vendor.name;
-                gate.shown().paused.insert(name.to_owned(), kind);
-            }
-            (Change::Resume, _) => drop(gate.shown().paused.remove(name)),
-            (Change::Flush, false) => gate.flush(name)?,
+            Change::Flush => gate.flush(name)?,
         }
-        if change != Change::Flush
-            && let Err(problem) = gate.reload(&self.config, &self.host)
-        {
-            // As it was before: the engine refused.
-            let kind = exporter.settings.vendor.name;
-            let mut shown = gate.shown();
-            match change == Change::Resume && is_paused {
-                true => _ = shown.paused.insert(name.to_owned(), kind),
-                false => _ = shown.paused.remove(name),
-            }
-            return Err(problem);
+        // It is paused once the engine has let it go, and not where that refuses.
+        if (change == Change::Pause) != is_paused && change != Change::Flush {
+            gate.reload_without(&self.config, &self.host, &paused)?;
+            gate.shown().paused = paused;
         }
         let state = if change == Change::Pause { "paused" } else { "running" };
         Ok(state.to_owned())
@@ -358,10 +349,11 @@ impl Reload {
         let reloaded = changed.and_then(|()| gate.reload(&config, &self.host));
         let reloaded = reloaded.inspect_err(|_| {
             // All or nothing.
+            let exporters = gate.reload(&self.config, &self.host).map(drop);
             let inputs = gate.take_inputs(&self.config);
             let door = gate.door.change(&self.config).map_err(|problem| problem.to_string());
-            if let Err(problem) = inputs.and(door) {
-                error!(problem, "inputs are not as they were before the refused configuration");
+            for problem in [exporters, inputs, door].into_iter().filter_map(Result::err) {
+                error!(problem, "not all is as it was before the refused configuration");
             }
         })?;
         if let Some(Err(problem)) = certificate.map(|files| self.identity.show(files)) {
@@ -436,10 +428,19 @@ impl Gate {
     }
 
     fn reload(&self, config: &Config, host: &Host) -> Result<Reloaded, String> {
+        self.reload_without(config, host, &self.paused())
+    }
+
+    /// Has the exporters of a configuration run, but for those that are paused.
+    fn reload_without(
+        &self,
+        config: &Config,
+        host: &Host,
+        paused: &BTreeMap<String, &'static str>,
+    ) -> Result<Reloaded, String> {
         let _may = self.hold()?;
         let mut options = config.engine_options(host);
         self.threats.mark(config, &mut options.opening);
-        let paused = self.paused();
         options.exporters.retain(|exporter| !paused.contains_key(&exporter.settings.name));
         self.running.reload(options, SWAP_WAIT)
     }

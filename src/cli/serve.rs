@@ -151,7 +151,7 @@ impl Serve for Commands {
     fn status(&self) -> Result<Status, String> {
         let Some(status) = self.running.status() else { return Err(STOPPING.to_owned()) };
         let now = position::now();
-        let paused = self.paused.status();
+        let paused = self.paused.status(&status);
         let exporters = status.exporters.iter().chain(&paused);
         let mut exporters: Vec<ExporterStatus> =
             exporters.map(|exporter| shown(exporter, &self.log, now)).collect();
@@ -190,8 +190,9 @@ impl Serve for Commands {
         });
         let mut found: Vec<CursorStatus> = found.collect();
         let paused = self.reloader.told().paused;
+        let runs = |name: &str| status.exporters.iter().any(|it| it.name == name);
         let wanted = |name: &&String| exporter.is_none_or(|wanted| *wanted == **name);
-        for name in paused.keys().filter(wanted) {
+        for name in paused.keys().filter(wanted).filter(|name| !runs(name)) {
             let Some(saved) = self.paused.saved(name) else { continue };
             found.push(CursorStatus {
                 exporter: name.clone(),
@@ -305,10 +306,12 @@ pub(crate) struct Paused {
 }
 
 impl Paused {
-    /// How they are, as far as their checkpoints say it.
-    fn status(&self) -> Vec<pipeline::ExporterStatus> {
+    /// How they are, as far as their checkpoints say it; one that is just being resumed runs.
+    fn status(&self, running: &pipeline::Status) -> Vec<pipeline::ExporterStatus> {
         let reader = self.log.reader();
-        let paused = self.reloader.told().paused.into_iter().map(|(name, vendor)| {
+        let runs = |name: &str| running.exporters.iter().any(|it| it.name == name);
+        let paused = self.reloader.told().paused.into_iter().filter(|(name, _)| !runs(name));
+        let paused = paused.map(|(name, vendor)| {
             let saved = self.saved(&name);
             pipeline::ExporterStatus::paused(&name, vendor, saved.as_ref(), &reader)
         });
@@ -385,7 +388,7 @@ pub(crate) struct Pages {
 impl Observe for Pages {
     fn numbers(&self) -> Option<Numbers> {
         let mut status = self.running.status()?;
-        status.exporters.extend(self.paused.status());
+        status.exporters.extend(self.paused.status(&status));
         let now = position::now();
         let lag = |it: &pipeline::ExporterStatus| (it.name.clone(), lag(it, &self.log, now));
         let lag_seconds = status.exporters.iter().map(lag).collect();

@@ -1,7 +1,7 @@
 //! The admin API of a running process: who may do what, and what comes of it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 
@@ -104,9 +104,9 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
     };
     assert!(paused());
     let second = place.append();
-    let received = format!("received_total{{input=\"{}\"}} {}", place.events(), first + second);
+    let written = format!("shrike_account_in_range{{exporter=\"splunk\"}} {}", first + second);
     wait_until("the second sample in the log", || {
-        ask("GET", "/metrics", VIEWER).1.contains(&received)
+        ask("GET", "/metrics", VIEWER).1.contains(&written)
     });
     assert_eq!(collector.events(), first, "nothing is sent");
     let metrics = ask("GET", "/metrics", VIEWER).1;
@@ -322,4 +322,63 @@ fn commands_pause_resume_and_flush() {
     assert!(log.contains(&account), "{log}");
     // Ends with 0 where the chain holds.
     assert!(!place.said(&["audit", "verify"]).is_empty());
+}
+
+/// What is on its way is waited for, and nobody sees two of one meanwhile.
+#[test]
+fn an_exporter_that_is_being_paused_is_shown_once() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let to = |listener: &TcpListener| listener.local_addr().expect("it is bound").to_string();
+    let text = place.text(&collector, &keys(&[], ""));
+    place.write("c.yaml", &text.replace(&collector.address.to_string(), &to(&silent)));
+    let mut running = place.run();
+    running.wait_for("metrics are shown");
+    place.append();
+    let in_flight = "shrike_exporter_in_flight{exporter=\"splunk\"} 1\n";
+    wait_until("a request", || running.metrics().contains(in_flight));
+    std::thread::scope(|scope| {
+        let pausing = scope.spawn(|| place.said(&["exporter", "pause", "splunk"]));
+        while !pausing.is_finished() {
+            let metrics = running.metrics();
+            let shown = metrics.matches("shrike_exporter_paused{exporter=\"splunk\"}").count();
+            assert_eq!(shown, 1, "{metrics}");
+        }
+        pausing.join().expect("it is paused");
+    });
+    assert!(running.metrics().contains("shrike_exporter_paused{exporter=\"splunk\"} 1\n"));
+    running.stop();
+}
+
+/// Its place would be lost, and nobody would look after it.
+#[test]
+fn an_exporter_whose_place_cannot_be_written_down_is_not_paused() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n");
+    let running = place.run();
+    let first = place.append();
+    collector.wait_for(first);
+    // A file in the place of the directory lets no checkpoint be saved.
+    let (cursors, aside) = (place.path("state/log/cursors"), place.path("aside"));
+    std::fs::rename(&cursors, &aside).expect("the directory is ours");
+    std::fs::write(&cursors, b"").expect("the directory is ours");
+    let (code, told) = place.shrike(&["exporter", "pause", "splunk"]);
+    assert!(code == Some(1) && told.contains("splunk.draft"), "{told}");
+    let state = || {
+        let status = place.said(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        status["exporters"][0]["state"].clone()
+    };
+    assert!(state() != "paused" && state() != Value::Null, "{}", state());
+    let second = place.append();
+    collector.wait_for(first + second);
+    std::fs::remove_file(&cursors).expect("the directory is ours");
+    std::fs::rename(&aside, &cursors).expect("the directory is ours");
+    let said = place.said(&["exporter", "pause", "splunk"]);
+    assert!(said.contains("is paused"), "{said}");
+    assert_eq!(state(), "paused");
+    running.stop();
+    assert_eq!(collector.events(), first + second, "nothing twice");
 }
