@@ -31,15 +31,26 @@ pub(crate) struct Inputs(Arc<Mutex<All>>);
 #[derive(Default)]
 struct All {
     list: Vec<One>,
+    /// Those that are to run and could not be opened again: their places were not free any more.
+    lost: Vec<One>,
     gone: Vec<Arc<Running>>,
 }
 
 /// An input as it is configured, and as it runs.
 #[derive(Clone)]
 struct One {
-    input: Input,
+    prepared: Prepared,
     running: Arc<Running>,
+}
+
+/// An input whose files are read: what is left is to take its place and to begin.
+#[derive(Clone)]
+struct Prepared {
+    input: Input,
+    /// What it shows to whoever connects.
     identity: Arc<ServerIdentity>,
+    /// How it checks whom it asks.
+    client: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// One input and how far it is.
@@ -76,57 +87,88 @@ impl Inputs {
     /// # Errors
     /// When one cannot be opened: nothing is read then.
     pub(crate) fn start(inputs: &[Input], door: &Arc<Door>) -> Result<Self, Failure> {
-        let all = All { list: begin(inputs, door)?, gone: Vec::new() };
-        Ok(Self(Arc::new(Mutex::new(all))))
+        let list = begin(&prepare(inputs)?, door)?;
+        Ok(Self(Arc::new(Mutex::new(All { list, ..All::default() }))))
     }
 
     /// Runs these from now on: those that did not change are not touched, others end where they are
     /// and go on there if they come back. Says whether anything changed.
     ///
     /// # Errors
-    /// When one cannot be opened: those that ran before run again then.
+    /// When one cannot be opened: those that ran before run again then, as soon as their places are
+    /// free.
     pub(crate) fn reload(&self, inputs: &[Input], door: &Arc<Door>) -> Result<bool, Failure> {
         let mut rest = inputs.to_vec();
-        let (kept, ending): (Vec<One>, Vec<One>) =
-            self.lock().list.clone().into_iter().partition(|one| {
-                match rest.iter().position(|input| *input == one.input) {
-                    Some(at) => {
-                        rest.swap_remove(at);
-                        true
-                    }
-                    None => false,
-                }
-            });
+        let before = self.lock().list.clone();
+        let order: Vec<Input> = before.iter().map(|one| one.prepared.input.clone()).collect();
+        let (mut kept, ending): (Vec<One>, Vec<One>) = before.into_iter().partition(|one| {
+            let found = rest.iter().position(|input| *input == one.prepared.input);
+            found.map(|at| rest.swap_remove(at)).is_some()
+        });
         if rest.is_empty() && ending.is_empty() {
+            self.lock().give_up_lost();
             return Ok(false);
         }
         if rest.iter().any(Input::is_stdin) {
             let text = "standard input can be read from the start only: restart, or leave it out";
             return Err(Failure::Usage(text.to_owned()));
         }
-        // Addresses and files are free once those that had them have ended.
-        ending.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
-        // Whoever reads standard input sits there until something comes, and takes that.
-        wait_for(ending.iter().filter(|one| !one.input.is_stdin()));
-        let (begun, problem) = match begin(&rest, door) {
-            Ok(begun) => (begun, None),
-            Err(problem) => {
-                let before: Vec<Input> = ending.iter().map(|one| one.input.clone()).collect();
-                (begin(&before, door)?, Some(problem))
+        let prepared = prepare(&rest)?;
+        // Addresses and positions are free once those that had them have ended. What is read to
+        // its end has neither, and nobody could begin it again where it was.
+        let (once, ending): (Vec<One>, Vec<One>) =
+            ending.into_iter().partition(|one| is_finite(&one.prepared.input));
+        end(&ending);
+        match begin(&prepared, door) {
+            Ok(begun) => {
+                end(&once);
+                kept.extend(begun);
+                let mut all = self.lock();
+                all.gone.extend(ending.into_iter().chain(once).map(|one| one.running));
+                all.give_up_lost();
+                all.show(kept, inputs);
+                Ok(true)
             }
-        };
+            Err(problem) => {
+                kept.extend(once);
+                let (back, lost) = again(ending, door);
+                for one in &lost {
+                    let input = &one.running.name;
+                    error!(input, "not opened again; tried once a second");
+                }
+                let mut all = self.lock();
+                all.lost.extend(lost);
+                for (old, new) in back {
+                    all.gone.push(old);
+                    kept.push(new);
+                }
+                all.show(kept, &order);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Tries again to open those that are to run and do not.
+    pub(crate) fn revive(&self, door: &Arc<Door>) {
+        let lost = std::mem::take(&mut self.lock().lost);
+        if lost.is_empty() {
+            return;
+        }
+        let (back, lost) = again(lost, door);
         let mut all = self.lock();
-        all.gone.extend(ending.into_iter().map(|one| one.running));
-        all.list = kept.into_iter().chain(begun).collect();
-        // In the order in which they are written.
-        let place = |one: &One| inputs.iter().position(|input| *input == one.input);
-        all.list.sort_by_key(place);
-        problem.map_or(Ok(true), Err)
+        all.lost = lost;
+        for (old, new) in back {
+            info!(input = new.running.name, "opened again");
+            all.gone.push(old);
+            all.list.push(new);
+        }
     }
 
     /// Whether every input has come to its end, its events durable.
     pub(crate) fn have_ended(&self) -> bool {
-        self.lock().list.iter().all(|one| one.running.has_ended.load(Ordering::Acquire))
+        let all = self.lock();
+        let has_ended = |one: &One| one.running.has_ended.load(Ordering::Acquire);
+        all.lost.is_empty() && all.list.iter().all(has_ended)
     }
 
     /// Whether an input ended early because of an error.
@@ -144,22 +186,25 @@ impl Inputs {
     pub(crate) fn stop(&self) {
         let all = self.lock().list.clone();
         all.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
-        wait_for(
-            all.iter().filter(|one| matches!(one.input, Input::Http { .. } | Input::Unix { .. })),
-        );
+        let listens =
+            |one: &&One| matches!(one.prepared.input, Input::Http { .. } | Input::Unix { .. });
+        wait_for(all.iter().filter(listens));
     }
 
     /// Reads certificates again whose files changed; says which inputs show another one now.
     pub(crate) fn renew_certificates(&self) -> Vec<String> {
         let all = self.lock();
-        let one =
-            |one: &One| renew(&one.running.name, &one.identity).then(|| one.running.name.clone());
+        let one = |one: &One| {
+            let name = &one.running.name;
+            renew(name, &one.prepared.identity).then(|| name.clone())
+        };
         all.list.iter().filter_map(one).collect()
     }
 
     /// How they are.
     pub(crate) fn status(&self) -> Vec<InputStatus> {
-        self.lock().list.iter().map(|one| one.running.status()).collect()
+        let all = self.lock();
+        all.list.iter().chain(&all.lost).map(|one| one.running.status()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -169,8 +214,31 @@ impl Inputs {
 
 impl All {
     fn ever(&self) -> impl Iterator<Item = &Arc<Running>> {
-        self.list.iter().map(|one| &one.running).chain(&self.gone)
+        self.list.iter().chain(&self.lost).map(|one| &one.running).chain(&self.gone)
     }
+
+    /// Those that run now, in the order in which they are written.
+    fn show(&mut self, list: Vec<One>, order: &[Input]) {
+        self.list = list;
+        self.list.sort_by_key(|one| order.iter().position(|it| *it == one.prepared.input));
+    }
+
+    /// Nobody wants those any more that could not be opened again, or they run as others.
+    fn give_up_lost(&mut self) {
+        self.gone.extend(self.lost.drain(..).map(|one| one.running));
+    }
+}
+
+/// Whether an input comes to an end by itself, and cannot begin where it was.
+fn is_finite(input: &Input) -> bool {
+    matches!(input, Input::Stdin { .. } | Input::File { follow: false, .. })
+}
+
+/// Has inputs end, and waits for that a moment.
+fn end(ending: &[One]) {
+    ending.iter().for_each(|one| one.running.is_stopped.store(true, Ordering::Release));
+    // Whoever reads standard input sits there until something comes, and takes that.
+    wait_for(ending.iter().filter(|one| !one.prepared.input.is_stdin()));
 }
 
 /// Waits until these inputs, which were told to, have ended.
@@ -183,11 +251,42 @@ fn wait_for<'a>(ending: impl Iterator<Item = &'a One>) {
     }
 }
 
+/// Opens inputs again that have ended: each that could be as it ran and as it runs, and the others.
+fn again(ended: Vec<One>, door: &Arc<Door>) -> (Vec<(Arc<Running>, One)>, Vec<One>) {
+    let (mut back, mut lost) = (Vec::new(), Vec::new());
+    for one in ended {
+        match begin(std::slice::from_ref(&one.prepared), door) {
+            Ok(begun) => back.extend(begun.into_iter().map(|new| (Arc::clone(&one.running), new))),
+            Err(_) => lost.push(one),
+        }
+    }
+    (back, lost)
+}
+
+/// Reads the files that inputs name beside what they take in; nothing is taken yet.
+fn prepare(inputs: &[Input]) -> Result<Vec<Prepared>, Failure> {
+    let prepared = inputs.iter().map(|input| {
+        let (mut identity, mut client) = (Arc::default(), None);
+        match input {
+            Input::Http { tls, .. } => {
+                let opened = ServerIdentity::open(tls.clone());
+                identity = Arc::new(opened.map_err(Failure::io("`tls` of an http input"))?);
+            }
+            Input::Hushd { url, ca_cert_path, .. } if url.scheme_str() == Some("https") => {
+                client = Some(client_tls(ca_cert_path.as_deref())?);
+            }
+            _ => {}
+        }
+        Ok(Prepared { input: input.clone(), identity, client })
+    });
+    prepared.collect()
+}
+
 /// Opens inputs and starts reading; nothing is read where one cannot be opened.
-fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
+fn begin(inputs: &[Prepared], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
     let opened = inputs.iter().map(|input| open(input, door)).collect::<Result<Vec<_>, _>>()?;
     let mut begun = Vec::with_capacity(opened.len());
-    for (Opened { work, name, identity }, input) in opened.into_iter().zip(inputs) {
+    for ((work, name), prepared) in opened.into_iter().zip(inputs) {
         let running = Arc::new(Running::new(name));
         let (door, reading) = (Arc::clone(door), Arc::clone(&running));
         thread::Builder::new()
@@ -203,21 +302,14 @@ fn begin(inputs: &[Input], door: &Arc<Door>) -> Result<Vec<One>, Failure> {
                 }
             })
             .map_err(Failure::io("starting a thread for an input"))?;
-        begun.push(One { input: input.clone(), running, identity });
+        begun.push(One { prepared: prepared.clone(), running });
     }
     Ok(begun)
 }
 
-/// What the thread of an input does, what it is called, and what it shows to whoever connects.
-struct Opened {
-    work: Work,
-    name: String,
-    identity: Arc<ServerIdentity>,
-}
-
-fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
-    let mut identity = Arc::default();
-    let (work, name) = match input {
+/// What the thread of an input does, and what it is called.
+fn open(prepared: &Prepared, door: &Arc<Door>) -> Result<(Work, String), Failure> {
+    let opened = match &prepared.input {
         Input::Stdin { format } => {
             // Four chunks may wait in a pipe; what is none, or may not, stays as it is.
             let _ = fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
@@ -236,15 +328,12 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
             };
             (Work::Files(options), path.display().to_string())
         }
-        Input::Http { listen, token, body_bytes_max, tls, format } => {
-            identity = ServerIdentity::open(tls.clone())
-                .map(Arc::new)
-                .map_err(Failure::io("`tls` of an http input"))?;
+        Input::Http { listen, token, body_bytes_max, format, .. } => {
             let options = HttpOptions {
                 listen: *listen,
                 token: token.clone(),
                 body_bytes_max: *body_bytes_max,
-                identity: Arc::clone(&identity),
+                identity: Arc::clone(&prepared.identity),
                 format: *format,
                 binary: shrike::dialects::PROTOBUF,
                 questions: door.questions.clone(),
@@ -255,14 +344,12 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
             info!(input = name, "listening");
             (Work::Http(input), name)
         }
-        Input::Hushd { url, token, interval, ca_cert_path, from_end } => {
-            let is_tls = url.scheme_str() == Some("https");
-            let tls = is_tls.then(|| client_tls(ca_cert_path.as_deref())).transpose()?;
+        Input::Hushd { url, token, interval, from_end, .. } => {
             let options = PollOptions {
                 url: url.clone(),
                 service: shrike::dialects::API,
                 token: token.clone(),
-                tls,
+                tls: prepared.client.clone(),
                 interval: *interval,
                 from_end: *from_end,
                 answer_bytes_max: ANSWER_BYTES_MAX,
@@ -286,7 +373,7 @@ fn open(input: &Input, door: &Arc<Door>) -> Result<Opened, Failure> {
             (Work::Unix(input), name)
         }
     };
-    Ok(Opened { work, name, identity })
+    Ok(opened)
 }
 
 /// Reads a listener's certificate again where its files changed; says whether it did.

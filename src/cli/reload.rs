@@ -207,6 +207,7 @@ impl Reload {
         }
         self.sources.renew(self.looked);
         self.renew_certificates(gate);
+        gate.revive_inputs();
         let is_due = self.refreshed.elapsed() >= self.config.credentials_interval;
         let has_changed = self.stamps.iter().any(|(path, old)| stamp(path) != *old);
         let is_doubted = !gate.running.take_doubted().is_empty();
@@ -450,6 +451,13 @@ impl Gate {
         let _may = self.hold()?;
         let taken = self.inputs.reload(&config.inputs, &self.door);
         taken.map(drop).map_err(|problem| format!("inputs: {problem}"))
+    }
+
+    /// Tries to open inputs that are to run and do not.
+    fn revive_inputs(&self) {
+        if self.hold().is_ok_and(|may| *may == May::All) {
+            self.inputs.revive(&self.door);
+        }
     }
 
     fn flush(&self, name: &str) -> Result<(), String> {

@@ -1,11 +1,12 @@
 //! Inputs of a running process that come, change and go.
 
-use std::io::Write as _;
-use std::net::TcpListener;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
+use crate::tls::Pair;
 use crate::{Collector, Place, wait_until};
 
 const TOKEN: &str = "    hec_token: s3cr3t-one\n";
@@ -122,6 +123,112 @@ fn inputs_come_and_go_and_each_goes_on_where_it_was() {
     assert_eq!(collector.events(), sent, "nothing twice");
     let account = format!("\"in_range\":{sent},\"delivered\":{sent}");
     assert!(log.contains(&account), "{log}");
+}
+
+impl Place {
+    /// Sends the sample to an input over HTTP; the status of the answer.
+    fn post(&self, pair: &Pair, address: SocketAddr) -> io::Result<String> {
+        let mut session = pair.session(TcpStream::connect(address)?);
+        let sample = self.sample();
+        let length = sample.len();
+        let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+        session.write_all(format!("{head}content-length: {length}\r\n\r\n").as_bytes())?;
+        session.write_all(&sample)?;
+        let mut answer = String::new();
+        session.read_to_string(&mut answer)?;
+        Ok(answer.get(9..12).unwrap_or_default().to_owned())
+    }
+}
+
+/// A tool that renews it writes the certificate, and a moment later its key.
+#[test]
+fn a_certificate_that_cannot_be_read_ends_no_input() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let pair = place.certificate();
+    let (cert, key) = (place.path("cert.pem"), place.path("key.pem"));
+    let tls = format!("tls: {{cert_path: {}, key_path: {}}}", cert.display(), key.display());
+    let with = |most: &str| {
+        let http = format!("{{type: http, listen: '127.0.0.1:0', max_body_bytes: {most}, {tls}}}");
+        place.take_from(&collector, &format!("EVENTS, {http}"));
+    };
+    with("8MiB");
+    let mut running = place.run();
+    let address = running.listens();
+    assert_eq!(place.post(&pair, address).expect("it listens"), "200");
+    place.write("cert.pem", &Pair::new().cert_pem);
+    with("4MiB");
+    let (code, told) = place.shrike(&["reload"]);
+    assert!(code == Some(2) && told.contains("cert.pem: is of another key"), "{told}");
+    assert_eq!(place.post(&pair, address).expect("it listens as before"), "200");
+    place.write("cert.pem", &pair.cert_pem);
+    place.said(&["reload"]);
+    running.wait_for("\"listening\"");
+    assert_eq!(place.post(&pair, running.listens()).expect("it listens"), "200");
+    collector.wait_for(90);
+    running.stop();
+    assert_eq!(collector.events(), 90, "nothing twice");
+}
+
+/// Nobody restarts the process for it, and no later configuration may take it for running.
+#[test]
+fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let (dir, aside) = (place.path("run"), place.path("aside"));
+    std::fs::create_dir(&dir).expect("the directory is ours");
+    let socket = dir.join("in.sock");
+    let with = |format: &str| {
+        let unix = format!("{{type: unix, path: {}, format: {format}}}", socket.display());
+        place.take_from(&collector, &format!("EVENTS, {unix}"));
+        // Read again when the test asks for it, and not while it sends.
+        let text = std::fs::read_to_string(place.path("c.yaml")).expect("it was written");
+        place.write("c.yaml", &text.replace("global: {", "global: {watch_config: false, "));
+    };
+    let send = || {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        stream.write_all(&place.sample()).expect("it reads");
+    };
+    with("auto");
+    let mut running = place.run();
+    send();
+    collector.wait_for(30);
+    // Neither the new one nor the old one finds a place for its socket.
+    std::fs::rename(&dir, &aside).expect("the directory is ours");
+    with("security_event");
+    for _ in 0..2 {
+        let (code, told) = place.shrike(&["reload"]);
+        assert!(code == Some(2) && told.contains("in.sock"), "{told}");
+    }
+    let sent = 30 + place.append();
+    collector.wait_for(sent);
+    std::fs::rename(&aside, &dir).expect("the directory is ours");
+    running.wait_for("opened again");
+    send();
+    collector.wait_for(sent + 30);
+    running.stop();
+    assert_eq!(collector.events(), sent + 30, "nothing twice");
+}
+
+/// It would be read from its beginning, or by two at once.
+#[test]
+fn an_input_that_is_read_once_goes_on_after_a_refused_configuration() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    place.take_from(&collector, "{type: stdin}, EVENTS");
+    let (mut running, mut stdin) = place.run_fed();
+    stdin.write_all(&place.sample()).expect("it reads");
+    collector.wait_for(30);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("it is bound");
+    place.take_from(&collector, &format!("EVENTS, {{type: http, listen: '{address}'}}"));
+    running.signal(Signal::HUP);
+    running.wait_for("configuration refused; the running one stays");
+    stdin.write_all(&place.sample()).expect("it reads");
+    collector.wait_for(60);
+    running.stop();
+    assert_eq!(collector.events(), 60, "nothing twice");
 }
 
 #[test]

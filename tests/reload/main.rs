@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -219,10 +219,22 @@ impl Place {
     }
 
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Running {
+        self.run_from(arguments, Stdio::null())
+    }
+
+    /// With a pipe to its standard input.
+    pub(crate) fn run_fed(&self) -> (Running, ChildStdin) {
+        let mut running = self.run_from(&["--set", "global.log.format=json"], Stdio::piped());
+        let stdin = running.child.stdin.take().expect("piped");
+        (running, stdin)
+    }
+
+    fn run_from(&self, arguments: &[&str], stdin: Stdio) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shrike"))
             .args(["run", "--config", "c.yaml"])
             .args(arguments)
             .current_dir(&self.0)
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
