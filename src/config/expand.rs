@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::text::{Body, Node};
+use super::text::{Body, Node, Part};
 use super::{Mistake, Mistakes, Shown, Wrong};
 use crate::deliver::{HOSTNAME, Secret, Vault, VaultError, VaultFields, VaultSettings};
 
@@ -87,8 +87,8 @@ pub(super) fn expand(
         Body::Null | Body::Broken => {}
         Body::Scalar(scalar) => match names.expand(&scalar.text) {
             Ok(None) => {}
-            Ok(Some(text)) => {
-                scalar.text = text;
+            Ok(Some((text, parts))) => {
+                (scalar.text, scalar.parts) = (text, parts);
                 scalar.expanded = true;
             }
             Err(wrong) => {
@@ -147,8 +147,9 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// The text with its references replaced, if it has any.
-    fn expand(&self, text: &str) -> Result<Option<Zeroizing<String>>, Wrong> {
+    /// The text with its references replaced, if it has any, and what stands for them.
+    fn expand(&self, text: &str) -> Result<Option<(Zeroizing<String>, Vec<Part>)>, Wrong> {
+        let mut parts = Vec::new();
         let mut rest = text;
         let mut out = Zeroizing::new(String::new());
         let mut changed = false;
@@ -167,15 +168,20 @@ impl Names<'_> {
                 ));
             };
             let name = &rest[start + 2..start + 2 + length];
-            out.push_str(&self.reference(name)?);
+            let part = self.reference(name)?;
+            out.push_str(&part);
+            if name != STATE_DIR && !part.is_empty() {
+                let is_secret = name.contains(':') && !name.contains(":-");
+                parts.push(Part { text: Secret::new(part.to_string()), is_secret });
+            }
             rest = &rest[start + 2 + length + 1..];
         }
         out.push_str(rest);
-        Ok(changed.then_some(out))
+        Ok(changed.then_some((out, parts)))
     }
 
     fn reference(&self, name: &str) -> Result<Zeroizing<String>, Wrong> {
-        if name == "state_dir" {
+        if name == STATE_DIR {
             return match self.state_dir {
                 Some(text) => Ok(Zeroizing::new(text.to_owned())),
                 None => Err(Wrong::Reference("state_dir cannot refer to itself".to_owned())),
@@ -294,6 +300,8 @@ fn unknown_provider(provider: &str) -> Wrong {
     ))
 }
 
+/// The one name that is built in.
+const STATE_DIR: &str = "state_dir";
 /// Fields that an error names.
 const FIELDS_NAMED_MAX: usize = 16;
 /// Bytes of a file that a reference may name; secrets and certificates are smaller.

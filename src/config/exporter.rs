@@ -281,14 +281,14 @@ impl Build<'_, '_> {
         options
     }
 
-    /// Secrets that stand in headers and objects: destinations may show what they were sent.
+    /// Secrets that stand in headers, objects and texts: destinations may show what they were sent.
     fn secrets_inside(&self) -> Vec<Secret> {
         let headers = self.values.secrets(self.headers).into_iter().map(|(_, secret)| secret);
         let objects = self.vendor.options.iter().flat_map(|opt| match self.values.value(opt.key) {
             Some(Value::Object(_, secrets)) => secrets.clone(),
             _ => Vec::new(),
         });
-        headers.chain(objects).collect()
+        headers.chain(objects).chain(self.values.all_inside().cloned()).collect()
     }
 
     /// What the destination itself finds wrong.

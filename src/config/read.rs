@@ -6,7 +6,8 @@ use super::mistake::nearest;
 use super::parse::Parse;
 use super::text::{self, Body, Entry, Node};
 use super::value::{Found, Value, Values, join};
-use super::{At, Default, Key, Mistake, Mistakes, Wrong};
+use super::{At, Default, Key, Kind, Mistake, Mistakes, Wrong};
+use crate::deliver::Secret;
 
 /// Reads what stands at a place by its table; every mistake is kept and reading goes on.
 pub(super) fn read(
@@ -95,6 +96,7 @@ impl Walk<'_, '_> {
         if let (true, Value::Bool(yes)) = (key.is_opposite(&spelling), &mut value) {
             *yes = !*yes;
         }
+        let inside = inside(key.kind, &entry.node, &value);
         let at = entry.at.clone();
         if let Some(first) = self.values.written.get(key.path) {
             let from_flag = |at: &At| matches!(at, At::Flag(_));
@@ -110,7 +112,7 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        self.values.written.insert(key.path, Found { value, at, spelling });
+        self.values.written.insert(key.path, Found { value, at, spelling, inside });
     }
 
     fn expect_map(&mut self, node: &Node, path: &str) {
@@ -156,6 +158,24 @@ impl Walk<'_, '_> {
         let place = join(&self.values.place, &join(prefix, &entry.key));
         self.mistakes.add(Mistake::new(entry.at.clone(), place, wrong));
     }
+}
+
+/// The secrets that stand in a text; in a long one nobody needs to see a variable either.
+fn inside(kind: Kind, node: &Node, value: &Value) -> Vec<Secret> {
+    let is_word = matches!(
+        kind,
+        Kind::Choice(_) | Kind::ChoiceOrList(_) | Kind::Severity | Kind::Compression
+    );
+    let is_text = matches!(
+        value,
+        Value::Text(_) | Value::List(_) | Value::Texts(_) | Value::Maps(_) | Value::Map(_)
+    );
+    if is_word || !is_text {
+        return Vec::new();
+    }
+    let is_long = matches!(kind, Kind::LongText(_));
+    let parts = node.parts().into_iter().filter(|part| is_long || part.is_secret);
+    parts.map(|part| part.text).collect()
 }
 
 /// The default of a row, as a value.

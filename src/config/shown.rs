@@ -29,6 +29,7 @@ impl Shown {
             let Some(value) = values.peek(key.path) else { continue };
             let mut mark = 0;
             if let Some(text) = text(key.kind, value, &mut mark) {
+                let text = without(text, values.inside(key.path), &mut mark);
                 self.0.insert(join(&values.place, key.path), Piece { text, mark });
             }
         }
@@ -48,6 +49,13 @@ impl Shown {
         let mut out = String::new();
         root.write(0, &mut out);
         out
+    }
+
+    /// Shows what another one has of some keys.
+    pub fn keep(&mut self, other: &Self, is_kept: impl Fn(&str) -> bool) {
+        self.0.retain(|key, _| !is_kept(key));
+        let kept = other.0.iter().filter(|(key, _)| is_kept(key));
+        self.0.extend(kept.map(|(key, piece)| (key.clone(), piece.clone())));
     }
 
     /// What is different in a newer one, a line for each key.
@@ -169,10 +177,23 @@ fn text(kind: Kind, value: &Value, mark: &mut u64) -> Option<String> {
 }
 
 fn masked(secret: &Secret, mark: &mut u64) -> String {
+    note(secret, mark);
+    "\"***\"".to_owned()
+}
+
+/// Lets one secret be told from another.
+fn note(secret: &Secret, mark: &mut u64) {
     static KEYS: OnceLock<RandomState> = OnceLock::new();
     let keys = KEYS.get_or_init(RandomState::new);
     *mark = keys.hash_one((*mark, secret.expose()));
-    "\"***\"".to_owned()
+}
+
+/// A value without the secrets that stand in it.
+fn without(text: String, inside: &[Secret], mark: &mut u64) -> String {
+    inside.iter().fold(text, |text, secret| {
+        note(secret, mark);
+        text.replace(&escaped(secret.expose()), "***")
+    })
 }
 
 /// A URL's query may carry a key.
@@ -180,9 +201,16 @@ fn without_query(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 
-/// A double-quoted scalar; values have no control characters.
+/// A double-quoted scalar.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("\"{}\"", escaped(text))
+}
+
+/// The text as it stands between double quotes.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    // Unescaped, a line end would be read as a space.
+    text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
 }
 
 fn flow(items: impl Iterator<Item = String>) -> String {

@@ -11,6 +11,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
 use zeroize::Zeroizing;
 
 use super::{Mistake, Mistakes, Wrong};
+use crate::deliver::Secret;
 
 /// A piece of configuration and its place.
 #[derive(Clone, Debug)]
@@ -43,8 +44,18 @@ pub(super) struct Scalar {
     pub(super) text: Zeroizing<String>,
     /// Whether it contains anything that the file itself does not show: then no error repeats it.
     pub(super) expanded: bool,
+    /// What of that nobody is to see.
+    pub(super) parts: Vec<Part>,
     /// Whether it stands without quotes, so that it may be a number or a truth value.
     pub(super) is_plain: bool,
+}
+
+/// What stands for a reference in a text.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) text: Secret,
+    /// Whether it came from where secrets are kept, and not from the environment.
+    pub(super) is_secret: bool,
 }
 
 /// A named piece of configuration.
@@ -93,7 +104,15 @@ impl Node {
     /// A value that stands at this place.
     pub(super) fn scalar(at: At, text: String) -> Self {
         let text = Zeroizing::new(text);
-        Self { at, body: Body::Scalar(Scalar { text, expanded: false, is_plain: false }) }
+        Self {
+            at,
+            body: Body::Scalar(Scalar {
+                text,
+                expanded: false,
+                parts: Vec::new(),
+                is_plain: false,
+            }),
+        }
     }
 
     /// A map without entries.
@@ -109,6 +128,16 @@ impl Node {
             }
             _ => None,
         })
+    }
+
+    /// What stands for references at and below it.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        match &self.body {
+            Body::Null | Body::Broken => Vec::new(),
+            Body::Scalar(scalar) => scalar.parts.clone(),
+            Body::List(nodes) => nodes.iter().flat_map(Self::parts).collect(),
+            Body::Map(entries) => entries.iter().flat_map(|entry| entry.node.parts()).collect(),
+        }
     }
 
     /// What it is, in a word for errors.

@@ -68,6 +68,8 @@ pub(super) struct Found {
     pub(super) at: At,
     /// The spelling that was used.
     pub(super) spelling: String,
+    /// Secrets that stand in it, where it is none itself.
+    pub(super) inside: Vec<Secret>,
 }
 
 /// The values of one table at one place.
@@ -109,6 +111,16 @@ impl Values {
     /// The same, without asking for it: for people.
     pub(super) fn peek(&self, key: &str) -> Option<&Value> {
         self.written.get(key).map(|found| &found.value).or_else(|| self.defaults.get(key))
+    }
+
+    /// Secrets that stand in a value, for people.
+    pub(super) fn inside(&self, key: &str) -> &[Secret] {
+        self.written.get(key).map_or(&[], |found| &found.inside)
+    }
+
+    /// Secrets that stand in values which are none themselves.
+    pub(super) fn all_inside(&self) -> impl Iterator<Item = &Secret> {
+        self.written.values().flat_map(|found| &found.inside)
     }
 
     /// Whether a key was written, for people.

@@ -446,3 +446,52 @@ fn receipts_can_be_switched_off() {
     let config = load("audit: {enabled: false, path: a.jsonl}").expect("it is right");
     assert_eq!(config.receipts, None);
 }
+
+/// Where a body alone carries the key, it stands in the template.
+#[test]
+fn secrets_that_stand_in_texts_are_not_shown() {
+    const TEXT: &str = "global: {labels: {team: 'of ${file:/run/token}', port: '${PORT}'}}
+exporters:
+  webhook:
+    url: https://hooks.example/in
+    template: |
+      {\"key\": \"${secret:TOKEN}\", \"port\": \"${PORT}\",
+       \"message\": {{json message}}}
+";
+    let load = |text: &str| {
+        let text = Text::File { name: "shrike.yaml".to_owned(), text: text.to_owned().into() };
+        Config::load(&text, &Flags::default(), vendors::ALL, &Fixed)
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let config = load(TEXT);
+    let yaml = config.shown.yaml();
+    assert!(!yaml.contains("s3cr3t"), "{yaml}");
+    assert!(yaml.contains("\"team\": \"of ***\"") && yaml.contains("\"port\": \"9200\""), "{yaml}");
+    assert!(yaml.contains("\\\"key\\\": \\\"***\\\""), "{yaml}");
+    // What a destination says of it in its answer is scrubbed.
+    let options = &config.exporters[0].settings.options;
+    assert!(options.secrets().any(|secret| secret.expose() == "s3cr3t-from-the-environment"));
+    // Another one is told as that.
+    let changes = config.shown.changes(&load(&TEXT.replace("TOKEN", "PORT")).shown);
+    assert_eq!(changes, ["exporters.webhook.template: another secret"]);
+}
+
+#[test]
+fn a_text_of_several_lines_is_shown_as_it_can_be_read_again() {
+    let load = |template: &str| {
+        let text = format!(
+            "exporters:\n  webhook:\n    url: https://hooks.example/in\n    template: {template}\n"
+        );
+        let text = Text::File { name: "shrike.yaml".to_owned(), text: text.into() };
+        Config::load(&text, &Flags::default(), vendors::ALL, &Fixed)
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let config = load("\"{\\n\\n\\t\\\"message\\\": {{json message}}\\r\\n}\"");
+    let yaml = config.shown.yaml();
+    let shown = yaml.lines().find_map(|line| line.trim().strip_prefix("template: "));
+    let again = load(shown.expect("it is shown"));
+    assert!(config.shown.changes(&again.shown).is_empty(), "{yaml}");
+    let template = |config: &Config| config.exporters[0].settings.options.text("template");
+    assert_eq!(template(&config), template(&again));
+    assert!(template(&config).is_some_and(|text| text.contains("\n\n\t")), "{yaml}");
+}
