@@ -4,18 +4,31 @@
 //! piece keeps its place, so that a mistake in it is told where it was written. What was changed is
 //! told in notes of `shrike check`.
 
+use super::expand::{Names, expand};
 use super::mistake::nearest;
+use super::parse::Parse;
 use super::text::{Body, Entry, Node};
-use super::{FILTER, Key, Mistake, Mistakes, SHARED, Wrong, top};
+use super::value::Value;
+use super::{At, FILTER, Key, Kind, Mistake, Mistakes, SHARED, Wrong, top};
 use crate::deliver::Vendor;
 
-/// Brings a tree into the form that the tables read; returns what was changed, for people.
+/// What a tree said in another form.
+#[derive(Default)]
+pub(super) struct Converted {
+    /// What was changed, for people.
+    pub(super) notes: Vec<String>,
+    /// Whether the exporters of a wrapper are to run, with the path of the key.
+    pub(super) switches: Vec<(String, Node)>,
+}
+
+/// Brings a tree into the form that the tables read.
 pub(super) fn convert(
     root: &mut Node,
     vendors: &[&'static Vendor],
     mistakes: &mut Mistakes,
-) -> Vec<String> {
-    let mut convert = Convert { vendors, mistakes, notes: Vec::new(), is_off: false };
+) -> Converted {
+    let (notes, switches) = (Vec::new(), Vec::new());
+    let mut convert = Convert { vendors, mistakes, notes, switches };
     if take(root, "siem").is_some_and(|entry| convert.unwrap(root, entry)) {
         convert.pass_over(root);
     }
@@ -30,15 +43,45 @@ pub(super) fn convert(
             entries.iter_mut().for_each(|entry| convert.exporter(entry));
         }
     }
-    convert.notes
+    Converted { notes: convert.notes, switches: convert.switches }
+}
+
+/// Switches all exporters off where a wrapper says so, once references can be followed.
+pub(super) fn switch(
+    root: &mut Node,
+    switches: Vec<(String, Node)>,
+    names: &Names<'_>,
+    mistakes: &mut Mistakes,
+) {
+    let mut is_on = true;
+    for (mut path, mut node) in switches {
+        expand(&mut node, &mut path, names, mistakes);
+        let value = Parse { names, mistakes }.value(Kind::Bool, &node, &path);
+        is_on &= !matches!(value, Some(Value::Bool(false)));
+    }
+    let exporters = entries(root).into_iter().flatten().find(|entry| entry.key == "exporters");
+    let (false, Some(exporters)) = (is_on, exporters.and_then(|it| entries(&mut it.node))) else {
+        return;
+    };
+    for Entry { node, .. } in exporters {
+        if matches!(node.body, Body::Null) {
+            node.body = Body::Map(Vec::new());
+        }
+        let at = node.at.clone();
+        if let Some(keys) = entries(node) {
+            // What a flag says of one exporter stands beside it, and wins.
+            keys.retain(|entry| entry.key != "enabled" || matches!(entry.at, At::Flag(_)));
+            let off = Node::scalar(at.clone(), "false".to_owned());
+            keys.push(Entry { key: "enabled".to_owned(), at, node: off });
+        }
+    }
 }
 
 struct Convert<'a> {
     vendors: &'a [&'static Vendor],
     mistakes: &'a mut Mistakes,
     notes: Vec<String>,
-    /// A wrapper says `enabled: false`.
-    is_off: bool,
+    switches: Vec<(String, Node)>,
 }
 
 impl Convert<'_> {
@@ -57,7 +100,9 @@ impl Convert<'_> {
         };
         for Entry { key, at, node } in inner {
             if key == "enabled" {
-                self.is_off |= is_false(&node);
+                if !matches!(node.body, Body::Null) {
+                    self.switches.push((format!("{wrapper}.enabled"), node));
+                }
                 continue;
             }
             let path = match key.as_str() {
@@ -169,19 +214,10 @@ impl Convert<'_> {
         singles
     }
 
-    /// What one exporter says about things that are not there: queues, and being on.
+    /// What one exporter says about queues, which are not there.
     fn exporter(&mut self, exporter: &mut Entry) {
         let place = format!("exporters.{}", exporter.key);
         let node = &mut exporter.node;
-        if self.is_off && matches!(node.body, Body::Null | Body::Map(_)) {
-            if matches!(node.body, Body::Null) {
-                node.body = Body::Map(Vec::new());
-            }
-            take(node, "enabled");
-            let off = Node::scalar(node.at.clone(), "false".to_owned());
-            let entry = Entry { key: "enabled".to_owned(), at: node.at.clone(), node: off };
-            entries(node).expect("a map since just now").push(entry);
-        }
         for &path in QUEUES {
             if let Some(queue) = take_below(node, path) {
                 self.queue(node, &place, path, queue);
@@ -311,13 +347,6 @@ fn means_on_lag(node: &mut Node) -> bool {
     };
     word.clone_into(&mut scalar.text);
     true
-}
-
-fn is_false(node: &Node) -> bool {
-    match &node.body {
-        Body::Scalar(scalar) => matches!(scalar.text.as_str(), "false" | "False" | "FALSE"),
-        _ => false,
-    }
 }
 
 fn entries(node: &mut Node) -> Option<&mut Vec<Entry>> {

@@ -11,7 +11,7 @@ use super::expand::{Lookup, Names, Provider, expand};
 use super::exporter::{Read, Setting, exporter};
 use super::filtering;
 use super::flags::{Flag, Flags};
-use super::forms;
+use super::forms::{self, Converted};
 use super::hooks::{Others, hook};
 use super::inputs::inputs;
 use super::intel;
@@ -64,6 +64,16 @@ impl Text {
         }
     }
 
+    /// Whether it has neither keys nor braces: it is being written at this moment, or is not the one
+    /// that was meant. To run without any would end every input and exporter.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let Self::File { text, .. } = self else { return false };
+        let text = text.trim_start_matches('\u{feff}');
+        let mut lines = text.lines().map(str::trim);
+        lines.all(|line| line.is_empty() || line.starts_with('#') || matches!(line, "---" | "..."))
+    }
+
     /// The name for errors and people.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -113,7 +123,7 @@ impl Config {
         lookup: &dyn Lookup,
     ) -> Result<(Self, Mistakes), Error> {
         let mut mistakes = Mistakes::default();
-        let (mut root, conversions) = tree(text, flags, vendors, &mut mistakes)?;
+        let (mut root, Converted { notes, switches }) = tree(text, flags, vendors, &mut mistakes)?;
         let state_dir = state_dir(&mut root, lookup, &mut mistakes);
         let shown = RefCell::default();
         let mut names = Names {
@@ -125,13 +135,14 @@ impl Config {
             shown: &shown,
         };
         credentials::expand_all(&mut root, &mut names, &mut mistakes);
+        forms::switch(&mut root, switches, &names, &mut mistakes);
         let table = top();
         let values = read(&root, "", &table, &names, &mut mistakes);
         let mut config =
             Resolve { values: &values, mistakes: &mut mistakes }.config(vendors, &names);
         debug_assert_eq!(values.unasked(&table), Vec::<&str>::new(), "keys without effect");
         config.shown = shown.take();
-        config.conversions.splice(0..0, conversions);
+        config.conversions.splice(0..0, notes);
         text.name().clone_into(&mut config.origin);
         if mistakes.is_empty() {
             rooms(&config, &root, &mut mistakes);
@@ -165,7 +176,7 @@ fn tree(
     flags: &Flags,
     vendors: &[&'static Vendor],
     mistakes: &mut Mistakes,
-) -> Result<(Node, Vec<String>), Error> {
+) -> Result<(Node, Converted), Error> {
     let source = Source::File(Arc::from(text.name()));
     let mut root = match text {
         Text::File { text, .. } => text::parse(text, &source, mistakes),
@@ -182,7 +193,7 @@ fn tree(
     }
     let conversions = forms::convert(&mut root, vendors, mistakes);
     flags.apply(&mut root, vendors, mistakes);
-    if flags.list.is_empty() && matches!(text, Text::File { text, .. } if is_blank(text)) {
+    if flags.list.is_empty() && text.is_blank() {
         let wrong = "holds no configuration; expected keys such as `inputs:`, or `{}` for none";
         mistakes.add(Mistake::new(root.at.clone(), "", Wrong::Rule(wrong.to_owned())));
         return Err(std::mem::take(mistakes).into_error());
@@ -191,14 +202,6 @@ fn tree(
         return Err(std::mem::take(mistakes).into_error());
     }
     Ok((root, conversions))
-}
-
-/// Whether a text has neither keys nor braces: it is being written at this moment, or is not the
-/// one that was meant. To run without any would end every input and exporter.
-fn is_blank(text: &str) -> bool {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut lines = text.lines().map(str::trim);
-    lines.all(|line| line.is_empty() || line.starts_with('#') || matches!(line, "---" | "..."))
 }
 
 /// The text of `global.state_dir`, expanded, before anything can refer to it.

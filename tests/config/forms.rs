@@ -222,9 +222,28 @@ fn wrappers_are_unwrapped() {
             "shrike.yaml:3:1: log_level belongs to another program and is ignored",
         ]
     );
-    let off = whole(&format!("export: {{enabled: false, exporters: {{tower: {{{NODE}}}}}}}"));
-    assert!(names(&off).is_empty());
-    assert_eq!(off.disabled, ["tower"]);
+    // What is said by reference is said.
+    let switched = |enabled: &str| {
+        format!("export: {{enabled: {enabled}, exporters: {{tower: {{{NODE}, enabled: true}}}}}}")
+    };
+    for enabled in ["false", "'${NONE:-false}'", "'${NO}'"] {
+        let off = whole(&switched(enabled));
+        assert!(names(&off).is_empty(), "{enabled}");
+        assert_eq!(off.disabled, ["tower"]);
+    }
+    for enabled in ["true", "'${NONE:-true}'", "~"] {
+        assert_eq!(names(&whole(&switched(enabled))), ["tower"], "{enabled}");
+    }
+    let siem = format!("siem: {{enabled: true}}\n{}", switched("false"));
+    assert!(names(&whole(&siem)).is_empty(), "both have to be on");
+    for (enabled, expected) in [
+        ("maybe", "1:19: export.enabled: expected true or false, found `maybe`"),
+        ("[]", "1:19: export.enabled: expected true or false, found a list"),
+        ("'${NONE}'", "1:19: export.enabled: the environment has no variable NONE"),
+    ] {
+        let refused = refusal(&switched(enabled));
+        assert!(refused.contains(expected), "{refused}");
+    }
     for (text, expected) in [
         ("listen: a\n", "1:1: listen: unknown key; did you mean"),
         (

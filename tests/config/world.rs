@@ -130,6 +130,7 @@ impl Lookup for Fixed {
         match name {
             "TOKEN" => Some("s3cr3t-from-the-environment".to_owned()),
             "PORT" => Some("9200".to_owned()),
+            "NO" => Some("false".to_owned()),
             "EMPTY" => Some(String::new()),
             "TRICK" => Some("${TOKEN}\nversion: 9".to_owned()),
             _ => None,
