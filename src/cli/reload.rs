@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{Config, Flags, Host, Keep, Sources, Text, USUAL_PATH};
+use shrike::config::{Config, Flag, Flags, Host, Keep, Shown, Sources, Stamp, Text, USUAL_PATH};
 use shrike::control::{Access, Change, ReloadCounts, ReloadReport};
 use shrike::intake::{ServerIdentity, ServerTls};
 use shrike::log::Log;
@@ -29,13 +28,17 @@ use super::settings;
 pub(crate) struct Reload {
     file: Option<PathBuf>,
     flags: Flags,
+    /// The same, and where the state lies until the process ends.
+    pinned: Flags,
     text: Text,
     config: Config,
+    /// What the file says, also of what only a start looks at.
+    wanted: Shown,
+    /// The configuration that was refused last, unless another runs by now.
+    refused: Option<Refused>,
     host: Host,
     sources: Sources,
     counts: Arc<ReloadCounts>,
-    /// The files that values came from, as they were then.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// The file itself as it was read, and as it was seen last.
     own: Option<Stamp>,
     own_seen: Option<Stamp>,
@@ -60,12 +63,17 @@ pub(crate) struct Told {
     pub(crate) yaml: String,
     /// Exporters that somebody paused, with their kinds.
     pub(crate) paused: BTreeMap<String, &'static str>,
+    /// What an operator should know of it.
+    pub(crate) notes: Vec<String>,
     /// How long a stopping process flushes.
     pub(crate) shutdown_timeout: Duration,
 }
 
-/// What tells one content of a file from another: a link that points elsewhere shows as well.
-type Stamp = (u64, u64, i64, i64, u64);
+/// Why a configuration does not run, and when it was tried last.
+struct Refused {
+    problem: String,
+    at: Instant,
+}
 
 impl Reload {
     /// Reads the configuration for the first time.
@@ -78,19 +86,24 @@ impl Reload {
         let sources = Sources::default();
         sources.begin(Keep::Nothing);
         let file = shared.config.clone();
-        let own = stamp(file.as_deref().unwrap_or(Path::new(USUAL_PATH)));
+        let own = Stamp::of(file.as_deref().unwrap_or(Path::new(USUAL_PATH)));
         let config = Config::load(&text, &flags, vendors::ALL, &sources)?;
+        sources.end();
+        let mut pinned = flags.clone();
+        pinned.list.push(Flag::StateDir(config.global.state_dir.clone()));
         let now = Instant::now();
         let listens = config.admin.as_ref().map(|admin| admin.listen);
-        let mut reload = Self {
+        let reload = Self {
             file,
             flags,
+            pinned,
             text,
+            wanted: config.shown.clone(),
             config,
+            refused: None,
             host: Host::look(),
             sources,
             counts: Arc::default(),
-            stamps: Vec::new(),
             own,
             own_seen: own,
             shown: Arc::default(),
@@ -102,7 +115,6 @@ impl Reload {
             refreshed: now,
             looked: now,
         };
-        reload.stamp();
         reload.tell();
         Ok(reload)
     }
@@ -129,9 +141,12 @@ impl Reload {
 
     /// Lets others see the configuration that runs.
     fn tell(&self) {
-        self.access.set(self.config.admin.as_ref().map_or(&[], |admin| &admin.tokens));
+        if !self.keeps_tokens(&self.config) {
+            self.access.set(self.config.admin.as_ref().map_or(&[], |admin| &admin.tokens));
+        }
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.yaml = self.config.shown.yaml();
+        shown.notes.clone_from(&self.config.notes);
         shown.shutdown_timeout = self.config.global.shutdown_timeout;
         let exporters = &self.config.exporters;
         shown.paused.retain(|name, _| exporters.iter().any(|it| it.settings.name == *name));
@@ -144,20 +159,25 @@ impl Reload {
             return Err(format!("no exporter `{name}` is configured and enabled"));
         };
         let kind = exporter.settings.vendor.name;
-        let mut paused = gate.paused();
-        let is_paused = paused.contains_key(name);
-        match change {
-            Change::Pause => drop(paused.insert(name.to_owned(), kind)),
-            Change::Resume => drop(paused.remove(name)),
-            Change::Flush if is_paused => {
+        let paused = gate.paused();
+        match (change, paused.contains_key(name)) {
+            (Change::Flush, true) => {
                 return Err(format!("exporter {name} is paused; it sends nothing"));
             }
-            Change::Flush => gate.flush(name)?,
-        }
-        // It is paused once the engine has let it go, and not where that refuses.
-        if (change == Change::Pause) != is_paused && change != Change::Flush {
-            gate.reload_without(&self.config, &self.host, &paused)?;
-            gate.shown().paused = paused;
+            (Change::Flush, false) => gate.flush(name)?,
+            (Change::Pause, false) => {
+                // Noted first and for as long as it lasts: what runs is shown as that.
+                gate.shown().paused.insert(name.to_owned(), kind);
+                let reloaded = gate.reload(&self.config, &self.host);
+                reloaded.inspect_err(|_| gate.shown().paused = paused)?;
+            }
+            (Change::Resume, true) => {
+                let mut others = paused;
+                others.remove(name);
+                gate.reload_without(&self.config, &self.host, &others)?;
+                gate.shown().paused = others;
+            }
+            (Change::Pause, true) | (Change::Resume, false) => {}
         }
         let state = if change == Change::Pause { "paused" } else { "running" };
         Ok(state.to_owned())
@@ -167,26 +187,30 @@ impl Reload {
     fn reload(&mut self, actor: &str, gate: &Gate) -> Result<ReloadReport, String> {
         let own = self.look_at_own();
         self.sources.begin(Keep::Nothing);
-        let read = Text::open(self.file.as_deref()).and_then(|text| {
-            let config = Config::load(&text, &self.flags, vendors::ALL, &self.sources)?;
-            Ok((text, config))
-        });
         self.own = own;
         self.own_seen = own;
-        let applied = match read {
-            Ok((text, config)) => self.apply(config, actor, gate).inspect(|_| self.text = text),
-            Err(problem) => Err(problem.to_string()),
-        };
-        self.stamp();
+        let applied = self.read().and_then(|(text, config)| {
+            let moved = self.other_state_dir(&text, actor);
+            let mut report = self.apply(config, actor, gate)?;
+            self.text = text;
+            report.restart.extend(moved);
+            Ok(report)
+        });
         self.renew_certificates(gate);
+        let refused = applied.as_ref().err().cloned();
+        let refused = refused.map(|problem| Refused { problem, at: Instant::now() });
+        let before = std::mem::replace(&mut self.refused, refused);
         match &applied {
             Ok(report) => {
+                self.sources.end();
                 self.counts.reloaded.add(1);
                 gate.running.note(done("reload", actor, changes(report)));
                 if !report.changes.is_empty() {
                     gate.running.tell_change(actor, &report.changes);
                 }
             }
+            // It was tried again by itself, and is wrong as before.
+            Err(problem) if before.is_some_and(|it| actor == TRIED && it.problem == *problem) => {}
             Err(problem) => {
                 self.counts.refused.add(1);
                 gate.running.note(done("reload", actor, format!("refused: {problem}")));
@@ -201,15 +225,22 @@ impl Reload {
     /// where there are others.
     fn look(&mut self, gate: &Gate) {
         self.looked = Instant::now();
-        if self.config.global.watches_config && self.has_new_text() {
+        let has_changed = self.sources.have_changed();
+        if self.config.global.watches_config {
+            // What it refers to may be there by now.
+            let is_time = |it: &Refused| it.at.elapsed() >= self.config.credentials_interval;
+            let tries_again = self.refused.as_ref().is_some_and(|it| has_changed || is_time(it));
             // Told and counted there.
-            let _ = self.reload("file change", gate);
+            if self.has_new_text() {
+                let _ = self.reload("file change", gate);
+            } else if tries_again {
+                let _ = self.reload(TRIED, gate);
+            }
         }
         self.sources.renew(self.looked);
         self.renew_certificates(gate);
         gate.revive_inputs();
         let is_due = self.refreshed.elapsed() >= self.config.credentials_interval;
-        let has_changed = self.stamps.iter().any(|(path, old)| stamp(path) != *old);
         let is_doubted = !gate.running.take_doubted().is_empty();
         if is_due || has_changed || is_doubted {
             self.refresh(gate);
@@ -217,6 +248,29 @@ impl Reload {
         for name in gate.running.refused() {
             self.help(&name, gate);
         }
+    }
+
+    /// The file, and what it comes to where the state lies as it does.
+    fn read(&self) -> Result<(Text, Config), String> {
+        let text = Text::open(self.file.as_deref()).map_err(|problem| problem.to_string())?;
+        if text.is_blank() && !self.text.is_blank() {
+            let name = text.name();
+            return Err(format!("{name}: is empty: it is being written, or another one was meant"));
+        }
+        let read = Config::load(&text, &self.pinned, vendors::ALL, &self.sources);
+        read.map(|config| (text, config)).map_err(|problem| problem.to_string())
+    }
+
+    /// What is said of another state directory: all that is kept lies where it did until a restart.
+    fn other_state_dir(&self, text: &Text, actor: &str) -> Option<String> {
+        let wanted = Config::state_dir(text, &self.flags, vendors::ALL, &self.sources).ok()?;
+        let runs = &self.config.global.state_dir;
+        (wanted != *runs).then(|| {
+            let change = format!("{STATE_DIR}: {} -> {}", runs.display(), wanted.display());
+            let reason = "everything that is kept lies there";
+            warn!(actor, change, reason, "takes effect after a restart");
+            format!("{change} (takes effect after a restart: {reason})")
+        })
     }
 
     /// Whether the file is another than the one that was read, and is not just being written: two
@@ -249,8 +303,16 @@ impl Reload {
         is_other.then(|| wanted.tls.clone())
     }
 
+    /// Whether the pages ask for the tokens from before: they are still shown where a configuration
+    /// without any names another address or none, and others may reach them there.
+    fn keeps_tokens(&self, config: &Config) -> bool {
+        let wanted = config.admin.as_ref();
+        let is_here = wanted.map(|admin| admin.listen) == self.listens;
+        !is_here && wanted.is_none_or(|admin| admin.tokens.is_empty())
+    }
+
     fn look_at_own(&self) -> Option<Stamp> {
-        stamp(self.file.as_deref().unwrap_or(Path::new(USUAL_PATH)))
+        Stamp::of(self.file.as_deref().unwrap_or(Path::new(USUAL_PATH)))
     }
 
     /// An exporter's credentials were refused: reads them again, else uses its standby ones.
@@ -263,17 +325,7 @@ impl Reload {
         if self.refresh(gate) && !gate.running.refused().iter().any(|refused| refused == name) {
             return;
         }
-        let exporters = &mut self.config.exporters;
-        let Some(exporter) = exporters.iter_mut().find(|it| it.settings.name == name) else {
-            return;
-        };
-        if !exporter.settings.swap_standby() {
-            return;
-        }
-        let is_standby = self.on_standby.insert(name.to_owned());
-        if !is_standby {
-            self.on_standby.remove(name);
-        }
+        let Some(is_standby) = self.swap_standby(name) else { return };
         match gate.reload(&self.config, &self.host) {
             Ok(_) => {
                 warn!(exporter = name, is_standby, "credentials refused: others are used now");
@@ -281,8 +333,26 @@ impl Reload {
                 let detail = format!("refused: the {which} ones are used now");
                 gate.running.note(Operation::by_itself("credentials", name, detail));
             }
-            Err(problem) => error!(exporter = name, problem, "standby credentials not used"),
+            Err(problem) => {
+                self.swap_standby(name);
+                error!(exporter = name, problem, "standby credentials not used");
+            }
         }
+    }
+
+    /// Has an exporter use its other credentials, if it has some; says whether these are the
+    /// standby ones.
+    fn swap_standby(&mut self, name: &str) -> Option<bool> {
+        let mut exporters = self.config.exporters.iter_mut();
+        let exporter = exporters.find(|it| it.settings.name == name)?;
+        if !exporter.settings.swap_standby() {
+            return None;
+        }
+        let is_standby = self.on_standby.insert(name.to_owned());
+        if !is_standby {
+            self.on_standby.remove(name);
+        }
+        Some(is_standby)
     }
 
     /// Reads what the configuration refers to again; says whether something changed. What cannot
@@ -291,15 +361,17 @@ impl Reload {
         self.refreshed = Instant::now();
         self.sources.begin(Keep::Last);
         let kept = self.sources.kept();
-        let read = Config::load(&self.text, &self.flags, vendors::ALL, &self.sources);
-        self.stamp();
+        let read = Config::load(&self.text, &self.pinned, vendors::ALL, &self.sources);
+        if read.is_ok() {
+            self.sources.end();
+        }
         let is_whole = read.is_ok() && self.sources.kept() == kept;
         match is_whole {
             true => self.counts.refreshed.add(1),
             false => self.counts.refresh_failed.add(1),
         }
         match read {
-            Ok(config) if self.config.shown.changes(&config.shown).is_empty() => false,
+            Ok(config) if self.wanted.changes(&config.shown).is_empty() => false,
             Ok(config) => match self.apply(config, "credentials", gate) {
                 Ok(report) => {
                     gate.running.note(done("credentials", "shrike", changes(&report)));
@@ -364,10 +436,14 @@ impl Reload {
         gate.threats.run(&config);
         super::logging::set(&config);
         let changes = self.config.shown.changes(&config.shown);
-        let is_shown = certificate_is_shown(&self.identity, &config);
+        let in_effect = [
+            (!self.keeps_tokens(&config)).then_some("admin.tokens"),
+            certificate_is_shown(&self.identity, &config).then_some("admin.tls"),
+        ];
+        let reason = |key: &str| restart_reason(key, &in_effect);
         let (mut restart, mut live) = (Vec::new(), Vec::new());
         for change in changes {
-            match restart_reason(&change, is_shown) {
+            match reason(change.trim_start_matches(['+', '-', ' '])) {
                 Some(reason) => {
                     warn!(actor, change, reason, "takes effect after a restart");
                     restart.push(format!("{change} (takes effect after a restart: {reason})"));
@@ -381,17 +457,22 @@ impl Reload {
             (reloaded.added.join(","), reloaded.changed.join(","), reloaded.removed.join(","));
         let count = changes.len() + restart.len();
         info!(actor, changes = count, added, changed, removed, "configuration reloaded");
+        self.note_news(&config, actor);
+        self.wanted = config.shown.clone();
+        config.shown.keep(&self.config.shown, |key| reason(key).is_some());
         self.config = config;
         self.tell();
         let (added, changed, removed) = (reloaded.added, reloaded.changed, reloaded.removed);
         Ok(ReloadReport { changes, restart, added, changed, removed })
     }
 
-    /// Notes how the files are whose content is in use, and forgets what is not asked any more.
-    fn stamp(&mut self) {
-        self.sources.end();
-        let stamps = self.sources.files().into_iter().map(|path| (stamp(&path), path));
-        self.stamps = stamps.map(|(stamp, path)| (path, stamp)).collect();
+    /// Tells what an operator should know of a configuration and was not told yet.
+    fn note_news(&self, config: &Config, actor: &str) {
+        let known = settings::template_notes(&self.config, &self.host);
+        let notes = settings::template_notes(config, &self.host);
+        let is_new = |note: &&String| !self.config.notes.contains(note) && !known.contains(note);
+        let news = config.notes.iter().chain(&notes).filter(is_new);
+        news.for_each(|note| warn!(actor, "{note}"));
     }
 }
 
@@ -610,31 +691,29 @@ fn changes(report: &ReloadReport) -> String {
     if all.is_empty() { "nothing changed".to_owned() } else { all.join("; ") }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
-}
-
 /// Whether the pages show what a configuration says.
 fn certificate_is_shown(identity: &ServerIdentity, config: &Config) -> bool {
     config.admin.as_ref().is_none_or(|admin| admin.tls == identity.files())
 }
 
-/// Why a changed key is one that only a start looks at; nothing where it is in effect.
-fn restart_reason(change: &str, certificate_is_shown: bool) -> Option<&'static str> {
-    let key = change.trim_start_matches(['+', '-', ' ']);
-    if key.starts_with("admin.tls") && certificate_is_shown {
+/// Why a key is one that only a start looks at; nothing where it is in effect.
+fn restart_reason(key: &str, in_effect: &[Option<&str>]) -> Option<&'static str> {
+    if in_effect.iter().flatten().any(|start| key.starts_with(start)) {
         return None;
     }
     RESTART.iter().find(|(start, _)| key.starts_with(start)).map(|(_, reason)| *reason)
 }
 
 const STOPPING: &str = "shrike is stopping";
+/// Who tries a configuration again that was refused.
+const TRIED: &str = "tried again";
+/// Where everything lies that is kept.
+const STATE_DIR: &str = "global.state_dir";
 /// Keys that a running process does not look at again, and why.
 const RESTART: &[(&str, &str)] = &[
     ("admin.listen", "the address was taken at the start"),
+    ("admin.tokens", "until then those from before guard the address from before"),
     ("admin.tls", "it belongs to the address that `admin.listen` names then"),
-    ("global.state_dir", "everything that is kept lies there"),
     ("log.dir", "the log is open there"),
     ("log.io", "the log was opened so"),
     ("log.segment_bytes", "the log was opened with it"),

@@ -81,7 +81,6 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         started: position::now(),
         inputs: inputs.clone(),
         threats: threats.clone(),
-        notes: config.notes.clone(),
         reloader: reloader.clone(),
         paused: paused.clone(),
     };

@@ -142,7 +142,6 @@ pub(crate) struct Commands {
     pub(crate) started: u64,
     pub(crate) inputs: Inputs,
     pub(crate) threats: Threats,
-    pub(crate) notes: Vec<String>,
     pub(crate) reloader: Reloader,
     pub(crate) paused: Paused,
 }
@@ -172,7 +171,7 @@ impl Serve for Commands {
             inputs: self.inputs.status(),
             exporters,
             threat_intel: self.threats.intel().map(|intel| Box::new(IntelStatus::of(&intel))),
-            notes: self.notes.clone(),
+            notes: self.reloader.told().notes,
         })
     }
 

@@ -146,9 +146,12 @@ pub(super) struct Names<'a> {
     pub(super) shown: &'a RefCell<Shown>,
 }
 
+/// A text with its references replaced, and what stands for them.
+type Expanded = (Zeroizing<String>, Vec<Part>);
+
 impl Names<'_> {
     /// The text with its references replaced, if it has any, and what stands for them.
-    fn expand(&self, text: &str) -> Result<Option<(Zeroizing<String>, Vec<Part>)>, Wrong> {
+    fn expand(&self, text: &str) -> Result<Option<Expanded>, Wrong> {
         let mut parts = Vec::new();
         let mut rest = text;
         let mut out = Zeroizing::new(String::new());

@@ -25,6 +25,8 @@ pub enum Flag {
     Input(PathBuf),
     /// `--log dir`: the log's directory.
     Log(PathBuf),
+    /// The state directory of the process that runs, whatever the file says by now.
+    StateDir(PathBuf),
 }
 
 impl Flag {
@@ -33,7 +35,7 @@ impl Flag {
         match self {
             Self::To(_) => true,
             Self::Set(text) => text.starts_with("exporters."),
-            Self::Input(_) | Self::Log(_) => false,
+            Self::Input(_) | Self::Log(_) | Self::StateDir(_) => false,
         }
     }
 }
@@ -57,6 +59,11 @@ impl Flags {
                     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
                     let node = Node::scalar(at.clone(), literal(&dir.to_string_lossy()));
                     put(root, "log.dir", &at, node, mistakes);
+                }
+                Flag::StateDir(dir) => {
+                    let at = At::Flag(Arc::from("the running process"));
+                    let node = Node::scalar(at.clone(), literal(&dir.to_string_lossy()));
+                    put(root, "global.state_dir", &at, node, mistakes);
                 }
             }
         }

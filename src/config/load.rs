@@ -64,8 +64,8 @@ impl Text {
         }
     }
 
-    /// Whether it has neither keys nor braces: it is being written at this moment, or is not the one
-    /// that was meant. To run without any would end every input and exporter.
+    /// Whether it has neither keys nor braces: it is being written at this moment, or is not the
+    /// one that was meant. To run without any would end every input and exporter.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         let Self::File { text, .. } = self else { return false };

@@ -63,6 +63,6 @@ pub use resolved::{
 };
 pub use shared::{ROUTING, SHARED};
 pub use shown::Shown;
-pub use sources::{Keep, Sources};
+pub use sources::{Keep, Sources, Stamp};
 pub use table::{INPUT, TOP, top};
 pub use text::At;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,11 +14,11 @@ use crate::deliver::{Vault, VaultError, VaultFields, VaultSettings};
 
 /// Environment, files and Vaults, with the last value of all that was read.
 ///
-/// Each reading of a configuration is a round. Within a round a secret is asked for once. Vaults
-/// that a round does not ask are forgotten, sessions and values included.
+/// Each reading of a configuration is a round. Within a round a secret is asked for once. Files and
+/// Vaults that a round did not ask are forgotten at its end, sessions and values included.
 #[derive(Debug, Default)]
 pub struct Sources {
-    files: RefCell<BTreeMap<PathBuf, Zeroizing<String>>>,
+    files: RefCell<BTreeMap<PathBuf, File>>,
     vaults: RefCell<Vec<Known>>,
     keep: Cell<Keep>,
     round: Cell<u64>,
@@ -35,6 +36,29 @@ pub enum Keep {
     Last,
 }
 
+/// A file and what it said.
+#[derive(Debug)]
+struct File {
+    /// Its last content; none where it could not be read yet.
+    text: Option<Zeroizing<String>>,
+    /// As it was before it was read: what is written meanwhile shows at the next look.
+    stamp: Option<Stamp>,
+    round: u64,
+}
+
+/// What tells one content of a file from another: a link that points elsewhere shows as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u64, u64, i64, i64, u64);
+
+impl Stamp {
+    /// How a file is now; none where there is none.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self(found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
+    }
+}
+
 /// A Vault and what it said.
 #[derive(Debug)]
 struct Known {
@@ -50,16 +74,23 @@ impl Sources {
         self.round.set(self.round.get() + 1);
     }
 
-    /// Ends a round: what it did not ask for is forgotten.
+    /// Ends a round whose configuration runs: what it did not ask for is forgotten.
     pub fn end(&self) {
         let round = self.round.get();
         self.vaults.borrow_mut().retain(|known| known.round == round);
+        self.files.borrow_mut().retain(|_, file| file.round == round);
     }
 
-    /// Every file that was read.
+    /// Whether a file is another than when it was read or looked at last, or is there now.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.files.borrow().keys().cloned().collect()
+    pub fn have_changed(&self) -> bool {
+        let mut files = self.files.borrow_mut();
+        let look = |(path, file): (&PathBuf, &mut File)| {
+            let now = Stamp::of(path);
+            std::mem::replace(&mut file.stamp, now) != now
+        };
+        // All of them, so that each change is told once.
+        files.iter_mut().map(look).fold(false, |any, one| any | one)
     }
 
     /// How often something could not be read and kept its last value.
@@ -89,12 +120,16 @@ impl Lookup for Sources {
 
     fn file(&self, path: &Path) -> std::io::Result<String> {
         let mut files = self.files.borrow_mut();
-        match System.file(path) {
+        let (stamp, round) = (Stamp::of(path), self.round.get());
+        let read = System.file(path);
+        let file = files.entry(path.to_owned()).or_insert(File { text: None, stamp, round });
+        (file.stamp, file.round) = (stamp, round);
+        match read {
             Ok(text) => {
-                files.insert(path.to_owned(), Zeroizing::new(text.clone()));
+                file.text = Some(Zeroizing::new(text.clone()));
                 Ok(text)
             }
-            Err(problem) => match files.get(path).filter(|_| self.keeps()) {
+            Err(problem) => match file.text.as_ref().filter(|_| self.keeps()) {
                 Some(text) => {
                     let file = path.display();
                     warn!(%file, %problem, "not read again; its last content stays");

@@ -11,5 +11,6 @@ mod places;
 mod privacy;
 mod refused;
 mod routes;
+mod sources;
 mod tables;
 mod world;

@@ -382,3 +382,28 @@ fn an_exporter_whose_place_cannot_be_written_down_is_not_paused() {
     running.stop();
     assert_eq!(collector.events(), first + second, "nothing twice");
 }
+
+/// It is still listened to where others may reach it, until the next start.
+#[test]
+fn pages_ask_for_tokens_until_their_address_is_another() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    let first = keys(&[("eye", VIEWER, "viewer")], "");
+    place.configure(&collector, &first);
+    let mut running = place.run();
+    running.wait_for("metrics are shown");
+    let status = |token| ask(connect(&running), "GET", "/metrics", token).0;
+    assert_eq!((status(""), status(VIEWER)), (401, 200));
+    let token = "    hec_token: s3cr3t-one\n";
+    for keys in [token.to_owned(), format!("{token}admin: {{listen: '127.0.0.1:9'}}\n")] {
+        place.configure(&collector, &keys);
+        let said = place.said(&["reload"]);
+        let told = said.lines().find(|line| line.contains("- admin.tokens"));
+        assert!(told.is_some_and(|line| line.contains("after a restart")), "{said}");
+        assert_eq!((status(""), status(VIEWER)), (401, 200), "{keys}");
+    }
+    place.configure(&collector, &first.replace(VIEWER, LATER));
+    place.said(&["reload"]);
+    assert_eq!((status(""), status(VIEWER), status(LATER)), (401, 401, 200));
+    running.stop();
+}

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::{Collector, Place, wait_until};
 
 const TOKEN: &str = "    hec_token: s3cr3t-one\n";
@@ -157,4 +159,79 @@ fn a_place_that_cannot_be_used_is_refused_by_its_key_and_nothing_changes() {
     running.stop();
     place.configure(&collector, TOKEN);
     place.said(&["audit", "verify"]);
+}
+
+/// Half of what is kept would lie there at once, and half of it only after the next start.
+#[test]
+fn another_state_directory_waits_for_a_restart() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    collector.rejects(true);
+    place.configure(&collector, TOKEN);
+    let mut running = place.run();
+    let first = place.append();
+    wait_until("letters", || letters(&place) == first);
+    let text = place.text(&collector, &format!("{TOKEN}    batch: {{size: 7}}\n"));
+    let (state, other) = (place.path("state"), place.path("other"));
+    let moved = text.replace(&state.display().to_string(), &other.display().to_string());
+    place.write("c.yaml", &moved);
+    // Told each time, until the process has started again.
+    for _ in 0..2 {
+        running.signal(Signal::HUP);
+        running.wait_for("global.state_dir: ");
+        running.wait_for("configuration reloaded");
+    }
+    let second = place.append();
+    place.write("c.yaml", &text);
+    wait_until("letters", || letters(&place) == first + second);
+    let shown = place.said(&["status", "--json"]);
+    let log = running.stop_with(1);
+    assert!(!other.exists(), "nothing went there");
+    assert!(log.contains("everything that is kept lies there"), "{log}");
+    assert!(place.audit().contains("takes effect after a restart"), "{shown}");
+    place.said(&["audit", "verify"]);
+}
+
+/// An editor, or a copy that is slow, leaves one for a moment; it would end all exporters.
+#[test]
+fn an_empty_file_changes_nothing() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let text = place.text(&collector, TOKEN);
+    let mut running = place.run_with(&["--set", "global.log.format=json"]);
+    place.write("c.yaml", "# being written\n");
+    running.wait_for("c.yaml: is empty");
+    let events = place.append();
+    collector.wait_for(events);
+    place.write("c.yaml", &text);
+    running.wait_for("configuration reloaded");
+    running.stop();
+    assert_eq!(collector.events(), events, "nothing twice");
+}
+
+#[test]
+fn what_an_operator_should_know_follows_the_configuration() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-one");
+    place.configure(&collector, TOKEN);
+    let running = place.run();
+    let notes = || {
+        let status: serde_json::Value =
+            serde_json::from_str(&place.said(&["status", "--json"])).expect("JSON");
+        status["notes"].to_string()
+    };
+    let words = "accepts any certificate";
+    assert!(!notes().contains(words), "{}", notes());
+    let secure = place.text(&collector, TOKEN);
+    let far = "  far: {type: splunk, hec_url: 'https://127.0.0.1:9', hec_token: x, \
+               tls: {insecure_skip_verify: true}}\n";
+    place.write("c.yaml", &format!("{secure}{far}"));
+    place.said(&["reload"]);
+    assert!(notes().contains(words), "{}", notes());
+    place.write("c.yaml", &secure);
+    place.said(&["reload"]);
+    assert!(!notes().contains(words), "{}", notes());
+    let log = running.stop();
+    assert_eq!(log.matches(words).count(), 1, "{log}");
 }

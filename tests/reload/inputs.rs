@@ -203,7 +203,7 @@ fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
     let sent = 30 + place.append();
     collector.wait_for(sent);
     std::fs::rename(&aside, &dir).expect("the directory is ours");
-    running.wait_for("opened again");
+    running.wait_for("\"opened again\"");
     send();
     collector.wait_for(sent + 30);
     running.stop();

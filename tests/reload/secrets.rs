@@ -5,6 +5,25 @@ use std::process::Command;
 use crate::vault::{GIVEN, JWT, NAMESPACE, POWERLESS, ROLE, Vault};
 use crate::{Collector, Place, wait_until};
 
+/// A mount may come later than the file that names it: nobody touches that again.
+#[test]
+fn a_configuration_whose_secret_comes_late_runs_then() {
+    let place = Place::new();
+    let collector = Collector::start("s3cr3t-two");
+    place.configure(&collector, "    hec_token: s3cr3t-one\n");
+    let mut running = place.run();
+    let secret = place.path("secret");
+    let token = format!("    hec_token: '${{file:{}}}'\n", secret.display());
+    place.configure(&collector, &token);
+    running.wait_for("configuration refused; the running one stays");
+    place.write("secret", "s3cr3t-two\n");
+    running.wait_for("configuration reloaded");
+    let events = place.append();
+    collector.wait_for(events);
+    let log = running.stop();
+    assert!(log.contains("\"actor\":\"tried again\""), "{log}");
+}
+
 impl Place {
     /// Keys that lead to a Vault by the Kubernetes login.
     fn trust(&self, vault: &Vault) -> String {
