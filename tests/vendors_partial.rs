@@ -9,7 +9,8 @@ use http::HeaderMap;
 use shrike::deliver::{
     AckSettings, Action, Batch, BreakerSettings, Budget, Buffers, Choice, Documents, Encoding,
     Gate, GateSettings, Limits, Options, Order, Outcomes, Packing, Part, Purpose, Pushed,
-    RateSettings, Resend, Response, RetrySettings, Sender, SenderSettings, Vendor, judge,
+    RateSettings, Resend, Response, RetrySettings, RoutePlaces, Sender, SenderSettings, Vendor,
+    judge,
 };
 use shrike::event::{Offset, Severity, Span};
 use shrike::transform::Format;
@@ -145,6 +146,7 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
             retry_after_max: second * 300,
             hold_interval: second * 60,
             probe_timeout: second * 60,
+            places: RoutePlaces::default(),
         },
         now,
     );
@@ -160,7 +162,6 @@ fn lane(vendor: &'static Vendor, events: u64, now: Instant) -> (Sender, Batch) {
         has_setup: false,
         has_own_places: false,
         hold_interval: second * 60,
-        route_rate: None,
         standstill_max: None,
         seed: 7,
     };

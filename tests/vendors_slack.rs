@@ -377,7 +377,8 @@ fn groups_and_defaults_are_those_of_the_format() {
     let config = loaded(&format!("{{webhooks: {{min_severity: high, slack: {{{HOOK}}}}}}}"));
     assert_eq!(config.exporters[0].filter.min_severity, Severity::High);
     let settings = &config.exporters[0].settings;
-    assert_eq!(settings.route_rate(), Some((60, 5)));
+    let rate = settings.route_rate().expect("it has one");
+    assert_eq!((rate.per_minute, rate.burst), (60, 5));
     assert_eq!(settings.options.text("api_base").as_deref(), Some("https://slack.com/api"));
 }
 

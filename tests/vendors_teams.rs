@@ -350,7 +350,8 @@ fn defaults_are_those_of_the_format() {
     let exporter = &config.exporters[0];
     assert_eq!(exporter.settings.name, "teams");
     assert_eq!(exporter.filter.min_severity, Severity::Low);
-    assert_eq!(exporter.settings.route_rate(), Some((20, 4)));
+    let rate = exporter.settings.route_rate().expect("it has one");
+    assert_eq!((rate.per_minute, rate.burst), (20, 4));
     let endpoint = (TEAMS.endpoints)(&exporter.settings.options).expect("it has one");
     assert!(endpoint[0].to_string().ends_with("/invoke?sig=s3cret"), "as it is");
 }

@@ -8,7 +8,7 @@ use super::delivery::{BatchId, DeadLetter, History, Outcomes, is_turned_away, ju
 use super::gate::Success;
 use super::sender::{Entry, Flight, Sender, State};
 use super::{
-    AckId, Applied, Cause, Fate, ItemFate, Level, Pace, Reason, Resend, Scope, Sent,
+    AckId, Applied, Cause, Fate, ItemFate, Level, Order, Pace, Reason, Resend, Scope, Sent,
     TransportError, TransportErrorKind, Verdict,
 };
 use crate::event::{Offset, Settle};
@@ -256,6 +256,9 @@ impl Sender {
         };
         outcomes.wake |= self.gate.release();
         let Entry { id, batch, .. } = self.entries.remove(at);
+        if flight.is_trial {
+            self.gate.places().unclaim(batch.route(), flight.sent);
+        }
         Some(Ended { id, batch, flight })
     }
 
@@ -272,14 +275,11 @@ impl Sender {
         outcomes.wake |= self.gate.answered(ticket.endpoint, success, is_probe, sent);
         if success == Success::Yes {
             self.gate.accepts(sent);
-            let latest = self.taken.entry(ended.batch.route()).or_insert(sent);
-            *latest = sent.max(*latest);
         }
         self.gate.adapt(pace, success, sent, now);
         self.standstill.end();
-        // Even a refusal of these events shows that nothing else stops their route.
-        let route = ended.batch.route();
-        self.routes.retain(|hold| hold.route != route);
+        // Even a refusal of these events shows that nothing else stops their place.
+        outcomes.wake |= self.gate.places().answered(ended.batch.route(), success, sent);
         if success == Success::Yes {
             self.gate.forget_remedies(sent);
         }
@@ -428,11 +428,39 @@ impl Sender {
     fn fail(&mut self, ended: Ended, failure: Failure, now: Instant, outcomes: &mut Outcomes) {
         let another_node = match failure.kind {
             FailureKind::Request { is_node, .. } if failure.reason.class != THROTTLED => {
-                self.gate.fail(ended.flight.ticket.endpoint, is_node, now)
+                self.note_outage(&ended, is_node, now)
             }
             _ => false,
         };
         self.fail_where(ended, failure, another_node, now, outcomes);
+    }
+
+    /// Notes that a request failed, which may be an outage; returns whether another endpoint is
+    /// alive.
+    ///
+    /// A place with an address of its own may be away alone, and is held then: where order matters
+    /// from the first failure on, so that others pass it. It says nothing of the exporter while
+    /// another place is at work.
+    fn note_outage(&mut self, ended: &Ended, is_node: bool, now: Instant) -> bool {
+        if self.waits_by_place() {
+            let route = ended.batch.route();
+            let failures = self.gate.places().fail(route, now);
+            match self.gate.failures_max() {
+                0 => {}
+                most if failures >= most => {
+                    // Not all at once: what is tried at one place may break a host of several.
+                    let wait = self.gate.breaker_open().mul_f64(1.0 + self.rng.f64() / 2.0);
+                    self.hold_route_for(route, Cause::Outage, wait, now);
+                }
+                _ if self.settings.order == Order::Any => {}
+                // For as long as any retry waits.
+                _ => self.hold_route_for(route, Cause::Outage, Duration::ZERO, now),
+            }
+            if self.gate.places().is_another_well(route) {
+                return false;
+            }
+        }
+        self.gate.fail(ended.flight.ticket.endpoint, is_node, now)
     }
 
     /// The same once the gate knows of it.
@@ -463,7 +491,12 @@ impl Sender {
             // "Retry, next node" (`elastic.md`): all rest for as long, and this one longer.
             self.gate.spare(flight.ticket.endpoint, wait.max(floor) + SPARED, now);
         }
+        let asks = is_throttled || matches!(pace, Pace::Pause(Some(_)));
         match pace {
+            // It asks for itself alone.
+            Pace::Pause(_) if asks && self.waits_by_place() => {
+                self.hold_route_for(batch.route(), Cause::Outage, wait.max(floor), now);
+            }
             Pace::Pause(Some(_)) if is_throttled || reason.status == BUSY => {
                 self.gate.adapt(pace, Success::No, flight.sent, now);
             }
@@ -505,11 +538,8 @@ impl Sender {
             Some(batch) => batch,
             None => return,
         };
-        // What was to tell of its route has told nothing.
-        let route = batch.route();
-        if let Some(hold) = self.routes.iter_mut().find(|hold| hold.route == route) {
-            hold.retry_at = hold.retry_at.max(now + wait.max(floor));
-        }
+        // What was to tell of its place has told nothing.
+        self.gate.places().hold_on(batch.route(), now + wait.max(floor), now);
         let row = batch.history.row;
         let is_free = kind == FailureKind::TurnedAway && row <= FREE_RETRIES_MAX;
         let fails_over = another_node && row <= FREE_RETRIES_MAX;
@@ -564,9 +594,9 @@ impl Sender {
         now: Instant,
         outcomes: &mut Outcomes,
     ) {
+        self.note_outage(&ended, false, now);
         let Ended { mut batch, flight, .. } = ended;
         self.count_ambiguous(&mut batch, outcomes);
-        self.gate.fail(flight.ticket.endpoint, false, now);
         if flight.is_probe {
             self.gate.hold_on(now);
         }

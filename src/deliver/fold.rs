@@ -72,20 +72,18 @@ impl Sender {
     /// where that has no rate, or is held for another reason.
     #[must_use]
     pub fn wait_for(&self, route: u32, now: Instant) -> Duration {
-        if self.route_hold(route).is_some() {
+        if self.is_held(route) {
             return Duration::ZERO;
         }
         let before = self.waiting_at(route).count() as u64;
-        self.limits.wait(route, before, self.gate.epoch(), now)
+        self.gate.places().delay(route, before, now)
     }
 
     /// Events that wait for the rate of some place.
     #[must_use]
     pub fn waiting(&self, now: Instant) -> usize {
-        let is_limited = |entry: &&Entry| {
-            let route = entry.batch.route();
-            self.limits.busy_until(route, self.gate.epoch(), now).is_some()
-        };
+        let places = self.gate.places();
+        let is_limited = |entry: &&Entry| places.busy_until(entry.batch.route(), now).is_some();
         self.entries.iter().filter(|it| waits(it)).filter(is_limited).count()
     }
 
@@ -94,7 +92,7 @@ impl Sender {
     #[must_use]
     pub fn free_at(&self, route: u32, now: Instant) -> Option<Instant> {
         let is_free = self.waiting_at(route).next().is_none();
-        is_free.then(|| self.limits.busy_until(route, self.gate.epoch(), now).unwrap_or(now))
+        is_free.then(|| self.gate.places().busy_until(route, now).unwrap_or(now))
     }
 
     /// Whether something more urgent waits for the same place, which does not take both now. A
@@ -102,21 +100,21 @@ impl Sender {
     pub(super) fn is_passed(&self, at: usize, now: Instant) -> bool {
         let own = &self.entries[at].batch;
         let is_critical = |batch: &Batch| batch.worst() >= Severity::Critical;
-        if !self.limits.lets_pass() || is_critical(own) || own.folded().is_some() {
+        if !self.gate.places().lets_pass() || is_critical(own) || own.folded().is_some() {
             return false;
         }
-        let is_same = |batch: &Batch| self.limits.is_same(batch.route(), own.route());
+        let is_same = |batch: &Batch| self.is_same_place(batch.route(), own.route());
         let is_ready = |it: &&Entry| matches!(it.state, State::Ready);
         let mut behind = self.entries[at + 1..].iter().filter(is_ready).map(|it| &it.batch);
         if !behind.any(|batch| is_critical(batch) && is_same(batch)) {
             return false;
         }
         let others = self.waiting_at(own.route()).count() as u64 - 1;
-        !self.limits.wait(own.route(), others, self.gate.epoch(), now).is_zero()
+        !self.gate.places().delay(own.route(), others, now).is_zero()
     }
 
     fn waiting_at(&self, route: u32) -> impl Iterator<Item = &Entry> {
-        let is_same = move |it: &&Entry| self.limits.is_same(it.batch.route(), route);
+        let is_same = move |it: &&Entry| self.is_same_place(it.batch.route(), route);
         self.entries.iter().filter(|it| waits(it)).filter(is_same)
     }
 }

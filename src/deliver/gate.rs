@@ -3,12 +3,14 @@
 //! Lanes live on several threads. Everything here is an atomic, changed a few times per request and
 //! never per event; nothing is locked.
 
+use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::hold::{Held, Hold};
 use super::limiter::{Limiter, RetryBudget, ns};
 use super::nodes::Nodes;
+use super::places::{Places, RoutePlaces};
 use super::{BreakerSettings, Cause, Choice, Pace, RateSettings, RetrySettings, Settings};
 
 /// How a [`Gate`] is set up.
@@ -32,6 +34,8 @@ pub struct GateSettings {
     pub hold_interval: Duration,
     /// A probe that has not ended after this long is lost; longer than any request may take.
     pub probe_timeout: Duration,
+    /// Where its routes lead.
+    pub places: RoutePlaces,
 }
 
 /// The state of one exporter that its lanes share.
@@ -71,6 +75,7 @@ pub struct Gate {
     /// Events that were refused for good while none was accepted; [`ACCEPTS`] once one was.
     refused: AtomicU32,
     nodes: Nodes,
+    places: Places,
 }
 
 /// How an exporter is doing, for people.
@@ -112,9 +117,14 @@ pub(super) enum Pass {
 }
 
 impl GateSettings {
-    /// As configured, for this many endpoints and slots.
+    /// As configured, for this many endpoints and slots and these routes.
     #[must_use]
-    pub fn new(settings: &Settings, endpoints: usize, concurrency: u32) -> Self {
+    pub fn new(
+        settings: &Settings,
+        endpoints: usize,
+        concurrency: u32,
+        places: RoutePlaces,
+    ) -> Self {
         let RetrySettings { budget_percent, retry_after_max, .. } = settings.retry;
         Self {
             concurrency,
@@ -126,6 +136,7 @@ impl GateSettings {
             retry_after_max,
             hold_interval: HOLD_INTERVAL,
             probe_timeout: settings.connection.connect_timeout + settings.connection.timeout * 2,
+            places,
         }
     }
 }
@@ -133,7 +144,7 @@ impl GateSettings {
 impl Gate {
     /// An open gate; `epoch` is no later than any time it is told.
     #[must_use]
-    pub fn new(settings: GateSettings, epoch: Instant) -> Self {
+    pub fn new(mut settings: GateSettings, epoch: Instant) -> Self {
         assert!(settings.concurrency > 0, "an exporter has at least one slot");
         Self {
             epoch,
@@ -158,6 +169,7 @@ impl Gate {
             others_ns: AtomicU64::new(0),
             refused: AtomicU32::new(0),
             nodes: Nodes::new(settings.endpoints, settings.choice, settings.breaker.failures),
+            places: Places::new(take(&mut settings.places), epoch),
             settings,
         }
     }
@@ -556,6 +568,21 @@ impl Gate {
         self.pause_ns.fetch_max(until, Ordering::AcqRel);
     }
 
+    /// The places of its routes.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Failures in a row that mean an outage; 0 is never.
+    pub(super) fn failures_max(&self) -> u32 {
+        self.settings.breaker.failures
+    }
+
+    /// How long nothing is told of a probe that is lost.
+    pub(super) fn probe_timeout(&self) -> Duration {
+        self.settings.probe_timeout
+    }
+
     pub(super) fn epoch(&self) -> Instant {
         self.epoch
     }
@@ -574,8 +601,13 @@ impl Gate {
     }
 
     fn time(&self, ns: u64) -> Instant {
-        self.epoch + Duration::from_nanos(ns.min(FAR_NS))
+        time_after(self.epoch, ns)
     }
+}
+
+/// So many nanoseconds later.
+pub(super) fn time_after(epoch: Instant, ns: u64) -> Instant {
+    epoch + Duration::from_nanos(ns.min(FAR_NS))
 }
 
 /// Whether a request was accepted.
@@ -657,6 +689,7 @@ mod tests {
             retry_after_max: Duration::from_secs(300),
             hold_interval: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(60),
+            places: RoutePlaces::default(),
         };
         Gate::new(settings, epoch)
     }

@@ -9,16 +9,6 @@ use super::gate::{REFRESH_WAIT, Remedied, Success};
 use super::sender::{Action, Entry, Flight, Sender, State, reshape};
 use super::{Cause, Fate, Order, Pace, Reason, Scope, Verdict};
 
-/// A route that waits alone.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RouteHold {
-    pub(super) route: u32,
-    pub(super) cause: Cause,
-    pub(super) since: Instant,
-    /// When one of its batches is tried again.
-    pub(super) retry_at: Instant,
-}
-
 /// Events that wait and were taken out of a [`Sender`]; they are still pending.
 #[derive(Debug)]
 pub struct Parked {
@@ -29,16 +19,22 @@ pub struct Parked {
 }
 
 impl Sender {
-    /// The routes that are held, and why.
+    /// The routes whose places are held, and why.
     pub fn held_routes(&self) -> impl Iterator<Item = (u32, Cause)> {
-        self.routes.iter().map(|hold| (hold.route, hold.cause))
+        self.gate.places().held_routes()
     }
 
-    /// Takes out what waits alone, and the batches of routes that are held for `after`, but for one
-    /// each to try with.
+    /// Whether a route's place is held.
+    #[must_use]
+    pub fn is_held(&self, route: u32) -> bool {
+        self.gate.places().held(route).is_some()
+    }
+
+    /// Takes out what waits alone, and the batches for places that are held for `after`, but for
+    /// one each to try with.
     ///
     /// They stay pending; the caller keeps them elsewhere and brings them back by rendering them
-    /// again once their time has come, or [`Sender::held_routes`] no longer names the route.
+    /// again once their time has come, or [`Sender::is_held`] no longer says so of the route.
     pub fn park(&mut self, after: Duration, now: Instant, out: &mut Vec<Parked>) {
         let mut at = 0;
         while at < self.entries.len() {
@@ -62,17 +58,18 @@ impl Sender {
         {
             return Some(Some(due));
         }
-        let hold = self.route_hold(batch.route())?;
+        let hold = self.gate.places().held(batch.route())?;
         let is_long = now.saturating_duration_since(hold.since) >= after;
         let is_idle = !matches!(state, State::Flying(_));
-        let is_first = self.first_of(hold.route) == Some(at);
+        let is_first = self.first_of(batch.route()) == Some(at);
         (is_long && is_idle && !is_first).then_some(None)
     }
 
-    /// The batch of a held route that is tried next: one under way; else the first, or where order
-    /// does not matter the one that failed or was refused least.
+    /// The batch that is tried next at the held place of a route: one under way; else the first, or
+    /// where order does not matter the one that failed or was refused least.
     pub(super) fn first_of(&self, route: u32) -> Option<usize> {
-        let own = self.entries.iter().enumerate().filter(|(_, it)| it.batch.route() == route);
+        let entries = self.entries.iter().enumerate();
+        let own = entries.filter(|(_, it)| self.is_same_place(it.batch.route(), route));
         let best = own.min_by_key(|(_, entry)| {
             let is_idle = !matches!(entry.state, State::Flying(_));
             (is_idle, self.refusals(entry))
@@ -85,17 +82,29 @@ impl Sender {
         if self.settings.order == Order::Any { entry.batch.history.row } else { 0 }
     }
 
-    /// Whether a held route is to be tried again and nothing of it is here to try with.
+    /// Whether the held place of a route is to be tried again and nothing is here to try it with.
     #[must_use]
     pub fn lacks_trial(&self, route: u32, now: Instant) -> bool {
-        let is_due = self.route_hold(route).is_some_and(|hold| hold.retry_at <= now);
-        // One that failed otherwise tells nothing of its route.
-        let tells = |it: &Entry| it.batch.route() == route && !it.batch.history.is_suspect;
+        let is_due = self.gate.places().held(route).is_some_and(|hold| hold.retry_at <= now);
+        // One that failed otherwise tells nothing of its place.
+        let tells = |it: &Entry| {
+            self.is_same_place(it.batch.route(), route) && !it.batch.history.is_suspect
+        };
         is_due && self.reshaping == 0 && !self.entries.iter().any(tells)
     }
 
-    pub(super) fn route_hold(&self, route: u32) -> Option<&RouteHold> {
-        self.routes.iter().find(|hold| hold.route == route)
+    /// Whether places are away each by itself, and may be passed then.
+    pub(super) fn waits_by_place(&self) -> bool {
+        self.settings.has_own_places && self.settings.order != Order::Strict
+    }
+
+    /// Whether a place is held since it is out of order.
+    pub(super) fn is_away(&self, route: u32) -> bool {
+        self.gate.places().held(route).is_some_and(|hold| hold.cause == Cause::Outage)
+    }
+
+    pub(super) fn is_same_place(&self, one: u32, other: u32) -> bool {
+        self.gate.places().is_same(one, other)
     }
 
     /// Finds out whether the hold can end: by the vendor's call, else with a single event.
@@ -108,15 +117,21 @@ impl Sender {
         // Where an event tells nothing either, the call is asked again.
         self.gate.ask_event(false);
         let mut at = self.probe_entry(now).expect("asked before the probe was claimed");
-        if self.entries[at].batch.parts() > 1 {
-            let Entry { batch, .. } = self.entries.remove(at);
-            let one = batch.select(|item| item == 0);
-            self.insert(batch.select(|item| item != 0), State::Ready);
-            let id = self.insert(one, State::Ready);
-            at = self.position(id).expect("just inserted");
-        }
+        at = self.cut_off_one(at);
         self.gate.admit_probe(now);
         self.send(at, true, now, outcomes)
+    }
+
+    /// Makes a batch of its own of the first event of one; where that is then.
+    pub(super) fn cut_off_one(&mut self, at: usize) -> usize {
+        if self.entries[at].batch.parts() <= 1 {
+            return at;
+        }
+        let Entry { batch, .. } = self.entries.remove(at);
+        let one = batch.select(|item| item == 0);
+        self.insert(batch.select(|item| item != 0), State::Ready);
+        let id = self.insert(one, State::Ready);
+        self.position(id).expect("just inserted")
     }
 
     /// Whether the vendor's call is the next probe.
@@ -132,6 +147,11 @@ impl Sender {
         }
         let at = self.probe_entry(now)?;
         Some(YIELD * self.entries[at].batch.history.row.min(YIELDS_MAX))
+    }
+
+    /// How long it leaves the trial of a place to other lanes.
+    pub(super) fn yields(&self, entry: &Entry) -> Duration {
+        YIELD * self.refusals(entry).min(YIELDS_MAX)
     }
 
     /// The entry to probe with, if it can be sent.
@@ -151,7 +171,7 @@ impl Sender {
         });
         let best = able.min_by_key(|(_, entry)| {
             let batch = &entry.batch;
-            let hold = self.route_hold(batch.route());
+            let hold = self.gate.places().held(batch.route());
             let must_wait = hold.is_some_and(|hold| hold.retry_at > now);
             // An outage of days must not cut everything into single events.
             let cuts_more = singles >= SINGLES_MAX && batch.parts() > 1;
@@ -168,7 +188,8 @@ impl Sender {
             Order::Strict => at == 0 && self.reshaping == 0,
             Order::Loose => {
                 let before = &self.entries[..at];
-                self.reshaping == 0 && before.iter().all(|entry| entry.batch.route() != route)
+                let is_other = |it: &Entry| !self.is_same_place(it.batch.route(), route);
+                self.reshaping == 0 && before.iter().all(is_other)
             }
         }
     }
@@ -280,8 +301,9 @@ impl Sender {
             Cause::Outage => false,
         };
         let route = batch.route();
-        // Others that are accepted say nothing of a route that is refused again.
-        let is_again = scope == Scope::Route && self.route_hold(route).is_some();
+        // Others that are accepted say nothing of a place that refuses again.
+        let is_held = self.gate.places().held(route).is_some_and(|hold| hold.since < sent);
+        let is_again = scope == Scope::Route && is_held;
         let remedied = match has_remedy && !is_probe && !is_again {
             true => self.gate.remedy(cause, sent, now),
             false => Remedied::InVain,
@@ -322,7 +344,7 @@ impl Sender {
     /// answer, or since the one before held something for them.
     fn is_apart(&self, batch: &Batch, scope: Scope, kind: FailureKind) -> bool {
         let took_since = |at: Instant| match scope {
-            Scope::Route => self.taken.get(&batch.route()).is_some_and(|&sent| sent > at),
+            Scope::Route => self.gate.places().took_since(batch.route(), at),
             Scope::Exporter | Scope::Endpoint => self.gate.took_since(at),
         };
         let is_beside = kind == FailureKind::Items || batch.history.held_at.is_some_and(took_since);
@@ -346,7 +368,7 @@ impl Sender {
         }
     }
 
-    fn hold_route(&mut self, route: u32, cause: Cause, pace: Pace, now: Instant) {
+    fn hold_route(&self, route: u32, cause: Cause, pace: Pace, now: Instant) {
         let wait = match (pace, cause) {
             (Pace::Pause(Some(wait)), _) => self.gate.capped(wait),
             (_, Cause::Outage) => self.gate.breaker_open(),
@@ -355,12 +377,8 @@ impl Sender {
         self.hold_route_for(route, cause, wait, now);
     }
 
-    fn hold_route_for(&mut self, route: u32, cause: Cause, wait: Duration, now: Instant) {
-        let retry_at = now + wait;
-        match self.routes.iter_mut().find(|hold| hold.route == route) {
-            Some(hold) => (hold.cause, hold.retry_at) = (cause, retry_at),
-            None => self.routes.push(RouteHold { route, cause, since: now, retry_at }),
-        }
+    pub(super) fn hold_route_for(&self, route: u32, cause: Cause, wait: Duration, now: Instant) {
+        self.gate.places().hold(route, cause, now + wait, now);
     }
 }
 

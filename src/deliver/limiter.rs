@@ -1,13 +1,13 @@
 //! How many requests a second, and how many of them retries: two buckets without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Pace, RateSettings};
 
 /// A token bucket as one number: the time at which it will be full again (GCRA).
 #[derive(Debug, Default)]
-struct Bucket(AtomicU64);
+pub(super) struct Bucket(AtomicU64);
 
 impl Bucket {
     /// Takes a token, or says when there will be one.
@@ -23,9 +23,17 @@ impl Bucket {
     }
 
     /// When there is a token.
-    fn free_at(&self, interval_ns: u64, burst: u64) -> u64 {
+    pub(super) fn free_at(&self, interval_ns: u64, burst: u64) -> u64 {
         let tolerance = interval_ns.saturating_mul(burst.saturating_sub(1));
         self.0.load(Ordering::Acquire).saturating_sub(tolerance)
+    }
+
+    /// How long whoever takes a token behind so many others waits for it.
+    pub(super) fn delay(&self, before: u64, now_ns: u64, interval_ns: u64, burst: u64) -> u64 {
+        let taken = self.0.load(Ordering::Acquire).max(now_ns);
+        let tolerance = interval_ns.saturating_mul(burst.saturating_sub(1));
+        let free = taken.saturating_add(interval_ns.saturating_mul(before));
+        free.saturating_sub(tolerance).saturating_sub(now_ns)
     }
 
     /// Leaves no token; the next one comes after an interval.
@@ -36,85 +44,10 @@ impl Bucket {
     }
 
     /// Takes a token that is owed, free or not.
-    fn charge(&self, now_ns: u64, interval_ns: u64) {
+    pub(super) fn charge(&self, now_ns: u64, interval_ns: u64) {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full| {
             Some(full.max(now_ns).saturating_add(interval_ns))
         });
-    }
-}
-
-/// How many requests each route of an exporter takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteRate {
-    /// Requests a minute, at least 1.
-    pub per_minute: u64,
-    /// Requests at once after a quiet time.
-    pub burst: u64,
-    /// For each route the first one that leads to the same place: they share a limit.
-    pub places: Vec<u32>,
-    /// Whether critical events go before the others that wait for the same place.
-    pub lets_critical_pass: bool,
-}
-
-/// A bucket for each place that the routes of one lane lead to.
-#[derive(Debug)]
-pub(super) struct RouteLimits {
-    rate: Option<RouteRate>,
-    buckets: Vec<Bucket>,
-}
-
-impl RouteLimits {
-    pub(super) fn new(rate: Option<RouteRate>) -> Self {
-        let buckets = rate.iter().flat_map(|rate| rate.places.iter().map(|_| Bucket::default()));
-        Self { buckets: buckets.collect(), rate }
-    }
-
-    /// When the route may be used again, if not now.
-    pub(super) fn busy_until(&self, route: u32, epoch: Instant, now: Instant) -> Option<Instant> {
-        let (bucket, rate) = self.of(route)?;
-        let now_ns = ns(now.saturating_duration_since(epoch));
-        let free_ns = bucket.free_at(rate.interval_ns(), rate.burst);
-        (free_ns > now_ns).then(|| epoch + Duration::from_nanos(free_ns))
-    }
-
-    /// Counts a request, whether it may go or must.
-    pub(super) fn take(&self, route: u32, epoch: Instant, now: Instant) {
-        if let Some((bucket, rate)) = self.of(route) {
-            bucket.charge(ns(now.saturating_duration_since(epoch)), rate.interval_ns());
-        }
-    }
-
-    /// How long a request to this route waits behind so many others.
-    pub(super) fn wait(&self, route: u32, before: u64, epoch: Instant, now: Instant) -> Duration {
-        let Some((bucket, rate)) = self.of(route) else { return Duration::ZERO };
-        let now_ns = ns(now.saturating_duration_since(epoch));
-        let taken = bucket.0.load(Ordering::Acquire).max(now_ns);
-        let tolerance = rate.interval_ns().saturating_mul(rate.burst.saturating_sub(1));
-        let free = taken.saturating_add(rate.interval_ns().saturating_mul(before));
-        Duration::from_nanos(free.saturating_sub(tolerance).saturating_sub(now_ns))
-    }
-
-    /// Whether two routes lead to one place that has a limit, or are the same.
-    pub(super) fn is_same(&self, one: u32, other: u32) -> bool {
-        let place = |route: u32| self.rate.as_ref()?.places.get(usize::try_from(route).ok()?);
-        one == other || place(one).is_some_and(|own| Some(own) == place(other))
-    }
-
-    /// Whether critical events go first.
-    pub(super) fn lets_pass(&self) -> bool {
-        self.rate.as_ref().is_some_and(|rate| rate.lets_critical_pass)
-    }
-
-    fn of(&self, route: u32) -> Option<(&Bucket, &RouteRate)> {
-        let rate = self.rate.as_ref()?;
-        let place = rate.places.get(usize::try_from(route).ok()?)?;
-        Some((self.buckets.get(usize::try_from(*place).ok()?)?, rate))
-    }
-}
-
-impl RouteRate {
-    fn interval_ns(&self) -> u64 {
-        60 * SECOND_NS / self.per_minute.max(1)
     }
 }
 

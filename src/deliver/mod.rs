@@ -30,6 +30,7 @@ mod lines;
 mod names;
 mod nodes;
 mod options;
+mod places;
 mod proxy;
 mod reach;
 mod sender;
@@ -63,9 +64,9 @@ pub use fold::{FLOOD, FLOOD_KEY, Fold, MAX_AGE, MAX_AGE_KEY};
 pub use gate::{Gate, GateSettings, Health};
 pub use held::Parked;
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
-pub use limiter::RouteRate;
 pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret, opt, problem};
+pub use places::{RoutePlaces, RouteRate};
 pub use sender::{Action, LANES_MAX, Sender, SenderSettings};
 pub use settings::{
     BatchSettings, BreakerSettings, ConnectionSettings, DeadLetterSettings, From, Http2, OnLag,

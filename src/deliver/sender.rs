@@ -1,6 +1,5 @@
 //! One lane's batches from closing to settling: what to do next.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,6 @@ use super::batch::Batch;
 use super::budget::Allowance;
 use super::delivery::{AckSettings, BatchId, DeadLetter, Outcomes, Reshape};
 use super::gate::{Gate, Pass, Refused};
-use super::held::RouteHold;
-use super::limiter::{RouteLimits, RouteRate};
 use super::standstill::Standstill;
 use super::verify::Requests;
 use super::watermark::Sent;
@@ -41,11 +38,9 @@ pub struct SenderSettings {
     pub has_setup: bool,
     /// How long a route with a wrong setup waits between tries.
     pub hold_interval: Duration,
-    /// Whether some routes lead to places of their own: what one place refuses says nothing of the
-    /// others, so that a hold is the route's.
+    /// Whether some routes lead to addresses of their own: what one refuses, or that it is away,
+    /// says nothing of the others, so that a hold is the place's.
     pub has_own_places: bool,
-    /// How many requests each route takes.
-    pub route_rate: Option<RouteRate>,
     /// How long one event may stop what comes behind it before it is given up, where order matters;
     /// `None` is no bound.
     pub standstill_max: Option<Duration>,
@@ -118,9 +113,6 @@ pub struct Sender {
     pub(super) entries: Vec<Entry>,
     /// Accepted batches that wait for their confirmation, by id; without bodies.
     pub(super) accepted: Awaiting,
-    pub(super) routes: Vec<RouteHold>,
-    /// When the latest request that took events of each route was sent.
-    pub(super) taken: BTreeMap<u32, Instant>,
     /// Events that are being rendered again.
     pub(super) reshaping: u64,
     /// Channels whose ids ran backwards of late: how many, since when.
@@ -129,8 +121,6 @@ pub struct Sender {
     pub(super) probed: Instant,
     /// No batch holds an event below.
     pub(super) lowest: Offset,
-    /// One limit per place that routes lead to.
-    pub(super) limits: RouteLimits,
     pub(super) standstill: Standstill,
     /// When it was last asked what to do.
     asked: Instant,
@@ -163,6 +153,8 @@ pub(super) struct Flight {
     pub(super) is_probe: bool,
     /// Whether the destination was at work when it was sent.
     pub(super) was_well: bool,
+    /// Whether its place is held, and this tells if it still must be.
+    pub(super) is_trial: bool,
 }
 
 /// What there is to send.
@@ -187,13 +179,10 @@ impl Sender {
             requests: Requests::default(),
             entries: Vec::new(),
             accepted: Awaiting::default(),
-            routes: Vec::new(),
-            taken: BTreeMap::new(),
             reshaping: 0,
             resets: (0, None),
             probed,
             lowest: Offset::ZERO,
-            limits: RouteLimits::new(settings.route_rate.clone()),
             standstill: Standstill::new(settings.standstill_max),
             asked: gate.epoch(),
             last_id: 0,
@@ -398,7 +387,7 @@ impl Sender {
         // When the budget has the next retry; first attempts do not wait for it.
         let mut retry_at = None;
         loop {
-            let at = match self.next(retry_at, now) {
+            let mut at = match self.next(retry_at, now) {
                 Next::Now(at) => at,
                 Next::Later(due) => return Err(Some(due)),
                 Next::Nothing => return Err(None),
@@ -409,7 +398,8 @@ impl Sender {
                 self.ask_again(batch, level, outcomes);
                 continue;
             }
-            let is_retry = self.entries[at].batch.history.is_retry();
+            let (batch, places) = (&self.entries[at].batch, self.gate.places());
+            let (is_retry, route) = (batch.history.is_retry(), batch.route());
             if is_retry && let Err(later) = self.gate.admit_retry(now) {
                 retry_at = Some(later);
                 continue;
@@ -423,6 +413,19 @@ impl Sender {
                     Refused::Slots => now + SLOT_WAIT,
                 }));
             }
+            let lost_after = self.gate.probe_timeout();
+            if places.held(route).is_some() && !places.claim(route, lost_after, now) {
+                // Another lane tries it.
+                outcomes.wake |= self.gate.release();
+                if is_retry {
+                    self.gate.refund_retry();
+                }
+                continue;
+            }
+            // Whether it is away or one event breaks it, one event tells.
+            if self.waits_by_place() && self.is_away(route) {
+                at = self.cut_off_one(at);
+            }
             return Ok(self.send(at, false, now, outcomes));
         }
     }
@@ -434,24 +437,30 @@ impl Sender {
         if is_strict && self.reshaping > 0 {
             return Next::Nothing;
         }
-        let recovered = self.gate.recoveries();
+        let (recovered, places) = (self.gate.recoveries(), self.gate.places());
         let mut later: Option<Instant> = None;
         let mut wait_for = |at: Instant| later = Some(later.map_or(at, |before| before.min(at)));
         for (at, entry) in self.entries.iter().enumerate() {
-            if let Some(hold) = self.route_hold(entry.batch.route()) {
-                // One of the route's batches is tried alone when its time has come.
-                let is_first = self.first_of(hold.route) == Some(at);
+            let route = entry.batch.route();
+            if let Some(hold) = places.held(route) {
+                // One batch for the place is tried alone when its time has come.
+                let is_first = self.first_of(route) == Some(at);
                 let is_flying = matches!(entry.state, State::Flying(_));
                 let is_able = entry.batch.has_body() || self.reshaping == 0;
-                let due = retry_at.map_or(hold.retry_at, |retry| retry.max(hold.retry_at));
-                match is_first && is_able && !is_flying {
-                    true if due <= now => return Next::Now(at),
+                if !is_first || !is_able || is_flying {
+                    continue;
+                }
+                let yields = places.wait(route, self.settings.lane);
+                let due = hold.retry_at + if yields { self.yields(entry) } else { Duration::ZERO };
+                let due = retry_at.map_or(due, |retry| retry.max(due));
+                // First be known to wait, then look again, as at the gate.
+                match places.held(route).is_some() && due > now {
                     true => wait_for(due),
-                    false => {}
+                    false => return Next::Now(at),
                 }
                 continue;
             }
-            if let Some(free) = self.limits.busy_until(entry.batch.route(), self.gate.epoch(), now)
+            if let Some(free) = places.busy_until(route, now)
                 && !matches!(entry.state, State::Flying(_))
             {
                 // What comes behind it for the same place waits as well.
@@ -493,7 +502,13 @@ impl Sender {
     ) -> Action {
         let endpoint = self.gate.choose(now);
         let ticket = self.channels.ticket(endpoint, now);
-        self.limits.take(self.entries[at].batch.route(), self.gate.epoch(), now);
+        let (route, places) = (self.entries[at].batch.route(), self.gate.places());
+        places.take(route, now);
+        let is_trial = places.held(route).is_some();
+        let was_well = match self.waits_by_place() {
+            true => places.is_well(route),
+            false => self.gate.is_well(),
+        };
         let entry = &mut self.entries[at];
         let history = &mut entry.batch.history;
         history.attempts = history.attempts.saturating_add(1);
@@ -504,8 +519,8 @@ impl Sender {
         } else {
             outcomes.tally.retried += entry.batch.events() as u64;
         }
-        let was_well = self.gate.is_well();
-        entry.state = State::Flying(Flight { ticket, sent: now, is_probe, was_well });
+        let flight = Flight { ticket, sent: now, is_probe, was_well, is_trial };
+        entry.state = State::Flying(flight);
         Action::Send { id, endpoint, group: ticket.group, attempt, is_probe }
     }
 
@@ -534,35 +549,34 @@ impl Sender {
         self.entries.iter().position(|entry| entry.id == id)
     }
 
-    /// Whether events of this route have not settled, or must wait.
+    /// Whether events for the place of this route have not settled, or must wait.
     #[must_use]
     pub fn has_route(&self, route: u32) -> bool {
-        let is_held = self.route_hold(route).is_some();
         let sending = self.entries.iter().map(|entry| entry.batch.route());
-        is_held || sending.chain(self.accepted.routes()).any(|other| other == route)
+        let mut routes = sending.chain(self.accepted.routes());
+        self.is_held(route) || routes.any(|other| self.is_same_place(other, route))
     }
 
     /// Whether a request without events may go to this route now; it counts as one of its
     /// requests.
     pub fn admit_beside(&self, route: u32, now: Instant) -> bool {
-        let epoch = self.gate.epoch();
-        let is_free = self.limits.busy_until(route, epoch, now).is_none();
+        let is_free = self.gate.places().busy_until(route, now).is_none();
         if !is_free || !self.gate.is_open(self.settings.lane, now) {
             return false;
         }
         self.gate.charge(now);
-        self.limits.take(route, epoch, now);
+        self.gate.places().take(route, now);
         true
     }
 
     /// Batches that could be sent now but for the gate.
     fn ready(&self) -> impl Iterator<Item = &Entry> {
-        let epoch = self.gate.epoch();
+        let places = self.gate.places();
         self.entries.iter().filter(move |entry| {
             let route = entry.batch.route();
             matches!(entry.state, State::Ready)
-                && self.route_hold(route).is_none()
-                && self.limits.busy_until(route, epoch, self.asked).is_none()
+                && places.held(route).is_none()
+                && places.busy_until(route, self.asked).is_none()
         })
     }
 
@@ -594,8 +608,11 @@ pub(super) fn reshape(batch: Batch, level: Option<Level>) -> Reshape {
 impl Drop for Sender {
     fn drop(&mut self) {
         for entry in &self.entries {
-            if matches!(entry.state, State::Flying(_)) {
+            if let State::Flying(flight) = entry.state {
                 self.gate.release();
+                if flight.is_trial {
+                    self.gate.places().unclaim(entry.batch.route(), flight.sent);
+                }
             }
         }
     }

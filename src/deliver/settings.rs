@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Encoding, Options, Order, Secret, Vendor};
+use super::{Encoding, FLOOD_KEY, Options, Order, RouteRate, Secret, Vendor};
 use crate::event::Severity;
 use crate::transform::Format;
 
@@ -82,9 +82,13 @@ impl Settings {
 
     /// How many requests a minute each route takes, and how many of them at once.
     #[must_use]
-    pub fn route_rate(&self) -> Option<(u64, u64)> {
+    pub fn route_rate(&self) -> Option<RouteRate> {
         let (per_minute, burst) = self.vendor.route_rate?;
-        self.options.number(per_minute).zip(self.options.number(burst))
+        let (per_minute, burst) =
+            self.options.number(per_minute).zip(self.options.number(burst))?;
+        // People see what matters most before what waited longer.
+        let lets_critical_pass = self.options.number(FLOOD_KEY).is_some();
+        Some(RouteRate { per_minute, burst, lets_critical_pass })
     }
 
     /// Whether events are numbered as they are sent.

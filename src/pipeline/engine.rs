@@ -21,6 +21,7 @@ use super::new_pass::NewPass;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
 use super::passes::first_unused;
+use super::places::route_places;
 use super::prepared::Prepared;
 use super::receipts::{ReceiptOptions, Receipts};
 use super::reload::{HELD_WAIT, Intended};
@@ -592,8 +593,8 @@ pub(super) fn build(
 ) -> Result<Arc<Exporter>, EngineError> {
     let endpoints = endpoints(&spec)?.len().max(1);
     let slots = u32::try_from(concurrency(&spec, workers)).unwrap_or(u32::MAX);
-    let gate = Gate::new(GateSettings::new(&spec.settings, endpoints, slots), Instant::now());
-    let gate = Arc::new(gate);
+    let gate = GateSettings::new(&spec.settings, endpoints, slots, route_places(&spec));
+    let gate = Arc::new(Gate::new(gate, Instant::now()));
     // A filter that takes everything leaves nothing to tell, and one worker shares its blocks.
     let is_fed = spec.settings.order() != Order::Any && workers > 1;
     let feed = (is_fed && !spec.filter.is_open()).then(|| Feed::new(checkpoint.base));

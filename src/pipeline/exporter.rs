@@ -18,7 +18,7 @@ use super::health;
 use super::hook::{Hook, HookSpec};
 use super::measure::{Deeds, ExporterCounters, Measures, Trouble, lost};
 use super::meter::Ledger;
-use super::places::Places;
+use super::places::{Places, route_places};
 use super::replay::Replays;
 use super::route::{Route, RouteSpec, derive};
 use super::stop::{Stage, Stop};
@@ -69,7 +69,9 @@ pub(crate) struct Exporter {
     pub(crate) privacy: Option<Arc<Privacy>>,
     /// The base settings first, then the routes in order.
     pub(crate) routes: Vec<Route>,
-    /// Whether some routes lead to places that the others do not.
+    /// For each route the first one that leads to the same place.
+    pub(crate) places: Vec<u32>,
+    /// Whether some routes lead to addresses that the others do not.
     has_own_places: bool,
     pub(crate) gate: Arc<Gate>,
     pub(crate) board: Board,
@@ -183,6 +185,7 @@ impl Exporter {
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             check: Check::compile(&spec).map_err(refuse)?,
+            places: route_places(&spec).of,
             has_own_places,
             native,
             dead_letters,
@@ -595,7 +598,6 @@ impl Exporter {
             has_setup: !vendor.setup.is_empty(),
             has_own_places: self.has_own_places,
             hold_interval: HOLD_INTERVAL,
-            route_rate: self.route_rate(),
             // What a file or a pipe does not take is never one event's fault.
             standstill_max: (settings.order() != Order::Any && vendor.wire == Wire::Http)
                 .then_some(STANDSTILL_MAX),

@@ -3,9 +3,10 @@
 use http::Uri;
 
 use super::EngineError;
-use super::exporter::{Exporter, ExporterSpec};
-use super::route::{Route, RouteSpec};
-use crate::deliver::{FLOOD_KEY, Options, RouteRate, Settings};
+use super::alerts::Name;
+use super::exporter::ExporterSpec;
+use super::route::{RouteSpec, place};
+use crate::deliver::{Options, RoutePlaces, Settings};
 
 /// Where the requests of an exporter go.
 #[derive(Debug, Default)]
@@ -40,18 +41,15 @@ impl Places {
     }
 }
 
-impl Exporter {
-    /// How many requests each route takes, where the vendor limits them by route.
-    pub(super) fn route_rate(&self) -> Option<RouteRate> {
-        let (per_minute, burst) = self.settings.route_rate()?;
-        let options = |route: &Route| route.options(&self.settings.options).into_owned();
-        let all: Vec<Options> = self.routes.iter().map(options).collect();
-        let first = |own: &Options| all.iter().position(|other| other == own);
-        let places = all.iter().filter_map(first).filter_map(|at| u32::try_from(at).ok());
-        // People see what matters most before what waited longer.
-        let lets_critical_pass = self.settings.options.number(FLOOD_KEY).is_some();
-        Some(RouteRate { per_minute, burst, places: places.collect(), lets_critical_pass })
-    }
+/// Which routes of an exporter lead to one place, by what they may say otherwise.
+pub(super) fn route_places(spec: &ExporterSpec) -> RoutePlaces {
+    let Settings { vendor, options, .. } = &spec.settings;
+    let own = spec.routes.iter().map(|route| place(vendor.route_keys, &overridden(options, route)));
+    let base = std::iter::once(place(vendor.route_keys, options));
+    let all: Vec<Name> = base.chain(own).collect();
+    let first = |own: &Name| all.iter().position(|other| other == own).expect("it is one of them");
+    let of = all.iter().map(|own| u32::try_from(first(own)).expect("counted in config lines"));
+    RoutePlaces { of: of.collect(), rate: spec.settings.route_rate() }
 }
 
 /// Every place that requests of an exporter may go to, those of its routes included.

@@ -161,7 +161,7 @@ impl Route {
 }
 
 /// The place that these options lead to, by what routes may say otherwise.
-fn place(route_keys: &[&str], options: &Options) -> Name {
+pub(super) fn place(route_keys: &[&str], options: &Options) -> Name {
     let text = |key: &&str| match options.secret(key) {
         Some(secret) => secret.expose().trim().to_owned(),
         None => options.text(key).unwrap_or_default(),

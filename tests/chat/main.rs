@@ -3,6 +3,7 @@
 
 #[path = "../support/binary.rs"]
 mod binary;
+mod channels;
 #[path = "../support/event.rs"]
 mod event;
 #[path = "../support/fake.rs"]

@@ -11,6 +11,7 @@ const TRIED: &[(&str, &[(&str, &str)])] = &[
     ("deliver/hold.rs", &[]),
     ("deliver/limiter.rs", &[]),
     ("deliver/nodes.rs", &[]),
+    ("deliver/places.rs", &[]),
 ];
 
 /// What these need and is not tried.

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shrike::deliver::{
-    Action, Applied, Batch, Fate, Fold, Item, Level, Order, RouteRate, TransportErrorKind,
+    Action, Applied, Batch, Fate, Fold, Item, Level, Order, RoutePlaces, RouteRate,
+    TransportErrorKind,
 };
 use shrike::event::{Offset, Settle, Severity, Span};
 
 use crate::Lane;
 
-fn lane(per_minute: u64, burst: u64, places: Vec<u32>) -> Lane {
+fn lane(per_minute: u64, burst: u64, of: Vec<u32>) -> Lane {
     Lane::with(|gate, sender| {
         gate.concurrency = 1;
         sender.order = Order::Loose;
-        let lets_critical_pass = true;
-        sender.route_rate = Some(RouteRate { per_minute, burst, places, lets_critical_pass });
+        let rate = Some(RouteRate { per_minute, burst, lets_critical_pass: true });
+        gate.places = RoutePlaces { of, rate };
     })
 }
 

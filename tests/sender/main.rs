@@ -16,8 +16,8 @@ use shrike::deliver::{
     AckId, AckSettings, Action, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget,
     Buffers, Cause, Choice, Encoding, Fate, Framing, Gate, GateSettings, Health, ItemFate, Level,
     Limits, Order, Outcomes, Pace, Packing, Prefix, Pushed, RateSettings, Reason, Remedy, Resend,
-    Reshape, RetrySettings, Scope, Sender, SenderSettings, TransportError, TransportErrorKind,
-    Verdict,
+    Reshape, RetrySettings, RoutePlaces, Scope, Sender, SenderSettings, TransportError,
+    TransportErrorKind, Verdict,
 };
 use shrike::event::{Offset, Severity, Span};
 
@@ -68,6 +68,7 @@ impl Lane {
             retry_after_max: Duration::from_secs(300),
             hold_interval: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(65),
+            places: RoutePlaces { of: (0..8).collect(), rate: None },
         };
         let mut settings = settings();
         change(&mut gate, &mut settings);
@@ -220,7 +221,6 @@ fn settings() -> SenderSettings {
         has_setup: false,
         has_own_places: false,
         hold_interval: Duration::from_secs(60),
-        route_rate: None,
         standstill_max: None,
         seed: 7,
     }

@@ -1,10 +1,31 @@
 //! Routes of one exporter: limits of their own, and waits of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use shrike::deliver::{Action, Cause, Fate, Order, Pace, Remedy, RouteRate, Scope, Verdict};
+use shrike::deliver::{
+    Action, Applied, Buffers, Cause, Fate, Health, Order, Outcomes, Pace, Remedy, RoutePlaces,
+    RouteRate, Scope, Sender, SenderSettings, TransportErrorKind, Verdict,
+};
 
-use crate::Lane;
+use crate::{Lane, settings};
+
+impl Lane {
+    /// Another lane of the same exporter, whose events come later.
+    fn beside(&self, settings: SenderSettings) -> Self {
+        let settings = SenderSettings { lane: 1, ..settings };
+        Self {
+            sender: Sender::new(settings, Arc::clone(&self.gate), Arc::clone(&self.allowance)),
+            gate: Arc::clone(&self.gate),
+            allowance: Arc::clone(&self.allowance),
+            packing: Arc::clone(&self.packing),
+            buffers: Buffers::new(),
+            out: Outcomes::default(),
+            next: self.next + 1000,
+            ..*self
+        }
+    }
+}
 
 /// There is nothing to send now.
 #[track_caller]
@@ -15,12 +36,11 @@ fn assert_idle(lane: &mut Lane) {
 
 #[test]
 fn each_place_that_routes_lead_to_has_a_limit_of_its_own() {
-    let mut lane = Lane::with(|_, sender| {
+    let mut lane = Lane::with(|gate, sender| {
         sender.order = Order::Loose;
         // The third route leads where the first one does.
-        let places = vec![0, 1, 0];
-        sender.route_rate =
-            Some(RouteRate { per_minute: 60, burst: 2, places, lets_critical_pass: false });
+        let rate = Some(RouteRate { per_minute: 60, burst: 2, lets_critical_pass: false });
+        gate.places = RoutePlaces { of: vec![0, 1, 0], rate };
     });
     for route in [0, 2, 0, 1, 0] {
         lane.enqueue(1, route);
@@ -84,4 +104,168 @@ fn a_route_whose_key_is_refused_waits_alone_and_shows_it_seldom() {
         lane.wait(Duration::from_secs(1));
     }
     assert_eq!((refused, refreshes), (vec![0, 3, 63, 123], 1));
+}
+
+/// One channel, which the second and the third route lead to.
+fn one_channel() -> Lane {
+    Lane::with(|gate, sender| {
+        sender.order = Order::Loose;
+        gate.places = RoutePlaces { of: vec![0, 1, 1], rate: None };
+    })
+}
+
+fn throttled(secs: u64) -> Verdict {
+    let hold = Fate::Hold { cause: Cause::Outage, scope: Scope::Route };
+    Verdict::new(hold, "throttled").at(Pace::Pause(Some(Duration::from_secs(secs))))
+}
+
+#[test]
+fn a_throttled_channel_waits_with_all_routes_that_lead_there_and_keeps_their_order() {
+    let mut lane = one_channel();
+    for route in [1, 2, 0, 1, 2] {
+        lane.enqueue(1, route);
+    }
+    let sent = lane.send();
+    lane.verdict(sent.id, throttled(20));
+    let other = lane.send();
+    assert_eq!(other.events, [2], "it leads elsewhere");
+    lane.answer(other.id, Fate::Delivered);
+    assert!(lane.sender.is_held(2) && lane.sender.has_route(2) && !lane.sender.is_held(0));
+    let mut parked = Vec::new();
+    lane.wait(Duration::from_secs(19));
+    assert_idle(&mut lane);
+    lane.sender.park(Duration::from_secs(10), lane.now, &mut parked);
+    assert_eq!(parked.len(), 3, "one is left to try with");
+    lane.wait(Duration::from_secs(1));
+    let sent = lane.send();
+    assert_eq!(sent.events, [0]);
+    lane.answer(sent.id, Fate::Delivered);
+    assert!(!lane.sender.is_held(2));
+}
+
+#[test]
+fn lanes_share_the_limit_and_the_wait_of_a_channel() {
+    let mut one = Lane::with(|gate, sender| {
+        sender.order = Order::Loose;
+        let rate = Some(RouteRate { per_minute: 60, burst: 2, lets_critical_pass: false });
+        gate.places = RoutePlaces { of: vec![0, 1, 1], rate };
+    });
+    let mut other = one.beside(SenderSettings { order: Order::Loose, ..settings() });
+    for lane in [&mut one, &mut other] {
+        lane.enqueue(1, 1);
+        lane.enqueue(1, 2);
+    }
+    let before = other.send();
+    let sent = one.send();
+    assert_idle(&mut one);
+    assert_idle(&mut other);
+    for lane in [&mut one, &mut other] {
+        lane.wait(Duration::from_millis(1));
+    }
+    one.verdict(sent.id, throttled(20));
+    // What was on its way before says nothing of the channel now.
+    other.answer(before.id, Fate::Delivered);
+    for second in 0..20 {
+        assert_idle(&mut one);
+        assert_idle(&mut other);
+        assert!(other.sender.is_held(1), "after {second} s");
+        one.wait(Duration::from_secs(1));
+        other.wait(Duration::from_secs(1));
+    }
+    let trial = one.send();
+    assert_idle(&mut other);
+    one.answer(trial.id, Fate::Delivered);
+    assert_eq!(one.out.wake & 2, 2, "the other lane is told");
+    assert_eq!(other.send().events.len(), 1);
+}
+
+/// A lane that is gone while it tries a channel leaves that to the others.
+#[test]
+fn a_lane_that_is_dropped_leaves_the_trial_of_its_channel_to_others() {
+    let mut one = one_channel();
+    let mut other = one.beside(SenderSettings { order: Order::Loose, ..settings() });
+    one.enqueue(1, 1);
+    other.enqueue(1, 2);
+    let sent = one.send();
+    one.verdict(sent.id, throttled(20));
+    for lane in [&mut one, &mut other] {
+        lane.wait(Duration::from_secs(20));
+    }
+    one.send();
+    assert_idle(&mut other);
+    drop(one.sender);
+    assert_eq!(other.send().events.len(), 1);
+}
+
+/// An address of its own: what it does says nothing of the others, nor they of it.
+#[test]
+fn a_route_whose_own_address_is_away_waits_alone_and_spends_no_attempt() {
+    for order in [Order::Any, Order::Loose] {
+        let mut lane =
+            Lane::with(|_, sender| (sender.order, sender.has_own_places) = (order, true));
+        lane.enqueue(1, 1);
+        let (mut tried, mut longest) = (0, Duration::ZERO);
+        let mut last = lane.now;
+        while lane.now - lane.start < Duration::from_secs(3600) {
+            lane.enqueue(1, 2);
+            loop {
+                let action = lane.poll();
+                let has_rendered = lane.render_all();
+                match lane.sent(&action) {
+                    Some(sent) if sent.events == [0] => {
+                        tried += 1;
+                        lane.error(sent.id, TransportErrorKind::Connect, Applied::No);
+                    }
+                    Some(sent) => {
+                        longest = longest.max(lane.now - last);
+                        last = lane.now;
+                        lane.answer(sent.id, Fate::Delivered);
+                    }
+                    None if has_rendered => {}
+                    None => break,
+                }
+            }
+            assert_ne!(lane.gate.health(lane.now), Health::CircuitOpen, "{order:?}");
+            lane.wait(Duration::from_secs(1));
+        }
+        assert_eq!(lane.dead(), [0; 0], "{order:?}: an outage spends nothing");
+        assert!((80..130).contains(&tried), "{order:?}: every 30 to 45 s, {tried}");
+        assert!(longest <= Duration::from_secs(3), "{order:?}: the others go on, {longest:?}");
+        let delivered = lane.delivered();
+        let sent = loop {
+            lane.wait(Duration::from_secs(1));
+            let action = lane.poll();
+            lane.render_all();
+            if let Some(sent) = lane.sent(&action) {
+                break sent;
+            }
+        };
+        assert_eq!(sent.events, [0]);
+        lane.answer(sent.id, Fate::Delivered);
+        assert_eq!(lane.delivered(), delivered + 1);
+    }
+}
+
+/// What else the same address takes tells that it is the event.
+#[test]
+fn an_event_that_breaks_at_an_own_address_which_takes_others_is_given_up() {
+    let mut lane = Lane::with(|_, sender| sender.has_own_places = true);
+    lane.enqueue(1, 1);
+    for _ in 0..200 {
+        lane.enqueue(1, 1);
+        loop {
+            let action = lane.poll();
+            let has_rendered = lane.render_all();
+            match lane.sent(&action) {
+                Some(sent) if sent.events == [0] => {
+                    lane.verdict(sent.id, Verdict::new(Fate::Retry, "broken"));
+                }
+                Some(sent) => lane.answer(sent.id, Fate::Delivered),
+                None if has_rendered => {}
+                None => break,
+            }
+        }
+        lane.wait(Duration::from_secs(1));
+    }
+    assert_eq!(lane.dead(), [0], "the address takes what else it gets");
 }

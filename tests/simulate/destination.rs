@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use shrike::deliver::{
-    AckId, Applied, Cause, Encoding, Fate, ItemFate, Pace, Reason, Scope, TransportError,
+    AckId, Applied, Cause, Encoding, Fate, ItemFate, Order, Pace, Reason, Scope, TransportError,
     TransportErrorKind, Verdict, retry_after,
 };
 
@@ -82,13 +82,16 @@ impl Destination {
         let poison = |kind: fn(Poison) -> bool| {
             ids.iter().find(|id| self.script.poison.get(id).is_some_and(|p| kind(*p)))
         };
-        if let Some(id) = poison(|p| matches!(p, Poison::Crashing(_))) {
+        let breaks = now < self.script.breaks_until();
+        if let Some(id) = poison(|p| matches!(p, Poison::Crashing(_)))
+            && (breaks || !self.script.ends(*id))
+        {
             if let Poison::Crashing(lasts) = self.script.poison[id] {
                 self.down_until = now + lasts;
             }
             return self.fail(How::ResetBefore, &ids, after);
         }
-        if now < self.script.breaks_until()
+        if breaks
             && let Some(id) = poison(|p| matches!(p, Poison::Breaking(_)))
             && let Poison::Breaking(how) = self.script.poison[id]
         {
@@ -211,6 +214,11 @@ impl Destination {
                     return Some(End { after, result: Ok(verdict) });
                 }
                 Fault::Route(route) if ids.first().is_some_and(|id| id % routes == route) => {
+                    // Of every other schedule its own address is away, where others may pass it.
+                    let may_pass = routes > 1 && self.script.order != Order::Strict;
+                    if may_pass && self.script.seed % 2 == 1 {
+                        return Some(self.fail(How::Refused, ids, after));
+                    }
                     let fate = Fate::Hold { cause: Cause::Config, scope: Scope::Route };
                     return Some(End { after, result: Ok(Verdict::new(fate, "config")) });
                 }

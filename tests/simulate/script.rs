@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Flaky(u8, How),
     /// So many percent of events are to be sent again.
     Partial(u8),
-    /// One route is set up wrongly.
+    /// One route is set up wrongly, or its address is away.
     Route(u32),
     /// One endpoint cannot be reached.
     Endpoint(usize),
@@ -201,6 +201,17 @@ impl Script {
         };
         let breaking = self.phases.iter().filter(breaks).map(|phase| phase.to - phase.from);
         self.order == Order::Strict && breaking.sum::<u64>() >= STANDSTILL_MAX
+    }
+
+    /// Whether an event breaks the destination for some hours alone: one that crashes an address of
+    /// its own ends as well, since nobody tells it from an address that is away where no other
+    /// event goes there.
+    pub(crate) fn ends(&self, event: u32) -> bool {
+        match self.poison.get(&event) {
+            Some(Poison::Breaking(_)) => true,
+            Some(Poison::Crashing(_)) => self.routes > 1,
+            _ => false,
+        }
     }
 
     /// Until when events that break their requests do so.

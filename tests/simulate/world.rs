@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use shrike::deliver::{
     AckId, AckSettings, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget, Buffers,
     Choice, Fate, Framing, Gate, GateSettings, Level, Limits, Order, Outcomes, Packing, Prefix,
-    RateSettings, Resend, RetrySettings, Sender, SenderSettings, TransportError,
+    RateSettings, Resend, RetrySettings, RoutePlaces, Sender, SenderSettings, TransportError,
     TransportErrorKind, Verdict, Watermark,
 };
 use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
@@ -431,10 +431,9 @@ impl<'a> World<'a> {
         if self.script.breaker_failures == 0 && self.script.order == Order::Any {
             return false;
         }
-        let is_bad = |event| matches!(self.script.poison.get(&event), Some(Poison::Breaking(_)));
         let mut unsettled =
             (0..).zip(&self.places).filter(|(_, p)| !matches!(p, Place::Settled(_)));
-        unsettled.any(|(event, _)| !is_bad(event))
+        unsettled.any(|(event, _)| !self.script.ends(event))
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -700,6 +699,7 @@ fn gate(script: &Script, epoch: Instant) -> Arc<Gate> {
         retry_after_max: Duration::from_secs(300),
         hold_interval: Duration::from_secs(60),
         probe_timeout: Duration::from_nanos(2 * TIMEOUT),
+        places: RoutePlaces { of: (0..script.routes).collect(), rate: None },
     };
     Arc::new(Gate::new(settings, epoch))
 }
@@ -731,7 +731,6 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         has_setup: script.idempotent,
         has_own_places: script.routes > 1,
         hold_interval: Duration::from_secs(60),
-        route_rate: None,
         standstill_max: (script.order == Order::Strict)
             .then_some(Duration::from_nanos(STANDSTILL_MAX)),
         seed,

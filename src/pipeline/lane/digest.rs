@@ -13,9 +13,7 @@ use super::super::exporter::Exporter;
 use super::super::stop::Stage;
 use super::fill::Taken;
 use super::{Lane, Turn};
-use crate::deliver::{
-    Charge, FLOOD_KEY, Fold, History, Item, MAX_AGE_KEY, Reshape, RouteRate, Sender,
-};
+use crate::deliver::{Charge, FLOOD_KEY, Fold, History, Item, MAX_AGE_KEY, Reshape, Sender};
 use crate::event::{Event, Frame, Offset, Opened, Settle, Settled, Severity, Time};
 
 /// What one lane tells of together.
@@ -25,7 +23,9 @@ pub(super) struct Gathering {
     wait_max: Option<Duration>,
     /// How long ago events may have been received.
     age_max: Option<Duration>,
-    rate: Option<RouteRate>,
+    /// For each route the first one that leads to the same place; none where places have no rate,
+    /// and those who are told may differ.
+    places: Vec<u32>,
     /// At most one of each cause and place.
     digests: Vec<Digest>,
     events: u64,
@@ -54,7 +54,10 @@ impl Gathering {
         Self {
             wait_max: span(FLOOD_KEY).filter(|_| !is_hook),
             age_max: span(MAX_AGE_KEY).filter(|_| !is_hook),
-            rate: exporter.route_rate(),
+            places: exporter
+                .settings
+                .route_rate()
+                .map_or_else(Vec::new, |_| exporter.places.clone()),
             digests: Vec::new(),
             events: 0,
             is_caught_up: false,
@@ -80,10 +83,7 @@ impl Gathering {
     }
 
     fn find(&self, why: Why, route: usize) -> Option<usize> {
-        let place = |route: usize| match &self.rate {
-            Some(rate) => rate.places.get(route).map_or(route, |&place| place as usize),
-            None => route,
-        };
+        let place = |route: usize| self.places.get(route).map_or(route, |&place| place as usize);
         let own = place(route);
         self.digests.iter().position(|it| it.why == why && place(it.route) == own)
     }

@@ -110,11 +110,10 @@ impl Lane {
             let since = reshape.history.failed_since.zip(age_max);
             since.is_some_and(|(at, most)| now.saturating_duration_since(at) >= most)
         };
-        let is_held =
-            |reshape: &Reshape| self.sender.held_routes().any(|(route, _)| route == reshape.route);
         // Retention may have taken the batch that was left to try with.
         let is_wanted = |reshape: &Reshape| self.sender.lacks_trial(reshape.route, now);
-        let need_not_wait = |reshape: &Reshape| !is_held(reshape) || is_wanted(reshape);
+        let need_not_wait =
+            |reshape: &Reshape| !self.sender.is_held(reshape.route) || is_wanted(reshape);
         let is_due = |(reshape, until): &(Reshape, Option<Instant>)| {
             is_old(reshape) || until.map_or_else(|| need_not_wait(reshape), |until| until <= now)
         };

@@ -38,6 +38,9 @@ pub mod deliver {
     pub mod nodes {
         include!(concat!(env!("OUT_DIR"), "/nodes.rs"));
     }
+    pub mod places {
+        include!(concat!(env!("OUT_DIR"), "/places.rs"));
+    }
     include!(concat!(env!("OUT_DIR"), "/verdict.rs"));
 
     // The settings, as far as they are looked at; the real ones name vendors and formats.

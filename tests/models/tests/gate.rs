@@ -7,6 +7,7 @@ use loom::thread;
 use models::deliver::budget::{Allowance, Budget};
 use models::deliver::gate::{Gate, GateSettings, Pass, Refused, Success};
 use models::deliver::nodes::Nodes;
+use models::deliver::places::RoutePlaces;
 use models::deliver::{BreakerSettings, Cause, Choice, RateSettings};
 
 fn gate(epoch: Instant) -> Arc<Gate> {
@@ -20,6 +21,7 @@ fn gate(epoch: Instant) -> Arc<Gate> {
         retry_after_max: Duration::from_secs(300),
         hold_interval: Duration::from_secs(60),
         probe_timeout: Duration::from_secs(60),
+        places: RoutePlaces::default(),
     };
     Arc::new(Gate::new(settings, epoch))
 }

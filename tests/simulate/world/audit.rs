@@ -3,7 +3,7 @@
 use shrike::deliver::{BatchId, Outcomes, Sent, Settling};
 use shrike::event::{Checkpoint, Counts, Offset, Settle, Settled, Span};
 
-use crate::script::{Poison, S};
+use crate::script::S;
 
 use super::{Lane, Mutation, Place, World};
 
@@ -202,7 +202,7 @@ impl World<'_> {
             let ends_well = match place {
                 Place::Settled(Settle::Delivered) => {
                     let removed = |(_, letter): &(u64, u32)| *letter == event;
-                    let has_ended = matches!(poison, None | Some(Poison::Breaking(_)));
+                    let has_ended = poison.is_none() || self.script.ends(event);
                     copies > 0 && (has_ended || self.disk.removals.iter().any(removed))
                 }
                 // Told by a gap record: `conclude_disk` has looked.

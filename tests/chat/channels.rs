@@ -1,0 +1,32 @@
+//! Several routes that lead to one channel.
+
+use crate::binary::wait_until;
+use crate::event::{event, number};
+use crate::place::Place;
+
+#[test]
+fn a_channel_that_takes_nothing_holds_all_routes_that_lead_there() {
+    let routes = "dedup_window_seconds: 0, routing: {by_guard: {leak: C1, egress: C1, other: C2}}";
+    let place = Place::bot(routes, "");
+    place.slack.1.close("C1", Some("channel_not_found"));
+    let running = place.start();
+    let guards = ["leak", "egress", "usual", "leak", "other", "egress"];
+    let events: Vec<_> =
+        (0..).zip(guards).map(|(n, guard)| event(n, guard, "s-1", "high")).collect();
+    place.append(&events);
+    // One is left to try with.
+    wait_until("the others are set aside", || place.exporter("slack")["parked"] == 4);
+    let posted = |place: &Place| -> Vec<u32> {
+        place.slack.1.all().iter().map(|post| number(&post.body)).collect()
+    };
+    assert_eq!(posted(&place), [4], "another channel takes its own");
+    running.kill();
+    place.slack.1.close("C1", None);
+    let running = place.start();
+    place.settle();
+    let mut posted = posted(&place);
+    posted.sort_unstable();
+    posted.dedup();
+    assert_eq!(posted, [0, 1, 2, 3, 4, 5]);
+    place.stop(running);
+}
