@@ -29,7 +29,7 @@ use crate::transform::{Format, Name};
 pub(super) struct Setting<'a> {
     pub(super) vendors: &'a [&'static Vendor],
     pub(super) names: &'a Names<'a>,
-    pub(super) default_format: Format,
+    pub(super) default_format: Option<Format>,
     /// Where a new exporter starts when it does not say.
     pub(super) from: From,
     pub(super) state_dir: &'a std::path::Path,
@@ -381,7 +381,8 @@ impl Build<'_, '_> {
         let wanted = match named {
             Some(format) => Some(format),
             None => (self.vendor.format)(options).or_else(|| {
-                self.vendor.takes_default_format.then_some(self.setting.default_format)
+                let default = self.setting.default_format;
+                default.filter(|it| self.vendor.takes_default_format && formats.contains(it))
             }),
         };
         match wanted {

@@ -427,7 +427,7 @@ impl Resolve<'_, '_> {
         let format = Format::ALL.iter().copied().find(|f| Some(f.word()) == word.as_deref());
         let mappings = values.texts("schema.field_mappings").into_iter();
         SchemaSettings {
-            default_format: format.unwrap_or(Format::Ecs),
+            default_format: format,
             include_raw: values.is_on("schema.include_raw"),
             indicators_all: values.text("schema.indicators").as_deref() == Some("all"),
             field_mappings: mappings

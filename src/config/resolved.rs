@@ -114,7 +114,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug)]
 pub struct SchemaSettings {
     /// Format for destinations that prefer none.
-    pub default_format: Format,
+    pub default_format: Option<Format>,
     /// Whether documents carry the canonical event as text.
     pub include_raw: bool,
     /// Whether threat indicators are written for permitted events too.

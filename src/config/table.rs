@@ -67,8 +67,8 @@ pub const TOP: &[Key] = &[
     key(
         "schema.default_format",
         Kind::Choice(FORMATS),
-        Is("ecs"),
-        "Format for destinations that prefer none, such as `stdout`.",
+        Unset("`ecs`; `native` for syslog"),
+        "Format of `webhook`, `stdout` and `syslog`, which prefer none; where one takes another, its own.",
     ),
     key(
         "schema.include_raw",

@@ -37,7 +37,8 @@ pub struct Vendor {
     pub options: &'static [Opt],
     /// The formats it takes; the first is the default.
     pub formats: &'static [Format],
-    /// Whether `schema.default_format` chooses, because the destination prefers none.
+    /// Whether `schema.default_format` chooses where it is written, because the destination
+    /// prefers none.
     pub takes_default_format: bool,
     /// The format that an option of its own names, where the key `format` does not.
     pub format: fn(&Options) -> Option<Format>,

@@ -17,6 +17,7 @@ pub static SYSLOG: Vendor = Vendor {
     about: "Syslog collectors: RFC 5424 over UDP, TCP, TLS or a local socket",
     options: OPTIONS,
     formats: &[Format::Native, Format::Ecs, Format::Cef, Format::Ocsf],
+    takes_default_format: true,
     format: message::format,
     shapes: &[
         (When::All(&[OLD, TEXT, LINES]), shape(&message::OLD, Some(&message::TEXT), FRAMED_BY_LF)),

@@ -25,7 +25,7 @@ pub static WEBHOOK: Vendor = Vendor {
     aliases: &["http"],
     about: "Any HTTP endpoint: single events, arrays or lines, templates, signatures",
     options: OPTIONS,
-    formats: Format::ALL,
+    formats: &[Format::Ecs, Format::Native, Format::Cef, Format::Ocsf, Format::Text],
     takes_default_format: true,
     shapes: SHAPES,
     endpoints: url,

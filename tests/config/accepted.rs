@@ -184,6 +184,34 @@ fn routes_carry_their_condition_and_what_they_override() {
     assert!(it.routes[1].options.is_empty());
 }
 
+/// "`schema.default_format` (default `ecs`) applies to exporters with no natural schema: webhook and
+/// syslog" (schemas.md), and `payload` of syslog is JSON by itself (syslog.md).
+#[test]
+fn the_default_format_is_for_those_that_prefer_none() {
+    let formats = |schema: &str, payload: &str| {
+        let text = format!(
+            "version: 1.2.0\n{schema}exporters:\n  \
+             datadog: {{api_key: '0123456789abcdef0123456789abcdef'}}\n  \
+             syslog: {{address: 'logs.example:6514'{payload}}}\n  \
+             webhook: {{url: 'https://hooks.example'}}\n"
+        );
+        let text = Text::File { name: "shrike.yaml".into(), text: text.into() };
+        let config = Config::load(&text, &Flags { list: Vec::new() }, vendors::ALL, &Fixed);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let formats = config.exporters.iter().map(|it| it.settings.format);
+        formats.collect::<Vec<_>>()
+    };
+    let (ecs, cef, native) = (Format::Ecs, Format::Cef, Format::Native);
+    assert_eq!(formats("", ""), [native, native, ecs]);
+    assert_eq!(formats("schema: {default_format: cef}\n", ""), [native, cef, cef]);
+    assert_eq!(
+        formats("schema: {default_format: cef}\n", ", payload: json"),
+        [native, native, cef]
+    );
+    // Syslog has a payload for bare text, and no format of that name.
+    assert_eq!(formats("schema: {default_format: text}\n", ""), [native, native, Format::Text]);
+}
+
 #[test]
 fn whole_sections_reach_the_configuration() {
     let config = whole(

@@ -179,7 +179,7 @@ fn the_overview_lacks_what_its_stubs_leave_out_and_nothing_else() {
     let config = load(&kept).unwrap_or_else(|error| panic!("{error}\n{kept}"));
     assert_eq!(config.global.environment.as_deref(), Some("production"));
     assert_eq!(config.global.tenant_id.as_deref(), Some("acme-corp"));
-    assert_eq!(config.schema.default_format, Format::Ecs);
+    assert_eq!(config.schema.default_format, Some(Format::Ecs));
     assert_eq!(
         config.schema.field_mappings,
         [

@@ -117,7 +117,7 @@ pub(crate) static BELL: Vendor = Vendor {
 pub(crate) static STDOUT: Vendor = Vendor {
     name: "stdout",
     about: "Lines on standard output.",
-    formats: Format::ALL,
+    formats: &[Format::Ecs, Format::Native, Format::Cef, Format::Ocsf, Format::Text],
     takes_default_format: true,
     ..Vendor::BASE
 };
