@@ -42,8 +42,8 @@ fn a_wall_clock_that_leaps_loses_and_repeats_nothing() {
     let letters = || list().lines().count();
     let events = STEPS_S.len() as u32 * 64;
     assert!(comes_true(|| letters() == refused(events)), "{} letters", letters());
-    // The process did see that clock: a quarter of a century behind. When a letter failed says less:
-    // what was not settled before a kill fails once more behind it.
+    // The process did see that clock: a quarter of a century behind. When a letter failed says
+    // less: what was not settled before a kill fails once more behind it.
     assert!(list().contains("\"ingested_at\":\"200"), "{}", list());
     let replay = place.ran(&["dlq", "replay", "--exporter", "one"]);
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
