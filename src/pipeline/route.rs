@@ -33,6 +33,8 @@ pub(crate) struct Route {
     pub(crate) prefix: Option<Plan>,
     /// Headers that follow from the events.
     pub(crate) heads: Option<Plan>,
+    /// Whether they are the same for all events of an hour.
+    pub(crate) heads_by_hour: bool,
     /// What documents are rendered through.
     pub(crate) template: Option<Template>,
     plans: Plans,
@@ -105,6 +107,7 @@ impl Route {
                 ..packing(settings, &options, shape, &derived)
             }),
             prefix,
+            heads_by_hour: heads.as_ref().is_some_and(Plan::says_hour_alone),
             heads,
             template: template.transpose()?,
             aged: aged.collect::<Result<_, String>>()?,

@@ -274,6 +274,24 @@ impl Plan {
         self.run(&Event { opened: &opened, ..*event }, out);
     }
 
+    /// Whether nothing in its documents follows from the event but the hour of its time.
+    #[must_use]
+    pub fn says_hour_alone(&self) -> bool {
+        let is_fixed = |piece: &PatternPiece| !matches!(piece, PatternPiece::Value(_));
+        let is_so = |op: &Op| match *op {
+            Op::Text(_) | Op::Open { .. } | Op::Close { .. } | Op::Trim { .. } | Op::End { .. } => {
+                true
+            }
+            // Its parts go down to the hour.
+            Op::Date { .. } => true,
+            Op::Pattern { pattern, .. } => {
+                self.patterns[usize::from(pattern)].pieces.iter().all(is_fixed)
+            }
+            _ => false,
+        };
+        self.programs.iter().chain(&self.careful).flatten().all(is_so)
+    }
+
     fn run(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let (present, filled) = present(event.opened);
         let present = present | Op::ANY;

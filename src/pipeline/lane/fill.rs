@@ -157,8 +157,11 @@ impl Lane {
     /// Routes and renders an event as it is.
     fn take_seen(&mut self, entry: &Entry<'_>, event: &Event<'_>, now: Instant) -> Taken {
         let route = self.exporter.route_of(event);
-        let heads = self.exporter.routes[route].heads.as_ref();
-        self.target.aim(route, heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out)));
+        let how = &self.exporter.routes[route];
+        let heads = how.heads.as_ref();
+        let hour = how.heads_by_hour.then(|| event.text(FieldId::Timestamp).first_chunk().copied());
+        let render = heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out));
+        self.target.aim(route, hour.flatten(), render);
         // What is too old is of no incident, and what there is too much of may be one's first.
         let weighed = self
             .weigh(entry, event, now)

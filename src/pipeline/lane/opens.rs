@@ -40,12 +40,26 @@ pub(super) struct Target {
     /// The route's number and the headers as they were rendered; empty where none follow from
     /// events.
     key: Vec<u8>,
+    /// The hour that the headers are of, where nothing else is in them.
+    hour: Option<Hour>,
 }
 
+/// The beginning of a time as events spell it: `2026-02-06T09`.
+pub(super) type Hour = [u8; 13];
+
 impl Target {
-    /// Points at a route; `render` appends the headers of an event where there are any.
-    pub(super) fn aim(&mut self, route: usize, render: Option<impl FnOnce(&mut Vec<u8>)>) {
-        self.route = route;
+    /// Points at a route; `render` appends the headers of an event where there are any. Where all
+    /// events of an hour have the same, those of the last event may do.
+    pub(super) fn aim(
+        &mut self,
+        route: usize,
+        hour: Option<Hour>,
+        render: Option<impl FnOnce(&mut Vec<u8>)>,
+    ) {
+        if hour.is_some() && (route, hour) == (self.route, self.hour) {
+            return;
+        }
+        (self.route, self.hour) = (route, hour);
         self.key.clear();
         if let Some(render) = render {
             let number = u32::try_from(route).expect("routes are counted in config lines");
@@ -183,8 +197,26 @@ mod tests {
     fn target(route: usize, heads: &[u8]) -> Target {
         let mut target = Target::default();
         let render = |out: &mut Vec<u8>| out.extend_from_slice(heads);
-        target.aim(route, (!heads.is_empty()).then_some(render));
+        target.aim(route, None, (!heads.is_empty()).then_some(render));
         target
+    }
+
+    #[test]
+    fn headers_of_an_hour_are_rendered_once() {
+        let mut target = Target::default();
+        let mut aim = |route: usize, hour: Option<&Hour>, heads: &'static [u8]| {
+            let render = |out: &mut Vec<u8>| out.extend_from_slice(heads);
+            target.aim(route, hour.copied(), Some(render));
+            target.heads().to_vec()
+        };
+        let (nine, ten) = (b"2026-02-06T09", b"2026-02-06T10");
+        assert_eq!(aim(0, Some(nine), b"a"), b"a");
+        assert_eq!(aim(0, Some(nine), b"b"), b"a", "of the same hour");
+        assert_eq!(aim(0, Some(ten), b"c"), b"c");
+        assert_eq!(aim(1, Some(ten), b"d"), b"d", "of another route");
+        assert_eq!(aim(1, None, b"e"), b"e", "of any event");
+        assert_eq!(aim(1, None, b"f"), b"f");
+        assert_eq!(aim(1, Some(ten), b"g"), b"g");
     }
 
     struct Desk {
