@@ -730,3 +730,21 @@ proptest! {
         }
     }
 }
+
+/// Keys that are rendered once for an hour say nothing else of an event: another tenant's events
+/// would lie in the wrong folder.
+#[test]
+fn keys_are_of_an_hour_only_where_nothing_else_is_in_them() {
+    let shape = &vendors::find("s3").expect("it is there").shapes[0].1;
+    let heads = shape.heads.expect("objects have keys");
+    let is_of_an_hour = |prefix: &str| {
+        let texts = vec![("s3.prefix".to_owned(), prefix.to_owned())];
+        let plan = Plan::compile(&[heads], &Overrides { texts, ..Overrides::default() });
+        plan.expect("a prefix").says_hour_alone()
+    };
+    assert!(is_of_an_hour("/events/dt={date:%Y-%m-%d}/hour={date:%H}/"));
+    assert!(is_of_an_hour("/events/"));
+    for prefix in ["/{tenant_id}/{date:%Y}/", "/{severity}/", "/a/{labels.team}/"] {
+        assert!(!is_of_an_hour(prefix), "{prefix}");
+    }
+}
