@@ -3,6 +3,8 @@
 //! `UPDATE_GOLDEN=1 cargo test --test vendors_bodies` writes the files again; review them like
 //! code.
 
+#[path = "vendors_bodies/extremes.rs"]
+mod extremes;
 mod support;
 
 use std::path::Path;

@@ -44,6 +44,6 @@ pub use privacy::{
 pub use rename::renamed;
 pub use repair::{Repaired, repair};
 pub use rewrite::{Entry, each_entry, elements, entries, is_blank_text, quote, unescape, values};
-pub use time::{write as write_time, write_millis};
+pub use time::{Civil, write as write_time, write_millis};
 pub use view::{Context, Event, Frame, LeftOut, Opened, Place, Time, Value};
 pub use word::{Category, EventType, IndicatorType, Outcome, ResourceType, Severity};

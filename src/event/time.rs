@@ -28,7 +28,30 @@ pub(super) enum Form {
     NoZone,
 }
 
+/// A day of the Gregorian calendar and the second inside it, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// 0 to 9999, as RFC 3339 has four digits.
+    pub year: u32,
+    /// 1 to 12.
+    pub month: u32,
+    /// 1 to 31.
+    pub day: u32,
+    /// 0 to 86399.
+    pub second: u32,
+}
+
 impl Time {
+    /// The date and the second of its day; of a time before or after the years that RFC 3339 has,
+    /// the nearest that are in them.
+    #[inline(always)]
+    #[must_use]
+    pub fn civil(self) -> Civil {
+        let secs = self.secs.clamp(YEAR_0, YEAR_10000 - 1);
+        let (year, month, day) = date(secs.div_euclid(DAY));
+        Civil { year, month, day, second: secs.rem_euclid(DAY) as u32 }
+    }
+
     /// From nanoseconds since 1970.
     #[must_use]
     pub fn from_ns(ns: u64) -> Self {
@@ -66,7 +89,8 @@ impl Time {
 ///
 /// RFC 3339, section 5.6, and what producers write beside it: a blank for the `T`, an offset
 /// without its colon, no zone. A leap second is the first instant of the next minute, as in POSIX
-/// time.
+/// time. An offset may lead out of the years that have a text; then it is the nearest time in them,
+/// so that all destinations are told the same.
 pub(super) fn parse(text: &[u8]) -> Option<Stamp> {
     let head: &[u8; 19] = text.first_chunk()?;
     let digits = |i: usize| {
@@ -100,6 +124,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Stamp> {
         Zone::Utc | Zone::Offset => Form::Other,
         Zone::Absent => Form::NoZone,
     };
+    let secs = secs.clamp(YEAR_0, YEAR_10000 - 1);
     // A leap second keeps its fraction: it must not sort before the second that it extends.
     Some(Stamp { time: Time { secs, nanos }, form })
 }
@@ -130,10 +155,7 @@ pub fn write_millis(time: Time, out: &mut Vec<u8>) {
 /// The instant with nine fraction digits, after a quote and before the zone.
 #[inline(always)]
 fn text(time: Time) -> [u8; 30] {
-    // Years outside 0000 to 9999 have no RFC 3339 text; the nearest one has.
-    let secs = time.secs.clamp(YEAR_0, YEAR_10000 - 1);
-    let (day, second) = (secs.div_euclid(DAY), secs.rem_euclid(DAY) as u32);
-    let (year, month, day) = date(day);
+    let Civil { year, month, day, second } = time.civil();
     let mut text = *b"\"0000-00-00T00:00:00.000000000";
     let mut put = |at: usize, value: u32| {
         text[at] = b'0' + (value / 10) as u8;
@@ -277,6 +299,9 @@ mod tests {
             ("2024-02-29T00:00:00Z", 1_709_164_800, 0, Canonical),
             ("0000-01-01T00:00:00Z", YEAR_0, 0, Canonical),
             ("9999-12-31T23:59:59Z", YEAR_10000 - 1, 0, Canonical),
+            ("0000-01-01T00:00:00+23:59", YEAR_0, 0, Other),
+            ("9999-12-31T23:59:59-23:59", YEAR_10000 - 1, 0, Other),
+            ("9999-12-31T23:59:60Z", YEAR_10000 - 1, 0, Other),
         ] {
             check(text, Some((secs, nanos, form)));
         }

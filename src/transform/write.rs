@@ -2,7 +2,7 @@
 
 use super::pattern::DatePart;
 use super::{Choices, Encoder, json};
-use crate::event::{Event, FieldId as F, Time, Value};
+use crate::event::{Civil, Event, FieldId as F, Time, Value};
 
 /// The value as it is: strings as text, numbers as numbers, objects as objects.
 ///
@@ -87,7 +87,7 @@ pub fn rfc3339_micros(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 /// The event's time as RFC 3164 writes it, in UTC: `Feb  6 09:00:03`.
 pub fn rfc3164(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-    let Civil { month, day, second, .. } = Civil::of(event.opened.time);
+    let Civil { month, day, second, .. } = event.opened.time.civil();
     let at = (month as usize - 1) * 3;
     encoder.raw(&MONTHS[at..at + 3]);
     encoder.raw(if day < 10 { b"  " } else { b" " });
@@ -115,7 +115,7 @@ pub(super) fn date(parts: &[DatePart], event: &Event<'_>, encoder: &mut Encoder<
     {
         return spelled_date(parts, text, encoder);
     }
-    let civil = Civil::of(event.opened.time);
+    let civil = event.opened.time.civil();
     for part in parts {
         match *part {
             DatePart::Year => digits::<4>(encoder, civil.year),
@@ -147,7 +147,7 @@ fn spelled_date(parts: &[DatePart], text: &[u8; 13], encoder: &mut Encoder<'_>) 
 
 /// The characters of a date.
 pub(super) fn date_characters(parts: &[DatePart], time: Time, mut take: impl FnMut(char)) {
-    let civil = Civil::of(time);
+    let civil = time.civil();
     for part in parts {
         let (number, width) = match *part {
             DatePart::Year => (civil.year, 4),
@@ -179,7 +179,7 @@ pub(super) fn date_len(parts: &[DatePart]) -> usize {
 }
 
 fn rfc3339<const FRACTION: usize>(encoder: &mut Encoder<'_>, time: Time) -> bool {
-    let Civil { year, month, day, second } = Civil::of(time);
+    let Civil { year, month, day, second } = time.civil();
     encoder.open_text();
     digits::<4>(encoder, year);
     for (separator, number) in [
@@ -222,35 +222,3 @@ const PAIRS: [[u8; 2]; 100] = {
     }
     pairs
 };
-
-/// A day of the Gregorian calendar and the second inside it, UTC.
-struct Civil {
-    year: u32,
-    month: u32,
-    day: u32,
-    second: u32,
-}
-
-impl Civil {
-    /// Days to a date by eras of 400 years, with March as the first month so that the leap day is
-    /// the last of its year (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    ///
-    /// Years are held within 0 to 9999, as RFC 3339 has four digits.
-    fn of(time: Time) -> Self {
-        const FIRST: i64 = -62_167_219_200;
-        const LAST: i64 = 253_402_300_799;
-        let secs = time.secs.clamp(FIRST, LAST);
-        let days = u64::try_from(secs.div_euclid(86_400) + 719_468).expect("clamped to year 0");
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let small = |number: u64| u32::try_from(number).expect("below 86,400");
-        let second = secs.rem_euclid(86_400).unsigned_abs();
-        Self { year: small(year), month: small(month), day: small(day), second: small(second) }
-    }
-}
