@@ -15,6 +15,7 @@ mod walk;
 use std::fmt;
 
 use hmac::{Hmac, Mac as _};
+use memchr::memmem;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -156,6 +157,9 @@ pub struct Privacy {
     metadata: Open,
     /// Paths to labels.
     labels: Open,
+    /// Paths into our remarks: those into metadata that lead there, and those of the fields, whose
+    /// source is kept in there where it was of another type.
+    remarks: Open,
     /// Whether bulky content goes.
     drops_previews: bool,
     patterns: Patterns,
@@ -184,11 +188,14 @@ struct Open {
     is_restricted: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenRule {
     steps: Vec<Step>,
     /// What happens there; `None` is that it stays.
     op: Option<Op>,
+    /// Whether it is about the source of a field: what stands in place of an object around it is
+    /// what it names too.
+    is_of_source: bool,
 }
 
 /// Paths into metadata, or to labels, of one set of rules: a set of them is a mask.
@@ -221,6 +228,7 @@ impl Privacy {
             named: 0,
             metadata: Open::default(),
             labels: Open::default(),
+            remarks: Open::default(),
             drops_previews: rules.drop_previews,
             patterns,
             replacement: rules.replacement.as_bytes().to_vec(),
@@ -244,9 +252,12 @@ impl Privacy {
         {
             if is_dropped {
                 privacy.add(Target::Field(id), Op::Remove);
+                privacy.add(Target::Source(path::of(id)), Op::Remove);
             }
         }
-        if privacy.metadata.rules.len().max(privacy.labels.rules.len()) > OPEN_RULES_MAX {
+        privacy.remark();
+        let opens = [&privacy.metadata, &privacy.labels, &privacy.remarks];
+        if opens.iter().any(|open| open.rules.len() > OPEN_RULES_MAX) {
             wrong.push(PrivacyError::TooMany);
         }
         if !wrong.is_empty() {
@@ -272,11 +283,27 @@ impl Privacy {
                 self.touched |= id.bit();
                 self.named |= id.bit();
             }
-            Target::Metadata(steps) => self.metadata.rules.push(OpenRule { steps, op: Some(op) }),
-            Target::Label(step) => {
-                self.labels.rules.push(OpenRule { steps: vec![step], op: Some(op) });
-            }
+            Target::Metadata(steps) => self.metadata.add(steps, Some(op)),
+            Target::Label(step) => self.labels.add(vec![step], Some(op)),
+            Target::Source(steps) => self.remarks.add(steps, Some(op)),
         }
+    }
+
+    /// Completes the rules about our remarks.
+    fn remark(&mut self) {
+        for rule in &mut self.remarks.rules {
+            rule.steps.insert(0, Step::Key(b"shrike".to_vec()));
+            rule.steps.insert(1, Step::Key(b"source".to_vec()));
+            rule.is_of_source = true;
+        }
+        let leads_there = |rule: &&OpenRule| match rule.steps.first() {
+            Some(Step::Key(name)) => name == b"shrike",
+            Some(Step::Any) => true,
+            _ => false,
+        };
+        let open = &self.metadata;
+        self.remarks.rules.extend(open.rules.iter().filter(leads_there).cloned());
+        self.remarks.is_restricted = open.is_restricted;
     }
 
     /// Removes optional fields that are not allowed.
@@ -290,6 +317,8 @@ impl Privacy {
                 Target::Field(id) => fields |= id.bit(),
                 Target::Metadata(steps) => self.metadata.permit(steps),
                 Target::Label(step) => self.labels.permit(vec![step]),
+                // It is metadata, which is allowed by its own name.
+                Target::Source(_) => {}
             }
         }
         if fields & F::IndicatorValue.bit() != 0 {
@@ -307,6 +336,10 @@ impl Privacy {
         for &id in F::ALL.iter().filter(|id| fields & id.bit() == 0) {
             self.fields[id as usize] = Some(Op::Remove);
             self.touched |= id.bit();
+            self.remarks.add(path::of(id), Some(Op::Remove));
+        }
+        if self.labels.is_restricted {
+            self.remarks.add(path::of(F::Labels), Some(Op::Remove));
         }
     }
 
@@ -334,6 +367,7 @@ impl Privacy {
         let drops_metadata = self.touched & F::Metadata.bit() != 0;
         (self.metadata.is_any() && (has(F::Metadata) || has(F::Shrike)))
             || (drops_metadata && has(F::Shrike))
+            || (self.remarks.is_any() && keeps_source(event))
             || (self.labels.is_any() && has(F::Labels))
     }
 
@@ -371,10 +405,25 @@ impl Open {
         !self.rules.is_empty()
     }
 
+    /// Adds what happens at the end of a path, where it is not the path of another rule; the
+    /// stronger of two holds.
+    fn add(&mut self, steps: Vec<Step>, op: Option<Op>) {
+        match self.rules.iter_mut().find(|rule| rule.steps == steps) {
+            Some(rule) => rule.op = rule.op.max(op),
+            None => self.rules.push(OpenRule { steps, op, is_of_source: false }),
+        }
+    }
+
     fn permit(&mut self, steps: Vec<Step>) {
         self.is_restricted = true;
-        self.rules.push(OpenRule { steps, op: None });
+        self.rules.push(OpenRule { steps, op: None, is_of_source: false });
     }
+}
+
+/// Whether our remarks may keep something of the event's source.
+fn keeps_source(event: &Event<'_>) -> bool {
+    let remarks = event.value(F::Shrike);
+    remarks.is_some_and(|it| it.escaped || memmem::find(it.json, b"\"source\"").is_some())
 }
 
 /// What the paths of a list name.

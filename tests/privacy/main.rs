@@ -7,4 +7,5 @@ mod leaks;
 mod paths;
 mod patterns;
 mod raw;
+mod sources;
 mod world;

@@ -11,6 +11,9 @@ pub(super) enum Target {
     Metadata(Vec<Step>),
     /// A label, or all of them.
     Label(Step),
+    /// What is kept of the source of a field, where it was of another type: its way in
+    /// `metadata.shrike.source`.
+    Source(Vec<Step>),
 }
 
 /// One step into a JSON value.
@@ -35,6 +38,16 @@ pub enum PathProblem {
 
 /// What a path names; `Err` when it is a field that no rule may change, or none at all.
 pub(super) fn parse(path: &str) -> Result<Vec<Target>, PathProblem> {
+    let mut targets = named(path)?;
+    // Labels that are kept are no object, in which one could be told from another.
+    let source = path.strip_prefix("labels.").map_or(path, |_| "labels");
+    if source.split('.').next() != Some("metadata") {
+        targets.push(Target::Source(steps(source)?));
+    }
+    Ok(targets)
+}
+
+fn named(path: &str) -> Result<Vec<Target>, PathProblem> {
     let (first, rest) = match path.split_once('.') {
         Some((first, rest)) => (first, Some(rest)),
         None => (path, None),
@@ -69,6 +82,11 @@ fn steps(path: &str) -> Result<Vec<Step>, PathProblem> {
         steps.extend(std::iter::repeat_n(Step::Elements, arrays));
     }
     Ok(steps)
+}
+
+/// The way to a field.
+pub(super) fn of(id: F) -> Vec<Step> {
+    id.path().split('.').map(|name| Step::Key(name.as_bytes().to_vec())).collect()
 }
 
 /// The fields with canonical homes that a path names: one, those of an object, those that fit `*`.
@@ -142,8 +160,9 @@ mod tests {
         let targets = parse(path).expect("the path is right");
         targets
             .into_iter()
-            .map(|target| match target {
-                Target::Field(id) => id,
+            .filter_map(|target| match target {
+                Target::Field(id) => Some(id),
+                Target::Source(_) => None,
                 other => panic!("{path}: {other:?}"),
             })
             .collect()
@@ -179,8 +198,24 @@ mod tests {
                 Step::Elements
             ])]
         );
-        assert_eq!(steps("labels.app.io/name"), [Target::Label(key("app.io/name"))]);
-        assert_eq!(steps("labels.*"), [Target::Label(Step::Any)]);
+        let labels = Target::Source(vec![key("labels")]);
+        let name = Target::Label(key("app.io/name"));
+        assert_eq!(steps("labels.app.io/name"), [name, labels.clone()]);
+        assert_eq!(steps("labels.*"), [Target::Label(Step::Any), labels]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_fields_source_has_the_fields_path() {
+        let key = |name: &str| Step::Key(name.as_bytes().to_vec());
+        let source = |path: &str| match parse(path).expect("the path is right").pop() {
+            Some(Target::Source(steps)) => Some(steps),
+            _ => None,
+        };
+        assert_eq!(source("session"), Some(vec![key("session")]));
+        assert_eq!(source("*.id"), Some(vec![Step::Any, key("id")]));
+        assert_eq!(source("*"), Some(vec![Step::Any]));
+        assert_eq!(source("labels"), Some(vec![key("labels")]));
+        assert_eq!((source("metadata"), source("metadata.a")), (None, None));
     }
 
     #[test]

@@ -58,7 +58,8 @@ where
         let privacy = change.privacy;
         let open = match root {
             Root::Labels => &privacy.labels,
-            Root::Metadata | Root::Shrike => &privacy.metadata,
+            Root::Metadata => &privacy.metadata,
+            Root::Shrike => &privacy.remarks,
         };
         Self { text, root, change, open, copied: 0 }
     }
@@ -154,7 +155,7 @@ where
         depth: usize,
         fate: Fate,
     ) -> Read<(usize, bool)> {
-        let alive = match fate {
+        let alive = match self.at_value(fate, json.byte(value)) {
             Fate::Into(alive) => alive,
             Fate::Op(op) => {
                 let end = json.value(value, depth, Keys::ANY)?;
@@ -251,6 +252,22 @@ where
             return Fate::Drop;
         }
         self.fate(|step| is_step(step, key, escaped), alive)
+    }
+
+    /// What happens to a value that begins so: what a field's source has in place of an object
+    /// around it is covered with the field.
+    fn at_value(&self, fate: Fate, first: u8) -> Fate {
+        let Fate::Into(Alive { rules, .. }) = &fate else { return fate };
+        if first == b'{' || self.root != Root::Shrike {
+            return fate;
+        }
+        let rules = self.open.rules.iter().enumerate().filter(|(at, _)| rules & 1 << at != 0);
+        let ops = rules.filter(|(_, rule)| rule.is_of_source).map(|(_, rule)| rule.op);
+        match ops.max().flatten() {
+            Some(Op::Remove) => Fate::Drop,
+            Some(op) => Fate::Op(op),
+            None => fate,
+        }
     }
 
     /// What the rules that fit so far say of the next step.
