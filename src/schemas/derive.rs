@@ -2,6 +2,7 @@
 //!
 //! Texts are JSON text without quotes, still escaped; they are cut only between characters.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::event::{Event, EventType, FieldId as F, Value};
@@ -307,8 +308,14 @@ pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         return true;
     }
     let mut written = false;
+    let is_many = json::members(labels.json).nth(LABELS_FEW).is_some();
+    let stay = is_many.then(|| staying(labels.json));
     for (at, (name, json)) in json::members(labels.json).enumerate() {
-        if name.is_empty() || json == b"\"\"" || yields(labels.json, at, name) {
+        let yields = || match &stay {
+            Some(stay) => stay.get(&flat(name)) != Some(&at),
+            None => yields(labels.json, at, name),
+        };
+        if name.is_empty() || json == b"\"\"" || is_dotted(name) && yields() {
             continue;
         }
         written |= label(encoder, name, Value { json, escaped: labels.escaped });
@@ -318,11 +325,34 @@ pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
 
 /// Whether the label with dots in its name is left out for another one.
 fn yields(labels: &[u8], at: usize, name: &[u8]) -> bool {
-    let dotted = |name: &[u8]| memchr::memchr(b'.', name).is_some();
     let wins = |(place, (other, json)): (usize, (&[u8], &[u8]))| {
-        place != at && json != b"\"\"" && same(other, name) && (place < at || !dotted(other))
+        place != at && json != b"\"\"" && same(other, name) && (place < at || !is_dotted(other))
     };
-    dotted(name) && json::members(labels).enumerate().any(wins)
+    json::members(labels).enumerate().any(wins)
+}
+
+/// The place of the label that stays, by the name that its name and others become: to look through
+/// thousands for each of them would take minutes.
+fn staying(labels: &[u8]) -> HashMap<Vec<u8>, usize> {
+    let mut staying = HashMap::new();
+    let said = |(_, (_, json)): &(usize, (&[u8], &[u8]))| *json != b"\"\"";
+    for (at, (name, _)) in json::members(labels).enumerate().filter(said) {
+        if is_dotted(name) {
+            staying.entry(flat(name)).or_insert(at);
+        } else {
+            staying.insert(name.to_vec(), at);
+        }
+    }
+    staying
+}
+
+fn is_dotted(name: &[u8]) -> bool {
+    memchr::memchr(b'.', name).is_some()
+}
+
+/// A name with its dots as `_`.
+fn flat(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|&byte| if byte == b'.' { b'_' } else { byte }).collect()
 }
 
 fn label(encoder: &mut Encoder<'_>, name: &[u8], value: Value<'_>) -> bool {
@@ -333,6 +363,10 @@ fn label(encoder: &mut Encoder<'_>, name: &[u8], value: Value<'_>) -> bool {
     encoder.between();
     true
 }
+
+/// Labels that are looked through for each that has a dot: most events have fewer, and looking
+/// takes no memory.
+const LABELS_FEW: usize = 32;
 
 /// Whether two names are the same once dots are `_`.
 fn same(a: &[u8], b: &[u8]) -> bool {
@@ -588,6 +622,31 @@ mod tests {
             let any = encode(&Opened { plain_labels: false, ..opened.clone() });
             assert_eq!(encode(&opened), any, "{labels}");
         }
+    }
+
+    #[test]
+    fn labels_that_become_one_are_settled_alike_however_many_there_are() {
+        let opening = Opening::new(&OpeningOptions::default());
+        let plan = Plan::compile(&[&ECS], &Overrides::default()).expect("ECS compiles");
+        let own =
+            r#""a.b":"1","a_c":"2","a_b":"","a.c":"3","x..y":"4","x._y":"5","z.":"","z.":"6""#;
+        let written = |others: usize| {
+            let others: String = (0..others).map(|n| format!(r#","n{n}":"x""#)).collect();
+            let labels = format!(r#""labels":{{{own}{others}}}"#);
+            let record = LEAST.replace(r#""labels":{}"#, &labels);
+            let (mut arena, mut opened, frame) = (Vec::new(), Opened::default(), Frame::default());
+            opening.begin(&mut arena);
+            opening.open(&frame, record.as_bytes(), &mut arena, &mut opened).expect("an event");
+            let mut out = Vec::new();
+            plan.encode(&Event::new(&opened, frame, record.as_bytes(), &arena), &mut out);
+            let document = String::from_utf8(out).expect("text");
+            let (_, labels) = document.split_once(r#""labels":{"#).expect("it has labels");
+            let (labels, _) = labels.split_once('}').expect("an object ends");
+            labels.replace(&others, "")
+        };
+        let few = written(0);
+        assert_eq!(few, r#""a_b":"1","a_c":"2","x__y":"4","z_":"6""#);
+        assert_eq!(written(LABELS_FEW), few);
     }
 
     #[test]

@@ -51,13 +51,16 @@ pub(super) fn of_event(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         }
     }
     let labels = event.value(F::Labels).map_or(&b""[..], |labels| labels.json);
-    let mut count = 0;
+    let mut said = Said::default();
     for (name, value) in json::members(labels) {
         let value = json::string(value).unwrap_or_default();
-        if count == LABELS_MAX || !begins(name) || is_said(name, value, labels, event) {
+        if said.count == LABELS_MAX {
+            break;
+        }
+        if !begins(name) || is_own(name, value, event) || said.has(name, value, labels) {
             continue;
         }
-        count += 1;
+        said.note(name, value, labels);
         if !is_first {
             encoder.literal(b",");
         }
@@ -93,23 +96,50 @@ fn from_letter(name: &[u8]) -> &[u8] {
     &name[start..]
 }
 
-/// Whether the same tag is written already: one of the event's own, or of an earlier label.
-fn is_said(name: &[u8], value: &[u8], labels: &[u8], event: &Event<'_>) -> bool {
-    let same = |a: &[u8], b: &[u8]| {
-        json::characters(a).filter_map(clean).eq(json::characters(b).filter_map(clean))
-    };
-    let name = from_letter(name);
+/// Whether it is one of the event's own tags.
+fn is_own(name: &[u8], value: &[u8], event: &Event<'_>) -> bool {
     let own = |&(own, field): &(&[u8], F)| {
-        same(&own[..own.len() - 1], name) && same(event.text(field), value)
+        same(&own[..own.len() - 1], from_letter(name)) && same(event.text(field), value)
     };
-    let earlier = json::members(labels).take_while(|(other, _)| other.as_ptr() < name.as_ptr());
     OWN.iter().any(own)
-        || earlier.filter(|(other, _)| from_letter(other).as_ptr() != name.as_ptr()).any(
-            |(other, text)| {
-                same(from_letter(other), name)
-                    && same(json::string(text).unwrap_or_default(), value)
-            },
-        )
+}
+
+/// The labels that are written, by where their names and texts begin and how long they are: what
+/// was left out before is not looked at again.
+struct Said {
+    places: [[u32; 4]; LABELS_MAX],
+    count: usize,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { places: [[0; 4]; LABELS_MAX], count: 0 }
+    }
+}
+
+impl Said {
+    /// Whether the same tag is written already.
+    fn has(&self, name: &[u8], value: &[u8], labels: &[u8]) -> bool {
+        let piece = |start, len| labels.get(start as usize..)?.get(..len as usize);
+        let is_it = |&[name_at, name_len, value_at, value_len]: &[u32; 4]| {
+            let (said, text) = (piece(name_at, name_len), piece(value_at, value_len));
+            same(from_letter(said.unwrap_or_default()), from_letter(name))
+                && same(text.unwrap_or_default(), value)
+        };
+        self.places[..self.count].iter().any(is_it)
+    }
+
+    fn note(&mut self, name: &[u8], value: &[u8], labels: &[u8]) {
+        let start = |piece: &[u8]| (piece.as_ptr().addr() - labels.as_ptr().addr()) as u32;
+        let value_at = if value.is_empty() { 0 } else { start(value) };
+        self.places[self.count] = [start(name), name.len() as u32, value_at, value.len() as u32];
+        self.count += 1;
+    }
+}
+
+/// Whether two texts are the same once they are cleaned.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    json::characters(a).filter_map(clean).eq(json::characters(b).filter_map(clean))
 }
 
 /// "Allowed a-z 0-9 _ - : . /, others become _, commas removed."
