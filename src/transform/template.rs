@@ -3,13 +3,18 @@
 //! Text is escaped for where it goes: inside a JSON body as JSON, so that no event can break it.
 //! There are no partials, no files and no code.
 
+mod values;
+
 use std::fmt;
 
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, Output, PathAndJson,
     RenderContext, RenderError, RenderErrorReason, Renderable, ScopedJson, TemplateErrorReason,
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
+
+use values::shown;
 
 /// A template as the operator wrote it, and what it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +101,7 @@ impl Template {
         let template = Self { registry, escape: text.escape, is_line: text.is_line };
         // Helpers are looked up when a template is rendered, so a sample tells what is misspelled.
         if !text.is_strict {
-            template.run(&Value::Object(serde_json::Map::new()), &mut Vec::new())?;
+            template.run(Value::Object(serde_json::Map::new()), &mut Vec::new())?;
         }
         Ok(template)
     }
@@ -107,12 +112,12 @@ impl Template {
     /// When a helper fails, a value is missing where all are wanted, or the result is no JSON where
     /// it must be, or too long; `out` then holds a part of it.
     pub fn render(&self, document: &[u8], out: &mut Vec<u8>) -> Result<(), TemplateError> {
-        let document: Value = serde_json::from_slice(document)
+        serde_json::from_slice::<IgnoredAny>(document)
             .map_err(|error| TemplateError::Render(format!("the document is no JSON: {error}")))?;
         let start = out.len();
-        self.run(&document, out)?;
+        self.run(values::value(document.trim_ascii()), out)?;
         if self.escape == Escape::Json {
-            serde_json::from_slice::<serde::de::IgnoredAny>(&out[start..])
+            serde_json::from_slice::<IgnoredAny>(&out[start..])
                 .map_err(|error| TemplateError::NoJson(error.to_string()))?;
         }
         if self.is_line {
@@ -121,9 +126,10 @@ impl Template {
         Ok(())
     }
 
-    fn run(&self, document: &Value, out: &mut Vec<u8>) -> Result<(), TemplateError> {
+    fn run(&self, document: Value, out: &mut Vec<u8>) -> Result<(), TemplateError> {
         let mut capped = Capped { out, left: RENDERED_MAX };
-        let rendered = self.registry.render_to_write(NAME, document, &mut capped);
+        let context = Context::from(document);
+        let rendered = self.registry.render_with_context_to_write(NAME, &context, &mut capped);
         match rendered {
             Ok(()) => Ok(()),
             Err(_) if capped.left == 0 => Err(TemplateError::TooLong),
@@ -176,7 +182,7 @@ impl std::io::Write for Capped<'_> {
             return Err(std::io::ErrorKind::WriteZero.into());
         }
         self.left -= bytes.len();
-        self.out.extend_from_slice(bytes);
+        values::pieces(bytes, |piece| self.out.extend_from_slice(piece));
         Ok(bytes.len())
     }
 
@@ -220,7 +226,7 @@ impl HelperDef for AsJson {
         out: &mut dyn Output,
     ) -> HelperResult {
         let value = helper.param(0).map_or(&Value::Null, PathAndJson::value);
-        out.write(&value.to_string())?;
+        out.write(&values::as_json(value))?;
         Ok(())
     }
 }
@@ -257,7 +263,7 @@ impl HelperDef for Equal {
 
 fn is_equal(helper: &Helper<'_>) -> bool {
     let value = |at| helper.param(at).map(PathAndJson::value);
-    matches!((value(0), value(1)), (Some(a), Some(b)) if a == b)
+    matches!((value(0), value(1)), (Some(a), Some(b)) if values::is_equal(a, b))
 }
 
 /// A helper of the library that reaches outside.
@@ -294,8 +300,8 @@ fn refuse_partials(text: &str) -> Result<(), TemplateError> {
 
 /// Helpers that make a value.
 const HELPERS: &[(&str, Make)] = &[
-    ("upper", |value, _| Ok(value.render().to_uppercase().into())),
-    ("lower", |value, _| Ok(value.render().to_lowercase().into())),
+    ("upper", |value, _| Ok(shown(&value.render()).to_uppercase().into())),
+    ("lower", |value, _| Ok(shown(&value.render()).to_lowercase().into())),
     ("urlencode", |value, _| Ok(percent(&value.render()).into())),
     ("default", |value, other| {
         let other = other.ok_or("needs what stands for an absent value")?;
@@ -305,7 +311,7 @@ const HELPERS: &[(&str, Make)] = &[
     ("truncate", |value, most| {
         let most = most.and_then(Value::as_u64).ok_or("needs a number of characters")?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(value.render().chars().take(most).collect::<String>().into())
+        Ok(shown(&value.render()).chars().take(most).collect::<String>().into())
     }),
     ("iso", |value, _| Ok(value.clone())),
     ("epoch", |value, _| Ok(epoch_ms(value).map_or(Value::Null, |ms| ms.div_euclid(1000).into()))),
@@ -328,7 +334,7 @@ fn quoted(text: &str) -> String {
 /// Everything but unreserved characters as `%XX` (RFC 3986, 2.1).
 fn percent(text: &str) -> String {
     let mut spelled = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    for byte in shown(text).bytes() {
         match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             true => spelled.push(char::from(byte)),
             false => spelled.push_str(&format!("%{byte:02X}")),
@@ -348,8 +354,12 @@ mod tests {
 
     fn render(text: &str, escape: Escape, is_strict: bool) -> Result<String, TemplateError> {
         let text = TemplateText { text: text.to_owned(), escape, is_strict, is_line: false };
+        rendered(&text, EVENT)
+    }
+
+    fn rendered(text: &TemplateText, event: &str) -> Result<String, TemplateError> {
         let mut out = Vec::new();
-        Template::compile(&text)?.render(EVENT.as_bytes(), &mut out)?;
+        Template::compile(text)?.render(event.as_bytes(), &mut out)?;
         Ok(String::from_utf8(out).expect("templates render text"))
     }
 
@@ -420,6 +430,41 @@ mod tests {
             let error = render(text, Escape::Json, is_strict).expect_err(text);
             assert_eq!(error.class(), class, "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn numbers_are_rendered_as_they_are_written() {
+        let numbers = r#""n":1e400,"a":18446744073709551617,"b":[-0.10,7],"c":0.0,"d":"1e400""#;
+        // A text of an event is one, also if it begins with what marks numbers here.
+        let event = format!(r#"{{{numbers},"e":"\ufdd08"}}"#);
+        let cases = [
+            ("[{{n}},{{json n}},{{json c}}]", "[1e400,1e400,0.0]"),
+            (r#"["{{upper n}}","{{truncate n 3}}"]"#, r#"["1E400","1e4"]"#),
+            ("[{{default n 1}},{{json (default n 1)}}]", "[1e400,1e400]"),
+            ("[{{a}},{{{a}}},{{json b}}]", "[18446744073709551617,18446744073709551617,[-0.10,7]]"),
+            ("[{{#each b}}{{this}}{{#unless @last}},{{/unless}}{{/each}}]", "[-0.10,7]"),
+            ("{{#eq b.[0] -0.1}}1{{else}}2{{/eq}}", "1"),
+            ("{{#eq a n}}1{{else}}2{{/eq}}", "2"),
+            ("{{#eq n d}}1{{else}}2{{/eq}}", "2"),
+            ("[{{#if n}}1{{/if}}{{#if c}}2{{/if}}]", "[1]"),
+            (r#"[{{json d}},{{json e}}]"#, "[\"1e400\",\"\u{fffd}8\"]"),
+        ];
+        for (text, expected) in cases {
+            let (text, escape) = (text.to_owned(), Escape::Json);
+            let text = TemplateText { text, escape, is_strict: false, is_line: false };
+            assert_eq!(rendered(&text, &event).as_deref(), Ok(expected), "{}", text.text);
+        }
+        let (text, escape) = ("{{n}}&{{urlencode b.[0]}}".to_owned(), Escape::Form);
+        let text = TemplateText { text, escape, is_strict: true, is_line: false };
+        assert_eq!(rendered(&text, &event).as_deref(), Ok("1e400&-0.10"));
+    }
+
+    #[test]
+    fn a_document_is_as_deep_as_events_may_be() {
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(140), "]".repeat(140));
+        let (text, escape) = (r#"{"r":{{json a}}}"#.to_owned(), Escape::Json);
+        let text = TemplateText { text, escape, is_strict: true, is_line: false };
+        assert_eq!(rendered(&text, &deep), Ok(deep.replace("\"a\"", "\"r\"")));
     }
 
     #[test]
