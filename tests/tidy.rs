@@ -276,7 +276,7 @@ fn the_front_page_names_every_room() {
 
 /// Files that may use unsafe code, and why.
 const UNSAFE_FILES: &[(&str, &str)] = &[
-    ("src/deliver/igzip.rs", "an optional library's stream moves between threads"),
+    ("src/deliver/deflate.rs", "vector instructions tell how far texts are alike"),
     ("src/deliver/socket/outstanding.rs", "the kernel tells what a peer has not acknowledged"),
     ("src/event/privacy/literals.rs", "vector instructions find where literals may begin"),
     ("src/event/privacy/marks.rs", "vector instructions tell classes of bytes apart"),

@@ -6,8 +6,6 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirectiv
 
 use super::Encoding;
 use super::deflate::{DISTANCE_MAX, Deflate};
-#[cfg(feature = "isal")]
-use super::igzip::Igzip;
 
 /// A compressing stream.
 pub(super) struct Compressor {
@@ -17,8 +15,6 @@ pub(super) struct Compressor {
 }
 
 enum Stream {
-    #[cfg(feature = "isal")]
-    Igzip(Igzip),
     Gzip(Box<Gzip>),
     Deflate(Box<Compress>),
     Zstd(CCtx<'static>),
@@ -47,8 +43,6 @@ impl Compressor {
         let deflate_level = Compression::new(level.min(DEFLATE_LEVEL_MAX));
         let stream = match encoding {
             Encoding::Identity => return None,
-            #[cfg(feature = "isal")]
-            Encoding::Gzip if level == Igzip::LEVEL => Stream::Igzip(Igzip::new()),
             Encoding::Gzip => Stream::Gzip(Box::new(Gzip::new(deflate_level))),
             // HTTP's `deflate` is the zlib format (RFC 9110, 8.4.1.2).
             Encoding::Deflate => Stream::Deflate(Box::new(Compress::new(deflate_level, true))),
@@ -88,8 +82,6 @@ impl Compressor {
     pub(super) fn write(&mut self, raw: &[u8], from: usize, out: &mut Vec<u8>) {
         let input = &raw[from..];
         match &mut self.stream {
-            #[cfg(feature = "isal")]
-            Stream::Igzip(igzip) => igzip.write(input, out),
             Stream::Gzip(gzip) => gzip.write(raw, from, out),
             Stream::Deflate(deflate) => deflate_all(deflate, input, out),
             Stream::Zstd(context) => {
@@ -110,8 +102,6 @@ impl Compressor {
     /// carries an open block over a reset at level 1, and the next body could not be read.
     pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Self {
         match &mut self.stream {
-            #[cfg(feature = "isal")]
-            Stream::Igzip(igzip) => igzip.finish(out),
             Stream::Gzip(gzip) => gzip.finish(out),
             Stream::Deflate(deflate) => deflate_end(deflate, out),
             Stream::Zstd(context) => {

@@ -185,13 +185,6 @@ impl Lengths {
         Self { runs, count, code, used: [first, second, third.max(4)] }
     }
 
-    /// How many bits it takes.
-    pub(super) fn bits(&self) -> u64 {
-        let runs = self.runs[..self.count].iter();
-        let runs = runs.map(|run| self.code.of(usize::from(run.symbol)).1 + u32::from(run.extra));
-        3 + 5 + 5 + 4 + 3 * self.used[2] as u64 + u64::from(runs.sum::<u32>())
-    }
-
     pub(super) fn write(&self, bits: &mut Bits) {
         let [first, second, third] = self.used.map(|used| used as u32);
         // Not the last block; codes of its own.
@@ -222,6 +215,13 @@ pub(super) struct Place {
     at: usize,
     word: u64,
     count: u32,
+}
+
+impl Place {
+    /// Bits since the buffer was drained.
+    pub(super) fn bits(&self) -> usize {
+        8 * self.at + self.count as usize
+    }
 }
 
 impl Bits {
@@ -257,7 +257,12 @@ impl Bits {
         Writer { bytes: &mut self.bytes, place: self.place }
     }
 
-    /// Goes on where a writer stopped.
+    /// Where the next bit goes.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Goes on where a writer stopped, or where it began: what it wrote is then forgotten.
     pub(super) fn resume(&mut self, place: &Place) {
         self.place = *place;
     }
@@ -288,38 +293,6 @@ impl Writer<'_> {
         place.at += (place.count / 8) as usize;
         place.word >>= place.count & 56;
         place.count &= 7;
-    }
-
-    /// Writes bytes in a code of 14 bits at most.
-    #[inline(always)]
-    pub(super) fn bytes<const N: usize>(&mut self, bytes: &[u8], code: &Code<N>) {
-        let (fours, few) = bytes.as_chunks::<4>();
-        for four in fours {
-            for &byte in four {
-                self.byte(byte, code);
-            }
-            self.flush();
-        }
-        match *few {
-            [] => {}
-            [one] => self.byte(one, code),
-            [one, two] => {
-                self.byte(one, code);
-                self.byte(two, code);
-            }
-            [one, two, three, ..] => {
-                self.byte(one, code);
-                self.byte(two, code);
-                self.byte(three, code);
-            }
-        }
-        self.flush();
-    }
-
-    #[inline(always)]
-    fn byte<const N: usize>(&mut self, byte: u8, code: &Code<N>) {
-        let (code, count) = code.of(usize::from(byte));
-        self.add(code, count);
     }
 
     /// Where the next one goes on.

@@ -23,8 +23,6 @@ mod held;
 mod hold;
 mod http;
 mod huffman;
-#[cfg(feature = "isal")]
-mod igzip;
 mod limiter;
 mod lines;
 mod names;
