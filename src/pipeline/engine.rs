@@ -268,7 +268,9 @@ impl Engine {
         let now = Instant::now();
         let status =
             |running: &Running| ExporterStatus::new(&running.exporter, &self.reader, head, now);
-        let mut exporters: Vec<_> = running(&self.exporters).iter().map(status).collect();
+        // Copied, since a look at one that moves takes its time.
+        let all = running(&self.exporters).clone();
+        let mut exporters: Vec<_> = all.iter().map(status).collect();
         exporters.extend(self.lock_stopped().iter().map(|stopped| stopped.status(now)));
         exporters.sort_by(|a, b| a.name.cmp(&b.name));
         Status {

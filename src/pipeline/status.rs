@@ -459,8 +459,8 @@ impl ExporterStatus {
     /// Position, settled and pending events, counted apart from each other.
     ///
     /// Lanes go on while this looks, so an event on its way from one count to another may be seen
-    /// in both or none. Looking again gives each exporter the chance to be seen at rest; a sum
-    /// that stays wrong is shown as it is.
+    /// in both or none. Looking again a moment later gives each exporter the chance to be seen at
+    /// rest, also where its lane waits for a core; a sum that stays wrong is shown as it is.
     fn account(
         exporter: &Exporter,
         reader: &Reader,
@@ -474,7 +474,15 @@ impl ExporterStatus {
         };
         let is_whole =
             |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
-        (0..LOOKS_MAX).map(|_| look()).find(is_whole).unwrap_or_else(look)
+        let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(*pause * 2));
+        for pause in pauses.take(LOOKS_MAX) {
+            let found = look();
+            if is_whole(&found) {
+                return found;
+            }
+            std::thread::sleep(pause);
+        }
+        look()
     }
 }
 
@@ -531,5 +539,7 @@ fn by_reason(lost: [u64; GapReason::ALL.len()]) -> Vec<(&'static str, u64)> {
 const PAUSED: &str = "paused";
 /// The state of exporters that did not start.
 const STOPPED: &str = "stopped";
-/// Looks at a moving exporter; at rest the first one is right.
-const LOOKS_MAX: usize = 20;
+/// Looks at a moving exporter, each after twice as long as the one before, 50 ms in all; at rest
+/// the first one is right.
+const LOOKS_MAX: usize = 10;
+const FIRST_PAUSE: Duration = Duration::from_micros(50);

@@ -110,7 +110,7 @@ fn a_held_route_lets_the_others_go_on_and_loses_nothing() {
     };
     assert!(comes_true(is_whole), "{:?}", one());
     assert_eq!((one().counts.dead_lettered, one().state), (0, "degraded"));
-    assert!(one().parked > 2_000, "{:?}", one());
+    assert!(comes_true(|| one().parked > 2_000), "{:?}", one());
 
     // Nobody prepares the index by itself: a probe every minute finds it. A restart asks at once.
     destination.turn(Manner::Accept);
@@ -165,7 +165,8 @@ fn a_held_route_pins_the_log_no_further_than_the_lag_bound() {
     append_records(&log, (3_000..6_000).map(|number| event(number, 900)));
     let one = || exporter(&engine.status(), "one").clone();
     assert!(comes_true(|| destination.count() == 3_000), "{:?}", one());
-    assert!(one().parked > 2_000, "{:?}", one());
+    // Each lane sets its own aside, and one alone may deliver all others meanwhile.
+    assert!(comes_true(|| one().parked > 2_000), "{:?}", one());
     // They hold the position where they lie, until the bound is reached.
     let first = one();
     assert!(first.base.bytes() < 1_000 && first.counts.skipped == 0, "{first:?}");
