@@ -36,6 +36,8 @@ pub struct Watermark {
     counts: Counts,
     /// What settled since it was taken last, where receipts are written.
     journal: Option<Vec<Entry>>,
+    /// What the journal weighs: see [`Watermark::unwritten`].
+    journal_pieces: usize,
     /// Events that were lost, by the number of the reason.
     lost: [u64; GapReason::ALL.len()],
     conflicts: u64,
@@ -111,6 +113,7 @@ impl Watermark {
             durable: checkpoint.counts,
             counts: checkpoint.counts,
             journal: None,
+            journal_pieces: 0,
             lost: [0; GapReason::ALL.len()],
             conflicts: 0,
             ahead_peak: checkpoint.ahead.len(),
@@ -138,9 +141,11 @@ impl Watermark {
         if let Some(journal) = &mut self.journal {
             match journal.last_mut() {
                 Some(last) if last.sent.is_none() && last.replayed + last.digested == 0 => {
+                    let before = last.settled.len();
                     join(settled, &mut last.settled);
+                    self.journal_pieces += last.settled.len() - before;
                 }
-                _ => journal.push(Entry { settled: settled.to_vec(), ..Entry::default() }),
+                _ => self.enter(Entry { settled: settled.to_vec(), ..Entry::default() }),
             }
         }
         self.take_in(settled, reason);
@@ -148,10 +153,7 @@ impl Watermark {
 
     /// Takes in what a request settled.
     pub fn settle_sent(&mut self, sent: Sent, settled: &[Settled]) {
-        if let Some(journal) = &mut self.journal {
-            let settled = settled.to_vec();
-            journal.push(Entry { sent: Some(sent), settled, ..Entry::default() });
-        }
+        self.enter(Entry { sent: Some(sent), settled: settled.to_vec(), ..Entry::default() });
         self.take_in(settled, GapReason::Lag);
     }
 
@@ -168,7 +170,22 @@ impl Watermark {
 
     /// What settled since the last call.
     pub fn take_journal(&mut self) -> Vec<Entry> {
+        self.journal_pieces = 0;
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How much waits in memory for whoever writes receipts and checkpoints, in pieces of the log:
+    /// it grows as long as that one waits for the disk.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.journal_pieces.max(self.recent.len())
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        if let Some(journal) = &mut self.journal {
+            self.journal_pieces += ENTRY_PIECES + entry.settled.len();
+            journal.push(entry);
+        }
     }
 
     fn take_in(&mut self, settled: &[Settled], reason: GapReason) {
@@ -203,12 +220,10 @@ impl Watermark {
         let events = events.min(self.counts.dead_lettered);
         self.counts.dead_lettered -= events;
         self.counts.add(fate, events);
-        if let Some(journal) = &mut self.journal {
-            journal.push(match fate {
-                Settle::Filtered => Entry { digested: events, ..Entry::default() },
-                _ => Entry { replayed: events, ..Entry::default() },
-            });
-        }
+        self.enter(match fate {
+            Settle::Filtered => Entry { digested: events, ..Entry::default() },
+            _ => Entry { replayed: events, ..Entry::default() },
+        });
         self.removals.push_back(Removal { fate, events, number });
         self.moved = true;
     }
@@ -455,6 +470,8 @@ fn sum(a: Counts, b: Counts) -> Counts {
     }
 }
 
+/// What an entry of the journal weighs beside its pieces: a digest and a list.
+const ENTRY_PIECES: usize = 4;
 /// Groups grow to about this many bytes of log, so that `durable` soon passes whole ones.
 const GROUP_BYTES_MAX: u64 = 64 << 10;
 
@@ -546,6 +563,24 @@ mod tests {
             assert_eq!(watermark.conflicts(), 1, "{twice:?}");
             assert_eq!(before.counts.delivered, 20);
         }
+    }
+
+    #[test]
+    fn what_nobody_writes_down_is_weighed_until_somebody_does() {
+        let mut watermark = Watermark::begin(0, Offset::ZERO);
+        let pieces = |n: u64| settled(n * 20, n * 20 + 10);
+        (0..100).for_each(|n| watermark.settle(&[pieces(n)]));
+        assert_eq!(watermark.unwritten(), 100, "without receipts as well");
+        watermark.checkpoint(FAR).expect("it moved");
+        assert_eq!(watermark.unwritten(), 0);
+        watermark.keep_journal();
+        (100..200).for_each(|n| watermark.settle(&[pieces(n)]));
+        assert_eq!(watermark.unwritten(), 100 + ENTRY_PIECES, "one entry");
+        (200..300).for_each(|n| watermark.settle_sent(Sent::default(), &[pieces(n)]));
+        assert_eq!(watermark.unwritten(), 200 + 101 * ENTRY_PIECES);
+        watermark.checkpoint(FAR).expect("it moved");
+        assert_eq!(watermark.take_journal().len(), 101);
+        assert_eq!(watermark.unwritten(), 0);
     }
 
     #[test]

@@ -342,13 +342,15 @@ impl DeadLetters {
     pub(crate) fn take_effects(&self) -> Vec<Effect> {
         let durable = self.store.as_ref().map_or(FAR, |store| store.log.durable());
         let mut effects = Vec::new();
-        self.lock().written.retain(|&(offset, effect)| {
+        let mut state = self.lock();
+        state.written.retain(|&(offset, effect)| {
             let is_durable = offset < durable;
             if is_durable {
                 effects.push(effect);
             }
             !is_durable
         });
+        self.tell_stuck(&state);
         effects
     }
 
@@ -510,7 +512,8 @@ impl DeadLetters {
     }
 
     fn tell_stuck(&self, state: &State) {
-        let is_stuck = state.refused_bytes >= REFUSED_BYTES_MAX;
+        let is_full = state.written.len() >= WRITTEN_MAX;
+        let is_stuck = is_full || state.refused_bytes >= REFUSED_BYTES_MAX;
         self.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
@@ -605,6 +608,9 @@ fn segment_bytes(bytes_max: u64) -> u64 {
 const FAR: Offset = Offset::new(u64::MAX);
 /// Bytes of records that wait for a store which refuses them; then lanes read nothing more.
 const REFUSED_BYTES_MAX: usize = 1 << 20;
+/// Records that are written and did not take effect yet, while the keeper or the disk hangs; then
+/// lanes read nothing more either.
+const WRITTEN_MAX: usize = 1 << 14;
 /// Letters that one removal names: a line of 40 kB at most.
 const REMOVED_MAX: usize = 1000;
 /// Bytes read at once.
@@ -678,6 +684,23 @@ mod tests {
         let letters = open(&settings);
         assert_eq!((letters.live(), letters.retain().expect("it is read")), (1, 0));
         assert!(holds("planted-second"));
+    }
+
+    #[test]
+    fn records_whose_effects_nobody_takes_are_bounded() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = DeadLetterSettings { is_enabled: false, ..settings(dir.path()) };
+        let letters = DeadLetters::open("a", &settings, &Checkpoint::default(), Arc::new(Disk));
+        let letters = letters.expect("it is only counted");
+        let at = |n: usize| Offset::new(64 * n as u64);
+        for n in 0..WRITTEN_MAX {
+            assert!(!letters.is_stuck(), "{n}");
+            let span = Span { from: at(n), to: at(n + 1) };
+            letters.bury(&Letter::default(), 1, span).expect("there is room");
+        }
+        assert!(letters.is_stuck(), "nothing more is read");
+        assert_eq!(letters.take_effects().len(), WRITTEN_MAX);
+        assert!(!letters.is_stuck());
     }
 
     #[test]

@@ -305,9 +305,11 @@ impl Exporter {
         self.settle(&settled[at..]);
     }
 
-    /// Whether nothing more should be read: what is settled cannot be written down.
+    /// Whether nothing more should be read: what is settled cannot be written down, or whoever does
+    /// that waits for the disk.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck()
+        let is_halted = self.is_halted.load(Ordering::Relaxed) || self.dead_letters.is_stuck();
+        is_halted || self.watermark().unwritten() >= UNWRITTEN_MAX
     }
 
     /// Whether waiting for what it has under way is in vain: it is held, and all that goes out is a
@@ -680,3 +682,6 @@ pub(super) const TOO_LARGE: (&str, &str) =
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.
 const PARTITIONS_MAX: usize = 256;
+/// Pieces of the log that have settled and wait for receipts and checkpoint, 4 MiB of memory: at
+/// the highest rates, every other event filtered, the keeper may take some tenths of a second.
+const UNWRITTEN_MAX: usize = 1 << 17;

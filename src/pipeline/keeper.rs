@@ -145,6 +145,7 @@ impl Keeper {
             if let Err(problem) = exporter.dead_letters.try_again() {
                 exporter.note_error(format!("dead letter not written: {problem}"), Instant::now());
             }
+            let was_stuck = exporter.is_stuck();
             exporter.apply_effects();
             // Taken under one lock, so that receipts and counts say the same.
             let (checkpoint, account) = {
@@ -155,6 +156,9 @@ impl Keeper {
                 (checkpoint, Account { exporter: name, pass, journal, counts })
             };
             chain.iter_mut().for_each(|receipts| receipts.add(&account));
+            if was_stuck {
+                exporter.wake_all();
+            }
             if exporter.watermark().has_free_gap() {
                 exporter.wake_aside();
             }

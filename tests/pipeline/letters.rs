@@ -1,21 +1,16 @@
 //! Dead letters: replayed, refused again, purged; the account holds all the while.
 
 use std::fs;
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shrike::config::{Config, Host};
 use shrike::event::{Checkpoint, Offset};
-use shrike::log::{Cursors, Disk, Log, LogFile, LogIo};
+use shrike::log::Cursors;
 use shrike::pipeline::{Ended, Engine, Letter, LetterStore, NewPass, Progress, Wanted, Work};
 
 use crate::destination::{Destination, Manner};
-use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
 use crate::wait::{PATIENCE, comes_true, comes_true_within};
 use crate::{append, append_records, config, config_of, event, exporter, filled, run_to_the_end};
@@ -466,55 +461,4 @@ fn a_letter_that_cannot_be_rendered_stays() {
     assert!(letters(&config).iter().all(|letter| letter.event.is_some()));
     let status = assert_equation(engine.end());
     assert_eq!(exporter(&status, "one").counts.dead_lettered, 3);
-}
-
-/// The real disk, where a directory's files are not synced for a while.
-struct Stalling {
-    dir: PathBuf,
-    is_stalled: Arc<AtomicBool>,
-}
-
-impl LogIo for Stalling {
-    as_the_disk!(create, write, truncate, rename, unlink, sync_dir, boot, no_ring);
-
-    fn sync(&self, file: &LogFile) -> io::Result<()> {
-        while file.path.starts_with(&self.dir) && self.is_stalled.load(Ordering::Acquire) {
-            thread::park_timeout(Duration::from_millis(5));
-        }
-        Disk.sync(file)
-    }
-}
-
-/// A disk that stalls for longer than a change waits: what is to become a letter becomes one.
-#[test]
-fn events_whose_letters_are_not_durable_at_a_change_settle_once() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = Destination::start(Manner::Refuse('7'));
-    let config = config(dir.path(), &[("one", &destination, "")]);
-    let is_stalled = Arc::new(AtomicBool::new(false));
-    let letters_dir = config.exporters[0].settings.dead_letters.dir.clone();
-    let io = Stalling { dir: letters_dir, is_stalled: Arc::clone(&is_stalled) };
-    let (log, _) = Log::open_on(config.log.clone(), Arc::new(io)).expect("the directory is ours");
-    let options = || config.engine_options(&Host::default());
-    let engine = Engine::start(log.clone(), options()).expect("it starts");
-    is_stalled.store(true, Ordering::Release);
-    append(&log, 0..1_000, 900);
-    let one = || exporter(&engine.status(), "one").clone();
-    assert!(comes_true(|| one().counts.delivered == 937 && one().pending == 63), "{:?}", one());
-    // Whoever reads them again delivers them.
-    destination.turn(Manner::Accept);
-    let mut changed = options();
-    changed.exporters[0].settings.batch.linger *= 2;
-    let reloaded = engine.reload(changed, Instant::now() + PATIENCE).expect("it is right");
-    assert_eq!(reloaded.changed, ["one"]);
-    append(&log, 1_000..1_100, 900);
-    assert!(comes_true(|| one().counts.delivered == 1_037), "{:?}", one());
-    is_stalled.store(false, Ordering::Release);
-    let ended = engine.drain(Instant::now() + PATIENCE);
-    let status = assert_equation(engine.end());
-    assert_eq!(ended, Ended::Settled, "{status:?}");
-    let one = exporter(&status, "one");
-    assert_eq!((one.counts.delivered, one.counts.dead_lettered), (1_037, 63), "{one:?}");
-    assert_eq!(letters(&config).len(), 63);
-    assert_eq!(destination.accepted().len(), 1_037);
 }

@@ -19,6 +19,7 @@ mod reload;
 mod requests;
 mod rewind;
 mod setup;
+mod stalled;
 mod trust;
 #[path = "../support/wait.rs"]
 mod wait;

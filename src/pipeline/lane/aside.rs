@@ -120,7 +120,8 @@ impl Lane {
         if stage >= Stage::Flush {
             return Turn::Dry;
         }
-        if self.warming || !self.again.is_empty() || !self.sender.room() {
+        let is_stuck = self.exporter.is_stuck();
+        if self.warming || !self.again.is_empty() || is_stuck || !self.sender.room() {
             return Turn::Full;
         }
         self.take_gap();
