@@ -45,7 +45,7 @@ struct Codes {
 }
 
 /// Earlier bytes that come again.
-struct Copy {
+struct Repeat {
     length: usize,
     /// How far back they begin, less one.
     distance: u16,
@@ -57,7 +57,7 @@ trait Sink {
     fn literals<const N: usize>(&mut self, bytes: [u8; N]);
     /// One byte as it is, if so: without a branch that could not be predicted.
     fn perhaps(&mut self, byte: u8, is_literal: bool);
-    fn copy(&mut self, copy: &Copy);
+    fn repeat(&mut self, repeat: &Repeat);
 }
 
 impl Deflate {
@@ -201,7 +201,7 @@ impl Table {
                 Err(rest) => break rest,
             };
             let length = common(&raw[here..], &raw[there..]);
-            sink.copy(&Copy { length, distance: low(here - there - 1) });
+            sink.repeat(&Repeat { length, distance: low(here - there - 1) });
             self.0[hash(word(raw, here + 1))] = low(here + 1);
             at = here + length;
         };
@@ -287,9 +287,9 @@ impl Sink for Counts {
     }
 
     #[inline(always)]
-    fn copy(&mut self, copy: &Copy) {
-        self.lengths[(copy.length - LENGTH_MIN) % LENGTHS] += 1;
-        self.distances[usize::from(distance_symbol(copy.distance))] += 1;
+    fn repeat(&mut self, repeat: &Repeat) {
+        self.lengths[(repeat.length - LENGTH_MIN) % LENGTHS] += 1;
+        self.distances[usize::from(distance_symbol(repeat.distance))] += 1;
     }
 }
 
@@ -329,18 +329,18 @@ impl Sink for Coded<'_> {
     fn perhaps(&mut self, byte: u8, is_literal: bool) {
         let (code, count) = self.codes.literals.of(usize::from(byte));
         let all = u32::from(is_literal).wrapping_neg();
-        // A copy follows, which flushes.
+        // A repeat follows, which flushes.
         self.writer.add(code & all, count & all);
     }
 
     #[inline(always)]
-    fn copy(&mut self, copy: &Copy) {
-        let packed = self.codes.lengths[(copy.length - LENGTH_MIN) % LENGTHS];
+    fn repeat(&mut self, repeat: &Repeat) {
+        let packed = self.codes.lengths[(repeat.length - LENGTH_MIN) % LENGTHS];
         self.writer.add(packed & 0xff_ffff, packed >> 24);
-        let symbol = distance_symbol(copy.distance);
+        let symbol = distance_symbol(repeat.distance);
         let (code, count) = self.codes.distances.of(usize::from(symbol));
         let extra = u32::from(symbol.saturating_sub(2) / 2);
-        let more = u32::from(copy.distance) & ((1 << extra) - 1);
+        let more = u32::from(repeat.distance) & ((1 << extra) - 1);
         self.writer.add(code | more << count, count + extra);
         // A byte has 13 bits at most, a length 13 and 5, a distance 13 and 13, and 7 were there.
         self.writer.flush();
@@ -361,9 +361,9 @@ impl<A: Sink, B: Sink> Sink for (&mut A, &mut B) {
     }
 
     #[inline(always)]
-    fn copy(&mut self, copy: &Copy) {
-        self.0.copy(copy);
-        self.1.copy(copy);
+    fn repeat(&mut self, repeat: &Repeat) {
+        self.0.repeat(repeat);
+        self.1.repeat(repeat);
     }
 }
 
