@@ -26,7 +26,7 @@ use crate::metrics::Counter;
 pub(crate) use asked::Ask;
 use asked::Asks;
 pub use asked::Desk;
-use incident::{Incident, Incidents, NEVER, Order, Status, judge};
+use incident::{Incident, Incidents, NEVER, Status, judge};
 
 /// How the incidents of an exporter are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +193,13 @@ impl Alerts {
     /// When the file is of another version, or cannot be read.
     pub(crate) fn open(spec: AlertSpec, now: i64) -> Result<Self, LogError> {
         let store = Store::open(&spec.path, Incidents::default())?;
+        let newest = store.hold().newest();
+        // The clock was wrong when that was written, or is now: nobody knows how old it is.
+        if let Some(ahead) = newest.map(|newest| newest.saturating_sub(now)).filter(|it| *it > 0) {
+            let mut table = store.hold();
+            table.shift(-ahead);
+            table.rewrite();
+        }
         let late = store.hold().cancel(now.saturating_sub(ACK_SECS_MAX));
         for key in late {
             tracing::warn!(
@@ -242,36 +249,38 @@ impl Alerts {
         table.of(&name(&[place, key.as_bytes()]))?.told(at)
     }
 
-    /// The request to make now, if one is due: one that an earlier process or a failure left open,
-    /// else to resolve the incident that has been quiet longest; of places that may be asked about,
-    /// and of what is ready.
-    pub(crate) fn due(
+    /// The request to make now that an earlier process or a failure left open, if one is due; of
+    /// places that may be asked about, and of what is ready.
+    pub(crate) fn due_again(
         &self,
         now: i64,
-        may_ask: impl Fn(&Name) -> bool,
-        is_ready: impl Fn(&Due) -> bool,
+        may_ask: &dyn Fn(&Name) -> bool,
+        is_ready: &dyn Fn(&Due) -> bool,
     ) -> Option<Due> {
         let table = self.store.hold();
-        let due = |name: Name| {
-            let incident = table.of(&name)?;
-            Some(incident.due(name, incident.status.asks().unwrap_or(AlertChange::Resolve)))
-        };
-        let first = |order: &Order, is_over: &dyn Fn(i64) -> bool| {
-            let over = |place| order.of(place).take_while(|(time, _)| is_over(*time));
-            let places = order.places().filter(|it| over(*it).next().is_some() && may_ask(it));
-            let ready = places.filter_map(|place| {
-                let dues = over(place).filter_map(|(time, name)| Some((time, due(name)?)));
-                dues.take(SKIPS_MAX).find(|(_, due)| is_ready(due))
-            });
-            ready.min_by_key(|(time, _)| *time).map(|(_, due)| due)
-        };
-        let after = self.spec.resolve_after.map(secs);
+        table.first(&table.asked, &|time| time <= now, (may_ask, is_ready))
+    }
+
+    /// The same to resolve the incident that has been quiet longest.
+    pub(crate) fn due_quiet(
+        &self,
+        now: i64,
+        may_ask: &dyn Fn(&Name) -> bool,
+        is_ready: &dyn Fn(&Due) -> bool,
+    ) -> Option<Due> {
+        let after = self.spec.resolve_after.map(secs)?;
+        let table = self.store.hold();
         let is_one_too_many = table.all.len() > INCIDENTS_MAX;
-        let is_over = |since: i64| {
-            let is_quiet = |after| now.saturating_sub(since) >= after;
-            after.is_some_and(|after| is_quiet(after) || is_one_too_many && since <= now)
-        };
-        first(&table.asked, &|time| time <= now).or_else(|| first(&table.quiet, &is_over))
+        let is_over =
+            |since| now.saturating_sub(since) >= after || is_one_too_many && since <= now;
+        table.first(&table.quiet, &is_over, (may_ask, is_ready))
+    }
+
+    /// Lets all stamps go with the clock where that was set.
+    pub(crate) fn shift(&self, secs: i64) {
+        let mut table = self.store.hold();
+        table.shift(secs);
+        table.rewrite();
     }
 
     /// The incidents with this key, of all places. `places` are those of today: of others it is
@@ -477,9 +486,6 @@ const SPARE_INCIDENTS: usize = 10_000;
 /// An acknowledgement that a stop or a kill left open is asked for once more within this: later it
 /// would silence people about what nobody looks after any more.
 const ACK_SECS_MAX: i64 = 300;
-/// So many requests of a place are looked at for one that is ready: whoever judges an event waits
-/// for that.
-const SKIPS_MAX: usize = 1024;
 /// Resolving that was refused for good so often, over an hour, is given up.
 const REFUSALS_MAX: u32 = 8;
 

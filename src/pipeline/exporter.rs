@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tracing::info;
 
 use super::EngineError;
 use super::alerts::{AlertSpec, Alerts, At};
 use super::board::{Board, Unread};
 use super::changes::Changes;
 use super::check::Check;
+use super::clock::Clock;
 use super::dead_letters::DeadLetters;
 use super::feed::Feed;
 use super::health;
@@ -98,6 +100,8 @@ pub(crate) struct Exporter {
     pub(crate) floor: AtomicU64,
     /// What others tell its one lane, where it needs order.
     pub(crate) feed: Option<Feed>,
+    /// What the stamps of its tables are told by.
+    clock: Clock,
     /// Which events cause actions, where it is a response hook.
     pub(crate) hook: Option<Hook>,
     /// Which incidents are open at the destination, where it has some.
@@ -181,6 +185,7 @@ impl Exporter {
             route.send = route.send.shifted(shift);
             routes.push(route);
         }
+        let (now, steady) = (Time::now().secs, Instant::now());
         let native = Plan::compile(&[spec.native], &without_facts(&spec.overrides))
             .map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
@@ -206,8 +211,9 @@ impl Exporter {
             floor: AtomicU64::new(0),
             feed: None,
             hook: spec.hook.map(Hook::open).transpose()?,
-            alerts: spec.alerts.map(|spec| Alerts::open(spec, Time::now().secs)).transpose()?,
-            threads: spec.threads.map(Threads::open).transpose()?,
+            clock: Clock::new(now, steady),
+            alerts: spec.alerts.map(|spec| Alerts::open(spec, now)).transpose()?,
+            threads: spec.threads.map(|spec| Threads::open(spec, now)).transpose()?,
             changes: Changes::default(),
             ledger: Ledger::compile(&spec.settings, &derived).map_err(refuse)?,
             aside: Notify::new(),
@@ -238,6 +244,18 @@ impl Exporter {
             Some(privacy) => privacy.narrowed(event, room),
             None => event,
         }
+    }
+
+    /// The seconds since 1970 by the system's clock. Where that was set, what its tables know of
+    /// goes with it: no window is longer or shorter for that.
+    pub(crate) fn wall_secs(&self) -> i64 {
+        let now = Time::now().secs;
+        if let Some(step) = self.clock.step(now, Instant::now()) {
+            info!(exporter = self.name(), seconds = step, "the clock was set: windows go on");
+            self.alerts.iter().for_each(|alerts| alerts.shift(step));
+            self.threads.iter().for_each(|threads| threads.shift(step));
+        }
+        now
     }
 
     /// The route of an event, by position.

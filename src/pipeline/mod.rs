@@ -7,6 +7,7 @@ mod board;
 mod by_hand;
 mod changes;
 mod check;
+mod clock;
 mod dead_letters;
 mod digest;
 mod engine;

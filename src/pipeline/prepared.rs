@@ -56,7 +56,10 @@ impl Prepared {
                         .clone()
                         .map(|spec| Alerts::open(spec, Time::now().secs))
                         .transpose()?;
-                    spec.threads.clone().map(Threads::open).transpose()?;
+                    spec.threads
+                        .clone()
+                        .map(|spec| Threads::open(spec, Time::now().secs))
+                        .transpose()?;
                     Ok((checkpoint, dead_letters))
                 });
             let (checkpoint, dead_letters) = match resumed {

@@ -146,8 +146,8 @@ impl<T: Table> Store<T> {
         file.write_all_at(&since, len)?;
         std::fs::rename(&draft, path)?;
         (kept.file, kept.len) = (Some(Arc::new(file)), len + since.len() as u64);
-        (kept.copied, kept.is_suspect, kept.is_dirty) = (len, false, !since.is_empty());
-        kept.is_old = false;
+        (kept.copied, kept.is_old) = (len, false);
+        kept.is_dirty = kept.is_suspect || !since.is_empty();
         drop(kept);
         sync_dir(path)
     }
@@ -182,6 +182,16 @@ impl<T: Table> Held<'_, T> {
         kept.since.iter_mut().for_each(|since| since.extend_from_slice(&framed));
         kept.is_dirty = true;
         Ok(())
+    }
+}
+
+impl<T> Held<'_, T> {
+    /// Has all of the table written anew: it was changed otherwise than by records.
+    pub(crate) fn rewrite(&mut self) {
+        let kept = &mut *self.kept;
+        if kept.file.is_some() {
+            (kept.is_suspect, kept.is_dirty) = (true, true);
+        }
     }
 }
 
@@ -268,7 +278,7 @@ impl<T: Table> Kept<T> {
         if !self.is_suspect && self.len <= self.copied * 2 + SPARE_BYTES {
             return None;
         }
-        self.since = Some(Vec::new());
+        (self.since, self.is_suspect) = (Some(Vec::new()), false);
         Some(self.copy())
     }
 

@@ -82,14 +82,25 @@ impl Threads {
     ///
     /// # Errors
     /// When the file is of another version, or cannot be read.
-    pub(crate) fn open(spec: ThreadSpec) -> Result<Self, LogError> {
-        Self::with(spec, THREADS_MAX)
+    pub(crate) fn open(spec: ThreadSpec, now: i64) -> Result<Self, LogError> {
+        Self::with(spec, THREADS_MAX, now)
     }
 
-    fn with(spec: ThreadSpec, most: usize) -> Result<Self, LogError> {
+    fn with(spec: ThreadSpec, most: usize, now: i64) -> Result<Self, LogError> {
         let known = Known { most, all: HashMap::new(), used: BTreeSet::new() };
-        let store = Store::open(&spec.path, known)?;
-        Ok(Self { spec, store })
+        let threads = Self { store: Store::open(&spec.path, known)?, spec };
+        let newest = threads.store.hold().used.last().map(|(used, _)| *used);
+        // The clock was wrong when that was written, or is now: nobody knows how old it is.
+        let ahead = newest.map(|newest| newest.saturating_sub(now)).filter(|ahead| *ahead > 0);
+        ahead.into_iter().for_each(|ahead| threads.shift(-ahead));
+        Ok(threads)
+    }
+
+    /// Lets all stamps go with the clock where that was set.
+    pub(crate) fn shift(&self, secs: i64) {
+        let mut table = self.store.hold();
+        table.shift(secs);
+        table.rewrite();
     }
 
     /// What documents of a conversation answer to now; nothing where the next begins it.
@@ -172,6 +183,13 @@ impl Known {
         forgotten
     }
 
+    /// Sets all stamps so many seconds later.
+    fn shift(&mut self, secs: i64) {
+        let later = |used: i64| used.saturating_add(secs);
+        self.all.values_mut().for_each(|thread| thread.used = later(thread.used));
+        self.used = self.used.iter().map(|(used, name)| (later(*used), *name)).collect();
+    }
+
     fn remove(&mut self, name: &Name) {
         if let Some(thread) = self.all.remove(name) {
             self.used.remove(&(thread.used, *name));
@@ -225,7 +243,7 @@ mod tests {
 
     fn open(dir: &Path, most: usize) -> Threads {
         let (ttl, path) = (Duration::from_secs(3600), dir.join("threads/chat"));
-        Threads::with(ThreadSpec { ttl, path }, most).expect("the file is ours")
+        Threads::with(ThreadSpec { ttl, path }, most, 1 << 40).expect("the file is ours")
     }
 
     const A: Name = [1; 16];
@@ -249,6 +267,23 @@ mod tests {
         assert_eq!(threads.find(&B, 4000), None);
         threads.begin(A, "1.2", 8000).expect("the disk is well");
         assert_eq!(open(dir.path(), 10).find(&A, 8001).as_deref(), Some("1.2"));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_none_older() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let threads = open(dir.path(), 10);
+        threads.begin(A, "1.1", 1000).expect("the disk is well");
+        threads.begin(B, "1.2", 4000).expect("the disk is well");
+        threads.shift(100_000);
+        let found = |threads: &Threads, now| [A, B].map(|it| threads.find(&it, now).is_some());
+        assert_eq!(found(&threads, 104_600), [false, true]);
+        threads.sync().expect("the disk is well");
+        let ThreadSpec { ttl, path } = threads.spec.clone();
+        let behind = Threads::with(ThreadSpec { ttl, path }, 10, 500).expect("the file is ours");
+        assert_eq!(found(&behind, 1_099), [true, true]);
+        assert_eq!(found(&behind, 1_100), [false, true]);
+        assert_eq!(found(&behind, 4_100), [false, false]);
     }
 
     #[test]

@@ -182,20 +182,20 @@ fn repeats_are_left_out_across_kills_and_worse_ones_go() {
 
 #[test]
 fn what_is_quiet_is_resolved_by_the_key_that_opened_it_after_a_kill_too() {
-    let place = Place::new("auto_resolve: {after_minutes: 1}");
+    let place = Place::new("auto_resolve: {after_minutes: 2}");
     let running = place.start();
     place.append(&[event(1, "leak", "s/1 é", "high"), event(2, "egress", "s-2", "high")]);
     wait_until("both are open", || {
         place.pager.1.all().len() == 2 && place.genie.1.all().len() == 2
     });
     running.kill();
-    place.clock.leap(30);
+    place.clock.pass(60);
     let running = place.start();
     place.append(&[event(3, "egress", "s-2", "high")]);
     place.settle();
     let none = |it: &Value| it["alerts"]["resolved"] == 0;
     assert!(place.exporters().iter().all(none), "{:?}", place.exporters());
-    place.clock.leap(30);
+    place.clock.pass(60);
     place.wait_for("alerts", "resolved", 1);
     let (leak, leak_alert) = place.both(LEAKS, "leak", "s/1 é");
     assert_eq!((leak.opened, leak.resolved, leak.is_open), (1, 1, false));
@@ -209,11 +209,62 @@ fn what_is_quiet_is_resolved_by_the_key_that_opened_it_after_a_kill_too() {
     place.append(&[event(4, "leak", "s/1 é", "high")]);
     wait_until("it is open again", || place.both(LEAKS, "leak", "s/1 é").0.is_open);
     place.settle();
-    place.clock.leap(30);
+    place.clock.pass(60);
     place.wait_for("alerts", "resolved", 1);
     assert!(!place.both(KEY, "egress", "s-2").0.is_open);
     let (leak, _) = place.both(LEAKS, "leak", "s/1 é");
     assert_eq!((leak.opened, leak.is_open), (2, true));
+    place.stop(running);
+}
+
+#[test]
+fn a_clock_that_is_set_resolves_nothing_and_calls_nobody_again() {
+    let place = Place::new("auto_resolve: {after_minutes: 2}");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high")]);
+    place.wait_open(LEAKS, "leak", "s-1");
+    // Past the first minute, in which nothing is resolved.
+    place.clock.pass(61);
+    let mut number = 1;
+    for hours in [10, -20, 5] {
+        place.clock.leap(hours * 3600);
+        // Two turns of the lane at least.
+        for _ in 0..2 {
+            number += 1;
+            place.append(&[event(number, "leak", "s-1", "high")]);
+            place.wait_for("alerts", "deduplicated", u64::from(number) - 1);
+        }
+        assert!(place.exporters().iter().all(|it| it["alerts"]["resolved"] == 0), "{hours}");
+    }
+    let (incident, alert) = place.both(LEAKS, "leak", "s-1");
+    assert_eq!((incident.opened, incident.triggers, alert.opened), (1, 1, 1));
+    place.clock.pass(120);
+    place.wait_for("alerts", "resolved", 1);
+    place.stop(running);
+}
+
+#[test]
+fn what_went_on_while_shrike_was_down_is_not_taken_for_quiet() {
+    let place = Place::new("auto_resolve: {after_minutes: 1}");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high"), event(2, "leak", "s-2", "high")]);
+    place.wait_open(LEAKS, "leak", "s-1");
+    place.wait_open(LEAKS, "leak", "s-2");
+    running.kill();
+    place.clock.pass(3600);
+    let running = place.start();
+    // Its source was read a little later.
+    wait_until("it has looked", || place.exporters().iter().all(|it| it["pending"] == 0));
+    place.append(&[event(3, "leak", "s-1", "high")]);
+    place.settle();
+    let (incident, alert) = place.both(LEAKS, "leak", "s-1");
+    assert_eq!((incident.opened, incident.resolved, alert.opened), (1, 0, 1));
+    place.clock.pass(59);
+    place.append(&[event(4, "leak", "s-1", "high")]);
+    place.clock.pass(2);
+    place.wait_for("alerts", "resolved", 1);
+    assert!(place.both(LEAKS, "leak", "s-1").0.is_open, "it goes on");
+    assert!(!place.both(LEAKS, "leak", "s-2").0.is_open, "it was quiet");
     place.stop(running);
 }
 
@@ -231,7 +282,7 @@ fn a_held_key_keeps_no_incident_of_another_from_being_resolved() {
     place.append(&[event(1500, "leak", "s-1", "high")]);
     wait_until("they are set aside", || place.exporter("pagerduty")["parked"] == 1499);
     assert!(place.both(LEAKS, "leak", "s-1").0.is_open);
-    place.clock.leap(60);
+    place.clock.pass(60);
     place.wait_for("alerts", "resolved", 1);
     wait_until("it is resolved", || !place.both(LEAKS, "leak", "s-1").0.is_open);
     assert_eq!(place.exporter("pagerduty")["pending"], 1500);
@@ -245,7 +296,7 @@ fn what_cannot_be_resolved_now_is_tried_again() {
     place.append(&[event(1, "leak", "s-1", "high")]);
     place.wait_open(LEAKS, "leak", "s-1");
     place.play("status 503");
-    place.clock.leap(60);
+    place.clock.pass(60);
     place.wait_for("alerts", "resolve_failed", 1);
     assert!(place.both(LEAKS, "leak", "s-1").0.is_open);
     place.play("");
@@ -432,7 +483,7 @@ fn old_events_open_one_incident_together_which_is_resolved() {
     let old: Vec<Value> =
         (0..50).map(|n| event(n, guard(n), &format!("s-{n}"), "critical")).collect();
     place.append(&old);
-    place.clock.leap(31);
+    place.clock.pass(31);
     // Nothing is owed: whoever comes after a kill tells of them all the same.
     place.start().kill();
     let running = place.start();
@@ -450,7 +501,7 @@ fn old_events_open_one_incident_together_which_is_resolved() {
     assert_eq!((incident.severity.as_str(), alert.priority.as_str()), ("critical", "P1"));
     // Once more after the kill, if it had been posted and not noted.
     assert!((1..=2).contains(&incident.triggers), "{incident:?}");
-    place.clock.leap(60);
+    place.clock.pass(60);
     place.wait_for("alerts", "resolved", 2);
     let (incident, alert) = place.both(KEY, "shrike", "shrike");
     assert!(!incident.is_open && !alert.is_open, "{incident:?} {alert:?}");
@@ -463,7 +514,7 @@ fn a_rewind_that_is_to_alert_opens_an_incident_for_each_old_event() {
     let old: Vec<Value> =
         (0..20).map(|n| event(n, "leak", &format!("s-{n}"), "critical")).collect();
     place.append(&old);
-    place.clock.leap(31);
+    place.clock.pass(31);
     let running = place.start();
     let settle = |fate: &str| {
         wait_until("all is settled", || {

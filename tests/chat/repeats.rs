@@ -31,7 +31,7 @@ fn repeats_are_counted_and_told_with_the_next_across_kills() {
     place.settle();
     running.kill();
     let running = place.start();
-    place.clock.leap(300);
+    place.clock.pass(300);
     place.append(&[event(70, "leak", "s-1", "high")]);
     place.settle();
     for posts in [&place.slack.1, &place.teams.1] {
@@ -56,7 +56,7 @@ fn what_waits_for_a_held_channel_goes_after_a_reload_and_a_kill() {
     place.append(&[event(1, "leak", "s-1", "high"), event(2, "leak", "s-1", "high")]);
     let pending = || place.exporters()[0]["pending"].as_u64();
     wait_until("the repeat is left out", || pending() == Some(1));
-    place.clock.leap(300);
+    place.clock.pass(300);
     place.append(&[event(3, "leak", "s-1", "high")]);
     place.append(&[event(4, "leak", "s-1", "critical")]);
     wait_until("all but the repeat wait", || pending() == Some(3));

@@ -265,7 +265,7 @@ fn a_thread_lasts_as_long_as_it_is_used() {
         Place::bot("dedup_window_seconds: 0, threading: {enabled: true, ttl_minutes: 1}", "");
     let running = place.start();
     let after = |seconds: i64, number: u32| {
-        place.clock.leap(seconds);
+        place.clock.pass(seconds);
         place.append(&[event(number, "leak", "s-1", "high")]);
         place.settle();
     };

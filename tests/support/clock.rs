@@ -1,4 +1,4 @@
-//! A wall clock of a test's own, which leaps; durations are untouched.
+//! A test's own clocks: the wall's is set, and time passes on both.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,7 +11,8 @@ pub(crate) struct Clock {
     file: File,
     path: PathBuf,
     library: PathBuf,
-    seconds: AtomicI64,
+    /// By how much the wall clock differs from the machine's, and the steady one.
+    seconds: [AtomicI64; 2],
 }
 
 impl Clock {
@@ -24,7 +25,7 @@ impl Clock {
         compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
         assert!(compile.status().expect("a C compiler").success());
         let file = File::create(&path).expect("the directory is ours");
-        let clock = Self { file, path, library, seconds: AtomicI64::new(0) };
+        let clock = Self { file, path, library, seconds: [const { AtomicI64::new(0) }; 2] };
         clock.set(0);
         clock
     }
@@ -34,16 +35,29 @@ impl Clock {
         [("LD_PRELOAD", self.library.clone()), ("NEMESIS_CLOCK", self.path.clone())]
     }
 
-    /// So many seconds before or behind the machine's.
+    /// Sets the wall clock so many seconds before or behind the machine's; durations are untouched.
     pub(crate) fn set(&self, seconds: i64) {
-        self.seconds.store(seconds, Ordering::Relaxed);
-        let bytes = (seconds * 1_000_000_000).to_ne_bytes();
-        self.file.write_all_at(&bytes, 0).expect("the directory is ours");
+        self.seconds[0].store(seconds, Ordering::Relaxed);
+        self.show();
     }
 
-    /// So many seconds later at once.
+    /// Sets the wall clock so many seconds ahead.
     #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
     pub(crate) fn leap(&self, seconds: i64) {
-        self.set(self.seconds.load(Ordering::Relaxed) + seconds);
+        self.seconds[0].fetch_add(seconds, Ordering::Relaxed);
+        self.show();
+    }
+
+    /// Lets so many seconds pass at once.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.seconds[1].fetch_add(seconds, Ordering::Relaxed);
+        self.leap(seconds);
+    }
+
+    fn show(&self) {
+        let ns = |it: &AtomicI64| (it.load(Ordering::Relaxed) * 1_000_000_000).to_ne_bytes();
+        let bytes: Vec<u8> = self.seconds.iter().flat_map(ns).collect();
+        self.file.write_all_at(&bytes, 0).expect("the directory is ours");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use super::super::store::{Form, Size, Table};
-use super::{AlertChange, At, Judged, Name, Place, Sighting};
+use super::{AlertChange, At, Due, Judged, Name, Place, Sighting};
 use crate::event::{LeftOut, Offset};
 
 /// One incident; times are in seconds since 1970.
@@ -305,13 +305,49 @@ impl Incidents {
         self.all.get(name).map(|entry| &entry.incident)
     }
 
+    /// The request that is due first by one of the two orders, of a place that may be asked about
+    /// and of what is ready.
+    pub(super) fn first(
+        &self,
+        order: &Order,
+        is_over: &dyn Fn(i64) -> bool,
+        (may_ask, is_ready): (&dyn Fn(&Name) -> bool, &dyn Fn(&Due) -> bool),
+    ) -> Option<Due> {
+        let due = |name: Name| {
+            let incident = self.of(&name)?;
+            Some(incident.due(name, incident.status.asks().unwrap_or(AlertChange::Resolve)))
+        };
+        let over = |place| order.of(place).take_while(|(time, _)| is_over(*time));
+        let places = order.places().filter(|it| over(*it).next().is_some() && may_ask(it));
+        let ready = places.filter_map(|place| {
+            let dues = over(place).filter_map(|(time, name)| Some((time, due(name)?)));
+            dues.take(SKIPS_MAX).find(|(_, due)| is_ready(due))
+        });
+        ready.min_by_key(|(time, _)| *time).map(|(_, due)| due)
+    }
+
+    /// When the newest event of all was seen.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.all.values().map(|entry| entry.incident.seen).max()
+    }
+
+    /// Sets all stamps so many seconds later.
+    pub(super) fn shift(&mut self, secs: i64) {
+        let all = std::mem::take(&mut self.all);
+        (self.quiet, self.asked) = (Order::default(), Order::default());
+        for (name, mut entry) in all {
+            entry.shift(secs);
+            self.insert(name, entry);
+        }
+    }
+
     /// Puts an incident as an event has left it, or a file has it.
     pub(super) fn put(&mut self, name: Name, incident: Incident) {
         let asked = self.all.get(&name).filter(|it| it.incident.status.asks().is_some());
         let time = match incident.status.asks() {
             None => incident.seen,
             // What an earlier process asked for is due at once.
-            Some(_) => asked.map_or(i64::MIN, |entry| entry.time),
+            Some(_) => asked.map_or(AT_ONCE, |entry| entry.time),
         };
         self.insert(name, Entry { incident, time, failures: 0, refusals: 0 });
     }
@@ -379,6 +415,17 @@ impl Incidents {
         match entry.incident.status.asks() {
             Some(_) => &mut self.asked,
             None => &mut self.quiet,
+        }
+    }
+}
+
+impl Entry {
+    fn shift(&mut self, secs: i64) {
+        let Incident { opened, seen, sent, asked, .. } = &mut self.incident;
+        for time in [opened, seen, sent, asked, &mut self.time] {
+            if ![0, NEVER, AT_ONCE].contains(time) {
+                *time = time.saturating_add(secs);
+            }
         }
     }
 }
@@ -486,5 +533,10 @@ const HAS_ASKED: u8 = 0x20;
 const RETRY_SECS: i64 = 30;
 /// The longest of these waits.
 const RETRY_SECS_MAX: i64 = 1800;
+/// So many requests of a place are looked at for one that is ready: whoever judges an event waits
+/// for that.
+const SKIPS_MAX: usize = 1024;
+/// When something is due that an earlier process asked for.
+const AT_ONCE: i64 = i64::MIN;
 /// When an event was sent that was refused.
 pub(super) const NEVER: i64 = i64::MIN / 2;

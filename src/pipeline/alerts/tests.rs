@@ -11,8 +11,9 @@ fn spec(dir: &Path, window: u64, after: Option<u64>) -> AlertSpec {
     AlertSpec { window, resolve_after, has_incidents: true, path: dir.join("alerts/pager") }
 }
 
+/// At a time that is behind all of a test.
 fn open(spec: &AlertSpec) -> Alerts {
-    open_at(spec, 0)
+    open_at(spec, 1 << 40)
 }
 
 fn open_at(spec: &AlertSpec, now: i64) -> Alerts {
@@ -21,7 +22,17 @@ fn open_at(spec: &AlertSpec, now: i64) -> Alerts {
 
 impl Alerts {
     fn next_due(&self, now: i64) -> Option<Due> {
-        self.due(now, |_| true, |_| true)
+        self.due(now, &|_| true, &|_| true)
+    }
+
+    fn due(
+        &self,
+        now: i64,
+        may_ask: &dyn Fn(&Name) -> bool,
+        is_ready: &dyn Fn(&Due) -> bool,
+    ) -> Option<Due> {
+        let again = self.due_again(now, may_ask, is_ready);
+        again.or_else(|| self.due_quiet(now, may_ask, is_ready))
     }
 }
 
@@ -46,6 +57,28 @@ const NOTHING_SETTLED: fn(At, At) -> bool = |_, _| false;
 const HIGH: Severity = Severity::High;
 const RESOLVE: AlertChange = AlertChange::Resolve;
 const ACK: AlertChange = AlertChange::Acknowledge;
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_older_or_younger() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spec = spec(dir.path(), 300, Some(1800));
+    let alerts = open(&spec);
+    assert_eq!(count(&alerts, "a", HIGH, 1, 1000), Some(1));
+    assert_eq!(count(&alerts, "refused", HIGH, 2, 1000), Some(1));
+    alerts.on_refused(Some((&[7; 16], "refused")), at(2));
+    for (offset, step, now) in [(3, 3_600_000, 3_601_100), (4, -3_600_900, 200)] {
+        alerts.shift(step);
+        assert_eq!(count(&alerts, "a", HIGH, offset, now), None, "{step}");
+        assert_eq!(alerts.next_due(now), None, "{step}");
+    }
+    assert!(alerts.list("refused", 1).alerts[0].last_sent.is_none());
+    // A process that begins with a clock that was right, and is not: or the other way round.
+    alerts.sync().expect("the disk is well");
+    let alerts = open_at(&spec, -50_000);
+    assert_eq!(count(&alerts, "a", HIGH, 5, -49_800), Some(4));
+    assert_eq!(alerts.next_due(-48_301), None);
+    assert_eq!(alerts.next_due(-48_300).map(|it| it.key).as_deref(), Some("refused"));
+}
 
 #[test]
 fn repeats_within_the_window_are_counted_alone_unless_they_are_worse() {
@@ -232,11 +265,12 @@ fn what_may_not_be_asked_keeps_no_other_back() {
     let a = alerts.find("a", &[[7; 16]], ACK).remove(0);
     alerts.begin(&a.name, ACK, 1000).expect("the disk is well");
     let ready = |held: &str, due: &Due| !held.contains(&due.key);
-    let next = |held| alerts.due(2802, |_| true, |due| ready(held, due)).map(|due| due.key);
+    let next = |held| alerts.due(2802, &|_| true, &|due| ready(held, due)).map(|due| due.key);
     assert_eq!(next("").as_deref(), Some("a"));
     assert_eq!(next("a").as_deref(), Some("b"));
     assert_eq!(next("ab"), None, "c is not quiet yet");
-    assert_eq!(alerts.due(2802, |place| *place != [7; 16], |_| true), None, "its place waits");
+    let elsewhere = |place: &Name| *place != [7; 16];
+    assert_eq!(alerts.due(2802, &elsewhere, &|_| true), None, "its place waits");
 }
 
 #[test]
@@ -300,11 +334,11 @@ fn an_acknowledgement_is_written_down_first_and_a_kill_asks_once_more() {
     assert_eq!((found.len(), found[0].sent_at), (1, at(1)));
     alerts.begin(&name, ACK, 1000).expect("the disk is well");
     assert_eq!(alerts.list("a", 9).alerts[0].status, "open", "it is none yet");
-    let alerts = open(&spec);
+    let alerts = open_at(&spec, 1001);
     let again = alerts.next_due(1001).expect("nobody knows whether it was");
     assert_eq!((again.key.as_str(), again.change), ("a", ACK));
     alerts.on_success(&name, ACK).expect("the disk is well");
-    let alerts = open(&spec);
+    let alerts = open_at(&spec, 1001);
     assert_eq!(
         (alerts.next_due(1002), alerts.list("", 9).alerts[0].status.as_str()),
         (None, "acked")
@@ -470,7 +504,7 @@ fn ask(alerts: &mut Alerts, naive: &mut Naive, random: &mut fastrand::Rng, now: 
     alerts.begin(&name, change, now).expect("the disk is well");
     let was_acked = naive.acked.contains(&key);
     if random.u8(0..4) == 0 {
-        *alerts = open(&alerts.spec);
+        *alerts = open_at(&alerts.spec, now);
         let due = alerts.next_due(now).map(|it| (it.name, it.change));
         let is_over = change == ACK && was_acked;
         match is_over {
@@ -514,7 +548,7 @@ fn it_does_what_everything_that_happened_says() {
             now += random.i64(0..120);
             if random.u8(0..20) == 0 {
                 // Killed: what was not settled is read again.
-                alerts = open(&spec);
+                alerts = open_at(&spec, now);
                 settled.clone_from(&saved);
                 offset = 0;
             }

@@ -33,6 +33,8 @@ use crate::event::{Event, LeftOut, Settle, Span, Time};
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
 pub(super) struct Alerting {
+    /// When it first looked after incidents.
+    began: Option<Instant>,
     /// What is asked about an incident.
     asking: Option<Asking>,
     rests: Rests,
@@ -120,7 +122,7 @@ impl Lane {
         let severity = event.opened.severity;
         let seen = Sighting { place: route.place, key: &key, severity, at };
         let is_settled = |from: At, to: At| exporter.has_settled(from, to);
-        match alerts.judge(&seen, &is_settled, Time::now().secs) {
+        match alerts.judge(&seen, &is_settled, exporter.wall_secs()) {
             Ok((judged, forgotten)) => {
                 counters.forgotten.add(forgotten);
                 match judged {
@@ -163,6 +165,7 @@ impl Lane {
         if self.is_aside() || self.alerting.asking.is_some() {
             return;
         }
+        self.alerting.began.get_or_insert(now);
         let exporter = Arc::clone(&self.exporter);
         let Some(alerts) = &exporter.alerts else { return };
         if stage > Stage::Run {
@@ -177,9 +180,8 @@ impl Lane {
             return;
         }
         // Whoever is behind does not know what is quiet.
-        let time = Time::now();
         let is_behind =
-            time.ns().saturating_sub(self.alerting.read_to_ns) > BEHIND.as_nanos() as u64;
+            Time::now().ns().saturating_sub(self.alerting.read_to_ns) > BEHIND.as_nanos() as u64;
         if turn != Turn::Dry && is_behind {
             return;
         }
@@ -190,7 +192,14 @@ impl Lane {
             is_any_kept.set(is_any_kept.get() || is_kept);
             !is_kept
         };
-        let due = alerts.due(time.secs, may_ask, |due| self.is_settled(due));
+        let (secs, is_ready) = (exporter.wall_secs(), |due: &Due| self.is_settled(due));
+        let due = alerts.due_again(secs, &may_ask, &is_ready);
+        let due = due.or_else(|| {
+            // What went on while nobody looked may still be on its way here.
+            let began = self.alerting.began?;
+            let knows = now.saturating_duration_since(began) >= QUIET_AFTER_START;
+            knows.then(|| alerts.due_quiet(secs, &may_ask, &is_ready)).flatten()
+        });
         let Some(due) = due else {
             // Looking through those that wait costs something.
             self.alerting.rests.alone = is_any_kept.get().then_some(now + LOOK_AGAIN);
@@ -242,7 +251,7 @@ impl Lane {
         };
         let begun = match call {
             Some(call) => alerts
-                .begin(&due.name, due.change, Time::now().secs)
+                .begin(&due.name, due.change, exporter.wall_secs())
                 .map(|()| call.about(self.calls.via(0, 0), &due.key))
                 .map_err(|problem| format!("incident not noted: {problem}")),
             None => Err("the destination has no such call".to_owned()),
@@ -308,7 +317,7 @@ impl Lane {
         let Reason { status, class, detail, .. } = &verdict.reason;
         let problem = format!("{class} (status {status}) {detail}");
         let is_refused = matches!(verdict.fate, Fate::Reject | Fate::Bisect);
-        let failed = alerts.on_failure(&name, change, is_refused, Time::now().secs);
+        let failed = alerts.on_failure(&name, change, is_refused, exporter.wall_secs());
         let text = match failed.as_ref().unwrap_or(&Failed::Left) {
             Failed::Again => format!("incident not resolved, tried again: {problem}"),
             Failed::Left => format!("incident not acknowledged, not tried again: {problem}"),
@@ -340,7 +349,7 @@ impl Lane {
         let exporter = &self.exporter;
         let Some(alerts) = &exporter.alerts else { return };
         if due.change == AlertChange::Acknowledge {
-            let left = alerts.on_failure(&due.name, due.change, false, Time::now().secs);
+            let left = alerts.on_failure(&due.name, due.change, false, exporter.wall_secs());
             self.note_unwritten(left.map(drop), now);
             return;
         }
@@ -379,7 +388,7 @@ impl Lane {
         let severity = event.opened.severity;
         let seen = Sighting { place: route.place, key: &key, severity, at };
         let is_settled = |from: At, to: At| exporter.has_settled(from, to);
-        match alerts.judge(&seen, &is_settled, Time::now().secs) {
+        match alerts.judge(&seen, &is_settled, exporter.wall_secs()) {
             Ok((_, forgotten)) => exporter.counters.alerts.forgotten.add(forgotten),
             Err(problem) => exporter.note_error(format!("incident not noted: {problem}"), now),
         }
@@ -467,6 +476,9 @@ const REST: Duration = Duration::from_secs(30);
 const DOUBLINGS_MAX: u32 = 5;
 /// Where all that is due has to wait it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Nothing is taken for quiet so long after a start: the inputs read first what was written while
+/// they were down.
+const QUIET_AFTER_START: Duration = Duration::from_secs(60);
 /// Whoever has read up to so long ago knows what is quiet now.
 const BEHIND: Duration = Duration::from_secs(30);
 

@@ -15,7 +15,7 @@ use super::Lane;
 use super::fill::Taken;
 use super::parked::PARKED_MAX;
 use crate::deliver::{DeadLetter, Fate, History, Item, Reshape, Response};
-use crate::event::{Event, Offset, Settle, Settled, Span, Time};
+use crate::event::{Event, Offset, Settle, Settled, Span};
 
 /// What a lane knows of conversations.
 #[derive(Debug, Default)]
@@ -206,7 +206,7 @@ impl Lane {
             return None;
         }
         let name = name(&[&route.place, key.as_bytes()]);
-        let known = threads.find(&name, Time::now().secs);
+        let known = threads.find(&name, self.exporter.wall_secs());
         // Two lanes must not begin the same one: the one beside the log joins what there is.
         if self.is_aside() && known.is_none() {
             return None;
@@ -237,7 +237,7 @@ impl Lane {
     ) {
         let (Some(threads), Some(first)) = (&self.exporter.threads, first) else { return };
         let Some(Said { name, answers }) = self.talking.sent.get(&first) else { return };
-        let (counters, time) = (&self.exporter.counters.threads, Time::now().secs);
+        let (counters, time) = (&self.exporter.counters.threads, self.exporter.wall_secs());
         let written = match (fate, answers, called) {
             (Fate::Delivered, None, Some(id)) => {
                 counters.begun.add(1);
