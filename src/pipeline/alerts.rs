@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::Store;
+use super::store::{Held, Store};
 use crate::deliver::{DEDUPLICATION, Purpose, REPEATS, Settings};
 use crate::event::{LeftOut, Offset, Severity, Time};
 use crate::log::LogError;
@@ -148,6 +148,9 @@ pub(crate) struct Due {
     pub(crate) earlier: Vec<(At, At)>,
 }
 
+/// Which places may be asked about, and what is ready.
+pub(crate) type Which<'a> = (&'a dyn Fn(&Name) -> bool, &'a dyn Fn(&Due) -> bool);
+
 /// What becomes of an incident when a request about it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failed {
@@ -230,6 +233,28 @@ impl Alerts {
         let (judged, next) =
             judge(table.of(&name), &Sighting { key, ..*seen }, (window, is_settled), now);
         let Some(next) = next else { return Ok((judged, 0)) };
+        Ok((judged, self.put(&mut table, name, next)?))
+    }
+
+    /// Notes that an event of an incident arrived that was not read from the log, or that many are
+    /// told of together: it is open, and not quiet until now. Returns as [`Self::judge`] does.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is noted then.
+    pub(crate) fn note(
+        &self,
+        (place, key): (Name, &str),
+        severity: Severity,
+        now: i64,
+    ) -> io::Result<u64> {
+        let name = name(&[&place, key.as_bytes()]);
+        let mut table = self.store.hold();
+        let next = Incident::with(table.of(&name), (place, key), severity as u8, now);
+        self.put(&mut table, name, next)
+    }
+
+    /// Writes an incident down; how many others had to be let go for it.
+    fn put(&self, table: &mut Held<'_, Incidents>, name: Name, next: Incident) -> io::Result<u64> {
         table.append(&next.record(&name))?;
         table.put(name, next);
         let mut forgotten = 0;
@@ -240,7 +265,7 @@ impl Alerts {
             table.remove(&oldest);
             forgotten += 1;
         }
-        Ok((judged, forgotten))
+        Ok(forgotten)
     }
 
     /// What the event at this place tells, where it is known to have been sent.
@@ -251,29 +276,18 @@ impl Alerts {
 
     /// The request to make now that an earlier process or a failure left open, if one is due; of
     /// places that may be asked about, and of what is ready.
-    pub(crate) fn due_again(
-        &self,
-        now: i64,
-        may_ask: &dyn Fn(&Name) -> bool,
-        is_ready: &dyn Fn(&Due) -> bool,
-    ) -> Option<Due> {
+    pub(crate) fn due_again(&self, now: i64, which: Which<'_>) -> Option<Due> {
         let table = self.store.hold();
-        table.first(&table.asked, &|time| time <= now, (may_ask, is_ready))
+        table.first(&table.asked, &|time| time <= now, which)
     }
 
     /// The same to resolve the incident that has been quiet longest.
-    pub(crate) fn due_quiet(
-        &self,
-        now: i64,
-        may_ask: &dyn Fn(&Name) -> bool,
-        is_ready: &dyn Fn(&Due) -> bool,
-    ) -> Option<Due> {
+    pub(crate) fn due_quiet(&self, now: i64, which: Which<'_>) -> Option<Due> {
         let after = self.spec.resolve_after.map(secs)?;
         let table = self.store.hold();
         let is_one_too_many = table.all.len() > INCIDENTS_MAX;
-        let is_over =
-            |since| now.saturating_sub(since) >= after || is_one_too_many && since <= now;
-        table.first(&table.quiet, &is_over, (may_ask, is_ready))
+        let is_over = |since| now.saturating_sub(since) >= after || is_one_too_many && since <= now;
+        table.first(&table.quiet, &is_over, which)
     }
 
     /// Lets all stamps go with the clock where that was set.
@@ -355,10 +369,12 @@ impl Alerts {
     /// # Errors
     /// When the disk refuses; it counts all the same, and is asked once more after a restart.
     pub(crate) fn on_success(&self, name: &Name, change: AlertChange) -> io::Result<()> {
-        if change == AlertChange::Resolve {
-            return self.close(name);
+        match change {
+            AlertChange::Acknowledge => self.set(name, Status::Acked),
+            // An event that arrived meanwhile has opened it anew, or will be resolved once more.
+            AlertChange::Resolve if self.is_resolving(name) => self.close(name),
+            AlertChange::Resolve => Ok(()),
         }
-        self.set(name, Status::Acked)
     }
 
     /// Notes that the destination did not take a request; `is_refused` says that it never will.
@@ -386,6 +402,10 @@ impl Alerts {
             true => Ok(Failed::Again),
             false => self.close(name).map(|()| Failed::LetGo),
         }
+    }
+
+    fn is_resolving(&self, name: &Name) -> bool {
+        self.store.hold().of(name).is_some_and(|it| it.status == Status::Resolving)
     }
 
     /// Lets go of an incident that is resolved, or cannot be.

@@ -269,6 +269,38 @@ fn what_went_on_while_shrike_was_down_is_not_taken_for_quiet() {
 }
 
 #[test]
+fn incidents_that_letters_open_are_known_and_resolved() {
+    let place = Place::with("auto_resolve: {after_minutes: 1}", "status 422");
+    let running = place.start();
+    place.append(&[event(1, "leak", "s-1", "high"), event(2, "leak", "s-2", "high")]);
+    wait_until("both are letters", || place.exporters().iter().all(|it| it["dead_lettered"] == 2));
+    place.play("");
+    place.clock.pass(61);
+    // What never opened is let go.
+    place.wait_for("alerts", "resolved", 2);
+    assert!(place.exporters().iter().all(|it| it["alerts"]["open"] == 0));
+    for exporter in ["pagerduty", "opsgenie"] {
+        place.run(&["dlq", "replay", exporter], 0);
+    }
+    place.wait_for("alerts", "open", 2);
+    place.wait_open(LEAKS, "leak", "s-2");
+    let key = alias("leak", "s-2");
+    place.run(&["alerts", "resolve", "opsgenie", &key], 0);
+    assert!(!place.genie.1.all()[&key].is_open);
+    running.kill();
+    let running = place.start();
+    place.settle();
+    place.clock.pass(61);
+    let is_over = |it: &Value| it["alerts"]["open"] == 0;
+    wait_until("all are resolved", || place.exporters().iter().all(is_over));
+    let (incident, alert) = place.both(LEAKS, "leak", "s-1");
+    assert_eq!((incident.opened, incident.is_open, alert.is_open), (1, false, false));
+    running.stop();
+    // Opsgenie was asked to close what it had refused, which it says.
+    assert_in_order(&place.pager.2);
+}
+
+#[test]
 fn a_held_key_keeps_no_incident_of_another_from_being_resolved() {
     let place = Place::new("auto_resolve: {after_minutes: 1}");
     let routes = format!("{{leak: {LEAKS}, bad: {}}}", "b".repeat(32));

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use super::super::store::{Form, Size, Table};
-use super::{AlertChange, At, Due, Judged, Name, Place, Sighting};
+use super::{AlertChange, At, Due, Judged, Name, Place, Sighting, Which};
 use crate::event::{LeftOut, Offset};
 
 /// One incident; times are in seconds since 1970.
@@ -94,25 +94,8 @@ pub(super) fn judge(
     let &Sighting { place, key, severity, at } = seen;
     let severity = severity as u8;
     let Some(known) = known else {
-        let (opened, sent, key) = (now, now, key.into());
-        let (seen_at, sent_at, status) = (at, at, Status::Open);
-        let sent_as = Place { count: 1, left_out: LeftOut::default() };
-        let new = Incident {
-            place,
-            key,
-            opened,
-            seen: now,
-            seen_at,
-            sent,
-            sent_at,
-            sent_as,
-            severity,
-            count: 1,
-            status,
-            asked: 0,
-            earlier: Earlier::default(),
-        };
-        return (Judged::Due(sent_as), Some(new));
+        let new = Incident::new((place, key), severity, now, at);
+        return (Judged::Due(new.sent_as), Some(new));
     };
     let is_resolving = known.status == Status::Resolving;
     if at <= known.seen_at {
@@ -215,6 +198,10 @@ impl Earlier {
 }
 
 impl At {
+    const FIRST: Self = Self { pass: 0, offset: Offset::ZERO };
+    /// In no pass that there is: settled long ago.
+    const NOWHERE: Self = Self { pass: u32::MAX, offset: Offset::ZERO };
+
     fn record(self, record: &mut Vec<u8>) {
         record.extend_from_slice(&self.offset.bytes().to_le_bytes());
         record.extend_from_slice(&u64::from(self.pass).to_le_bytes());
@@ -311,7 +298,7 @@ impl Incidents {
         &self,
         order: &Order,
         is_over: &dyn Fn(i64) -> bool,
-        (may_ask, is_ready): (&dyn Fn(&Name) -> bool, &dyn Fn(&Due) -> bool),
+        (may_ask, is_ready): Which<'_>,
     ) -> Option<Due> {
         let due = |name: Name| {
             let incident = self.of(&name)?;
@@ -448,6 +435,35 @@ impl Table for Incidents {
 }
 
 impl Incident {
+    /// An incident of one event, which was read there and is sent.
+    pub(super) fn new((place, key): (Name, &str), severity: u8, now: i64, at: At) -> Self {
+        Self {
+            place,
+            key: key.into(),
+            opened: now,
+            seen: now,
+            seen_at: at,
+            sent: now,
+            sent_at: at,
+            sent_as: Place { count: 1, left_out: LeftOut::default() },
+            severity,
+            count: 1,
+            status: Status::Open,
+            asked: 0,
+            earlier: Earlier::default(),
+        }
+    }
+
+    /// What becomes of an incident, if there is one, when an event arrived that was not read from
+    /// the log.
+    pub(super) fn with(known: Option<&Self>, of: (Name, &str), severity: u8, now: i64) -> Self {
+        match known.filter(|it| it.status != Status::Resolving) {
+            Some(known) => Self { seen: now, ..known.clone() },
+            // Whatever the log has of it comes behind.
+            None => Self { seen_at: At::FIRST, ..Self::new(of, severity, now, At::NOWHERE) },
+        }
+    }
+
     /// What the event that was read there told, where it is known to have been sent.
     pub(super) fn told(&self, at: At) -> Option<Place> {
         let last = (self.sent_at, self.sent_as);

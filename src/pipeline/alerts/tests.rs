@@ -31,8 +31,8 @@ impl Alerts {
         may_ask: &dyn Fn(&Name) -> bool,
         is_ready: &dyn Fn(&Due) -> bool,
     ) -> Option<Due> {
-        let again = self.due_again(now, may_ask, is_ready);
-        again.or_else(|| self.due_quiet(now, may_ask, is_ready))
+        let which: Which<'_> = (may_ask, is_ready);
+        self.due_again(now, which).or_else(|| self.due_quiet(now, which))
     }
 }
 
@@ -78,6 +78,29 @@ fn a_clock_that_is_set_makes_nothing_older_or_younger() {
     assert_eq!(count(&alerts, "a", HIGH, 5, -49_800), Some(4));
     assert_eq!(alerts.next_due(-48_301), None);
     assert_eq!(alerts.next_due(-48_300).map(|it| it.key).as_deref(), Some("refused"));
+}
+
+#[test]
+fn what_arrives_beside_the_log_is_resolved_too_and_hides_nothing_of_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spec = spec(dir.path(), 300, Some(1800));
+    let alerts = open(&spec);
+    let note = |alerts: &Alerts, key: &str, now| {
+        alerts.note(([7; 16], key), HIGH, now).expect("the disk is well");
+    };
+    note(&alerts, "a", 1000);
+    assert_eq!(count(&open(&spec), "a", HIGH, 0, 1301), None, "nothing is before it");
+    assert_eq!(count(&alerts, "a", HIGH, 1, 1200), None);
+    assert_eq!(count(&alerts, "a", HIGH, 2, 1301), Some(3));
+    note(&alerts, "a", 2000);
+    assert_eq!(alerts.next_due(3799), None, "it is not quiet");
+    let name = alerts.next_due(3800).expect("it is").name;
+    // One that arrives while it is being resolved may have opened it anew.
+    alerts.begin(&name, RESOLVE, 3800).expect("the disk is well");
+    note(&alerts, "a", 3801);
+    alerts.on_success(&name, RESOLVE).expect("the disk is well");
+    let alerts = open(&spec);
+    assert_eq!(alerts.next_due(5601).map(|it| it.key).as_deref(), Some("a"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::deliver::{
     Answer, Fate, Pace, Reason, Response, Scope, Transport as _, TransportError, Verdict, judge,
     judge_transport,
 };
-use crate::event::{Event, LeftOut, Settle, Span, Time};
+use crate::event::{Event, LeftOut, Settle, Severity, Span, Time};
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
@@ -67,6 +67,14 @@ struct Rests {
     places: BTreeMap<Name, Instant>,
 }
 
+/// The incident of a letter.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    place: Name,
+    key: String,
+    severity: Severity,
+}
+
 /// What came of a request, in words where that is nothing.
 type Asked = Result<(), String>;
 
@@ -103,7 +111,9 @@ impl Lane {
         now: Instant,
     ) -> Option<Taken> {
         self.alerting.place = None;
-        if self.exporter.alerts.is_none() || self.is_aside() {
+        self.exporter.alerts.as_ref()?;
+        if self.is_aside() {
+            self.hold_incident(entry.span, event);
             return None;
         }
         let exporter = Arc::clone(&self.exporter);
@@ -193,12 +203,12 @@ impl Lane {
             !is_kept
         };
         let (secs, is_ready) = (exporter.wall_secs(), |due: &Due| self.is_settled(due));
-        let due = alerts.due_again(secs, &may_ask, &is_ready);
+        let due = alerts.due_again(secs, (&may_ask, &is_ready));
         let due = due.or_else(|| {
             // What went on while nobody looked may still be on its way here.
             let began = self.alerting.began?;
             let knows = now.saturating_duration_since(began) >= QUIET_AFTER_START;
-            knows.then(|| alerts.due_quiet(secs, &may_ask, &is_ready)).flatten()
+            knows.then(|| alerts.due_quiet(secs, (&may_ask, &is_ready))).flatten()
         });
         let Some(due) = due else {
             // Looking through those that wait costs something.
@@ -333,9 +343,39 @@ impl Lane {
         self.note_unwritten(failed.map(drop), now);
     }
 
+    /// Keeps of a letter that is sent again which incident it is of, until it has arrived.
+    fn hold_incident(&mut self, span: Span, event: &Event<'_>) {
+        let exporter = Arc::clone(&self.exporter);
+        let route = &exporter.routes[self.target.route];
+        // What is never resolved need not be kept.
+        if route.resolve.is_some()
+            && let Some(key) = self.alerting.key(route, event)
+        {
+            let severity = event.opened.severity;
+            self.hold_for_letter(span, Arrived { place: route.place, key, severity });
+        }
+    }
+
+    /// Notes the incidents of letters that have arrived, so that they are resolved as others are.
+    pub(super) fn note_arrived(&self, arrived: &[Arrived]) {
+        let Some(alerts) = &self.exporter.alerts else { return };
+        for Arrived { place, key, severity } in arrived {
+            let noted = alerts.note((*place, key), *severity, self.exporter.wall_secs());
+            self.note_forgotten(noted);
+        }
+    }
+
+    fn note_forgotten(&self, noted: io::Result<u64>) {
+        let forgotten =
+            noted.map(|forgotten| self.exporter.counters.alerts.forgotten.add(forgotten));
+        self.note_unwritten(forgotten, Instant::now());
+    }
+
     /// Notes that an event was refused, so that it keeps none back.
     pub(super) fn on_alert_refused(&self, event: Option<&Event<'_>>, span: Span) {
-        let Some(alerts) = &self.exporter.alerts else { return };
+        let Some(alerts) = self.exporter.alerts.as_ref().filter(|_| !self.is_aside()) else {
+            return;
+        };
         let at = At { pass: self.exporter.pass(), offset: span.from };
         let known = event.and_then(|event| {
             let route = &self.exporter.routes[self.exporter.route_of(event)];
@@ -372,26 +412,22 @@ impl Lane {
 
     /// Notes the incident that a digest is, so that it is resolved as others are. It goes out
     /// whatever is known of that incident; `span` is that of its last event.
-    pub(super) fn note_digest(
-        &mut self,
-        route: usize,
-        event: &Event<'_>,
-        span: Span,
-        now: Instant,
-    ) {
+    pub(super) fn note_digest(&mut self, route: usize, event: &Event<'_>, span: Span) {
         let exporter = Arc::clone(&self.exporter);
         let route = &exporter.routes[route];
         // What is never resolved need not be kept.
         let (Some(alerts), Some(_)) = (&exporter.alerts, &route.resolve) else { return };
         let Some(key) = key_of(route, event, &mut self.alerting.room) else { return };
-        let at = At { pass: exporter.pass(), offset: span.from };
-        let severity = event.opened.severity;
-        let seen = Sighting { place: route.place, key: &key, severity, at };
-        let is_settled = |from: At, to: At| exporter.has_settled(from, to);
-        match alerts.judge(&seen, &is_settled, exporter.wall_secs()) {
-            Ok((_, forgotten)) => exporter.counters.alerts.forgotten.add(forgotten),
-            Err(problem) => exporter.note_error(format!("incident not noted: {problem}"), now),
-        }
+        let (place, severity, now) = (route.place, event.opened.severity, exporter.wall_secs());
+        self.note_forgotten(match self.is_aside() {
+            true => alerts.note((place, &key), severity, now),
+            false => {
+                let at = At { pass: exporter.pass(), offset: span.from };
+                let seen = Sighting { place, key: &key, severity, at };
+                let is_settled = |from: At, to: At| exporter.has_settled(from, to);
+                alerts.judge(&seen, &is_settled, now).map(|(_, forgotten)| forgotten)
+            }
+        });
     }
 
     /// A route that leads to the incidents of a place.

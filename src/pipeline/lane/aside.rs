@@ -13,6 +13,7 @@ use super::super::gap::gap_record;
 use super::super::operations::Operation;
 use super::super::replay::{Job, Progress};
 use super::super::stop::Stage;
+use super::alerting::Arrived;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{DeadLetter, Health};
@@ -41,8 +42,8 @@ pub(super) struct Aside {
 #[derive(Debug)]
 enum Ticket {
     Gap(Gap),
-    /// A letter, and the number of the job that took it.
-    Letter(Box<Replayed>, u64),
+    /// A letter, the number of the job that took it, and its incident, where it is of one.
+    Letter(Box<Replayed>, u64, Option<Arrived>),
 }
 
 /// What a ticket's event is.
@@ -103,7 +104,7 @@ impl Ticket {
     /// Where the letter lies, if it is one.
     fn letter(&self) -> Option<Offset> {
         match self {
-            Self::Letter(replayed, _) => Some(replayed.span.from),
+            Self::Letter(replayed, ..) => Some(replayed.span.from),
             Self::Gap(_) => None,
         }
     }
@@ -247,7 +248,7 @@ impl Lane {
         }
         let taken = found.len() as u64;
         let number = job.number;
-        found.into_iter().for_each(|replayed| aside.ticket(Ticket::Letter(replayed, number)));
+        found.into_iter().for_each(|replayed| aside.ticket(Ticket::Letter(replayed, number, None)));
         job.progress.sent += taken;
         job.progress.wanted = job.progress.wanted.max(job.progress.sent);
         job.progress.is_running = job.place.is_some() || !job.progress.is_settled();
@@ -303,7 +304,7 @@ impl Lane {
                 let record = gap_record(self.exporter.name(), pass, gap, now);
                 (Text::Event(record), now.ns())
             }
-            Ticket::Letter(replayed, _) => {
+            Ticket::Letter(replayed, ..) => {
                 (letter_event(aside.letters.as_mut(), replayed.span), replayed.received_ns)
             }
         };
@@ -348,11 +349,20 @@ impl Lane {
     /// Whether the event at an offset, or of a ticket, was asked for by itself, however old it is.
     pub(super) fn is_asked_for(&self, at: Offset) -> bool {
         let Some(aside) = &self.aside else { return at < self.exporter.alert_below() };
-        let Some(Ticket::Letter(_, number)) = aside.tickets.get(&at.bytes()) else {
+        let Some(Ticket::Letter(_, number, _)) = aside.tickets.get(&at.bytes()) else {
             return false;
         };
         let job = self.exporter.replays.lock();
         job.as_ref().is_some_and(|job| job.number == *number && job.wanted.really_alert)
+    }
+
+    /// Keeps the incident of a letter with its ticket.
+    pub(super) fn hold_for_letter(&mut self, ticket: Span, of: Arrived) {
+        let tickets = self.aside.as_mut().map(|aside| &mut aside.tickets);
+        let ticket = tickets.and_then(|tickets| tickets.get_mut(&ticket.from.bytes()));
+        if let Some(Ticket::Letter(.., incident)) = ticket {
+            *incident = Some(of);
+        }
     }
 
     /// Notes that tickets have arrived.
@@ -361,7 +371,7 @@ impl Lane {
         let Some(aside) = &mut self.aside else { return };
         let mut letters: Vec<(u32, Gone, Span)> = Vec::new();
         let mut jobs: Vec<(u64, Gone)> = Vec::new();
-        let mut redeemed = 0;
+        let (mut redeemed, mut arrived) = (0, Vec::new());
         for Settled { span, fate, .. } in settled {
             let why = match fate {
                 Settle::Filtered => Gone::Digested,
@@ -373,7 +383,8 @@ impl Lane {
                         exporter.watermark().close_gap(gap);
                         exporter.counters.gap_records.add(1);
                     }
-                    Some(Ticket::Letter(replayed, job)) => {
+                    Some(Ticket::Letter(replayed, job, incident)) => {
+                        arrived.extend(incident.filter(|_| why == Gone::Replayed));
                         redeemed += u64::from(exporter.dead_letters.has_given_up(&replayed.letter));
                         letters.push((replayed.letter.pass, why, replayed.span));
                         jobs.push((job, why));
@@ -382,6 +393,8 @@ impl Lane {
                 }
             }
         }
+        // First, so that whoever is killed in between finds the letter and sends it again.
+        self.note_arrived(&arrived);
         letters.sort_unstable_by_key(|(pass, why, span)| (*pass, *why, span.from));
         for run in letters.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             let spans: Vec<Span> = run.iter().map(|(_, _, span)| *span).collect();
@@ -420,7 +433,7 @@ impl Lane {
                 exporter.counters.gap_records_refused.add(1);
                 exporter.watermark().close_gap(gap);
             }
-            Some(Ticket::Letter(replayed, job)) => {
+            Some(Ticket::Letter(replayed, job, _)) => {
                 match letter_text_of(aside.letters.as_mut(), &replayed) {
                     Ok(Some(text)) => exporter.bury_again(dead, &replayed, text),
                     // Written again without its event the letter would have lost it.
@@ -439,7 +452,7 @@ impl Lane {
     /// Takes back a ticket without an event: its letter stays as it is.
     fn keep_ticket(&mut self, number: u64) {
         let Some(aside) = &mut self.aside else { return };
-        if let Some(Ticket::Letter(replayed, job)) = aside.tickets.remove(&number) {
+        if let Some(Ticket::Letter(replayed, job, _)) = aside.tickets.remove(&number) {
             tell_kept(self.exporter.name(), &replayed);
             self.note_ended(job, |progress| progress.kept += 1);
         }

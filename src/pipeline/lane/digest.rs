@@ -147,7 +147,7 @@ impl Lane {
     /// once their place takes something, or after a while whatever waits there.
     pub(super) fn close_digests(&mut self, stage: Stage, turn: Turn, now: Instant) {
         while let Some(at) = self.digest_due(stage, turn, now) {
-            self.close_digest(at, now);
+            self.close_digest(at);
             self.render_again(now);
         }
     }
@@ -232,12 +232,12 @@ impl Lane {
         gathering.events += 1;
         let has_room = digest.charge.cover(size_of_val(digest.items.as_slice()) as u64);
         if !has_room || digest.items.len() >= EVENTS_MAX {
-            self.close_digest(at, now);
+            self.close_digest(at);
         }
     }
 
     /// Has the document of a digest rendered and sent.
-    fn close_digest(&mut self, at: usize, now: Instant) {
+    fn close_digest(&mut self, at: usize) {
         let Digest { why, route, summary, mut items, .. } = self.gathering.digests.swap_remove(at);
         self.gathering.events -= items.len() as u64;
         if self.gathering.digests.iter().all(|digest| digest.why != Why::Stale) {
@@ -259,10 +259,8 @@ impl Lane {
             Why::Stale => Settle::Filtered,
             Why::Flood => Settle::Delivered,
         };
-        if !self.is_aside() {
-            let last = last.span;
-            self.with_record(&record, |lane, event| lane.note_digest(route, event, last, now));
-        }
+        let last = last.span;
+        self.with_record(&record, |lane, event| lane.note_digest(route, event, last));
         let fold = Some(Arc::new(Fold { record, fate }));
         let packing = Arc::clone(&self.exporter.routes[route].packing);
         let (route, history) = (number(route), History::default());
@@ -282,7 +280,7 @@ fn number(route: usize) -> u32 {
 
 /// Messages that wait for the rates of their places: half of what a lane may have under way, so
 /// that there is always room for those of other places.
-const WAITING_MAX: usize = 32;
+pub(super) const WAITING_MAX: usize = 32;
 /// Events of one digest: 2 MB of positions.
 const EVENTS_MAX: usize = 1 << 16;
 /// A digest waits no longer than this behind what is more urgent, or for more old events.
