@@ -301,7 +301,7 @@ impl Lane {
         let in_batches = self.sender.pending() + waiting + unsent;
         let in_batches = if self.is_aside() { 0 } else { in_batches };
         state.in_batches.store(in_batches, Ordering::Release);
-        state.parked.store(self.parking.events(), Ordering::Relaxed);
+        state.parked.store(self.parking.refused(), Ordering::Relaxed);
         let has_held_route = self.sender.held_routes().next().is_some();
         state.has_held_route.store(has_held_route, Ordering::Relaxed);
     }

@@ -75,6 +75,44 @@ fn a_channel_in_a_flood_does_not_hold_up_another() {
 }
 
 #[test]
+fn critical_events_of_one_channel_do_not_hold_up_another() {
+    let chat = Chat::slack("");
+    let keys = format!(
+        "min_severity: info, rate_limit: {{per_minute: 240, burst: 5}}, \
+         routing: {{by_guard: {{quiet: '{}'}}}}",
+        chat.url("quiet")
+    );
+    let place = Place::new(&exporter(&chat, &keys));
+    let running = place.start();
+    // More than a lane has under way at once.
+    let mut events: Vec<_> = (0..90).map(|n| event(n, "loud", "critical")).collect();
+    events.push(event(90, "quiet", "high"));
+    place.append(&events);
+    wait_until("the other channel has its message", || chat.told("quiet") == (1, 0));
+    let (one_by_one, _) = chat.told("usual");
+    assert!(one_by_one < 20, "{one_by_one}");
+    running.kill();
+    let before = chat.bodies("usual").len();
+    let running = place.start();
+    let exporter = settled(&place, "chat", 91);
+    assert_eq!((exporter["delivered"].as_u64(), exporter["parked"].as_u64()), (Some(91), Some(0)));
+    // In the log's order, each with a message of its own.
+    let bodies = chat.bodies("usual");
+    let number = |body: &String| {
+        let (_, rest) = body.split_once("/srv/").expect("a path");
+        rest.split_once('/').expect("a path").0.parse::<u32>().expect("a number")
+    };
+    let after: Vec<u32> = bodies[before..].iter().map(number).collect();
+    assert!(after.is_sorted(), "{after:?}");
+    let mut all: Vec<u32> = bodies.iter().map(number).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all, (0..90).collect::<Vec<_>>());
+    running.stop();
+    chat.assert_in_order();
+}
+
+#[test]
 fn a_kill_loses_none_of_what_was_to_be_told_of_together() {
     let chat = Chat::slack("");
     let keys = "rate_limit: {per_minute: 60, burst: 5}, flood: {max_wait_ms: 2000}";

@@ -167,7 +167,8 @@ impl Lane {
             .weigh(entry, event, now)
             .or_else(|| self.weigh_age(entry, event, now))
             .or_else(|| self.weigh_alert(entry, event, now))
-            .or_else(|| self.weigh_flood(entry, event, now));
+            .or_else(|| self.weigh_flood(entry, event, now))
+            .or_else(|| self.weigh_crowd(entry, now));
         if let Some(taken) = weighed {
             return taken;
         }
