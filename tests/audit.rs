@@ -307,6 +307,49 @@ fn receipts_of_an_earlier_place_are_verified_where_they_are() {
     assert!(place.run(&["audit", "verify", "--file", name], 1).contains("WRONG"));
 }
 
+/// Whoever goes on after an end that was cut off, or that is another one, writes down that it is.
+#[test]
+fn receipts_that_were_cut_off_stay_missing_whoever_goes_on() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    for from in [0, 20] {
+        place.append_lines(&events(from..from + 20));
+        place.run(&["run", "--drain"], 1);
+    }
+    let path = place.path("state/audit.jsonl");
+    let kept = [path.clone(), place.path("state/log/cursors/siem.cursor")];
+    let whole = kept.clone().map(|it| std::fs::read(it).expect("it was written"));
+    let text = String::from_utf8(whole[0].clone()).expect("text");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let rewind: &[&str] = &["cursor", "rewind", "siem", "--to", "latest"];
+    let runs: [(&[&str], i32); 3] =
+        [(&["run", "--drain"], 0), (rewind, 0), (&["dlq", "replay"], 1)];
+    for cut in [1, 4, lines.len()] {
+        for (command, code) in runs {
+            for (path, bytes) in kept.iter().zip(&whole) {
+                std::fs::write(path, bytes).expect("the directory is ours");
+            }
+            let (left, end) = (lines.len() - cut, lines.len());
+            std::fs::write(&path, lines[..left].concat()).expect("the directory is ours");
+            if left == 0 {
+                std::fs::remove_file(&path).expect("it is there");
+            }
+            place.run(&["audit", "verify"], 1);
+            place.run(command, code);
+            let wrong = format!("receipts {} to {end} are missing", left + 1);
+            for _ in 0..2 {
+                let said = place.run(&["audit", "verify"], 1);
+                assert_eq!(said.matches("WRONG").count(), 1, "{command:?}, {cut}: {said}");
+                assert!(said.contains(&wrong), "{command:?}, {cut}: {said}");
+                let done = place.run(&["audit", "log"], 0);
+                assert!(done.contains(&format!("a checkpoint knows receipt {end}")), "{done}");
+                // It is told once.
+                place.run(&["run", "--drain"], 0);
+            }
+        }
+    }
+}
+
 /// A chain that goes on after others is right at once, for exporters that run and for those that
 /// do not.
 #[test]

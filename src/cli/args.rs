@@ -376,9 +376,9 @@ pub(crate) enum Alerts {
 pub(crate) enum Audit {
     /// Check the chain of receipts, its sums, and the log's own counts
     ///
-    /// Finds any line that was changed, removed or moved, and an end that was cut off. Ends with 1
-    /// where something is wrong. What receipts say was settled is compared with the events that
-    /// the log still has there.
+    /// Finds any line that was changed, removed or moved, and an end that was cut off, also where
+    /// shrike has gone on since. Ends with 1 where something is wrong. What receipts say was
+    /// settled is compared with the events that the log still has there.
     Verify {
         #[command(flatten)]
         within: Within,

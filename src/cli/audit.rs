@@ -121,7 +121,7 @@ fn verify(places: &Places, file: Option<&Path>, period: Period) -> Result<Exit, 
         chain.last_at = chain.last_at.max(at);
         chain.first.get_or_insert(anchor.line);
         chain.lines += u64::from(is_within);
-        chain.before.extend(receipt.before());
+        chain.before.extend(receipt.before().filter(|_| receipt.lost().is_none()));
         if witness.knows(anchor.line) {
             chain.found.insert(anchor.line, (anchor.hash, is_within));
         }
@@ -452,7 +452,8 @@ fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure>
     let mut written = Ok(());
     read_receipts(path, period, |receipt, _| {
         let at = time::parse(&receipt.at).unwrap_or_default();
-        if receipt.kind != "done" || !period.has(at) || written.is_err() {
+        let is_told = receipt.kind == "done" || receipt.lost().is_some();
+        if !is_told || !period.has(at) || written.is_err() {
             return;
         }
         let Receipt { n, at, action, exporter, actor, detail, .. } = receipt;

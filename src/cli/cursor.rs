@@ -86,8 +86,8 @@ fn rewind(places: &Places, exporter: &str, wanted: Rewind) -> Result<CursorStatu
         if wanted.really_alert {
             detail += REALLY_ALERT;
         }
-        checkpoint.anchor = note_operation(receipts.clone(), &done("rewind", exporter, detail))
-            .map_err(Failure::io(receipts.path.display().to_string()))?;
+        let rewind = done("rewind", exporter, detail);
+        checkpoint.anchor = note_operation(receipts.clone(), &rewind, &cursors).map_err(failed)?;
     }
     cursors.save(exporter, &checkpoint).map_err(failed)?;
     Ok(shown(exporter.to_owned(), &checkpoint, reader.written()))

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::account::with_what_is_gone;
+use super::anchors::go_on;
 use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
 use super::exporter::{Exporter, ExporterSpec};
@@ -28,7 +29,6 @@ use super::reload::{HELD_WAIT, Intended};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
-use super::terms::come_from;
 use super::unreadable::Unreadables;
 use super::ways::{concurrency, endpoints, ways};
 use super::wellness::Wellness;
@@ -36,7 +36,7 @@ use super::worker::{LaneSpec, Worker, WorkerSpec};
 use crate::deliver::{
     self, Allowance, Budget, Gate, GateSettings, Order, Settings, TransportSetupError,
 };
-use crate::event::{Anchor, Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
+use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
 use crate::metrics::Counter;
 
@@ -644,40 +644,9 @@ pub(super) fn receipts(
     (log, cursors): (&Log, &Cursors),
 ) -> Result<Option<Receipts>, EngineError> {
     let Some(options) = options else { return Ok(None) };
-    let path = options.path.clone();
-    let receipts = Receipts::open(options, log.disk());
-    let mut receipts = receipts.map_err(|source| EngineError::Receipts { path, source })?;
-    let head = receipts.last_of_before();
-    let noted = cursors.receipts().filter(|noted| noted != receipts.path());
-    if let Some(noted) = &noted {
-        come_from(noted, &mut receipts, cursors)?;
-    }
-    let mut others: Vec<Anchor> = Vec::new();
-    for name in cursors.names()? {
-        // One that is damaged knows nothing.
-        let Ok(Some(Checkpoint { anchor, .. })) = cursors.load(&name) else { continue };
-        if anchor.line <= head || others.contains(&anchor) {
-            continue;
-        }
-        let (line, path) = (anchor.line, receipts.path().display().to_string());
-        if head == 0 {
-            let problem = "they begin anew; `audit.path` was another, or the file is gone";
-            tracing::warn!(exporter = name, known = line, path, problem, "receipts are not here");
-            let detail = format!("they begin anew: a checkpoint knows receipt {line} of others");
-            receipts.come_after(anchor, detail);
-        } else {
-            let (expected, found) = (line, head);
-            tracing::error!(exporter = name, expected, found, "receipts are missing at the end");
-            let detail = format!("missing at the end: a checkpoint knows receipt {line}");
-            receipts.note(&Operation::by_itself("receipts", "", detail));
-        }
-        others.push(anchor);
-    }
+    let mut receipts = go_on(options, log.disk(), cursors)?;
     for Running { exporter, .. } in running {
         receipts.resume(exporter.name(), exporter.pass(), exporter.counts_before());
-    }
-    if let Err(problem) = cursors.note_receipts(receipts.path()) {
-        tracing::warn!(%problem, "not noted where the receipts are");
     }
     Ok(Some(receipts))
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod alerts;
+mod anchors;
 mod block;
 mod board;
 mod by_hand;

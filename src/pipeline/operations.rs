@@ -1,13 +1,13 @@
 //! What people and the process itself did to a running engine, for the chain of receipts.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Engine;
-use super::receipts::{ReceiptOptions, Receipts};
+use super::anchors::go_on;
+use super::receipts::ReceiptOptions;
+use super::{Engine, EngineError};
 use crate::event::Anchor;
-use crate::log::Disk;
+use crate::log::{Cursors, Disk};
 
 /// Something that was done: a start, a rewind, a reload, a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,10 +75,15 @@ impl Engine {
 ///
 /// # Errors
 /// When the chain cannot be written.
-pub fn note_operation(options: ReceiptOptions, operation: &Operation) -> io::Result<Anchor> {
-    let mut receipts = Receipts::open(options, Arc::new(Disk))?;
+pub fn note_operation(
+    options: ReceiptOptions,
+    operation: &Operation,
+    cursors: &Cursors,
+) -> Result<Anchor, EngineError> {
+    let path = options.path.clone();
+    let mut receipts = go_on(options, Arc::new(Disk), cursors)?;
     receipts.note(operation);
-    receipts.flush()?;
+    receipts.flush().map_err(|source| EngineError::Receipts { path, source })?;
     Ok(receipts.head())
 }
 

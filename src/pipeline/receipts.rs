@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::end::{End, end_of};
+use self::end::{End, Line, end_of, line_of};
 pub use self::read::{Flaw, Period, read_receipts};
 use super::operations::Operation;
 use crate::deliver::Entry;
@@ -43,7 +43,8 @@ pub struct Receipt {
     /// When it was written.
     pub at: String,
     /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`,
-    /// `sum`, or `done` for what people and the process itself did.
+    /// `sum`, `done` for what people and the process itself did, or `lost` for what was missing
+    /// when this was written.
     pub kind: String,
     /// Version of the lines, in each file's first.
     #[serde(skip_serializing_if = "is_zero")]
@@ -124,6 +125,12 @@ impl Receipt {
     pub fn counts(&self) -> Counts {
         let &Self { delivered, dead_lettered, filtered, skipped, invalid, .. } = self;
         Counts { delivered, dead_lettered, filtered, skipped, invalid }
+    }
+
+    /// What was found to be missing of these receipts when this was written.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        (self.kind == LOST).then_some(&self.detail)
     }
 
     /// What these receipts know of the ones before them.
@@ -345,6 +352,44 @@ impl Receipts {
             detail: detail.chars().take(DETAIL_CHARS).collect(),
             after: last.line,
             after_hash: if last.line > 0 { hex(&last.hash) } else { String::new() },
+            ..Receipt::default()
+        });
+    }
+
+    /// Whether these have a line that a checkpoint knows; one that retention took was there.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn has(&self, known: Anchor) -> io::Result<bool> {
+        let older = self.older.iter().rev().map(|(path, _)| path);
+        for path in [&self.options.path].into_iter().chain(older) {
+            match line_of(&File::open(path)?, known.line)? {
+                Line::Here(hash) => return Ok(hash == known.hash),
+                Line::Missing => return Ok(false),
+                Line::Before => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes that a line which a checkpoint knows is not there, or is another one: for ever, since
+    /// that checkpoint will soon know nothing of it.
+    pub(crate) fn miss(&mut self, known: Anchor) {
+        let (first, line) = (self.opened + 1, known.line);
+        let detail = match line < first {
+            true => format!("receipt {line} is another one than a checkpoint knows"),
+            false => {
+                format!("receipts {first} to {line} are missing: a checkpoint knows receipt {line}")
+            }
+        };
+        let Operation { action, actor, detail, .. } = Operation::by_itself("receipts", "", detail);
+        self.push(Receipt {
+            kind: LOST.to_owned(),
+            action: action.to_owned(),
+            actor,
+            detail,
+            after: line,
+            after_hash: hex(&known.hash),
             ..Receipt::default()
         });
     }
@@ -579,6 +624,8 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 
 /// Version of the lines.
 const VERSION: u32 = 1;
+/// What a line is called that tells of others which are missing.
+const LOST: &str = "lost";
 /// What stands before a line's hash.
 const HASH: &str = ",\"h\":\"";
 /// Files among which the bytes are shared.

@@ -4,7 +4,7 @@
 //! what they hold of the old ones.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -12,10 +12,9 @@ use super::Engine;
 use super::engine::{EngineError, EngineOptions, Running};
 use super::exporter::Exporter;
 use super::operations::Operation;
-use super::receipts::{Account, Period, ReceiptOptions, Receipts, read_receipts};
+use super::receipts::{Account, ReceiptOptions, Receipts};
 use crate::deliver::{Allowance, Budget};
 use crate::event::{Anchor, Checkpoint};
-use crate::log::Cursors;
 
 /// The terms that are other than those that hold.
 #[derive(Default)]
@@ -163,43 +162,4 @@ impl Engine {
     fn chain(&self) -> MutexGuard<'_, Option<Receipts>> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Notes what checkpoints know of receipts at another place: nobody may look for it in these.
-///
-/// # Errors
-/// When the files cannot be read or written.
-pub(super) fn come_from(
-    noted: &Path,
-    receipts: &mut Receipts,
-    cursors: &Cursors,
-) -> Result<(), EngineError> {
-    let path = receipts.path().to_path_buf();
-    let refuse = |source| EngineError::Receipts { path: path.clone(), source };
-    let mut saved: Vec<(String, Checkpoint)> = Vec::new();
-    for name in cursors.names()? {
-        // One that is damaged knows nothing.
-        saved.extend(cursors.load(&name).ok().flatten().map(|checkpoint| (name, checkpoint)));
-    }
-    // The same receipts, where only the directory has another name.
-    let mut here: Vec<Anchor> = vec![Anchor::default()];
-    read_receipts(&path, Period::ALWAYS, |_, anchor| {
-        here.extend(saved.iter().any(|(_, it)| it.anchor == *anchor).then_some(*anchor));
-    })
-    .map_err(refuse)?;
-    let mut others: Vec<Anchor> = Vec::new();
-    for (name, checkpoint) in saved.into_iter().filter(|(_, it)| !here.contains(&it.anchor)) {
-        let anchor = checkpoint.anchor;
-        if !others.contains(&anchor) {
-            let (line, noted) = (anchor.line, noted.display());
-            let problem = "they begin anew or go on here; `audit.path` was another";
-            tracing::warn!(exporter = name, known = line, %noted, problem, "receipts are elsewhere");
-            let detail = format!("they begin anew or go on here, after receipt {line} of {noted}");
-            receipts.come_after(anchor, detail);
-            receipts.flush().map_err(refuse)?;
-            others.push(anchor);
-        }
-        cursors.save(&name, &Checkpoint { anchor: Anchor::default(), ..checkpoint })?;
-    }
-    Ok(())
 }

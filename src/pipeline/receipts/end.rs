@@ -1,5 +1,6 @@
 //! Finds the end of a chain, whatever a crash left behind it.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -26,17 +27,45 @@ pub(super) fn end_of(file: &File) -> io::Result<End> {
     let from = length.saturating_sub(UNSYNCED_BYTES_MAX);
     let hole = read(file, from, length)?.iter().position(|&byte| byte == 0);
     let whole = line_end(file, hole.map_or(length, |at| from + at as u64))?;
-    let mut end = whole;
+    let last = last_before(file, whole)?.map(|(last, _)| last);
+    Ok(End { last, whole })
+}
+
+/// What a file says of a line.
+pub(super) enum Line {
+    /// Its hash.
+    Here([u8; 32]),
+    /// There are lines around it.
+    Missing,
+    /// All lines of the file come later, or there are none.
+    Before,
+}
+
+/// Looks for a line from the end on, where whoever asks expects it.
+pub(super) fn line_of(file: &File, line: u64) -> io::Result<Line> {
+    let mut end = end_of(file)?.whole;
+    while let Some((receipt, begin)) = last_before(file, end)? {
+        match receipt.line.cmp(&line) {
+            Ordering::Greater => end = begin,
+            Ordering::Equal => return Ok(Line::Here(receipt.hash)),
+            Ordering::Less => return Ok(Line::Missing),
+        }
+    }
+    Ok(Line::Before)
+}
+
+/// The last receipt that ends at or before an offset, and where it begins.
+fn last_before(file: &File, mut end: u64) -> io::Result<Option<(Anchor, u64)>> {
     while end > 0 {
         let begin = line_end(file, end - 1)?;
         if end - begin <= LINE_BYTES_MAX
             && let Some((receipt, hash, _)) = parse(&read(file, begin, end - 1)?)
         {
-            return Ok(End { last: Some(Anchor { line: receipt.n, hash }), whole });
+            return Ok(Some((Anchor { line: receipt.n, hash }, begin)));
         }
         end = begin;
     }
-    Ok(End { last: None, whole })
+    Ok(None)
 }
 
 /// Where the last line that ends at or before an offset does; 0 where none does.

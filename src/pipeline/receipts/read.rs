@@ -91,6 +91,7 @@ pub fn read_receipts(
                 Some(_) => wrong.extend(start.lost(&receipt)),
             }
             start.learn(&receipt);
+            wrong.extend(receipt.lost().map(str::to_owned));
             let before = head.map_or(at, |(_, before)| before);
             if period.may_have(before, at) {
                 flaws.append(&mut nameless);
