@@ -178,6 +178,7 @@ fn serve(
         if signals.wants_reload() {
             reloader.ask("SIGHUP");
         }
+        engine.start_stopped();
         engine.take_unreadable().into_iter().for_each(|found| door.keep(found));
         thread::sleep(LOOK_INTERVAL);
     }

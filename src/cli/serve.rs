@@ -89,6 +89,12 @@ impl Running {
         engine.reload(options, Instant::now() + patience).map_err(|error| error.to_string())
     }
 
+    /// As [`Engine::start_stopped`].
+    pub(crate) fn start_stopped(&self) {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.iter().for_each(|engine| engine.start_stopped(Instant::now()));
+    }
+
     /// As [`Engine::take_doubted`].
     pub(crate) fn take_doubted(&self) -> Vec<String> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);

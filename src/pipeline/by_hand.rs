@@ -38,11 +38,10 @@ impl ByHand {
     /// Opens what an engine keeps, as [`super::Engine::start`] does.
     ///
     /// # Errors
-    /// As there, and where the state of an exporter is damaged.
+    /// As there, and where the state of an exporter cannot be used.
     pub fn start(log: Log, options: EngineOptions) -> Result<Self, EngineError> {
         let Prepared { keeper, .. } = Prepared::new(log, options)?;
-        if let Some(stopped) = keeper.stopped_names().first() {
-            let (name, problem) = (stopped.clone(), "what it kept on disk is damaged".to_owned());
+        if let Some((name, problem)) = keeper.stopped() {
             return Err(EngineError::Exporter { name, problem });
         }
         let hand = |exporter: Arc<Exporter>| Hand { exporter, reading: None, letters: None };

@@ -1,15 +1,13 @@
 //! Starts workers and keeper, tells how they are, and ends them.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::account::with_what_is_gone;
 use super::anchors::go_on;
 use super::block::BlockCounters;
 use super::dead_letters::{DeadLetters, Wanted};
@@ -21,7 +19,6 @@ use super::network::Way;
 use super::new_pass::NewPass;
 use super::openings::Openings;
 use super::operations::{Operation, Operations};
-use super::passes::first_unused;
 use super::places::route_places;
 use super::prepared::Prepared;
 use super::receipts::{ReceiptOptions, Receipts};
@@ -29,13 +26,12 @@ use super::reload::{HELD_WAIT, Intended};
 use super::replay::{Job, Progress};
 use super::status::{ExporterStatus, Status};
 use super::stop::Stage;
+use super::stopped::Stopped;
 use super::unreadable::Unreadables;
 use super::ways::{concurrency, endpoints, ways};
 use super::wellness::Wellness;
 use super::worker::{LaneSpec, Worker, WorkerSpec};
-use crate::deliver::{
-    self, Allowance, Budget, Gate, GateSettings, Order, Settings, TransportSetupError,
-};
+use crate::deliver::{Allowance, Budget, Gate, GateSettings, Order, TransportSetupError};
 use crate::event::{Checkpoint, Class, Offset, Opening, OpeningOptions, Span};
 use crate::log::{Cursors, Log, LogError, Reader};
 use crate::metrics::Counter;
@@ -140,7 +136,7 @@ pub struct Engine {
     /// What may be in flight, divided; a reload may divide anew.
     pub(super) budget: Mutex<Arc<Budget>>,
     pub(super) exporters: Arc<Mutex<Vec<Running>>>,
-    stopped: Arc<Mutex<Vec<Stopped>>>,
+    pub(super) stopped: Arc<Mutex<Vec<Stopped>>>,
     pub(super) workers: Vec<Worker>,
     keeper: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     pub(super) shared: Arc<Shared>,
@@ -172,16 +168,6 @@ pub(crate) struct Running {
     pub(super) spec: ExporterSpec,
     /// Its number, which says where a single lane lives.
     pub(super) number: usize,
-}
-
-/// An exporter that did not start, since what it kept on disk cannot be used.
-#[derive(Debug)]
-pub(crate) struct Stopped {
-    spec: ExporterSpec,
-    number: usize,
-    allowance: Arc<Allowance>,
-    problem: String,
-    since: Instant,
 }
 
 /// How waiting for the exporters ended.
@@ -318,7 +304,7 @@ impl Engine {
     /// is to act on old events.
     pub fn rewind(&self, name: &str, new: NewPass, deadline: Instant) -> Result<(), EngineError> {
         let _one_at_a_time = self.operate();
-        if self.start_stopped(name, new)? {
+        if self.begin_stopped(name, new)? {
             return Ok(());
         }
         let found = |running: &Running| running.exporter.name() == name;
@@ -341,54 +327,6 @@ impl Engine {
         // removed.
         let intended = Intended { spec: old.spec.clone(), ways };
         self.follow(&old, intended, new.after(last))
-    }
-
-    /// Starts an exporter that was stopped, with a new pass; false where none was.
-    fn start_stopped(&self, name: &str, new: NewPass) -> Result<bool, EngineError> {
-        let mut stopped = self.lock_stopped();
-        let is_wanted = |it: &Stopped| it.spec.settings.name == name;
-        let Some(at) = stopped.iter().position(is_wanted) else { return Ok(false) };
-        let Stopped { spec, number, allowance, .. } = &stopped[at];
-        new.permit(spec)?;
-        // A newer version's state stays for that version; a damaged store cannot be written.
-        let last = match self.cursors.load(name) {
-            Ok(Some(last)) => last,
-            // The lost checkpoint was of the first pass at least.
-            _ => {
-                let unused = first_unused(spec, self.receipts_path().as_deref())?;
-                Checkpoint { pass: unused.saturating_sub(1), ..Checkpoint::default() }
-            }
-        };
-        let checkpoint = new.after(last);
-        let letters = open_letters(spec, &checkpoint, &self.log)?;
-        let shared = (Arc::clone(allowance), letters, self.deeds(name));
-        let ways = ways(spec, self.workers.len())?;
-        let workers = self.workers.len();
-        let exporter = build(
-            spec.clone(),
-            checkpoint,
-            shared,
-            &ways,
-            workers,
-            (Work::All, self.has_receipts()),
-        )?;
-        exporter.watermark().touch();
-        let new = Running { exporter, spec: spec.clone(), number: *number };
-        stopped.remove(at);
-        place(&self.workers, &new, ways);
-        let mut running = running(&self.exporters);
-        running.push(new);
-        self.feeds.set(running.iter().map(|it| Arc::clone(&it.exporter)).collect());
-        Ok(true)
-    }
-
-    /// The exporters that did not start.
-    pub(super) fn stopped_names(&self) -> Vec<String> {
-        self.lock_stopped().iter().map(|it| it.name().to_owned()).collect()
-    }
-
-    pub(super) fn lock_stopped(&self) -> MutexGuard<'_, Vec<Stopped>> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until every exporter has settled everything that is in the log now, or until the
@@ -499,9 +437,13 @@ impl Engine {
     pub(super) fn find(&self, name: &str) -> Result<Arc<Exporter>, EngineError> {
         let running = running(&self.exporters);
         let found = running.iter().find(|it| it.exporter.name() == name);
-        found.map(|it| Arc::clone(&it.exporter)).ok_or_else(|| EngineError::Exporter {
-            name: name.to_owned(),
-            problem: "there is no such running exporter; `shrike status` lists them".to_owned(),
+        found.map(|it| Arc::clone(&it.exporter)).ok_or_else(|| {
+            let stopped = self.lock_stopped();
+            let why = stopped.iter().find(|it| it.name() == name).map(|it| it.problem().to_owned());
+            let none =
+                || "there is no such running exporter; `shrike status` lists them".to_owned();
+            let problem = why.map_or_else(none, |why| format!("it does not run: {why}"));
+            EngineError::Exporter { name: name.to_owned(), problem }
         })
     }
 
@@ -532,35 +474,6 @@ impl Engine {
             (true, pending) => Ended::Left(pending),
             (false, pending) => Ended::Pending(pending),
         }
-    }
-}
-
-impl Stopped {
-    pub(super) fn new(
-        spec: ExporterSpec,
-        number: usize,
-        allowance: Arc<Allowance>,
-        problem: &dyn Display,
-    ) -> Self {
-        let name = &spec.settings.name;
-        tracing::error!(exporter = name, %problem, "exporter stopped; the others run");
-        let (problem, since) = (problem.to_string(), Instant::now());
-        Self { spec, number, allowance, problem, since }
-    }
-
-    /// The exporter's name.
-    pub(super) fn name(&self) -> &str {
-        &self.spec.settings.name
-    }
-
-    /// How it is started once its state is set anew.
-    pub(super) fn set_spec(&mut self, spec: ExporterSpec) {
-        self.spec = spec;
-    }
-
-    fn status(&self, now: Instant) -> ExporterStatus {
-        let ago = now.saturating_duration_since(self.since);
-        ExporterStatus::stopped(&self.spec.settings, ago, &self.problem)
     }
 }
 
@@ -613,15 +526,6 @@ pub(super) fn build(
     Ok(Arc::new(exporter))
 }
 
-pub(super) fn open_letters(
-    spec: &ExporterSpec,
-    checkpoint: &Checkpoint,
-    log: &Log,
-) -> Result<Arc<DeadLetters>, EngineError> {
-    let Settings { name, dead_letters, .. } = &spec.settings;
-    Ok(Arc::new(DeadLetters::open(name, dead_letters, checkpoint, log.disk())?))
-}
-
 /// Hands the lanes of an exporter to the workers, the one beside the log last.
 pub(super) fn place(workers: &[Worker], running: &Running, mut ways: Vec<Way>) {
     let is_single = ways.len() == 1;
@@ -649,43 +553,6 @@ pub(super) fn receipts(
         receipts.resume(exporter.name(), exporter.pass(), exporter.counts_before());
     }
     Ok(Some(receipts))
-}
-
-/// Where an exporter goes on, or begins.
-pub(super) fn checkpoint(
-    cursors: &Cursors,
-    reader: &Reader,
-    spec: &ExporterSpec,
-    (receipts, from_the_start): (Option<&Path>, bool),
-) -> Result<Checkpoint, EngineError> {
-    if let Some(checkpoint) = cursors.load(&spec.settings.name)? {
-        return Ok(with_what_is_gone(checkpoint, reader));
-    }
-    let start = match spec.settings.from {
-        deliver::From::Latest if !from_the_start => reader.written(),
-        deliver::From::Earliest | deliver::From::Latest => reader.oldest(),
-        deliver::From::Time(received_ns) => reader.seek_time(received_ns)?,
-    };
-    // A new log has its first header written and not yet durable; no event lies in between.
-    let start = start.min(reader.durable());
-    let before = reader.count(Span { from: reader.oldest(), to: start })?;
-    let after = reader.count(Span { from: start, to: reader.written() })?;
-    if before + after > 0 {
-        // New, or its cursor was deleted: nobody can tell, so that it is said aloud.
-        tracing::warn!(
-            exporter = spec.settings.name,
-            from = %start,
-            before,
-            after,
-            "no checkpoint: events before its beginning are not sent, those after it are; \
-             `shrike cursor rewind` begins elsewhere"
-        );
-    }
-    let pass = first_unused(spec, receipts)?;
-    let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
-    // Saved at once: a crash before the first settled event must not lose where it began.
-    cursors.save(&spec.settings.name, &checkpoint)?;
-    Ok(checkpoint)
 }
 
 /// How often ending is looked at.

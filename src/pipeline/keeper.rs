@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::account::settled_in_log;
-use super::engine::{Running, Shared, Stopped, Work, running};
+use super::engine::{Running, Shared, Work, running};
 use super::exporter::Exporter;
 use super::lag::{Lag, Lagging};
 use super::measure::News;
 use super::operations::Operation;
 use super::receipts::{Account, Receipts};
+use super::stopped::Stopped;
 use super::wellness::{Seen, Watch, Wrong};
 use crate::deliver::Health;
 use crate::event::{Anchor, Checkpoint, GapReason, Offset, Settle, Settled, Span, Tally};
@@ -113,9 +114,15 @@ impl Keeper {
     }
 
     /// The exporters that did not start.
-    pub(super) fn stopped_names(&self) -> Vec<String> {
+    fn stopped_names(&self) -> Vec<String> {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         stopped.iter().map(|it| it.name().to_owned()).collect()
+    }
+
+    /// The first exporter that did not start, and why.
+    pub(super) fn stopped(&self) -> Option<(String, String)> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.first().map(|it| (it.name().to_owned(), it.problem().to_owned()))
     }
 
     /// Notes what this did by itself.

@@ -6,21 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use super::alerts::Alerts;
-use super::engine::{
-    EngineError, EngineOptions, Running, Shared, Stopped, build, checkpoint, open_letters,
-    receipts, started,
-};
-use super::hook::Hook;
+use super::engine::{EngineError, EngineOptions, Running, Shared, build, receipts, started};
 use super::keeper::Keeper;
+use super::kept::open_kept;
 use super::measure::Deeds;
 use super::network::Way;
-use super::threads::Threads;
+use super::stopped::Stopped;
 use super::ways::ways;
 use super::wellness::Watch;
 use crate::deliver::Budget;
-use crate::event::Time;
-use crate::log::{Log, LogError};
+use crate::log::Log;
 
 /// Everything of an engine but its threads.
 pub(super) struct Prepared {
@@ -41,33 +36,23 @@ impl Prepared {
         };
         let reader = log.reader();
         let cursors = Arc::new(log.cursors()?);
+        let latest = match options.from_the_start {
+            true => reader.oldest(),
+            false => reader.written(),
+        };
         let receipts_path = options.receipts.as_ref().map(|receipts| receipts.path.clone());
         let budget = Budget::new(options.in_flight_bytes, options.exporters.len());
         let (mut running, mut stopped, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for (number, spec) in options.exporters.into_iter().enumerate() {
             let allowance = budget.allowance();
             let receipts = receipts_path.as_deref();
-            let resumed = checkpoint(&cursors, &reader, &spec, (receipts, options.from_the_start))
-                .and_then(|checkpoint| {
-                    let dead_letters = open_letters(&spec, &checkpoint, &log)?;
-                    // Looked at here: what nobody can read stops this one alone.
-                    spec.hook.clone().map(Hook::open).transpose()?;
-                    spec.alerts
-                        .clone()
-                        .map(|spec| Alerts::open(spec, Time::now().secs))
-                        .transpose()?;
-                    spec.threads
-                        .clone()
-                        .map(|spec| Threads::open(spec, Time::now().secs))
-                        .transpose()?;
-                    Ok((checkpoint, dead_letters))
-                });
-            let (checkpoint, dead_letters) = match resumed {
-                Ok(resumed) => resumed,
-                Err(EngineError::Log(
-                    problem @ (LogError::Damaged { .. } | LogError::Version { .. }),
-                )) => {
-                    stopped.push(Stopped::new(spec, number, allowance, &problem));
+            let kept = open_kept(&spec, (&log, &reader, &cursors), (receipts, latest));
+            let (checkpoint, dead_letters) = match kept {
+                Ok(kept) => kept,
+                // The destinations share nothing: what one keeps and cannot use stops that alone.
+                Err(EngineError::Log(problem)) => {
+                    let one = Stopped::new(spec, number, allowance, &problem);
+                    stopped.push(one.tried_again(&problem, latest));
                     continue;
                 }
                 Err(problem) => return Err(problem),

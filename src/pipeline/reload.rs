@@ -8,14 +8,13 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::dead_letters::DeadLetters;
-use super::engine::{
-    ABORT_WAIT, EngineOptions, Running, Stopped, build, checkpoint, open_letters, place, running,
-    wait_until,
-};
+use super::engine::{ABORT_WAIT, EngineOptions, Running, build, place, running, wait_until};
 use super::exporter::{Exporter, ExporterSpec};
+use super::kept::{checkpoint, open_letters};
 use super::network::Way;
 use super::receipts::{Account, ReceiptOptions};
 use super::stop::Stage;
+use super::stopped::Stopped;
 use super::terms::Terms;
 use super::ways::ways;
 use super::{Engine, EngineError, Render};
@@ -357,7 +356,8 @@ impl Engine {
         terms: &Terms,
     ) -> Result<(Arc<Exporter>, Intended), EngineError> {
         let path = receipts.map(|receipts| receipts.path.as_path());
-        let checkpoint = checkpoint(&self.cursors, &self.reader, &spec, (path, false))?;
+        let checkpoint =
+            checkpoint(&self.cursors, &self.reader, &spec, (path, self.log.written()))?;
         let letters = open_letters(&spec, &checkpoint, &self.log)?;
         let allowance = self.budget_of(terms).allowance();
         let shared = (allowance, letters, self.deeds(&spec.settings.name));

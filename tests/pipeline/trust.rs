@@ -4,8 +4,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use shrike::config::Host;
+use shrike::deliver::From;
 use shrike::event::Offset;
-use shrike::pipeline::{Ended, Engine, NewPass};
+use shrike::pipeline::{Ended, Engine, NewPass, Wanted};
 
 use crate::destination::{Destination, Manner};
 use crate::equation::assert_equation;
@@ -42,6 +43,45 @@ fn a_damaged_checkpoint_stops_its_own_exporter_only() {
     let left_status = exporter(&status, "left");
     assert_eq!((left_status.counts.delivered, left_status.in_range), (1_000, 1_000));
     assert_eq!(left.accepted().len(), 1_000);
+}
+
+/// One that wants all, and one that wants only what is new.
+#[test]
+fn files_that_cannot_be_used_stop_their_own_exporter_until_they_can() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [left, right, late] = [(); 3].map(|()| Destination::start(Manner::Accept));
+    let mut config =
+        config(dir.path(), &[("left", &left, ""), ("right", &right, ""), ("late", &late, "")]);
+    let mut specs = config.exporters.iter_mut();
+    specs.find(|it| it.settings.name == "late").expect("it is there").settings.from = From::Latest;
+    let in_the_way = ["left", "late"].map(|name| dir.path().join("state/dlq").join(name));
+    fs::create_dir_all(dir.path().join("state/dlq")).expect("the directory is ours");
+    in_the_way.iter().for_each(|path| fs::write(path, "").expect("the directory is ours"));
+
+    let log = filled(&config, 0..500, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    append(&log, 500..1_000, 900);
+    assert!(comes_true(|| right.count() == 1_000));
+    let status = engine.status();
+    for name in ["left", "late"] {
+        let (_, problem) = exporter(&status, name).last_error.clone().expect("a reason");
+        assert_eq!(exporter(&status, name).state, "stopped");
+        assert!(problem.contains(&format!("dlq/{name}")), "{problem}");
+        let refused = engine.replay(name, &Wanted::default(), None).expect_err("it does not run");
+        assert!(refused.to_string().contains(&problem), "{refused}");
+    }
+    let later = Instant::now() + Duration::from_secs(60);
+    engine.start_stopped(later);
+    assert_eq!(exporter(&engine.status(), "left").state, "stopped");
+    in_the_way.iter().for_each(|path| fs::remove_file(path).expect("it is there"));
+    engine.start_stopped(later);
+    assert_eq!(exporter(&engine.status(), "left").state, "stopped", "it was tried just now");
+    engine.start_stopped(later + Duration::from_secs(60));
+    let ended = engine.drain(Instant::now() + PATIENCE);
+    let status = assert_equation(engine.end());
+    assert_eq!(ended, Ended::Settled, "{status:?}");
+    assert_eq!((left.accepted().len(), late.accepted().len()), (1_000, 500));
 }
 
 #[test]
