@@ -61,6 +61,63 @@ fn receipts_prove_the_account_and_tell_an_events_fate() {
     place.run(&["audit", "verify", "--from", "1h", "--to", "2h"], 2);
 }
 
+/// The chain outlives letters: whatever became of them is told when their store is gone.
+#[test]
+fn what_became_of_a_letter_is_told_when_its_store_is_gone() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    place.append_lines(&events(0..40));
+    place.run(&["run", "--drain"], 1);
+    let shown = |n| place.run(&["audit", "show", "--event", &id(n)], 0);
+    let buried = shown(7);
+    assert!(buried.contains("siem: dead_lettered at "), "{buried}");
+    assert!(buried.contains(", attempt 1, status 200, body "), "the request is told: {buried}");
+    place.run(&["dlq", "purge", "--id", &id(7)], 0);
+    destination.turn(Manner::Accept);
+    place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0);
+    place.run(&["dlq", "replay"], 0);
+    let check = || {
+        let purged = shown(7);
+        assert_eq!(purged.matches("siem: dead letter purged at ").count(), 1, "{purged}");
+        let replayed = shown(0x17);
+        let by_replay = "siem: delivered by a replay of its dead letter at ";
+        assert_eq!(replayed.matches(by_replay).count(), 1, "{replayed}");
+        let line = replayed.lines().find(|line| line.starts_with(by_replay)).expect("it is there");
+        assert!(line.contains(", pass 0, attempt 1, status 200, body "), "{replayed}");
+        assert!(!(purged + &replayed).contains("is not kept"));
+        place.run(&["audit", "verify"], 0);
+    };
+    check();
+    std::fs::remove_dir_all(place.path("state/dlq/siem")).expect("it is there");
+    check();
+    place.run(&["run", "--drain"], 0);
+    check();
+}
+
+/// What an earlier pass did with an event says nothing of the one that is under way.
+#[test]
+fn an_event_that_is_pending_again_is_told_so() {
+    let destination = Destination::start(Manner::Accept);
+    let place = siem(&destination);
+    place.append_lines(&events(0..3));
+    place.run(&["run", "--drain"], 0);
+    place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0);
+    place.append_lines(&events(5..6));
+    let shown = |n| place.run(&["audit", "show", "--event", &id(n)], 0);
+    let again = shown(2);
+    assert!(again.contains("siem: delivered at "), "{again}");
+    assert!(again.ends_with("siem: pending, pass 1\n"), "{again}");
+    assert!(shown(5).ends_with("siem: pending, pass 1\n"));
+    destination.turn(Manner::Refuse('2'));
+    place.run(&["run", "--drain"], 1);
+    let refused = shown(2);
+    let lines: Vec<&str> = refused.lines().collect();
+    assert!(lines[1].contains("delivered at") && lines[1].contains("pass 0"), "{refused}");
+    assert!(lines[2].contains("dead_lettered at") && lines[2].contains("pass 1"), "{refused}");
+    assert!(lines[3].starts_with("siem: dead letter since "), "{refused}");
+    assert_eq!(lines.len(), 4, "{refused}");
+}
+
 /// Destinations have UUIDs; producers may have written others (`evt_`, capitals, no UUID at all).
 #[test]
 fn an_event_is_found_under_the_id_that_its_destination_has() {

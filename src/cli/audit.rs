@@ -1,34 +1,27 @@
 //! `shrike audit`: prove the account, and tell one event's fate.
 
+mod fate;
 mod settled;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shrike::config::{Places, time};
-use shrike::event::{
-    Anchor, Checkpoint, Counts, Event, FieldId, Offset, Opened, Opening, OpeningOptions, Span,
-    uuid_of,
-};
+use shrike::event::{Anchor, Checkpoint, Counts};
 use shrike::log::{Cursors, Reader};
-use shrike::pipeline::{
-    Letter, LetterStore, Period, Receipt, TakenOut, Wanted, read_receipts, settled_in_log,
-};
+use shrike::pipeline::{Period, Receipt, read_receipts, settled_in_log};
 
 use self::settled::Settlements;
 use super::args::{Audit, Shared, Within};
-use super::walk::{Met, Then, walk};
-use super::{Exit, Failure, failed, hint, log, position, settings};
+use super::{Exit, Failure, failed, log, position, settings};
 
 /// Runs a command about receipts; they are read beside whatever process writes them.
 pub(crate) fn audit(shared: &Shared, command: &Audit) -> Result<Exit, Failure> {
     let places = settings::places(shared)?;
     match command {
         Audit::Verify { within, file } => verify(&places, file.as_deref(), period(within)?),
-        Audit::Show { event } => show(&places, event),
+        Audit::Show { event } => fate::show(&places, event),
         Audit::Log { within, json } => done(&places, period(within)?, *json),
     }
 }
@@ -331,120 +324,6 @@ fn checkpoints(places: &Places) -> Result<Vec<(String, Checkpoint)>, Failure> {
     Ok(found)
 }
 
-/// Tells what became of one event at every exporter.
-fn show(places: &Places, id: &str) -> Result<Exit, Failure> {
-    let path = path(places)?;
-    let mut reader = log::open(&places.log_dir)?;
-    let found = find(&mut reader, id)?;
-    let mut text = String::new();
-    for Found { at, sent_as } in &found {
-        let is_other = sent_as.as_ref().is_some_and(|sent| sent != id);
-        let other = sent_as.as_ref().filter(|_| is_other);
-        let told = other.map(|sent| format!(", to destinations {sent}")).unwrap_or_default();
-        text += &format!("event {id} at offset {at}{told}\n");
-    }
-    let mut offsets: Vec<Offset> = found.iter().map(|it| it.at).collect();
-    let (letters, taken_out) = letters(places, &names(id, &found))?;
-    if offsets.is_empty() {
-        text += &format!("event {id} is not in the log: it never came, or retention took it\n");
-        // A letter says where it lay, so that its receipts are found.
-        let gone = taken_out.iter().map(|it| &it.letter);
-        offsets.extend(letters.iter().chain(gone).map(|letter| Offset::new(letter.offset)));
-        offsets.sort_unstable();
-        offsets.dedup();
-    }
-    let mut told: BTreeMap<String, &'static str> = BTreeMap::new();
-    read_receipts(path, Period::ALWAYS, |receipt, _| {
-        for at in &offsets {
-            if let Some(fate) = receipt.fate_of(*at) {
-                told.insert(receipt.exporter.clone(), fate);
-                text += &line(receipt, fate);
-            }
-        }
-    })
-    .map_err(Failure::io(path.display().to_string()))?;
-    for letter in &letters {
-        let Letter { exporter, failed_at, attempts, error, .. } = letter;
-        let status = match letter.http_status {
-            0 => String::new(),
-            status => format!(", status {status}"),
-        };
-        text += &format!(
-            "{exporter}: dead letter since {failed_at}, {attempts} attempts{status}: {error}\n"
-        );
-    }
-    for TakenOut { letter, why, at } in &taken_out {
-        let (name, pass) = (&letter.exporter, letter.pass);
-        text += &match why.as_str() {
-            "replayed" => format!("{name}: delivered by a replay of its dead letter at {at}"),
-            "digested" => format!("{name}: filtered, told of in a digest by a replay at {at}"),
-            why => format!("{name}: dead letter {why} at {at}"),
-        };
-        text += &format!(", pass {pass}\n");
-    }
-    let known = || letters.iter().chain(taken_out.iter().map(|it| &it.letter));
-    for (name, _) in told.iter().filter(|(_, fate)| **fate == "dead_lettered") {
-        if !known().any(|letter| letter.exporter == *name) {
-            text += &format!(
-                "{name}: its dead letter is not kept: it grew too old, made room for newer ones, or \
-                 `dlq.enabled` is false\n"
-            );
-        }
-    }
-    for (name, checkpoint) in checkpoints(places)? {
-        for at in offsets.iter().filter(|_| !told.contains_key(&name)) {
-            let fate = match (checkpoint.covers(*at), *at < checkpoint.start) {
-                (_, true) => "before the beginning of its pass",
-                (true, _) => "settled; its receipt is gone",
-                (false, _) => "pending",
-            };
-            text += &format!("{name}: {fate}\n");
-        }
-    }
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
-    Ok(if offsets.is_empty() { Exit::Failed } else { Exit::Done })
-}
-
-/// The ids under which dead letters may have an event: as it was sent, and as it was asked for.
-fn names(id: &str, found: &[Found]) -> BTreeSet<String> {
-    let asked = uuid_of(id.as_bytes()).map(|it| String::from_utf8_lossy(&it).into_owned());
-    let sent = found.iter().filter_map(|it| it.sent_as.clone());
-    sent.chain([asked.unwrap_or_else(|| id.to_owned())]).collect()
-}
-
-/// The dead letters of an event, of all exporters, and those that were replayed or purged.
-fn letters(
-    places: &Places,
-    ids: &BTreeSet<String>,
-) -> Result<(Vec<Letter>, Vec<TakenOut>), Failure> {
-    let (mut found, mut taken_out) = (Vec::new(), Vec::new());
-    let configured = || places.letters.iter().map(|it| &it.dir);
-    let is_configured = |dir: &PathBuf| configured().any(|it| it == dir);
-    let mut dirs: BTreeSet<PathBuf> = configured().cloned().collect();
-    // Those of exporters that are not configured any more.
-    let others = fs::read_dir(places.state_dir.join("dlq")).into_iter().flatten().flatten();
-    dirs.extend(others.map(|other| other.path()));
-    for (dir, id) in dirs.iter().flat_map(|dir| ids.iter().map(move |id| (dir, id))) {
-        let wanted = Wanted { event_id: Some(id.clone()), ..Wanted::default() };
-        let store = match LetterStore::look(dir) {
-            Ok(store) => store,
-            Err(problem) if !is_configured(dir) => {
-                hint(format_args!("letters left out: {problem}"));
-                continue;
-            }
-            Err(problem) => return Err(failed(problem)),
-        };
-        let Some(mut store) = store else { continue };
-        let keep = |_: Offset, letter: &Letter| {
-            found.push(letter.clone());
-            ControlFlow::Continue(())
-        };
-        store.visit(&wanted, keep).map_err(failed)?;
-        taken_out.extend(store.taken_out(&wanted).map_err(failed)?);
-    }
-    Ok((found, taken_out))
-}
-
 /// Prints what was done.
 fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure> {
     let path = path(places)?;
@@ -473,58 +352,4 @@ fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure>
     .map_err(Failure::io(path.display().to_string()))?;
     written.and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
     Ok(Exit::Done)
-}
-
-fn line(receipt: &Receipt, fate: &str) -> String {
-    let Receipt { exporter, pass, at, attempts, status, body, n, .. } = receipt;
-    let request = match receipt.kind.as_str() {
-        "batch" => {
-            format!(", attempt {attempts}, status {status}, body {}", &body[..16.min(body.len())])
-        }
-        _ => String::new(),
-    };
-    format!("{exporter}: {fate} at {at}, pass {pass}{request} (receipt {n})\n")
-}
-
-/// A record of the event that was asked for.
-struct Found {
-    at: Offset,
-    /// The id that destinations are told; `None` of a record that is no event.
-    sent_as: Option<String>,
-}
-
-/// The records of an event, by the id that its producer wrote or by the one that is sent.
-fn find(reader: &mut Reader, id: &str) -> Result<Vec<Found>, Failure> {
-    let span = Span { from: reader.oldest(), to: reader.written() };
-    let opening = Opening::new(&OpeningOptions::default());
-    let (mut arena, mut opened, mut found) = (Vec::new(), Opened::default(), Vec::new());
-    opening.begin(&mut arena);
-    let uuid = uuid_of(id.as_bytes());
-    walk(reader, span, |met| {
-        let Met::Block(block) = met else { return Ok(Then::On) };
-        for record in block.records() {
-            let (bytes, frame) = (block.record(record), record.frame);
-            opening.rewind(&mut arena);
-            let is_event = opening.open(&frame, bytes, &mut arena, &mut opened).is_ok();
-            let event = is_event.then(|| Event::new(&opened, frame, bytes, &arena));
-            let sent = event.as_ref().map(|event| event.text(FieldId::EventId));
-            // Whoever asks for a UUID means what stands for it, however it was written.
-            let is_sent = uuid.is_some_and(|uuid| sent == Some(&uuid));
-            if is_sent || (uuid.is_none() || !is_event) && says(bytes, id) {
-                let sent_as = sent.map(|sent| String::from_utf8_lossy(sent).into_owned());
-                found.push(Found { at: frame.offset, sent_as });
-            }
-        }
-        Ok(Then::On)
-    })?;
-    Ok(found)
-}
-
-/// Whether a record says this id itself.
-fn says(record: &[u8], id: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        event_id: Option<String>,
-    }
-    serde_json::from_slice::<Id>(record).is_ok_and(|it| it.event_id.as_deref() == Some(id))
 }

@@ -380,7 +380,7 @@ impl Sender {
                 ItemFate::Retry(reason) => retry = retry.or(Some(reason)),
                 ItemFate::Hold(cause, reason) => hold = hold.or(Some((*cause, reason))),
                 ItemFate::Reject(reason) => {
-                    let letter = letter(*item, &ended.batch.history, reason, Retryable::No);
+                    let letter = letter(*item, &ended.batch, reason, Retryable::No);
                     outcomes.dead.push(letter);
                 }
             }
@@ -734,17 +734,18 @@ fn is_delivered(fate: &ItemFate) -> bool {
 
 /// Hands all events of a batch to the dead-letter store.
 pub(super) fn bury(batch: &Batch, reason: &Reason, retryable: Retryable, outcomes: &mut Outcomes) {
-    let letters = batch.items().iter().map(|item| letter(*item, &batch.history, reason, retryable));
+    let letters = batch.items().iter().map(|item| letter(*item, batch, reason, retryable));
     outcomes.dead.extend(letters);
 }
 
-fn letter(item: Item, history: &History, reason: &Reason, retryable: Retryable) -> DeadLetter {
+fn letter(item: Item, batch: &Batch, reason: &Reason, retryable: Retryable) -> DeadLetter {
     DeadLetter {
         item,
         reason: reason.clone(),
-        attempts: history.attempts,
+        attempts: batch.history.attempts,
         retryable: retryable == Retryable::Yes,
-        failed_since: history.failed_since,
+        failed_since: batch.history.failed_since,
+        sent: batch.sent,
     }
 }
 

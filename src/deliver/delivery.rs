@@ -90,6 +90,8 @@ pub struct DeadLetter {
     pub retryable: bool,
     /// When its first request failed, where one failed before the last.
     pub failed_since: Option<Instant>,
+    /// How receipts tell of the last request that was answered, where there was one.
+    pub sent: Option<Sent>,
 }
 
 /// Something that may be put right before the exporter is held.

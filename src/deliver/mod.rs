@@ -84,4 +84,4 @@ pub use vendor::{
     When, Window, Wire, WriteChange, WriteWindow,
 };
 pub use verdict::{AckId, Cause, Fate, ItemFate, Level, Pace, Reason, Scope, Verdict};
-pub use watermark::{Entry, Sent, Watermark};
+pub use watermark::{Entry, Moved, Sent, Watermark};

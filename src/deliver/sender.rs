@@ -222,6 +222,7 @@ impl Sender {
             attempts: reshape.history.attempts,
             retryable: false,
             failed_since: reshape.history.failed_since,
+            sent: None,
         });
     }
 

@@ -52,10 +52,21 @@ pub struct Entry {
     pub sent: Option<Sent>,
     /// What settled.
     pub settled: Vec<Settled>,
-    /// Dead letters that were delivered after all.
-    pub replayed: u64,
-    /// Dead letters that a digest told of.
-    pub digested: u64,
+    /// Dead letters that have met another end, where it was those.
+    pub moved: Option<Moved>,
+}
+
+/// Dead letters that have met another end after all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Delivered, filtered where a digest told of them, or none where somebody removed them.
+    pub fate: Option<Settle>,
+    /// In which pass their events were given up.
+    pub pass: u32,
+    /// How many of them this pass counts as dead letters until now.
+    pub events: u64,
+    /// Where their events lie in the log.
+    pub at: Vec<Offset>,
 }
 
 /// A request as it is told in receipts.
@@ -80,10 +91,10 @@ struct Group {
     lost: Option<GapReason>,
 }
 
-/// Dead letters that have met another end after all.
+/// What dead letters that have met another end do to the counts.
 #[derive(Clone, Copy, Debug)]
 struct Removal {
-    fate: Settle,
+    fate: Option<Settle>,
     events: u64,
     number: u64,
 }
@@ -140,7 +151,7 @@ impl Watermark {
     pub fn settle_for(&mut self, settled: &[Settled], reason: GapReason) {
         if let Some(journal) = &mut self.journal {
             match journal.last_mut() {
-                Some(last) if last.sent.is_none() && last.replayed + last.digested == 0 => {
+                Some(last) if last.sent.is_none() && last.moved.is_none() => {
                     let before = last.settled.len();
                     join(settled, &mut last.settled);
                     self.journal_pieces += last.settled.len() - before;
@@ -183,7 +194,8 @@ impl Watermark {
 
     fn enter(&mut self, entry: Entry) {
         if let Some(journal) = &mut self.journal {
-            self.journal_pieces += ENTRY_PIECES + entry.settled.len();
+            let moved = entry.moved.as_ref().map_or(0, |moved| moved.at.len());
+            self.journal_pieces += ENTRY_PIECES + entry.settled.len() + moved;
             journal.push(entry);
         }
     }
@@ -216,14 +228,20 @@ impl Watermark {
     /// Takes in that dead letters were delivered after all, or filtered where a digest told of
     /// them; the store has noted that durably as the removal of this number.
     pub fn move_letters(&mut self, fate: Settle, events: u64, number: u64) {
+        let moved = Moved { fate: Some(fate), pass: self.pass, events, ..Moved::default() };
+        self.take_moved(None, moved, number);
+    }
+
+    /// The same of what has met any other end, and by which request. Letters of another pass, and
+    /// those that somebody removed, change no count of this one.
+    pub fn take_moved(&mut self, sent: Option<Sent>, moved: Moved, number: u64) {
+        let is_counted = moved.pass == self.pass && moved.fate.is_some();
+        let events = if is_counted { moved.events } else { 0 };
         debug_assert!(events <= self.counts.dead_lettered, "a letter met its end twice");
         let events = events.min(self.counts.dead_lettered);
-        self.counts.dead_lettered -= events;
-        self.counts.add(fate, events);
-        self.enter(match fate {
-            Settle::Filtered => Entry { digested: events, ..Entry::default() },
-            _ => Entry { replayed: events, ..Entry::default() },
-        });
+        let fate = moved.fate;
+        move_counts(&mut self.counts, fate, events);
+        self.enter(Entry { sent, moved: Some(Moved { events, ..moved }), ..Entry::default() });
         self.removals.push_back(Removal { fate, events, number });
         self.moved = true;
     }
@@ -438,12 +456,19 @@ impl Watermark {
             if events > self.durable.dead_lettered {
                 return;
             }
-            self.durable.dead_lettered -= events;
-            self.durable.add(fate, events);
+            move_counts(&mut self.durable, fate, events);
             self.removed = number;
             self.moved = true;
             self.removals.pop_front();
         }
+    }
+}
+
+/// Counts dead letters as what they are now.
+fn move_counts(counts: &mut Counts, fate: Option<Settle>, events: u64) {
+    if let Some(fate) = fate {
+        counts.dead_lettered -= events;
+        counts.add(fate, events);
     }
 }
 

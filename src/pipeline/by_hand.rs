@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::board::Claim;
-use super::dead_letters::{Found, Gone, Letter, Place, Wanted};
+use super::dead_letters::{Found, Gone, Leaving, Letter, Place, Wanted};
 use super::engine::{EngineError, EngineOptions, running};
 use super::exporter::Exporter;
 use super::keeper::Keeper;
@@ -151,7 +151,9 @@ impl ByHand {
 
     /// Notes that the event of a letter was delivered after all.
     pub fn deliver_letter(&mut self, exporter: usize, (span, letter): &(Span, Letter)) {
-        self.hands[exporter].exporter.dead_letters.remove(&[*span], Gone::Replayed, letter.pass);
+        let taken = Leaving { letter: *span, event: Offset::new(letter.offset) };
+        let letters = &self.hands[exporter].exporter.dead_letters;
+        letters.remove(&[taken], Gone::Replayed, letter.pass, None);
     }
 
     /// The next gap that the destination has to be told.

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-pub(crate) use letter::{Gone, letter_text};
+pub(crate) use letter::{Gone, Leaving, letter_text};
 pub use letter::{Letter, LetterStore, TakenOut, Wanted};
 use letter::{Record, Removal, VERSION, note_removed, of_newer, walk};
 
-use crate::deliver::{DeadLetter, DeadLetterSettings, quote};
+use crate::deliver::{DeadLetter, DeadLetterSettings, Moved, Sent, quote};
 use crate::event::{Checkpoint, Offset, Settle, Settled, Span, Time};
 use crate::log::{
     AppendError, Appender, Log, LogError, LogIo, LogOptions, Mark, RawBlock, Read, Reader, Removed,
@@ -80,12 +80,12 @@ struct Refused {
 }
 
 /// What a record does once it is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// An event is a dead letter, in the pass that gave it up.
-    Settle { pass: u32, settled: Settled },
-    /// Events that were given up in a pass have met another end after all.
-    Move { pass: u32, fate: Settle, events: u64, number: u64 },
+    Settle { pass: u32, settled: Settled, sent: Option<Sent> },
+    /// Events that were given up have met another end after all; the removal has this number.
+    Move { moved: Moved, sent: Option<Sent>, number: u64 },
     /// None that the account knows.
     Keep,
 }
@@ -162,7 +162,7 @@ impl DeadLetters {
         let unsettled = this.recover(&store, &settings.dir, checkpoint)?;
         this.store = Some(store);
         if !unsettled.is_empty() {
-            this.remove(&unsettled, Gone::Unsettled, checkpoint.pass);
+            this.remove(&unsettled, Gone::Unsettled, checkpoint.pass, None);
         }
         Ok(this)
     }
@@ -178,23 +178,25 @@ impl DeadLetters {
         store: &Store,
         dir: &Path,
         checkpoint: &Checkpoint,
-    ) -> Result<Vec<Span>, LogError> {
+    ) -> Result<Vec<Leaving>, LogError> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.number = checkpoint.removals;
         state.saved = kept(checkpoint);
         let (mut letters, mut newer) = (Vec::new(), None);
         walk(&mut store.log.reader(), |span, record| {
             match &record {
-                Record::Letter(letter) => letters.push((span, is_open(letter, checkpoint))),
-                &Record::Removal(Removal { number, pass, delivered, filtered, .. }) => {
-                    let moved = [(Settle::Delivered, delivered), (Settle::Filtered, filtered)];
-                    let news = moved.into_iter().filter(|it| number > state.number && it.1 > 0);
-                    let moves =
-                        news.map(|(fate, events)| Effect::Move { pass, fate, events, number });
-                    state.written.extend(moves.map(|effect| (span.from, effect)));
-                    state.number = state.number.max(number);
+                Record::Letter(letter) => {
+                    let event = Offset::new(letter.offset);
+                    letters.push((Leaving { letter: span, event }, is_open(letter, checkpoint)));
                 }
-                Record::Newer(_) | Record::Unreadable => {}
+                Record::Removal(removal) if removal.number > state.number => {
+                    let number = removal.number;
+                    if let Some(moved) = removal.moved(&letters) {
+                        state.written.push((span.from, Effect::Move { moved, sent: None, number }));
+                    }
+                    state.number = number;
+                }
+                Record::Removal(_) | Record::Newer(_) | Record::Unreadable => {}
             }
             newer = record.newer();
             note_removed(record, &mut state.removed);
@@ -203,9 +205,9 @@ impl DeadLetters {
         if let Some(found) = newer {
             return Err(of_newer(dir, found));
         }
-        letters.retain(|(span, _)| !state.removed.has(span.from));
+        letters.retain(|(it, _)| !state.removed.has(it.letter.from));
         self.live.add(letters.len() as u64);
-        Ok(letters.into_iter().filter(|(_, is_open)| *is_open).map(|(span, _)| span).collect())
+        Ok(letters.into_iter().filter(|(_, is_open)| *is_open).map(|(it, _)| it).collect())
     }
 
     /// Writes a letter; its event stays pending until the letter is durable.
@@ -216,11 +218,11 @@ impl DeadLetters {
         &self,
         letter: &Letter,
         received_ns: u64,
-        span: Span,
+        (span, sent): (Span, Option<Sent>),
     ) -> Result<(), AppendError> {
         let settled = Settled { span, events: 1, fate: Settle::DeadLettered };
         self.live.add(u64::from(self.store.is_some()));
-        self.keep(letter, received_ns, Effect::Settle { pass: letter.pass, settled })
+        self.keep(letter, received_ns, Effect::Settle { pass: letter.pass, settled, sent })
     }
 
     /// Writes a letter again that was replayed in vain; it takes the place of the old one.
@@ -237,18 +239,18 @@ impl DeadLetters {
         self.keep(letter, received_ns, Effect::Keep)
     }
 
-    /// Removes letters of events that were given up in `pass`.
-    pub(crate) fn remove(&self, spans: &[Span], why: Gone, pass: u32) {
-        for spans in spans.chunks(REMOVED_MAX) {
+    /// Removes letters of events that were given up in `pass`, for what a request did if one did.
+    pub(crate) fn remove(&self, taken: &[Leaving], why: Gone, pass: u32, sent: Option<Sent>) {
+        for taken in taken.chunks(REMOVED_MAX) {
             let mut state = self.lock();
             let pieces: Vec<(u64, u64)> =
-                spans.iter().map(|it| (it.from.bytes(), it.to.bytes())).collect();
-            let gone = spans.iter().filter(|it| !state.removed.has(it.from)).count();
+                taken.iter().map(|it| (it.letter.from.bytes(), it.letter.to.bytes())).collect();
+            let gone = taken.iter().filter(|it| !state.removed.has(it.letter.from)).count();
             self.gone.add(gone as u64);
             pieces.iter().for_each(|&piece| state.removed.add(piece));
             state.number += 1;
             let number = state.number;
-            let events = spans.len() as u64;
+            let events = taken.len() as u64;
             let moved = |to| if why.fate() == Some(to) { events } else { 0 };
             let removal = Removal {
                 v: VERSION,
@@ -260,8 +262,8 @@ impl DeadLetters {
                 filtered: moved(Settle::Filtered),
                 at: Time::now().text(),
             };
-            let effect = match why.fate() {
-                Some(fate) => Effect::Move { pass, fate, events, number },
+            let effect = match removal.moved_at(taken.iter().map(|it| it.event).collect()) {
+                Some(moved) => Effect::Move { moved, sent, number },
                 None => Effect::Keep,
             };
             let record = serde_json::to_string(&removal).expect("it is plain");
@@ -343,13 +345,8 @@ impl DeadLetters {
         let durable = self.store.as_ref().map_or(FAR, |store| store.log.durable());
         let mut effects = Vec::new();
         let mut state = self.lock();
-        state.written.retain(|&(offset, effect)| {
-            let is_durable = offset < durable;
-            if is_durable {
-                effects.push(effect);
-            }
-            !is_durable
-        });
+        let taken = state.written.extract_if(.., |(offset, _)| *offset < durable);
+        effects.extend(taken.map(|(_, effect)| effect));
         self.tell_stuck(&state);
         effects
     }
@@ -363,7 +360,7 @@ impl DeadLetters {
     /// Where those of a pass lie in the log.
     pub(crate) fn unsettled(&self, of: u32) -> Vec<Span> {
         let span = |effect: &Effect| match effect {
-            Effect::Settle { pass, settled } if *pass == of => Some(settled.span),
+            Effect::Settle { pass, settled, .. } if *pass == of => Some(settled.span),
             _ => None,
         };
         self.lock().effects().filter_map(span).collect()
@@ -456,22 +453,23 @@ impl DeadLetters {
     /// When the store cannot be read.
     pub(crate) fn purge(&self, wanted: &Wanted) -> Result<u64, LogError> {
         let Some(store) = &self.store else { return Ok(0) };
-        let mut spans: Vec<(Span, u32)> = Vec::new();
+        let mut purged: Vec<(Leaving, u32)> = Vec::new();
         walk(&mut store.log.reader(), |span, record| {
             if let Record::Letter(letter) = record
                 && wanted.fits(&letter)
                 && !self.lock().removed.has(span.from)
             {
-                spans.push((span, letter.pass));
+                let event = Offset::new(letter.offset);
+                purged.push((Leaving { letter: span, event }, letter.pass));
             }
             ControlFlow::Continue(())
         })?;
-        for run in spans.chunk_by(|a, b| a.1 == b.1) {
-            let pieces: Vec<Span> = run.iter().map(|(span, _)| *span).collect();
-            self.remove(&pieces, Gone::Purged, run[0].1);
+        for run in purged.chunk_by(|a, b| a.1 == b.1) {
+            let taken: Vec<Leaving> = run.iter().map(|(taken, _)| *taken).collect();
+            self.remove(&taken, Gone::Purged, run[0].1, None);
         }
         self.flush()?;
-        Ok(spans.len() as u64)
+        Ok(purged.len() as u64)
     }
 
     /// Removes the oldest letters beyond the store's bounds; says how many were lost. The segment
@@ -506,8 +504,7 @@ impl DeadLetters {
             Some(store) => store.appender.try_append(record.record.as_bytes(), record.mark)?,
             None => Some(Offset::ZERO),
         };
-        let effect = record.effect;
-        state.written.extend(offset.map(|offset| (offset, effect)));
+        state.written.extend(offset.map(|offset| (offset, record.effect.clone())));
         Ok(offset.is_some())
     }
 
@@ -655,7 +652,7 @@ mod tests {
         let bury = |letters: &DeadLetters, text: &str| {
             let event = RawValue::from_string(format!("\"{text}\""));
             let letter = Letter { event: event.ok(), ..Letter::default() };
-            letters.bury(&letter, 1, span).expect("there is room");
+            letters.bury(&letter, 1, (span, None)).expect("there is room");
             // It is kept where the next segment is not ready.
             while letters.try_again().is_err() || letters.lock().refused_bytes > 0 {}
             letters.flush().expect("the disk is well");
@@ -696,7 +693,7 @@ mod tests {
         for n in 0..WRITTEN_MAX {
             assert!(!letters.is_stuck(), "{n}");
             let span = Span { from: at(n), to: at(n + 1) };
-            letters.bury(&Letter::default(), 1, span).expect("there is room");
+            letters.bury(&Letter::default(), 1, (span, None)).expect("there is room");
         }
         assert!(letters.is_stuck(), "nothing more is read");
         assert_eq!(letters.take_effects().len(), WRITTEN_MAX);
@@ -716,7 +713,7 @@ mod tests {
         let span = Span { from: Offset::new(0), to: Offset::new(64) };
         for _ in 0..40 {
             // It is kept where the next segment is not ready.
-            let _ = letters.bury(&letter, 1, span);
+            let _ = letters.bury(&letter, 1, (span, None));
             while letters.try_again().is_err() || letters.lock().refused_bytes > 0 {}
         }
         letters.flush().expect("the disk is well");

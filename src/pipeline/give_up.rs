@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::dead_letters::{Effect, Letter, Replayed};
 use super::exporter::Exporter;
 use crate::deliver::{DeadLetter, Item};
+use crate::event::Settled;
 use crate::log::AppendError;
 
 impl Exporter {
@@ -13,7 +14,7 @@ impl Exporter {
         let Item { span, received_ns, .. } = dead.item;
         let letter = self.letter(dead, document);
         self.counters.buried.add(1);
-        self.note_buried(self.dead_letters.bury(&letter, received_ns, span));
+        self.note_buried(self.dead_letters.bury(&letter, received_ns, (span, dead.sent)));
     }
 
     /// Writes a dead letter again that was replayed in vain.
@@ -40,17 +41,27 @@ impl Exporter {
 
     /// Notes in the account what the dead-letter store has made durable.
     pub(crate) fn apply_effects(&self) {
+        let (mut buried, mut moves) = (Vec::new(), Vec::new());
         for effect in self.dead_letters.take_effects() {
             match effect {
-                Effect::Settle { pass, settled } if pass == self.pass() => {
-                    self.settle(&[settled]);
+                Effect::Settle { pass, settled, sent } if pass == self.pass() => {
+                    buried.push((sent, settled));
                 }
-                Effect::Move { pass, fate, events, number } if pass == self.pass() => {
-                    self.watermark().move_letters(fate, events, number);
-                }
+                Effect::Move { moved, sent, number } => moves.push((sent, moved, number)),
                 // A pass that was rewound reads its events again.
-                Effect::Settle { .. } | Effect::Move { .. } | Effect::Keep => {}
+                Effect::Settle { .. } | Effect::Keep => {}
             }
+        }
+        // One line for each request that was refused. Letters come before whatever moves them.
+        for run in buried.chunk_by(|a, b| a.0 == b.0) {
+            let settled: Vec<Settled> = run.iter().map(|(_, settled)| *settled).collect();
+            match run[0].0 {
+                Some(sent) => self.settle_sent(sent, &settled),
+                None => self.settle(&settled),
+            }
+        }
+        for (sent, moved, number) in moves {
+            self.watermark().take_moved(sent, moved, number);
         }
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use self::end::{End, Line, end_of, line_of};
 pub use self::read::{Flaw, Period, read_receipts};
 use super::operations::Operation;
-use crate::deliver::Entry;
+use crate::deliver::{Entry, Moved};
 use crate::event::{Anchor, Counts, Offset, Settle, Settled, Span, Time};
 use crate::log::{LogFile, LogIo};
 
@@ -42,9 +42,9 @@ pub struct Receipt {
     pub n: u64,
     /// When it was written.
     pub at: String,
-    /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`,
-    /// `sum`, `done` for what people and the process itself did, or `lost` for what was missing
-    /// when this was written.
+    /// `begin` of a file, `resume` of an exporter, `batch`, `settled` without a request, `replay`
+    /// or `purge` of dead letters, `sum`, `done` for what people and the process itself did, or
+    /// `lost` for what was missing when this was written.
     pub kind: String,
     /// Version of the lines, in each file's first.
     #[serde(skip_serializing_if = "is_zero")]
@@ -101,6 +101,9 @@ pub struct Receipt {
     /// Events that moved from `dead_lettered` to `filtered`: a digest told of them.
     #[serde(skip_serializing_if = "is_zero")]
     pub digested: u64,
+    /// In which pass the events of dead letters were given up, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letters_of: Option<u32>,
     /// What was done, in a word.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub action: String,
@@ -176,12 +179,13 @@ impl Receipt {
         settled.iter().for_each(|it| counts.add(it.fate, it.events));
         let list = |fate| {
             let pieces = settled.iter().filter(|it| it.fate == fate && it.events > 0);
-            list(pieces)
+            list(pieces.map(|it| it.span))
         };
-        let kind = match (&entry.sent, entry.replayed + entry.digested) {
-            (Some(_), _) => "batch",
-            (None, 0) => "settled",
-            (None, _) => "replay",
+        let kind = match (&entry.sent, &entry.moved) {
+            (_, Some(Moved { fate: Some(_), .. })) => "replay",
+            (_, Some(_)) => "purge",
+            (Some(_), None) => "batch",
+            (None, None) => "settled",
         };
         let body = entry.sent.map(|sent| hex(&sent.digest)).unwrap_or_default();
         let sent = entry.sent.unwrap_or_default();
@@ -198,11 +202,24 @@ impl Receipt {
             filtered_at: list(Settle::Filtered),
             skipped_at: list(Settle::Skipped),
             invalid_at: list(Settle::Invalid),
-            replayed: entry.replayed,
-            digested: entry.digested,
             ..Self::default()
         }
         .with(counts)
+        .moving(entry.moved.as_ref())
+    }
+
+    /// The same with the dead letters that have met another end; each is named by where it begins.
+    fn moving(self, moved: Option<&Moved>) -> Self {
+        let Some(Moved { fate, pass, events, at }) = moved else { return self };
+        let first_byte = |&at: &Offset| Span { from: at, to: Offset::new(at.bytes() + 1) };
+        let (at, letters_of) =
+            (list(at.iter().map(first_byte)), (*pass != self.pass).then_some(*pass));
+        let moved = Self { letters_of, ..self };
+        match fate {
+            Some(Settle::Filtered) => Self { filtered_at: at, digested: *events, ..moved },
+            Some(_) => Self { delivered_at: at, replayed: *events, ..moved },
+            None => Self { dead_lettered_at: at, ..moved },
+        }
     }
 }
 
@@ -580,9 +597,9 @@ fn chained(before: &[u8; 32], text: &[u8]) -> [u8; 32] {
 
 /// Pieces of the log as text: each the distance from the end of the one before, and its length, in
 /// hexadecimal digits: `1000+3e8,0+200`.
-fn list<'a>(settled: impl Iterator<Item = &'a Settled>) -> String {
+fn list(spans: impl Iterator<Item = Span>) -> String {
     use std::fmt::Write as _;
-    let mut spans: Vec<Span> = settled.map(|it| it.span).collect();
+    let mut spans: Vec<Span> = spans.collect();
     spans.sort_unstable();
     let (mut text, mut before) = (String::new(), 0);
     for span in spans {

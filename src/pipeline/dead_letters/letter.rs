@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::deliver::Moved;
 use crate::event::{Offset, Settle, Span, Time};
 use crate::log::{LogError, RawBlock, Reader, Removed, sweep};
 
@@ -123,6 +124,35 @@ pub(super) struct Removal {
     pub(super) filtered: u64,
     /// When.
     pub(super) at: String,
+}
+
+impl Removal {
+    /// What it means for the account, where the letters before it are these.
+    pub(super) fn moved(&self, letters: &[(Leaving, bool)]) -> Option<Moved> {
+        let within = |&(from, to): &(u64, u64)| {
+            let at = |offset| letters.partition_point(|(it, _)| it.letter.from.bytes() < offset);
+            letters[at(from)..at(to).max(at(from))].iter().map(|(it, _)| it.event)
+        };
+        self.moved_at(self.removed.iter().flat_map(within).collect())
+    }
+
+    /// The same where their events lie there.
+    pub(super) fn moved_at(&self, at: Vec<Offset>) -> Option<Moved> {
+        let (fate, events) = match &*self.why {
+            why if why == Gone::Replayed.word() => (Some(Settle::Delivered), self.delivered),
+            why if why == Gone::Digested.word() => (Some(Settle::Filtered), self.filtered),
+            why if why == Gone::Purged.word() => (None, 0),
+            _ => return None,
+        };
+        Some(Moved { fate, pass: self.pass, events, at })
+    }
+}
+
+/// A letter that goes, and where its event lies in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) letter: Span,
+    pub(crate) event: Offset,
 }
 
 /// Why letters are gone from the store.

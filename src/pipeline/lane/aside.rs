@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::block::Entry;
-use super::super::dead_letters::{Found, Gone, Replayed, Wanted, letter_text};
+use super::super::dead_letters::{Found, Gone, Leaving, Replayed, Wanted, letter_text};
 use super::super::gap::gap_record;
 use super::super::operations::Operation;
 use super::super::replay::{Job, Progress};
@@ -16,7 +16,7 @@ use super::super::stop::Stage;
 use super::alerting::Arrived;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
-use crate::deliver::{DeadLetter, Health};
+use crate::deliver::{DeadLetter, Health, Outcomes};
 use crate::event::{Event, Frame, Gap, Offset, Opened, Settle, Settled, Span, Time};
 use crate::log::{LogError, Read, Reader};
 
@@ -45,6 +45,9 @@ enum Ticket {
     /// A letter, the number of the job that took it, and its incident, where it is of one.
     Letter(Box<Replayed>, u64, Option<Arrived>),
 }
+
+/// What letters share that go at once: the request, by its number, the pass, and why.
+type Meant = (Option<usize>, u32, Gone);
 
 /// What a ticket's event is.
 enum Text {
@@ -366,13 +369,14 @@ impl Lane {
     }
 
     /// Notes that tickets have arrived.
-    pub(super) fn settle_aside(&mut self, settled: &[Settled]) {
+    pub(super) fn settle_aside(&mut self, Outcomes { settled, requests, .. }: &Outcomes) {
         let exporter = self.exporter.clone();
         let Some(aside) = &mut self.aside else { return };
-        let mut letters: Vec<(u32, Gone, Span)> = Vec::new();
+        let mut letters: Vec<(Meant, Leaving)> = Vec::new();
         let mut jobs: Vec<(u64, Gone)> = Vec::new();
         let (mut redeemed, mut arrived) = (0, Vec::new());
-        for Settled { span, fate, .. } in settled {
+        for (at, Settled { span, fate, .. }) in settled.iter().enumerate() {
+            let request = requests.iter().position(|it| it.pieces.contains(&at));
             let why = match fate {
                 Settle::Filtered => Gone::Digested,
                 _ => Gone::Replayed,
@@ -386,7 +390,10 @@ impl Lane {
                     Some(Ticket::Letter(replayed, job, incident)) => {
                         arrived.extend(incident.filter(|_| why == Gone::Replayed));
                         redeemed += u64::from(exporter.dead_letters.has_given_up(&replayed.letter));
-                        letters.push((replayed.letter.pass, why, replayed.span));
+                        let (pass, event) = (replayed.letter.pass, replayed.letter.offset);
+                        let event = Offset::new(event);
+                        letters
+                            .push(((request, pass, why), Leaving { letter: replayed.span, event }));
                         jobs.push((job, why));
                     }
                     None => debug_assert!(false, "a ticket settled twice"),
@@ -395,13 +402,14 @@ impl Lane {
         }
         // First, so that whoever is killed in between finds the letter and sends it again.
         self.note_arrived(&arrived);
-        letters.sort_unstable_by_key(|(pass, why, span)| (*pass, *why, span.from));
-        for run in letters.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let spans: Vec<Span> = run.iter().map(|(_, _, span)| *span).collect();
-            let (pass, why, _) = run[0];
-            exporter.dead_letters.remove(&spans, why, pass);
+        letters.sort_unstable_by_key(|(meant, taken)| (*meant, taken.letter.from));
+        for run in letters.chunk_by(|a, b| a.0 == b.0) {
+            let taken: Vec<Leaving> = run.iter().map(|(_, taken)| *taken).collect();
+            let (request, pass, why) = run[0].0;
+            let sent = request.map(|at| requests[at].sent);
+            exporter.dead_letters.remove(&taken, why, pass, sent);
             if why == Gone::Replayed {
-                exporter.counters.replayed.add(spans.len() as u64);
+                exporter.counters.replayed.add(taken.len() as u64);
             }
         }
         exporter.counters.redeemed.add(redeemed);

@@ -387,7 +387,7 @@ impl Lane {
         }
         self.end_talks(&outcomes.settled, &outcomes.dead);
         match self.is_aside() {
-            true => self.settle_aside(&outcomes.settled),
+            true => self.settle_aside(&outcomes),
             false => self.exporter.settle_all(&outcomes),
         }
         for received in outcomes.received.drain(..) {

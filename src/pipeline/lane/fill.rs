@@ -206,7 +206,14 @@ impl Lane {
     /// Puts an event that cannot be rendered into the dead letters.
     fn give_up(&mut self, entry: &Entry<'_>, reason: Reason, now: Instant) {
         let item = Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
-        let letter = DeadLetter { item, reason, attempts: 0, retryable: false, failed_since: None };
+        let letter = DeadLetter {
+            item,
+            reason,
+            attempts: 0,
+            retryable: false,
+            failed_since: None,
+            sent: None,
+        };
         self.bury(letter, now);
     }
 

@@ -1,7 +1,7 @@
 //! The chain: whatever is done to it shows, and what a crash leaves costs no line.
 
 use super::*;
-use crate::deliver::Sent;
+use crate::deliver::{Moved, Sent};
 use crate::log::Disk;
 
 const BYTES_MAX: u64 = 8000;
@@ -169,10 +169,12 @@ fn however_much_settles_at_once_no_line_is_long() {
     };
     let settled: Vec<Settled> = (0..100_000).map(piece).collect();
     let sent = Some(Sent { attempts: 1, status: 200, bytes: 7, digest: [7; 32] });
+    let at = (0..1000).map(|n| Offset::new((1 << 60) + n * 1000)).collect();
+    let moved = Moved { fate: Some(Settle::Delivered), pass: 0, events: 3, at };
     let journal = vec![
         Entry { settled: settled.clone(), ..Entry::default() },
         Entry { sent, settled: settled[..9_000].to_vec(), ..Entry::default() },
-        Entry { replayed: 3, ..Entry::default() },
+        Entry { moved: Some(moved), ..Entry::default() },
     ];
     receipts.add(&Account { exporter: "one", pass: 0, journal, counts: Counts::default() });
     receipts.flush().expect("the disk is well");

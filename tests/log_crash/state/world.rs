@@ -277,7 +277,14 @@ impl World {
         }
         let item = Item { span, received_ns: Time::now().ns(), start: 0, end: 0 };
         let reason = Reason { class: "rejected", ..Reason::default() };
-        let dead = DeadLetter { item, reason, attempts: 1, retryable: true, failed_since: None };
+        let dead = DeadLetter {
+            item,
+            reason,
+            attempts: 1,
+            retryable: true,
+            failed_since: None,
+            sent: None,
+        };
         let document = format!("{{\"event_id\":\"{at}\"}}").into_bytes();
         life.hand.bury(exporter, &dead, document);
         self.flush_letters(life, exporter)
