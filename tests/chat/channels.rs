@@ -30,3 +30,27 @@ fn a_channel_that_takes_nothing_holds_all_routes_that_lead_there() {
     assert_eq!(posted, [0, 1, 2, 3, 4, 5]);
     place.stop(running);
 }
+
+#[test]
+fn a_session_of_many_critical_events_leaves_room_for_other_channels() {
+    let keys = "dedup_window_seconds: 0, threading: {enabled: true}, \
+                routing: {by_guard: {other: C2}}";
+    let place = Place::bot(keys, "");
+    place.edit("per_minute: 6000, burst: 1000", "per_minute: 240, burst: 5");
+    let running = place.start();
+    // They wait for the root together, more than a lane has under way.
+    let loud: Vec<_> = (0..100).map(|n| event(n, "leak", "s-1", "critical")).collect();
+    place.append(&loud);
+    let posted =
+        |channel: &str| place.slack.1.all().iter().filter(|post| post.channel == channel).count();
+    wait_until("the root is answered", || posted("C1") > 1);
+    place.append(&[event(100, "other", "s-2", "high")]);
+    wait_until("the other channel has its message", || posted("C2") == 1);
+    assert!(posted("C1") < 25, "{}", posted("C1"));
+    place.settle();
+    let numbers = place.slack.1.all();
+    let numbers: Vec<u32> = numbers.iter().map(|post| number(&post.body)).collect();
+    let loud: Vec<u32> = numbers.into_iter().filter(|number| *number < 100).collect();
+    assert_eq!(loud, (0..100).collect::<Vec<_>>());
+    place.stop(running);
+}

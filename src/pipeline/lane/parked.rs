@@ -13,7 +13,7 @@ use super::super::block::Entry;
 use super::Lane;
 use super::digest::WAITING_MAX;
 use super::fill::Taken;
-use crate::deliver::{History, Item, Order, Parked, Reshape};
+use crate::deliver::{History, Item, Order, Parked, Reshape, Sender};
 use crate::event::{Offset, Settle, Settled};
 
 /// What one lane has set aside.
@@ -161,13 +161,7 @@ impl Lane {
         }
         let place = |route: usize| self.exporter.places[route];
         let mut crowds = self.parking.crowds.keys().map(|&route| place(route as usize));
-        crowds.any(|crowd| crowd == place(route)) || !self.has_room_for(number(route), now)
-    }
-
-    /// Whether an event of this route goes soon, or leaves room enough for those of other places
-    /// while it waits.
-    fn has_room_for(&self, route: u32, now: Instant) -> bool {
-        self.sender.waiting(now) < WAITING_MAX || self.sender.wait_for(route, now).is_zero()
+        crowds.any(|crowd| crowd == place(route)) || !has_room_for(&self.sender, number(route), now)
     }
 
     /// Takes back the oldest events that need not wait any more, or are to be tried, a batch at a
@@ -181,20 +175,19 @@ impl Lane {
             let since = reshape.history.failed_since.zip(age_max);
             since.is_some_and(|(at, most)| now.saturating_duration_since(at) >= most)
         };
-        // Retention may have taken the batch that was left to try with.
-        let is_wanted = |reshape: &Reshape| self.sender.lacks_trial(reshape.route, now);
-        let need_not_wait =
-            |reshape: &Reshape| !self.sender.is_held(reshape.route) || is_wanted(reshape);
         // Asked once for each route, since there may be many events.
-        let mut may_come = self.parking.crowds.clone();
-        may_come.retain(|&route, _| !self.sender.is_held(route) && self.has_room_for(route, now));
+        let (sender, mut may_come) = (&self.sender, self.parking.routes.clone());
+        may_come.retain(|&route, _| {
+            let need_not_wait = !sender.is_held(route) && has_room_for(sender, route, now);
+            // Retention may have taken the batch that was left to try with.
+            need_not_wait || sender.lacks_trial(route, now)
+        });
         let is_due = |(reshape, until): &(Reshape, Until)| {
-            is_old(reshape)
-                || match until {
-                    Until::Well => need_not_wait(reshape),
-                    Until::Due(until) => *until <= now,
-                    Until::Room => may_come.contains_key(&reshape.route),
-                }
+            let is_time = match until {
+                Until::Due(until) => *until <= now,
+                Until::Well | Until::Room => may_come.contains_key(&reshape.route),
+            };
+            is_time || is_old(reshape)
         };
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
         let was_refused = self.parking.refused();
@@ -210,6 +203,12 @@ impl Lane {
     pub(super) fn give_up_parked(&mut self, floor: Offset) {
         self.parking.give_up_below(floor, &mut self.outcomes.settled);
     }
+}
+
+/// Whether an event of this route goes soon, or leaves room enough for those of other places while
+/// it waits.
+pub(super) fn has_room_for(sender: &Sender, route: u32, now: Instant) -> bool {
+    sender.waiting(now) < WAITING_MAX || sender.wait_for(route, now).is_zero()
 }
 
 fn number(route: usize) -> u32 {

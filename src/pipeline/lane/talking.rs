@@ -13,7 +13,7 @@ use super::super::alerts::{Name, name};
 use super::super::block::Entry;
 use super::Lane;
 use super::fill::Taken;
-use super::parked::PARKED_MAX;
+use super::parked::{PARKED_MAX, has_room_for};
 use crate::deliver::{DeadLetter, Fate, History, Item, Reshape, Response};
 use crate::event::{Event, Offset, Settle, Settled, Span};
 
@@ -129,22 +129,31 @@ impl Talking {
         }
     }
 
-    /// The next events that wait no more.
-    fn next_ready(&mut self) -> Option<Reshape> {
-        loop {
-            let name = *self.ready.front()?;
+    /// The next events that wait no more, of a route that may go on.
+    fn next_ready(&mut self, mut may_go_on: impl FnMut(u32) -> bool) -> Option<Reshape> {
+        let mut at = 0;
+        while at < SKIPS_MAX {
+            let name = *self.ready.get(at)?;
             let begun = self.begun.get_mut(&name).filter(|it| it.owner.is_none());
-            let next = begun.and_then(|it| it.waiting.pop_first());
-            if let Some((_, reshape)) = next {
-                self.events -= reshape.items.len() as u64;
-                return Some(reshape);
+            match begun.and_then(|it| it.waiting.first_entry()) {
+                Some(next) if may_go_on(next.get().route) => {
+                    let reshape = next.remove();
+                    self.events -= reshape.items.len() as u64;
+                    return Some(reshape);
+                }
+                Some(_) => at += 1,
+                None => self.drop_ready(at, name),
             }
-            // None waits, or another one begins it anew.
-            self.ready.pop_front();
-            let is_over = |it: &Beginning| it.owner.is_none() && it.waiting.is_empty();
-            if self.begun.get(&name).is_some_and(is_over) {
-                self.begun.remove(&name);
-            }
+        }
+        None
+    }
+
+    /// Forgets one of which none waits, or which another one begins anew.
+    fn drop_ready(&mut self, at: usize, name: Name) {
+        self.ready.remove(at);
+        let is_over = |it: &Beginning| it.owner.is_none() && it.waiting.is_empty();
+        if self.begun.get(&name).is_some_and(is_over) {
+            self.begun.remove(&name);
         }
     }
 
@@ -271,7 +280,12 @@ impl Lane {
             && !self.exporter.is_stuck()
             && self.sender.room()
         {
-            let Some(reshape) = self.talking.next_ready() else { return };
+            // Asked once for each route, since there may be many conversations.
+            let (sender, mut known) = (&self.sender, BTreeMap::new());
+            let next = self.talking.next_ready(|route| {
+                *known.entry(route).or_insert_with(|| has_room_for(sender, route, now))
+            });
+            let Some(reshape) = next else { return };
             self.sender.unpark(&reshape);
             self.again.push_back(reshape);
             self.render_again(now);
@@ -291,6 +305,9 @@ impl Lane {
         self.talking.give_up_below(floor, &mut self.outcomes.settled);
     }
 }
+
+/// So many conversations whose places take no more now are looked at for one that may go on.
+const SKIPS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -351,7 +368,7 @@ mod tests {
         }
 
         fn go_on(&mut self) {
-            while let Some(reshape) = self.talking.next_ready() {
+            while let Some(reshape) = self.talking.next_ready(|_| true) {
                 let offset = reshape.items[0].span.from.bytes();
                 self.take(offset, self.names[&offset], true);
             }
