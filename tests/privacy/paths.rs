@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use shrike::event::{
-    Event, FieldId as F, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy, PrivacyError,
-    PrivacyRules, Salt,
+    Event, FieldId as F, Frame, Narrowed, Opened, Opening, OpeningOptions, PatternRule, Privacy,
+    PrivacyError, PrivacyRules, Salt,
 };
 
-use crate::world::{NOW_NS, event, rendered, rules, seen, seen_record};
+use crate::world::{NOW_NS, event, pattern, rendered, rules, seen, seen_record};
 
 const PATH: &str = "/home/alice/.ssh/id_rsa";
 const GONE: &str = "[REDACTED]";
@@ -19,6 +19,21 @@ fn check(paths: &[&str], expected: &[(&str, Value)]) {
     for (pointer, value) in expected {
         assert_eq!(seen.pointer(pointer).unwrap_or(&Value::Null), value, "{paths:?}: {pointer}");
     }
+}
+
+#[test]
+fn a_required_text_is_never_blank() {
+    let paths = ["agent.id", "agent.name", "session.id", "action", "decision.guard"];
+    let mut blank = rules(&paths.map(|path| format!("deny: {path}")).each_ref().map(|it| &**it));
+    blank.replacement = " ".to_owned();
+    blank.patterns = vec![PatternRule { replacement: Some(String::new()), ..pattern(".+") }];
+    let seen = seen(&event(), &blank);
+    for path in paths.into_iter().chain(["resource.name", "agent.version"]) {
+        let text = &seen[path.split('.').next().expect("there is one")];
+        let text = path.split_once('.').map_or(text, |(_, name)| &text[name]);
+        assert_eq!(*text, "[REDACTED]", "{path}");
+    }
+    assert_eq!(seen["decision"]["reason"], "", "it may be empty");
 }
 
 #[test]

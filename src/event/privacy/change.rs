@@ -6,7 +6,7 @@ use hmac::Mac as _;
 use memchr::memmem;
 
 use super::super::insight::{self, Origin};
-use super::super::rewrite::{each_entry, quote, unescape};
+use super::super::rewrite::{each_entry, is_blank_text, quote, unescape};
 use super::super::{Event, FieldId as F, IndicatorType, Opened, Place};
 use super::Privacy;
 use super::path::DERIVED;
@@ -192,6 +192,11 @@ impl<'a> Change<'a> {
                 }
             }
         }
+        // What replaces it may be nothing, and every event must have some.
+        if is_needed(id) && is_blank_text(&self.out[start..]) {
+            self.out.truncate(start);
+            self.quoted(NEEDED);
+        }
         self.place(id, start);
     }
 
@@ -351,6 +356,14 @@ impl Copy<'_> {
         Some(out)
     }
 }
+
+/// Whether destinations lack something in an event where this field says nothing.
+fn is_needed(id: F) -> bool {
+    super::path::REQUIRED_TEXTS & id.bit() != 0 && id != F::Reason
+}
+
+/// What stands where something must stand and the operator's replacement is blank.
+const NEEDED: &[u8] = b"[REDACTED]";
 
 /// The text of a field.
 fn says<'a>(event: &Event<'a>, id: F) -> Cow<'a, [u8]> {
