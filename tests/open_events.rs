@@ -552,6 +552,9 @@ fn configured_values_fill_gaps_only() {
         ("prompt_injection", json!({}), Value::Null, json!("AML.T0051")),
         ("secret_leak", json!({"tactic": "TA0010"}), json!("TA0010"), json!("T1048")),
         ("secret_leak", json!({"tactic": "TA0011"}), json!("TA0011"), Value::Null),
+        ("secret_leak", json!({"tactic": ""}), json!("TA0010"), json!("T1048")),
+        ("secret_leak", json!({"tactic": " ", "technique": "\t"}), json!("TA0010"), json!("T1048")),
+        ("secret_leak", json!({"technique": " "}), json!("TA0010"), json!("T1048")),
         ("secret_leak", json!({"technique": "T9"}), Value::Null, json!("T9")),
         ("engine", json!({}), Value::Null, Value::Null),
     ] {

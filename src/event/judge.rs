@@ -123,6 +123,12 @@ impl<'a> Judge<'a> {
         text(self.json(id))
     }
 
+    /// Whether a text is there and more than blanks.
+    #[inline(always)]
+    fn says(&self, id: F) -> bool {
+        self.has(id) && !rewrite::is_blank_text(self.json(id))
+    }
+
     fn clear(&mut self, id: F) {
         self.out.places[id as usize] = Place::default();
         self.out.escaped &= !id.bit();
@@ -420,17 +426,17 @@ impl<'a> Judge<'a> {
         for (id, constant) in
             [(F::SessionEnvironment, opening.environment), (F::SessionTenantId, opening.tenant_id)]
         {
-            // An empty text in the event is no explicit value.
+            // A blank text in the event is no explicit value.
             if let Some(constant) = constant
-                && (!self.has(id) || self.text(id).is_empty())
+                && !self.says(id)
             {
                 constant.put(id, self.out);
             }
         }
         self.labels(found);
-        if !self.has(F::Technique) {
+        if !self.says(F::Technique) {
             let text = |id: F| text(self.out.places[id as usize].bytes(self.record, self.arena));
-            let tactic = self.has(F::Tactic).then(|| text(F::Tactic));
+            let tactic = self.says(F::Tactic).then(|| text(F::Tactic));
             let (guard, event_type) = (text(F::Guard), text(F::EventType));
             opening.techniques.apply(guard, event_type, tactic, self.out);
         }
