@@ -155,7 +155,7 @@ pub(crate) struct Run {
     /// End once every input has ended and every event is settled
     #[arg(long)]
     pub(crate) drain: bool,
-    /// Give up draining after this long
+    /// Give up draining this long after the inputs have ended
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = span)]
     pub(crate) drain_timeout: Duration,
     /// Read this file once, or standard input for `-`, instead of the configured inputs

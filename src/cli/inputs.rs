@@ -171,6 +171,13 @@ impl Inputs {
         all.lost.is_empty() && all.list.iter().all(has_ended)
     }
 
+    /// Those that come to no end by themselves.
+    pub(crate) fn endless(&self) -> Vec<String> {
+        let all = self.lock();
+        let endless = all.list.iter().filter(|one| !is_finite(&one.prepared.input));
+        endless.map(|one| one.running.name.clone()).collect()
+    }
+
     /// Whether an input ended early because of an error.
     pub(crate) fn have_failed(&self) -> bool {
         self.lock().ever().any(|running| running.has_failed.load(Ordering::Acquire))

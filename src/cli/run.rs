@@ -167,6 +167,11 @@ fn serve(
     // A service waits for a signal; a pipeline ends with its input.
     let is_pipeline = !args.input.is_empty() || config.origin == Text::Embedded.name();
     let ends_by_itself = args.drain || is_pipeline;
+    if args.drain {
+        for input in inputs.endless() {
+            warn!(input, "has no end, so that draining does not begin: leave it out, or stop it");
+        }
+    }
     let mut until = None;
     while signals.count() == 0 {
         if ends_by_itself && inputs.have_ended() {

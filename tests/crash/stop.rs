@@ -119,3 +119,16 @@ fn a_destination_that_does_not_answer_its_preparation_holds_up_no_stop() {
     shrike.terminate();
     shrike.ended(PATIENCE).with(0);
 }
+
+/// The timeout of draining counts from the end of the inputs.
+#[test]
+fn an_input_without_an_end_is_told_where_that_keeps_draining_from_its_beginning() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "shutdown_timeout_ms: 1000");
+    std::fs::write(place.path("a.ndjson"), "").expect("the directory is ours");
+    let inputs = format!("inputs=[{{type: file, path: {}}}]", place.path("a.ndjson").display());
+    let shrike = place.run(&["--drain", "--set", &inputs]);
+    shrike.wait_for("has no end, so that draining does not begin");
+    shrike.terminate();
+    drop(shrike.ended(PATIENCE).with(0));
+}
