@@ -556,6 +556,24 @@ fn the_operators_limit_cuts_every_text() {
     assert_eq!(document["destination"]["port"], 8443);
 }
 
+/// What a smaller document leaves of the resource is cut as well, each text by itself.
+#[test]
+fn the_operators_limit_cuts_every_text_among_members() {
+    let record = include_str!("fixtures/security-events.jsonl").lines().nth(3);
+    let mut record = parse(record.expect("the samples have 30 lines"));
+    record["resource"]["path"] = Value::from("/a".repeat(100));
+    record["labels"] = json!({"a.b": "label of twenty-one", "plain": "another one of those"});
+    let overrides = Overrides { characters_max: 12, ..plain() };
+    let document = |schema| {
+        let plan = Plan::compile(&[schema], &overrides).expect("the schema compiles");
+        parse(&check(&opening(), &plan, &record.to_string()))
+    };
+    let resource = &document(&OCSF)["unmapped"]["resource"];
+    assert_eq!(resource["path"], "/a/a/a/a/a/a");
+    let labels = json!({"a_b": "label of twe", "plain": "another one ", "site": "eu.1"});
+    assert_eq!(document(&ECS)["labels"], labels);
+}
+
 #[test]
 fn a_derived_row_is_asked_without_its_fields_and_a_part_is_not() {
     static ROWS: Schema = Schema {

@@ -303,7 +303,7 @@ fn traceparent<'a>(event: &Event<'a>) -> Option<(&'a [u8], &'a [u8])> {
 /// dots stays, else the first. Empty names and empty texts are left out.
 pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
     let Some(labels) = event.value(F::Labels) else { return false };
-    if event.opened.plain_labels {
+    if event.opened.plain_labels && !encoder.is_limited() {
         encoder.members(labels);
         return true;
     }

@@ -17,6 +17,8 @@ pub struct Encoder<'a> {
     choices: Choices,
     /// Characters left for the texts of this row.
     left: u32,
+    /// Characters that each member takes, where the row has several.
+    each: u32,
     /// Member names that other rows of this object use.
     taken: &'a [String],
 }
@@ -141,7 +143,7 @@ impl<'a> Encoder<'a> {
     #[inline(always)]
     pub(super) fn new(tail: Tail<'a>, codec: &'a Codec, choices: Choices, characters: u16) -> Self {
         let left = if characters == 0 { UNLIMITED } else { u32::from(characters) };
-        Self { tail, codec, choices, left, taken: &[] }
+        Self { tail, codec, choices, left, each: left, taken: &[] }
     }
 
     /// The same beside members of these names.
@@ -309,6 +311,7 @@ impl<'a> Encoder<'a> {
         if self.taken.iter().any(|taken| is_name(taken, name, &change)) {
             return false;
         }
+        self.left = self.each;
         self.raw(self.codec.syntax.key.0.as_bytes());
         if self.codec.syntax.verbatim {
             // Copied as it is, escapes and all, so it may be cut anywhere.
@@ -346,7 +349,7 @@ impl<'a> Encoder<'a> {
 
     /// Appends the members of an object, each with its separator behind it.
     pub fn members(&mut self, object: Value<'_>) {
-        if self.taken.is_empty() && self.codec.syntax.verbatim {
+        if self.taken.is_empty() && self.codec.syntax.verbatim && !self.is_limited() {
             let inside = json::inside(object.json, b'{', b'}');
             if !inside.is_empty() {
                 self.container(inside);

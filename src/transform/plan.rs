@@ -385,9 +385,10 @@ impl Plan {
 
     /// The operations that programs have few of.
     fn rare<'a>(&'a self, op: &Op, event: &Event<'_>, present: u64, tail: Tail<'a>) -> Tail<'a> {
-        let encoder = |codec: u8, tail: Tail<'a>| {
-            Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, 0)
+        let limited = |codec: u8, tail: Tail<'a>, characters: u16| {
+            Encoder::new(tail, &self.codecs[usize::from(codec)], self.choices, characters)
         };
+        let encoder = |codec: u8, tail: Tail<'a>| limited(codec, tail, 0);
         match *op {
             Op::Write { row, field, write } => {
                 let value = event.value(field);
@@ -419,7 +420,8 @@ impl Plan {
                 encoder.into_tail()
             }
             Op::DeriveMembers { row, derive, taken } if present & row.fields != 0 => {
-                let mut encoder = encoder(row.codec, tail).beside(&self.taken[usize::from(taken)]);
+                let encoder = limited(row.codec, tail, row.max);
+                let mut encoder = encoder.beside(&self.taken[usize::from(taken)]);
                 derive(&mut encoder, event);
                 encoder.into_tail()
             }
