@@ -68,6 +68,10 @@ impl Observe for Process {
         })
     }
 
+    fn defects(&self) -> Vec<String> {
+        self.engine.defects()
+    }
+
     fn unready(&self) -> Vec<String> {
         let is_idle = self.engine.status().exporters.iter().any(|it| it.state == "starting");
         if is_idle { vec!["exporter siem is starting".to_owned()] } else { Vec::new() }

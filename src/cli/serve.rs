@@ -125,6 +125,12 @@ impl Running {
         engine.as_ref().map_or_else(Vec::new, Engine::unwell)
     }
 
+    /// As [`Engine::defects`].
+    pub(crate) fn defects(&self) -> Vec<String> {
+        let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().map_or_else(Vec::new, Engine::defects)
+    }
+
     /// As [`Engine::take_unreadable`].
     pub(crate) fn take_unreadable(&self) -> VecDeque<Unreadable> {
         let engine = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -402,6 +408,10 @@ impl Observe for Pages {
         let classes = self.door.classes();
         let intel = self.threats.intel();
         Some(Numbers { status, inputs, classes, lag_seconds, reloads, refused, intel })
+    }
+
+    fn defects(&self) -> Vec<String> {
+        self.running.defects()
     }
 
     fn unready(&self) -> Vec<String> {

@@ -22,6 +22,9 @@ pub trait Observe: Send + Sync + 'static {
     /// The numbers now; `None` while the process ends.
     fn numbers(&self) -> Option<Numbers>;
 
+    /// What only a restart mends, one sentence each; empty when the process lives.
+    fn defects(&self) -> Vec<String>;
+
     /// What keeps the process from its work, one sentence each; empty when it is ready.
     fn unready(&self) -> Vec<String>;
 }
@@ -213,15 +216,20 @@ fn page(path: &str, observe: &dyn Observe) -> Reply {
             Some(numbers) => Reply::text(StatusCode::OK, METRICS, &exposition(&numbers)),
             None => Reply::text(unavailable, TEXT, "stopping\n"),
         },
-        "/healthz" => Reply::text(StatusCode::OK, TEXT, "ok\n"),
-        "/readyz" => match observe.unready() {
-            problems if problems.is_empty() => Reply::text(StatusCode::OK, TEXT, "ready\n"),
-            problems => Reply::text(unavailable, TEXT, &(problems.join("\n") + "\n")),
-        },
+        "/healthz" => unless(&observe.defects(), "ok\n"),
+        "/readyz" => unless(&observe.unready(), "ready\n"),
         _ => {
             let pages = "there are /metrics, /healthz, /readyz and /api/v1/\n";
             Reply::text(StatusCode::NOT_FOUND, TEXT, pages)
         }
+    }
+}
+
+/// What is well, or what is not.
+fn unless(problems: &[String], well: &str) -> Reply {
+    match problems {
+        [] => Reply::text(StatusCode::OK, TEXT, well),
+        _ => Reply::text(StatusCode::SERVICE_UNAVAILABLE, TEXT, &(problems.join("\n") + "\n")),
     }
 }
 

@@ -15,6 +15,7 @@ use super::fold::Fold;
 use super::watermark::Sent;
 use super::{Encoding, Framing, Limits, Prefix};
 use crate::event::{Settle, Settled, Severity, Span};
+use crate::transform::attempt;
 
 /// How the batches of one route are made; shared by its lanes.
 #[derive(Clone, Debug)]
@@ -121,6 +122,8 @@ pub enum Pushed {
     Full,
     /// It was taken back, and no batch will hold it: render it smaller, or give it up.
     TooLarge,
+    /// It was taken back, since rendering it met a defect: give it up.
+    Defect,
 }
 
 /// A body under construction, then closed, then perhaps dropped while its events still wait.
@@ -249,19 +252,26 @@ impl Batch {
             open.raw.extend_from_slice(framing.between.as_bytes());
         }
         let start = open.raw.len();
-        if matches!(framing.prefix, Prefix::Document(_)) {
-            render(Part::Prefix, &mut open.raw);
-            open.raw.extend_from_slice(framing.after.as_bytes());
-        }
-        let document_bytes = match framing.prefix {
-            Prefix::OctetCount => {
-                counted(&mut open.raw, &mut self.count_digits, |raw| render(Part::Document, raw))
+        let raw = &mut open.raw;
+        let rendered = attempt(|| {
+            if matches!(framing.prefix, Prefix::Document(_)) {
+                render(Part::Prefix, raw);
+                raw.extend_from_slice(framing.after.as_bytes());
             }
-            Prefix::None | Prefix::Document(_) => {
-                let document = open.raw.len();
-                render(Part::Document, &mut open.raw);
-                open.raw.len() - document
+            match framing.prefix {
+                Prefix::OctetCount => {
+                    counted(raw, &mut self.count_digits, |raw| render(Part::Document, raw))
+                }
+                Prefix::None | Prefix::Document(_) => {
+                    let document = raw.len();
+                    render(Part::Document, raw);
+                    raw.len() - document
+                }
             }
+        });
+        let Some(document_bytes) = rendered else {
+            open.raw.truncate(mark);
+            return Pushed::Defect;
         };
         open.raw.extend_from_slice(framing.after.as_bytes());
 

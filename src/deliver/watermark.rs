@@ -374,6 +374,19 @@ impl Watermark {
         }
     }
 
+    /// What the last checkpoint does not cover, below an offset.
+    #[must_use]
+    pub fn uncovered(&self, until: Offset) -> Vec<Span> {
+        let (mut spans, mut from) = (Vec::new(), self.base);
+        for (&start, &to) in self.ahead.iter().take_while(|&(&start, _)| start < until) {
+            spans.push(Span { from, to: start });
+            from = to;
+        }
+        spans.push(Span { from, to: until });
+        spans.retain(|span| span.from < span.to);
+        spans
+    }
+
     /// Every settled event by fate, durable or not.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -118,6 +118,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What has ended by a defect.
+    pub(crate) fn defects(&self) -> Option<String> {
+        match self.lanes_lost.load() {
+            0 => None,
+            lanes => Some(format!("{lanes} lanes ended by a defect of shrike: restart it")),
+        }
+    }
+
     /// Notes a record that could not be opened; the first exporter that meets it says so.
     pub(crate) fn on_invalid(&self, span: Span, class: Class) {
         if self.unreadable.note(span, class) {
@@ -281,6 +289,13 @@ impl Engine {
     #[must_use]
     pub fn unwell(&self) -> Vec<String> {
         self.shared.wellness.wrong(Instant::now()).own
+    }
+
+    /// What of the process itself has ended by a defect, one sentence each: only a restart mends
+    /// that.
+    #[must_use]
+    pub fn defects(&self) -> Vec<String> {
+        self.shared.defects().into_iter().collect()
     }
 
     /// What an exporter of this name did in this run so far.

@@ -127,6 +127,8 @@ pub(crate) struct Exporter {
     is_ill_prepared: AtomicBool,
     /// Whether receipts wait for the disk.
     pub(crate) is_halted: AtomicBool,
+    /// Lanes that a defect has ended.
+    lost_lanes: AtomicU64,
     /// Whether receipts are written.
     pub(crate) has_receipts: bool,
     watermark: Mutex<Watermark>,
@@ -224,6 +226,7 @@ impl Exporter {
             is_prepared: AtomicBool::new(false),
             is_ill_prepared: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
+            lost_lanes: AtomicU64::new(0),
             has_receipts: false,
             watermark: Mutex::new(Watermark::open(&checkpoint)),
             last_error: Mutex::new(None),
@@ -394,6 +397,11 @@ impl Exporter {
     /// Events below `head` that are not settled: unread ones, those in batches, and dead letters
     /// that are not durable yet. Counted, never subtracted, so that the account can be wrong.
     pub(crate) fn pending(&self, reader: &Reader, head: Offset) -> u64 {
+        if self.has_lost_lane() {
+            // It tells no more what it held: everything that is not settled is read again.
+            let uncovered = self.watermark().uncovered(head);
+            return uncovered.into_iter().map(|span| reader.count(span).unwrap_or(0)).sum();
+        }
         let claimed = self.lanes.iter().map(|lane| {
             let load = |at: &AtomicU64| at.load(Ordering::Acquire);
             (
@@ -477,6 +485,19 @@ impl Exporter {
         }
         self.aside.notify_one();
         self.wake_aside();
+    }
+
+    /// Notes that a lane has ended by a defect: what it held is read again by the next start.
+    pub(crate) fn lose(&self, lane: usize, now: Instant) {
+        self.lost_lanes.fetch_add(1, Ordering::Release);
+        self.note_error(LOST_LANE.to_owned(), now);
+        self.end(lane);
+        self.wake_all();
+    }
+
+    /// Whether any has.
+    pub(crate) fn has_lost_lane(&self) -> bool {
+        self.lost_lanes.load(Ordering::Acquire) > 0
     }
 
     /// Whether a lane is the one beside the log.
@@ -563,9 +584,8 @@ impl Exporter {
         match self.gate.health(now) {
             // Nothing has gone through the gate yet that could have closed it.
             Health::Healthy if is_away => Health::CircuitOpen,
-            Health::Healthy if is_ill_prepared || self.parked() > 0 || self.has_held_route() => {
-                Health::Degraded
-            }
+            Health::Healthy if is_ill_prepared || self.has_lost_lane() => Health::Degraded,
+            Health::Healthy if self.parked() > 0 || self.has_held_route() => Health::Degraded,
             health => health,
         }
     }
@@ -693,9 +713,14 @@ fn without_facts(overrides: &Overrides) -> Overrides {
     overrides
 }
 
+/// What an operator reads of a lane that a defect has ended.
+const LOST_LANE: &str = "a lane ended by a defect of shrike: restart it";
 /// Class and words of events that no request can carry.
 pub(super) const TOO_LARGE: (&str, &str) =
     ("too_large", "larger than the destination takes, even without metadata");
+/// The same of events that cannot be rendered.
+pub(super) const DEFECT: (&str, &str) =
+    ("defect", "rendering it met a defect of shrike, which its log tells of");
 /// How long a route with a wrong setup waits between tries (`pipeline.md`, Retry).
 const HOLD_INTERVAL: Duration = Duration::from_secs(60);
 /// Batches with headers of their own that a lane has open at once, where nothing else is written.

@@ -357,10 +357,7 @@ impl Keeper {
         if self.log.is_full() {
             own.push("the log: its disk is full".to_owned());
         }
-        match self.shared.lanes_lost.load() {
-            0 => {}
-            lanes => own.push(format!("{lanes} lanes ended by a defect of shrike: restart it")),
-        }
+        own.extend(self.shared.defects());
         let stopped = self.stopped_names();
         let mut wrong: Vec<String> =
             stopped.iter().map(|name| format!("exporter {name}: stopped")).collect();

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::exporter::TOO_LARGE;
+use super::exporter::{DEFECT, TOO_LARGE};
 use super::places::Places;
 use super::route::Route;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Level, OptionValue, Prefix, Secret};
 use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
-use crate::transform::Filter;
+use crate::transform::{Filter, attempt};
 
 /// The filter, routes and plans of one exporter, compiled as the engine compiles them.
 #[derive(Debug)]
@@ -144,9 +144,12 @@ impl Render {
         let bytes_max = route.packing.limits.event_bytes as usize;
         for level in [None, Some(Level::Shrink)] {
             self.document.clear();
-            match route.template.is_some() {
-                true => self.document.extend_from_slice(&text),
-                false => route.plan(level, event, now).0.encode(event, &mut self.document),
+            if route.template.is_some() {
+                self.document.extend_from_slice(&text);
+            } else if attempt(|| route.plan(level, event, now).0.encode(event, &mut self.document))
+                .is_none()
+            {
+                self.document = format!("{}: {}", DEFECT.0, DEFECT.1).into_bytes();
             }
             if self.document.len() <= bytes_max {
                 break;

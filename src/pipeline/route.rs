@@ -12,7 +12,7 @@ use crate::deliver::{
     Prefix, Purpose, Settings, Shape,
 };
 use crate::event::Event;
-use crate::transform::{Condition, Overrides, Plan, Schema, Template, TemplateError};
+use crate::transform::{Condition, Overrides, Plan, Schema, Template, TemplateError, attempt};
 
 /// Where events go for which a condition holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,8 +153,11 @@ impl Route {
         let Some(template) = &self.template else { return Ok(()) };
         document.clear();
         out.clear();
-        self.plan(None, event, now).0.encode(event, document);
-        template.render(document, out)
+        let fill = || {
+            self.plan(None, event, now).0.encode(event, document);
+            template.render(document, out)
+        };
+        attempt(fill).unwrap_or(Err(TemplateError::Defect))
     }
 
     /// Whether what is sent depends on when that is: on the age of events, or its own time.

@@ -1,15 +1,17 @@
 //! One thread per core: a runtime, its lanes, and the blocks that they share.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 use tracing::warn;
 
 use super::block::{BlockCounters, Blocks};
@@ -116,26 +118,26 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         });
         let watching = Rc::clone(&bench);
         let watch = tokio::task::spawn_local(async move { watching.tide.watch().await });
-        let mut lanes = JoinSet::new();
+        let mut lanes = Lanes::default();
         loop {
             let arrived = tokio::select! {
                 arrived = arriving.recv() => arrived,
-                Some(ended) = lanes.join_next() => {
-                    // One that panicked has said so; what it held stays in the log.
-                    bench.shared.lanes_lost.add(u64::from(ended.is_err()));
+                Some(ended) = lanes.tasks.join_next_with_id() => {
+                    lanes.on_ended(ended, &bench.shared);
                     continue;
                 }
             };
             let Some(LaneSpec { exporter, number, way }) = arrived else { break };
             if exporter.prepares(number) {
                 let (reader, network) = (bench.reader.clone(), way.beside().open());
-                lanes.spawn_local(meter::run(Arc::clone(&exporter), reader, network));
+                lanes.tasks.spawn_local(meter::run(Arc::clone(&exporter), reader, network));
             }
-            let lane = Lane::new(exporter, number, &way, Rc::clone(&bench));
-            lanes.spawn_local(lane.run());
+            let lane = Lane::new(Arc::clone(&exporter), number, &way, Rc::clone(&bench));
+            let task = lanes.tasks.spawn_local(lane.run());
+            lanes.whose.insert(task.id(), (exporter, number));
         }
-        while let Some(ended) = lanes.join_next().await {
-            ended.map_err(io::Error::other)?;
+        while let Some(ended) = lanes.tasks.join_next_with_id().await {
+            lanes.on_ended(ended, &bench.shared);
         }
         watch.abort();
         Ok(())
@@ -143,6 +145,32 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
     // A disk that hangs must not keep the process from ending.
     runtime.shutdown_background();
     ended
+}
+
+/// The lanes of a worker, and what counts for them.
+#[derive(Default)]
+struct Lanes {
+    tasks: JoinSet<()>,
+    /// Whose lane a task is.
+    whose: HashMap<Id, (Arc<Exporter>, usize)>,
+}
+
+impl Lanes {
+    /// One that panicked has said so; what it held stays in the log, and its neighbours go on.
+    fn on_ended(&mut self, ended: Result<(Id, ()), JoinError>, shared: &Shared) {
+        let (id, is_lost) = match ended {
+            Ok((id, ())) => (id, false),
+            Err(problem) => (problem.id(), true),
+        };
+        let lane = self.whose.remove(&id);
+        if is_lost {
+            shared.lanes_lost.add(1);
+            if let Some((exporter, number)) = lane {
+                tracing::error!(exporter = exporter.name(), "a lane ended by a defect; restart");
+                exporter.lose(number, Instant::now());
+            }
+        }
+    }
 }
 
 /// Keeps the calling thread on one of the cores that the process may use.

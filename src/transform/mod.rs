@@ -1,5 +1,6 @@
 //! From an event to a document: schemas, syntaxes, writers, and the plan they compile to.
 
+mod attempt;
 mod compile;
 mod condition;
 mod encoder;
@@ -16,6 +17,7 @@ mod tail;
 mod template;
 pub mod write;
 
+pub use attempt::attempt;
 pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
 pub use excerpt::Markup;

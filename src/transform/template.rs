@@ -59,6 +59,9 @@ pub enum TemplateError {
     /// What was rendered is no JSON.
     #[error("what was rendered is no JSON: {0}")]
     NoJson(String),
+    /// Rendering it met a defect of ours.
+    #[error("rendering it met a defect of shrike, which its log tells of")]
+    Defect,
     /// What was rendered is too long.
     #[error("what was rendered has more than {RENDERED_MAX} bytes")]
     TooLong,
@@ -70,6 +73,7 @@ impl TemplateError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::NoJson(_) => "template_invalid_json",
+            Self::Defect => "defect",
             Self::Text(_) | Self::Render(_) | Self::TooLong => "template",
         }
     }

@@ -4,17 +4,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use shrike::config::Host;
 use shrike::deliver::{Call, CallBody, Purpose, Responses, Vendor, When};
 use shrike::log::{Disk, Log, LogFile, LogIo, Mark};
-use shrike::pipeline::Engine;
+use shrike::pipeline::{Ended, Engine};
 use shrike::vendors;
 
 use crate::destination::{Destination, Manner};
 use crate::disk::as_the_disk;
 use crate::equation::assert_equation;
-use crate::wait::comes_true;
+use crate::wait::{PATIENCE, comes_true};
 use crate::{append, config, config_of, event, exporter, filled};
 
 /// A disk that makes no file while it is full, whatever goes.
@@ -107,8 +108,17 @@ fn a_lane_that_panics_is_told() {
     let mut options = config.engine_options(&Host::default());
     options.exporters[0].settings.vendor = defective();
     let engine = Engine::start(log, options).expect("it starts");
+    assert!(engine.defects().is_empty(), "{:?}", engine.defects());
     let is_told = || engine.unwell().iter().any(|wrong| wrong.contains("by a defect of shrike"));
     assert!(comes_true(is_told), "{:?}", engine.unwell());
-    // Its account cannot hold any more: it is left to the process.
-    drop(engine);
+    assert!(!engine.defects().is_empty(), "only a restart mends it");
+    let status = engine.status();
+    let one = exporter(&status, "one");
+    assert_eq!(one.state, "degraded");
+    let last_error = one.last_error.as_ref().map(|(_, text)| text.as_str());
+    assert!(last_error.is_some_and(|text| text.contains("a defect of shrike")), "{last_error:?}");
+    // Nobody waits for what has ended, and what it held is counted where it is: in the log.
+    assert_eq!(engine.drain(Instant::now() + PATIENCE), Ended::Left(3));
+    let status = assert_equation(engine.end());
+    assert_eq!((exporter(&status, "one").in_range, exporter(&status, "one").pending), (3, 3));
 }

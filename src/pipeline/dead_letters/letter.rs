@@ -84,14 +84,15 @@ impl Default for Letter {
 
 impl Letter {
     /// The classes that a letter may be of: those of answers that refuse or hold up
-    /// ([`Reason::class`]), `expired` for what was held longer than `retry.max_age`, and what a
-    /// template could not say.
+    /// ([`Reason::class`]), `expired` for what was held longer than `retry.max_age`, what a
+    /// template could not say, and `defect` for what we could not render.
     ///
     /// [`Reason::class`]: crate::deliver::Reason::class
     pub const CLASSES: &'static [&'static str] = &[
         "ambiguous",
         "auth",
         "config",
+        "defect",
         "expired",
         "network",
         "rejected",

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::super::alerts::Name;
 use super::super::block::At;
-use super::super::exporter::TOO_LARGE;
-use super::fill::placed;
+use super::super::exporter::{DEFECT, TOO_LARGE};
+use super::fill::{because, placed};
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Fold, Item, Part, Pushed, Reason, Reshape};
 use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Offset, Settle, Settled, Span};
 use crate::log::LogError;
+use crate::transform::attempt;
 
 /// What reading one event again found.
 enum Found {
@@ -93,8 +94,9 @@ impl Lane {
                 self.sender.enqueue(batch);
                 return;
             }
+            Some(Pushed::Defect) => because(DEFECT),
             // It was made to be small and to be opened.
-            _ => too_large(),
+            _ => because(TOO_LARGE),
         };
         for item in std::mem::take(&mut reshape.items) {
             self.sender.give_up(item, &reshape, lost.clone(), &mut self.outcomes);
@@ -140,7 +142,9 @@ impl Lane {
         let Ok(event) = &entry.event else { return Found::Lost(lost("no longer readable")) };
         let mut room = Narrowed::default();
         let exporter = Arc::clone(&self.exporter);
-        let event = exporter.sees(*event, &mut room);
+        let Some(event) = attempt(|| exporter.sees(*event, &mut room)) else {
+            return Found::Lost(because(DEFECT));
+        };
         match self.gather_again(item, &event, reshape, now) {
             true => Found::Gathered,
             false => self.push_again(item, &event, reshape, batch),
@@ -172,10 +176,15 @@ impl Lane {
         }
         if let Some(reason) = &reshape.history.shrink {
             document.clear();
-            route.prefix.iter().for_each(|plan| plan.encode(event, document));
-            match route.template.is_some() {
-                true => document.extend_from_slice(text),
-                false => plan.encode(event, document),
+            let rendered = attempt(|| {
+                route.prefix.iter().for_each(|plan| plan.encode(event, document));
+                match route.template.is_some() {
+                    true => document.extend_from_slice(text),
+                    false => plan.encode(event, document),
+                }
+            });
+            if rendered.is_none() {
+                return Found::Lost(because(DEFECT));
             }
             if document.len() >= item.bytes() {
                 return Found::Lost(reason.clone());
@@ -194,7 +203,8 @@ impl Lane {
                 Found::In
             }
             Pushed::Full => Found::Full,
-            Pushed::TooLarge => Found::Lost(too_large()),
+            Pushed::TooLarge => Found::Lost(because(TOO_LARGE)),
+            Pushed::Defect => Found::Lost(because(DEFECT)),
         }
     }
 
@@ -238,7 +248,8 @@ impl Lane {
             _ => None,
         };
         let mut room = Narrowed::default();
-        let event = event.map(|event| self.exporter.sees(event, &mut room));
+        // What may not be seen whole and cannot be narrowed is not kept either.
+        let event = event.and_then(|event| attempt(|| self.exporter.sees(event, &mut room)));
         self.on_alert_refused(event.as_ref(), span);
         let is_gone = matches!(found, Ok(At::Gone(_) | At::End));
         if is_gone || is_lost {
@@ -251,10 +262,9 @@ impl Lane {
             self.exporter.watermark().settle_for(&[skipped], reason);
             return None;
         }
-        let document = event.map(|event| {
+        let document = event.and_then(|event| {
             let mut document = Vec::new();
-            self.exporter.native.encode(&event, &mut document);
-            document
+            attempt(|| self.exporter.native.encode(&event, &mut document)).map(|()| document)
         });
         self.exporter.bury(&letter, document);
         None
@@ -281,10 +291,6 @@ impl Lane {
             found => found,
         }
     }
-}
-
-fn too_large() -> Reason {
-    Reason { class: TOO_LARGE.0, detail: TOO_LARGE.1.to_owned(), ..Reason::default() }
 }
 
 fn lost(why: &str) -> Reason {

@@ -29,6 +29,7 @@ use crate::deliver::{
     judge_transport,
 };
 use crate::event::{Event, LeftOut, Settle, Severity, Span, Time};
+use crate::transform::attempt;
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]
@@ -488,7 +489,8 @@ impl Rests {
 /// What joins an event to an incident; `room` is for that.
 fn key_of(route: &Route, event: &Event<'_>, room: &mut Vec<u8>) -> Option<String> {
     room.clear();
-    route.alert.as_ref()?.encode(event, room);
+    let plan = route.alert.as_ref()?;
+    attempt(|| plan.encode(event, room))?;
     let Key { key } = serde_json::from_slice(room).ok()?;
     Some(key)
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::super::block::{At, Block, Entry};
-use super::super::exporter::TOO_LARGE;
+use super::super::exporter::{DEFECT, TOO_LARGE};
 use super::super::stop::Stage;
 use super::fed::Fed;
 use super::opens::Open;
@@ -14,6 +14,7 @@ use crate::event::{
     Class, Context, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span,
 };
 use crate::log::LogError;
+use crate::transform::attempt;
 
 /// What became of one record.
 pub(super) enum Taken {
@@ -149,7 +150,10 @@ impl Lane {
     ) -> Taken {
         let Some(mut view) = self.view.take() else { return self.take_seen(entry, event, now) };
         let View { privacy, room } = &mut *view;
-        let taken = self.take_seen(entry, &privacy.narrowed(*event, room), now);
+        let taken = match attempt(|| privacy.narrowed(*event, room)) {
+            Some(seen) => self.take_seen(entry, &seen, now),
+            None => self.give_up(entry, because(DEFECT), now),
+        };
         self.view = Some(view);
         taken
     }
@@ -160,8 +164,14 @@ impl Lane {
         let how = &self.exporter.routes[route];
         let heads = how.heads.as_ref();
         let hour = how.heads_by_hour.then(|| event.text(FieldId::Timestamp).first_chunk().copied());
-        let render = heads.map(|plan| |out: &mut Vec<u8>| plan.encode(event, out));
+        let mut is_aimed = true;
+        let render = heads.map(|plan| {
+            |out: &mut Vec<u8>| is_aimed = attempt(|| plan.encode(event, out)).is_some()
+        });
         self.target.aim(route, hour.flatten(), render);
+        if !is_aimed {
+            return self.give_up(entry, because(DEFECT), now);
+        }
         // What is too old is of no incident, and what there is too much of may be one's first.
         let weighed = self
             .weigh(entry, event, now)
@@ -179,8 +189,7 @@ impl Lane {
             return Taken::Full;
         }
         if let Err(reason) = self.fill_template(route, event) {
-            self.give_up(entry, reason, now);
-            return Taken::Done;
+            return self.give_up(entry, reason, now);
         }
         match self.push(entry, event, None, now) {
             Pushed::Fits => {
@@ -189,6 +198,7 @@ impl Lane {
             }
             Pushed::Full => self.push_into_next(entry, event, now),
             Pushed::TooLarge => self.push_shrunk(entry, event, now),
+            Pushed::Defect => self.give_up(entry, because(DEFECT), now),
         }
     }
 
@@ -204,7 +214,7 @@ impl Lane {
     }
 
     /// Puts an event that cannot be rendered into the dead letters.
-    fn give_up(&mut self, entry: &Entry<'_>, reason: Reason, now: Instant) {
+    fn give_up(&mut self, entry: &Entry<'_>, reason: Reason, now: Instant) -> Taken {
         let item = Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
         let letter = DeadLetter {
             item,
@@ -215,6 +225,7 @@ impl Lane {
             sent: None,
         };
         self.bury(letter, now);
+        Taken::Done
     }
 
     /// Closes the batch that was pushed into longest ago, where too many are open for one more;
@@ -254,6 +265,7 @@ impl Lane {
             Pushed::Fits => Taken::Done,
             Pushed::Full => Taken::Full,
             Pushed::TooLarge => self.push_shrunk(entry, event, now),
+            Pushed::Defect => self.give_up(entry, because(DEFECT), now),
         }
     }
 
@@ -262,12 +274,8 @@ impl Lane {
         match self.push(entry, event, Some(Level::Shrink), now) {
             Pushed::Fits => Taken::Done,
             Pushed::Full => Taken::Full,
-            Pushed::TooLarge => {
-                let (class, detail) = (TOO_LARGE.0, TOO_LARGE.1.to_owned());
-                let reason = Reason { class, detail, ..Reason::default() };
-                self.give_up(entry, reason, now);
-                Taken::Done
-            }
+            Pushed::TooLarge => self.give_up(entry, because(TOO_LARGE), now),
+            Pushed::Defect => self.give_up(entry, because(DEFECT), now),
         }
     }
 
@@ -494,6 +502,11 @@ impl Lane {
 /// The event with what is known of it beside its record.
 pub(super) fn placed<'a>(event: &Event<'a>, number: u32, context: &'a Context<'a>) -> Event<'a> {
     Event { frame: Frame { number, ..event.frame }, context: Some(context), ..*event }
+}
+
+/// Why an event is given up, by class and words.
+pub(super) fn because((class, detail): (&'static str, &str)) -> Reason {
+    Reason { class, detail: detail.to_owned(), ..Reason::default() }
 }
 
 /// The number after this one: 1 to 2147483647, then 1 again (RFC 5424, 7.3.1).

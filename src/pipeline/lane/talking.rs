@@ -16,6 +16,7 @@ use super::fill::Taken;
 use super::parked::{PARKED_MAX, has_room_for};
 use crate::deliver::{DeadLetter, Fate, History, Item, Reshape, Response};
 use crate::event::{Event, Offset, Settle, Settled, Span};
+use crate::transform::attempt;
 
 /// What a lane knows of conversations.
 #[derive(Debug, Default)]
@@ -209,7 +210,8 @@ impl Lane {
         self.talking.at_hand = None;
         let (route, room) = (&self.exporter.routes[route], &mut self.talking.room);
         room.clear();
-        route.conversation.as_ref()?.encode(event, room);
+        let plan = route.conversation.as_ref()?;
+        attempt(|| plan.encode(event, room))?;
         let Key { key } = serde_json::from_slice(room).ok()?;
         if key.is_empty() {
             return None;

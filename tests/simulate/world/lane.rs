@@ -210,6 +210,7 @@ impl World<'_> {
                     sender.enqueue(batch);
                 }
                 Pushed::TooLarge => unreachable!("limits are above every document"),
+                Pushed::Defect => unreachable!("documents of a test can be rendered"),
             }
         }
         unreachable!("an empty batch takes any event")
@@ -277,6 +278,7 @@ impl World<'_> {
                         sender.give_up(*item, reshape, Reason::default(), &mut self.outcomes);
                         break;
                     }
+                    Pushed::Defect => unreachable!("documents of a test can be rendered"),
                 }
             }
         }
