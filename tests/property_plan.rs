@@ -289,6 +289,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
                 characters_max,
                 indicators_all,
                 alert_min: alert.then_some(Severity::Medium),
+                replaces_nul: indicators_all && alert,
                 raw: raw.then_some(&NATIVE),
                 checked_every: 0,
             }

@@ -6,11 +6,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use shrike::config::{Config, Flags, Host, System, Text};
 use shrike::deliver::{
     Answer, Binding, Channel, CompiledCall, Credentials, Derived, Encoding, OptionValue, Options,
     Purpose, Secret, Setup, Vendor, Via,
 };
+use shrike::event::{Event, Frame, Opened, Opening, OpeningOptions};
+use shrike::pipeline::Render;
 use shrike::transform::Format;
+use shrike::vendors;
 use shrike::vendors::elastic::ELASTIC;
 
 const VIA: Via = Via { endpoint: 0, group: 0, channel: Channel::from_random([7; 16]) };
@@ -387,12 +391,12 @@ fn an_empty_cluster_is_prepared() {
     assert_eq!(properties["event"]["properties"]["original"]["index"], false);
     assert_eq!(properties["process"]["properties"]["command_line"]["type"], "wildcard");
     let metadata = &properties["clawdstrike"]["properties"]["metadata"];
-    assert_eq!(*metadata, json!({"type": "flattened", "ignore_above": 8191}));
+    let flattened = json!({"type": "flattened", "ignore_above": 8191, "depth_limit": 150});
+    assert_eq!(*metadata, flattened, "metadata may be as deep as events");
 }
 
 #[test]
 fn two_exporters_do_not_prepare_different_things_under_one_name() {
-    use shrike::config::{Config, Flags, System, Text};
     let refusal = |b: &str| {
         let text = format!(
             "exporters:\n  a: {{type: elastic, nodes: ['http://localhost:9200'], auth: {{type: \
@@ -685,5 +689,50 @@ fn fields(value: &Value, path: &str, mapped: &BTreeSet<String>, out: &mut BTreeS
         _ => {
             out.insert(path.to_owned());
         }
+    }
+}
+
+/// "Keys in [flattened] fields cannot contain the reserved character \0": whoever names a member so
+/// would keep an event from this destination.
+#[test]
+fn no_name_in_metadata_and_labels_has_a_nul() {
+    let opening = Opening::new(&OpeningOptions::default());
+    let sample = include_str!("fixtures/security-events.jsonl").lines().next().expect("a sample");
+    let mut record: Value = serde_json::from_str(sample).expect("samples are JSON");
+    record["metadata"] = json!({"a\0": {"b\0": ["c\0", {"d\0\0": 1}]}});
+    record["labels"] = json!({"e\0.f": "g\0", "plain": "text"});
+    let (record, frame) = (record.to_string(), Frame::default());
+    for format in ["ecs", "native", "ocsf"] {
+        let text = format!(
+            "exporters: {{elastic: {{nodes: ['http://127.0.0.1:1'], auth: {{type: none}}, format: {format}}}}}"
+        );
+        let text = Text::File { name: "test".to_owned(), text: text.into() };
+        let config = Config::load(&text, &Flags::default(), vendors::ALL, &System);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let options = config.engine_options(&Host::default());
+        let mut render = Render::new(&options.exporters[0]).expect("it compiles");
+        let (mut arena, mut opened, mut out) = (Vec::new(), Opened::default(), Vec::new());
+        opening.begin(&mut arena);
+        opening.open(&frame, record.as_bytes(), &mut arena, &mut opened).expect("an event");
+        assert!(render.event(&Event::new(&opened, frame, record.as_bytes(), &arena), 0, &mut out));
+        let body = String::from_utf8(out).expect("UTF-8");
+        let document: Value = serde_json::from_str(body.lines().nth(1).expect("two lines"))
+            .unwrap_or_else(|error| panic!("{error}: {body}"));
+        let mut names = Vec::new();
+        named(&document, &mut names);
+        assert!(names.iter().all(|name| !name.contains('\0')), "{body}");
+        assert!(names.iter().any(|name| name == "d\u{fffd}\u{fffd}"), "{body}");
+        assert!(body.contains("\"c\\u0000\"") && body.contains("plain"), "{body}");
+    }
+}
+
+fn named(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            names.extend(members.keys().cloned());
+            members.values().for_each(|inner| named(inner, names));
+        }
+        Value::Array(elements) => elements.iter().for_each(|inner| named(inner, names)),
+        _ => {}
     }
 }

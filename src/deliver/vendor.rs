@@ -359,6 +359,8 @@ pub struct Derived {
     pub around: Vec<Vec<u8>>,
     /// What documents are rendered through, one by one, before they go into a body.
     pub template: Option<TemplateText>,
+    /// Whether U+FFFD stands for U+0000 in names of metadata and labels.
+    pub replaces_nul: bool,
 }
 
 impl Derived {
@@ -372,6 +374,7 @@ impl Derived {
         head: None,
         around: Vec::new(),
         template: None,
+        replaces_nul: false,
     };
 }
 

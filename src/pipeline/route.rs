@@ -203,6 +203,7 @@ fn overrides(spec: &ExporterSpec, options: &Options, derived: &Derived) -> Overr
     overrides.deny.extend(&derived.deny);
     overrides.mappings.extend(derived.mappings.iter().cloned());
     overrides.around.clone_from(&derived.around);
+    overrides.replaces_nul |= derived.replaces_nul;
     overrides
 }
 

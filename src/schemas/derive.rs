@@ -307,6 +307,7 @@ pub(super) fn labels(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
         encoder.members(labels);
         return true;
     }
+    let labels = &Value { json: &encoder.named(labels), ..labels };
     let mut written = false;
     let is_many = json::members(labels.json).nth(LABELS_FEW).is_some();
     let stay = is_many.then(|| staying(labels.json));

@@ -132,6 +132,7 @@ impl<'c> Compiler<'c> {
                 choices: Choices {
                     indicators_all: overrides.indicators_all,
                     alert_min: overrides.alert_min,
+                    replaces_nul: overrides.replaces_nul,
                 },
             },
             layers: Vec::new(),

@@ -1,5 +1,7 @@
 //! Appends values to the document under construction, as its syntax spells them.
 
+use std::borrow::Cow;
+
 use super::json;
 use super::syntax::{Syntax, Table};
 use super::tail::Tail;
@@ -35,6 +37,8 @@ pub struct Choices {
     pub indicators_all: bool,
     /// From which severity on a denial is an alert; `None` is never.
     pub alert_min: Option<Severity>,
+    /// Whether U+FFFD stands for U+0000 in names of members.
+    pub replaces_nul: bool,
 }
 
 /// How one document of a chain is spelled inside the layers around it.
@@ -347,8 +351,18 @@ impl<'a> Encoder<'a> {
         self.tail.append(&self.codec.between);
     }
 
+    /// The object with names that its reader takes.
+    pub fn named<'v>(&self, object: Value<'v>) -> Cow<'v, [u8]> {
+        match self.choices.replaces_nul && object.escaped && json::has_nul(object.json) {
+            true => Cow::Owned(json::without_nul_names(object.json)),
+            false => Cow::Borrowed(object.json),
+        }
+    }
+
     /// Appends the members of an object, each with its separator behind it.
     pub fn members(&mut self, object: Value<'_>) {
+        let json = &self.named(object);
+        let object = Value { json, ..object };
         if self.taken.is_empty() && self.codec.syntax.verbatim && !self.is_limited() {
             let inside = json::inside(object.json, b'{', b'}');
             if !inside.is_empty() {

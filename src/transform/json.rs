@@ -172,6 +172,45 @@ fn container_len(json: &[u8]) -> usize {
     json.len()
 }
 
+/// Whether U+0000 stands in it, which JSON writes only so.
+pub fn has_nul(json: &[u8]) -> bool {
+    memchr::memmem::find(json, NUL).is_some()
+}
+
+/// The value with U+FFFD for U+0000 in the names of all its members.
+pub fn without_nul_names(json: &[u8]) -> Vec<u8> {
+    let mut named = Vec::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = memchr::memchr(b'"', rest) {
+        let (before, from) = rest.split_at(start);
+        let (text, after) = from.split_at(string_len(from));
+        named.extend_from_slice(before);
+        if after.trim_ascii_start().starts_with(b":") {
+            without_nul(text, &mut named);
+        } else {
+            named.extend_from_slice(text);
+        }
+        rest = after;
+    }
+    named.extend_from_slice(rest);
+    named
+}
+
+fn without_nul(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let len = if rest[at..].starts_with(NUL) { NUL.len() } else { 2 };
+        let (escape, after) = rest[at..].split_at(len.min(rest.len() - at));
+        out.extend_from_slice(if escape == NUL { b"\\ufffd" } else { escape });
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// How JSON writes U+0000.
+const NUL: &[u8] = b"\\u0000";
+
 /// Escaped text against plain text, character by character: the order of code points, which is
 /// that of UTF-8 bytes.
 #[must_use]
@@ -265,6 +304,22 @@ fn code_unit(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nul_goes_from_names_and_stays_in_values() {
+        for (json, expected) in [
+            (r#"{"a\u0000":"b\u0000"}"#, r#"{"a\ufffd":"b\u0000"}"#),
+            (
+                r#"{"\\u0000":["\u0000",{"\"\u0000\"" : 1}]}"#,
+                r#"{"\\u0000":["\u0000",{"\"\ufffd\"" : 1}]}"#,
+            ),
+            (r#"{"\\\u0000\u0000":{}}"#, r#"{"\\\ufffd\ufffd":{}}"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(text(&without_nul_names(json.as_bytes())), expected, "{json}");
+        }
+        assert!(has_nul(br#""\u0000""#) && !has_nul(b"u0000"));
+    }
 
     fn text(json: &[u8]) -> &str {
         std::str::from_utf8(json).expect("tests use UTF-8")

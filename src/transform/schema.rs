@@ -314,6 +314,8 @@ pub struct Overrides {
     pub indicators_all: bool,
     /// From which severity on a denial is an alert (`alert_min_severity`); `None` is never.
     pub alert_min: Option<Severity>,
+    /// Whether U+FFFD stands for U+0000 in names of metadata and labels.
+    pub replaces_nul: bool,
     /// The schema whose document is added as text (`schema.include_raw`).
     pub raw: Option<&'static Schema>,
     /// One of so many documents is looked at (`schema.validate`); 0 is none.

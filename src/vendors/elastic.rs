@@ -285,7 +285,9 @@ fn derive(options: &Options) -> Result<Derived, Problem> {
         }
         place::Mode::DataStream | place::Mode::Daily => {}
     }
-    Ok(Derived { texts, omit: Vec::new(), ..Derived::NONE })
+    // "Keys in [flattened] fields cannot contain the reserved character \\0": the document would be
+    // refused for it.
+    Ok(Derived { texts, omit: Vec::new(), replaces_nul: true, ..Derived::NONE })
 }
 
 /// What documents are (`format`).

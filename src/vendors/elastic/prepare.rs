@@ -306,7 +306,9 @@ impl Kind {
         match self {
             Self::Boolean => json!({ "type": "boolean" }),
             Self::Date => json!({ "type": "date" }),
-            Self::Flattened => json!({ "type": "flattened", "ignore_above": 8191 }),
+            Self::Flattened => {
+                json!({ "type": "flattened", "ignore_above": 8191, "depth_limit": DEPTH_LIMIT })
+            }
             Self::Float => json!({ "type": "float" }),
             Self::Ip => json!({ "type": "ip" }),
             Self::Keyword => json!({ "type": "keyword", "ignore_above": 1024 }),
@@ -319,6 +321,11 @@ impl Kind {
         }
     }
 }
+
+/// Objects inside each other in a field of [`Kind::Flattened`]: where they are more, Elasticsearch
+/// refuses the document, from 20 on where nothing is said. Events are at most 128 deep, and what
+/// is kept of their source stands three deeper.
+const DEPTH_LIMIT: u32 = 150;
 
 /// Who manages what is prepared here.
 const MANAGER: &str = "shrike";
