@@ -1,6 +1,7 @@
 //! Log, engine and destinations over real sockets: the account holds, whatever happens.
 
 mod cold;
+mod confirmed;
 mod defects;
 mod destination;
 #[path = "../support/disk.rs"]

@@ -8,7 +8,7 @@ use super::super::block::At;
 use super::super::exporter::{DEFECT, TOO_LARGE};
 use super::fill::{because, placed};
 use super::{Lane, Templated};
-use crate::deliver::{Batch, DeadLetter, Fold, Item, Part, Pushed, Reason, Reshape};
+use crate::deliver::{Batch, DeadLetter, Fold, Item, Level, Part, Pushed, Reason, Reshape};
 use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Offset, Settle, Settled, Span};
 use crate::log::LogError;
 use crate::transform::attempt;
@@ -163,16 +163,32 @@ impl Lane {
         if let Some(name) = self.say(item.span.from, event, reshape.route as usize, true) {
             return Found::Waits(name);
         }
+        // As when it was read first: what goes out only smaller goes out so each time.
+        let found = self
+            .push_at(reshape.level, item, event, reshape, batch)
+            .or_else(|| self.push_at(Some(Level::Shrink), item, event, reshape, batch));
+        found.unwrap_or_else(|| Found::Lost(too_large()))
+    }
+
+    /// The same at one level; nothing where no batch holds it as it was rendered.
+    fn push_at(
+        &mut self,
+        level: Option<Level>,
+        item: Item,
+        event: &Event<'_>,
+        reshape: &Reshape,
+        batch: &mut Batch,
+    ) -> Option<Found> {
         let left_out = self.alerting.left_out();
         let context = Context { left_out, thread: self.talking.thread(item.span.from) };
         let event = &placed(event, self.alerting.number(), &context);
         let route = &self.exporter.routes[reshape.route as usize];
         let severity = event.opened.severity;
-        let (plan, _) = route.plan(reshape.level, event, self.clock);
+        let (plan, _) = route.plan(level, event, self.clock);
         let Templated { document, text } = &mut self.templated;
         if let Err(problem) = route.fill_template(event, self.clock, document, text) {
             let (class, detail) = (problem.class(), problem.to_string());
-            return Found::Lost(Reason { class, detail, ..Reason::default() });
+            return Some(Found::Lost(Reason { class, detail, ..Reason::default() }));
         }
         if let Some(reason) = &reshape.history.shrink {
             document.clear();
@@ -184,10 +200,10 @@ impl Lane {
                 }
             });
             if rendered.is_none() {
-                return Found::Lost(because(DEFECT));
+                return Some(Found::Lost(because(DEFECT)));
             }
             if document.len() >= item.bytes() {
-                return Found::Lost(reason.clone());
+                return Some(Found::Lost(reason.clone()));
             }
         }
         let (span, received_ns) = (item.span, item.received_ns);
@@ -200,11 +216,11 @@ impl Lane {
         match pushed {
             Pushed::Fits => {
                 self.talking.on_pushed(span.from);
-                Found::In
+                Some(Found::In)
             }
-            Pushed::Full => Found::Full,
-            Pushed::TooLarge => Found::Lost(because(TOO_LARGE)),
-            Pushed::Defect => Found::Lost(because(DEFECT)),
+            Pushed::Full => Some(Found::Full),
+            Pushed::TooLarge => None,
+            Pushed::Defect => Some(Found::Lost(because(DEFECT))),
         }
     }
 
