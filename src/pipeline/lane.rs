@@ -238,7 +238,7 @@ impl Lane {
                 break;
             }
             self.give_back_if_stuck(now);
-            self.wait(stage, turn, Instant::now()).await;
+            self.wait(stage, turn, now).await;
         }
         self.keep_pace(Turn::Dry);
         if let Some(reading) = self.reading.take() {
@@ -410,7 +410,7 @@ impl Lane {
     }
 
     /// Waits for the next thing to happen: an answer, a timer, new bytes in the log, a word from
-    /// another lane.
+    /// another lane. What came due since this turn began, at `now`, is due at once.
     async fn wait(&mut self, stage: Stage, turn: Turn, now: Instant) {
         let deadline = self.next_deadline(now);
         // A lane that reads nothing more must not wait for what is there already: that never
@@ -440,7 +440,8 @@ impl Lane {
         }
     }
 
-    /// The earliest time at which something is due by itself.
+    /// The earliest time behind `now` at which something is due by itself: what was due then and is
+    /// still there could not be acted on.
     fn next_deadline(&self, now: Instant) -> Instant {
         let settings = self.exporter.settings.batch;
         let lingering = self.opens.iter().flat_map(|open| {

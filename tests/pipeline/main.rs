@@ -83,6 +83,27 @@ fn two_exporters_that_keep_up_share_one_opening() {
     );
 }
 
+/// What comes due while a lane is at work is due when it looks around next.
+#[test]
+fn a_batch_that_lingers_for_less_than_a_turn_takes_goes_out_at_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let destination = Destination::start(Manner::Accept);
+    let config = config(dir.path(), &[("one", &destination, "\n    latency_target_ms: 1")]);
+    let log = filled(&config, 0..0, 900);
+    let engine =
+        Engine::start(log.clone(), config.engine_options(&Host::default())).expect("it starts");
+    let took = (0..8).map(|number| {
+        append(&log, number..number + 1, 900);
+        let appended = Instant::now();
+        assert!(comes_true(|| destination.count() as u32 > number));
+        appended.elapsed()
+    });
+    let took: Vec<_> = took.collect();
+    assert_equation(engine.end());
+    let late = took.iter().filter(|took| took.as_millis() >= 900).count();
+    assert!(late <= 2, "lanes look around once a second when nothing wakes them: {took:?}");
+}
+
 /// Of two that have much to read, the one behind goes first until both read the same blocks.
 #[test]
 fn two_exporters_that_have_drifted_apart_come_together_again() {
