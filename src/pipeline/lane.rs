@@ -322,14 +322,14 @@ impl Lane {
             && !self.is_asking()
             && self.opens.is_empty();
         if let Some(aside) = &self.aside {
-            // What is not under way is still in its store.
+            // What was not taken yet is still in its store.
             return match stage {
                 Stage::Run => false,
                 Stage::Drain => {
                     let is_last = self.exporter.readers_have_ended();
                     is_last && is_quiet && aside.is_quiet() && !self.exporter.watermark().has_gaps()
                 }
-                Stage::Flush => self.tasks.is_empty(),
+                Stage::Flush => is_quiet,
                 Stage::Abort => true,
             };
         }
