@@ -1,10 +1,10 @@
 //! Batches that were accepted and not yet confirmed, by the channel that numbers them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::AckId;
 use super::delivery::{AckSettings, BatchId};
+use super::{AckId, Applied};
 
 /// The channels of one lane.
 ///
@@ -12,7 +12,8 @@ use super::delivery::{AckSettings, BatchId};
 /// or behind a balancer that sends a channel to several servers, one id means two batches. A wrong
 /// match would settle events that were never indexed, so a channel is left at the first sign of it:
 /// after a request that failed, requests go to a new channel and the old one is only asked; after
-/// an id that runs backwards, everything on the old channel counts as unconfirmed.
+/// an id that runs backwards, everything on the old channel counts as unconfirmed. What is under
+/// way on a channel that was left is still answered with ids of that channel, and asked for there.
 ///
 /// A restart shows in the answers to requests, and the answer to a question may overtake them. But
 /// a process that began anew has numbered only requests that we have no answer for, and those that
@@ -33,10 +34,15 @@ struct Channel {
     group: u32,
     /// Whether requests still go to it.
     is_open: bool,
+    /// Whether its ids ran backwards: none of them can be believed.
+    is_mixed: bool,
     pending: BTreeMap<AckId, Pending>,
     highest: Option<AckId>,
-    poll_at: Instant,
+    /// When it was last asked, or began to have something to ask for.
+    asked: Instant,
     is_polling: bool,
+    /// Questions in a row that were not answered.
+    failures: u32,
     /// Requests so far.
     sent: u64,
     /// Those that are under way, by number.
@@ -52,6 +58,23 @@ struct Held {
     /// The last request that it can know of.
     until: u64,
     ids: Vec<AckId>,
+}
+
+/// When questions may be asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    /// No more often than this, however often they are to be.
+    pub(super) interval: Duration,
+    /// Not before.
+    pub(super) from: Option<Instant>,
+}
+
+/// Batches that can no longer be confirmed.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) batches: Vec<BatchId>,
+    /// Whether their channel shows it only now.
+    pub(super) is_news: bool,
 }
 
 /// What became of accepted batches.
@@ -117,10 +140,12 @@ impl Channels {
             endpoint,
             group,
             is_open: true,
+            is_mixed: false,
             pending: BTreeMap::new(),
             highest: None,
-            poll_at: now,
+            asked: now,
             is_polling: false,
+            failures: 0,
             sent: 0,
             flying: BTreeSet::new(),
             unseen: BTreeSet::new(),
@@ -151,20 +176,21 @@ impl Channels {
         ack: AckId,
         id: BatchId,
         now: Instant,
-    ) -> Result<(), Vec<BatchId>> {
-        let (interval, timeout) = (self.settings.poll_interval, self.settings.timeout);
+    ) -> Result<(), Lost> {
+        let timeout = self.settings.timeout;
         let Some(channel) = self.channel(ticket.endpoint, ticket.group) else {
-            return Err(vec![id]);
+            debug_assert!(false, "a channel stays while requests are under way on it");
+            return Err(Lost { batches: vec![id], is_news: false });
         };
         let runs_backwards = ticket.floor.is_some_and(|floor| ack <= floor);
-        if runs_backwards || channel.pending.contains_key(&ack) {
-            let mut lost: Vec<BatchId> = channel.pending.values().map(|p| p.id).collect();
-            lost.push(id);
-            self.forget(ticket.group);
-            return Err(lost);
+        if channel.is_mixed || runs_backwards || channel.pending.contains_key(&ack) {
+            let mut batches = channel.lose();
+            batches.push(id);
+            let is_news = !std::mem::replace(&mut channel.is_mixed, true);
+            return Err(Lost { batches, is_news });
         }
         if channel.pending.is_empty() && !channel.is_polling {
-            channel.poll_at = now + interval;
+            channel.asked = now;
         }
         channel.highest = channel.highest.max(Some(ack));
         let beside = channel.sent - ticket.ended - 1;
@@ -172,26 +198,31 @@ impl Channels {
         Ok(())
     }
 
-    /// Sends later requests to this endpoint on a new channel, if this one has ids to mistake.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    /// Sends later requests to this endpoint on a new channel, after one that failed: where this
+    /// one has ids to mistake, or may have given one that nobody saw.
+    pub(super) fn leave(&mut self, ticket: Ticket, applied: Applied) {
+        let may_number = self.settings.is_used && applied == Applied::Maybe;
         if let Some(channel) = self.channel(ticket.endpoint, ticket.group) {
-            channel.is_open &= channel.highest.is_none();
+            channel.is_open &= channel.highest.is_none() && !may_number;
         }
-        self.sweep();
     }
 
     /// The next question that is due.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Question> {
-        let interval = self.settings.poll_interval;
-        let is_due = |c: &&mut Channel| !c.pending.is_empty() && !c.is_polling && c.poll_at <= now;
-        let channel = self.channels.iter_mut().find(is_due)?;
+    pub(super) fn poll(&mut self, asking: Asking, now: Instant) -> Option<Question> {
+        let is_due = |channel: &Channel| channel.ask_at(asking).is_some_and(|at| at <= now);
+        let channel = self.channels.iter_mut().find(|channel| is_due(channel))?;
         channel.is_polling = true;
-        channel.poll_at = now + interval;
+        channel.asked = now;
         Some(Question {
             endpoint: channel.endpoint,
             group: channel.group,
             ids: channel.pending.keys().copied().collect(),
         })
+    }
+
+    /// How often questions are to be asked, where nothing speaks against it.
+    pub(super) fn interval(&self) -> Duration {
+        self.settings.poll_interval
     }
 
     /// Takes in which ids are confirmed; those that may be of other requests wait until these have
@@ -206,26 +237,27 @@ impl Channels {
         confirmed
     }
 
-    /// Notes that a question has ended, however it did.
-    pub(super) fn asked(&mut self, endpoint: usize, group: u32) {
+    /// Notes that a question has ended; `is_answered` says whether it need not be asked less often.
+    pub(super) fn asked(&mut self, endpoint: usize, group: u32, is_answered: bool) {
         if let Some(channel) = self.channel(endpoint, group) {
             channel.is_polling = false;
+            channel.failures = if is_answered { 0 } else { channel.failures.saturating_add(1) };
         }
     }
 
-    /// Gives up a channel that the destination does not know; returns its batches.
+    /// Gives up what waits on a channel that the destination does not know; returns its batches.
     pub(super) fn lose(&mut self, endpoint: usize, group: u32) -> Vec<BatchId> {
-        let Some(channel) = self.channel(endpoint, group) else { return Vec::new() };
-        let lost = channel.pending.values().map(|pending| pending.id).collect();
-        self.forget(group);
+        let lost = self.channel(endpoint, group).map(Channel::lose).unwrap_or_default();
+        self.sweep();
         lost
     }
 
-    /// Takes out the batches that waited too long.
+    /// Takes out the batches that waited too long, but for those that were just asked for.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Vec<BatchId>) {
         // As `next` has it, so that what waits is not looked through at every turn.
         let is_due = |channel: &&mut Channel| {
-            channel.pending.values().next().is_some_and(|pending| pending.expires <= now)
+            let first = channel.pending.values().next();
+            !channel.is_polling && first.is_some_and(|pending| pending.expires <= now)
         };
         for channel in self.channels.iter_mut().filter(is_due) {
             channel.pending.retain(|_, pending| {
@@ -242,15 +274,17 @@ impl Channels {
     }
 
     /// When there is something to do next.
-    pub(super) fn next(&self) -> Option<Instant> {
-        let waiting = self.channels.iter().filter(|channel| !channel.pending.is_empty());
+    pub(super) fn next(&self, asking: Asking) -> Option<Instant> {
+        let waiting = self.channels.iter().filter(|channel| !channel.is_polling);
         waiting
             .flat_map(|channel| {
                 // Ids are taken in as they come, so the first to expire is nearly always the
                 // lowest; being a little late with another does no harm.
                 let expires = channel.pending.values().next().map(|pending| pending.expires);
-                let poll = (!channel.is_polling).then_some(channel.poll_at);
-                expires.into_iter().chain(poll)
+                expires
+                    .max(asking.from.filter(|_| expires.is_some()))
+                    .into_iter()
+                    .chain(channel.ask_at(asking))
             })
             .min()
     }
@@ -259,17 +293,31 @@ impl Channels {
         self.channels.iter_mut().find(|c| c.endpoint == endpoint && c.group == group)
     }
 
-    fn forget(&mut self, group: u32) {
-        self.channels.retain(|channel| channel.group != group);
-    }
-
     /// Drops channels that nothing goes to and nothing waits on.
     fn sweep(&mut self) {
-        self.channels.retain(|channel| channel.is_open || !channel.pending.is_empty());
+        self.channels.retain(|channel| {
+            channel.is_open || !channel.pending.is_empty() || !channel.flying.is_empty()
+        });
     }
 }
 
 impl Channel {
+    /// When its next question is due.
+    fn ask_at(&self, asking: Asking) -> Option<Instant> {
+        if self.pending.is_empty() || self.is_polling {
+            return None;
+        }
+        let rarer = asking.interval * (1 << self.failures.min(DOUBLINGS_MAX));
+        let wait = rarer.min(RARELY).max(asking.interval);
+        Some(asking.from.map_or(self.asked + wait, |from| from.max(self.asked + wait)))
+    }
+
+    /// Takes out what waits; nothing more goes to it.
+    fn lose(&mut self) -> Vec<BatchId> {
+        self.is_open = false;
+        std::mem::take(&mut self.pending).into_values().map(|pending| pending.id).collect()
+    }
+
     /// Takes out of what is held that which can now be decided.
     ///
     /// Each id by itself: those that wait may be of two processes, and what is confirmed of the
@@ -297,6 +345,10 @@ impl Channel {
         out
     }
 }
+
+/// Questions that fail are asked half as often each time, until they are this rare.
+const RARELY: Duration = Duration::from_secs(30);
+const DOUBLINGS_MAX: u32 = 16;
 
 /// Groups of a lane before its numbers come round: a million channels.
 const LANE_SHIFT: u32 = 20;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::{Confirmed, Ticket};
+use super::acks::Ticket;
 use super::batch::{Batch, Item, settle};
 use super::delivery::{BatchId, DeadLetter, History, Outcomes, is_turned_away, judge_transport};
 use super::gate::Success;
 use super::sender::{Entry, Flight, Sender, State};
 use super::{
-    AckId, Applied, Cause, Fate, ItemFate, Level, Order, Pace, Reason, Resend, Scope, Sent,
+    Applied, Cause, Fate, ItemFate, Level, Order, Pace, Reason, Resend, Scope, Sent,
     TransportError, TransportErrorKind, Verdict,
 };
 use crate::event::{Offset, Settle};
@@ -174,7 +174,7 @@ impl Sender {
     ) {
         let Some(mut ended) = self.end(id, outcomes) else { return };
         let ticket = ended.flight.ticket;
-        self.channels.leave(ticket);
+        self.channels.leave(ticket, error.applied);
         let confirmed = self.channels.ended(ticket, error.applied != Applied::Maybe);
         self.confirm(confirmed, now, outcomes);
         if error.applied == Applied::Maybe {
@@ -196,55 +196,6 @@ impl Sender {
             }
             _ => self.fail(ended, failure, now, outcomes),
         }
-    }
-
-    /// Takes in what the answer to a poll means.
-    pub fn on_acks(
-        &mut self,
-        endpoint: usize,
-        group: u32,
-        verdict: Verdict,
-        now: Instant,
-        outcomes: &mut Outcomes,
-    ) {
-        self.channels.asked(endpoint, group);
-        match verdict.fate {
-            Fate::Confirmed(ids) => {
-                let confirmed = self.channels.confirm(endpoint, group, ids);
-                self.confirm(confirmed, now, outcomes);
-            }
-            // Confirmations are switched off: the batches were accepted, and nothing more will
-            // come.
-            Fate::Without(option) => {
-                outcomes.without.push(option);
-                let batches = self.channels.lose(endpoint, group);
-                self.confirm(Confirmed { batches, ..Confirmed::default() }, now, outcomes);
-            }
-            // The channel is unknown: nobody can tell what became of the batches.
-            Fate::Reject | Fate::Reshape(_) | Fate::Rechannel => {
-                let lost = self.channels.lose(endpoint, group);
-                self.resend(&lost, now, outcomes);
-            }
-            Fate::Hold { cause, .. } => self.gate.hold(cause, now),
-            // A poll that failed says nothing about the batches: it is asked again.
-            _ => self.gate.doubt(now),
-        }
-    }
-
-    /// Settles accepted batches as delivered, and sends the doubtful again.
-    fn confirm(&mut self, confirmed: Confirmed, now: Instant, outcomes: &mut Outcomes) {
-        for id in confirmed.batches {
-            let Some(batch) = self.accepted.remove(id) else { continue };
-            outcomes.tally.answered += batch.events() as u64;
-            arrive(&batch, outcomes);
-        }
-        self.resend(&confirmed.doubtful, now, outcomes);
-    }
-
-    /// Takes in that a poll was not answered; it is asked again.
-    pub fn on_acks_error(&mut self, endpoint: usize, group: u32, now: Instant) {
-        self.gate.doubt(now);
-        self.channels.asked(endpoint, group);
     }
 
     /// Takes a batch back from its flight.
@@ -290,68 +241,12 @@ impl Sender {
         self.put(Entry { id, batch, state });
     }
 
-    /// Keeps the spans of a batch until it is confirmed.
-    fn await_ack(&mut self, ended: Ended, ack: AckId, now: Instant, outcomes: &mut Outcomes) {
-        let Ended { id, mut batch, flight } = ended;
-        // What failed before it was accepted says nothing about a resend.
-        let history = &mut batch.history;
-        (history.failures, history.row, history.failed_since) = (0, 0, None);
-        history.is_suspect = false;
-        outcomes.tally.awaited += batch.events() as u64;
-        self.accepted.insert(id, batch);
-        if let Err(lost) = self.channels.wait(flight.ticket, ack, id, now) {
-            outcomes.tally.ack_resets += 1;
-            self.resend(&lost, now, outcomes);
-            self.note_reset(now, outcomes);
-        }
-    }
-
-    /// Holds the exporter when ids keep running backwards: its requests go to several servers that
-    /// number them on their own (a balancer without sticky sessions), and no confirmation can be
-    /// believed.
-    fn note_reset(&mut self, now: Instant, outcomes: &mut Outcomes) {
-        let (count, since) = self.resets;
-        let is_recent =
-            since.is_some_and(|since| now.saturating_duration_since(since) < RESETS_WITHIN);
-        self.resets = match is_recent {
-            true => (count + 1, since),
-            false => (1, Some(now)),
-        };
-        if self.resets.0 >= RESETS_MAX {
-            self.resets = (0, None);
-            self.gate.hold(Cause::Config, now);
-            outcomes.problem = Some(NOT_STICKY);
-        }
-    }
-
     /// Holds the exporter when events were refused for what is in them and none was ever accepted:
     /// before all that comes is dead, somebody should look at what is asked of the destination.
     fn count_refused(&mut self, events: usize, now: Instant, outcomes: &mut Outcomes) {
         if self.gate.refuses_all(events) {
             self.gate.hold(Cause::Config, now);
             outcomes.problem = Some(ALL_REFUSED);
-        }
-    }
-
-    /// Gives up waiting for confirmations that are overdue.
-    pub(super) fn expire_acks(&mut self, now: Instant, outcomes: &mut Outcomes) {
-        let mut expired = Vec::new();
-        self.channels.expire(now, &mut expired);
-        self.resend(&expired, now, outcomes);
-    }
-
-    /// Sends accepted batches again, rendered anew and marked.
-    fn resend(&mut self, ids: &[BatchId], now: Instant, outcomes: &mut Outcomes) {
-        if !ids.is_empty() {
-            self.gate.doubt(now);
-        }
-        for id in ids {
-            let Some(mut batch) = self.accepted.remove(*id) else { continue };
-            outcomes.tally.resent += batch.events() as u64;
-            outcomes.tally.answered += batch.events() as u64;
-            // What was made smaller would not be taken otherwise; that matters more than the mark.
-            batch.history.level.get_or_insert(Level::Resend);
-            self.again(*id, batch, State::Ready);
         }
     }
 
@@ -777,19 +672,10 @@ const UNREAD: &str = "unread";
 /// (`design.md` 4).
 const BISECT_AFTER: u32 = 2;
 
-/// What is wrong where ids keep running backwards.
-const NOT_STICKY: &str = "acknowledgement ids begin anew again and again: requests reach several \
-                          servers that number them on their own; set the balancer in front of \
-                          them to sticky sessions, or name the servers one by one";
-
 /// What is wrong where nothing but refusals came.
 const ALL_REFUSED: &str = "each event so far was refused, the last ones are dead letters: address, \
                            endpoint, format or a proxy are likely wrong; one request a minute \
                            finds out";
-
-/// So many channels of a lane may run backwards within this time; servers restart less often.
-const RESETS_MAX: u32 = 8;
-const RESETS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Renderings that a destination may ask for, each at a level of its own, before events are given
 /// up.

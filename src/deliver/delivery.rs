@@ -251,6 +251,8 @@ pub(super) fn is_turned_away(error: &TransportError) -> bool {
 /// How the deciding half of delivery is set up for one exporter.
 #[derive(Clone, Debug)]
 pub struct AckSettings {
+    /// Whether anything is confirmed after it was accepted.
+    pub is_used: bool,
     /// How often all pending ids of a channel are asked for.
     pub poll_interval: Duration,
     /// How long an id may stay unconfirmed before its events are sent again.
@@ -263,6 +265,7 @@ impl Default for AckSettings {
     /// The defaults of `splunk.md`.
     fn default() -> Self {
         Self {
+            is_used: true,
             poll_interval: Duration::from_secs(1),
             timeout: Duration::from_secs(300),
             pending_max: 1000,

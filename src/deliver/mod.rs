@@ -11,6 +11,7 @@ mod budget;
 mod buffers;
 mod call;
 mod compress;
+mod confirm;
 mod deflate;
 mod delivery;
 mod dial;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::acks::{Channels, Ticket};
+use super::acks::{Asking, Channels, Ticket};
 use super::awaiting::Awaiting;
 use super::backoff::Backoff;
 use super::batch::Batch;
@@ -13,7 +13,7 @@ use super::gate::{Gate, Pass, Refused};
 use super::standstill::Standstill;
 use super::verify::Requests;
 use super::watermark::Sent;
-use super::{AckId, Applied, Level, Order, Reason, Resend, RetrySettings};
+use super::{AckId, Applied, Cause, Level, Order, Reason, Resend, RetrySettings};
 use crate::deliver::batch::Item;
 use crate::event::Offset;
 
@@ -341,13 +341,17 @@ impl Sender {
     /// What to do now. Asked again after each action, until it says `Wait` or `Idle`.
     pub fn poll(&mut self, now: Instant, outcomes: &mut Outcomes) -> Action {
         self.asked = now;
-        self.expire_acks(now, outcomes);
         self.expire_requests(now, outcomes);
         self.expire_ages(now, outcomes);
-        if let Some(question) = self.channels.poll(now) {
+        let asking = self.asking(now);
+        if let Some(question) = self.channels.poll(asking, now) {
             self.gate.charge(now);
             let (endpoint, group, ids) = (question.endpoint, question.group, question.ids);
             return Action::PollAcks { endpoint, group, ids };
+        }
+        // What could not be asked for is asked for before it is given up.
+        if asking.from.is_none() {
+            self.expire_acks(now, outcomes);
         }
         let probes_after = self.probes_after(now);
         let wait = match self.gate.pass(self.settings.lane, probes_after, now) {
@@ -371,12 +375,24 @@ impl Sender {
         if let Some(question) = self.verify(now) {
             return question;
         }
-        let asks = [self.channels.next(), self.requests.next(now)];
+        let asks = [self.channels.next(asking), self.requests.next(now)];
         let wakes = [wait, self.next_age(), self.next_room(now)].into_iter().chain(asks);
         match wakes.flatten().min() {
             Some(at) => Action::Wait(at),
             None => Action::Idle,
         }
+    }
+
+    /// When questions for confirmations may be asked: they wait as requests do while the
+    /// destination asks for less, and while it is held they are no more frequent than probes.
+    fn asking(&self, now: Instant) -> Asking {
+        let usual = self.channels.interval();
+        let interval = match self.gate.held() {
+            Some((Cause::Outage, ..)) => usual.max(self.gate.breaker_open()),
+            Some(_) => usual.max(self.settings.hold_interval),
+            None => usual,
+        };
+        Asking { interval, from: self.gate.paused_until(now) }
     }
 
     /// Sends what is next, or says when to ask again.

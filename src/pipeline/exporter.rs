@@ -616,7 +616,10 @@ impl Exporter {
         let number = |key: &str| settings.options.number(key);
         let usual = AckSettings::default();
         let readers = (self.lanes.len() - 1).max(1);
+        let vendor = settings.vendor;
+        let has_call = |purpose| vendor.call(purpose, &settings.options, settings.format).is_some();
         let acks = AckSettings {
+            is_used: has_call(Purpose::Poll),
             poll_interval: number("ack.poll_interval_ms")
                 .map_or(usual.poll_interval, Duration::from_millis),
             timeout: number("ack.timeout_secs").map_or(usual.timeout, Duration::from_millis),
@@ -625,8 +628,6 @@ impl Exporter {
                 // Each lane that reads has its share, and one at least.
                 .map_or(usual.pending_max, |pending| (pending / readers).max(1)),
         };
-        let vendor = settings.vendor;
-        let has_call = |purpose| vendor.call(purpose, &settings.options, settings.format).is_some();
         let sender = SenderSettings {
             lane: u8::try_from(lane).unwrap_or(LANES_MAX - 1),
             retry: settings.retry,

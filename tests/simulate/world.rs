@@ -723,6 +723,7 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         },
         ambiguous_max: None,
         acks: AckSettings {
+            is_used: true,
             poll_interval: Duration::from_secs(1),
             timeout: Duration::from_secs(60),
             pending_max: 20,
