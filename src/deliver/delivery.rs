@@ -17,6 +17,8 @@ pub struct BatchId(pub u64);
 /// What happened to a batch so far; halves and renderings again carry it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// The first batch that they were in.
+    pub first: Option<BatchId>,
     /// Requests that carried these events.
     pub attempts: u32,
     /// Failed retries while the destination otherwise accepted; only these use up
@@ -51,9 +53,17 @@ pub struct History {
     pub held_at: Option<Instant>,
     /// Whether others were taken meanwhile: they wait alone.
     pub is_apart: bool,
+    /// Whether they wait until the destination is prepared again.
+    pub awaits_setup: bool,
 }
 
 impl History {
+    /// Whether the events were in a batch up to this one.
+    #[must_use]
+    pub fn is_of(&self, newest: BatchId) -> bool {
+        self.first.is_some_and(|first| first <= newest)
+    }
+
     /// Whether the next request is one more with what was sent already.
     pub(super) fn is_retry(&self) -> bool {
         self.attempts > 0 && !self.is_cut

@@ -70,6 +70,10 @@ pub struct Gate {
     asks_event: AtomicBool,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
+    /// When preparing the destination again was last asked for.
+    setup_ns: AtomicU64,
+    /// Whether that is not through yet.
+    is_preparing: AtomicBool,
     /// Until when other credentials are waited for.
     others_ns: AtomicU64,
     /// Events that were refused for good while none was accepted; [`ACCEPTS`] once one was.
@@ -166,6 +170,8 @@ impl Gate {
             asks_event: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
             remedied_ns: [AtomicU64::new(0), AtomicU64::new(0)],
+            setup_ns: AtomicU64::new(0),
+            is_preparing: AtomicBool::new(false),
             others_ns: AtomicU64::new(0),
             refused: AtomicU32::new(0),
             nodes: Nodes::new(settings.endpoints, settings.choice, settings.breaker.failures),
@@ -510,6 +516,41 @@ impl Gate {
             Err(remedied) if sent_ns <= remedied => Remedied::Before,
             Err(_) => Remedied::InVain,
         }
+    }
+
+    /// Notes that the destination is being prepared again.
+    pub(super) fn begin_setup(&self, now: Instant) {
+        self.setup_ns.store(self.ns(now).max(1), Ordering::Release);
+        self.is_preparing.store(true, Ordering::Release);
+    }
+
+    /// The same for events of a request of `sent` that are refused beside others, if it is long
+    /// since that was asked for: others that are taken do not show that it helped. Whether it is to
+    /// be prepared now.
+    pub(super) fn begin_setup_apart(&self, every: Duration, sent: Instant, now: Instant) -> bool {
+        let (before, now_ns) = (self.setup_ns.load(Ordering::Acquire), self.ns(now).max(1));
+        let is_long = before == 0 || before.saturating_add(ns(every)) <= self.ns(sent);
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        let is_first = || self.setup_ns.compare_exchange(before, now_ns, order.0, order.1).is_ok();
+        let begins = is_long && is_first();
+        if begins {
+            self.is_preparing.store(true, Ordering::Release);
+        }
+        begins
+    }
+
+    /// Whether the destination is being prepared again.
+    #[must_use]
+    pub fn is_preparing(&self) -> bool {
+        self.is_preparing.load(Ordering::Acquire)
+    }
+
+    /// Notes that this is through, so that what waited for it is tried; returns the lanes to wake.
+    pub(super) fn end_setup(&self, now: Instant) -> u64 {
+        self.is_preparing.store(false, Ordering::Release);
+        // What the destination asked for itself stays.
+        self.pause_ns.store(self.asked_ns.load(Ordering::Acquire), Ordering::Release);
+        self.places.hasten(Cause::Config, now) | self.waiting.swap(0, Ordering::AcqRel)
     }
 
     /// Sends nothing for a moment: other credentials may be on their way.

@@ -54,6 +54,7 @@ impl Sender {
         let Entry { batch, state, .. } = &self.entries[at];
         if let State::Waiting { due, .. } = *state
             && batch.history.is_apart
+            && !batch.history.awaits_setup
             && due > now
         {
             return Some(Some(due));
@@ -232,6 +233,12 @@ impl Sender {
         }
     }
 
+    /// Takes in that the destination was prepared again, as far as it let itself be: whatever
+    /// waited for that is tried now.
+    pub fn on_prepared(&self, now: Instant, outcomes: &mut Outcomes) {
+        outcomes.wake |= self.gate.end_setup(now);
+    }
+
     /// Takes in how the vendor's probe call ended; `None` is no answer.
     pub fn on_probe(
         &mut self,
@@ -292,7 +299,11 @@ impl Sender {
         batch.history.is_apart |= self.is_apart(&batch, scope, failure.kind);
         batch.history.holds = batch.history.holds.saturating_add(1);
         batch.history.held_at = Some(now);
+        batch.history.awaits_setup = false;
         if batch.history.is_apart && !is_probe {
+            if cause == Cause::Config && self.settings.has_setup {
+                self.ask_for_setup(&mut batch, sent, now, outcomes);
+            }
             return self.wait_alone(id, batch, &failure.reason, now, outcomes);
         }
         let has_remedy = match cause {
@@ -314,6 +325,12 @@ impl Sender {
                 Scope::Route => self.hold_route_for(route, cause, REFRESH_WAIT, now),
                 Scope::Exporter | Scope::Endpoint => self.gate.await_credentials(now),
             }
+        }
+        if remedied != Remedied::InVain && cause == Cause::Config {
+            if remedied == Remedied::Now {
+                self.gate.begin_setup(now);
+            }
+            self.await_setup(route, scope, failure.pace, now);
         }
         match (remedied, scope) {
             (Remedied::Now, _) => {
@@ -338,6 +355,24 @@ impl Sender {
         if let Some(batch) = self.judge(batch, &failure.reason, FailureKind::Items, now, outcomes) {
             self.again(id, batch, State::Ready);
         }
+    }
+
+    /// Waits until the destination is prepared again: before, the same answer says nothing.
+    fn await_setup(&self, route: u32, scope: Scope, pace: Pace, now: Instant) {
+        match scope {
+            _ if !self.gate.is_preparing() => {}
+            Scope::Route => self.hold_route(route, Cause::Config, pace, now),
+            Scope::Exporter | Scope::Endpoint => self.gate.rest(self.settings.hold_interval, now),
+        }
+    }
+
+    /// Has the destination prepared again for events of a request of `sent` that are refused beside
+    /// others, where that was not tried of late.
+    fn ask_for_setup(&self, batch: &mut Batch, sent: Instant, now: Instant, out: &mut Outcomes) {
+        if self.gate.begin_setup_apart(self.settings.hold_interval, sent, now) {
+            out.remedy = Some(Remedy::Setup);
+        }
+        batch.history.awaits_setup = self.gate.is_preparing();
     }
 
     /// Whether what an answer holds is of these events alone, since others were taken: by the same

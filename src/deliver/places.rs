@@ -125,6 +125,18 @@ impl Places {
         }
     }
 
+    /// Lets the places that are held for this cause be tried now; says which lanes to wake.
+    pub(super) fn hasten(&self, cause: Cause, now: Instant) -> u64 {
+        let held = self.all.iter().filter(|place| match place.hold.load() {
+            Held::Until(why, at_ns) => why == cause && at_ns > self.ns(now),
+            Held::No | Held::Probing(..) => false,
+        });
+        held.fold(0, |woken, place| {
+            place.hold.set(cause, self.ns(now));
+            woken | place.waiting.swap(0, Ordering::AcqRel)
+        })
+    }
+
     /// Notes that a place is at work, and whether it accepted what was sent then; says which lanes
     /// to wake.
     ///

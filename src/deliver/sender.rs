@@ -495,7 +495,9 @@ impl Sender {
             match (entry.state, refused_until) {
                 (State::Flying(_), _) => {}
                 (State::Waiting { due, recoveries }, _)
-                    if due > now && (recoveries == recovered || entry.batch.history.is_apart) =>
+                    if due > now
+                        && (recoveries == recovered || entry.batch.history.is_apart)
+                        && !self.was_prepared(entry) =>
                 {
                     wait_for(due);
                 }
@@ -507,6 +509,11 @@ impl Sender {
             }
         }
         later.map_or(Next::Nothing, Next::Later)
+    }
+
+    /// Whether an entry waited for a setup that has run meanwhile.
+    fn was_prepared(&self, entry: &Entry) -> bool {
+        entry.batch.history.awaits_setup && !self.gate.is_preparing()
     }
 
     /// Marks an entry as under way.

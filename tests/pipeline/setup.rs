@@ -2,6 +2,7 @@
 
 use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,22 +15,26 @@ use tempfile::TempDir;
 
 use crate::destination::{Request, answer, request};
 use crate::equation::assert_equation;
-use crate::wait::{PATIENCE, comes_true};
+use crate::wait::{PATIENCE, comes_true, comes_true_within};
 use crate::{exporter, filled, run_to_the_end};
 
 /// How a cluster answers a request: status and body.
-type Answering = fn(&Request) -> (u16, Value);
+type Answering = dyn Fn(&Request) -> (u16, Value) + Send + Sync;
 
 /// What came, in order: paths without their query.
 type Came = Arc<Mutex<Vec<String>>>;
 
 /// A cluster without anything in it answers on this socket.
-fn cluster(listener: TcpListener, answering: Answering) -> Came {
+fn cluster(
+    listener: TcpListener,
+    answering: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static,
+) -> Came {
     let came = Came::default();
-    let seen = Arc::clone(&came);
+    let (seen, answering): (_, Arc<Answering>) = (Arc::clone(&came), Arc::new(answering));
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (Ok(mut stream), seen) = (stream, Arc::clone(&seen)) else { return };
+            let answering = Arc::clone(&answering);
             thread::spawn(move || {
                 let clone = stream.try_clone().expect("there are descriptors");
                 let mut requests = BufReader::new(clone);
@@ -167,3 +172,35 @@ fn events_that_are_held_one_by_one_say_why() {
     assert!(of().failing.is_some(), "nothing arrives, and that is to be told once it lasts");
     drop(assert_equation(engine.end()));
 }
+
+/// "404 index_not_found: run setup once, else hold" (`elastic.md`).
+#[test]
+fn events_whose_index_is_made_meanwhile_go_on_at_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listener, address) = bound();
+    let made = AtomicU32::new(0);
+    cluster(listener, move |request| {
+        let is_template = request.target.contains("_index_template");
+        if request.target.contains("_bulk") && made.load(Ordering::Acquire) < 2 {
+            let error = json!({"type": "index_not_found_exception", "reason": "no such index"});
+            return (200, items(request, &json!({"create": {"status": 404, "error": error}})));
+        }
+        if is_template && !request.body.is_empty() {
+            // That takes longer than sending once more would.
+            thread::park_timeout(Duration::from_millis(200));
+            made.fetch_add(1, Ordering::AcqRel);
+        }
+        empty(request)
+    });
+    let config = configured(&dir, &[address], "");
+    let log = filled(&config, 0..20, 900);
+    let engine = Engine::start(log, config.engine_options(&Host::default())).expect("it starts");
+    let of = || exporter(&engine.status(), "elastic").clone();
+    let is_through = comes_true_within(HELD / 2, || of().counts.delivered == 20);
+    let requests = of().requests;
+    drop(assert_equation(engine.end()));
+    assert!(is_through, "it is held after {requests} requests");
+}
+
+/// How long a route that is not set up waits.
+const HELD: Duration = Duration::from_secs(60);

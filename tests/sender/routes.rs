@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shrike::deliver::{
-    Action, Applied, Buffers, Cause, Fate, Health, Order, Outcomes, Pace, Remedy, RoutePlaces,
-    RouteRate, Scope, Sender, SenderSettings, TransportErrorKind, Verdict,
+    Action, Applied, Buffers, Cause, Fate, Health, ItemFate, Order, Outcomes, Pace, Reason, Remedy,
+    RoutePlaces, RouteRate, Scope, Sender, SenderSettings, TransportErrorKind, Verdict,
 };
 
 use crate::{Lane, settings};
@@ -268,4 +268,94 @@ fn an_event_that_breaks_at_an_own_address_which_takes_others_is_given_up() {
         lane.wait(Duration::from_secs(1));
     }
     assert_eq!(lane.dead(), [0], "the address takes what else it gets");
+}
+
+const MISSING: ItemFate = ItemFate::Hold(
+    Cause::Config,
+    Reason { status: 404, code: None, class: "config", detail: String::new() },
+);
+
+/// "404 index_not_found: run setup once, else hold" (`elastic.md`): before it has run, the same
+/// answer says nothing.
+#[test]
+fn what_lacks_a_setup_waits_until_that_has_run() {
+    let mut lane = Lane::with(|_, sender| sender.has_setup = true);
+    for route in [1, 2, 1] {
+        lane.enqueue(1, route);
+    }
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Items(vec![MISSING]));
+    assert_eq!(lane.out.remedy.take(), Some(Remedy::Setup));
+    let other = lane.send();
+    assert_eq!(other.events, [1], "other places go on");
+    lane.answer(other.id, Fate::Delivered);
+    lane.wait(Duration::from_secs(5));
+    assert_idle(&mut lane);
+    lane.sender.on_prepared(lane.now, &mut lane.out);
+    for expected in [2, 0] {
+        let sent = lane.send();
+        assert_eq!(sent.events, [expected], "at once, what was not refused first");
+        lane.answer(sent.id, Fate::Delivered);
+    }
+    assert!(lane.sender.is_empty());
+}
+
+#[test]
+fn a_setup_that_does_not_help_holds_the_route() {
+    let mut lane = Lane::with(|_, sender| sender.has_setup = true);
+    lane.enqueue(1, 1);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Items(vec![MISSING]));
+    assert_eq!(lane.out.remedy.take(), Some(Remedy::Setup));
+    lane.wait(Duration::from_secs(1));
+    lane.sender.on_prepared(lane.now, &mut lane.out);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Items(vec![MISSING]));
+    assert_eq!(lane.out.remedy.take(), None, "once");
+    let refused = lane.now;
+    lane.send_later();
+    assert_eq!(lane.now - refused, Duration::from_secs(60));
+}
+
+/// One index of many is missing: the others are no reason not to make it.
+#[test]
+fn what_is_refused_beside_others_has_the_setup_run_as_well() {
+    let mut lane = Lane::with(|_, sender| sender.has_setup = true);
+    lane.enqueue(2, 0);
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Items(vec![MISSING, ItemFate::Delivered]));
+    assert_eq!(lane.out.remedy.take(), Some(Remedy::Setup));
+    let mut parked = Vec::new();
+    lane.sender.park(Duration::from_secs(10), lane.now, &mut parked);
+    assert_eq!(parked.len(), 0, "it is soon known");
+    assert_idle(&mut lane);
+    lane.wait(Duration::from_secs(2));
+    lane.sender.on_prepared(lane.now, &mut lane.out);
+    let again = lane.send();
+    assert_eq!(again.events, [0]);
+    lane.answer(again.id, Fate::Items(vec![MISSING]));
+    assert_eq!(lane.out.remedy.take(), None, "that did not help");
+    lane.sender.park(Duration::from_secs(10), lane.now, &mut parked);
+    assert_eq!(parked[0].until, Some(lane.now + Duration::from_secs(120)));
+}
+
+/// Others that are accepted all the while must not have a setup run for each of them.
+#[test]
+fn what_is_refused_beside_others_has_the_setup_run_once_a_minute_at_most() {
+    let mut lane = Lane::with(|_, sender| sender.has_setup = true);
+    let (mut setups, mut parked) = (0, Vec::new());
+    for _ in 0..180 {
+        lane.enqueue(2, 0);
+        let sent = lane.send();
+        lane.answer(sent.id, Fate::Items(vec![MISSING, ItemFate::Delivered]));
+        if lane.out.remedy.take().is_some() {
+            setups += 1;
+            lane.sender.on_prepared(lane.now, &mut lane.out);
+            let again = lane.send();
+            lane.answer(again.id, Fate::Items(vec![MISSING]));
+        }
+        lane.sender.park(Duration::from_secs(10), lane.now, &mut parked);
+        lane.wait(Duration::from_secs(1));
+    }
+    assert_eq!((setups, parked.len()), (3, 180));
 }

@@ -177,7 +177,7 @@ impl Lane {
             Ok(Ended::Verified { id, answer }) => self.on_verified(id, answer, now),
             Ok(Ended::Asked { route, answer }) => self.on_asked(route, answer, now),
             Ok(Ended::Warmed) => self.warming = false,
-            Ok(Ended::Prepared) => {}
+            Ok(Ended::Prepared) => self.sender.on_prepared(now, &mut self.outcomes),
             // Tasks are not aborted and do not panic; if one did, its request's slot is lost until
             // the lane ends, which is better than to count its events twice.
             Err(problem) => {

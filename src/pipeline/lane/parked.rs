@@ -176,18 +176,17 @@ impl Lane {
             since.is_some_and(|(at, most)| now.saturating_duration_since(at) >= most)
         };
         // Asked once for each route, since there may be many events.
-        let (sender, mut may_come) = (&self.sender, self.parking.routes.clone());
-        may_come.retain(|&route, _| {
-            let need_not_wait = !sender.is_held(route) && has_room_for(sender, route, now);
-            // Retention may have taken the batch that was left to try with.
-            need_not_wait || sender.lacks_trial(route, now)
-        });
+        let mut may_come = self.parking.crowds.clone();
+        may_come.retain(|&route, _| !self.sender.is_held(route) && self.has_room_for(route, now));
+        let is_preparing = self.exporter.gate.is_preparing();
         let is_due = |(reshape, until): &(Reshape, Until)| {
-            let is_time = match until {
-                Until::Due(until) => *until <= now,
-                Until::Well | Until::Room => may_come.contains_key(&reshape.route),
-            };
-            is_time || is_old(reshape)
+            is_old(reshape)
+                || match until {
+                    Until::Well => need_not_wait(reshape),
+                    Until::Due(_) if reshape.history.awaits_setup && !is_preparing => true,
+                    Until::Due(until) => *until <= now,
+                    Until::Room => may_come.contains_key(&reshape.route),
+                }
         };
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
         let was_refused = self.parking.refused();
