@@ -29,6 +29,7 @@ mod lines;
 mod names;
 mod nodes;
 mod options;
+mod packed;
 mod places;
 mod proxy;
 mod reach;
@@ -65,6 +66,7 @@ pub use held::Parked;
 pub use http::{Cookies, Destination, HttpTransport, TransportCounts, TransportLimits};
 pub use lines::Lines;
 pub use options::{HOSTNAME, Kind, Opt, OptionValue, Options, Problem, Secret, opt, problem};
+pub use packed::PackedItems;
 pub use places::{RoutePlaces, RouteRate};
 pub use sender::{Action, LANES_MAX, Sender, SenderSettings};
 pub use settings::{

@@ -294,11 +294,12 @@ impl Sender {
         BatchId(self.last_id)
     }
 
-    /// Whether all batches up to one have settled, as they were or as parts.
+    /// Whether all batches up to one have settled, as they were or as parts, but for what was taken
+    /// out: see [`Reshape`].
     #[must_use]
     pub fn has_ended_to(&self, newest: BatchId) -> bool {
-        let mut waiting = self.entries.iter().map(|it| it.id).chain(self.accepted.oldest());
-        waiting.all(|id| id > newest)
+        let sending = self.entries.iter().map(|it| &it.batch.history);
+        sending.chain(self.accepted.histories()).all(|history| !history.is_of(newest))
     }
 
     /// The requests that are under way.
@@ -554,9 +555,10 @@ impl Sender {
         out.reshape.push(reshape(batch, level));
     }
 
-    pub(super) fn insert(&mut self, batch: Batch, state: State) -> BatchId {
+    pub(super) fn insert(&mut self, mut batch: Batch, state: State) -> BatchId {
         self.last_id += 1;
         let id = BatchId(self.last_id);
+        batch.history.first.get_or_insert(id);
         self.put(Entry { id, batch, state });
         id
     }

@@ -359,7 +359,11 @@ impl Lane {
     /// Tells whoever asked that what was gathered then has gone out and has ended.
     fn tell_of_flush(&mut self) {
         let Flushing { wanted, newest: Some(newest) } = self.flushing else { return };
-        if self.sender.has_ended_to(newest) {
+        let mut taken_out = self.again.iter().map(|reshape| &reshape.history);
+        let is_over = self.sender.has_ended_to(newest)
+            && !taken_out.any(|history| history.is_of(newest))
+            && !self.parking.has_any_of(newest);
+        if is_over {
             self.exporter.lanes[self.number].flushed.store(wanted, Ordering::Release);
             self.flushing.newest = None;
         }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use shrike::deliver::{Action, Applied, Fate, Health, Level, Parked, TransportErrorKind};
+use shrike::deliver::{
+    AckId, Action, Applied, Fate, Health, Level, Parked, TransportErrorKind, Verdict,
+};
 use shrike::event::Offset;
 
 use crate::{Lane, ROUTE};
@@ -130,4 +132,31 @@ fn a_held_route_of_which_only_parked_events_are_left_is_tried_with_those() {
     assert_eq!(tried.events, [2]);
     lane.answer(tried.id, Fate::Delivered);
     assert_eq!(lane.sender.held_routes().count(), 0);
+}
+
+/// Whoever flushes wants to know when all of it has met its end.
+#[test]
+fn what_is_cut_or_rendered_again_has_not_ended_before_its_parts_have() {
+    let mut lane = Lane::new();
+    lane.enqueue(2, 0);
+    let newest = lane.sender.newest();
+    assert!(!lane.sender.has_ended_to(newest));
+    let sent = lane.send();
+    lane.answer(sent.id, Fate::Split);
+    lane.enqueue(1, 0);
+    assert!(!lane.sender.has_ended_to(newest), "its halves are to be sent");
+    let (one, two, late) = (lane.send(), lane.send(), lane.send());
+    lane.answer(one.id, Fate::Delivered);
+    lane.answer(two.id, Fate::Split);
+    let reshape = lane.out.reshape.pop().expect("it is to be rendered smaller");
+    assert!(reshape.history.is_of(newest), "a half is rendered again");
+    lane.render(&reshape);
+    let shrunk = lane.send();
+    lane.answer(shrunk.id, Fate::Pending(AckId(0)));
+    assert!(!lane.sender.has_ended_to(newest), "it is not confirmed");
+    let confirmed = Verdict::new(Fate::Confirmed(vec![AckId(0)]), "test");
+    lane.sender.on_acks(shrunk.endpoint, shrunk.group, confirmed, lane.now, &mut lane.out);
+    lane.error(late.id, TransportErrorKind::Connect, Applied::No);
+    assert!(lane.sender.has_ended_to(newest), "{:?}", lane.sender);
+    assert!(!lane.sender.has_ended_to(lane.sender.newest()), "what came later has not");
 }

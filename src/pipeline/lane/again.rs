@@ -167,7 +167,7 @@ impl Lane {
         let found = self
             .push_at(reshape.level, item, event, reshape, batch)
             .or_else(|| self.push_at(Some(Level::Shrink), item, event, reshape, batch));
-        found.unwrap_or_else(|| Found::Lost(too_large()))
+        found.unwrap_or_else(|| Found::Lost(because(TOO_LARGE)))
     }
 
     /// The same at one level; nothing where no batch holds it as it was rendered.

@@ -13,7 +13,7 @@ use super::super::block::Entry;
 use super::Lane;
 use super::digest::WAITING_MAX;
 use super::fill::Taken;
-use crate::deliver::{History, Item, Order, Parked, Reshape, Sender};
+use crate::deliver::{BatchId, History, Item, Order, Parked, Reshape};
 use crate::event::{Offset, Settle, Settled};
 
 /// What one lane has set aside.
@@ -56,6 +56,11 @@ impl Parking {
     /// Whether some of them are for this route.
     pub(super) fn has_route(&self, route: u32) -> bool {
         self.routes.contains_key(&route)
+    }
+
+    /// Whether some of them were in a batch up to this one.
+    pub(super) fn has_any_of(&self, newest: BatchId) -> bool {
+        self.waiting.iter().any(|(reshape, _)| reshape.history.is_of(newest))
     }
 
     fn push(&mut self, reshape: Reshape, until: Until) {
