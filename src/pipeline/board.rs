@@ -120,16 +120,17 @@ impl Board {
         self.advance();
     }
 
-    /// Takes every stripe below `floor` that nobody reads; `settle` is told of each piece.
+    /// Takes every stripe below `floor` that nobody reads; `settle` is told of each piece, and what
+    /// it returns is kept until the piece is finished.
     ///
     /// Retention calls it for an exporter that lags too far, and counts the pieces as skipped.
     ///
     /// # Errors
     /// Why `settle` could not; that piece and those behind it are still to be read.
-    pub fn skip<E>(
+    pub fn skip<Guard, E>(
         &self,
         floor: Offset,
-        mut settle: impl FnMut(Span) -> Result<(), E>,
+        mut settle: impl FnMut(Span) -> Result<Guard, E>,
     ) -> Result<(), E> {
         let floor_stripe = floor.bytes() / self.stripe_bytes;
         loop {
@@ -137,13 +138,17 @@ impl Board {
             let mut has_taken = false;
             for stripe in low..floor_stripe.min(low + WINDOW) {
                 let Some(claim) = self.take(stripe, Offset::new(u64::MAX)) else { continue };
-                if let Err(problem) = settle(Span { from: claim.position, to: claim.end }) {
-                    self.release(stripe, claim.position);
-                    self.advance();
-                    return Err(problem);
-                }
+                let kept = match settle(Span { from: claim.position, to: claim.end }) {
+                    Ok(kept) => kept,
+                    Err(problem) => {
+                        self.release(stripe, claim.position);
+                        self.advance();
+                        return Err(problem);
+                    }
+                };
                 has_taken = true;
                 self.slots[slot_of(stripe)].store(pack(stripe, DONE, 0), Ordering::Release);
+                drop(kept);
             }
             self.advance();
             let has_moved = self.low.load(Ordering::Acquire) != low;
@@ -161,26 +166,28 @@ impl Board {
 
     /// The pieces below `head` that no lane has read yet.
     ///
-    /// A claimed stripe counts as unread from where its claim began; the lane that holds it knows
-    /// better and subtracts what it took.
+    /// A stripe that was claimed is unread from where its claim began, unless the lane that holds
+    /// it has told in `claimed` what it has not read of it. Nothing may be finished or given back
+    /// meanwhile; claims do no harm.
     #[must_use]
-    pub fn unclaimed(&self, head: Offset) -> Vec<(Offset, Offset)> {
+    pub fn unread_below(&self, head: Offset, claimed: &[Span]) -> Vec<Span> {
         let low = self.low.load(Ordering::Acquire);
         let last = head.bytes().div_ceil(self.stripe_bytes);
         let mut pieces = Vec::new();
         for stripe in low..last.min(low + WINDOW) {
             let (number, state, position) = unpack(self.slot(stripe));
-            if number == stripe & STRIPE_MASK && state == FREE {
-                let from = stripe * self.stripe_bytes + position;
-                let to = ((stripe + 1) * self.stripe_bytes).min(head.bytes());
-                if from < to {
-                    pieces.push((Offset::new(from), Offset::new(to)));
-                }
+            if number != stripe & STRIPE_MASK || state == DONE {
+                continue;
             }
+            let end = Offset::new((stripe + 1) * self.stripe_bytes);
+            let told = claimed.iter().find(|span| state == HELD && span.to == end);
+            let from =
+                told.map_or(Offset::new(stripe * self.stripe_bytes + position), |it| it.from);
+            pieces.push(Span { from, to: end.min(head) });
         }
-        if last > low + WINDOW {
-            pieces.push((Offset::new((low + WINDOW) * self.stripe_bytes), head));
-        }
+        let beyond = Offset::new((low + WINDOW) * self.stripe_bytes);
+        pieces.push(Span { from: beyond, to: head });
+        pieces.retain(|piece| piece.from < piece.to);
         pieces
     }
 
@@ -390,18 +397,30 @@ mod tests {
         let upto = |stripe: u64| {
             board.skip(at(5, 0), |span| if span.from < at(stripe, 0) { Ok(()) } else { Err(()) })
         };
-        assert_eq!((upto(0), board.unclaimed(at(1, 0))), (Err(()), vec![(at(0, 40), at(1, 0))]));
+        let unread = |head| board.unread_below(head, &[]);
+        let piece = |from, to| Span { from, to };
+        assert_eq!((upto(0), unread(at(1, 0))), (Err(()), vec![piece(at(0, 40), at(1, 0))]));
         assert_eq!((upto(3), board.low()), (Err(()), at(3, 0)));
-        assert_eq!(board.unclaimed(at(4, 0)), [(at(3, 0), at(4, 0))]);
+        assert_eq!(unread(at(4, 0)), [piece(at(3, 0), at(4, 0))]);
         assert_eq!((upto(9), board.low()), (Ok(()), at(5, 0)));
     }
 
     #[test]
-    fn unclaimed_pieces_cover_what_no_lane_holds() {
+    fn a_claimed_stripe_is_unread_until_its_lane_tells_otherwise() {
         let board = Board::new(at(0, 10), 2, STRIPE);
         let head = at(2, 30);
+        let piece = |from, to| Span { from, to };
+        let (first, last) = (piece(at(0, 10), at(1, 0)), piece(at(2, 0), head));
+        let all = [first, piece(at(1, 0), at(2, 0)), last];
+        assert_eq!(board.unread_below(head, &[]), all);
         assert!(board.claim(1, head).is_some(), "lane 1 holds stripe 1");
-        assert_eq!(board.unclaimed(head), [(at(0, 10), at(1, 0)), (at(2, 0), at(2, 30))]);
+        assert_eq!(board.unread_below(head, &[]), all);
+        let told = piece(at(1, 7), at(2, 0));
+        assert_eq!(board.unread_below(head, &[told]), [first, told, last]);
+        let read = piece(at(2, 0), at(2, 0));
+        assert_eq!(board.unread_below(head, &[read]), [first, last]);
+        board.finish(1);
+        assert_eq!(board.unread_below(head, &[]), [first, last]);
     }
 
     #[test]

@@ -104,16 +104,14 @@ impl ByHand {
     /// Notes that a request settled events which were taken.
     pub fn settle(&mut self, exporter: usize, sent: Sent, settled: &[Settled]) {
         let exporter = &self.hands[exporter].exporter;
-        let events = settled.iter().map(|it| it.events).sum();
         exporter.settle_sent(sent, settled);
-        exporter.lanes[0].in_batches.fetch_sub(events, std::sync::atomic::Ordering::AcqRel);
+        exporter.lanes[0].events.part_with(settled.iter().map(|it| it.events).sum());
     }
 
     /// Gives up an event that was taken.
     pub fn bury(&mut self, exporter: usize, dead: &DeadLetter, document: Vec<u8>) {
         let exporter = &self.hands[exporter].exporter;
-        exporter.bury(dead, Some(document));
-        exporter.lanes[0].in_batches.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
+        exporter.bury(0, dead, Some(document));
     }
 
     /// Makes the letters of an exporter durable.
@@ -185,9 +183,8 @@ impl ByHand {
     /// How an exporter is.
     #[must_use]
     pub fn status(&self, exporter: usize) -> ExporterStatus {
-        let head = self.keeper.log.written();
         let now = std::time::Instant::now();
-        ExporterStatus::new(&self.hands[exporter].exporter, &self.reader, head, now)
+        ExporterStatus::new(&self.hands[exporter].exporter, &self.reader, now)
     }
 }
 
@@ -236,7 +233,7 @@ impl Hand {
             exporter.settle(&[Settled { span: own, events: 1, fate: Settle::Skipped }]);
             return None;
         }
-        exporter.lanes[0].in_batches.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        exporter.lanes[0].events.take_on(1);
         Some(own)
     }
 

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::EngineError;
 use super::alerts::{AlertSpec, Alerts, At};
+use super::balance::LaneEvents;
 use super::board::{Board, Unread};
 use super::changes::Changes;
 use super::check::Check;
@@ -27,11 +28,10 @@ use super::stop::{Stage, Stop};
 use super::threads::{ThreadSpec, Threads};
 use crate::deliver::{
     AckSettings, Allowance, Binding, CompiledCall, Derived, Gate, Health, Incidents, LANES_MAX,
-    Order, Outcomes, Prepared, Problem, Purpose, STANDSTILL_MAX, Sender, SenderSettings, Sent,
-    Settings, Settling, Setup, Watermark, Wire,
+    Order, Prepared, Problem, Purpose, STANDSTILL_MAX, Sender, SenderSettings, Sent, Settings,
+    Setup, Watermark, Wire,
 };
 use crate::event::{Checkpoint, Counts, Event, Narrowed, Offset, Privacy, Settled, Span, Time};
-use crate::log::Reader;
 use crate::log::STRIPE_BYTES;
 use crate::transform::{Filter, Overrides, Plan, Schema};
 
@@ -145,7 +145,7 @@ pub(crate) struct LaneState {
     pub(crate) unread_from: AtomicU64,
     pub(crate) unread_to: AtomicU64,
     /// Events in its batches, and those that wait for a route.
-    pub(crate) in_batches: AtomicU64,
+    pub(crate) events: LaneEvents,
     /// The latter alone.
     pub(crate) parked: AtomicU64,
     /// Whether one of its routes is held.
@@ -315,17 +315,6 @@ impl Exporter {
         self.watermark().settle_sent(sent, settled);
     }
 
-    /// Notes settled events, each with the request that settled it.
-    pub(crate) fn settle_all(&self, Outcomes { settled, requests, .. }: &Outcomes) {
-        let mut at = 0;
-        for Settling { sent, pieces } in requests {
-            self.settle(&settled[at..pieces.start]);
-            self.settle_sent(*sent, &settled[pieces.clone()]);
-            at = pieces.end;
-        }
-        self.settle(&settled[at..]);
-    }
-
     /// Whether nothing more should be read: what is settled cannot be written down, or whoever does
     /// that waits for the disk.
     pub(crate) fn is_stuck(&self) -> bool {
@@ -364,16 +353,12 @@ impl Exporter {
         let is_working = self.stop.stage() < Stage::Flush
             && !self.lanes_have_ended()
             && self.gate.held().is_none();
-        let load = |at: &AtomicU64| Offset::new(at.load(Ordering::Acquire));
         is_working
             && match self.board.unread(at) {
                 Unread::Free => true,
                 Unread::No => false,
                 Unread::Held(stripe) => {
-                    let mut spans = self.lanes.iter().map(|lane| Span {
-                        from: load(&lane.unread_from),
-                        to: load(&lane.unread_to),
-                    });
+                    let mut spans = self.lanes.iter().map(LaneState::unread);
                     // A lane that claimed it just now has not said so yet.
                     spans.find(|span| span.to == stripe.to).is_none_or(|span| span.from <= at)
                 }
@@ -392,31 +377,6 @@ impl Exporter {
             from = self.next_unsettled(to);
         }
         parts
-    }
-
-    /// Events below `head` that are not settled: unread ones, those in batches, and dead letters
-    /// that are not durable yet. Counted, never subtracted, so that the account can be wrong.
-    pub(crate) fn pending(&self, reader: &Reader, head: Offset) -> u64 {
-        if self.has_lost_lane() {
-            // It tells no more what it held: everything that is not settled is read again.
-            let uncovered = self.watermark().uncovered(head);
-            return uncovered.into_iter().map(|span| reader.count(span).unwrap_or(0)).sum();
-        }
-        let claimed = self.lanes.iter().map(|lane| {
-            let load = |at: &AtomicU64| at.load(Ordering::Acquire);
-            (
-                Offset::new(load(&lane.unread_from)),
-                Offset::new(load(&lane.unread_to).min(head.bytes())),
-            )
-        });
-        let pieces = self.board.unclaimed(head).into_iter().chain(claimed);
-        let spans = pieces.filter(|(from, to)| from < to).map(|(from, to)| Span { from, to });
-        let unread: u64 = spans
-            .flat_map(|span| self.unsettled(span))
-            .map(|span| reader.count(span).unwrap_or(0))
-            .sum();
-        let in_batches = |lane: &LaneState| lane.in_batches.load(Ordering::Acquire);
-        unread + self.lanes.iter().map(in_batches).sum::<u64>() + self.dead_letters.waiting()
     }
 
     /// Events that wait while others go on: their route or they alone are refused.

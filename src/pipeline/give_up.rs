@@ -9,12 +9,18 @@ use crate::event::Settled;
 use crate::log::AppendError;
 
 impl Exporter {
-    /// Writes a dead letter; where that fails the event stays pending and the keeper tries again.
-    pub(crate) fn bury(&self, dead: &DeadLetter, document: Option<Vec<u8>>) {
+    /// Writes the letter of a lane's event; where that fails the event stays pending and the keeper
+    /// tries again.
+    pub(crate) fn bury(&self, lane: usize, dead: &DeadLetter, document: Option<Vec<u8>>) {
         let Item { span, received_ns, .. } = dead.item;
         let letter = self.letter(dead, document);
         self.counters.buried.add(1);
-        self.note_buried(self.dead_letters.bury(&letter, received_ns, (span, dead.sent)));
+        let buried = {
+            let _one_moment = self.watermark();
+            self.lanes[lane].events.part_with(1);
+            self.dead_letters.bury(&letter, received_ns, (span, dead.sent))
+        };
+        self.note_buried(buried);
     }
 
     /// Writes a dead letter again that was replayed in vain.
@@ -41,6 +47,7 @@ impl Exporter {
 
     /// Notes in the account what the dead-letter store has made durable.
     pub(crate) fn apply_effects(&self) {
+        let mut watermark = self.watermark();
         let (mut buried, mut moves) = (Vec::new(), Vec::new());
         for effect in self.dead_letters.take_effects() {
             match effect {
@@ -56,12 +63,12 @@ impl Exporter {
         for run in buried.chunk_by(|a, b| a.0 == b.0) {
             let settled: Vec<Settled> = run.iter().map(|(_, settled)| *settled).collect();
             match run[0].0 {
-                Some(sent) => self.settle_sent(sent, &settled),
-                None => self.settle(&settled),
+                Some(sent) => watermark.settle_sent(sent, &settled),
+                None => watermark.settle(&settled),
             }
         }
         for (sent, moved, number) in moves {
-            self.watermark().take_moved(sent, moved, number);
+            watermark.take_moved(sent, moved, number);
         }
     }
 

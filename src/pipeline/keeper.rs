@@ -529,13 +529,15 @@ impl Keeper {
 /// # Errors
 /// When the log cannot be counted now: what is left stays unread.
 fn skip(exporter: &Exporter, reader: &Reader, floor: Offset) -> Result<(), LogError> {
-    exporter.board.skip(floor, |span| -> Result<(), LogError> {
+    exporter.board.skip(floor, |span| -> Result<_, LogError> {
         let mut skipped = Vec::new();
         for span in exporter.unsettled(span) {
             skipped.push(Settled { span, events: reader.count(span)?, fate: Settle::Skipped });
         }
-        exporter.settle(&skipped);
-        Ok(())
+        // Until the stripe is finished nobody sees that.
+        let mut watermark = exporter.watermark();
+        watermark.settle(&skipped);
+        Ok(watermark)
     })?;
     exporter.raise_floor(floor);
     Ok(())

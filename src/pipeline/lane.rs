@@ -21,8 +21,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep_until;
 
+use super::balance::Load;
 use super::block::Block;
-use super::board::Claim;
+use super::board::{Board, Claim};
 use super::changes;
 use super::exporter::Exporter;
 use super::health;
@@ -34,7 +35,7 @@ use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
 use crate::deliver::{BatchId, Buffers, DeadLetter, Outcomes, Reshape, Sender};
-use crate::event::{Narrowed, Offset, Privacy, Settled};
+use crate::event::{Narrowed, Offset, Privacy, Settled, Span};
 use alerting::Alerting;
 use aside::Aside;
 use digest::Gathering;
@@ -241,9 +242,7 @@ impl Lane {
             self.wait(stage, turn, now).await;
         }
         self.keep_pace(Turn::Dry);
-        if let Some(reading) = self.reading.take() {
-            self.exporter.board.release(reading.claim.stripe, reading.position);
-        }
+        self.give_back();
         if !self.is_aside() {
             self.exporter.board.leave(self.number);
         }
@@ -285,25 +284,38 @@ impl Lane {
         }
     }
 
-    /// Tells the exporter what this lane holds.
-    fn publish(&self) {
+    /// Tells the exporter how this lane is.
+    fn publish(&mut self) {
+        self.tell(|_| {});
         let state = &self.exporter.lanes[self.number];
-        let (from, to) = match &self.reading {
-            Some(reading) => (reading.position.bytes(), reading.claim.end.bytes()),
-            None => (0, 0),
-        };
-        let open: usize = self.opens.iter().map(|open| open.batch.events()).sum();
-        state.unread_from.store(from, Ordering::Release);
-        state.unread_to.store(to, Ordering::Release);
-        // What goes out beside the log is settled, or outside the account.
-        let waiting = self.parking.events() + self.talking.events() + self.gathering.events();
-        let unsent = open as u64 + self.burying.len() as u64;
-        let in_batches = self.sender.pending() + waiting + unsent;
-        let in_batches = if self.is_aside() { 0 } else { in_batches };
-        state.in_batches.store(in_batches, Ordering::Release);
         state.parked.store(self.parking.refused(), Ordering::Relaxed);
         let has_held_route = self.sender.held_routes().next().is_some();
         state.has_held_route.store(has_held_route, Ordering::Relaxed);
+    }
+
+    /// Tells the account what was settled while reading and what this lane has, and changes the
+    /// board with it.
+    fn tell(&mut self, change: impl FnOnce(&Board)) {
+        let nowhere = Span { from: Offset::ZERO, to: Offset::ZERO };
+        let unread = self.reading.as_ref();
+        let unread = unread.map_or(nowhere, |it| Span { from: it.position, to: it.claim.end });
+        let events = if self.is_aside() { 0 } else { self.events() };
+        self.exporter.tell(self.number, &self.settled, Load { unread, events }, change);
+        self.settled.clear();
+    }
+
+    /// Events that were read and are neither settled nor in a letter.
+    fn events(&self) -> u64 {
+        let open: usize = self.opens.iter().map(|open| open.batch.events()).sum();
+        let waiting = self.parking.events() + self.talking.events() + self.gathering.events();
+        self.sender.pending() + waiting + open as u64 + self.burying.len() as u64
+    }
+
+    /// Gives the unread rest of the stripe back, where it holds one.
+    fn give_back(&mut self) {
+        if let Some(Reading { claim, position, .. }) = self.reading.take() {
+            self.tell(|board| board.release(claim.stripe, position));
+        }
     }
 
     /// Tells the other lanes of this worker where it reads next, if it only lacks their time.
@@ -406,9 +418,8 @@ impl Lane {
         if now.saturating_duration_since(since) < STUCK_AFTER {
             return;
         }
-        if let Some(reading) = self.reading.take() {
-            self.exporter.board.release(reading.claim.stripe, reading.position);
-            self.publish();
+        if self.reading.is_some() {
+            self.give_back();
             self.exporter.wake_all();
         }
     }

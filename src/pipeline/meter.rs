@@ -447,7 +447,7 @@ pub(super) async fn run(exporter: Arc<Exporter>, reader: Reader, network: Networ
         let length = now.saturating_duration_since(began);
         began = now;
         let lag_events = match ledger.meter.tells_idle {
-            true => exporter.pending(&reader, reader.written()),
+            true => exporter.balance(&reader).pending,
             false => 0,
         };
         tokio::select! {

@@ -3,6 +3,7 @@
 mod account;
 mod alerts;
 mod anchors;
+mod balance;
 mod block;
 mod board;
 mod by_hand;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::balance::Balance;
 use super::changes::{self, ChangeCounters};
 use super::exporter::Exporter;
 use super::health::HealthStatus;
@@ -370,17 +371,9 @@ impl ExporterStatus {
         self.state == STOPPED
     }
 
-    pub(crate) fn new(exporter: &Exporter, reader: &Reader, head: Offset, now: Instant) -> Self {
-        let (pass, alert_below, start, tally, gaps, reasons) = {
-            let watermark = exporter.watermark();
-            let gaps = watermark.gaps().len() as u64;
-            let (start, tally) = (watermark.start(), watermark.tally());
-            let (pass, alert_below) = (watermark.pass(), watermark.alert_below());
-            (pass, alert_below, start, tally, gaps, watermark.lost())
-        };
-        let untallied = Span { from: start.max(tally.to), to: head };
-        let in_range = tally.events + reader.count(untallied).unwrap_or(0);
-        let (base, counts, pending) = Self::account(exporter, reader, head, in_range);
+    pub(crate) fn new(exporter: &Exporter, reader: &Reader, now: Instant) -> Self {
+        let balance = exporter.balance(reader);
+        let Balance { base, counts, head, .. } = balance;
         let counters = &exporter.counters;
         let parked = exporter.parked();
         let state = match (exporter.is_prepared(), exporter.condition(now)) {
@@ -394,14 +387,14 @@ impl ExporterStatus {
             name: exporter.name().to_owned(),
             vendor: exporter.settings.vendor.name,
             state,
-            pass,
-            start,
+            pass: balance.pass,
+            start: balance.start,
             base,
-            alert_below,
+            alert_below: balance.alert_below,
             counts,
             counts_before: exporter.counts_before(),
-            in_range,
-            pending,
+            in_range: balance.in_range,
+            pending: balance.pending,
             lag_bytes: head.bytes().saturating_sub(base.bytes()),
             in_flight: exporter.gate.in_flight(),
             requests: counters.requests.load(),
@@ -424,9 +417,9 @@ impl ExporterStatus {
             schema_left_out: counters.schema_left_out.load(),
             letters: exporter.dead_letters.live(),
             letters_evicted: exporter.dead_letters.evicted.load(),
-            lost: by_reason(reasons),
+            lost: by_reason(balance.lost),
             replayed: counters.replayed.load(),
-            gaps,
+            gaps: balance.gaps,
             parked,
             buried: counters.buried.load(),
             losses: counters.losses() + lost(counts).saturating_sub(lost(exporter.counts_before())),
@@ -454,35 +447,6 @@ impl ExporterStatus {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.counts.total() + self.pending == self.in_range
-    }
-
-    /// Position, settled and pending events, counted apart from each other.
-    ///
-    /// Lanes go on while this looks, so an event on its way from one count to another may be seen
-    /// in both or none. Looking again a moment later gives each exporter the chance to be seen at
-    /// rest, also where its lane waits for a core; a sum that stays wrong is shown as it is.
-    fn account(
-        exporter: &Exporter,
-        reader: &Reader,
-        head: Offset,
-        in_range: u64,
-    ) -> (Offset, Counts, u64) {
-        let look = || {
-            let pending = exporter.pending(reader, head);
-            let watermark = exporter.watermark();
-            (watermark.base(), watermark.counts(), pending)
-        };
-        let is_whole =
-            |(_, counts, pending): &(Offset, Counts, u64)| counts.total() + pending == in_range;
-        let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(*pause * 2));
-        for pause in pauses.take(LOOKS_MAX) {
-            let found = look();
-            if is_whole(&found) {
-                return found;
-            }
-            std::thread::sleep(pause);
-        }
-        look()
     }
 }
 
@@ -539,7 +503,3 @@ fn by_reason(lost: [u64; GapReason::ALL.len()]) -> Vec<(&'static str, u64)> {
 const PAUSED: &str = "paused";
 /// The state of exporters that did not start.
 const STOPPED: &str = "stopped";
-/// Looks at a moving exporter, each after twice as long as the one before, 50 ms in all; at rest
-/// the first one is right.
-const LOOKS_MAX: usize = 10;
-const FIRST_PAUSE: Duration = Duration::from_micros(50);

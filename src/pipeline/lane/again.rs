@@ -275,14 +275,14 @@ impl Lane {
                 _ => GapReason::Retention,
             };
             let skipped = Settled { span, events: 1, fate: Settle::Skipped };
-            self.exporter.watermark().settle_for(&[skipped], reason);
+            self.exporter.settle_lost(self.number, &[skipped], reason);
             return None;
         }
         let document = event.and_then(|event| {
             let mut document = Vec::new();
             attempt(|| self.exporter.native.encode(&event, &mut document)).map(|()| document)
         });
-        self.exporter.bury(&letter, document);
+        self.exporter.bury(self.number, &letter, document);
         None
     }
 

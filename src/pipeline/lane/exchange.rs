@@ -388,7 +388,7 @@ impl Lane {
         self.end_talks(&outcomes.settled, &outcomes.dead);
         match self.is_aside() {
             true => self.settle_aside(&outcomes),
-            false => self.exporter.settle_all(&outcomes),
+            false => self.exporter.settle_all(self.number, &outcomes),
         }
         for received in outcomes.received.drain(..) {
             self.exporter.measures.confirm_seconds.observe(since(received).as_secs_f64());

@@ -36,12 +36,6 @@ impl Lane {
             return Turn::Full;
         }
         self.stuck_since = None;
-        let turn = self.fill_turn(now);
-        self.tell_settled();
-        turn
-    }
-
-    fn fill_turn(&mut self, now: Instant) -> Turn {
         let mut rendered = 0;
         while rendered < TURN_BYTES {
             match self.follow(TURN_BYTES - rendered, now) {
@@ -341,7 +335,7 @@ impl Lane {
             reading.block.is_none() && reading.position >= reading.claim.end
         };
         if let Some(Reading { claim, .. }) = self.reading.take_if(is_read) {
-            self.exporter.board.finish(claim.stripe);
+            self.tell(|board| board.finish(claim.stripe));
         }
         if self.reading.is_none() {
             let Some(claim) = self.exporter.board.claim(self.number, head) else { return false };
@@ -462,7 +456,7 @@ impl Lane {
             };
             tracing::error!(exporter = name, %from, %to, events, why, "skipped");
         }
-        self.exporter.watermark().settle_for(&lost, reason);
+        self.exporter.settle_lost(self.number, &lost, reason);
         self.go_to(span.to);
         Some(())
     }
@@ -487,14 +481,6 @@ impl Lane {
                 last.events += events;
             }
             _ => self.settled.push(settled),
-        }
-    }
-
-    /// Tells the watermark what was settled while reading.
-    pub(super) fn tell_settled(&mut self) {
-        if !self.settled.is_empty() {
-            self.exporter.settle(&self.settled);
-            self.settled.clear();
         }
     }
 }

@@ -162,9 +162,9 @@ impl World<'_> {
     fn audit_board(&self, unread: u64) -> Result<(), String> {
         let head = self.head();
         let claims = self.lanes.iter().filter_map(|lane| lane.claim);
-        let claims = claims.map(|claim| (claim.position, claim.end.min(head)));
-        let pieces = self.board.unclaimed(head).into_iter().chain(claims);
-        let left = pieces.filter(|(from, to)| from < to).flat_map(|it| self.starting_in(it));
+        let claims = claims.map(|claim| Span { from: claim.position, to: claim.end });
+        let pieces = self.board.unread_below(head, &claims.collect::<Vec<_>>());
+        let left = pieces.into_iter().flat_map(|it| self.starting_in((it.from, it.to)));
         let left = left.filter(|&event| !self.is_resumed(event)).count() as u64;
         match left == unread {
             true => Ok(()),
