@@ -256,8 +256,9 @@ pub(crate) enum Quarantine {
     },
     /// Look at refused lines again, append those that are events, and remove them here
     ///
-    /// For lines that an older version or another configuration did not understand. Ends with 1
-    /// where lines stay.
+    /// For lines that an older version or another configuration did not understand. A line of an
+    /// input with a `format` is read as that; where it was the wrong one, pass what `show` prints
+    /// to `shrike append`. Ends with 1 where lines stay.
     Retry {
         #[command(flatten)]
         lines: Lines,

@@ -69,7 +69,7 @@ fn list(places: &Places, wanted: &WantedLines, limit: u64, as_json: bool) -> Res
         if as_json {
             let line = json!({
                 "id": at.bytes(), "received": time::text(line.received), "class": line.class,
-                "source": line.source, "offset": line.offset, "length": line.length,
+                "source": line.source, "format": line.format, "offset": line.offset, "length": line.length,
                 "whole": line.is_whole(), "text": text, "bytes": line.bytes,
             });
             written = writeln!(out, "{line}");

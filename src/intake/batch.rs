@@ -41,6 +41,8 @@ pub struct Rejected {
     pub kept: Vec<u8>,
     /// SHA-256 of all bytes, where not all are kept.
     pub sha256: Option<[u8; 32]>,
+    /// The only dialect that it may be of; none where it tells its own.
+    pub format: Option<&'static str>,
 }
 
 impl Batch {

@@ -143,6 +143,17 @@ impl Checker {
         self.format = format;
     }
 
+    /// The only dialect that lines may be of.
+    pub(super) fn format(&self) -> Option<&'static str> {
+        self.format
+    }
+
+    /// The format of this name, where there is one.
+    pub(super) fn format_named(&self, name: &str) -> Option<&'static str> {
+        let names = self.options.dialects.iter().map(|dialect| dialect.name);
+        names.chain([CANONICAL]).find(|it| *it == name)
+    }
+
     /// Remembers an event of the log as one that came in.
     pub(super) fn remember(&mut self, frame: Frame, record: &[u8]) {
         self.opening.rewind(&mut self.arena);
@@ -208,6 +219,18 @@ impl Checker {
 
     /// Counts a refusal and hands it on.
     fn refuse(&self, class: Class, text: &[u8], offset: u64, out: &mut Batch) {
+        self.refuse_of(self.format, class, text, offset, out);
+    }
+
+    /// The same of what is to be of this format, whichever its source is of.
+    fn refuse_of(
+        &self,
+        format: Option<&'static str>,
+        class: Class,
+        text: &[u8],
+        offset: u64,
+        out: &mut Batch,
+    ) {
         self.counts.class(class).add(1);
         out.rejected.push(Rejected {
             class,
@@ -215,6 +238,7 @@ impl Checker {
             length: text.len() as u64,
             kept: text.to_vec(),
             sha256: None,
+            format,
         });
     }
 
@@ -385,7 +409,11 @@ impl Checker {
                 match self.open(&one, out) {
                     Ok(()) => {}
                     Err(reject) if is_one => result = Err(reject.class),
-                    Err(reject) => self.refuse(reject.class, event, piece.offset, out),
+                    // It is mapped already.
+                    Err(reject) => {
+                        let format = self.format.map(|_| CANONICAL);
+                        self.refuse_of(format, reject.class, event, piece.offset, out);
+                    }
                 }
             }
             for (class, part) in mapped.refused() {

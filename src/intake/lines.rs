@@ -144,6 +144,7 @@ impl Lines {
             length: long.length,
             kept: long.kept,
             sha256: Some(long.hash.finalize().into()),
+            format: checker.format(),
         });
     }
 }

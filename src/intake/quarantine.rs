@@ -57,6 +57,9 @@ pub struct Refused {
     pub class: String,
     /// Where it came from: an input, a command, or `log`.
     pub source: String,
+    /// The only dialect that it may be of, as its source said; none where it tells its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     /// Where it began there, bytes.
     pub offset: u64,
     /// Its bytes without the ending.
@@ -246,6 +249,7 @@ impl Quarantine {
             "v": VERSION,
             "class": rejected.class.name(),
             "source": source,
+            "format": rejected.format,
             "offset": rejected.offset,
             "length": rejected.length,
             "received": received_ns,
@@ -284,7 +288,8 @@ impl Quarantine {
             return Ok(false);
         }
         let (kept, length) = (record.to_vec(), record.len() as u64);
-        let rejected = Rejected { class, offset: at.bytes(), length, kept, sha256: None };
+        let offset = at.bytes();
+        let rejected = Rejected { class, offset, length, kept, sha256: None, format: None };
         let kept = self.keep(OF_LOG, &rejected, received_ns);
         if kept.is_err() {
             self.known()?.of_log.remove(&at.bytes());

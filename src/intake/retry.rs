@@ -106,13 +106,19 @@ impl Door {
         Ok(())
     }
 
-    /// Appends what the line holds, if all of it is events now.
+    /// Appends what the line holds, if all of it is events of its format now.
     fn take_line(&mut self, line: &Refused, now_ns: u64) -> Result<Option<Account>, DoorError> {
         let bytes = line.kept();
-        if !self.is_all_events(&line.source, &bytes, now_ns) {
+        let format = line.format.as_deref().map(|name| self.checker.format_named(name));
+        // A version that knows its format may take it.
+        if format == Some(None) {
             return Ok(None);
         }
-        let mut stream = Stream::new(&line.source, 0);
+        let begun = || Stream::new(&line.source, 0).with_format(format.flatten());
+        if !self.is_all_events(begun(), &bytes, now_ns) {
+            return Ok(None);
+        }
+        let mut stream = begun();
         self.take_rest(&mut stream, &bytes, now_ns);
         let before = stream.account();
         let is_event = !stream.batch.is_empty() || before.duplicates > 0;
@@ -128,10 +134,9 @@ impl Door {
     }
 
     /// Whether a line holds events and nothing else, without remembering them as events that came.
-    fn is_all_events(&mut self, source_name: &str, bytes: &[u8], now_ns: u64) -> bool {
+    fn is_all_events(&mut self, mut stream: Stream, bytes: &[u8], now_ns: u64) -> bool {
         let counts = self.count_in(Arc::default());
         let window = self.checker.set_aside();
-        let mut stream = Stream::new(source_name, 0);
         self.take_rest(&mut stream, bytes, now_ns);
         self.checker.put_back(window);
         self.count_in(counts);

@@ -52,6 +52,25 @@ fn a_fixed_format_takes_no_canonical_events() {
     }
 }
 
+/// The same where somebody has its lines looked at again.
+#[test]
+fn a_retry_makes_no_events_of_another_format_than_its_input() {
+    let host = Host::new();
+    let mut door = door(&host);
+    let event = EVENTS.split_inclusive('\n').next().expect("a line");
+    let velar = lines([7]);
+    for (format, line) in [(Some("velar.audit"), event), (Some("security_event"), &*velar)] {
+        let mut stream = Stream::new("a", 0).with_format(format);
+        door.take(&mut stream, line.as_bytes(), 1);
+        door.append(&mut stream, line.as_bytes(), None).expect("the disk takes it");
+        door.settle(&stream).expect("the disk takes it");
+    }
+    let mut retrying = Retrying::default();
+    door.retry(&WantedLines::default(), &mut retrying, 1).expect("the disk reads");
+    let sum = retrying.sum;
+    assert_eq!((sum.wanted, sum.refused, sum.appended), (2, 2, 0), "{sum:?}");
+}
+
 /// Half of a line may be an event: it stays with the other half, and nothing is forgotten for it.
 #[test]
 fn a_retry_of_what_stays_forgets_no_event() {
@@ -73,6 +92,7 @@ fn a_retry_of_what_stays_forgets_no_event() {
         length: 0,
         kept: [events[1].trim_end(), "{\"torn"].concat().into_bytes(),
         sha256: None,
+        format: None,
     };
     let torn = Rejected { length: torn.kept.len() as u64, ..torn };
     drop(door);
@@ -97,7 +117,8 @@ fn a_refused_line_of_which_the_beginning_is_kept_is_known_by_its_hash() {
     // Longer than a record of the store in base64.
     let kept = vec![b'x'; 7 << 20];
     let length = kept.len() as u64;
-    let rejected = Rejected { class: Class::JsonSyntax, offset: 0, length, kept, sha256: None };
+    let (class, format) = (Class::JsonSyntax, None);
+    let rejected = Rejected { class, offset: 0, length, kept, sha256: None, format };
     store.keep("a", &rejected, 1).expect("the disk takes it");
     store.settle().expect("the disk takes it");
     let mut found = Vec::new();
