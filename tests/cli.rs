@@ -285,6 +285,29 @@ fn lines_that_are_no_events_are_refused_by_number() {
     assert_eq!(none.err, "0 appended; 0 repeats, 0 rejected\n");
 }
 
+/// Whoever writes it may be killed half-way: what is whole is taken, and the rest is one thing.
+#[test]
+fn a_document_that_ends_half_way_is_refused_in_one_piece_with_a_word() {
+    let place = Place::new();
+    let line = sample().split(|&byte| byte == b'\n').next().expect("a line").to_vec();
+    let event: serde_json::Value = serde_json::from_slice(&line).expect("an event is JSON");
+    let spread = serde_json::to_string_pretty(&event).expect("so is this");
+    let half = &spread[..spread.len() / 2];
+    for (text, events) in
+        [(half.to_owned(), 0), (format!("{spread}\n{half}"), 1), (format!("[{spread},{half}"), 1)]
+    {
+        let log = format!("log{}", text.len());
+        let ran = place.run_with(&["run", "--drain", "--log", &log], text.as_bytes()).ended(0);
+        let said = ran.err.lines().find(|line| line.contains("middle of a JSON document"));
+        let said = said.unwrap_or_else(|| panic!("nobody is told: {}", ran.err));
+        assert!(said.contains("\"input\":\"stdin\"") && said.contains("quarantine"), "{said}");
+        let ended = format!("\"events\":{events},\"rejected\":1}}");
+        assert!(ran.err.contains(&ended), "{}", ran.err);
+    }
+    let kept = place.run(&["log", "quarantine", "list", "--json"]).ended(0).out;
+    assert_eq!((kept.lines().count(), kept.matches("json_syntax").count()), (3, 3), "{kept}");
+}
+
 #[test]
 fn a_line_longer_than_any_event_is_refused_and_the_rest_goes_on() {
     let place = Place::new();

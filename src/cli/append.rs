@@ -124,12 +124,12 @@ impl Lines {
                 let is_packed = path.extension().is_some_and(|end| end == "gz" || end == "zst");
                 let bytes = if is_packed { 0 } else { bytes };
                 let source = again(&file).map_err(Failure::io(name.clone()))?;
-                (Box::new(Unfolded::new(Unpacked::new(file))), source, name, bytes)
+                (Box::new(Unfolded::new(Unpacked::new(file), &name)), source, name, bytes)
             }
             _ => {
                 let name = "standard input".to_owned();
                 let source = again(io::stdin()).map_err(Failure::io(name.clone()))?;
-                (Box::new(Unfolded::new(io::stdin())), source, name, 0)
+                (Box::new(Unfolded::new(io::stdin(), &name)), source, name, 0)
             }
         };
         let from = BufReader::with_capacity(CHUNK_BYTES, from);

@@ -320,7 +320,7 @@ fn open(prepared: &Prepared, door: &Arc<Door>) -> Result<(Work, String), Failure
         Input::Stdin { format } => {
             // Four chunks may wait in a pipe; what is none, or may not, stays as it is.
             let _ = fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
-            (Work::Finite(Box::new(Unfolded::new(io::stdin())), *format), "stdin".to_owned())
+            (Work::Finite(Box::new(Unfolded::new(io::stdin(), STDIN)), *format), STDIN.to_owned())
         }
         Input::File { path, follow: false, format, .. } => {
             (Work::Finite(open_file(path)?, *format), path.display().to_string())
@@ -427,8 +427,8 @@ fn client_tls(authorities: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, F
 
 fn open_file(path: &PathBuf) -> Result<Box<dyn Read + Send>, Failure> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(Failure::io(name))?;
-    Ok(Box::new(Unfolded::new(Unpacked::new(file))))
+    let file = File::open(path).map_err(Failure::io(name.clone()))?;
+    Ok(Box::new(Unfolded::new(Unpacked::new(file), &name)))
 }
 
 impl Running {
@@ -580,6 +580,8 @@ impl Refusals {
     }
 }
 
+/// The name of standard input, as status and quarantine show it.
+const STDIN: &str = "stdin";
 /// The time from one telling to the next.
 const REFUSALS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long an input that is to end is waited for, and how often it is looked at.

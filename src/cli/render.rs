@@ -30,11 +30,11 @@ pub(crate) fn render(
         Some(path) => {
             let name = path.display().to_string();
             let file = File::open(path).map_err(Failure::io(name.clone()))?;
-            (Box::new(BufReader::new(Unfolded::new(file))), name)
+            (Box::new(BufReader::new(Unfolded::new(file, &name))), name)
         }
         None => {
-            let source = Unfolded::new(io::stdin());
-            (Box::new(BufReader::new(source)), "standard input".to_owned())
+            let name = "standard input".to_owned();
+            (Box::new(BufReader::new(Unfolded::new(io::stdin(), &name))), name)
         }
     };
     let opening = Arc::new(Opening::new(&config.opening_options()));

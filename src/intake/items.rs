@@ -67,16 +67,35 @@ pub(super) fn is_whole(text: &[u8]) -> bool {
     is_whole && !values.is_empty()
 }
 
-/// The items of a document that is known to end here: one that was cut off inside its only object
-/// is one item, which is refused as a whole.
+/// The items of a document that is known to end here: an object in which it was cut off is one
+/// item, which is refused as a whole.
 pub(super) fn ended(text: &[u8]) -> Vec<u8> {
-    let is_cut = !is_whole(text) && is_spread(text) == Some(true);
-    if !is_cut || text.trim_ascii_start().first() == Some(&b'[') {
-        return items(text);
+    let Some(cut) = cut_at(text) else { return items(text) };
+    let (whole, rest) = text.split_at(cut);
+    let mut lines = items(whole);
+    match is_array(rest) {
+        true => lines.extend(items(rest)),
+        false => push(rest, &mut lines),
     }
-    let mut line = Vec::with_capacity(text.len() + 1);
-    push(text, &mut line);
-    line
+    lines
+}
+
+/// Where the value begins in which a document was cut off: it opens brackets that nothing closes.
+pub(super) fn cut_at(text: &[u8]) -> Option<usize> {
+    if is_whole(text) || is_spread(text) != Some(true) {
+        return None;
+    }
+    let mark = text.len() - text.strip_prefix(BOM).unwrap_or(text).len();
+    let (values, _) = values(&readable(&text[mark..]));
+    let start = mark + values.last().map_or(0, |last| last.end);
+    let rest = &text[start..];
+    let is_open = (is_array(rest) || rest.trim_ascii_start().first() == Some(&b'{'))
+        && elements(rest, None, &mut Vec::new()).is_err();
+    is_open.then_some(if start == mark { 0 } else { start })
+}
+
+fn is_array(text: &[u8]) -> bool {
+    text.strip_prefix(BOM).unwrap_or(text).trim_ascii_start().first() == Some(&b'[')
 }
 
 /// The items of a document that are whole, as lines, and the document without them; none where not
@@ -261,6 +280,12 @@ mod tests {
             ("{\n\"a\": {\n\"b\"", "{ \"a\": { \"b\"\n"),
             ("[\n{\n\"a\":1},\n{\n\"b\"", "{\"a\":1}\n{ \"b\"\n"),
             ("{\n\"a\":1}\n", "{\"a\":1}\n"),
+            // What is whole before it stays, of objects as of arrays.
+            ("{\n\"a\":1}\n{\n\"b\": [\n2", "{\"a\":1}\n{ \"b\": [ 2\n"),
+            ("[{\"a\":1}]\n[{\"b\":2},\n{\"c\":", "{\"a\":1}\n{\"b\":2}\n{\"c\":\n"),
+            ("\u{feff}{\n\"a\":\n\"b", "\u{feff}{ \"a\": \"b\n"),
+            // This one has its end, and something is wrong with it.
+            ("{\n\"a\":x\n}\n", "{\n\"a\":x\n}\n"),
         ] {
             assert_eq!(String::from_utf8_lossy(&ended(text.as_bytes())), expected, "{text}");
         }

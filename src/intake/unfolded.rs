@@ -2,13 +2,15 @@
 
 use std::io::{self, Read};
 
-use super::items::{DOCUMENT_BYTES_MAX, first_items, is_spread, is_whole, items};
+use super::items::{DOCUMENT_BYTES_MAX, cut_at, ended, first_items, is_spread, is_whole, items};
 
 /// Reads a source as lines: a document, which its beginning tells, gives a line for each of its
 /// items, once it is whole or has become long. Anything else passes as it is.
 #[derive(Debug)]
 pub struct Unfolded<R> {
     from: R,
+    /// What it is called.
+    name: String,
     state: State,
 }
 
@@ -24,10 +26,10 @@ enum State {
 }
 
 impl<R: Read> Unfolded<R> {
-    /// Nothing is read yet.
+    /// Nothing is read yet of the source of this name.
     #[must_use]
-    pub fn new(from: R) -> Self {
-        Self { from, state: State::Beginning(Vec::new()) }
+    pub fn new(from: R, name: &str) -> Self {
+        Self { from, name: name.to_owned(), state: State::Beginning(Vec::new()) }
     }
 }
 
@@ -64,7 +66,10 @@ impl<R: Read> Read for Unfolded<R> {
                 State::Document(text) => {
                     let read = more(&mut self.from, text)?;
                     if read == 0 {
-                        State::Lines(items(text), 0, None)
+                        if let Some(at) = cut_at(text) {
+                            tell_cut(&self.name, (text.len() - at) as u64);
+                        }
+                        State::Lines(ended(text), 0, None)
                     } else if ends_here(text, read) {
                         State::of_whole(text)
                     } else if text.len() > DOCUMENT_BYTES_MAX {
@@ -99,6 +104,13 @@ fn ends_here(text: &[u8], read: usize) -> bool {
     // With a line that holds only what closes it.
     let may_end = text.ends_with(b"\n") && (end.ends_with(b"\n}") || end.ends_with(b"\n]"));
     may_end && read < PIECE_BYTES && text.len() < WHOLE_BYTES_MAX && is_whole(text)
+}
+
+/// Whoever wrote it did not come to its end, or the way here was cut.
+fn tell_cut(input: &str, bytes: u64) {
+    let text = "ended in the middle of a JSON document: what is not whole of it goes to quarantine; \
+                pass it in again as a whole";
+    tracing::warn!(input, bytes, "{text}");
 }
 
 fn more(from: &mut impl Read, text: &mut Vec<u8>) -> io::Result<usize> {
@@ -146,7 +158,7 @@ mod tests {
 
     #[test]
     fn blanks_without_an_end_are_handed_on() {
-        let mut blank = Unfolded::new(Blank(0));
+        let mut blank = Unfolded::new(Blank(0), "blank");
         let mut out = vec![0; 1 << 10];
         blank.read_exact(&mut out).expect("it has no end");
         assert!(blank.from.0 <= BEGINNING_BYTES_MAX + PIECE_BYTES, "{}", blank.from.0);
@@ -173,7 +185,7 @@ mod tests {
             "{\n  \"b\": [\n]\n}\n{",
             "\n\"c\": 3\n}\n",
         ];
-        let mut live = Unfolded::new(Live(pieces));
+        let mut live = Unfolded::new(Live(pieces), "live");
         for expected in ["{\"z\":0}\n", "{\"a\":1}\n", "{\"b\":[]}\n{\"c\":3}\n"] {
             let mut read = vec![0; expected.len()];
             live.read_exact(&mut read).expect("it is there");
@@ -190,7 +202,7 @@ mod tests {
         let all = vec![item; items];
         for text in [format!("[\n{}\n]\n", all.join(",\n")), all.join("\n")] {
             let mut read = String::new();
-            Unfolded::new(text.as_bytes()).read_to_string(&mut read).expect("memory reads");
+            Unfolded::new(text.as_bytes(), "text").read_to_string(&mut read).expect("memory reads");
             assert!(read == expected, "{} of {} bytes", read.len(), expected.len());
         }
     }
@@ -210,8 +222,8 @@ mod tests {
                 let mut read = String::new();
                 let bytes = text.as_bytes();
                 let done = match is_slow {
-                    true => Unfolded::new(Slow(bytes, false)).read_to_string(&mut read),
-                    false => Unfolded::new(bytes).read_to_string(&mut read),
+                    true => Unfolded::new(Slow(bytes, false), "slow").read_to_string(&mut read),
+                    false => Unfolded::new(bytes, "bytes").read_to_string(&mut read),
                 };
                 assert_eq!(
                     (done.expect("memory reads"), read.as_str()),

@@ -253,7 +253,7 @@ fn the_ledger_says_what_the_other_channels_of_the_daemon_say() {
     let records: Vec<String> = AUDIT.lines().map(|it| it.replace("{\"", "{\n  \"")).collect();
     let spread = format!("[\n{}\n]\n", records.join(",\n"));
     let mut lines = Vec::new();
-    Unfolded::new(spread.as_bytes()).read_to_end(&mut lines).expect("it is in memory");
+    Unfolded::new(spread.as_bytes(), "spread").read_to_end(&mut lines).expect("it is in memory");
     let mut stream = Stream::new("export", 0);
     door.take(&mut stream, &lines, 1);
     door.append(&mut stream, &lines, None).expect("the log takes it");
