@@ -214,6 +214,18 @@ impl Inputs {
         all.list.iter().chain(&all.lost).map(|one| one.running.status()).collect()
     }
 
+    /// Those that failed, or are to run and cannot be opened, one sentence each.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        let all = self.lock();
+        let failed = all.list.iter().filter(|one| one.running.has_failed.load(Ordering::Acquire));
+        let failed =
+            failed.map(|one| format!("input {} has failed: see the log", one.running.name));
+        let lost = all.lost.iter().map(|one| &one.running.name);
+        failed
+            .chain(lost.map(|name| format!("input {name} cannot be opened again: {AGAIN}")))
+            .collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -580,6 +592,9 @@ impl Refusals {
     }
 }
 
+/// What becomes of an input whose place was taken.
+const AGAIN: &str = "its place was taken while a refused configuration was tried; it is tried \
+                     once a second";
 /// The name of standard input, as status and quarantine show it.
 const STDIN: &str = "stdin";
 /// The time from one telling to the next.

@@ -199,6 +199,7 @@ impl Reload {
         self.renew_certificates(gate);
         let refused = applied.as_ref().err().cloned();
         let refused = refused.map(|problem| Refused { problem, at: Instant::now() });
+        self.counts.note_refused(refused.is_some());
         let before = std::mem::replace(&mut self.refused, refused);
         match &applied {
             Ok(report) => {

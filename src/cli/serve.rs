@@ -419,9 +419,7 @@ impl Observe for Pages {
         let is_idle = |it: &&pipeline::ExporterStatus| it.state == "starting" || it.is_stopped();
         let idle = status.exporters.iter().filter(is_idle);
         let idle = idle.map(|it| format!("exporter {} is {}", it.name, it.state));
-        let failed = self.inputs.status().into_iter().filter(|it| it.failed);
-        let failed = failed.map(|it| format!("input {} has failed: see the log", it.name));
-        self.running.unwell().into_iter().chain(failed).chain(idle).collect()
+        self.running.unwell().into_iter().chain(self.inputs.wrong()).chain(idle).collect()
     }
 }
 

@@ -599,11 +599,14 @@ fn process(text: &mut Exposition, status: &Status, inputs: &[InputStatus]) {
 }
 
 fn configuration(text: &mut Exposition, reloads: ReloadNumbers) {
-    let ReloadNumbers { reloaded, refused, refreshed, refresh_failed } = reloads;
+    let ReloadNumbers { reloaded, refused, refreshed, refresh_failed, is_refused } = reloads;
     let name = "shrike_config_reload_total";
     text.begin(name, "counter", "Configurations read again, by what became of them.");
     text.sample(name, &[("result", "applied")], reloaded as f64);
     text.sample(name, &[("result", "refused")], refused as f64);
+    let name = "shrike_config_refused";
+    text.begin(name, "gauge", "1 while the file was refused and what ran before runs on.");
+    text.sample(name, &[], f64::from(u8::from(is_refused)));
     let name = "shrike_credential_refresh_total";
     text.begin(name, "counter", "Readings of all secrets; failed where one kept its last value.");
     text.sample(name, &[("result", "ok")], refreshed as f64);

@@ -1,5 +1,7 @@
 //! What is counted about the configuration of a running process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::metrics::Counter;
 
 /// Reloads and readings of credentials since the start.
@@ -13,6 +15,14 @@ pub struct ReloadCounts {
     pub refreshed: Counter,
     /// Readings in which something kept its last value.
     pub refresh_failed: Counter,
+    is_refused: AtomicBool,
+}
+
+impl ReloadCounts {
+    /// Notes whether the configuration that was read last is another than the one that runs.
+    pub fn note_refused(&self, is_refused: bool) {
+        self.is_refused.store(is_refused, Ordering::Relaxed);
+    }
 }
 
 /// The same at one moment.
@@ -26,6 +36,8 @@ pub struct ReloadNumbers {
     pub refreshed: u64,
     /// As in [`ReloadCounts`].
     pub refresh_failed: u64,
+    /// Whether the configuration that was read last was refused.
+    pub is_refused: bool,
 }
 
 impl ReloadNumbers {
@@ -37,6 +49,7 @@ impl ReloadNumbers {
             refused: counts.refused.load(),
             refreshed: counts.refreshed.load(),
             refresh_failed: counts.refresh_failed.load(),
+            is_refused: counts.is_refused.load(Ordering::Relaxed),
         }
     }
 }

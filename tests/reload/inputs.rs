@@ -183,7 +183,8 @@ fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
         place.take_from(&collector, &format!("EVENTS, {unix}"));
         // Read again when the test asks for it, and not while it sends.
         let text = std::fs::read_to_string(place.path("c.yaml")).expect("it was written");
-        place.write("c.yaml", &text.replace("global: {", "global: {watch_config: false, "));
+        let text = text.replace("global: {", "global: {watch_config: false, ");
+        place.write("c.yaml", &(text + "admin: {listen: '127.0.0.1:0'}\n"));
     };
     let send = || {
         let mut stream = UnixStream::connect(&socket).expect("it listens");
@@ -191,6 +192,7 @@ fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
     };
     with("auto");
     let mut running = place.run();
+    running.wait_for("metrics are shown");
     send();
     collector.wait_for(30);
     // Neither the new one nor the old one finds a place for its socket.
@@ -202,10 +204,20 @@ fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
     }
     let sent = 30 + place.append();
     collector.wait_for(sent);
+    let unready = running.page("/readyz");
+    assert!(unready.starts_with("HTTP/1.1 503"), "{unready}");
+    let told = format!("input {} cannot be opened again: ", socket.display());
+    assert!(unready.contains(&told) && unready.contains("tried once a second"), "{unready}");
+    assert!(running.metrics().contains("\nshrike_config_refused 1\n"), "{}", running.metrics());
     std::fs::rename(&aside, &dir).expect("the directory is ours");
     running.wait_for("\"opened again\"");
     send();
     collector.wait_for(sent + 30);
+    wait_until("it is ready", || running.page("/readyz").starts_with("HTTP/1.1 200"));
+    assert!(running.metrics().contains("\nshrike_config_refused 1\n"), "the file is as wrong");
+    with("auto");
+    assert_eq!(place.shrike(&["reload"]).0, Some(0));
+    assert!(running.metrics().contains("\nshrike_config_refused 0\n"), "{}", running.metrics());
     running.stop();
     assert_eq!(collector.events(), sent + 30, "nothing twice");
 }

@@ -272,8 +272,14 @@ impl Running {
 
     /// The page for monitoring.
     pub(crate) fn metrics(&self) -> String {
+        self.page("/metrics")
+    }
+
+    /// A page with its head.
+    pub(crate) fn page(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.pages()).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
+        let request = format!("GET {path} HTTP/1.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("text");
         text
