@@ -151,7 +151,7 @@ fn page(address: SocketAddr, request: &str) -> (u16, String) {
 }
 
 fn scrape(address: SocketAddr) -> Vec<Sample> {
-    let (status, text) = page(address, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    let (status, text) = page(address, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(status, 200);
     let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).expect("it parses");
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).count();
@@ -263,6 +263,33 @@ fn the_account_is_told_in_prometheus_words() {
     assert!(TcpListener::bind(address).is_ok(), "the address is free again");
     let process = Arc::into_inner(process).expect("nobody else holds it");
     drop(equation::assert_equation(process.engine.end()));
+}
+
+/// A page that a browser on this host shows may let its name become a loopback address, and is then
+/// of the same origin as what listens there.
+#[test]
+fn pages_without_tokens_are_shown_to_no_other_name() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let process = Process::new(idle(dir.path()));
+    let access = Arc::<Access>::default();
+    let admin = shown(&process, Arc::clone(&access));
+    let asked = |host: &str, path: &str| {
+        page(admin.address(), &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
+    };
+    let rebound = format!("rebound.example:{}", admin.address().port());
+    for path in ["/metrics", "/readyz", "/healthz", "/api/v1/exporters"] {
+        let (status, told) = asked(&rebound, path);
+        assert_eq!(status, 403, "{path}");
+        assert!(told.contains("another host is named") && told.contains("admin.tokens"), "{told}");
+    }
+    assert_eq!(access.refused(), 4);
+    assert_eq!(asked(&admin.address().to_string(), "/metrics").0, 200);
+    // With tokens a name says nothing more: a proxy in front of it may hand on what it was asked.
+    let (name, token) = ("eye".to_owned(), Token::new("a-token-of-enough-bytes"));
+    access.set(&[AdminToken { name, token, role: Role::Viewer }]);
+    assert_eq!((asked(&rebound, "/metrics").0, asked(&rebound, "/healthz").0), (401, 200));
+    drop(admin);
+    drop(process);
 }
 
 /// Where nobody needs a token to connect, whoever does must not keep a probe from its answer.

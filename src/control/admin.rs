@@ -1,11 +1,13 @@
 //! The pages for monitoring, `/metrics`, `/healthz` and `/readyz`, and the admin API beside them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tracing::debug;
@@ -77,6 +79,25 @@ impl Access {
     }
 }
 
+/// Whether a request names this host as programs on it do: by an address, as `localhost`, or by its
+/// own name. One that names nothing comes from no browser.
+fn is_for_this_host(head: &Parts, own_name: &str) -> bool {
+    let named = match (head.uri.authority(), head.headers.get(HOST)) {
+        (Some(authority), _) => authority.clone(),
+        (None, Some(named)) => match Authority::try_from(named.as_bytes()) {
+            Ok(authority) => authority,
+            Err(_) => return false,
+        },
+        (None, None) => return true,
+    };
+    let name = named.host().trim_end_matches('.').to_ascii_lowercase();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || name == own_name.to_ascii_lowercase()
+}
+
 /// The listener and its thread; dropping it closes the address.
 #[derive(Debug)]
 pub struct Admin {
@@ -89,6 +110,8 @@ struct Shared {
     observe: Arc<dyn Observe>,
     serve: Arc<dyn Serve>,
     access: Arc<Access>,
+    /// What this host calls itself.
+    own_name: String,
 }
 
 impl Admin {
@@ -112,7 +135,8 @@ impl Admin {
             head_timeout: HEAD_TIMEOUT,
             at_the_end: AtTheEnd::Leave,
         };
-        let shared = Arc::new(Shared { observe, serve, access });
+        let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shared = Arc::new(Shared { observe, serve, access, own_name });
         let _listening = Listening::start(listener, options, move |request, peer| {
             answer(request, peer, Arc::clone(&shared))
         })?;
@@ -185,6 +209,14 @@ async fn reply(
     shared: &Arc<Shared>,
 ) -> Result<Reply, Reply> {
     let (head, body) = request.into_parts();
+    // Without tokens only this host reaches the pages, and so does every page that its browsers
+    // show: one whose name became a loopback address could read them (DNS rebinding).
+    if shared.access.tokens().is_empty() && !is_for_this_host(&head, &shared.own_name) {
+        shared.access.refused.add(1);
+        let text = "another host is named, as when a web page asks: ask by address or as \
+                    localhost, or set `admin.tokens`\n";
+        return Err(Reply::text(StatusCode::FORBIDDEN, TEXT, text));
+    }
     if head.uri.path().starts_with(api::PREFIX) {
         let call = Call::parse(&head.method, head.uri.path())?;
         let name = shared.access.permit(&head.headers, call.role())?;
@@ -241,3 +273,39 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CONNECTIONS_MAX: usize = 16;
 /// How long whoever connects may say nothing: they have one question each.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_host_are_its_own() {
+        for (host, expected) in [
+            (None, true),
+            (Some("127.0.0.1:9401"), true),
+            (Some("10.1.2.3"), true),
+            (Some("[::1]:9401"), true),
+            (Some("LocalHost:9401"), true),
+            (Some("localhost."), true),
+            (Some("shrike.localhost"), true),
+            (Some("siem-01:9401"), true),
+            (Some("Siem-01.:9401"), true),
+            (Some("rebound.example:9401"), false),
+            (Some("127.0.0.1.rebound.example"), false),
+            (Some("notlocalhost"), false),
+            (Some("localhost.rebound.example"), false),
+            (Some(""), false),
+            (Some("a b"), false),
+        ] {
+            let mut request = Request::get("/metrics");
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let (head, ()) = request.body(()).expect("it is one").into_parts();
+            assert_eq!(is_for_this_host(&head, "siem-01"), expected, "{host:?}");
+        }
+        let absolute = Request::get("http://rebound.example/metrics").header(HOST, "localhost");
+        let (head, ()) = absolute.body(()).expect("it is one").into_parts();
+        assert!(!is_for_this_host(&head, "siem-01"));
+    }
+}

@@ -27,7 +27,7 @@ impl Running {
         let said = self.said();
         let address = said.split("\"address\":\"").nth(1)?.split('"').next()?;
         let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("text");
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())

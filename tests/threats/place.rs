@@ -172,7 +172,9 @@ impl Running {
         let line: Value = serde_json::from_str(shown.expect("it shows them")).expect("JSON");
         let address = line["address"].as_str().expect("an address");
         let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("it takes a request");
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .expect("it takes a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
