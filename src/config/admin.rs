@@ -150,6 +150,9 @@ fn tokens(values: &Values, names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Ad
         let (Some(name), Some(secret), Some(role)) = (row.text("name"), secret, role) else {
             continue;
         };
+        if name.trim().is_empty() {
+            rule(&row, "name", "is empty; `shrike audit log` tells by it who did what", mistakes);
+        }
         let token = Token::new(secret);
         if found.iter().any(|other| other.name == name) {
             rule(&row, "name", "is the name of another token already", mistakes);

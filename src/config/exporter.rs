@@ -238,7 +238,7 @@ impl Build<'_, '_> {
             format: settings.format,
         };
         let routes = routes.read(table, self.setting.names, self.mistakes);
-        let filter = filtering::rules(values, FILTER, &mut self.notes);
+        let filter = filtering::rules(values, FILTER, &mut self.notes, self.mistakes);
         // After another mistake the destination would complain about what is only misspelled.
         let is_whole = self.mistakes.count() == self.before && values.broken.is_empty();
         if values.is_on("enabled") && is_whole {
@@ -728,10 +728,11 @@ pub(super) fn wrong_header(name: &str, value: &Secret) -> Option<String> {
     if is_ours {
         return Some(format!("{name} follows from the request and is not settable"));
     }
-    let is_header = HeaderName::from_bytes(name.as_bytes()).is_ok()
-        && http::HeaderValue::from_str(value.expose()).is_ok();
-    if !is_header {
-        return Some("a name or a value cannot stand in a header".to_owned());
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Some(format!("`{}` is no name of a header", name.escape_debug()));
+    }
+    if http::HeaderValue::from_str(value.expose()).is_err() {
+        return Some(format!("the value of {name} has characters that no header may have"));
     }
     placeholder(value.expose()).map(|place| {
         format!(

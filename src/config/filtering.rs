@@ -110,6 +110,7 @@ pub(super) fn rules(
     values: &Values,
     table: &'static [Key],
     notes: &mut Vec<String>,
+    mistakes: &mut Mistakes,
 ) -> FilterRules {
     let named = |name: &str| {
         let row = table.iter().find(|key| key.path.rsplit('.').next() == Some(name));
@@ -132,6 +133,12 @@ pub(super) fn rules(
             }
         }
     }
+    // As an unset variable leaves one.
+    for (name, wrong) in [("exclude_paths", EVERY_PATH), ("domains", NO_DOMAIN)] {
+        if list(name).iter().any(|text| text.trim().is_empty()) {
+            values.mistake(named(name), Wrong::Rule(wrong.to_owned()), mistakes);
+        }
+    }
     let severity = values.text(named("min_severity"));
     FilterRules {
         min_severity: severity
@@ -150,6 +157,12 @@ pub(super) fn rules(
         exclude_internal: values.is_on(named("exclude_internal")),
     }
 }
+
+/// What is wrong with an empty text among the beginnings of paths.
+const EVERY_PATH: &str = "has an empty text, with which every path begins: no event would be \
+                          left; remove it";
+/// And among domains.
+const NO_DOMAIN: &str = "has an empty text, which is no domain; remove it";
 
 /// The top-level rules; `known` are the names of all exporters, disabled ones included.
 pub(super) fn routing(

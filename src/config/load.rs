@@ -1,6 +1,7 @@
 //! From a file and flags to a configuration.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -306,7 +307,8 @@ impl Resolve<'_, '_> {
         };
         config.privacy = privacy::privacy(values, names, &mut config.notes, self.mistakes);
         self.intel(names, &mut config);
-        config.filtering = filtering::rules(values, filtering::FILTERING, &mut config.notes);
+        config.filtering =
+            filtering::rules(values, filtering::FILTERING, &mut config.notes, self.mistakes);
         self.paths(&mut config);
         self.exporters(&setting, &mut config);
         self.hooks(&setting, &mut config);
@@ -334,10 +336,13 @@ impl Resolve<'_, '_> {
     /// No two may listen at one address.
     fn listens(&mut self, config: &Config) {
         let Some(admin) = &config.admin else { return };
-        let is_same =
-            |input: &Input| matches!(input, Input::Http { listen, .. } if *listen == admin.listen);
-        if admin.listen.port() != 0 && config.inputs.iter().any(is_same) {
-            self.rule("admin.listen", "an input of type http listens there already".to_owned());
+        let other = config.inputs.iter().find_map(|input| match input {
+            Input::Http { listen, .. } if share_a_port(*listen, admin.listen) => Some(listen),
+            _ => None,
+        });
+        if let Some(other) = other {
+            let wrong = format!("an input of type http listens there already, at {other}");
+            self.rule("admin.listen", wrong);
         }
     }
 
@@ -627,6 +632,16 @@ impl Resolve<'_, '_> {
     fn rule(&mut self, key: &str, text: String) {
         self.values.mistake(key, Wrong::Rule(text), self.mistakes);
     }
+}
+
+/// Whether nobody can listen at one address beside the other: one that stands for all of a host
+/// takes the port of each, and that of IPv6 those of IPv4 as well.
+fn share_a_port(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, one: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+    };
+    let is_same_place = a.ip() == b.ip() || covers(a, b) || covers(b, a);
+    is_same_place && a.port() == b.port() && a.port() != 0
 }
 
 /// The file that is read when none is given.

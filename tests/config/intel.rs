@@ -291,7 +291,7 @@ fn what_cannot_be_is_refused() {
         ),
         (
             auth("type: api_key, api_key: a, header_name: 'a b'"),
-            "1:120: threat_intel.servers[0].auth.header_name: a name or a value cannot stand in a header",
+            "1:120: threat_intel.servers[0].auth.header_name: `a b` is no name of a header",
         ),
         (
             server(&format!("{one}, headers: {{host: a}}")),

@@ -94,7 +94,15 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         ),
         (
             "admin: {listen: '127.0.0.1:94'}\ninputs: [{type: http, listen: '127.0.0.1:94'}]",
-            "1:9: admin.listen: an input of type http listens there already",
+            "1:9: admin.listen: an input of type http listens there already, at 127.0.0.1:94",
+        ),
+        (
+            "admin: {listen: '127.0.0.1:94'}\ninputs: [{type: http, listen: '0.0.0.0:94', token: 0123456789abcdef}]",
+            "1:9: admin.listen: an input of type http listens there already, at 0.0.0.0:94",
+        ),
+        (
+            "admin: {listen: '127.0.0.1:94'}\ninputs: [{type: http, listen: '[::]:94', token: 0123456789abcdef}]",
+            "1:9: admin.listen: an input of type http listens there already, at [::]:94",
         ),
         (
             "inputs: [{type: file, path: '/a/[b'}]",
@@ -176,6 +184,19 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         (
             "admin: {listen: '127.0.0.1:1', tokens: [{name: a, token: 0123456789abcdef, role: king}]}",
             "1:82: admin.tokens[0].role: expected viewer, operator or admin, found `king`",
+        ),
+        (
+            "admin: {listen: '127.0.0.1:1', tokens: [{name: ' ', token: 0123456789abcdef, role: admin}]}",
+            "1:42: admin.tokens[0].name: is empty; `shrike audit log` tells by it who did what",
+        ),
+        (
+            "filtering: {exclude_paths: [/health, '']}",
+            "1:13: filtering.exclude_paths: has an empty text, with which every path begins: no \
+             event would be left; remove it",
+        ),
+        (
+            "filtering: {domains: ['${NOT_THERE:- }']}",
+            "1:13: filtering.domains: has an empty text, which is no domain; remove it",
         ),
         (
             "admin: {tokens: [{name: a, token: 0123456789abcdef, role: admin}]}",
@@ -565,7 +586,7 @@ fn exporter_keys_are_checked_like_all_others() {
         ),
         (
             "exporters: {tower: {nodes: https://a, headers: {'a b': c}}}",
-            "1:39: exporters.tower.headers: a name or a value cannot stand in a header",
+            "1:39: exporters.tower.headers: `a b` is no name of a header",
         ),
         (
             "exporters: {tower: {nodes: https://a, filter: {min_severity: hihg}}}",
