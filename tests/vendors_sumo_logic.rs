@@ -180,6 +180,7 @@ fn a_request_goes_to_the_source_itself_with_its_metadata() {
         assert_eq!(request.headers[name], value);
     }
     assert!(request.headers["x-sumo-token"].is_sensitive());
+    assert!(!request.needs_body, "a success that breaks off behind its head is one");
     assert!(!request.headers.contains_key("x-sumo-timestamp"), "there is no such header");
     let look = compile(Purpose::Health).plain(VIA);
     assert_eq!(look.headers["x-sumo-category"], "sec/healthcheck");

@@ -67,6 +67,19 @@ fn send_of(ids: &[u8], options: &Options, body: &'static [u8], attempt: u32) -> 
     compile(Purpose::Send, options).carrying_with(VIA, Bytes::from_static(body), &parcel)
 }
 
+/// Else a success whose body breaks off would be sent again.
+#[test]
+fn the_body_of_a_success_matters_only_where_it_lists_what_failed() {
+    for (pairs, expected) in [
+        (&[][..], false),
+        (&[("success_status", "202")], false),
+        (&[("mode", "array"), ("partial_path", "/failed")], true),
+    ] {
+        let request = send(&options(pairs), b"x", 1);
+        assert_eq!(request.needs_body, expected, "{pairs:?}");
+    }
+}
+
 #[test]
 fn every_kind_of_credentials_stands_where_it_belongs() {
     let cases: &[(Pairs, Option<(&str, &str)>)] = &[

@@ -267,6 +267,8 @@ impl CompiledCall {
             }
             None => None,
         };
+        let in_body = call.responses.read.is_some()
+            && binding.vendor.success_in_body.holds(binding.options, binding.format);
         let is_dated = memchr::memmem::find(&body, TIME.as_bytes()).is_some();
         Ok(Self {
             call,
@@ -279,7 +281,7 @@ impl CompiledCall {
             is_dated,
             timeout,
             // What is asked beside events is read by whoever asks.
-            needs_body: call.purpose != Purpose::Send || call.responses.read.is_some(),
+            needs_body: call.purpose != Purpose::Send || in_body,
             aside,
         })
     }

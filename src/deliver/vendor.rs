@@ -114,6 +114,9 @@ pub struct Vendor {
     pub meter: Option<&'static Meter>,
     /// The option that asks for a certificate of our own (`tls.client_cert_path`), and when.
     pub certificate: Option<(&'static str, When)>,
+    /// When the body of an answer to events tells of their success, where answers are read; else
+    /// a success is told by its status, and a body that breaks off takes nothing back.
+    pub success_in_body: When,
     /// Bytes of an answer that are read, by the first row whose condition holds; a longer answer is
     /// cut there. Without a row there is room for one that names every event with a reason.
     pub answer_bytes: &'static [(When, usize)],
@@ -197,6 +200,7 @@ impl Vendor {
         ages: &[],
         meter: None,
         certificate: None,
+        success_in_body: When::Always,
         answer_bytes: &[],
         hides: |_| Hidden { but: Vec::new(), paths: Vec::new() },
         notes: |_| Vec::new(),
@@ -310,6 +314,9 @@ pub enum When {
 }
 
 impl When {
+    /// Never.
+    pub const NEVER: Self = Self::Any(&[]);
+
     /// Whether the condition holds.
     #[must_use]
     pub fn holds(&self, options: &Options, format: Format) -> bool {

@@ -47,6 +47,8 @@ pub static S3: Vendor = Vendor {
     health_interval_min: Duration::from_secs(300),
     // The same bytes have the same key: an object that is sent again takes the place of itself.
     resend: Resend::Idempotent,
+    // "200 OK" is the whole answer; errors have a body.
+    success_in_body: When::NEVER,
     ..Vendor::BASE
 };
 

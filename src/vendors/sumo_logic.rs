@@ -55,6 +55,7 @@ pub static SUMO_LOGIC: Vendor = Vendor {
     // A look is a line that is ingested and billed.
     health_interval_min: Duration::from_secs(300),
     hides,
+    success_in_body: When::NEVER,
     ..Vendor::BASE
 };
 

@@ -59,6 +59,7 @@ pub static WEBHOOK: Vendor = Vendor {
     answer_bytes: &[(When::Set(status::PARTIAL), 1 << 20), (When::Always, 64 << 10)],
     certificate: Some(("auth.type", When::Is("auth.type", "mtls"))),
     concurrency: Some(4),
+    success_in_body: When::Set(status::PARTIAL),
     ..Vendor::BASE
 };
 
