@@ -11,7 +11,7 @@ use shrike::deliver::{
     Request, Secret, Tally, Via, Window,
 };
 use shrike::event::{Severity, Time};
-use shrike::schemas::NATIVE;
+use shrike::schemas::{CEF, NATIVE};
 use shrike::transform::{Format, Overrides, Plan};
 use shrike::vendors::datadog::DATADOG;
 use support::{document, opening};
@@ -263,6 +263,33 @@ fn logs_that_datadog_may_date_anew_say_so() {
     let tags = log(&json!({}), Some(("timing", "late:true,")))["ddtags"].clone();
     let tags = tags.as_str().expect("text");
     assert!(tags.starts_with("late:true,team:red,event_type:session_start,"), "{tags}");
+}
+
+/// "Duplicates removed", also where an event says what the operator says of every log.
+#[test]
+fn a_tag_of_the_operators_is_sent_once() {
+    let options = options(&[("logs.tags", "team:red env:production Owner:Blue")]);
+    let derived: Derived = (DATADOG.derive)(&options).expect("the options are right");
+    let own = |(name, text): &(&str, String)| ((*name).to_owned(), text.clone());
+    let texts = derived.texts.iter().map(own).collect();
+    let overrides = Overrides { texts, ..Overrides::default() };
+    let sample = include_str!("fixtures/security-events.jsonl").lines().next().expect("a sample");
+    let mut record: Value = serde_json::from_str(sample).expect("samples are JSON");
+    record["session"]["environment"] = json!("production");
+    record["labels"] = json!({"team": "red", "owner": "BLUE", "team ": "red", "ow": "ner:blue"});
+    for format in [Format::Native, Format::Cef] {
+        let shape = DATADOG.shape(&options, format).expect("it has one");
+        let document = if format == Format::Cef { &CEF } else { &NATIVE };
+        let plan = Plan::compile(&shape.chain(document), &overrides).expect("it compiles");
+        let log = self::document(&opening(), &plan, record.to_string().as_bytes());
+        let log: Value = serde_json::from_slice(&log.expect("an event")).expect("JSON");
+        let tags = log["ddtags"].as_str().expect("text");
+        assert!(tags.starts_with("team:red,env:production,owner:blue,event_type:"), "{tags}");
+        let mut each: Vec<&str> = tags.split(',').collect();
+        assert!(each.contains(&"team_:red") && each.contains(&"ow:ner:blue"), "{tags}");
+        each.sort_unstable();
+        assert!(each.windows(2).all(|pair| pair[0] != pair[1]), "{tags}");
+    }
 }
 
 #[test]

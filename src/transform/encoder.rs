@@ -178,6 +178,23 @@ impl<'a> Encoder<'a> {
         self.tail.append(text);
     }
 
+    /// Where the next byte goes, for [`Self::written`] and [`Self::take_back`].
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// What stands in the buffer from there on.
+    #[must_use]
+    pub fn written(&self, from: usize) -> &[u8] {
+        self.tail.written(from)
+    }
+
+    /// Takes back what this row has written from there on.
+    pub fn take_back(&mut self, from: usize) {
+        self.tail.truncate(from);
+    }
+
     /// What the operator chose.
     #[must_use]
     pub fn choices(&self) -> Choices {

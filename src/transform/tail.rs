@@ -37,6 +37,14 @@ impl<'a> Tail<'a> {
         self.len
     }
 
+    /// What was written from byte `from` on.
+    #[inline(always)]
+    pub(super) fn written(&self, from: usize) -> &[u8] {
+        let from = from.min(self.len);
+        // SAFETY: the first `len` bytes are written, and while this is borrowed nobody writes.
+        unsafe { std::slice::from_raw_parts(self.base.wrapping_add(from), self.len - from) }
+    }
+
     /// Takes back what was written from byte `len` on.
     #[inline(always)]
     pub(super) fn truncate(&mut self, len: usize) {

@@ -325,6 +325,6 @@ const OPTIONS: &[Opt] = &[
         aliases: &[],
         kind: Kind::Text(100),
         default: Some("production"),
-        about: "Environment of the traces (dd.env), and tag of the metrics.",
+        about: "Environment of the traces (dd.env), and tag of the metrics, unless metrics.tags has an env.",
     },
 ];

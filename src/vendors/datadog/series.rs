@@ -92,7 +92,10 @@ impl Writer {
         // Mistakes in them were refused when the exporter was made.
         let mut tags =
             tags::configured(&options.list("metrics.tags"), "metrics.tags").unwrap_or_default();
-        tags.extend(options.text("apm.env").map(|env| tag("env", &env)));
+        // A series of two environments would be found under both.
+        if !tags.iter().any(|tag| tag.starts_with("env:")) {
+            tags.extend(options.text("apm.env").map(|env| tag("env", &env)));
+        }
         Self {
             prefix: options.text("metrics.prefix").unwrap_or_default(),
             tags,

@@ -1,5 +1,7 @@
 //! Tags: lower case, a letter first, few characters, at most a hundred.
 
+use std::ops::Range;
+
 use crate::deliver::{Problem, problem};
 use crate::event::{Event, FieldId as F};
 use crate::transform::{Encoder, json};
@@ -36,18 +38,48 @@ pub(super) fn configured(tags: &[&str], key: &str) -> Result<Vec<String>, Proble
     Ok(cleaned)
 }
 
+/// The event's tags behind those of the operator, which stand in the text already.
+struct Tags {
+    operators: Range<usize>,
+    is_first: bool,
+}
+
+impl Tags {
+    /// None of the event's is written yet.
+    fn behind(encoder: &Encoder<'_>) -> Self {
+        let end = encoder.end();
+        // No tag has a quotation mark: the last one begins this text.
+        let start = memchr::memrchr(b'"', encoder.written(0)).map_or(0, |at| at + 1);
+        Self { operators: start..end, is_first: true }
+    }
+
+    /// Adds a tag, unless the operator gave the same.
+    fn add(&mut self, encoder: &mut Encoder<'_>, write: impl FnOnce(&mut Encoder<'_>)) {
+        let before = encoder.end();
+        if !self.is_first {
+            encoder.literal(b",");
+        }
+        let start = encoder.end();
+        write(encoder);
+        let operators = &encoder.written(self.operators.start)[..self.operators.len()];
+        let tag = encoder.written(start);
+        match operators.split(|&byte| byte == b',').any(|one| one == tag) {
+            true => encoder.take_back(before),
+            false => self.is_first = false,
+        }
+    }
+}
+
 /// Writes the event's tags, comma-separated.
 pub(super) fn of_event(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
-    let mut is_first = true;
+    let mut tags = Tags::behind(encoder);
     for &(name, field) in OWN {
         let text = event.text(field);
         if !text.is_empty() {
-            if !is_first {
-                encoder.literal(b",");
-            }
-            is_first = false;
-            encoder.raw(name);
-            write(encoder, text, CHARACTERS_MAX - name.len());
+            tags.add(encoder, |encoder| {
+                encoder.raw(name);
+                write(encoder, text, CHARACTERS_MAX - name.len());
+            });
         }
     }
     let labels = event.value(F::Labels).map_or(&b""[..], |labels| labels.json);
@@ -61,13 +93,11 @@ pub(super) fn of_event(encoder: &mut Encoder<'_>, event: &Event<'_>) -> bool {
             continue;
         }
         said.note(name, value, labels);
-        if !is_first {
-            encoder.literal(b",");
-        }
-        is_first = false;
-        let left = write(encoder, from_letter(name), CHARACTERS_MAX - 1);
-        encoder.literal(b":");
-        write(encoder, value, left);
+        tags.add(encoder, |encoder| {
+            let left = write(encoder, from_letter(name), CHARACTERS_MAX - 1);
+            encoder.literal(b":");
+            write(encoder, value, left);
+        });
     }
     true
 }
