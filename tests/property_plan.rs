@@ -505,6 +505,22 @@ fn denied_fields_are_nowhere_in_a_document() {
     assert!(!line.contains("SECRET") && !cef::read(&line).pairs.contains_key("cs3"), "{line}");
 }
 
+/// "A `cs` key without its Label is invalid", and so is a label of nothing.
+#[test]
+fn a_blank_text_leaves_neither_key_nor_label_in_cef() {
+    let record = include_str!("fixtures/security-events.jsonl").lines().next();
+    let plan = Plan::compile(&[&CEF], &plain()).expect("the schema compiles");
+    for (tenant, expected) in [("", None), (" ", None), ("   ", None), (" a ", Some(" a"))] {
+        let mut record = parse(record.expect("the samples have 30 lines"));
+        record["session"]["tenant_id"] = tenant.into();
+        let line = check(&opening(), &plan, &record.to_string());
+        let pairs = cef::read(&line).pairs;
+        let expected = expected.map(str::to_owned);
+        assert_eq!(pairs.get("cs3").cloned(), expected, "{line}");
+        assert_eq!(pairs.contains_key("cs3Label"), expected.is_some(), "{line}");
+    }
+}
+
 #[test]
 fn a_member_spelled_with_escapes_yields_to_a_mapped_key() {
     let record = include_str!("fixtures/security-events.jsonl").lines().next();

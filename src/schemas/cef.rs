@@ -44,7 +44,7 @@ static EXTENSION: Schema = Schema {
     },
     required: &["rt", "externalId"],
     is_labelled,
-    empty: Empty::Drop,
+    empty: Empty::DropBlank,
     ..Schema::BASE
 };
 

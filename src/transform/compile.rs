@@ -370,8 +370,8 @@ impl<'c> Compiler<'c> {
                 let text = [lead, spelled(self, text), trail].concat();
                 self.flush();
                 let text = self.span(&text);
-                let drops_empty = stand.schema.empty == Empty::Drop;
-                self.ops.push(Op::With { fields: row.bits(), drops_empty, text });
+                let empty = stand.schema.empty;
+                self.ops.push(Op::With { fields: row.bits(), empty, text });
             }
             Planning::OneOf(_, pick, texts) => {
                 let texts = texts.iter().map(|text| spelled(self, text)).collect();
@@ -463,8 +463,8 @@ impl<'c> Compiler<'c> {
     fn event(&self, row: Row, field: FieldId, write: Write) -> Op {
         let fits = row.lead.len as usize <= LEAD && row.trail.len as usize <= TRAIL;
         if self.copies(field, write, row.codec) && row.max == 0 && fits {
-            let Row { lead, trail, drops_empty, .. } = row;
-            Op::Copy { field, drops_empty, lead, trail }
+            let Row { lead, trail, empty, .. } = row;
+            Op::Copy { field, drops_empty: empty != Empty::Keep, lead, trail }
         } else {
             Op::Write { row, field, write }
         }
@@ -518,10 +518,9 @@ impl<'c> Compiler<'c> {
 
     fn dynamic(&mut self, row: &Planned, lead: &[u8], trail: &[u8], stand: Stand<'_>) -> Row {
         self.flush();
-        let drops_empty = stand.schema.empty == Empty::Drop;
         let (lead, trail) = (self.span(lead), self.span(trail));
         let (fields, codec, max) = (row.bits(), stand.codec, self.characters_max(row.max));
-        Row { fields, lead, trail, codec, max, drops_empty }
+        Row { fields, lead, trail, codec, max, empty: stand.schema.empty }
     }
 
     /// The stricter of a row's limit and the operator's; 0 is none.

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::encoder::{Choices, Codec, Encoder};
 use super::name::Name;
 use super::pattern::DatePart;
-use super::schema::{Clean, Derive, Digest, Extract, Overrides, Pick, Schema, Write};
+use super::schema::{Clean, Derive, Digest, Empty, Extract, Overrides, Pick, Schema, Write};
 use super::tail::Tail;
 use super::{compile, json, write};
 use crate::event::{Event, FieldId, Opened, Place, Value};
@@ -167,8 +167,8 @@ pub(super) struct Row {
     pub(super) codec: u8,
     /// Characters at most, 0 for no limit.
     pub(super) max: u16,
-    /// Whether an empty text leaves no row.
-    pub(super) drops_empty: bool,
+    /// What becomes of it where its text is empty.
+    pub(super) empty: Empty,
 }
 
 /// One step of a program.
@@ -194,7 +194,7 @@ pub(super) enum Op {
     /// Computed members.
     DeriveMembers { row: Row, derive: Derive, taken: u16 },
     /// Text that accompanies any of these fields.
-    With { fields: u64, drops_empty: bool, text: Span },
+    With { fields: u64, empty: Empty, text: Span },
     /// One of several texts.
     OneOf { pick: Pick, first: u16, count: u16 },
     /// An option with placeholders.
@@ -328,8 +328,8 @@ impl Plan {
                         self.text(self.texts[usize::from(first) + picked], &mut tail);
                     }
                 }
-                Op::With { fields, drops_empty, text } => {
-                    if present & fields != 0 && (!drops_empty || says(event, present & fields)) {
+                Op::With { fields, empty, text } => {
+                    if present & fields != 0 && says(event, present & fields, empty) {
                         self.text(text, &mut tail);
                     }
                 }
@@ -392,7 +392,7 @@ impl Plan {
         match *op {
             Op::Write { row, field, write } => {
                 let value = event.value(field);
-                let kept = |value: &Value<'_>| !(row.drops_empty && value.json == b"\"\"");
+                let kept = |value: &Value<'_>| !row.empty.drops(value.json);
                 let Some(value) = value.filter(kept) else { return tail };
                 self.row(row, tail, |encoder| {
                     write(encoder, value);
@@ -565,12 +565,15 @@ impl Plan {
     }
 }
 
-/// Whether one of these fields, which the event has, is more than an empty text.
-fn says(event: &Event<'_>, fields: u64) -> bool {
+/// Whether one of these fields, which the event has, leaves a row.
+fn says(event: &Event<'_>, fields: u64, empty: Empty) -> bool {
+    if empty == Empty::Keep {
+        return true;
+    }
     let mut rest = fields & !Op::ANY;
     while rest != 0 {
         let field = FieldId::ALL[rest.trailing_zeros() as usize];
-        if event.value(field).is_some_and(|value| value.json != b"\"\"") {
+        if event.value(field).is_some_and(|value| !empty.drops(value.json)) {
             return true;
         }
         rest &= rest - 1;

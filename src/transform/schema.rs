@@ -65,8 +65,25 @@ impl Schema {
 pub enum Empty {
     /// It is written, so that nothing is lost.
     Keep,
-    /// It is left out, as ECS, OCSF and CEF ask for.
+    /// It is left out, as ECS and OCSF ask for.
     Drop,
+    /// So is one of nothing but blanks, which CEF cannot tell from what stands between two pairs.
+    DropBlank,
+}
+
+impl Empty {
+    /// Whether a value in JSON leaves no row.
+    #[inline]
+    pub(super) fn drops(self, json: &[u8]) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Drop => json == b"\"\"",
+            Self::DropBlank => {
+                let inside = json.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+                inside.is_some_and(|text| text.iter().all(|&byte| byte == b' '))
+            }
+        }
+    }
 }
 
 /// What is written.
