@@ -320,6 +320,30 @@ fn a_line_longer_than_any_event_is_refused_and_the_rest_goes_on() {
 }
 
 #[test]
+fn with_too_few_descriptors_a_run_does_all_its_work_or_says_why_not() {
+    let lines = sample();
+    let wanted = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+    let shrike = env!("CARGO_BIN_EXE_shrike");
+    let mut ended = [0, 0];
+    for limit in (16..64).step_by(2) {
+        let place = Place::new();
+        fs::write(place.path("events.jsonl"), &lines).expect("the directory is ours");
+        let run = "run --drain --drain-timeout 20s --input events.jsonl --set pipeline.workers=4";
+        let script = format!("ulimit -n {limit}; exec {shrike} {run}");
+        let mut command = Command::new("sh");
+        command.current_dir(&place.0).args(["-c", &script]).stdin(Stdio::null());
+        let ran = Ran::of(command.output().expect("a shell"));
+        match ran.code {
+            Some(0) => assert_eq!(ran.out.lines().count(), wanted, "{limit}: {}", ran.err),
+            // Never that it waited in vain for what nobody would do.
+            code => assert!(code != Some(3) && !ran.err.is_empty(), "{limit}: {}", ran.err),
+        }
+        ended[usize::from(ran.code == Some(0))] += 1;
+    }
+    assert!(ended[0] > 0 && ended[1] > 0, "failed and done: {ended:?}");
+}
+
+#[test]
 fn drain_sends_everything_and_rewinding_sends_it_again() {
     let place = Place::new();
     let events = sample();

@@ -101,6 +101,9 @@ pub enum EngineError {
     /// The kernel gives no thread.
     #[error("no thread could be started: {0}; allow the process more threads")]
     Thread(io::Error),
+    /// The kernel gives no file descriptor.
+    #[error("no worker could be started: {0}; allow the process more open files (`ulimit -n`)")]
+    Descriptors(io::Error),
 }
 
 /// What every worker sees of the engine.

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 use tracing::warn;
@@ -55,16 +55,27 @@ impl Worker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the kernel gives no thread.
+    /// When the kernel gives no thread, or none of the descriptors that it needs: it could run no
+    /// lane, and exporters without lanes look well.
     pub(crate) fn start(spec: WorkerSpec) -> Result<Self, EngineError> {
         let (lanes, arriving) = unbounded_channel();
         let name = format!("shrike-{}", spec.index);
+        let mut building = Builder::new_current_thread();
+        building.enable_all().max_blocking_threads(BLOCKING_MAX);
+        let runtime = building.build().map_err(EngineError::Descriptors)?;
+        let tide = {
+            let _inside = runtime.enter();
+            let waker = spec.reader.waker()?;
+            Tide::new(spec.reader.clone(), waker).map_err(EngineError::Descriptors)?
+        };
         let start = move || {
             pin(spec.index);
-            if let Err(problem) = run(spec, arriving) {
-                // Without its event loop a worker cannot do anything; the others go on.
+            if let Err(problem) = run(&runtime, tide, spec, arriving) {
+                // The others go on.
                 tracing::error!(%problem, "worker ended");
             }
+            // A disk that hangs must not keep the process from ending.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name(name).spawn(start).map_err(EngineError::Thread)?;
         Ok(Self { lanes, thread })
@@ -96,14 +107,16 @@ pub(crate) struct Bench {
     pub(crate) openings: Arc<Openings>,
 }
 
-fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Result<()> {
-    let runtime =
-        Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
+fn run(
+    runtime: &Runtime,
+    tide: Tide,
+    spec: WorkerSpec,
+    mut arriving: UnboundedReceiver<LaneSpec>,
+) -> io::Result<()> {
     let local = LocalSet::new();
-    let ended = local.block_on(&runtime, async move {
-        let waker = spec.reader.waker().map_err(io::Error::other)?;
+    local.block_on(runtime, async move {
         let bench = Rc::new(Bench {
-            tide: Tide::new(spec.reader.clone(), waker)?,
+            tide,
             blocks: RefCell::new(Blocks::new(
                 spec.reader.clone(),
                 Arc::clone(&spec.openings),
@@ -141,10 +154,7 @@ fn run(spec: WorkerSpec, mut arriving: UnboundedReceiver<LaneSpec>) -> io::Resul
         }
         watch.abort();
         Ok(())
-    });
-    // A disk that hangs must not keep the process from ending.
-    runtime.shutdown_background();
-    ended
+    })
 }
 
 /// The lanes of a worker, and what counts for them.
