@@ -8,8 +8,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
@@ -21,7 +21,7 @@ pub(crate) struct Mapping {
     raw: MmapRaw,
     /// One bit per stripe, set by the guard. Boxed, since the guard holds its address.
     damage: Box<[AtomicU64]>,
-    slot: usize,
+    slot: &'static Slot,
 }
 
 impl Mapping {
@@ -106,7 +106,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // Before the mapping goes: its addresses may belong to somebody else right afterwards.
-        SLOTS[self.slot].clear();
+        self.slot.clear();
     }
 }
 
@@ -148,7 +148,44 @@ impl SharedPage {
     }
 }
 
+/// A table of guarded mappings, and the next one once that is full. Tables stay for ever: the
+/// handler looks at them at any time.
+struct Table {
+    slots: [Slot; SLOTS],
+    next: OnceLock<Box<Table>>,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self { slots: [const { Slot::free() }; SLOTS], next: OnceLock::new() }
+    }
+
+    /// All slots that there are; only loads, so that a signal handler may ask.
+    fn all() -> impl Iterator<Item = &'static Slot> {
+        let tables = std::iter::successors(Some(&TABLE), |table| table.next.get().map(Box::as_ref));
+        tables.flat_map(|table| &table.slots)
+    }
+
+    /// Fills a free slot, of another table where this one is full.
+    fn claim(
+        &'static self,
+        base: usize,
+        len: usize,
+        damage: *mut AtomicU64,
+    ) -> Option<&'static Slot> {
+        let mut table = self;
+        for _ in 0..TABLES_MAX {
+            if let Some(slot) = table.slots.iter().find(|slot| slot.claim(base, len, damage)) {
+                return Some(slot);
+            }
+            table = table.next.get_or_init(|| Box::new(Self::new()));
+        }
+        None
+    }
+}
+
 /// One guarded mapping. All zero: free.
+#[derive(Debug)]
 struct Slot {
     /// First address; 0 when free.
     base: AtomicUsize,
@@ -170,6 +207,10 @@ impl Slot {
 
     /// Fills it, if it is free.
     fn claim(&self, base: usize, len: usize, damage: *mut AtomicU64) -> bool {
+        // Most are taken where there are many: a look is cheaper than a try.
+        if self.base.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
         let claim = self.base.compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed);
         if claim.is_err() {
             return false;
@@ -203,8 +244,11 @@ impl Slot {
     }
 }
 
-/// Mappings at a time: 4,096 segments of 256 MiB are 1 TiB, of 8 MiB 32 GiB.
-const SLOTS_MAX: usize = 4096;
+/// Mappings of one table: 4,096 segments of 256 MiB are 1 TiB, of 8 MiB 32 GiB.
+const SLOTS: usize = 4096;
+
+/// Tables at a time: the kernel gives a process 65,530 mappings, and some are needed elsewhere.
+const TABLES_MAX: usize = 15;
 
 /// A slot's base while it is being filled; no mapping starts there.
 const CLAIMED: usize = 1;
@@ -212,7 +256,7 @@ const CLAIMED: usize = 1;
 /// Pages asked of `mincore` at a time: one block of 256 KiB.
 const RESIDENT_PAGES: usize = 64;
 
-static SLOTS: [Slot; SLOTS_MAX] = [const { Slot::free() }; SLOTS_MAX];
+static TABLE: Table = Table::new();
 
 static INSTALLED: Once = Once::new();
 
@@ -220,11 +264,11 @@ static INSTALLED: Once = Once::new();
 static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Puts a mapping under the guard.
-fn guard(base: usize, len: usize, damage: *mut AtomicU64) -> io::Result<usize> {
+fn guard(base: usize, len: usize, damage: *mut AtomicU64) -> io::Result<&'static Slot> {
     INSTALLED.call_once(install);
-    SLOTS.iter().position(|slot| slot.claim(base, len, damage)).ok_or_else(|| {
+    TABLE.claim(base, len, damage).ok_or_else(|| {
         io::Error::other(
-            "more than 4,096 segments are mapped: lower log.max_bytes or raise log.segment_bytes",
+            "more than 61,440 segments are mapped: lower log.max_bytes or raise log.segment_bytes",
         )
     })
 }
@@ -254,7 +298,7 @@ extern "C" fn on_sigbus(
     let about = unsafe { &*about };
     // SAFETY: SIGBUS carries the address.
     let address = unsafe { about.si_addr() }.addr();
-    if SLOTS.iter().any(|slot| slot.find(address).is_some_and(|at| supply_zeros(address, at))) {
+    if Table::all().any(|slot| slot.find(address).is_some_and(|at| supply_zeros(address, at))) {
         return;
     }
     let previous = PREVIOUS.load(Ordering::Acquire);
@@ -316,6 +360,20 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+
+    #[test]
+    fn more_mappings_than_one_table_has_are_guarded() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(STRIPE_BYTES).expect("its length");
+        let map = |_| Mapping::new(&file, STRIPE_BYTES).expect("mapped and guarded");
+        let mappings: Vec<Mapping> = (0..SLOTS + 100).map(map).collect();
+        file.set_len(0).expect("cut off");
+        for mapping in mappings.iter().rev().take(2) {
+            assert!(!mapping.is_damaged(0, 8));
+            assert_eq!(mapping.bytes()[..8], [0; 8], "zeros, and no death");
+            assert!(mapping.is_damaged(0, 8));
+        }
+    }
 
     #[test]
     fn an_address_outside_of_every_mapping_is_never_guarded() {
