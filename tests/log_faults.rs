@@ -1,92 +1,24 @@
 //! A disk that fails, is full, lies, or lost a file: a clear answer, and the rest goes on.
 
+#[path = "log_disk/records.rs"]
+mod records;
 #[path = "log_disk/refuse.rs"]
 mod refuse;
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use records::{Found, append, eventually, files, open_on, options, read_all, record};
 use refuse::{Call, Refusing};
 use shrike::event::{Anchor, Checkpoint, Counts, Gap, GapReason, Offset, Span, Tally};
 use shrike::log::{
-    AppendError, Cursors, Ended, IoChoice, IoKind, Log, LogError, LogIo, LogOptions, Mark, Read,
-    Reader, STRIPE_BYTES, sweep,
+    Cursors, Ended, IoChoice, IoKind, Log, LogError, LogIo, LogOptions, Mark, Read, Reader,
+    STRIPE_BYTES, sweep,
 };
-
-fn options(dir: &Path) -> LogOptions {
-    LogOptions {
-        dir: dir.join("log"),
-        segment_bytes: 4 * STRIPE_BYTES,
-        sync_interval: Duration::from_millis(1),
-        io: IoChoice::Syscalls,
-        ..LogOptions::default()
-    }
-}
-
-fn open_on(dir: &Path, disk: &Arc<Refusing>) -> Log {
-    Log::open_on(options(dir), Arc::clone(disk) as Arc<dyn LogIo>).expect("opened").0
-}
-
-fn record(number: u64) -> Vec<u8> {
-    number.to_le_bytes().repeat(200)
-}
-
-/// Appends records `from..to` as one group, all or an error.
-fn append(log: &Log, from: u64, to: u64) -> Result<Vec<Offset>, AppendError> {
-    let appender = log.appender();
-    let mut group = appender.group();
-    let append = |number| {
-        let mark = Mark { received_ns: number, ..Mark::default() };
-        group.append(&record(number), mark)
-    };
-    (from..to).map(append).collect()
-}
-
-/// What a reader finds: the numbers of whole records, and the spans that it cannot read.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
-    numbers: Vec<u64>,
-    damaged: Vec<(Span, Option<u64>)>,
-}
-
-fn read_all(reader: &mut Reader) -> Found {
-    let mut found = Found::default();
-    let mut at = reader.oldest();
-    loop {
-        match reader.read(at, Offset::new(u64::MAX), 64 << 10).expect("readable") {
-            Read::Block(block) => {
-                for raw in block.records() {
-                    let bytes = block.record(raw);
-                    let number = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
-                    assert!(bytes == record(number), "record {number} is another");
-                    found.numbers.push(number);
-                }
-                at = block.span().to;
-            }
-            // What cannot be warmed is damaged: the next read tells.
-            Read::Cold(span) => drop(reader.warm(span)),
-            Read::Damaged { span, events } => {
-                assert!(span.to > at, "reading goes on");
-                found.damaged.push((span, events));
-                at = span.to;
-            }
-            Read::End => return found,
-            gone @ Read::Gone { .. } => panic!("at {at}: {gone:?}"),
-        }
-    }
-}
-
-fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("log")).expect("a directory");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == suffix));
-    paths.sort_unstable();
-    paths
-}
 
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).expect("a file");
@@ -186,11 +118,10 @@ fn no_space_for_a_segment_is_told_and_passes() {
 
 #[test]
 fn a_full_disk_takes_back_what_all_have_passed_and_no_letters() {
-    for (yields_when_full, going) in [(true, 1), (false, 0)] {
+    for (is_store, going) in [(false, 1), (true, 0)] {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = Refusing::new();
-        let options =
-            LogOptions { yields_when_full, keep_age: Duration::MAX, ..options(dir.path()) };
+        let options = LogOptions { is_store, keep_age: Duration::MAX, ..options(dir.path()) };
         let (log, _) = Log::open_on(options, Arc::clone(&disk) as Arc<dyn LogIo>).expect("opened");
         let mut number = 0;
         while log.written().bytes() < 5 * STRIPE_BYTES {
@@ -762,16 +693,4 @@ fn deny_io_uring() {
     let answered =
         unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
     assert_eq!(answered, 0, "the filter is installed");
-}
-
-/// Asks until there is an answer, at most 30 s; each round waits for the disk, so it does not spin.
-fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = std::time::Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < Duration::from_secs(30), "no answer within 30 s");
-        std::thread::yield_now();
-    }
 }

@@ -160,7 +160,7 @@ pub const TOP: &[Key] = &[
         "log.sync_bytes",
         Kind::Size(1 << 10, 1 << 30),
         Is("4MiB"),
-        "And as soon as this much has been appended.",
+        "And as soon as this much has been appended; it is kept in memory until then.",
     ),
     key(
         "log.keep.bytes",

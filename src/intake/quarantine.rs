@@ -183,7 +183,7 @@ fn log_options(options: &QuarantineOptions) -> LogOptions {
         keep_bytes: options.bytes_max,
         keep_age: KEEP_AGE,
         bytes_max: options.bytes_max,
-        yields_when_full: false,
+        is_store: true,
         ..LogOptions::default()
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Head {
     pub(crate) base: Offset,
     /// How many bytes it has.
     pub(crate) segment_bytes: u64,
+    /// Where the segment before it ends; zero where none was, or an earlier build wrote this.
+    pub(crate) before: Offset,
 }
 
 impl Parsed {
@@ -178,6 +180,7 @@ impl Head {
             version: u32_at(body, 0),
             base: Offset::new(u64_at(body, 8)),
             segment_bytes: u64_at(body, 16),
+            before: Offset::new(u64_at(body, 24)),
         })
     }
 
@@ -188,6 +191,7 @@ impl Head {
         body[8..12].copy_from_slice(&self.version.to_le_bytes());
         body[16..24].copy_from_slice(&self.base.bytes().to_le_bytes());
         body[24..32].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        body[32..].copy_from_slice(&self.before.bytes().to_le_bytes());
         push(HEAD, self.base, &body, Mark::default(), out);
     }
 }

@@ -25,6 +25,7 @@ use super::prepare::Preparation;
 use super::reader::Reader;
 use super::ring::Ring;
 use super::shared::{SEGMENT_BYTES_MAX, Segment, Shared};
+use super::unsynced::Unsynced;
 use super::waker::Wakers;
 use super::writer::{Pace, Writer};
 
@@ -47,9 +48,10 @@ pub struct LogOptions {
     pub keep_age: Duration,
     /// The log is never longer, whoever has not passed.
     pub bytes_max: u64,
-    /// Whether a full disk takes back what everybody has passed: not where nothing is passed
-    /// before somebody looked at it, as in a store of dead letters.
-    pub yields_when_full: bool,
+    /// Whether it is a store, as of dead letters, whose records are read once they are durable and
+    /// removed one by one. A full disk takes none of them back, since nobody has passed them, and
+    /// what a failed sync has written again is there once.
+    pub is_store: bool,
 }
 
 impl Default for LogOptions {
@@ -63,7 +65,7 @@ impl Default for LogOptions {
             keep_bytes: 10 << 30,
             keep_age: Duration::from_secs(7 * 24 * 3600),
             bytes_max: 50 << 30,
-            yields_when_full: true,
+            is_store: false,
         }
     }
 }
@@ -164,6 +166,8 @@ impl Log {
             taken: Taken::default(),
             progress: 0,
             holding: false,
+            unsynced: Unsynced::default(),
+            is_store: options.is_store,
             dirty: Vec::new(),
             dirty_since: None,
             syncing: None,
@@ -191,7 +195,7 @@ impl Log {
         // It may sleep as long as the interval was.
         self.held.intake.wake.wake();
         let mut keep = self.held.keep.write().unwrap_or_else(PoisonError::into_inner);
-        *keep = Keep { yields_when_full: keep.yields_when_full, ..Keep::of(options) };
+        *keep = Keep { is_store: keep.is_store, ..Keep::of(options) };
     }
 
     /// A door for threads that append.
@@ -383,7 +387,7 @@ struct Keep {
     bytes: u64,
     age: Duration,
     bytes_max: u64,
-    yields_when_full: bool,
+    is_store: bool,
 }
 
 impl Keep {
@@ -392,7 +396,7 @@ impl Keep {
             bytes: options.keep_bytes,
             age: options.keep_age,
             bytes_max: options.bytes_max,
-            yields_when_full: options.yields_when_full,
+            is_store: options.is_store,
         }
     }
 }
@@ -413,7 +417,7 @@ impl Held {
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let keep = *self.keep.read().unwrap_or_else(PoisonError::into_inner);
-        let is_full = keep.yields_when_full && self.intake.is_full();
+        let is_full = !keep.is_store && self.intake.is_full();
         let mut going = Vec::new();
         for segment in segments {
             let is_finished = segment.capacity_end() <= written;

@@ -92,12 +92,13 @@ impl Layout {
         self.push_note(ENDED)
     }
 
-    /// Goes to the start of a new segment, leaving the current one as it is.
-    pub(crate) fn jump(&mut self, base: Offset) {
+    /// Goes to the start of a new segment, leaving the current one, which ends at `before`, as it
+    /// is.
+    pub(crate) fn jump(&mut self, base: Offset, before: Offset) {
         assert!(self.bytes.is_empty(), "a buffer is one piece of the log");
         self.stripe = OPEN_STRIPE;
         self.base = base;
-        self.start_segment(base);
+        self.start_segment(base, before);
     }
 
     /// Takes what has been laid so far, leaving `empty` to be filled next.
@@ -120,7 +121,7 @@ impl Layout {
                     return None;
                 }
                 self.spare = false;
-                self.start_segment(self.segment_end);
+                self.start_segment(self.segment_end, self.segment_end);
             }
             let room = stripe_end(self.next).bytes() - self.next.bytes();
             if bytes <= room {
@@ -167,8 +168,8 @@ impl Layout {
         self.stripe = OPEN_STRIPE;
     }
 
-    fn start_segment(&mut self, base: Offset) {
-        let head = Head { version: VERSION, base, segment_bytes: self.segment_bytes };
+    fn start_segment(&mut self, base: Offset, before: Offset) {
+        let head = Head { version: VERSION, base, segment_bytes: self.segment_bytes, before };
         head.push(&mut self.bytes);
         self.next = Offset::new(base.bytes() + HEAD_BYTES as u64);
         self.segment_end = Offset::new(base.bytes() + self.segment_bytes);
@@ -217,6 +218,14 @@ pub(crate) const OPEN_STRIPE: Stripe = Stripe {
 
 /// What the first note behind a segment says that was ended early.
 const ENDED: &[u8] = b"the segment before was ended for its age";
+
+/// What the first note of a segment says that depends on nothing before it that was not durable.
+pub(crate) const MOVED: &[u8] = b"what was not durable before is written again from here on";
+
+/// Whether the log wrote a note for itself.
+pub(crate) fn is_own(note: &[u8]) -> bool {
+    [ENDED, MOVED].contains(&note)
+}
 
 /// No record is longer, whatever the segment: it must fit into memory a few times.
 const RECORD_BYTES_MAX: u64 = 64 << 20;

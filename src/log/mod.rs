@@ -28,6 +28,7 @@ mod scan;
 mod segment;
 mod shared;
 mod sweep;
+mod unsynced;
 mod waker;
 mod writer;
 

@@ -348,7 +348,7 @@ fn begin(
     let segment = Arc::new(Segment::new(dir, name));
     segments.push(Arc::clone(&segment));
     let mut layout = Layout::new(above, above, segment_bytes);
-    layout.jump(above);
+    layout.jump(above, Offset::ZERO);
     Ok((Active { segment, file, index }, None, layout, above))
 }
 

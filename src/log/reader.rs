@@ -15,6 +15,7 @@ use super::error::LogError;
 use super::frame::{HEADER_BYTES, Parsed, Window, starts_stripe, stripe_end, stripe_start};
 use super::index::State;
 use super::io::Disk;
+use super::layout::is_own;
 use super::open::refuse_newer;
 use super::shared::{Segment, Shared};
 use super::waker::{Waker, Wakers};
@@ -238,7 +239,7 @@ impl Reader {
     }
 
     /// Visits the notes from `from` on, which is where a record, a note or a stripe starts, in
-    /// their order. What is damaged is passed over.
+    /// their order. What is damaged is passed over, and so is what the log noted for itself.
     ///
     /// # Errors
     /// When a segment cannot be mapped.
@@ -267,7 +268,10 @@ impl Reader {
                 }
                 at = match Parsed::skim(window, at) {
                     Parsed::Note { start, len, next } => {
-                        visit(at, &window.bytes[start..start + len]);
+                        let note = &window.bytes[start..start + len];
+                        if !is_own(note) {
+                            visit(at, note);
+                        }
                         next
                     }
                     Parsed::Record { next, .. } | Parsed::Filler { next } => next,

@@ -1,21 +1,22 @@
 //! After a failed sync or write: what nobody has acknowledged is written again, elsewhere.
 //!
 //! A failed `fdatasync` is never asked again: the kernel may have marked the lost pages as clean
-//! and would answer with success. The old bytes stay where they are and stay readable as long as
-//! they are; the copies are new events with new offsets, so the account stays exact and the
-//! destination may see an event twice, never not at all.
+//! and would answer with success. It may have dropped them too, so that they are written from
+//! memory. The old bytes stay where they are and stay readable as long as they are; the copies are
+//! new events with new offsets, so the account stays exact and the destination may see an event
+//! twice, never not at all. In a store each record is there once: it has only the copies.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::Offset;
+use crate::event::{Offset, Span};
 
 use super::error::{LogError, Refusal};
 use super::frame::{HEADER_BYTES, Mark, Parsed, SEAL, Window, rest_header, stripe_end};
 use super::index::Stripe;
 use super::io::LogIo;
-use super::layout::{Layout, Taken};
+use super::layout::{Layout, MOVED, Taken};
 use super::open::{reopen, write_index};
 use super::prepare;
 use super::shared::{Name, Segment};
@@ -57,16 +58,25 @@ impl Writer {
         let intake = Arc::clone(&self.intake);
         // Held throughout: the offsets of what waits in the group change too.
         let mut open = intake.lock();
-        let old = (self.unsynced_from(), self.shared.control.written());
+        let old = Span { from: self.unsynced_from(), to: self.shared.control.written() };
         let mut moved = Moved::default();
         let first = self.next_segment()?;
         let old_active = std::mem::replace(&mut self.current, first);
         let base = self.current.segment.base;
+        // Of a store nobody reads what is not durable. Its old records go before there are new
+        // ones, so that no crash leaves both.
+        let end = if self.is_store { old.from } else { old.to };
+        if self.is_store {
+            self.seal_below(base, end);
+        }
         let mut layout = Layout::new(base, base, self.pace.segment_bytes);
-        layout.jump(base);
+        layout.jump(base, base);
+        layout.push_note(MOVED).expect("the segment has room for its first note");
         self.dirty.clear();
-        let copied = self
-            .copy_files(old, &mut layout, &mut moved)
+        let kept = std::mem::take(&mut self.unsynced);
+        let copied = kept
+            .from(old.from)
+            .try_for_each(|window| self.copy(window, &mut layout, &mut moved))
             .and_then(|()| {
                 let held = if self.holding { self.taken.bytes.clone() } else { Vec::new() };
                 let held = Window { base: self.taken.base, bytes: &held };
@@ -81,12 +91,15 @@ impl Writer {
             // Nothing of the copies was shown: the last segment is written from its start next
             // time, those before it hold nothing.
             self.next = Some(std::mem::replace(&mut self.current, old_active));
+            self.unsynced = kept;
             for segment in moved.filled {
                 segment.seal(segment.base);
             }
             return Err(refusal);
         }
-        self.seal_below(base, old.1);
+        if !self.is_store {
+            self.seal_below(base, end);
+        }
         let stripe = layout.stripe;
         self.current.segment.stripes.store(self.current.segment.stripe_index(layout.next), stripe);
         self.rewritten_from = base;
@@ -98,10 +111,9 @@ impl Writer {
         open.flush = end;
         self.dirty_since = Some(now);
         self.publish(end);
-        tracing::warn!(
-            events = moved.events, lost = moved.lost_stripes, from = %old.0, to = %base,
-            "wrote unacknowledged events again into a new segment"
-        );
+        let events = moved.events;
+        let what = "wrote unacknowledged events again into a new segment";
+        tracing::warn!(events, from = %old.from, to = %base, "{what}");
         Ok(())
     }
 
@@ -115,26 +127,6 @@ impl Writer {
         let name = Name { base, bytes };
         let prepared = prepare::create(&self.shared.dir, &*self.io, name)?;
         Ok(self.activate(prepared))
-    }
-
-    /// Copies the records that lie in `from..to` of the files.
-    fn copy_files(
-        &mut self,
-        (from, to): (Offset, Offset),
-        layout: &mut Layout,
-        moved: &mut Moved,
-    ) -> Result<(), Refusal> {
-        for segment in self.shared.segments() {
-            let (start, end) = (from.max(segment.base), to.min(segment.end()));
-            if start >= end {
-                continue;
-            }
-            let refused = |source| Refusal { action: "map", path: segment.path.clone(), source };
-            let mapping = segment.mapping().map_err(refused)?;
-            let bytes = &mapping.bytes()[segment.position(start)..segment.position(end)];
-            self.copy(Window { base: start, bytes }, layout, moved)?;
-        }
-        Ok(())
     }
 
     /// Copies the records of one window, which starts at a frame.
@@ -173,11 +165,7 @@ impl Writer {
                     at = next;
                 }
                 Parsed::Filler { next } => at = next,
-                Parsed::Seal => break,
-                Parsed::Bad => {
-                    moved.lost_stripes += 1;
-                    at = stripe_end(at);
-                }
+                Parsed::Seal | Parsed::Bad => unreachable!("this process laid it, in memory"),
             }
         }
         Ok(())
@@ -206,14 +194,14 @@ impl Writer {
             segment.stripes.store(segment.stripe_index(*start), *stripe);
             self.write_index(*start, stripe);
         }
-        layout.bytes = piece.bytes;
-        layout.bytes.clear();
+        layout.bytes = self.unsynced.keep(piece.base, piece.bytes);
         Ok(())
     }
 
     /// Ends the old segments where readers had got to; on a failing disk, as far as possible.
     fn seal_below(&self, base: Offset, end: Offset) {
-        for segment in self.shared.segments() {
+        // The last first: after a crash each that is left still goes on from the one before.
+        for segment in self.shared.segments().into_iter().rev() {
             if segment.base >= base || segment.capacity_end() <= end {
                 continue;
             }
@@ -260,8 +248,6 @@ struct Moved {
     filled: Vec<Arc<Segment>>,
     /// Copies.
     events: u64,
-    /// Stripes whose bytes could not be read back.
-    lost_stripes: u64,
 }
 
 /// How much is copied at a time.

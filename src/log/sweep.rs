@@ -12,7 +12,8 @@ use super::block::{RawRecord, Read};
 use super::error::LogError;
 use super::reader::Reader;
 
-/// Visits every record from the oldest on, on a thread that may wait for the disk.
+/// Visits every durable record from the oldest on, on a thread that may wait for the disk: one that
+/// is not may come to lie elsewhere, and its removal would name the wrong place.
 ///
 /// # Errors
 /// When the store cannot be read at all; what is damaged is passed over.
@@ -22,7 +23,7 @@ pub fn sweep(
 ) -> Result<(), LogError> {
     let mut at = reader.oldest();
     loop {
-        let end = reader.written();
+        let end = reader.durable();
         match reader.read(at, end, BLOCK_BYTES)? {
             Read::Block(block) => {
                 for record in block.records() {

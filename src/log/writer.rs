@@ -22,6 +22,7 @@ use super::layout::Taken;
 use super::prepare::{Preparation, prepare};
 use super::ring::Ring;
 use super::shared::{Segment, Shared, segment_path};
+use super::unsynced::Unsynced;
 
 /// How often groups are made durable; it may change while the log is open.
 #[derive(Debug)]
@@ -82,6 +83,10 @@ pub(crate) struct Writer {
     /// How much of it is in the files; it is held until all of it is.
     pub(super) progress: usize,
     pub(super) holding: bool,
+    /// The groups before it that are not durable.
+    pub(super) unsynced: Unsynced,
+    /// Whether each record may be there only once.
+    pub(super) is_store: bool,
     /// Files with unsynced bytes, in order.
     pub(super) dirty: Vec<Arc<LogFile>>,
     /// When the first of those bytes was written.
@@ -154,8 +159,10 @@ impl Writer {
         let intake = Arc::clone(&self.intake);
         let mut open = intake.lock();
         if let Some(trouble) = &self.trouble {
-            // Somebody closed the log while the disk refuses: one more try, then it ends.
-            return match (now < trouble.at && !open.closed, self.preparation.is_running()) {
+            // Somebody closed the log while the disk refuses: one more try, then it ends. Not while
+            // a sync runs, which may still tell that what would be moved is durable where it is.
+            let is_busy = self.preparation.is_running() || self.syncing.is_some();
+            return match (now < trouble.at && !open.closed, is_busy) {
                 (true, _) => Step::Sleep(Some(trouble.at)),
                 (false, true) => Step::Sleep(None),
                 (false, false) => Step::Retry,
@@ -279,6 +286,7 @@ impl Writer {
         for &(start, stripe) in &taken.filled {
             self.write_index(start, &stripe);
         }
+        taken.bytes = self.unsynced.keep(taken.base, std::mem::take(&mut taken.bytes));
         taken.clear();
         self.taken = taken;
         self.holding = false;
@@ -388,6 +396,7 @@ impl Writer {
                 let took = self.sync_began.elapsed();
                 self.shared.sync_seconds.observe(took.as_secs_f64());
                 self.shared.control.publish_durable(end);
+                self.unsynced.forget_below(end);
                 self.shared.wakers.signal_durable(end);
                 self.intake.signal_settled();
             }

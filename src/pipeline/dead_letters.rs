@@ -376,10 +376,10 @@ impl DeadLetters {
         letter.run == self.run
     }
 
-    /// Everything that is in the store now; `None` where there is none.
+    /// Everything that is durable in the store now; `None` where there is none.
     pub(crate) fn place(&self) -> Option<Place> {
         let log = &self.store.as_ref()?.log;
-        Some(Place { at: log.oldest(), until: log.written(), block: None })
+        Some(Place { at: log.oldest(), until: log.durable(), block: None })
     }
 
     /// For reading letters.
@@ -453,6 +453,8 @@ impl DeadLetters {
     /// When the store cannot be read.
     pub(crate) fn purge(&self, wanted: &Wanted) -> Result<u64, LogError> {
         let Some(store) = &self.store else { return Ok(0) };
+        // Of what is not durable nobody knows yet where it will lie.
+        self.flush()?;
         let mut purged: Vec<(Leaving, u32)> = Vec::new();
         walk(&mut store.log.reader(), |span, record| {
             if let Record::Letter(letter) = record
@@ -568,7 +570,7 @@ fn options(settings: &DeadLetterSettings) -> LogOptions {
         keep_bytes: settings.bytes_max,
         keep_age: settings.age_max,
         bytes_max: settings.bytes_max,
-        yields_when_full: false,
+        is_store: true,
         ..LogOptions::default()
     }
 }

@@ -3,9 +3,9 @@
 #[path = "../support/disk.rs"]
 mod disk;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use disk::as_the_disk;
@@ -17,7 +17,11 @@ pub(crate) enum Call {
     Create,
     Write,
     Sync,
+    Unlink,
 }
+
+/// Where pieces of a file lie, and how long they are.
+type Pieces = Vec<(u64, usize)>;
 
 /// The real disk, but for the calls that were named.
 #[derive(Default)]
@@ -25,6 +29,10 @@ pub(crate) struct Refusing {
     next: Mutex<VecDeque<(Call, i32)>>,
     refused: Condvar,
     creating: Mutex<()>,
+    /// A file that takes no more bytes.
+    bad: Mutex<Option<PathBuf>>,
+    /// What was written to each file since it was synced, where a refused sync loses that.
+    unsynced: Option<Mutex<BTreeMap<PathBuf, Pieces>>>,
 }
 
 impl Refusing {
@@ -32,9 +40,27 @@ impl Refusing {
         Arc::default()
     }
 
+    /// A disk that has lost what it would not sync, and a kernel that has dropped it from memory.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn losing() -> Arc<Self> {
+        Arc::new(Self { unsynced: Some(Mutex::default()), ..Self::default() })
+    }
+
     /// Refuses the next such call on a segment with this error number.
     pub(crate) fn refuse(&self, call: Call, errno: i32) {
         self.next.lock().expect("no panic").push_back((call, errno));
+    }
+
+    /// How much of what was named is still to be refused.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn left(&self) -> usize {
+        self.next.lock().expect("no panic").len()
+    }
+
+    /// Writes nothing more to this file, once what was named is refused.
+    #[allow(dead_code, reason = "each test crate that shares this file uses a part of it")]
+    pub(crate) fn spoil(&self, path: &Path) {
+        *self.bad.lock().expect("no panic") = Some(path.to_path_buf());
     }
 
     /// Waits until everything that was named has been refused.
@@ -56,6 +82,12 @@ impl Refusing {
         self.creating.lock().expect("no panic")
     }
 
+    fn note(&self, path: &Path, change: impl FnOnce(&mut Pieces)) {
+        if let Some(unsynced) = &self.unsynced {
+            change(unsynced.lock().expect("no panic").entry(path.to_path_buf()).or_default());
+        }
+    }
+
     fn check(&self, call: Call, path: &Path) -> io::Result<()> {
         if path.extension().is_none_or(|extension| extension != "log") {
             return Ok(());
@@ -74,7 +106,12 @@ impl Refusing {
 }
 
 impl LogIo for Refusing {
-    as_the_disk!(truncate, rename, unlink, sync_dir, boot, no_ring);
+    as_the_disk!(truncate, rename, sync_dir, boot, no_ring);
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.check(Call::Unlink, path)?;
+        Disk.unlink(path)
+    }
 
     fn create(&self, path: &Path, bytes: u64) -> io::Result<LogFile> {
         drop(self.creating.lock().expect("no panic"));
@@ -88,11 +125,23 @@ impl LogIo for Refusing {
             Disk.write(file, at, &bytes[..bytes.len() / 2])?;
             return Err(error);
         }
+        if self.left() == 0 && self.bad.lock().expect("no panic").as_ref() == Some(&file.path) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        self.note(&file.path, |written| written.push((at, bytes.len())));
         Disk.write(file, at, bytes)
     }
 
     fn sync(&self, file: &LogFile) -> io::Result<()> {
-        self.check(Call::Sync, &file.path)?;
+        if let Err(error) = self.check(Call::Sync, &file.path) {
+            self.note(&file.path, |written| {
+                for (at, len) in written.drain(..) {
+                    Disk.write(file, at, &vec![0; len]).expect("the disk is well");
+                }
+            });
+            return Err(error);
+        }
+        self.note(&file.path, Vec::clear);
         Disk.sync(file)
     }
 }
