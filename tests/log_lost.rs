@@ -7,12 +7,14 @@ mod records;
 mod refuse;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use records::{append, eventually, open_on, options, read_all};
+use records::{append, eventually, files, open_on, options, read_all};
 use refuse::{Call, Refusing};
-use shrike::event::Offset;
-use shrike::log::{Log, LogIo, LogOptions, sweep};
+use shrike::event::{Offset, Span};
+use shrike::log::{Log, LogIo, LogOptions, STRIPE_BYTES, sweep};
 
 #[test]
 fn what_a_failed_sync_took_from_the_page_cache_is_written_from_memory() {
@@ -78,4 +80,93 @@ fn a_failed_sync_leaves_each_record_of_a_store_once() {
         log.close().expect("closed");
         assert_eq!(stored(&open()), (0..30).collect::<Vec<_>>(), "opened again");
     }
+}
+
+#[test]
+fn a_missing_segment_is_damage_that_is_counted_and_read_past() {
+    // With its index, which knows how many events it held, and without.
+    for has_index in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Refusing::new();
+        let log = open_on(dir.path(), &disk);
+        let mut offsets = Vec::new();
+        for from in (0..16_000).step_by(100) {
+            offsets.extend(append(&log, from, from + 100).expect("appended"));
+        }
+        log.flush().expect("flushed");
+        log.close().expect("closed");
+        let segment = 4 * STRIPE_BYTES;
+        let (from, to) = (2 * segment, 4 * segment);
+        let paths = [files(dir.path(), "log"), files(dir.path(), "index")].concat();
+        for path in paths {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let base: u64 = name.parse().expect("an offset");
+            let is_log = path.extension().is_some_and(|extension| extension == "log");
+            if (from..to).contains(&base) && (is_log || !has_index) {
+                fs::remove_file(&path).expect("removed");
+            }
+        }
+        let is_gone = |at: &Offset| (from..to).contains(&at.bytes());
+        let gone = offsets.iter().filter(|at| is_gone(at)).count() as u64;
+        let kept: Vec<u64> =
+            (0..16_000).filter(|&number| !is_gone(&offsets[number as usize])).collect();
+
+        // The process that writes, and one that only reads.
+        let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+        assert_eq!(recovery.missing_bytes, to - from, "{recovery}");
+        assert!(recovery.to_string().contains("segments are missing"), "{recovery}");
+        let foreign = shrike::log::Reader::open_dir(&dir.path().join("log")).expect("readable");
+        for mut reader in [log.reader(), foreign] {
+            let found = read_all(&mut reader);
+            assert_eq!(found.numbers, kept);
+            let damaged: u64 = found.damaged.iter().map(|(span, _)| span.bytes()).sum();
+            assert_eq!(damaged, to - from, "all of it, and nothing else");
+            let known: Option<u64> = found.damaged.iter().map(|(_, events)| *events).sum();
+            assert_eq!(known, has_index.then_some(gone));
+            let all = Span { from: Offset::ZERO, to: log.written() };
+            let counted = kept.len() as u64 + known.unwrap_or(0);
+            assert_eq!(reader.count(all).expect("counted"), counted);
+            assert!(!reader.holds(Offset::new(from)) && reader.holds(Offset::new(to)));
+            assert_eq!(
+                reader.align(Offset::new(from)).expect("found"),
+                offsets[kept_after(to, &offsets)]
+            );
+        }
+        append(&log, 16_000, 16_001).expect("appended");
+        log.flush().expect("flushed");
+        // Retention takes it like any other: all of this was received long ago.
+        let taken = log.retain(log.written()).expect("retained");
+        assert!(log.oldest().bytes() >= to && taken.events > 0, "{taken:?}");
+        assert_eq!(files(dir.path(), "index").len(), files(dir.path(), "log").len());
+    }
+}
+
+/// The first of the offsets that lies at or above this one.
+fn kept_after(at: u64, offsets: &[Offset]) -> usize {
+    offsets.partition_point(|offset| offset.bytes() < at)
+}
+
+#[test]
+fn zeros_in_the_middle_of_a_segment_without_its_index_end_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let mut offsets = Vec::new();
+    for from in (0..6_000).step_by(100) {
+        offsets.extend(append(&log, from, from + 100).expect("appended"));
+    }
+    log.flush().expect("flushed");
+    log.close().expect("closed");
+    // As a disk shows them that has lost a block, or could not read it.
+    let bad = offsets.iter().position(|at| at.bytes() > STRIPE_BYTES * 3 / 2).expect("there");
+    let path = &files(dir.path(), "log")[0];
+    let file = fs::OpenOptions::new().write(true).open(path).expect("a file");
+    file.write_all_at(&[0; 4096], offsets[bad].bytes()).expect("written");
+    files(dir.path(), "index").iter().for_each(|path| fs::remove_file(path).expect("removed"));
+
+    let (log, recovery) = Log::open(options(dir.path())).expect("opened");
+    assert_eq!(recovery.damaged_stripes, 1, "{recovery}");
+    let next = kept_after(2 * STRIPE_BYTES, &offsets) as u64;
+    let expected: Vec<u64> = (0..bad as u64).chain(next..6_000).collect();
+    assert_eq!(read_all(&mut log.reader()).numbers, expected);
 }

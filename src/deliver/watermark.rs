@@ -91,6 +91,16 @@ struct Group {
     lost: Option<GapReason>,
 }
 
+impl Group {
+    /// What is told of it as lost. Where the log itself has lost it, also where nobody can count
+    /// how much that was.
+    fn gap(&self) -> Option<Gap> {
+        let &Self { span, counts, lost } = self;
+        let reason = lost.filter(|&reason| counts.skipped > 0 || reason != GapReason::Lag)?;
+        Some(Gap { span, events: counts.skipped, reason })
+    }
+}
+
 /// What dead letters that have met another end do to the counts.
 #[derive(Clone, Copy, Debug)]
 struct Removal {
@@ -318,8 +328,7 @@ impl Watermark {
     /// Whether there are gaps whose record was not delivered, or will be.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        let is_lost = |group: &Group| group.lost.is_some() && group.counts.skipped > 0;
-        !self.gaps.is_empty() || self.recent.iter().any(is_lost)
+        !self.gaps.is_empty() || self.recent.iter().any(|group| group.gap().is_some())
     }
 
     /// Whether there is a gap to take.
@@ -444,9 +453,7 @@ impl Watermark {
         }
         self.moved = true;
         self.durable = sum(self.durable, group.counts);
-        if let Some(reason) = group.lost.filter(|_| group.counts.skipped > 0) {
-            self.open_gap(Gap { span: group.span, events: group.counts.skipped, reason });
-        }
+        group.gap().into_iter().for_each(|gap| self.open_gap(gap));
         let joins_after = after.filter(|&(start, _)| start == to);
         let to = joins_after.map_or(to, |(_, end)| end);
         if let Some((start, _)) = joins_after {

@@ -116,7 +116,7 @@ pub struct Settled {
 pub struct Gap {
     /// From the first lost event to the end of the last; others in between may have arrived.
     pub span: Span,
-    /// The lost events.
+    /// The lost events, as far as they can be counted.
     pub events: u64,
     /// Why they are lost.
     pub reason: GapReason,

@@ -415,7 +415,7 @@ impl Held {
         let written = self.shared.control.written();
         let now_ns = now_ns(now);
         let segments = self.shared.segments();
-        let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let mut bytes: u64 = segments.iter().map(|segment| segment.disk_bytes()).sum();
         let keep = *self.keep.read().unwrap_or_else(PoisonError::into_inner);
         let is_full = !keep.is_store && self.intake.is_full();
         let mut going = Vec::new();
@@ -429,7 +429,7 @@ impl Held {
             if !is_finished || !goes || segment.end() > limit {
                 break;
             }
-            bytes -= segment.bytes;
+            bytes -= segment.disk_bytes();
             going.push(segment);
         }
         let from = self.shared.control.oldest();

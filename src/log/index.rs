@@ -135,7 +135,8 @@ impl Stripes {
     /// While the writer still fills the stripe, the numbers may be of different moments; readers
     /// use them only for stripes that lie wholly below `written`.
     pub(crate) fn load(&self, index: usize) -> Stripe {
-        let cell = &self.0[index];
+        // Of a hole in the log nothing may be known.
+        let Some(cell) = self.0.get(index) else { return Stripe::default() };
         let word = cell.state.load(Ordering::Acquire);
         Stripe {
             state: State::of(word),

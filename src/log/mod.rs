@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod frame;
 mod handle;
+mod holes;
 mod index;
 mod io;
 mod layout;

@@ -22,6 +22,7 @@ use super::cursors::Cursors;
 use super::engine::Prepared;
 use super::error::LogError;
 use super::frame::{HEAD_BYTES, HEADER_BYTES, Head, SEAL, VERSION, rest_header, stripe_end};
+use super::holes;
 use super::index::{self, State};
 use super::io::{LogFile, LogIo};
 use super::layout::Layout;
@@ -45,6 +46,8 @@ pub struct Recovery {
     pub rebuilt_stripes: u64,
     /// Stripes that hold a frame that cannot be read, among those looked at.
     pub damaged_stripes: u64,
+    /// Bytes of segments whose files are gone, though retention did not take them.
+    pub missing_bytes: u64,
 }
 
 /// How a log had ended.
@@ -89,6 +92,9 @@ impl fmt::Display for Recovery {
         if self.damaged_stripes > 0 {
             write!(f, ", {} stripes are damaged", self.damaged_stripes)?;
         }
+        if self.missing_bytes > 0 {
+            write!(f, ", segments are missing: {} bytes", self.missing_bytes)?;
+        }
         Ok(())
     }
 }
@@ -111,7 +117,12 @@ pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Ope
     // A checkpoint never passes `durable`: one beyond `written` has outlived the log, which was
     // deleted, or restored from an older copy.
     let shown = found.map_or(Offset::ZERO, |found| found.written).max(Cursors::look(dir).top());
-    let mut segments = segments(dir, shown, io)?;
+    let durable = found.map_or(shown, |found| found.durable);
+    let mut segments = holes::fill(dir, segments(dir, shown, io)?, durable);
+    for segment in segments.iter().filter(|segment| segment.is_missing) {
+        let (path, from, to) = (segment.path.display(), segment.base, segment.capacity_end());
+        tracing::error!(%path, %from, %to, "a segment of the log is gone, and the events in it");
+    }
     let ended = ended(found.as_ref(), &segments, io);
     let scan = scan(dir, &segments, found.as_ref(), io)?;
     // Beyond everything that any reader was ever shown.
@@ -119,13 +130,14 @@ pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Ope
     let above = found.map_or(above, |found| found.reserved.max(above)).max(shown);
     let above = Offset::new(above.bytes().next_multiple_of(STRIPE_BYTES));
 
-    let is_whole = scan.end >= shown && !scan.sealed && !scan.is_cut;
+    let is_whole = scan.end >= shown && !scan.sealed && !scan.is_cut && !scan.is_torn;
     let goes_on = is_whole && matches!(ended, Ended::Closed | Ended::Crashed) && scan.used > 0;
     make_durable(&segments[..scan.used], found.map(|found| found.durable), scan.end, io)?;
     let (current, next, layout, resumed) = match goes_on {
         true => resume(dir, segment_bytes, &mut segments, &scan, io)?,
         false => begin(dir, segment_bytes, &mut segments, &scan, above, io)?,
     };
+    let missing = segments.iter().filter(|segment| segment.is_missing);
     let recovery = Recovery {
         ended,
         resumed,
@@ -133,6 +145,7 @@ pub(crate) fn open(dir: &Path, segment_bytes: u64, io: &dyn LogIo) -> Result<Ope
         lost: (scan.end < shown).then_some(Span { from: scan.end, to: shown }),
         rebuilt_stripes: scan.rebuilt,
         damaged_stripes: scan.damaged,
+        missing_bytes: missing.map(|segment| segment.bytes).sum(),
     };
     let reserved = current.segment.capacity_end().bytes() + RESERVED_BYTES;
     let now = Found {
@@ -296,7 +309,8 @@ fn make_durable(
     io: &dyn LogIo,
 ) -> Result<(), LogError> {
     let trusted = durable.unwrap_or(Offset::ZERO);
-    for segment in segments.iter().filter(|segment| segment.capacity_end() > trusted) {
+    let is_wanted = |it: &&Arc<Segment>| it.capacity_end() > trusted && !it.is_missing;
+    for segment in segments.iter().filter(is_wanted) {
         let error = |action| LogError::io(action, &segment.path);
         let file = LogFile::open(&segment.path).map_err(error("open"))?;
         if durable.is_some() {
@@ -333,9 +347,12 @@ fn begin(
     above: Offset,
     io: &dyn LogIo,
 ) -> Result<Begun, LogError> {
-    if scan.used > 0 {
-        let last = reopen(dir, Arc::clone(&segments[scan.used - 1]), io)?;
-        seal(&last, scan, io)?;
+    // Before the last one is sealed: what lies behind a torn place must not come back after it.
+    remove_unused(dir, segments, scan.used, io)?;
+    let last = segments.last().cloned();
+    let before = last.as_ref().map_or(Offset::ZERO, |last| last.capacity_end());
+    if let Some(last) = last {
+        seal(&reopen(dir, last, io)?, scan, io)?;
     }
     let name = Name { base: above, bytes: segment_bytes };
     let prepared = prepare::create(dir, io, name).map_err(|refusal| LogError::Io {
@@ -343,12 +360,11 @@ fn begin(
         path: refusal.path,
         source: refusal.source,
     })?;
-    remove_unused(dir, segments, scan.used, io)?;
     let Prepared { name, file, index } = prepared;
     let segment = Arc::new(Segment::new(dir, name));
     segments.push(Arc::clone(&segment));
     let mut layout = Layout::new(above, above, segment_bytes);
-    layout.jump(above, Offset::ZERO);
+    layout.jump(above, before);
     Ok((Active { segment, file, index }, None, layout, above))
 }
 

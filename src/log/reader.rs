@@ -81,7 +81,9 @@ impl Reader {
     /// Whether the byte at an offset lies in a segment that is there.
     #[must_use]
     pub fn holds(&self, at: Offset) -> bool {
-        self.shared.find(at).is_some_and(|segment| segment.base <= at && at < segment.end())
+        self.shared
+            .find(at)
+            .is_some_and(|segment| segment.base <= at && at < segment.end() && !segment.is_missing)
     }
 
     /// Makes a waker for this log.
@@ -117,9 +119,16 @@ impl Reader {
         }
         let Some(segment) = self.find(from)? else { return Ok(Read::End) };
         let to = self.hole_end(&segment, from, written)?;
+        if to > from && from < self.oldest() {
+            // Taken just now: what looks like a hole was none.
+            return Ok(Read::Gone { oldest: self.oldest() });
+        }
         if to > from {
             let span = Span { from, to: to.min(until) };
             return Ok(Read::Block(RawBlock::new(segment, span, 0, Vec::new())));
+        }
+        if segment.is_missing {
+            return Ok(Self::missing(&segment, from, written));
         }
         let bounds = Bounds {
             from,
@@ -147,7 +156,7 @@ impl Reader {
     /// # Errors
     /// When the disk cannot read it. Reading again then tells what is damaged.
     pub fn warm(&self, span: Span) -> Result<(), LogError> {
-        for segment in self.shared.segments() {
+        for segment in self.shared.readable() {
             let from = span.from.max(segment.base);
             let to = span.to.min(segment.end());
             if from >= to {
@@ -170,7 +179,8 @@ impl Reader {
     /// The events that start in the span, exactly; from the index for whole stripes.
     ///
     /// Parts of the span that are gone or not yet written count nothing. Events of a damaged
-    /// stripe count where its damage begins, as [`Read::Damaged`] says them.
+    /// stripe count where its damage begins, as [`Read::Damaged`] says them, and those of a missing
+    /// segment as far as its index is left.
     ///
     /// # Errors
     /// When a segment cannot be mapped.
@@ -179,13 +189,14 @@ impl Reader {
         let mut events = 0;
         for segment in self.shared.segments() {
             let mut at = span.from.max(segment.base);
-            let to = span.to.min(segment.end());
+            let to = span.to.min(segment.end()).min(segment.known_end());
             while at < to {
                 let end = stripe_end(at);
                 let stripe = segment.stripes.load(segment.stripe_index(at));
                 let whole = starts_stripe(at) && end <= span.to && stripe.state != State::Unknown;
                 events += match whole {
                     true => u64::from(stripe.events),
+                    false if segment.is_missing => 0,
                     false => self.count_part(&segment, Span { from: at, to: to.min(end) })?,
                 };
                 at = end;
@@ -200,7 +211,7 @@ impl Reader {
     /// When a segment cannot be mapped.
     pub fn seek_time(&self, received_ns: u64) -> Result<Offset, LogError> {
         let span = self.clip(Span { from: Offset::ZERO, to: self.written() })?;
-        for segment in self.shared.segments() {
+        for segment in self.shared.readable() {
             let mut at = span.from.max(segment.base);
             let to = span.to.min(segment.end());
             while at < to {
@@ -225,7 +236,7 @@ impl Reader {
     /// When a segment cannot be mapped.
     pub fn align(&self, offset: Offset) -> Result<Offset, LogError> {
         let span = self.clip(Span { from: offset, to: self.written() })?;
-        for segment in self.shared.segments() {
+        for segment in self.shared.readable() {
             let mut at = span.from.max(segment.base);
             let to = span.to.min(segment.end());
             while at < to {
@@ -249,7 +260,7 @@ impl Reader {
         mut visit: impl FnMut(Offset, &[u8]),
     ) -> Result<(), LogError> {
         let span = self.clip(Span { from, to: self.written() })?;
-        for segment in self.shared.segments() {
+        for segment in self.shared.readable() {
             let mut at = span.from.max(segment.base);
             let to = span.to.min(segment.end());
             if at >= to {
@@ -288,7 +299,7 @@ impl Reader {
     /// # Errors
     /// When a segment cannot be mapped.
     pub fn copy_raw(&self, span: Span, out: &mut Vec<u8>) -> Result<(), LogError> {
-        for segment in self.shared.segments() {
+        for segment in self.shared.readable() {
             let from = span.from.max(segment.base);
             let to = span.to.min(segment.capacity_end());
             if from < to {
@@ -424,6 +435,14 @@ impl Reader {
         Ok(Read::Block(RawBlock::new(segment, span, end - origin, records)))
     }
 
+    /// A stripe of a segment whose file is gone.
+    fn missing(segment: &Segment, from: Offset, limit: Offset) -> Read {
+        let stripe = segment.stripes.load(segment.stripe_index(from));
+        let is_known = starts_stripe(from) && stripe.state == State::Owned;
+        let events = is_known.then_some(u64::from(stripe.events));
+        Read::Damaged { span: Span { from, to: stripe_end(from).min(limit) }, events }
+    }
+
     fn damaged(&self, segment: &Segment, bounds: Bounds, at: Offset) -> Read {
         let to = stripe_end(at).min(bounds.limit);
         let stripe = segment.stripes.load(segment.stripe_index(at));
@@ -511,7 +530,7 @@ impl Reader {
     fn clip(&self, span: Span) -> Result<Span, LogError> {
         if self.shared.foreign {
             self.shared.refresh()?;
-            for segment in self.shared.segments() {
+            for segment in self.shared.readable() {
                 segment.refresh_index(&self.shared.dir);
             }
         }

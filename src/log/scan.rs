@@ -9,12 +9,11 @@ use super::STRIPE_BYTES;
 use super::control::Found;
 use super::error::LogError;
 use super::frame::{
-    FILLER, HEADER_BYTES, Parsed, SEAL, Window, rest_header, starts_stripe, stripe_end,
-    stripe_start,
+    HEADER_BYTES, Parsed, SEAL, Window, rest_header, starts_stripe, stripe_end, stripe_start,
 };
 use super::index::{self, State, Stripe};
 use super::io::LogIo;
-use super::layout::OPEN_STRIPE;
+use super::layout::{MOVED, OPEN_STRIPE};
 use super::open::{reopen, write_index};
 use super::shared::{Segment, index_path};
 
@@ -31,6 +30,8 @@ pub(crate) struct Scan {
     pub(crate) sealed: bool,
     /// The last segment's file is shorter than it was made: nothing may be appended to it.
     pub(crate) is_cut: bool,
+    /// More lies behind `end` that stood on what is lost there, and has to go.
+    pub(crate) is_torn: bool,
     /// Bytes behind `end` that are not zero, up to the end of the stripe.
     pub(crate) torn_bytes: u64,
     /// Stripes whose index entry was made again.
@@ -50,27 +51,67 @@ pub(crate) fn scan(
 ) -> Result<Scan, LogError> {
     let shown = found.map_or(Offset::ZERO, |found| found.written);
     let durable = found.map(|found| found.durable);
-    for segment in segments {
+    for segment in segments.iter().filter(|segment| !segment.is_missing) {
         segment.mapping().map_err(LogError::io("map", &segment.path))?;
         load_index(dir, segment);
     }
-    let holds_frames =
-        |segment: &Arc<Segment>| segment.base < shown || frames_from(segment, segment.base);
+    let holds_frames = |segment: &Arc<Segment>| {
+        !segment.is_missing && (segment.base < shown || frames_from(segment, segment.base))
+    };
     let used = segments.iter().rposition(holds_frames).map_or(0, |index| index + 1);
     let mut scan = Scan { used, ..Scan::default() };
-    for (index, segment) in segments[..used].iter().enumerate() {
-        let is_last = index + 1 == used;
+    let mut index = 0;
+    while index < scan.used {
+        let segment = &segments[index];
+        index += 1;
+        if segment.is_missing {
+            continue;
+        }
+        let is_last = index == used;
         let file_end = file_end(segment)?;
         scan.is_cut = is_last && file_end < segment.capacity_end();
         // The log ends where its last file does, whatever the index says of what was behind.
         let known = if scan.is_cut { stripe_start(file_end) } else { segment.capacity_end() };
         let part = Part { segment, durable: durable.map(|it| it.min(known)), is_last };
         let repairs = scan.part(part);
+        if repairs.is_torn {
+            let Some(anew) = (index..used).find(|&at| begins_anew(&segments[at - 1..=at])) else {
+                // Whoever asked removes what lies behind, and only then says that it ends here.
+                (scan.used, scan.is_torn) = (index, true);
+                break;
+            };
+            // The last first: none of them may come back without the one before it.
+            for segment in segments[index..anew].iter().rev().filter(|it| !it.is_missing) {
+                segment.seal(segment.base);
+                forget_from(segment, segment.base);
+                let nothing = Repairs { seal: Some(segment.base), ..Repairs::default() };
+                repair(dir, segment, &nothing, io)?;
+            }
+            index = anew;
+        }
         if repairs.is_needed {
             repair(dir, segment, &repairs, io)?;
         }
     }
     Ok(scan)
+}
+
+/// Whether the second of two neighbours needs nothing of what lies before it and was not durable:
+/// it begins after a power loss, or with all of that written again.
+fn begins_anew(neighbours: &[Arc<Segment>]) -> bool {
+    let [before, segment] = neighbours else { return false };
+    if segment.is_missing {
+        return false;
+    }
+    let window = window(segment);
+    let has_moved = match Parsed::parse(window, segment.base) {
+        Parsed::Filler { next } => match Parsed::parse(window, next) {
+            Parsed::Note { start, len, .. } => &window.bytes[start..start + len] == MOVED,
+            _ => false,
+        },
+        _ => false,
+    };
+    has_moved || (before.capacity_end() < segment.base && !before.is_missing)
 }
 
 /// Walks frames from a stripe's start until a stripe ends, or no frame can be read.
@@ -138,8 +179,8 @@ struct Part<'a> {
 #[derive(Default)]
 struct Repairs {
     is_needed: bool,
-    /// Torn frames before later whole ones, to become filler.
-    torn: Vec<Offset>,
+    /// What was not durable is torn here, and more lies behind it.
+    is_torn: bool,
     /// Where the segment ends, to be said by a seal.
     seal: Option<Offset>,
 }
@@ -166,25 +207,23 @@ impl Scan {
                 at = walk.at;
                 continue;
             }
-            let is_rotten = is_last || !is_unwritten(segment, walk.at);
-            let lies_below = walk.at < trusted && is_rotten;
-            let goes_on =
-                (!is_last || durable.is_none()) && frames_from(segment, stripe_end(walk.at));
-            if walk.stop == Stop::Bad && (lies_below || goes_on) {
-                if walk.at < trusted || durable.is_none() {
-                    self.damaged += 1;
-                } else {
-                    repairs.torn.push(walk.at);
-                    store(segment, at, walk);
-                }
+            let is_unwritten = !is_last
+                && is_unwritten(segment, walk.at)
+                && !frames_from(segment, stripe_end(walk.at));
+            let is_rotten = walk.at < trusted && !is_unwritten;
+            // Nobody knows what was durable: what can be read is kept.
+            let goes_on = durable.is_none() && frames_from(segment, stripe_end(walk.at));
+            if walk.stop == Stop::Bad && (is_rotten || goes_on) {
+                self.damaged += 1;
                 at = stripe_end(walk.at);
                 continue;
             }
             store(segment, at, walk);
-            forget_after(segment, walk.at);
+            forget_from(segment, stripe_end(walk.at));
             if !is_last {
                 segment.seal(walk.at);
                 repairs.seal = (walk.stop == Stop::Bad).then_some(walk.at);
+                repairs.is_torn = walk.stop == Stop::Bad && durable.is_some_and(|it| it <= walk.at);
             }
             self.end_at(segment, at, walk);
             return repairs;
@@ -219,8 +258,8 @@ fn store(segment: &Segment, start: Offset, walk: Walk) {
 }
 
 /// Entries of stripes behind the end must not count: their bytes were lost, the index was not.
-fn forget_after(segment: &Segment, end: Offset) {
-    for stripe in segment.stripe_index(stripe_end(end))..segment.stripes.len() {
+fn forget_from(segment: &Segment, end: Offset) {
+    for stripe in segment.stripe_index(end)..segment.stripes.len() {
         segment.stripes.store(stripe, Stripe::default());
     }
 }
@@ -251,7 +290,7 @@ fn is_unwritten(segment: &Segment, at: Offset) -> bool {
     rest.iter().take(HEADER_BYTES).all(|&byte| byte == 0)
 }
 
-/// Makes torn frames filler, ends the segment, and writes its index.
+/// Ends the segment where it is to end, and writes its index.
 fn repair(
     dir: &Path,
     segment: &Arc<Segment>,
@@ -259,18 +298,13 @@ fn repair(
     io: &dyn LogIo,
 ) -> Result<(), LogError> {
     let active = reopen(dir, Arc::clone(segment), io)?;
-    let torn = repairs.torn.iter().map(|&at| (at, FILLER));
-    let mut has_written = false;
-    for (at, kind) in torn.chain(repairs.seal.map(|at| (at, SEAL))) {
-        let has_room = stripe_end(at).bytes() - at.bytes() >= HEADER_BYTES as u64;
-        if has_room && at < segment.capacity_end() {
-            let position = at.bytes() - segment.base.bytes();
-            let write = io.write(&active.file, position, &rest_header(kind, at));
-            write.map_err(LogError::io("write", &segment.path))?;
-            has_written = true;
-        }
-    }
-    if has_written {
+    let has_room = |at: &Offset| {
+        stripe_end(*at).bytes() - at.bytes() >= HEADER_BYTES as u64 && *at < segment.capacity_end()
+    };
+    if let Some(at) = repairs.seal.filter(has_room) {
+        let position = at.bytes() - segment.base.bytes();
+        let write = io.write(&active.file, position, &rest_header(SEAL, at));
+        write.map_err(LogError::io("write", &segment.path))?;
         io.sync(&active.file).map_err(LogError::io("sync", &segment.path))?;
     }
     write_index(&active, io)

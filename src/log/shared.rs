@@ -15,6 +15,7 @@ use super::STRIPE_BYTES;
 use super::control::Control;
 use super::error::LogError;
 use super::frame::{HEAD_BYTES, Head};
+use super::holes;
 use super::index::{self, Stripes};
 use super::io::LogIo;
 use super::segment::Mapping;
@@ -55,6 +56,8 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     /// What lies in its stripes.
     pub(crate) stripes: Stripes,
+    /// Whether its file is gone, though retention did not take it.
+    pub(crate) is_missing: bool,
     /// Where its frames end; its length until it is sealed before that.
     end: AtomicU64,
     /// Mapped when it is first read.
@@ -73,6 +76,13 @@ impl Shared {
         let (control, wakers) = (Arc::new(control), Arc::new(wakers));
         let (segments, sync_seconds) = (RwLock::new(segments), Histogram::new(SECONDS));
         Self { dir, control, wakers, segments, foreign, sync_seconds, io }
+    }
+
+    /// The segments that can be read, oldest first.
+    pub(crate) fn readable(&self) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments();
+        segments.retain(|segment| !segment.is_missing);
+        segments
     }
 
     /// The segments, oldest first.
@@ -102,18 +112,30 @@ impl Shared {
     /// Looks at the directory again; for readers of other processes.
     pub(crate) fn refresh(&self) -> Result<(), LogError> {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        let known = std::mem::take(&mut *segments);
+        let mut found = self.look(&segments)?;
+        if found.iter().any(|segment| segment.is_missing) {
+            // A listing may leave out a segment that is made meanwhile, and show the next one.
+            found = self.look(&segments)?;
+        }
+        *segments = found;
+        Ok(())
+    }
+
+    /// The segments that are there now, those that are known among them.
+    fn look(&self, known: &[Arc<Segment>]) -> Result<Vec<Arc<Segment>>, LogError> {
+        let mut found = Vec::new();
         for name in list(&self.dir)? {
             // A file that was seen before it had its length is another one now.
-            let is_same =
-                |segment: &&Arc<Segment>| segment.base == name.base && segment.bytes == name.bytes;
+            let is_same = |segment: &&Arc<Segment>| {
+                segment.base == name.base && segment.bytes == name.bytes && !segment.is_missing
+            };
             let old = known.iter().find(is_same);
-            segments.push(match old {
+            found.push(match old {
                 Some(segment) => Arc::clone(segment),
                 None => Arc::new(Segment::new(&self.dir, name)),
             });
         }
-        Ok(())
+        Ok(holes::fill(&self.dir, found, self.control.durable()))
     }
 }
 
@@ -140,9 +162,27 @@ impl Segment {
             bytes: name.bytes,
             path: segment_path(dir, name.base),
             stripes: Stripes::new(name.bytes),
+            is_missing: false,
             end: AtomicU64::new(name.base.bytes() + name.bytes),
             mapping: OnceLock::new(),
         }
+    }
+
+    /// A segment whose file is gone. Of a long hole only what an index could tell is kept.
+    pub(crate) fn missing(dir: &Path, name: Name) -> Self {
+        let known = Name { bytes: name.bytes.min(SEGMENT_BYTES_MAX), ..name };
+        let (bytes, end) = (name.bytes, AtomicU64::new(name.base.bytes() + name.bytes));
+        Self { bytes, end, is_missing: true, ..Self::new(dir, known) }
+    }
+
+    /// Where its stripes end of which anything can be known.
+    pub(crate) fn known_end(&self) -> Offset {
+        Offset::new(self.base.bytes() + self.stripes.len() as u64 * STRIPE_BYTES)
+    }
+
+    /// What it takes of the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        if self.is_missing { 0 } else { self.bytes }
     }
 
     /// Where its file ends.
@@ -194,7 +234,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Name>, LogError> {
     for entry in std::fs::read_dir(dir).map_err(LogError::io("list", dir))? {
         let entry = entry.map_err(LogError::io("list", dir))?;
         let file_name = entry.file_name();
-        let Some(base) = file_name.to_str().and_then(parse_name) else { continue };
+        let Some(base) = file_name.to_str().and_then(segment_base) else { continue };
         let bytes = match entry.metadata() {
             Ok(metadata) => metadata.len() / STRIPE_BYTES * STRIPE_BYTES,
             // Retention was faster.
@@ -237,8 +277,22 @@ pub(crate) fn index_path(dir: &Path, base: Offset) -> PathBuf {
     dir.join(format!("{base:020}.{INDEX_SUFFIX}"))
 }
 
-fn parse_name(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(SEGMENT_SUFFIX)?.strip_suffix('.')?;
+/// Where the segments start that have an index, ascending.
+pub(crate) fn indexes(dir: &Path) -> io::Result<Vec<Offset>> {
+    let mut bases = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        bases.extend(entry?.file_name().to_str().and_then(|name| parse_name(name, INDEX_SUFFIX)));
+    }
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+fn segment_base(name: &str) -> Option<Offset> {
+    parse_name(name, SEGMENT_SUFFIX)
+}
+
+fn parse_name(name: &str, suffix: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(suffix)?.strip_suffix('.')?;
     let is_ours = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
     let base: u64 = digits.parse().ok()?;
     (is_ours && base.is_multiple_of(STRIPE_BYTES)).then(|| Offset::new(base))

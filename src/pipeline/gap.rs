@@ -16,9 +16,12 @@ pub fn gap_record(exporter: &str, pass: u32, gap: &Gap, now: Time) -> String {
     let what = format!("{exporter}:{pass}:{from}:{to}:{events}:{why}");
     let id = derived_id(EVENT_TYPE, what.as_bytes(), b"");
     let id = String::from_utf8_lossy(&id);
+    let many = match events {
+        0 => "events that nobody can count any more,".to_owned(),
+        events => format!("{events} events"),
+    };
     let told = format!(
-        "{events} events between offsets {from} and {to} of the log were not sent to {exporter}: \
-         {why}"
+        "{many} between offsets {from} and {to} of the log were not sent to {exporter}: {why}"
     );
     own_record(&OwnRecord {
         event_type: EVENT_TYPE,

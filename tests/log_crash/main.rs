@@ -124,6 +124,16 @@ fn append_some(
         let is_new = appended.records.insert(last.bytes(), bytes).is_none();
         assert!(is_new && !appended.burnt.contains(&last.bytes()), "{last} is used twice");
     }
+    if random.below(2) == 0 {
+        last = group.note(b"all before this was taken").expect("noted");
+    }
+    last
+}
+
+/// Where the last note lies; the start of the log where there is none.
+fn last_note(log: &Log) -> Offset {
+    let mut last = Offset::ZERO;
+    log.reader().notes(log.oldest(), |at, _| last = at).expect("readable");
     last
 }
 
@@ -170,6 +180,12 @@ fn reopen(
     }
     for (offset, bytes) in &found {
         assert!(appended.records.get(offset) == Some(bytes), "nobody appended this at {offset}");
+    }
+    // An input that finds a note does not bring again what the note stands behind.
+    let noted = last_note(&log).bytes().max(promised.oldest);
+    for (offset, bytes) in appended.records.range(promised.oldest..noted) {
+        let is_there = found.get(offset).is_some_and(|found| found == bytes);
+        assert!(is_there, "a note at {noted} survived the record at {offset}: {recovery}");
     }
     assert!(recovery.resumed.bytes() >= promised.durable, "{promised:?}, {recovery}");
     let (kept, lost): (Records, Records) = std::mem::take(&mut appended.records)
