@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use records::{append, eventually, files, open_on, options, read_all};
+use records::{append, eventually, files, open_on, options, read_all, record};
 use refuse::{Call, Refusing};
 use shrike::event::{Offset, Span};
-use shrike::log::{Log, LogIo, LogOptions, STRIPE_BYTES, sweep};
+use shrike::log::{Log, LogIo, LogOptions, Mark, STRIPE_BYTES, sweep};
 
 #[test]
 fn what_a_failed_sync_took_from_the_page_cache_is_written_from_memory() {
@@ -144,6 +145,101 @@ fn a_missing_segment_is_damage_that_is_counted_and_read_past() {
 /// The first of the offsets that lies at or above this one.
 fn kept_after(at: u64, offsets: &[Offset]) -> usize {
     offsets.partition_point(|offset| offset.bytes() < at)
+}
+
+#[test]
+fn a_full_disk_that_turns_out_a_bad_one_is_left_for_a_new_segment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    append(&log, 0, 10).expect("appended");
+    log.flush().expect("flushed");
+    disk.spoil(&files(dir.path(), "log")[0]);
+    disk.refuse(Call::Write, libc::ENOSPC);
+    append(&log, 10, 20).expect("taken into the group");
+    disk.wait();
+    eventually(|| append(&log, 20, 21).ok());
+    eventually(|| log.flush().ok());
+    let found = read_all(&mut log.reader());
+    assert_eq!((found.numbers, found.damaged), ((0..21).collect(), vec![]));
+}
+
+#[test]
+fn a_disk_without_space_for_the_next_segment_is_not_full_before_that_is_needed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let log = open_on(dir.path(), &disk);
+    let mut number = 0;
+    while log.written().bytes() < 5 * STRIPE_BYTES {
+        append(&log, number, number + 100).expect("appended");
+        log.flush().expect("flushed");
+        number += 100;
+    }
+    (0..1_000).for_each(|_| disk.refuse(Call::Create, libc::ENOSPC));
+    while log.written().bytes() < 7 * STRIPE_BYTES {
+        append(&log, number, number + 10).expect("there is room in this segment");
+        log.flush().expect("flushed");
+        number += 10;
+    }
+    // What all have passed may go early, but nobody has to give anything up.
+    eventually(|| (log.retainable(log.written()).expect("asked").segments == 1).then_some(()));
+    assert!(disk.left() < 1_000);
+    assert!(!log.is_full() && log.full_until().is_none());
+    while append(&log, number, number + 1).is_ok() {
+        number += 1;
+    }
+    assert!(log.is_full() && log.full_until().is_some());
+}
+
+/// Fills segments with records of these times, nanoseconds since 1970, and one more.
+fn fill(log: &Log, times: &[u64]) {
+    for (segment, &received_ns) in times.iter().chain(&[0]).enumerate() {
+        let end = (segment as u64 + 1) * 4 * STRIPE_BYTES;
+        let received_ns = if segment == times.len() { now_ns() } else { received_ns };
+        let mark = Mark { received_ns, ..Mark::default() };
+        while log.appender().append(&record(7), mark).expect("appended").bytes() + 4_000 < end {
+            if segment == times.len() {
+                break;
+            }
+        }
+    }
+    log.flush().expect("flushed");
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_nanos()).expect("before 2554")
+}
+
+#[test]
+fn segments_dated_in_the_future_go_with_those_behind_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = LogOptions { keep_age: Duration::from_secs(3_600), ..options(dir.path()) };
+    let (log, _) = Log::open(options).expect("opened");
+    let (now, hour, year) = (now_ns(), 3_600_000_000_000, 8_760 * 3_600_000_000_000);
+    fill(&log, &[now + year, now - 2 * hour, now + year, now]);
+    // The clock was wrong for a while; the second one tells how old the first is at least, and
+    // nothing tells that of the third yet.
+    let going = log.retainable(log.written()).expect("asked");
+    assert_eq!(going.segments, 2);
+}
+
+#[test]
+fn a_segment_that_the_disk_does_not_let_go_is_tried_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Refusing::new();
+    let options = LogOptions { keep_age: Duration::from_secs(1), ..options(dir.path()) };
+    let (log, _) = Log::open_on(options, Arc::clone(&disk) as Arc<dyn LogIo>).expect("opened");
+    fill(&log, &[1, 1, 1]);
+    disk.refuse(Call::Unlink, libc::EIO);
+    disk.refuse(Call::Unlink, libc::EIO);
+    let there = files(dir.path(), "log").len();
+    let gone = log.retain(log.written()).expect("they are no part of the log any more");
+    assert_eq!((gone.segments, files(dir.path(), "log").len()), (3, there));
+    log.remove_taken().expect_err("refused once more");
+    assert_eq!(files(dir.path(), "log").len(), there, "none before the oldest");
+    log.remove_taken().expect("removed");
+    assert_eq!(files(dir.path(), "log").len(), there - 3);
 }
 
 #[test]

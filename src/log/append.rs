@@ -148,8 +148,9 @@ impl Group<'_> {
             if let Some(offset) = push(&mut open.layout) {
                 return Ok(Some(offset));
             }
-            if let Some(refusal) = &open.segment_refusal {
-                return Err(AppendError::Disk(Arc::clone(refusal)));
+            if let Some(refusal) = open.segment_refusal.clone() {
+                open.has_stopped = true;
+                return Err(AppendError::Disk(refusal));
             }
         } else if let Some(refusal) = &open.hold {
             return Err(AppendError::Disk(Arc::clone(refusal)));
@@ -216,6 +217,8 @@ pub(crate) struct Open {
     pub(crate) refusal: Option<Arc<Refusal>>,
     /// Why there is no next segment at present.
     pub(crate) segment_refusal: Option<Arc<Refusal>>,
+    /// Whether somebody was refused for want of it: the segments that are there are full.
+    has_stopped: bool,
     /// Why nothing is taken while somebody is behind; groups have no room then.
     hold: Option<Arc<Refusal>>,
     /// A group takes at most this and one more record.
@@ -247,6 +250,7 @@ impl Intake {
             flush: Offset::ZERO,
             refusal: None,
             segment_refusal: None,
+            has_stopped: false,
             hold: None,
             group_bytes_max: GROUP_BYTES_MAX,
             waiting: 0,
@@ -297,8 +301,21 @@ impl Intake {
     /// Whether the disk has no space for what is appended.
     pub(crate) fn is_full(&self) -> bool {
         let open = self.lock();
+        let of_segment = open.segment_refusal.as_ref().filter(|_| open.has_stopped);
+        [open.refusal.as_ref(), of_segment].into_iter().flatten().any(|it| is_full(&it.source))
+    }
+
+    /// Whether the disk will have none soon, though what there is may still take some.
+    pub(crate) fn lacks_space(&self) -> bool {
+        let open = self.lock();
         let refusals = [&open.refusal, &open.segment_refusal];
         refusals.into_iter().flatten().any(|refusal| is_full(&refusal.source))
+    }
+
+    /// There is a next segment, or there will be.
+    pub(crate) fn on_segment(&self, open: &mut Open) {
+        (open.segment_refusal, open.has_stopped) = (None, false);
+        self.signal_room(open);
     }
 
     /// Asks for everything appended so far to become durable without delay; returns its end.

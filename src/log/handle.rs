@@ -183,7 +183,7 @@ impl Log {
             .map_err(thread_error())?;
         let writer = Mutex::new(Some(thread));
         let keep = RwLock::new(Keep::of(&options));
-        let retaining = Mutex::new(lock);
+        let retaining = Mutex::new(Retaining { _lock: lock, taken: Vec::new() });
         let held = Held { shared, intake, io, kind, pace, keep, writer, retaining };
         Ok((Self { held: Arc::new(held) }, recovery))
     }
@@ -282,10 +282,12 @@ impl Log {
     }
 
     /// Takes away old segments: those beyond `keep` that lie wholly below `pinned`, and, whoever
-    /// has not passed them, those beyond `bytes_max`. The segment being written always stays.
+    /// has not passed them, those beyond `bytes_max` or 32,768. The segment being written always
+    /// stays.
     ///
     /// # Errors
-    /// When the disk refuses; what was taken by then stays taken.
+    /// When a segment cannot be read to count its events. A file that the disk does not let go is
+    /// left to [`Log::remove_taken`].
     pub fn retain(&self, pinned: Offset) -> Result<Retained, LogError> {
         self.retain_up_to(pinned, FAR)
     }
@@ -296,7 +298,7 @@ impl Log {
     /// As [`Log::retain`].
     pub fn retain_up_to(&self, pinned: Offset, limit: Offset) -> Result<Retained, LogError> {
         let held = &self.held;
-        let _one_at_a_time = held.retaining.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retaining = held.retaining.lock().unwrap_or_else(PoisonError::into_inner);
         let (retained, segments) = held.plan(pinned, limit, SystemTime::now())?;
         if segments.is_empty() {
             return Ok(retained);
@@ -304,11 +306,22 @@ impl Log {
         // Told first: a reader must not look for a file that is gone.
         held.shared.control.publish_oldest(retained.span.to);
         held.shared.remove_oldest(segments.len());
-        for segment in &segments {
-            open::remove(&held.shared.dir, segment, &*held.io)?;
+        retaining.taken.extend(segments);
+        if let Err(problem) = held.remove_taken(&mut retaining) {
+            // They are no part of the log any more, whatever becomes of the files.
+            tracing::error!(%problem, "an old segment stays on the disk for now");
         }
-        held.io.sync_dir(&held.shared.dir).map_err(LogError::io("sync", &held.shared.dir))?;
         Ok(retained)
+    }
+
+    /// Removes the files of segments that [`Log::retain`] took while the disk refused; to be called
+    /// again and again.
+    ///
+    /// # Errors
+    /// When it still refuses.
+    pub fn remove_taken(&self) -> Result<(), LogError> {
+        let retaining = self.held.retaining.lock();
+        self.held.remove_taken(&mut retaining.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends the segment being written where its oldest record is older than `keep_age`: once its
@@ -378,8 +391,16 @@ struct Held {
     pace: Arc<Pace>,
     keep: RwLock<Keep>,
     writer: Mutex<Option<JoinHandle<Result<(), LogError>>>>,
-    /// The directory's lock; the mutex keeps two threads from retaining at once.
-    retaining: Mutex<File>,
+    /// The mutex keeps two threads from retaining at once.
+    retaining: Mutex<Retaining>,
+}
+
+/// What only the thread that retains needs.
+struct Retaining {
+    /// The directory's lock.
+    _lock: File,
+    /// Segments that are no part of the log any more, and whose files may still be there.
+    taken: Vec<Arc<Segment>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -417,20 +438,22 @@ impl Held {
         let segments = self.shared.segments();
         let mut bytes: u64 = segments.iter().map(|segment| segment.disk_bytes()).sum();
         let keep = *self.keep.read().unwrap_or_else(PoisonError::into_inner);
-        let is_full = !keep.is_store && self.intake.is_full();
+        let is_full = !keep.is_store && self.intake.lacks_space();
         let mut going = Vec::new();
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             let is_finished = segment.capacity_end() <= written;
-            let is_old = now_ns.saturating_sub(newest_ns(&segment)) > keep.age.as_nanos();
+            let newest = newest_ns(&segments[at..], now_ns);
+            let is_old = now_ns.saturating_sub(newest) > keep.age.as_nanos();
             // A full disk takes back what is kept beyond need, one segment at a time.
             let is_excess = bytes > keep.bytes || is_old || (is_full && going.is_empty());
             let is_passed = segment.end() <= pinned;
-            let goes = bytes > keep.bytes_max || (is_excess && is_passed);
+            let is_beyond = bytes > keep.bytes_max || segments.len() - at > SEGMENTS_MAX;
+            let goes = is_beyond || (is_excess && is_passed);
             if !is_finished || !goes || segment.end() > limit {
                 break;
             }
             bytes -= segment.disk_bytes();
-            going.push(segment);
+            going.push(Arc::clone(segment));
         }
         let from = self.shared.control.oldest();
         let Some(last) = going.last() else {
@@ -441,6 +464,19 @@ impl Held {
         let span = Span { from, to };
         let events = Reader::new(Arc::clone(&self.shared)).count(span)?;
         Ok((Retained { span, events, segments: going.len() }, going))
+    }
+
+    /// Removes the files of what was taken, oldest first.
+    fn remove_taken(&self, retaining: &mut Retaining) -> Result<(), LogError> {
+        if retaining.taken.is_empty() {
+            return Ok(());
+        }
+        for segment in &retaining.taken {
+            open::remove(&self.shared.dir, segment, &*self.io)?;
+        }
+        self.io.sync_dir(&self.shared.dir).map_err(LogError::io("sync", &self.shared.dir))?;
+        retaining.taken.clear();
+        Ok(())
     }
 
     fn close(&self) -> Result<(), LogError> {
@@ -480,12 +516,16 @@ fn oldest_ns(segment: &Segment) -> Option<u128> {
     filled.map(|stripe| u128::from(stripe.from_ns)).min()
 }
 
-/// When the newest of a segment's records was received, nanoseconds since 1970.
-fn newest_ns(segment: &Segment) -> u128 {
-    let stripes = (0..segment.stripes.len()).map(|index| segment.stripes.load(index));
-    let known = stripes.filter(|stripe| stripe.state == State::Owned);
-    // Nothing known: not old, so only its size can make it go.
-    known.map(|stripe| u128::from(stripe.to_ns)).max().unwrap_or(u128::MAX)
+/// When the newest record of the first of these segments was received at the latest, nanoseconds
+/// since 1970. Where that is not known, or was a time to come, as when the clock has been put back
+/// since, it was before those of the segments behind it.
+fn newest_ns(segments: &[Arc<Segment>], now_ns: u128) -> u128 {
+    let newest = |segment: &Arc<Segment>| {
+        let stripes = (0..segment.stripes.len()).map(|index| segment.stripes.load(index));
+        let known = stripes.filter(|stripe| stripe.state == State::Owned && stripe.events > 0);
+        known.map(|stripe| u128::from(stripe.to_ns)).max()
+    };
+    segments.iter().filter_map(newest).find(|&newest| newest <= now_ns).unwrap_or(now_ns)
 }
 
 fn check(options: &LogOptions) -> Result<(), LogError> {
@@ -523,6 +563,10 @@ fn engine(options: &LogOptions, io: &dyn LogIo) -> Result<(Wake, Option<Ring>), 
         Err(probe) => Err(error()(probe)),
     }
 }
+
+/// Segments of one log at most, however many bytes it may have: all are mapped, and a process has
+/// some 65,000 mappings.
+const SEGMENTS_MAX: usize = 1 << 15;
 
 /// Whether io_uring is used where it works; measured in `docs/decisions/log-io.md`.
 const AUTO_IS_RING: bool = false;

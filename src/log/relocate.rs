@@ -47,7 +47,9 @@ impl Writer {
                 Err(LogError::Io { action, path, source })
             }
             Err(refusal) => {
-                self.refuse(refusal, Retry::Write);
+                // A disk that was full may have become a bad one meanwhile.
+                let retry = Retry::after(&refusal);
+                self.refuse(refusal, retry);
                 Ok(())
             }
         }

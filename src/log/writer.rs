@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::event::Offset;
 
 use super::append::{GATHER_BYTES, Intake, Open, WriterState};
+use super::cursors::is_full;
 use super::engine::{DiskThread, Done, Prepared};
 use super::error::{LogError, Refusal};
 use super::handle::LogOptions;
@@ -118,6 +119,13 @@ pub(super) enum Retry {
     Relocate,
 }
 
+impl Retry {
+    /// What a refused write asks for.
+    pub(super) fn after(refusal: &Refusal) -> Self {
+        if is_full(&refusal.source) { Self::Write } else { Self::Relocate }
+    }
+}
+
 /// What to do next.
 enum Step {
     /// A group was taken: write it.
@@ -210,10 +218,7 @@ impl Writer {
         match self.write_taken(now) {
             Ok(()) => self.publish_taken(),
             Err(refusal) => {
-                let retry = match refusal.source.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Retry::Write,
-                    _ => Retry::Relocate,
-                };
+                let retry = Retry::after(&refusal);
                 self.refuse(refusal, retry);
             }
         }
@@ -414,9 +419,8 @@ impl Writer {
         self.preparation.on_done();
         self.next = Some(active);
         let mut open = self.intake.lock();
-        open.segment_refusal = None;
         open.layout.spare = true;
-        self.intake.signal_room(&open);
+        self.intake.on_segment(&mut open);
     }
 
     /// Adds a new segment to those that readers look at.

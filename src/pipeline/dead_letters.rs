@@ -478,10 +478,12 @@ impl DeadLetters {
     /// that is being written ends when its oldest letter is too old, and goes when its newest is.
     pub(crate) fn retain(&self) -> Result<u64, LogError> {
         let Some(Store { log, .. }) = &self.store else { return Ok(0) };
+        let removed = log.remove_taken();
         let pinned = log.written();
         let going = log.retainable(pinned)?;
         if going.segments == 0 {
-            return log.end_aged().map(|()| 0);
+            log.end_aged()?;
+            return removed.map(|()| 0);
         }
         let mut lost = 0;
         walk(&mut log.reader(), |span, record| {

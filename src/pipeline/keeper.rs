@@ -425,8 +425,9 @@ impl Keeper {
 
     /// Counts what goes for every exporter and saves that, then lets it go.
     fn retain_below(&mut self, pinned: Offset) -> Result<(), LogError> {
+        let removed = self.log.remove_taken();
         if self.log.retainable(pinned)?.segments == 0 {
-            return Ok(());
+            return removed;
         }
         // Whatever goes was durable before; counting more than goes does no harm.
         let to = self.log.durable();
@@ -443,7 +444,7 @@ impl Keeper {
         }
         // What the checkpoints do not say yet would be gone without a count after a crash.
         if !self.save() {
-            return Ok(());
+            return removed;
         }
         // Beyond the bound as well: what goes before it is settled is counted by nobody. Whoever
         // may lose it has been told to skip it, and whoever blocks holds up what comes in.
@@ -451,7 +452,7 @@ impl Keeper {
         let passed = bases.min().unwrap_or(to);
         self.log.retain_up_to(pinned.min(to), passed.min(to))?;
         self.cursors.restock();
-        Ok(())
+        removed
     }
 
     /// Skips what exporters lag behind more than they may, counted exactly.
