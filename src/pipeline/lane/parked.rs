@@ -13,7 +13,7 @@ use super::super::block::Entry;
 use super::Lane;
 use super::digest::WAITING_MAX;
 use super::fill::Taken;
-use crate::deliver::{BatchId, History, Item, Order, Parked, Reshape};
+use crate::deliver::{BatchId, History, Item, Order, Parked, Reshape, Sender};
 use crate::event::{Offset, Settle, Settled};
 
 /// What one lane has set aside.
@@ -181,17 +181,20 @@ impl Lane {
             since.is_some_and(|(at, most)| now.saturating_duration_since(at) >= most)
         };
         // Asked once for each route, since there may be many events.
-        let mut may_come = self.parking.crowds.clone();
-        may_come.retain(|&route, _| !self.sender.is_held(route) && self.has_room_for(route, now));
+        let (sender, mut may_come) = (&self.sender, self.parking.routes.clone());
+        may_come.retain(|&route, _| {
+            let need_not_wait = !sender.is_held(route) && has_room_for(sender, route, now);
+            // Retention may have taken the batch that was left to try with.
+            need_not_wait || sender.lacks_trial(route, now)
+        });
         let is_preparing = self.exporter.gate.is_preparing();
         let is_due = |(reshape, until): &(Reshape, Until)| {
-            is_old(reshape)
-                || match until {
-                    Until::Well => need_not_wait(reshape),
-                    Until::Due(_) if reshape.history.awaits_setup && !is_preparing => true,
-                    Until::Due(until) => *until <= now,
-                    Until::Room => may_come.contains_key(&reshape.route),
-                }
+            let is_time = match until {
+                Until::Due(_) if reshape.history.awaits_setup && !is_preparing => true,
+                Until::Due(until) => *until <= now,
+                Until::Well | Until::Room => may_come.contains_key(&reshape.route),
+            };
+            is_time || is_old(reshape)
         };
         let Some(at) = self.parking.waiting.iter().position(is_due) else { return };
         let was_refused = self.parking.refused();
