@@ -9,10 +9,15 @@ mod event;
 #[path = "support/siem.rs"]
 mod siem;
 
-use binary::wait_until;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use binary::{Place, quiet, wait_until};
 use destination::{Destination, Manner};
 use event::{events, id};
-use rustix::process::Signal;
+use rustix::process::{Signal, getuid};
 use siem::siem;
 
 #[test]
@@ -488,3 +493,71 @@ fn a_line_that_is_changed_removed_or_moved_is_found() {
     std::fs::write(&path, &whole).expect("the directory is ours");
     place.run(&["audit", "verify"], 0);
 }
+
+/// The commands that look at what is kept.
+const LOOKING: &[&[&str]] = &[
+    &["log", "cat"],
+    &["log", "stat"],
+    &["log", "verify"],
+    &["log", "quarantine", "list"],
+    &["cursor", "show"],
+    &["dlq", "list"],
+    &["dlq", "stats"],
+    &["dlq", "show", "1"],
+    &["audit", "verify"],
+    &["audit", "show", "--event", "1"],
+    &["audit", "log"],
+    &["test", "stdout", "--from", "1h"],
+];
+
+/// An empty account of a wrong place would be taken for that of the right one.
+#[test]
+fn where_nothing_is_kept_no_account_is_told() {
+    let place = Place::new(&quiet("  stdout: {}\n"));
+    for args in LOOKING {
+        let told = place.run(args, 1);
+        assert!(told.starts_with("shrike: there is no log in "), "{args:?}: {told}");
+    }
+    assert!(!place.path("state").exists(), "looking makes nothing");
+    // Where there is a log, stores may well be empty.
+    place.append_lines(&events(0..1));
+    for args in [["dlq", "list"], ["dlq", "stats"], ["audit", "log"], ["audit", "verify"]] {
+        place.run(&args, 0);
+    }
+    place.run(&["log", "quarantine", "list"], 0);
+}
+
+/// What may not be read is not taken for what is not there.
+#[test]
+fn who_may_not_look_is_told_so() {
+    let place = Place::new(&quiet("  stdout: {}\n"));
+    place.append_lines(&events(0..1));
+    let mode = |name: &str, mode| {
+        fs::set_permissions(place.path(name), Permissions::from_mode(mode)).expect("it is ours")
+    };
+    // Nothing is hidden from root; what root has built may be hidden from others.
+    let (is_root, binary) = (getuid().is_root(), place.path("shrike"));
+    mode("", 0o755);
+    let built = place.command(&[]).get_program().to_owned();
+    if is_root && fs::hard_link(&built, &binary).is_err() {
+        fs::copy(&built, &binary).expect("there is space");
+    }
+    mode("state", if is_root { 0o700 } else { 0 });
+    for args in LOOKING {
+        let mut command = place.command(args);
+        if is_root {
+            let asked = command;
+            command = Command::new(&binary);
+            command.current_dir(place.path("")).args(asked.get_args()).uid(NOBODY).gid(NOBODY);
+        }
+        let ran = command.output().expect("it may be run");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!((ran.status.code(), ran.stdout.len()), (Some(1), 0), "{args:?}: {said}");
+        let is_told = said.contains("Permission denied (os error 13); run this as the user");
+        assert!(is_told, "{args:?}: {said}");
+    }
+    mode("state", 0o700);
+}
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;

@@ -105,7 +105,7 @@ fn verify(places: &Places, file: Option<&Path>, period: Period) -> Result<Exit, 
         true => Witness::Checkpoints(checkpoints(places)?),
         false => Witness::Later(known_before(current)?),
     };
-    let reader = places.log_dir.exists().then(|| log::open(&places.log_dir)).transpose()?;
+    let reader = Reader::find_dir(&places.log_dir).map_err(failed)?;
     let mut chain = Chain::default();
     let mut settlements = reader.map(Settlements::new);
     let (head, flaws) = read_receipts(path, period, |receipt, anchor| {
@@ -128,6 +128,9 @@ fn verify(places: &Places, file: Option<&Path>, period: Period) -> Result<Exit, 
         }
     })
     .map_err(Failure::io(path.display().to_string()))?;
+    if chain.first.is_none() && flaws.is_empty() && settlements.is_none() {
+        return Err(log::missing(&places.log_dir));
+    }
     for flaw in &flaws {
         chain.wrong.push(format!("{}:{}: {}", flaw.path.display(), flaw.line, flaw.problem));
     }
@@ -329,7 +332,7 @@ fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure>
     let path = path(places)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
-    read_receipts(path, period, |receipt, _| {
+    let (head, flaws) = read_receipts(path, period, |receipt, _| {
         let at = time::parse(&receipt.at).unwrap_or_default();
         let is_told = receipt.kind == "done" || receipt.lost().is_some();
         if !is_told || !period.has(at) || written.is_err() {
@@ -351,5 +354,8 @@ fn done(places: &Places, period: Period, as_json: bool) -> Result<Exit, Failure>
     })
     .map_err(Failure::io(path.display().to_string()))?;
     written.and_then(|()| out.flush()).map_err(Failure::io("standard output"))?;
+    if head.line == 0 && flaws.is_empty() {
+        log::open(&places.log_dir)?;
+    }
     Ok(Exit::Done)
 }

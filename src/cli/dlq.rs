@@ -17,7 +17,7 @@ use shrike::pipeline::{Engine, Letter, LetterStore, Operation, Progress, Wanted,
 use super::args::{Dlq, Letters, Shared};
 use super::serve::Running;
 use super::table::Table;
-use super::{Exit, Failure, configured, failed, hint, position, progress, say, settings};
+use super::{Exit, Failure, configured, failed, hint, log, position, progress, say, settings};
 
 /// Runs a command about dead letters.
 ///
@@ -84,6 +84,16 @@ fn seen(places: &Places, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Fai
     }
 }
 
+/// Refuses where there is neither a store nor a log to which one belongs.
+fn kept(places: &Places, stores: &[(Chosen, Wanted)]) -> Result<(), Failure> {
+    for (Chosen { dir, .. }, _) in stores {
+        if dir.try_exists().map_err(Failure::io(dir.display().to_string()))? {
+            return Ok(());
+        }
+    }
+    log::open(&places.log_dir).map(drop)
+}
+
 /// The stores that the arguments choose.
 fn stores(places: &Places, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, Failure> {
     let wanted = wanted(letters)?;
@@ -107,7 +117,7 @@ fn stores(places: &Places, letters: &Letters) -> Result<Vec<(Chosen, Wanted)>, F
             let hint = left(places, name).map(told).unwrap_or_default();
             Err(Failure::Usage(format!("no exporter `{name}`; there are: {names}{hint}")))
         }
-        _ => Ok(chosen),
+        _ => kept(places, &chosen).map(|()| chosen),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Usage(String),
     /// Reading or writing failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", advice(source))]
     Io {
         /// What was read or written.
         what: String,
@@ -49,6 +49,14 @@ pub(crate) enum Failure {
     /// Anything that the engine reports.
     #[error("{0}")]
     Engine(String),
+}
+
+/// What to do about the error that whoever only looks around meets.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "; run this as the user to whom it belongs",
+        _ => "",
+    }
 }
 
 impl Failure {

@@ -37,14 +37,17 @@ pub(crate) fn log(shared: &Shared, command: &Log) -> Result<Exit, Failure> {
 
 /// Opens the log in a directory for reading, or says what to do.
 pub(crate) fn open(dir: &Path) -> Result<Reader, Failure> {
-    if !dir.exists() {
-        let dir = dir.display();
-        return Err(Failure::Engine(format!(
-            "there is no log in {dir}; `shrike append` or `shrike run` makes one, `--log DIR` \
-             names another"
-        )));
-    }
-    Reader::open_dir(dir).map_err(failed)
+    Reader::find_dir(dir).map_err(failed)?.ok_or_else(|| missing(dir))
+}
+
+/// Says what to do where there is no log. Also who looks at what lies beside one is told: an empty
+/// account of a wrong place would be taken for that of the right one.
+pub(crate) fn missing(dir: &Path) -> Failure {
+    let dir = dir.display();
+    Failure::Engine(format!(
+        "there is no log in {dir}; `shrike append` or `shrike run` makes one, `--config FILE` or \
+         `--log DIR` names another"
+    ))
 }
 
 fn cat(reader: &mut Reader, span: Span, limit: u64) -> Result<Exit, Failure> {

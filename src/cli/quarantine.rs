@@ -13,7 +13,7 @@ use shrike::log::Log;
 use super::args::{Lines, Quarantine, Shared};
 use super::door::Door;
 use super::table::Table;
-use super::{Exit, Failure, failed, hint, position, say, settings};
+use super::{Exit, Failure, failed, hint, log, position, say, settings};
 
 /// Runs a command about the quarantine. It is read beside whatever process writes it; retries go
 /// through the running process, or take the log's lock where none runs.
@@ -51,7 +51,7 @@ fn visit(
 ) -> Result<(), Failure> {
     match QuarantineStore::look(&places.quarantine_dir).map_err(failed)? {
         Some(mut store) => store.visit(wanted, visit).map_err(failed),
-        None => Ok(()),
+        None => log::open(&places.log_dir).map(drop),
     }
 }
 

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The socket cannot be made, reached, read or written.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {source}{advice}", path = .path.display(), advice = advice(source))]
     Io {
         /// The socket.
         path: PathBuf,
@@ -63,6 +63,13 @@ pub enum Error {
     /// The running process refused.
     #[error("{0}")]
     Refused(String),
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "; run this as the user that shrike runs as",
+        _ => "",
+    }
 }
 
 /// The socket of the process that works in this directory.

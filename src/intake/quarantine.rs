@@ -132,10 +132,7 @@ impl QuarantineStore {
     /// # Errors
     /// When it cannot be read.
     pub fn look(dir: &Path) -> Result<Option<Self>, LogError> {
-        if !dir.exists() {
-            return Ok(None);
-        }
-        let mut reader = Reader::open_dir(dir)?;
+        let Some(mut reader) = Reader::find_dir(dir)? else { return Ok(None) };
         let known = Known::read(dir, &mut reader)?;
         Ok(Some(Self { dir: dir.to_path_buf(), reader, known }))
     }

@@ -146,7 +146,7 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free space on this file system, or lower log.max_bytes and log.keep"
         }
-        io::ErrorKind::PermissionDenied => "; the directory must belong to the user that runs this",
+        io::ErrorKind::PermissionDenied => "; run this as the user to whom the directory belongs",
         io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing",
         _ => "",
     }

@@ -60,6 +60,18 @@ impl Reader {
         Ok(Self::new(Arc::new(shared)))
     }
 
+    /// The same where there may be no log, which is `None`: what may not be looked at is no such
+    /// place.
+    ///
+    /// # Errors
+    /// As [`Reader::open_dir`], and when it cannot be found out whether there is one.
+    pub fn find_dir(dir: &Path) -> Result<Option<Self>, LogError> {
+        match dir.try_exists().map_err(LogError::io("look for", dir))? {
+            true => Self::open_dir(dir).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Everything below can be read.
     #[must_use]
     pub fn written(&self) -> Offset {

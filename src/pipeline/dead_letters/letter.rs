@@ -285,10 +285,7 @@ impl LetterStore {
     /// # Errors
     /// When it cannot be read.
     pub fn look(dir: &Path) -> Result<Option<Self>, LogError> {
-        if !dir.exists() {
-            return Ok(None);
-        }
-        let mut reader = Reader::open_dir(dir)?;
+        let Some(mut reader) = Reader::find_dir(dir)? else { return Ok(None) };
         let (mut removed, mut newer) = (Removed::default(), None);
         walk(&mut reader, |_, record| {
             newer = record.newer();
@@ -303,13 +300,11 @@ impl LetterStore {
 
     /// The last pass of which the store in a directory speaks, also in what it says of removals.
     pub(in crate::pipeline) fn last_pass(dir: &Path) -> Result<Option<u32>, LogError> {
-        if !dir.exists() {
-            return Ok(None);
-        }
-        let mut reader = match Reader::open_dir(dir) {
+        let mut reader = match Reader::find_dir(dir) {
             // Its making was cut short, or its control page is gone: opening it makes another.
-            Err(LogError::Damaged { .. }) => return Ok(None),
-            reader => reader?,
+            Ok(None) | Err(LogError::Damaged { .. }) => return Ok(None),
+            Ok(Some(reader)) => reader,
+            Err(problem) => return Err(problem),
         };
         let mut last = None;
         walk(&mut reader, |_, record| {
