@@ -183,7 +183,7 @@ impl Serve for Commands {
             inputs: self.inputs.status(),
             exporters,
             threat_intel: self.threats.intel().map(|intel| Box::new(IntelStatus::of(&intel))),
-            notes: self.reloader.told().notes,
+            notes: self.reloader.told().notes.into_iter().chain(self.running.unwell()).collect(),
         })
     }
 

@@ -354,7 +354,7 @@ impl Keeper {
         let (now, head, exporters) = (Instant::now(), self.log.written(), self.exporters());
         let refused = |(what, about): &(_, _)| format!("{what} {about}: refused");
         let mut own: Vec<String> = self.refused.iter().map(refused).collect();
-        if self.log.is_full() {
+        if self.watch.disk(self.log.is_full(), head, now) {
             own.push("the log: its disk is full".to_owned());
         }
         own.extend(self.shared.defects());

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::deliver::Health;
+use crate::event::Offset;
 
 /// What was found when somebody looked last.
 #[derive(Debug, Default)]
@@ -21,7 +22,11 @@ pub(super) struct Wrong {
 
 /// What the looks before this one saw, by exporter.
 #[derive(Debug, Default)]
-pub(super) struct Watch(BTreeMap<String, Progress>);
+pub(super) struct Watch {
+    exporters: BTreeMap<String, Progress>,
+    /// When the disk was seen full last, and up to where the log was written then.
+    full: Option<(Instant, Offset)>,
+}
 
 /// How far an exporter was, and since when.
 #[derive(Debug)]
@@ -72,9 +77,20 @@ impl Wrong {
 }
 
 impl Watch {
+    /// Whether the disk is full. Where nothing was written since, a refusal that is gone for the
+    /// moment says only that it is just being tried again.
+    pub(super) fn disk(&mut self, is_full: bool, written: Offset, now: Instant) -> bool {
+        if is_full {
+            self.full = Some((now, written));
+        }
+        self.full.is_some_and(|(seen, at)| {
+            at == written && now.saturating_duration_since(seen) < FULL_AGE_MAX
+        })
+    }
+
     /// What is not well with an exporter.
     pub(super) fn look(&mut self, seen: &Seen<'_>, now: Instant) -> Option<String> {
-        let progress = self.0.entry(seen.name.to_owned());
+        let progress = self.exporters.entry(seen.name.to_owned());
         let progress = progress.or_insert(Progress { settled: seen.settled, since: now });
         if progress.settled != seen.settled || !seen.has_pending {
             *progress = Progress { settled: seen.settled, since: now };
@@ -95,12 +111,14 @@ impl Watch {
 
     /// Forgets exporters that are gone.
     pub(super) fn keep(&mut self, names: &[&str]) {
-        self.0.retain(|name, _| names.contains(&name.as_str()));
+        self.exporters.retain(|name, _| names.contains(&name.as_str()));
     }
 }
 
 /// A look is made every second; a disk may take its time.
 const LOOK_AGE_MAX: Duration = Duration::from_secs(60);
+/// Whoever waits for space tries again once a second; nobody may have to.
+const FULL_AGE_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +159,23 @@ mod tests {
         assert!(!look(6, false, 700), "nothing to do is no standing still");
         assert!(!look(6, true, 900));
         assert!(look(6, true, 1000));
+    }
+
+    /// The refusal comes and goes with each try; who asks `/readyz` must not see that.
+    #[test]
+    fn a_disk_is_full_until_something_is_written_or_nobody_tries() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let mut look = |is_full, written, secs| {
+            watch.disk(is_full, Offset::new(written), begun + Duration::from_secs(secs))
+        };
+        assert!(!look(false, 64, 0));
+        for secs in 1..30 {
+            assert!(look(secs % 3 == 1, 64, secs), "{secs}");
+        }
+        assert!(!look(false, 128, 30), "written");
+        assert!(look(true, 128, 31));
+        assert!(look(false, 128, 40));
+        assert!(!look(false, 128, 41), "nobody wants to write any more");
     }
 
     #[test]
