@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use rustix::fs::statvfs;
 use shrike::config::{Config, Exporter, Flag, Host, Input};
 use shrike::intel;
 use shrike::pipeline::{self, Render};
@@ -53,6 +54,9 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     for name in &config.disabled {
         print(format!("exporter {name}: disabled"))?;
     }
+    if let Some(note) = lacks_room(&config) {
+        print(format!("note: {note}"))?;
+    }
     if config.exporters.is_empty() {
         print("note: no exporter sends anything: events stay in the log".to_owned())?;
     }
@@ -62,6 +66,28 @@ pub(crate) fn check(shared: &Shared, to: &[String], connects: bool) -> Result<Ex
     }
     Ok(Exit::Done)
 }
+
+/// Says that a first start would wait for space: what is there has its space already.
+fn lacks_room(config: &Config) -> Option<String> {
+    let (dir, segment_bytes) = (&config.log.dir, config.log.segment_bytes);
+    if dir.exists() {
+        return None;
+    }
+    let dir = std::path::absolute(dir).ok()?;
+    let space = statvfs(dir.ancestors().find(|it| it.exists())?).ok()?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let stores = config.exporters.len() as u64 + 1;
+    let needed = segment_bytes.saturating_add(stores * STORE_BYTES);
+    (free < needed).then(|| {
+        format!(
+            "log.dir: the first start makes files of {needed} bytes, and {free} are free there: it \
+             would wait for the others; free space, or lower log.segment_bytes ({segment_bytes})"
+        )
+    })
+}
+
+/// The first segment of an exporter's dead letters, or of the quarantine.
+const STORE_BYTES: u64 = 8 << 20;
 
 /// Prints the configuration that is in effect.
 pub(crate) fn show(shared: &Shared, to: &[String]) -> Result<Exit, Failure> {

@@ -19,28 +19,14 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
     match command {
         Cursor::Show { exporter, json } => {
             let name = exporter.as_deref();
-            let cursors = match client {
-                Some(mut client) => client.cursors(name).map_err(refused(&places, name))?,
-                None => {
-                    let reader = log::open(&places.log_dir)?;
-                    let cursors = Cursors::look(&places.log_dir);
-                    let load = |name: String| match cursors.load(&name) {
-                        // One damaged file hides no other.
-                        Err(problem @ LogError::Damaged { .. }) => {
-                            hint(format_args!("{problem}"));
-                            Ok(None)
-                        }
-                        loaded => {
-                            let checkpoint = loaded.map_err(failed)?;
-                            Ok(checkpoint.map(|it| shown(name, &it, reader.written())))
-                        }
-                    };
-                    let names = names(name, &cursors)?;
-                    let loaded: Result<Vec<_>, Failure> = names.into_iter().map(load).collect();
-                    loaded?.into_iter().flatten().collect()
+            let (cursors, exit) = match client {
+                Some(mut client) => {
+                    (client.cursors(name).map_err(refused(&places, name))?, Exit::Done)
                 }
+                None => saved(&places, name)?,
             };
-            print(&cursors, *json)
+            print(&cursors, *json)?;
+            Ok(exit)
         }
         Cursor::Rewind { exporter, to, really_alert } => {
             let wanted = Rewind { to: position::parse(to)?, really_alert: *really_alert };
@@ -50,9 +36,30 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
                 }
                 None => vec![rewind(&places, exporter, wanted)?],
             };
-            print(&cursors, false)
+            print(&cursors, false)?;
+            Ok(Exit::Done)
         }
     }
+}
+
+/// Cursors as they are saved while no process runs; one damaged file hides no other.
+fn saved(places: &Places, exporter: Option<&str>) -> Result<(Vec<CursorStatus>, Exit), Failure> {
+    let reader = log::open(&places.log_dir)?;
+    let cursors = Cursors::look(&places.log_dir);
+    let (mut found, mut exit) = (Vec::new(), Exit::Done);
+    for name in names(exporter, &cursors)? {
+        match cursors.load(&name) {
+            Err(problem @ LogError::Damaged { .. }) => {
+                hint(format_args!("{problem}"));
+                exit = Exit::Failed;
+            }
+            loaded => {
+                let checkpoint = loaded.map_err(failed)?;
+                found.extend(checkpoint.map(|it| shown(name, &it, reader.written())));
+            }
+        }
+    }
+    Ok((found, exit))
 }
 
 /// A name that nobody knows is wrong usage, whoever says so.
@@ -136,7 +143,7 @@ fn shown(exporter: String, checkpoint: &Checkpoint, head: Offset) -> CursorStatu
     }
 }
 
-fn print(cursors: &[CursorStatus], as_json: bool) -> Result<Exit, Failure> {
+fn print(cursors: &[CursorStatus], as_json: bool) -> Result<(), Failure> {
     let text = match as_json {
         true => serde_json::to_string(cursors).map_err(failed)? + "\n",
         false => {
@@ -154,6 +161,5 @@ fn print(cursors: &[CursorStatus], as_json: bool) -> Result<Exit, Failure> {
             table.text()
         }
     };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
-    Ok(Exit::Done)
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))
 }

@@ -35,14 +35,19 @@ pub(crate) fn find(target: Target, reader: &Reader) -> Result<Offset, LogError> 
     }
 }
 
-/// Where a new pass begins. An offset beyond the log's end is no place in it: taken for the end, it
-/// would silently leave out whatever the exporter still has to send.
+/// Where a new pass begins. An offset beyond the log's end is no place in it, and neither is a time
+/// to come: taken for the end, it would silently leave out whatever the exporter still has to send.
 pub(crate) fn begin(target: Target, reader: &Reader) -> Result<Offset, String> {
     let end = reader.written().bytes();
     match target {
         Target::Offset(offset) if offset > end => Err(format!(
             "offset {offset} lies beyond the end of the log, {end}; expected an offset that \
              `shrike cursor show` or `shrike log stat` names, or `latest` for the end"
+        )),
+        Target::Time(at) if at > now() => Err(format!(
+            "{} is still to come; expected a time that has passed, or `latest` for the end of the \
+             log",
+            time::text(at)
         )),
         target => find(target, reader).map_err(|problem| problem.to_string()),
     }

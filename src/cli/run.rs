@@ -1,5 +1,6 @@
 //! `shrike run`: inputs, log and exporters until the end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shrike::config::{AdminSettings, Config, Host, Text};
 use shrike::control::{Access, Admin, Serve, Server};
+use shrike::deliver::Lines;
 use shrike::intake::ServerIdentity;
 use shrike::log::{Cursors, Log};
 use shrike::pipeline::{Ended, Engine, Status};
@@ -28,6 +30,10 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     let _logging = super::logging::start(&config)?;
     // Before the disk is asked: what it refuses is told by the key that names it.
     config.look_at_paths().lines().for_each(|line| warn!("{line}"));
+    // What is to be read, and is not there, leaves nothing behind.
+    for path in args.input.iter().filter(|path| *path != Path::new("-")) {
+        std::fs::metadata(path).map_err(Failure::io(path.display().to_string()))?;
+    }
     let signals = Signals::listen()?;
     let patience = Patience {
         is_over: || signals.count() > 0,
@@ -65,7 +71,10 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         return Ok(running.end().map_or(Exit::Failed, |_| Exit::Done));
     };
     let door = Arc::new(door);
-    let inputs = Inputs::start(&config.inputs, &door)?;
+    let inputs = Inputs::start(&config.inputs, &door).inspect_err(|_| {
+        // What was opened by now ends in order.
+        drop(running.end());
+    })?;
     let (counts, access, identity) = (reload.counts(), reload.access(), reload.identity());
     let reloader = Reloader::start(reload, &running, (&inputs, &door, &log), &threats)?;
     let paused = Paused {
@@ -106,8 +115,12 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     log.close().map_err(failed)?;
     let exit = status.map_or(Exit::Failed, |status| report(args, ended, &status));
     if inputs.rejected() > 0 {
-        let dir = config.pipeline.quarantine_dir.display();
-        warn!(lines = inputs.rejected(), quarantine = %dir, "lines that are no events were kept");
+        let (lines, dir) = (inputs.rejected(), config.pipeline.quarantine_dir.display());
+        warn!(
+            lines,
+            quarantine = %dir,
+            "lines that are no events were kept; `shrike log quarantine list` shows which and why"
+        );
     }
     Ok(if inputs.have_failed() || (exit == Exit::Done && !is_log_whole) {
         Exit::Failed
@@ -179,6 +192,14 @@ fn serve(
             if let Some(ended) = drained(engine, inputs, reloader, until) {
                 return ended;
             }
+        }
+        if is_pipeline && config.exporters.len() == 1 && Lines::have_no_reader() {
+            warn!(
+                "nobody reads the standard output any more; what is not written stays in the log"
+            );
+            inputs.stop();
+            reloader.close();
+            return engine.drain(Instant::now());
         }
         if signals.wants_reload() {
             reloader.ask("SIGHUP");
@@ -268,6 +289,7 @@ fn report(args: &Run, ended: Ended, status: &Status) -> Exit {
         );
     }
     match ended {
+        _ if Lines::have_no_reader() => Exit::Failed,
         Ended::Pending(pending) | Ended::Left(pending) if args.drain => {
             warn!(pending, "draining did not come to its end; the rest is still in the log");
             Exit::Unfinished

@@ -1,6 +1,7 @@
 //! A transport that writes bodies to the standard output: the embedded default, and pipes.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,6 +16,14 @@ use super::{Answer, Applied, Request, Transport, TransportError, TransportErrorK
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines;
 
+impl Lines {
+    /// Whether whoever read the standard output is gone: nobody else can come in his place.
+    #[must_use]
+    pub fn have_no_reader() -> bool {
+        NO_READER.load(Ordering::Acquire)
+    }
+}
+
 impl Transport for Lines {
     async fn send(&self, request: Request) -> Result<Answer, TransportError> {
         // A pipe may be full for as long as its reader likes. The next body waits here for it, so
@@ -28,13 +37,20 @@ impl Transport for Lines {
         });
         match written.await.flatten() {
             Ok(()) => Ok(Answer { status: 200, headers: HeaderMap::new(), body: Bytes::new() }),
-            Err(error) => Err(lost(&error)),
+            Err(error) => {
+                let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
+                NO_READER.fetch_or(is_gone, Ordering::AcqRel);
+                Err(lost(&error))
+            }
         }
     }
 }
 
 /// Whose turn it is: all exporters write to the one standard output.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Of the process, as the standard output is.
+static NO_READER: AtomicBool = AtomicBool::new(false);
 
 /// Writes one body; bodies of several workers never mix within one.
 fn write(body: &[u8]) -> io::Result<()> {
