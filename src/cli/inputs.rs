@@ -1,5 +1,6 @@
 //! The inputs of `run`: each is read by a thread of its own, through the door.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -358,7 +359,7 @@ fn open(prepared: &Prepared, door: &Arc<Door>) -> Result<(Work, String), Failure
                 questions: door.questions.clone(),
             };
             let input = HttpInput::start(options, door.shared.clone(), door.appender())
-                .map_err(Failure::io(format!("listening on {listen}")))?;
+                .map_err(|error| untaken("listen", *listen, &error))?;
             let name = format!("http {}", input.address());
             info!(input = name, "listening");
             (Work::Http(input), name)
@@ -388,11 +389,20 @@ fn open(prepared: &Prepared, door: &Arc<Door>) -> Result<(Work, String), Failure
         Input::Unix { path, format } => {
             let name = path.display().to_string();
             let input = UnixInput::start(path, *format, door.shared.clone())
-                .map_err(Failure::io(name.clone()))?;
+                .map_err(|error| untaken("path", &name, &error))?;
             (Work::Unix(input), name)
         }
     };
     Ok(opened)
+}
+
+/// Says which key of an input names a place that cannot be had.
+fn untaken(key: &str, place: impl Display, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "end what listens there, or name another place",
+        _ => "name a place that the user may use whom shrike runs as,",
+    };
+    Failure::Engine(format!("listening on {place}: {error}; {advice} in `inputs[].{key}`"))
 }
 
 /// Reads a listener's certificate again where its files changed; says whether it did.

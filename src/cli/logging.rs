@@ -55,7 +55,8 @@ pub(crate) fn start(config: &Config) -> Result<Logging, Failure> {
     let (level, handle) = reload::Layer::new(filter(config.global.log_level));
     let layer = fmt::layer()
         .with_writer(move || lines.clone())
-        .with_ansi(io::stderr().is_terminal())
+        // What a terminal shows may be copied and searched like any log.
+        .with_ansi(false)
         .event_format(Either::new());
     let started = tracing_subscriber::registry().with(level).with(layer).try_init();
     // A subscriber that is already there is a test's or an embedder's: theirs wins.

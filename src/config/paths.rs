@@ -339,7 +339,12 @@ fn socket(path: &Path) -> Result<(), String> {
 fn may(path: &Path, how: Access, done: &str) -> Result<(), String> {
     access(path, how).map_err(|error| {
         let (path, user) = (path.display(), rustix::process::getuid().as_raw());
-        format!("{path} cannot be {done} by user {user}: {}; {PERMIT}", io::Error::from(error))
+        let error = io::Error::from(error);
+        let advice = match error.kind() {
+            ErrorKind::ReadOnlyFilesystem => "mount the file system for writing",
+            _ => PERMIT,
+        };
+        format!("{path} cannot be {done} by user {user}: {error}; {advice}")
     })
 }
 

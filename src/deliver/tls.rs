@@ -406,7 +406,8 @@ fn certificate_words(error: &CertificateError) -> String {
         C::Revoked => "the server's certificate has been revoked".to_owned(),
         // The texts of the verifier's own errors are the names of its variants.
         C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "the server shows the certificate of an authority, as one that signed itself is, for              its own; give it one that this authority signed, or set tls.fingerprint"
+            "the server shows the certificate of an authority, as one that signed itself is, for \
+             its own; give it one that this authority signed, or set tls.fingerprint"
                 .to_owned()
         }
         other => format!("the server's certificate cannot be verified: {other}"),

@@ -23,7 +23,7 @@ pub enum LogError {
     /// Another process has it.
     #[error(
         "{path} is held by process {holder}: one process at a time may write here; \
-         stop that one, or talk to it through its control socket"
+         stop that one, or have it do it: `shrike status`, `shrike append`, `shrike reload` ask it"
     )]
     Locked {
         /// The lock file.
@@ -144,7 +144,8 @@ impl LogError {
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space on this file system, or lower log.max_bytes and log.keep"
+            "; free space on this file system, or lower log.max_bytes and log.keep; where it \
+             cannot hold the first segment, lower log.segment_bytes"
         }
         io::ErrorKind::PermissionDenied => "; run this as the user to whom the directory belongs",
         io::ErrorKind::ReadOnlyFilesystem => "; mount the file system for writing",

@@ -120,6 +120,7 @@ fn inputs_come_and_go_and_each_goes_on_where_it_was() {
     collector.wait_for(sent);
     let log = running.stop();
     assert!(log.contains("inputs: listening on 127.0.0.1:"), "{log}");
+    assert!(log.contains("or name another place in `inputs[].listen`"), "{log}");
     assert_eq!(collector.events(), sent, "nothing twice");
     let account = format!("\"in_range\":{sent},\"delivered\":{sent}");
     assert!(log.contains(&account), "{log}");
