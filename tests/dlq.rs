@@ -92,6 +92,9 @@ fn a_running_process_replays_and_the_others_only_look() {
     let running = place.start();
     place.append_lines(&events(0..640));
     wait_until("40 letters", || letters(&place, &[]).len() == 40);
+    let given_up = "given up as dead letters; `shrike dlq stats` says why";
+    let is_told = |line: &str| line.contains("WARN") && line.contains(given_up);
+    wait_until("somebody is told", || running.said().lines().any(is_told));
     destination.turn(Manner::Accept);
     let done = place.run(&["dlq", "replay", "--rate", "1000"], 0);
     assert_eq!(done, "siem: 40 of 40 delivered, 0 stay\n");

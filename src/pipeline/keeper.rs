@@ -52,6 +52,8 @@ pub(crate) struct Keeper {
     pub(crate) refused: BTreeSet<(&'static str, String)>,
     /// What was skipped, by exporter.
     pub(crate) skips: BTreeMap<String, Skips>,
+    /// Events given up in this run, as that was told last, by exporter, and when.
+    pub(crate) buried: BTreeMap<String, (u64, Instant)>,
     /// How far exporters were.
     pub(crate) watch: Watch,
 }
@@ -88,6 +90,7 @@ impl Keeper {
                 retained = Instant::now();
                 self.tell_states();
                 self.tell_trouble();
+                self.tell_letters();
                 self.look_how_it_is();
                 self.look_after();
             }
@@ -349,6 +352,26 @@ impl Keeper {
         }
     }
 
+    /// Says that events were given up: at once the first time, then so often at most.
+    fn tell_letters(&mut self) {
+        for exporter in &self.exporters() {
+            let (name, buried) = (exporter.name(), exporter.counters.buried.load());
+            let told = self.buried.get(name);
+            let is_time = told.is_none_or(|(_, at)| at.elapsed() >= LETTERS_INTERVAL);
+            let events = buried.saturating_sub(told.map_or(0, |(told, _)| *told));
+            if events > 0 && is_time {
+                let last = exporter.last_error().map(|error| error.text).unwrap_or_default();
+                warn!(
+                    exporter = name,
+                    events,
+                    last_error = last,
+                    "given up as dead letters; `shrike dlq stats` says why"
+                );
+                self.buried.insert(name.to_owned(), (buried, Instant::now()));
+            }
+        }
+    }
+
     /// Finds out what is not well, for whom that matters.
     fn look_how_it_is(&mut self) {
         let (now, head, exporters) = (Instant::now(), self.log.written(), self.exporters());
@@ -551,6 +574,8 @@ const RECEIPTS_WAITING_MAX: usize = 512 << 10;
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two proofs, where there are any.
 const PROVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two warnings that events of an exporter were given up.
+const LETTERS_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two warnings that events were skipped (`pipeline.md`, Buffering and overflow).
 const SKIPS_INTERVAL: Duration = Duration::from_secs(10);
 /// Spans ahead of a checkpoint that is proven.

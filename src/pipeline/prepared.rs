@@ -89,6 +89,7 @@ impl Prepared {
             proven: Instant::now(),
             refused: BTreeSet::new(),
             skips: BTreeMap::new(),
+            buried: BTreeMap::new(),
             watch: Watch::default(),
         };
         Ok(Self { keeper, budget, ways: lanes, workers })
