@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use shrike::control::{Change, Client, Error, ReloadReport, socket};
 
 use super::args::{Exporter, Shared};
@@ -17,13 +19,24 @@ pub(crate) fn running(shared: &Shared) -> Result<Client, Failure> {
         let text = match holder(&lock) {
             Some(process) => format!(
                 "process {process} runs here and is not reached: its control socket, {}, was \
-                 removed or replaced; it makes a removed one again within seconds: try again",
+                 removed or replaced, or is not made yet; it makes a removed one again within \
+                 seconds: try again, its log says what it waits for",
                 socket(&dir).display()
             ),
-            None => format!(
-                "no shrike runs in {}; `shrike run` starts one, `--config` names another",
-                dir.display()
-            ),
+            None => {
+                let waits = match access(&dir, Access::WRITE_OK) {
+                    Err(Errno::ROFS) => {
+                        "; one that waits until its disk can be written says so in \
+                                         its log and in `/readyz`"
+                    }
+                    _ => "",
+                };
+                let dir = dir.display();
+                format!(
+                    "no shrike runs in {dir}; `shrike run` starts one, `--config` names \
+                     another{waits}"
+                )
+            }
         };
         Failure::Engine(text)
     })

@@ -10,6 +10,7 @@ mod cursor;
 mod dlq;
 mod door;
 mod exit;
+mod front;
 mod inputs;
 mod intel;
 mod log;

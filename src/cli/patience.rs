@@ -7,18 +7,22 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use super::Exit;
+
 /// Tries again what the disk refuses.
-pub(crate) struct Patience<F> {
+pub(crate) struct Patience<F, G> {
     /// Whether the process was told to end.
     pub(crate) is_over: F,
-    /// When the reason of the last try is the end of it, if ever.
+    /// When the last try is the end of it, if ever.
     pub(crate) until: Option<Instant>,
+    /// Is told what the disk refuses, whenever it does.
+    pub(crate) on_wait: G,
 }
 
-impl<F: Fn() -> bool> Patience<F> {
+impl<F: Fn() -> bool, G: Fn(String)> Patience<F, G> {
     /// Tries until the disk has space and can be written; `None` when the process was told to end
-    /// meanwhile. A service that ended instead would be started again and again, and given up by
-    /// whoever starts it.
+    /// meanwhile, or time is over. A service that ended instead would be started again and again,
+    /// and given up by whoever starts it.
     pub(crate) fn with<T, E: Error + 'static>(
         &self,
         mut attempt: impl FnMut() -> Result<T, E>,
@@ -34,14 +38,18 @@ impl<F: Fn() -> bool> Patience<F> {
                 }
                 Err(problem) => problem,
             };
-            let is_late = self.until.is_some_and(|until| Instant::now() >= until);
-            if is_late || !may_pass(&problem) {
+            if !may_pass(&problem) {
                 return Err(problem);
+            }
+            if self.is_late() {
+                error!(%problem, "the disk could not be written within `--drain-timeout`");
+                return Ok(None);
             }
             if told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL) {
                 error!(%problem, "the disk cannot be written: waiting until it can");
                 told = Some(Instant::now());
             }
+            (self.on_wait)(problem.to_string());
             let again = Instant::now() + TRY_INTERVAL;
             while Instant::now() < again {
                 if (self.is_over)() {
@@ -50,6 +58,15 @@ impl<F: Fn() -> bool> Patience<F> {
                 thread::sleep(LOOK_INTERVAL);
             }
         }
+    }
+
+    /// How a process ends that waited in vain: it has lost nothing.
+    pub(crate) fn in_vain(&self) -> Exit {
+        if self.is_late() { Exit::Unfinished } else { Exit::Done }
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
 

@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shrike::config::{AdminSettings, Config, Host, Text};
-use shrike::control::{Access, Admin, Serve, Server};
+use shrike::config::{Config, Host, Text};
 use shrike::deliver::Lines;
-use shrike::intake::ServerIdentity;
 use shrike::log::{Cursors, Log};
 use shrike::pipeline::{Ended, Engine, Status};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::args::{Run, Shared};
 use super::door::Door;
+use super::front::Front;
 use super::inputs::Inputs;
 use super::intel::Threats;
 use super::patience::Patience;
@@ -35,13 +34,15 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         std::fs::metadata(path).map_err(Failure::io(path.display().to_string()))?;
     }
     let signals = Signals::listen()?;
+    let front = Front::new(&config, reload.access(), reload.identity());
     let patience = Patience {
         is_over: || signals.count() > 0,
         until: args.drain.then(|| Instant::now() + args.drain_timeout),
+        on_wait: |problem| front.on_wait(problem),
     };
-    // Nothing was lost where the disk was waited for in vain.
     let opened = patience.with(|| Log::open(config.log.clone())).map_err(failed)?;
-    let Some((log, recovery)) = opened else { return Ok(Exit::Done) };
+    let Some((log, recovery)) = opened else { return Ok(patience.in_vain()) };
+    front.on_log();
     info!(
         config = config.origin,
         log = %config.log.dir.display(),
@@ -63,19 +64,21 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         threats.mark(&config, &mut options.opening);
         Engine::start(log.clone(), options)
     };
-    let Some(engine) = patience.with(start).map_err(configured)? else { return Ok(Exit::Done) };
+    let Some(engine) = patience.with(start).map_err(configured)? else {
+        return Ok(patience.in_vain());
+    };
     let running = Running::new(engine);
     let Some(door) =
         patience.with(|| Door::open(&config, &log, &threats.questions())).map_err(failed)?
     else {
-        return Ok(running.end().map_or(Exit::Failed, |_| Exit::Done));
+        return Ok(running.end().map_or(Exit::Failed, |_| patience.in_vain()));
     };
     let door = Arc::new(door);
     let inputs = Inputs::start(&config.inputs, &door).inspect_err(|_| {
         // What was opened by now ends in order.
         drop(running.end());
     })?;
-    let (counts, access, identity) = (reload.counts(), reload.access(), reload.identity());
+    let (counts, access) = (reload.counts(), reload.access());
     let reloader = Reloader::start(reload, &running, (&inputs, &door, &log), &threats)?;
     let paused = Paused {
         reloader: reloader.clone(),
@@ -93,8 +96,6 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         reloader: reloader.clone(),
         paused: paused.clone(),
     };
-    let commands: Arc<dyn Serve> = Arc::new(commands);
-    let control = control(&config, Arc::clone(&commands));
     let pages = Pages {
         running: running.clone(),
         log: log.clone(),
@@ -102,15 +103,16 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         inputs: inputs.clone(),
         threats: threats.clone(),
         counts,
-        access: Arc::clone(&access),
+        access,
         paused,
     };
-    let admin = admin(&config, (access, identity), pages, commands);
+    front.on_ready(Arc::new(pages), Arc::new(commands));
     let ended = serve(&config, args, (&running, &door), &inputs, (&signals, &reloader));
     running.take_unreadable().into_iter().for_each(|found| door.keep(found));
-    drop(admin);
+    let (pages, socket) = front.into_parts();
+    drop(pages);
     let status = running.end();
-    drop(control);
+    drop(socket);
     threats.stop();
     log.close().map_err(failed)?;
     let exit = status.map_or(Exit::Failed, |status| report(args, ended, &status));
@@ -127,46 +129,6 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
     } else {
         exit
     })
-}
-
-/// Listens for commands; a socket that cannot be made stops nothing else.
-fn control(config: &Config, commands: Arc<dyn Serve>) -> Option<Server> {
-    match Server::open(&config.global.state_dir, commands) {
-        Ok(server) => {
-            info!(socket = %server.path().display(), "commands are answered");
-            Some(server)
-        }
-        Err(error) => {
-            warn!(%error, "commands cannot reach this process");
-            None
-        }
-    }
-}
-
-/// Shows the pages for monitoring and the API, where an address is configured; one that is taken,
-/// or a certificate that cannot be read, stops nothing.
-fn admin(
-    config: &Config,
-    (access, identity): (Arc<Access>, Arc<ServerIdentity>),
-    pages: Pages,
-    commands: Arc<dyn Serve>,
-) -> Option<Admin> {
-    let AdminSettings { listen, tls, .. } = config.admin.as_ref()?;
-    if let Err(problem) = identity.show(tls.clone()) {
-        error!(%problem, "metrics are not shown: see `admin.tls`");
-        return None;
-    }
-    match Admin::open(*listen, identity, access, (Arc::new(pages), commands)) {
-        Ok(admin) => {
-            info!(address = %admin.address(), "metrics are shown");
-            Some(admin)
-        }
-        Err(problem) => {
-            let address = listen;
-            error!(%address, %problem, "metrics are not shown: set `admin.listen` to a free address");
-            None
-        }
-    }
 }
 
 /// Waits for the end of the inputs or a signal, then for the exporters.

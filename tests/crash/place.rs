@@ -213,6 +213,11 @@ impl Shrike {
         kill_process(self.pid(), Signal::TERM).expect("it runs");
     }
 
+    /// What it has said by now.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().0.clone()
+    }
+
     /// Whether it has said these words by now.
     pub(crate) fn has_said(&self, words: &str) -> bool {
         self.said.lock().0.contains(words)

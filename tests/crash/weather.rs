@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use crate::destination::{Destination, Manner};
-use crate::place::{Place, READY, events};
+use crate::place::{Place, READY, Shrike, events};
 use crate::wait::{PATIENCE, comes_true};
 use crate::watched::{Watched, Weather};
 
@@ -21,17 +22,27 @@ fn a_start_waits_for_a_disk_that_is_full_or_read_only() {
             0 => weather.full(),
             _ => weather.read_only(),
         }
-        let start = || Watched::under(place.command(&["run"]), &place.path("state"), &weather);
+        let run = ["run", "--set", "admin.listen=127.0.0.1:0"];
+        let start = || Watched::under(place.command(&run), &place.path("state"), &weather);
         let waiting = start();
         waiting.wait_for("the disk cannot be written: waiting until it can");
         assert!(waiting.has_said(reason), "{reason}");
         // Told to end, it has lost nothing.
         waiting.terminate();
         waiting.ended(PATIENCE).with(0).saying(&["ERROR", "waiting until it can", reason]);
+        let drain = place.command(&["run", "--drain", "--drain-timeout", "100ms"]);
+        let late = Watched::under(drain, &place.path("state"), &weather).ended(PATIENCE);
+        late.with(3).saying(&["ERROR", "within `--drain-timeout`", reason]);
         let waiting = start();
         waiting.wait_for("the disk cannot be written: waiting until it can");
+        // Whoever asks whether it lives must not end it.
+        waiting.wait_for("metrics are shown");
+        assert!(page(&waiting, "/healthz").starts_with("HTTP/1.1 200 "));
+        let unready = page(&waiting, "/readyz");
+        assert!(unready.starts_with("HTTP/1.1 503 ") && unready.contains(reason), "{unready}");
         weather.fair();
         waiting.wait_for(READY);
+        assert!(comes_true(|| page(&waiting, "/readyz").starts_with("HTTP/1.1 200 ")));
         let expected = (number as usize + 1) * 100;
         let arrived = comes_true(|| one.accepted().len() == expected);
         assert!(arrived, "{reason}: {} came", one.accepted().len());
@@ -39,6 +50,18 @@ fn a_start_waits_for_a_disk_that_is_full_or_read_only() {
         let ended = waiting.ended(PATIENCE).with(0).saying(&["INFO", "can be written again"]);
         assert_eq!(ended.account("one").counts.delivered, expected as u64);
     }
+}
+
+/// A page of a process that has said where it shows them.
+fn page(shrike: &Shrike, path: &str) -> String {
+    let said = shrike.said();
+    let (_, address) = said.split_once("\"address\":\"").expect("it listens");
+    let (address, _) = address.split_once('"').expect("JSON");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    answer
 }
 
 #[test]
