@@ -199,7 +199,7 @@ pub(crate) struct Test {
 pub(crate) enum Config {
     /// Print the JSON Schema of a configuration file, for editors and checks elsewhere
     Schema,
-    /// Print what is in effect as YAML: defaults filled in, secrets masked
+    /// Print what a start would use as YAML: defaults filled in, secrets masked
     Show {
         /// Add an exporter, as for `run`
         #[arg(long, value_name = "NAME[=URL]")]

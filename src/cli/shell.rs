@@ -26,7 +26,8 @@ pub(crate) fn man(dir: Option<&Path>) -> Result<Exit, Failure> {
         io::stdout().write_all(&text).map_err(Failure::io("standard output"))?;
         return Ok(Exit::Done);
     };
-    clap_mangen::generate_to(Args::command(), dir)
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Args::command(), dir))
         .map_err(Failure::io(dir.display().to_string()))?;
     Ok(Exit::Done)
 }

@@ -145,7 +145,8 @@ it; a file to be followed that is missing is a note, since it may come late. A s
 says the same as warnings.
 - `--set KEY=VALUE` sets any key over the file, with a dotted path and a YAML value: \
 `--set log.sync_ms=5`, `--set inputs.0.path=audit.jsonl`. `--to NAME=URL` adds an exporter or \
-points one elsewhere; a plain http URL given there is permitted. `--input FILE` replaces the \
+points one elsewhere; without a file it stands in place of the embedded `stdout`, as \
+`--set exporters...` does; a plain http URL given there is permitted. `--input FILE` replaces the \
 inputs. `--log DIR` is `log.dir`.
 - Time spans are a number with a unit, `10s`, `5m`, `7d` (ms, s, m, h, d), or a whole number where \
 the key's name ends with the unit (`_ms`, `_secs`). Sizes are whole bytes or `64MiB` (kB, MB, GB, \
@@ -183,7 +184,7 @@ lines and receipts that were written stay where they are. Certificates of listen
 when their files change, and those of `tls` before the next connection. What a \
 value refers to is read again every `credentials.refresh_interval`, as soon as a file changes, and \
 when a destination refuses the credentials ([credentials.md](credentials.md)). `shrike config \
-show` prints what is in effect, secrets masked.
+show` prints what a start would use, `GET /api/v1/config` what runs; secrets are masked in both.
 ";
 
 const HOOKS: &str = "

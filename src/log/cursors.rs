@@ -1,9 +1,10 @@
 //! Cursors: the checkpoint of each exporter, one small file each, replaced as a whole.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ impl Cursors {
         log: Option<Arc<Shared>>,
     ) -> Result<Self, LogError> {
         let dir = log_dir.join(DIR);
-        match std::fs::create_dir(&dir) {
+        match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(LogError::io("create", &dir)(error));
             }
