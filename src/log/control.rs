@@ -4,6 +4,8 @@
 //! mapping, by single atomic stores. It never grows, so publishing an offset cannot fault on a full
 //! disk, and after a power loss each number is one that was once stored.
 
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -42,15 +44,34 @@ pub(crate) struct Found {
 impl Control {
     /// Opens the page in `dir`; `None` when it is missing or cannot be trusted.
     pub(crate) fn open(dir: &Path) -> Result<Option<Self>, LogError> {
+        Self::map(dir, LogFile::open, SharedPage::new)
+    }
+
+    /// The same for a reader: on a disk that cannot be written nobody changes the page, and what a
+    /// reader would write into it is of use to himself only.
+    pub(crate) fn look(dir: &Path) -> Result<Option<Self>, LogError> {
+        match Self::open(dir) {
+            Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::ReadOnlyFilesystem => {
+                Self::map(dir, LogFile::look, SharedPage::copy)
+            }
+            opened => opened,
+        }
+    }
+
+    fn map(
+        dir: &Path,
+        open: impl FnOnce(&Path) -> io::Result<LogFile>,
+        map: impl FnOnce(&File, usize) -> io::Result<SharedPage>,
+    ) -> Result<Option<Self>, LogError> {
         let path = path(dir);
-        let file = match LogFile::open(&path) {
+        let file = match open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(LogError::io("open", &path)(error)),
         };
-        let page = match SharedPage::new(&file.file, PAGE_BYTES) {
+        let page = match map(&file.file, PAGE_BYTES) {
             Ok(page) => page,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(LogError::io("map", &path)(error)),
         };
         let control = Self { page, file };
@@ -72,7 +93,7 @@ impl Control {
     pub(crate) fn create(dir: &Path, found: Found, io: &dyn LogIo) -> Result<Self, LogError> {
         let (path, draft) = (path(dir), dir.join(DRAFT));
         match io.unlink(&draft) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(LogError::io("remove", &draft)(error));
             }
             _ => {}

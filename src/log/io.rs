@@ -143,6 +143,11 @@ impl LogFile {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file, path: path.to_path_buf() })
     }
+
+    /// The same for reading only.
+    pub(crate) fn look(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, path: path.to_path_buf() })
+    }
 }
 
 /// Reserves the file's blocks, so that writing into it cannot run out of space.

@@ -39,9 +39,10 @@ impl Reader {
     ///
     /// # Errors
     /// When there is no log, it is of a newer version, or the files may not be read and its control
-    /// page not be written (it holds the flag that asks for a wake-up).
+    /// page not be written (it holds the flag that asks for a wake-up); a read-only disk is no
+    /// reason.
     pub fn open_dir(dir: &Path) -> Result<Self, LogError> {
-        let control = Control::open(dir)?.ok_or_else(|| LogError::Damaged {
+        let control = Control::look(dir)?.ok_or_else(|| LogError::Damaged {
             path: dir.join(super::control::NAME),
             expected: "the control page of a log",
             advice: "open the log for writing once, as `shrike run` does: it rebuilds the page",

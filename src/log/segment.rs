@@ -127,6 +127,17 @@ impl SharedPage {
         Ok(Self { raw: options.len(bytes).populate().map_raw(file)? })
     }
 
+    /// Maps a copy of that, which a file that cannot be written allows as well: what is written
+    /// there stays in this process, and what others write may not be seen.
+    pub(crate) fn copy(file: &File, bytes: usize) -> io::Result<Self> {
+        if file.metadata()?.len() < bytes as u64 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is too short"));
+        }
+        // SAFETY: a private mapping; nobody writes or cuts a file on a disk that cannot be written.
+        let page = unsafe { MmapOptions::new().len(bytes).map_copy(file)? };
+        Ok(Self { raw: page.into() })
+    }
+
     /// The number at a position, shared with other processes.
     #[inline]
     pub(crate) fn u64(&self, at: usize) -> &AtomicU64 {

@@ -52,6 +52,31 @@ fn a_start_waits_for_a_disk_that_is_full_or_read_only() {
     }
 }
 
+/// As evidence is looked at.
+#[test]
+fn what_is_kept_can_be_looked_at_where_nothing_can_be_written() {
+    let one = Destination::start(Manner::Accept);
+    let place = Place::new(&[("one", &one)], "");
+    place.fill(0..100);
+    place.drained();
+    let weather = Weather::default();
+    weather.read_only();
+    for args in [
+        &["log", "cat"][..],
+        &["log", "stat"],
+        &["log", "verify"],
+        &["log", "quarantine", "list"],
+        &["cursor", "show"],
+        &["dlq", "list"],
+        &["dlq", "stats"],
+        &["audit", "verify"],
+        &["audit", "log"],
+    ] {
+        println!("{args:?}");
+        Watched::under(place.command(args), &place.path("state"), &weather).ended(PATIENCE).with(0);
+    }
+}
+
 /// A page of a process that has said where it shows them.
 fn page(shrike: &Shrike, path: &str) -> String {
     let said = shrike.said();
