@@ -134,6 +134,10 @@ impl Observe for Late {
         self.ready.get().and_then(|(pages, _)| pages.numbers())
     }
 
+    fn defects(&self) -> Vec<String> {
+        self.ready.get().map_or_else(Vec::new, |(pages, _)| pages.defects())
+    }
+
     fn unready(&self) -> Vec<String> {
         self.ready.get().map_or_else(|| vec![self.waits()], |(pages, _)| pages.unready())
     }
