@@ -533,3 +533,24 @@ fn what_is_kept_is_seen_without_the_secrets() {
     assert!(told.contains("log.dir: the environment has no variable NO_DIR"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
 }
+
+/// Whoever forgot its checkpoint begins no pass again that was there before.
+#[test]
+fn a_rewind_over_a_damaged_cursor_begins_a_pass_of_its_own() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    place.append_lines(&events(0..32));
+    let rewind = ["cursor", "rewind", "siem", "--to", "earliest"];
+    for _ in 0..2 {
+        place.run(&["run", "--drain"], 1);
+        place.run(&rewind, 0);
+    }
+    place.run(&["run", "--drain"], 1);
+    assert_eq!(letters(&place, &[]).len(), 6, "two of each pass, 0 to 2");
+    let cursor = place.path("state/log/cursors/siem.cursor");
+    std::fs::write(&cursor, "no cursor").expect("the directory is ours");
+    assert!(place.run(&rewind, 0).contains("siem         3"), "a pass that was not there yet");
+    place.run(&["run", "--drain"], 1);
+    assert_eq!(letters(&place, &[]).len(), 8, "each pass has its own");
+    place.run(&["audit", "verify"], 0);
+}

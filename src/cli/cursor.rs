@@ -6,7 +6,7 @@ use shrike::config::Places;
 use shrike::control::{Client, CursorStatus, Error, Rewind};
 use shrike::event::{Checkpoint, Offset};
 use shrike::log::{Cursors, LogError, Reader};
-use shrike::pipeline::{NO_OLD_ACTIONS, NewPass, note_operation};
+use shrike::pipeline::{NO_OLD_ACTIONS, NewPass, Traces, note_operation};
 
 use super::args::{Cursor, Shared};
 use super::dlq::{REALLY_ALERT, done};
@@ -84,7 +84,13 @@ fn rewind(places: &Places, exporter: &str, wanted: Rewind) -> Result<CursorStatu
     }
     let old = match cursors.load(exporter) {
         // A rewind is what the error advises: nothing of the damaged checkpoint is of use.
-        Err(LogError::Damaged { .. }) => Checkpoint::default(),
+        Err(LogError::Damaged { .. }) | Ok(None) => {
+            let configured = places.letters.iter().find(|it| it.exporter == exporter);
+            let usual = || places.state_dir.join("dlq").join(exporter);
+            let letters = configured.map_or_else(usual, |it| it.dir.clone());
+            let receipts = places.receipts.as_ref().map(|it| it.path.as_path());
+            Traces { name: exporter, letters: &letters, receipts }.last().map_err(failed)?
+        }
         loaded => loaded.map_err(failed)?.unwrap_or_default(),
     };
     let mut checkpoint = again(&old, wanted, &reader)?;

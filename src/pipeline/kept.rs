@@ -9,7 +9,7 @@ use super::dead_letters::DeadLetters;
 use super::engine::EngineError;
 use super::exporter::ExporterSpec;
 use super::hook::Hook;
-use super::passes::first_unused;
+use super::passes::Traces;
 use super::threads::Threads;
 use crate::deliver::{self, Settings};
 use crate::event::{Checkpoint, Offset, Span, Time};
@@ -69,9 +69,15 @@ pub(super) fn checkpoint(
              `shrike cursor rewind` begins elsewhere"
         );
     }
-    let pass = first_unused(spec, receipts)?;
-    let checkpoint = Checkpoint { pass, start, base: start, ..Checkpoint::default() };
+    let first = traces(spec, receipts).first_unused()?;
+    let checkpoint = Checkpoint { start, base: start, ..first };
     // Saved at once: a crash before the first settled event must not lose where it began.
     cursors.save(&spec.settings.name, &checkpoint)?;
     Ok(checkpoint)
+}
+
+/// What is left of an exporter whose checkpoint is gone.
+pub(super) fn traces<'a>(spec: &'a ExporterSpec, receipts: Option<&'a Path>) -> Traces<'a> {
+    let Settings { name, dead_letters, .. } = &spec.settings;
+    Traces { name, letters: &dead_letters.dir, receipts }
 }

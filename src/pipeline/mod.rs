@@ -73,6 +73,7 @@ pub use lag::{Lag, Lagging};
 pub use measure::ExporterCounters;
 pub use new_pass::{NO_OLD_ACTIONS, NewPass};
 pub use operations::{Operation, note_operation};
+pub use passes::Traces;
 pub use places::destinations;
 pub use receipts::{Flaw, Period, Receipt, ReceiptOptions, read_receipts, spans};
 pub use reload::Reloaded;

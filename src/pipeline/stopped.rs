@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use super::dead_letters::DeadLetters;
 use super::engine::{EngineError, Running, build, place, running};
 use super::exporter::{Exporter, ExporterSpec};
-use super::kept::{open_kept, open_letters};
+use super::kept::{open_kept, open_letters, traces};
 use super::network::Way;
 use super::new_pass::NewPass;
-use super::passes::first_unused;
 use super::status::ExporterStatus;
 use super::ways::ways;
 use super::{Engine, Operation};
@@ -145,11 +144,7 @@ impl Engine {
         // A newer version's state stays for that version; a damaged store cannot be written.
         let last = match self.cursors.load(name) {
             Ok(Some(last)) => last,
-            // The lost checkpoint was of the first pass at least.
-            _ => {
-                let unused = first_unused(&spec, self.receipts_path().as_deref())?;
-                Checkpoint { pass: unused.saturating_sub(1), ..Checkpoint::default() }
-            }
+            _ => traces(&spec, self.receipts_path().as_deref()).last()?,
         };
         let checkpoint = new.after(last);
         let letters = open_letters(&spec, &checkpoint, &self.log)?;

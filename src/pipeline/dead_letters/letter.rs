@@ -298,25 +298,29 @@ impl LetterStore {
         }
     }
 
-    /// The last pass of which the store in a directory speaks, also in what it says of removals.
-    pub(in crate::pipeline) fn last_pass(dir: &Path) -> Result<Option<u32>, LogError> {
+    /// The last pass of which the store in a directory speaks, also in what it says of removals,
+    /// and the number of the last of these.
+    pub(in crate::pipeline) fn last(dir: &Path) -> Result<(Option<u32>, u64), LogError> {
         let mut reader = match Reader::find_dir(dir) {
             // Its making was cut short, or its control page is gone: opening it makes another.
-            Ok(None) | Err(LogError::Damaged { .. }) => return Ok(None),
+            Ok(None) | Err(LogError::Damaged { .. }) => return Ok((None, 0)),
             Ok(Some(reader)) => reader,
             Err(problem) => return Err(problem),
         };
-        let mut last = None;
+        let (mut last, mut number) = (None, 0);
         walk(&mut reader, |_, record| {
             let pass = match record {
                 Record::Letter(letter) => Some(letter.pass),
-                Record::Removal(removal) => Some(removal.pass),
+                Record::Removal(removal) => {
+                    number = number.max(removal.number);
+                    Some(removal.pass)
+                }
                 Record::Newer(_) | Record::Unreadable => None,
             };
             last = last.max(pass);
             ControlFlow::Continue(())
         })?;
-        Ok(last)
+        Ok((last, number))
     }
 
     /// Visits the letters that are there and wanted, oldest first, with their offsets in the store.
