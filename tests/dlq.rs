@@ -554,3 +554,29 @@ fn a_rewind_over_a_damaged_cursor_begins_a_pass_of_its_own() {
     assert_eq!(letters(&place, &[]).len(), 8, "each pass has its own");
     place.run(&["audit", "verify"], 0);
 }
+
+/// A rewind that moves on leaves events behind: it says how many, here and in the chain.
+#[test]
+fn a_rewind_says_what_it_leaves() {
+    let destination = Destination::start(Manner::Accept);
+    let place = siem(&destination);
+    place.append_lines(&events(0..5));
+    place.run(&["run", "--drain"], 0);
+    place.append_lines(&events(5..12));
+    for to in ["2499-01-01T00:00:00Z", "99999999"] {
+        let told = place.run(&["cursor", "rewind", "siem", "--to", to], 1);
+        assert!(told.contains("`latest` for the end"), "{told}");
+    }
+    let left = "7 events before ";
+    let told = place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0);
+    assert!(told.contains(left), "{told}");
+    assert_eq!(place.run(&["audit", "log"], 0).matches(left).count(), 1);
+    assert!(!place.run(&["cursor", "rewind", "siem", "--to", "earliest"], 0).contains(left));
+    // The same of a running process.
+    destination.turn(Manner::Busy);
+    let running = place.start();
+    let told = place.run(&["cursor", "rewind", "siem", "--to", "latest"], 0);
+    assert!(told.contains("12 events before "), "{told}");
+    running.stop();
+    assert_eq!(place.run(&["audit", "log"], 0).matches("12 events before ").count(), 1);
+}

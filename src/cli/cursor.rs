@@ -36,6 +36,12 @@ pub(crate) fn cursor(shared: &Shared, command: &Cursor) -> Result<Exit, Failure>
                 }
                 None => vec![rewind(&places, exporter, wanted)?],
             };
+            for CursorStatus { left, .. } in cursors.iter().filter(|it| it.left > 0) {
+                hint(format_args!(
+                    "{left} events before this were not settled, and are sent no more; a rewind to \
+                     where the pass before was takes them up again"
+                ));
+            }
             print(&cursors, false)?;
             Ok(Exit::Done)
         }
@@ -60,6 +66,16 @@ fn saved(places: &Places, exporter: Option<&str>) -> Result<(Vec<CursorStatus>, 
         }
     }
     Ok((found, exit))
+}
+
+/// What the chain of receipts says of a rewind.
+pub(crate) fn begun(cursor: &CursorStatus) -> String {
+    let CursorStatus { pass, start, left, .. } = cursor;
+    let left = match left {
+        0 => String::new(),
+        left => format!("; {left} events before it were not settled"),
+    };
+    format!("pass {pass} begins at {start}{left}")
 }
 
 /// A name that nobody knows is wrong usage, whoever says so.
@@ -94,8 +110,11 @@ fn rewind(places: &Places, exporter: &str, wanted: Rewind) -> Result<CursorStatu
         loaded => loaded.map_err(failed)?.unwrap_or_default(),
     };
     let mut checkpoint = again(&old, wanted, &reader)?;
+    let left = NewPass::at(checkpoint.start).leaves(&old, &reader).map_err(failed)?;
+    let told = shown(exporter.to_owned(), &checkpoint, reader.written());
+    let told = CursorStatus { left, ..told };
     if let Some(receipts) = &places.receipts {
-        let mut detail = format!("pass {} begins at {}", checkpoint.pass, checkpoint.start);
+        let mut detail = begun(&told);
         if wanted.really_alert {
             detail += REALLY_ALERT;
         }
@@ -103,7 +122,7 @@ fn rewind(places: &Places, exporter: &str, wanted: Rewind) -> Result<CursorStatu
         checkpoint.anchor = note_operation(receipts.clone(), &rewind, &cursors).map_err(failed)?;
     }
     cursors.save(exporter, &checkpoint).map_err(failed)?;
-    Ok(shown(exporter.to_owned(), &checkpoint, reader.written()))
+    Ok(told)
 }
 
 /// The checkpoint of a new pass that begins at a position.
@@ -146,6 +165,7 @@ fn shown(exporter: String, checkpoint: &Checkpoint, head: Offset) -> CursorStatu
         ahead: checkpoint.ahead.len(),
         head: head.bytes(),
         alert_below: position::mark(checkpoint.alert_below),
+        left: 0,
     }
 }
 

@@ -17,6 +17,7 @@ use shrike::pipeline::{
     Reloaded, Unreadable, Wanted,
 };
 
+use super::cursor::begun;
 use super::dlq::REALLY_ALERT;
 use super::door::Door;
 use super::inputs::Inputs;
@@ -64,7 +65,7 @@ impl Running {
         exporter: &str,
         new: NewPass,
         deadline: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<u64, String> {
         self.ask(|engine| engine.rewind(exporter, new, deadline))
     }
 
@@ -198,6 +199,7 @@ impl Serve for Commands {
             ahead: 0,
             head: status.written.bytes(),
             alert_below: mark(exporter.alert_below),
+            left: 0,
         });
         let mut found: Vec<CursorStatus> = found.collect();
         let paused = self.reloader.told().paused;
@@ -213,6 +215,7 @@ impl Serve for Commands {
                 ahead: saved.ahead.len(),
                 head: status.written.bytes(),
                 alert_below: mark(saved.alert_below),
+                left: 0,
             });
         }
         found.sort_by(|a, b| a.exporter.cmp(&b.exporter));
@@ -231,9 +234,9 @@ impl Serve for Commands {
         self.runs(exporter)?;
         let new = position::new_pass(wanted, &self.log.reader())?;
         let deadline = Instant::now() + REWIND_WAIT;
-        self.running.rewind(exporter, new, deadline)?;
-        let mut cursors = self.cursors(Some(exporter))?;
-        cursors.pop().ok_or_else(|| STOPPING.to_owned())
+        let left = self.running.rewind(exporter, new, deadline)?;
+        let cursor = self.cursors(Some(exporter))?.pop().ok_or_else(|| STOPPING.to_owned())?;
+        Ok(CursorStatus { left, ..cursor })
     }
 
     fn replay(
@@ -360,9 +363,7 @@ fn operation(by: &str, request: &Request, outcome: &Result<Answer, String>) -> O
         _ => return None,
     };
     let detail = match outcome {
-        Ok(Answer::Cursors(cursors)) => cursors.first().map_or_else(String::new, |cursor| {
-            format!("pass {} begins at {}", cursor.pass, cursor.start)
-        }),
+        Ok(Answer::Cursors(cursors)) => cursors.first().map_or_else(String::new, begun),
         Ok(Answer::Replay(progress)) => format!("{} letters", progress.wanted),
         Ok(Answer::Changed(state)) => format!("it is {state}"),
         Ok(Answer::Alert(0)) => "none is open".to_owned(),

@@ -449,6 +449,14 @@ pub struct CursorStatus {
     /// Events below are told of one by one, however old they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_below: Option<u64>,
+    /// Events that the pass before this had not settled and that lie before its beginning, as a
+    /// rewind answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a reload changed; secrets are masked.

@@ -313,15 +313,16 @@ impl Engine {
 
     /// Begins a new pass of an exporter; the others are not disturbed.
     ///
-    /// What the old pass has under way is waited for until `deadline`, then left.
+    /// What the old pass has under way is waited for until `deadline`, then left. Returns how many
+    /// events it had not settled that lie before the new one: they are sent no more.
     ///
     /// # Errors
     /// When there is no such exporter, it cannot be compiled again, or it is a response hook that
     /// is to act on old events.
-    pub fn rewind(&self, name: &str, new: NewPass, deadline: Instant) -> Result<(), EngineError> {
+    pub fn rewind(&self, name: &str, new: NewPass, deadline: Instant) -> Result<u64, EngineError> {
         let _one_at_a_time = self.operate();
-        if self.begin_stopped(name, new)? {
-            return Ok(());
+        if let Some(left) = self.begin_stopped(name, new)? {
+            return Ok(left);
         }
         let found = |running: &Running| running.exporter.name() == name;
         let old = running(&self.exporters).iter().find(|it| found(it)).cloned();
@@ -333,7 +334,7 @@ impl Engine {
         let ways = ways(&old.spec, self.workers.len())?;
         self.stop_all(std::slice::from_ref(&old), deadline);
         let _swapping = self.swap();
-        drop(self.close(&old.exporter));
+        let left = new.leaves(&self.close(&old.exporter), &self.reader)?;
         let (last, counts) = {
             let watermark = old.exporter.watermark();
             (watermark.resume(), watermark.counts())
@@ -342,7 +343,7 @@ impl Engine {
         // Gaps are still to be told, also those of the last moment, and what was removed stays
         // removed.
         let intended = Intended { spec: old.spec.clone(), ways };
-        self.follow(&old, intended, new.after(last))
+        self.follow(&old, intended, new.after(last)).map(|()| left)
     }
 
     /// Waits until every exporter has settled everything that is in the log now, or until the

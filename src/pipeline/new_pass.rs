@@ -2,7 +2,8 @@
 
 use super::engine::EngineError;
 use super::exporter::ExporterSpec;
-use crate::event::{Checkpoint, Offset};
+use crate::event::{Checkpoint, Offset, Span};
+use crate::log::{LogError, Reader};
 
 /// Where a new pass begins, and how far its events are told of one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,21 @@ impl NewPass {
     #[must_use]
     pub const fn at(start: Offset) -> Self {
         Self { start, alert_below: Offset::ZERO }
+    }
+
+    /// Events that the pass before had not settled and that lie before the beginning of this one:
+    /// nobody sends them any more.
+    ///
+    /// # Errors
+    /// When the log cannot be counted.
+    pub fn leaves(self, last: &Checkpoint, reader: &Reader) -> Result<u64, LogError> {
+        let count = |from: Offset, to: Offset| match from < to {
+            true => reader.count(Span { from, to }),
+            false => Ok(0),
+        };
+        let from = last.base.max(reader.oldest());
+        let ahead = last.ahead.iter().map(|it| count(it.from.max(from), it.to.min(self.start)));
+        Ok(count(from, self.start)?.saturating_sub(ahead.sum::<Result<u64, _>>()?))
     }
 
     /// Where it begins, with what is still to be told of the pass before it.

@@ -135,22 +135,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts an exporter that was stopped, with a new pass; false where none was.
-    pub(super) fn begin_stopped(&self, name: &str, new: NewPass) -> Result<bool, EngineError> {
+    /// Starts an exporter that was stopped, with a new pass, and returns the events that this
+    /// leaves; none where none was stopped.
+    pub(super) fn begin_stopped(
+        &self,
+        name: &str,
+        new: NewPass,
+    ) -> Result<Option<u64>, EngineError> {
         let found = |it: &&Stopped| it.name() == name;
         let spec = self.lock_stopped().iter().find(found).map(|it| it.spec.clone());
-        let Some(spec) = spec else { return Ok(false) };
+        let Some(spec) = spec else { return Ok(None) };
         new.permit(&spec)?;
         // A newer version's state stays for that version; a damaged store cannot be written.
+        let mut left = 0;
         let last = match self.cursors.load(name) {
-            Ok(Some(last)) => last,
+            Ok(Some(last)) => {
+                left = new.leaves(&last, &self.reader)?;
+                last
+            }
             _ => traces(&spec, self.receipts_path().as_deref()).last()?,
         };
         let checkpoint = new.after(last);
         let letters = open_letters(&spec, &checkpoint, &self.log)?;
         let exporter = self.start_kept(&spec, (checkpoint, letters))?;
         exporter.watermark().touch();
-        Ok(true)
+        Ok(Some(left))
     }
 
     /// Starts one that was stopped, now that its files are open.
