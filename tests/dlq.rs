@@ -381,9 +381,10 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     assert_eq!(dry.lines().filter(|line| line.contains("\"create\"")).count(), 64, "{dry}");
     assert!(dry.contains("siem: 64 events would be sent in "), "{dry}");
     let some = place.run(&["test", "siem", "--from", "earliest", "-n", "5", "--quiet"], 0);
-    assert!(some.starts_with("siem: 5 events would be sent") && some.lines().count() == 1);
-    let none = place.run(&["test", "siem", "--from", "2500-01-01T00:00:00Z"], 0);
-    assert!(none.contains("siem: 0 events would be sent"), "{none}");
+    let told = some.lines().last().expect("it is told");
+    assert!(told.starts_with("siem: 5 events would be sent") && some.lines().count() == 2);
+    let none = place.run(&["test", "siem", "--from", "2500-01-01T00:00:00Z"], 1);
+    assert!(none.contains("this time is still to come"), "{none}");
     place.run(&["test", "sien", "--from", "1h"], 2);
 
     let shadow = Destination::start(Manner::Refuse('3'));
@@ -579,4 +580,19 @@ fn a_rewind_says_what_it_leaves() {
     assert!(told.contains("12 events before "), "{told}");
     running.stop();
     assert_eq!(place.run(&["audit", "log"], 0).matches("12 events before ").count(), 1);
+}
+
+/// What a test over history leaves out is said, and what cannot be read is no success.
+#[test]
+fn a_test_over_history_says_where_it_stopped() {
+    let destination = Destination::start(Manner::Accept);
+    let place = siem(&destination);
+    place.append_lines(&events(0..12));
+    let test = |args: &[&str], code| {
+        place.run(&[&["test", "siem", "--quiet", "--from"][..], args].concat(), code)
+    };
+    let told = test(&["earliest", "--limit", "5"], 0);
+    assert!(told.contains("the first 5 events: 7 more follow"), "{told}");
+    assert!(!test(&["earliest", "--limit", "12"], 0).contains("more follow"));
+    assert!(test(&["99999999"], 1).contains("beyond the end of the log"));
 }

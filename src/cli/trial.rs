@@ -37,16 +37,19 @@ pub(crate) fn test(shared: &Shared, args: &Test) -> Result<Exit, Failure> {
 }
 
 /// Visits the events that the arguments choose.
+///
+/// False where some of them cannot be read.
 fn history(
     config: &Config,
     args: &Test,
     mut visit: impl FnMut(&RawBlock, &RawRecord) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut reader = log::open(&config.log.dir)?;
     let find = |text: &str| position::find(position::parse(text)?, &reader).map_err(failed);
     let to = args.until.as_deref().map_or(Ok(reader.written()), find)?;
-    let span = Span { from: find(&args.from)?, to };
-    let mut left = args.limit;
+    let from = position::begin(position::parse(&args.from)?, &reader).map_err(failed)?;
+    let span = Span { from, to };
+    let (mut left, mut is_whole, mut at) = (args.limit, true, span.from);
     walk(&mut reader, span, |met| {
         match met {
             Met::Block(block) => {
@@ -55,16 +58,27 @@ fn history(
                         return Ok(Then::Stop);
                     }
                     left -= 1;
+                    at = record.next;
                     visit(block, record)?;
                 }
             }
-            Met::Damaged(span, _) => hint(format_args!("{} to {}: damaged", span.from, span.to)),
+            Met::Damaged(span, _) => {
+                hint(format_args!("{} to {}: damaged", span.from, span.to));
+                is_whole = false;
+            }
             Met::Gone(span) => {
-                hint(format_args!("{} to {}: removed meanwhile", span.from, span.to))
+                hint(format_args!("{} to {}: removed meanwhile", span.from, span.to));
+                is_whole = false;
             }
         }
         Ok(if left == 0 { Then::Stop } else { Then::On })
-    })
+    })?;
+    let rest = if left == 0 && at < to { Span { from: at, to } } else { Span { from: to, to } };
+    let (limit, rest) = (args.limit, reader.count(rest).map_err(failed)?);
+    if rest > 0 {
+        hint(format_args!("these are the first {limit} events: {rest} more follow (--limit)"));
+    }
+    Ok(is_whole)
 }
 
 /// Renders, and sends nothing.
@@ -80,7 +94,7 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
         body.clear();
         written.map_err(Failure::io("standard output"))
     };
-    history(config, args, |block, record| {
+    let is_whole = history(config, args, |block, record| {
         opening.begin(&mut arena);
         let text = block.record(record);
         if opening.open(&record.frame, text, &mut arena, &mut opened).is_err() {
@@ -104,7 +118,7 @@ fn dry(config: &Config, args: &Test, mut render: Render) -> Result<Exit, Failure
          filtered, {invalid} invalid",
         args.exporter
     ));
-    Ok(if invalid == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if is_whole && invalid == 0 { Exit::Done } else { Exit::Failed })
 }
 
 /// The flags that point an exporter at another endpoint.
@@ -169,7 +183,7 @@ fn send(config: &Config, args: &Test, url: &str) -> Result<Exit, Failure> {
         LogOptions { dir: place.0.join("log"), segment_bytes: SEGMENT_BYTES, ..config.log.clone() };
     let (log, _) = Log::open(log_options).map_err(failed)?;
     let appender = log.appender();
-    history(config, args, |block, record| {
+    let is_whole = history(config, args, |block, record| {
         // Copied as it is: what no exporter could open is counted as invalid here too.
         let (received_ns, checked) = (record.frame.received_ns, record.frame.checked);
         let mark = Mark { received_ns, checked, ..Mark::default() };
@@ -181,7 +195,8 @@ fn send(config: &Config, args: &Test, url: &str) -> Result<Exit, Failure> {
     let ended = engine.drain(began + args.timeout);
     let status = engine.end();
     log.close().map_err(failed)?;
-    tell(&status, ended, began, &place)
+    let exit = tell(&status, ended, began, &place)?;
+    Ok(if is_whole { exit } else { Exit::Failed })
 }
 
 /// One exporter, from the beginning, with nothing that outlives it.
@@ -207,6 +222,9 @@ fn options(config: &Config, args: &Test, place: &Place) -> Result<EngineOptions,
 /// What came of it, with what the endpoint refused.
 fn tell(status: &Status, ended: Ended, began: Instant, place: &Place) -> Result<Exit, Failure> {
     let Some(exporter) = status.exporters.first() else { return Ok(Exit::Failed) };
+    if let Some((_, problem)) = exporter.last_error.as_ref().filter(|_| exporter.is_stopped()) {
+        return Err(failed(format!("{}: {problem}", exporter.name)));
+    }
     let counts = exporter.counts;
     let seconds = began.elapsed().as_secs_f64();
     say(format_args!(
