@@ -384,7 +384,7 @@ fn a_test_over_history_prints_or_goes_elsewhere_and_leaves_no_trace() {
     let told = some.lines().last().expect("it is told");
     assert!(told.starts_with("siem: 5 events would be sent") && some.lines().count() == 2);
     let none = place.run(&["test", "siem", "--from", "2500-01-01T00:00:00Z"], 1);
-    assert!(none.contains("this time is still to come"), "{none}");
+    assert!(none.contains("is still to come"), "{none}");
     place.run(&["test", "sien", "--from", "1h"], 2);
 
     let shadow = Destination::start(Manner::Refuse('3'));
@@ -595,4 +595,50 @@ fn a_test_over_history_says_where_it_stopped() {
     assert!(told.contains("the first 5 events: 7 more follow"), "{told}");
     assert!(!test(&["earliest", "--limit", "12"], 0).contains("more follow"));
     assert!(test(&["99999999"], 1).contains("beyond the end of the log"));
+}
+
+/// One store that cannot be read hides no letters of another.
+#[test]
+fn a_damaged_store_hides_no_other() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    let whole = place.configuration();
+    let (head, one) = whole.split_once("  siem:\n").expect("one exporter");
+    place.configure(&format!("{head}  also:\n{one}  siem:\n{one}"));
+    place.append_lines(&events(0..16));
+    place.run(&["run", "--drain"], 1);
+    let control = place.path("state/dlq/also/control");
+    std::fs::write(&control, "no control page").expect("the directory is ours");
+    for command in ["list", "stats"] {
+        let told = place.run(&["dlq", command], 1);
+        assert!(told.contains("also: ") && told.contains("siem  "), "{command}: {told}");
+        place.run(&["dlq", command, "also"], 1);
+        place.run(&["dlq", command, "siem"], 0);
+    }
+    let id = "019c322d-fa80-7f99-8d84-000000000007";
+    let told = place.run(&["dlq", "show", id], 1);
+    assert!(told.contains("\"exporter\": \"siem\""), "{told}");
+    let told = place.run(&["audit", "show", "--event", id], 1);
+    assert!(told.contains("also: dead_lettered at ") && told.contains("left out"), "{told}");
+    assert!(told.contains("siem: dead letter since "), "{told}");
+}
+
+/// A letter whose event could not be kept says so, and has a name that commands know.
+#[test]
+fn a_letter_without_its_event_is_told_and_can_be_named() {
+    let destination = Destination::start(Manner::Refuse('7'));
+    let place = siem(&destination);
+    place.configure(&(place.configuration() + "    dlq: {max_bytes: 8MiB}\n"));
+    let reason = format!("\"reason\":\"{}\",\"event_id\":", "x".repeat(3_000_000));
+    place.append_lines(&events(7..8).replacen("\"event_id\":", &reason, 1));
+    let told = place.run(&["run", "--drain"], 1);
+    assert!(told.contains("dead letter without its event"), "{told}");
+    let listed = place.run(&["dlq", "list"], 0);
+    assert!(listed.contains("event not kept (offset 1048576 of the log): "), "{listed}");
+    // By its place in the store, since one whose event cannot be read has no id.
+    let name = "64";
+    assert!(place.run(&["dlq", "show", name], 0).contains("\"event\": null"));
+    assert!(place.run(&["dlq", "purge", "--id", "1"], 1).contains("no dead letter of event 1"));
+    assert!(place.run(&["dlq", "purge", "--id", name], 0).contains("siem: 1 removed"));
+    assert!(letters(&place, &[]).is_empty());
 }

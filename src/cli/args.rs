@@ -456,7 +456,7 @@ pub(crate) enum Dlq {
     Replay {
         #[command(flatten)]
         letters: Letters,
-        /// Only the letter of the event with this id
+        /// Only the letter of the event with this id, or at this offset of its store
         #[arg(long, value_name = "ID")]
         id: Option<String>,
         /// Events a second at most
@@ -473,7 +473,7 @@ pub(crate) enum Dlq {
     Purge {
         #[command(flatten)]
         letters: Letters,
-        /// Only the letter of the event with this id
+        /// Only the letter of the event with this id, or at this offset of its store
         #[arg(long, value_name = "ID")]
         id: Option<String>,
         /// Every letter, where nothing else narrows it

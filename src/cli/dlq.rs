@@ -39,9 +39,8 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
             show(&seen(&places, &letters)?, id)
         }
         Dlq::Replay { letters, id, rate, really_alert, dry_run } => {
-            let mut chosen = stores(&places, letters)?;
+            let mut chosen = only(id.as_deref(), stores(&places, letters)?);
             for (_, wanted) in &mut chosen {
-                wanted.event_id.clone_from(id);
                 wanted.really_alert = *really_alert;
             }
             match dry_run {
@@ -50,8 +49,7 @@ pub(crate) fn dlq(shared: &Shared, command: &Dlq) -> Result<Exit, Failure> {
             }
         }
         Dlq::Purge { letters, id, all, dry_run } => {
-            let mut chosen = stores(&places, letters)?;
-            chosen.iter_mut().for_each(|(_, wanted)| wanted.event_id.clone_from(id));
+            let chosen = only(id.as_deref(), stores(&places, letters)?);
             if *dry_run {
                 return list(&chosen, u64::MAX, false);
             }
@@ -126,6 +124,12 @@ fn wanted(letters: &Letters) -> Result<Wanted, Failure> {
     Ok(Wanted { since, class: letters.class.clone(), ..Wanted::default() })
 }
 
+/// The same where only the letter is wanted that somebody names.
+fn only(id: Option<&str>, stores: Vec<(Chosen, Wanted)>) -> Vec<(Chosen, Wanted)> {
+    let narrow = |wanted: Wanted| id.map_or(wanted.clone(), |id| wanted.of(id));
+    stores.into_iter().map(|(store, wanted)| (store, narrow(wanted))).collect()
+}
+
 /// Where letters of an exporter lie that is not configured, unless `dlq.path` said otherwise.
 fn left(places: &Places, name: &str) -> Option<PathBuf> {
     let is_name = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
@@ -133,28 +137,38 @@ fn left(places: &Places, name: &str) -> Option<PathBuf> {
     (is_name && !name.is_empty() && dir.is_dir()).then_some(dir)
 }
 
-/// Visits the wanted letters of all stores.
+/// Visits the wanted letters of all stores; false where one cannot be read, which hides no other.
 fn visit(
     stores: &[(Chosen, Wanted)],
     mut visit: impl FnMut(&str, Offset, &Letter) -> Result<ControlFlow<()>, Failure>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
+    let mut is_whole = true;
     for (Chosen { name, dir }, wanted) in stores {
-        let Some(mut store) = LetterStore::look(dir).map_err(failed)? else { continue };
         let mut ended = Ok(ControlFlow::Continue(()));
-        store
-            .visit(wanted, |at, letter| {
+        let visited = LetterStore::look(dir).and_then(|store| {
+            let Some(mut store) = store else { return Ok(()) };
+            store.visit(wanted, |at, letter| {
                 ended = visit(name, at, letter);
                 match &ended {
                     Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
                     _ => ControlFlow::Break(()),
                 }
             })
-            .map_err(failed)?;
+        });
+        if let Err(problem) = visited {
+            hint(format_args!("{name}: {problem}"));
+            is_whole = false;
+        }
         if ended?.is_break() {
             break;
         }
     }
-    Ok(())
+    Ok(is_whole)
+}
+
+/// How a command ends that has printed what it could read.
+fn ended(is_whole: bool) -> Exit {
+    if is_whole { Exit::Done } else { Exit::Failed }
 }
 
 fn list(stores: &[(Chosen, Wanted)], limit: u64, as_json: bool) -> Result<Exit, Failure> {
@@ -162,7 +176,7 @@ fn list(stores: &[(Chosen, Wanted)], limit: u64, as_json: bool) -> Result<Exit, 
     let heads = ["event", "exporter", "failed", "attempts", "class", "status", "retry", "error"];
     let mut table = Table::new(&heads);
     let mut left = limit;
-    visit(stores, |name, _, letter| {
+    let is_whole = visit(stores, |name, at, letter| {
         if left == 0 {
             return Ok(ControlFlow::Break(()));
         }
@@ -172,14 +186,14 @@ fn list(stores: &[(Chosen, Wanted)], limit: u64, as_json: bool) -> Result<Exit, 
             out.write_all(line.as_bytes()).map_err(Failure::io("standard output"))?;
         } else {
             table.row([
-                letter.event_id.clone().unwrap_or_else(|| format!("offset {}", letter.offset)),
+                letter.event_id.clone().unwrap_or_else(|| at.to_string()),
                 name.to_owned(),
                 letter.failed_at.clone(),
                 letter.attempts.to_string(),
                 letter.class.clone(),
                 letter.http_status.to_string(),
                 if letter.retryable { "may help" } else { "no" }.to_owned(),
-                letter.error.chars().take(ERROR_CHARS).collect(),
+                problem(letter).chars().take(ERROR_CHARS).collect(),
             ]);
         }
         Ok(ControlFlow::Continue(()))
@@ -188,7 +202,16 @@ fn list(stores: &[(Chosen, Wanted)], limit: u64, as_json: bool) -> Result<Exit, 
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(Failure::io("standard output"))?;
-    Ok(Exit::Done)
+    Ok(ended(is_whole))
+}
+
+/// Why an event is a dead letter; one whose event is not in it cannot be sent again.
+fn problem(letter: &Letter) -> String {
+    let Letter { event, offset, error, .. } = letter;
+    match event {
+        Some(_) => error.clone(),
+        None => format!("event not kept (offset {offset} of the log): {error}"),
+    }
 }
 
 /// What one store holds.
@@ -210,7 +233,7 @@ fn stats(stores: &[(Chosen, Wanted)], as_json: bool) -> Result<Exit, Failure> {
         .iter()
         .map(|(it, _)| Stats { exporter: it.name.to_owned(), ..Stats::default() })
         .collect();
-    visit(stores, |name, _, letter| {
+    let is_whole = visit(stores, |name, at, letter| {
         let Some(stats) = all.iter_mut().find(|stats| stats.exporter == name) else {
             return Ok(ControlFlow::Break(()));
         };
@@ -220,7 +243,7 @@ fn stats(stores: &[(Chosen, Wanted)], as_json: bool) -> Result<Exit, Failure> {
         stats.newest = Some(letter.failed_at.clone());
         *stats.by_class.entry(letter.class.clone()).or_default() += 1;
         stats.last_error.clone_from(&letter.error);
-        stats.sample.clone_from(&letter.event_id);
+        stats.sample = letter.event_id.clone().or_else(|| Some(at.to_string()));
         Ok(ControlFlow::Continue(()))
     })?;
     let text = match as_json {
@@ -228,7 +251,7 @@ fn stats(stores: &[(Chosen, Wanted)], as_json: bool) -> Result<Exit, Failure> {
         false => shown(&all),
     };
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
-    Ok(Exit::Done)
+    Ok(ended(is_whole))
 }
 
 fn shown(all: &[Stats]) -> String {
@@ -255,10 +278,9 @@ fn shown(all: &[Stats]) -> String {
 }
 
 fn show(stores: &[(Chosen, Wanted)], id: &str) -> Result<Exit, Failure> {
-    let mut text = String::new();
-    visit(stores, |_, at, letter| {
-        let is_it = letter.event_id.as_deref() == Some(id) || at.bytes().to_string() == id;
-        if is_it {
+    let (mut text, wanted) = (String::new(), Wanted::default().of(id));
+    let is_whole = visit(stores, |_, at, letter| {
+        if wanted.fits(at, letter) {
             text += &(serde_json::to_string_pretty(letter).map_err(failed)? + "\n");
         }
         Ok(ControlFlow::Continue(()))
@@ -267,7 +289,7 @@ fn show(stores: &[(Chosen, Wanted)], id: &str) -> Result<Exit, Failure> {
         return Err(unknown(id));
     }
     io::stdout().write_all(text.as_bytes()).map_err(Failure::io("standard output"))?;
-    Ok(Exit::Done)
+    Ok(ended(is_whole))
 }
 
 fn unknown(id: &str) -> Failure {
@@ -276,8 +298,8 @@ fn unknown(id: &str) -> Failure {
 
 /// Whoever names an event has it in mind: that there is no such letter is told as a mistake.
 fn found(stores: &[(Chosen, Wanted)], letters: u64) -> Result<(), Failure> {
-    let id = stores.iter().find_map(|(_, wanted)| wanted.event_id.as_deref());
-    id.filter(|_| letters == 0).map_or(Ok(()), |id| Err(unknown(id)))
+    let id = stores.iter().find_map(|(_, wanted)| wanted.named());
+    id.filter(|_| letters == 0).map_or(Ok(()), |id| Err(unknown(&id)))
 }
 
 /// What the chain of receipts says of something that this command did by itself.

@@ -286,6 +286,9 @@ impl DeadLetters {
         }
         // Longer than a segment: kept without its event rather than not at all. Its offset says
         // where it lies in the log.
+        let (exporter, offset, bytes) = (&self.exporter, letter.offset, refused.record.len());
+        let advice = "longer than a segment of its store: raise `dlq.max_bytes`";
+        tracing::warn!(exporter, offset, bytes, advice, "dead letter without its event");
         let record = serde_json::to_string(&Letter { event: None, ..letter.clone() });
         let record = record.expect("it is plain");
         self.write_or_wait(Refused { record, ..refused }, &mut state)
@@ -416,7 +419,7 @@ impl DeadLetters {
                 continue;
             }
             if let Record::Letter(letter) = Record::parse(block.record(record))
-                && wanted.fits(&letter)
+                && wanted.fits(span.from, &letter)
             {
                 if is_open(&letter, &self.lock().saved) {
                     *at -= 1;
@@ -440,7 +443,8 @@ impl DeadLetters {
         let Some(store) = &self.store else { return Ok(0) };
         let mut letters = 0;
         walk(&mut store.log.reader(), |span, record| {
-            let is_one = matches!(record, Record::Letter(letter) if wanted.fits(&letter));
+            let is_one =
+                matches!(record, Record::Letter(letter) if wanted.fits(span.from, &letter));
             letters += u64::from(is_one && !self.lock().removed.has(span.from));
             ControlFlow::Continue(())
         })?;
@@ -458,7 +462,7 @@ impl DeadLetters {
         let mut purged: Vec<(Leaving, u32)> = Vec::new();
         walk(&mut store.log.reader(), |span, record| {
             if let Record::Letter(letter) = record
-                && wanted.fits(&letter)
+                && wanted.fits(span.from, &letter)
                 && !self.lock().removed.has(span.from)
             {
                 let event = Offset::new(letter.offset);

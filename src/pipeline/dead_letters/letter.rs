@@ -199,6 +199,9 @@ pub struct Wanted {
     pub class: Option<String>,
     /// That of the event with this id.
     pub event_id: Option<String>,
+    /// That which lies there in the store: one whose event could not be kept has no id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
     /// Only those that may succeed and were replayed in vain fewer times than this.
     pub replays_below: Option<u32>,
     /// Whether each is told of by itself, however old it is.
@@ -206,11 +209,27 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether it is one of those.
+    /// The same of the one letter that is named so: by its event's id, or by its offset.
     #[must_use]
-    pub fn fits(&self, letter: &Letter) -> bool {
+    pub fn of(self, name: &str) -> Self {
+        match name.parse() {
+            Ok(at) => Self { at: Some(at), ..self },
+            Err(_) => Self { event_id: Some(name.to_owned()), ..self },
+        }
+    }
+
+    /// How the one letter is named that is wanted, where it is one.
+    #[must_use]
+    pub fn named(&self) -> Option<String> {
+        self.event_id.clone().or_else(|| self.at.map(|at| at.to_string()))
+    }
+
+    /// Whether a letter, which lies there, is one of those.
+    #[must_use]
+    pub fn fits(&self, at: Offset, letter: &Letter) -> bool {
         let failed_ns = || Time::parse(letter.failed_at.as_bytes()).map_or(0, Time::ns);
-        self.since.is_none_or(|since| failed_ns() >= since)
+        self.at.is_none_or(|wanted| wanted == at.bytes())
+            && self.since.is_none_or(|since| failed_ns() >= since)
             && self.class.as_ref().is_none_or(|class| *class == letter.class)
             && self.event_id.as_ref().is_none_or(|id| Some(id) == letter.event_id.as_ref())
             && self.replays_below.is_none_or(|most| letter.retryable && letter.replays < most)
@@ -334,7 +353,9 @@ impl LetterStore {
     ) -> Result<(), LogError> {
         let removed = &self.removed;
         walk(&mut self.reader, |span, record| match record {
-            Record::Letter(letter) if wanted.fits(&letter) && !removed.has(span.from) => {
+            Record::Letter(letter)
+                if wanted.fits(span.from, &letter) && !removed.has(span.from) =>
+            {
                 visit(span.from, &letter)
             }
             _ => ControlFlow::Continue(()),
@@ -350,7 +371,7 @@ impl LetterStore {
         let (mut met, mut gone): (Vec<(Offset, Letter)>, Vec<TakenOut>) = (Vec::new(), Vec::new());
         walk(&mut self.reader, |span, record| {
             match record {
-                Record::Letter(letter) if wanted.fits(&letter) => {
+                Record::Letter(letter) if wanted.fits(span.from, &letter) => {
                     met.push((span.from, Letter { event: None, ..*letter }));
                 }
                 // Removals follow their letters. Events of `unsettled` ones were read again.
