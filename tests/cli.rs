@@ -179,7 +179,7 @@ fn exit_codes_tell_what_happened() {
             &["log", "cat"],
             1,
             "shrike: there is no log in ./shrike-data/log; `shrike append` or `shrike run` makes \
-             one, `--log DIR` names another\n",
+             one, `--config FILE` or `--log DIR` names another\n",
         ),
         (
             &["status"],
@@ -206,6 +206,10 @@ fn exit_codes_tell_what_happened() {
     let note = "note: exporter webhook: of a sample event its template makes no body: what was \
                 rendered is no JSON: ";
     assert!(said.out.contains(note) && said.out.contains("no mistakes"), "{}", said.out);
+    // There is no space below /sys, and nobody but root is told that it could be made there.
+    let said = place.run(&["check", "--set", "global.state_dir=/sys/shrike"]);
+    let is_told = said.out.contains("bytes, and 0 are free there: it would wait for the others");
+    assert!(is_told || said.err.contains("cannot be made"), "{said:?}");
     write("template.yaml", "exporters: {webhook: {url: 'https://h/', template: '[1]'}}\n");
     let said = place.run(&["check", "--config", "template.yaml"]);
     assert!(!said.out.contains("note"), "{}", said.out);
@@ -361,6 +365,9 @@ fn drain_sends_everything_and_rewinding_sends_it_again() {
     assert!(nowhere.starts_with("`soon` is no position; expected earliest, latest"), "{nowhere}");
     let beyond = place.run(&["cursor", "rewind", "stdout", "--to", "99999999"]).ended(1).err;
     assert!(beyond.contains("offset 99999999 lies beyond the end of the log, "), "{beyond}");
+    let to_come = "2200-01-31T12:00:00Z";
+    let to_come = place.run(&["cursor", "rewind", "stdout", "--to", to_come]).ended(1).err;
+    assert!(to_come.contains("2200-01-31T12:00:00Z is still to come"), "{to_come}");
     let cursor = place.run(&["cursor", "show"]).ended(0).out;
     assert!(cursor.contains("stdout       1      0"), "{cursor}");
 }
@@ -375,6 +382,8 @@ fn a_damaged_cursor_is_set_anew_as_its_error_advises() {
     let refused = place.run(&["run", "--drain"]).ended(1).err;
     assert!(refused.contains("stdout.cursor is damaged"), "{refused}");
     assert!(refused.contains("shrike cursor rewind EXPORTER --to earliest"), "{refused}");
+    let shown = place.run(&["cursor", "show"]).ended(1).err;
+    assert!(shown.contains("stdout.cursor is damaged"), "{shown}");
     place.run(&["cursor", "rewind", "stdout", "--to", "earliest"]).ended(0);
     let again = place.run(&["run", "--drain"]).ended(0);
     assert_eq!(again.out.lines().count(), lines(&sample()));
@@ -588,6 +597,23 @@ fn whoever_stops_reading_is_told_nothing() {
     }
 }
 
+/// `shrike run --input FILE | head -1`: nobody comes in place of a reader who is gone.
+#[test]
+fn a_run_whose_lines_nobody_reads_ends() {
+    let place = Place::new();
+    let missing = place.run(&["run", "--input", "e.jsonl"]).ended(1).err;
+    assert!(missing.contains("shrike: e.jsonl: No such file or directory"), "{missing}");
+    assert!(!place.path("shrike-data").exists(), "what is not there leaves nothing behind");
+    fs::write(place.path("e.jsonl"), sample()).expect("the directory is ours");
+    let mut run = place.command(&["run", "--input", "e.jsonl"]);
+    let gone = std::io::pipe().expect("a pipe").1;
+    let ran = Ran::of(run.stdout(gone).output().expect("it ends")).ended(1);
+    assert!(ran.err.contains("nobody reads the standard output any more"), "{}", ran.err);
+    assert!(ran.err.contains("\"account\""), "{}", ran.err);
+    let rest = place.run(&["run", "--drain"]).ended(0).out;
+    assert_eq!(lines(rest.as_bytes()), lines(&sample()), "what nobody read is still there");
+}
+
 #[test]
 fn secrets_are_in_no_error_and_no_dump() {
     let secrets =
@@ -658,9 +684,9 @@ fn completions_and_pages_come_from_the_arguments() {
         }
     }
     assert!(place.run(&["man"]).ended(0).out.contains(".TH shrike 1"));
-    place.run(&["man", "."]).ended(0);
+    place.run(&["man", "pages"]).ended(0);
     for page in ["shrike.1", "shrike-run.1", "shrike-log-verify.1", "shrike-cursor-rewind.1"] {
-        assert!(place.path(page).exists(), "{page}");
+        assert!(place.path("pages").join(page).exists(), "{page}");
     }
 }
 
