@@ -228,7 +228,7 @@ impl Sender {
             self.gate.accepts(sent);
         }
         self.gate.adapt(pace, success, sent, now);
-        self.standstill.end();
+        self.standstill(ended.batch.route()).end();
         // Even a refusal of these events shows that nothing else stops their place.
         outcomes.wake |= self.gate.places().answered(ended.batch.route(), success, sent);
         if success == Success::Yes {
@@ -340,16 +340,16 @@ impl Sender {
         if self.waits_by_place() {
             let route = ended.batch.route();
             let failures = self.gate.places().fail(route, now);
-            match self.gate.failures_max() {
-                0 => {}
-                most if failures >= most => {
-                    // Not all at once: what is tried at one place may break a host of several.
-                    let wait = self.gate.breaker_open().mul_f64(1.0 + self.rng.f64() / 2.0);
-                    self.hold_route_for(route, Cause::Outage, wait, now);
-                }
-                _ if self.settings.order == Order::Any => {}
+            let most = self.gate.failures_max();
+            // A breaker that is off stops nothing, and one place must not stop the others.
+            let is_passed = self.settings.order != Order::Any || failures >= PASSED_AFTER;
+            if most != 0 && failures >= most {
+                // Not all at once: what is tried at one place may break a host of several.
+                let wait = self.gate.breaker_open().mul_f64(1.0 + self.rng.f64() / 2.0);
+                self.hold_route_for(route, Cause::Outage, wait, now);
+            } else if is_passed {
                 // For as long as any retry waits.
-                _ => self.hold_route_for(route, Cause::Outage, Duration::ZERO, now),
+                self.hold_route_for(route, Cause::Outage, Duration::ZERO, now);
             }
             if self.gate.places().is_another_well(route) {
                 return false;
@@ -420,14 +420,14 @@ impl Sender {
         }
         match kind {
             FailureKind::Request { may_be_theirs: true, .. } if !another_node => {
-                if self.standstill.on_failure(now) {
+                if self.standstill(batch.route()).on_failure(now) {
                     batch.history.failures = self.settings.retry.retries_max.max(1);
                     if batch.parts() == 1 {
-                        self.standstill.give_up();
+                        self.standstill(batch.route()).give_up();
                     }
                 }
             }
-            _ => self.standstill.on_outage(),
+            _ => self.standstill(batch.route()).on_outage(),
         }
         let batch = match self.judge(batch, &reason, kind, now, outcomes) {
             Some(batch) => batch,
@@ -668,6 +668,8 @@ const BUSY: u16 = 503;
 /// The class of events that were not looked at.
 const UNREAD: &str = "unread";
 
+/// Failures in a row after which others pass a place of its own, though no breaker opens.
+const PASSED_AFTER: u32 = 5;
 /// Failed retries, while the destination otherwise accepts, after which a batch is cut in two
 /// (`design.md` 4).
 const BISECT_AFTER: u32 = 2;

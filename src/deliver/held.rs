@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::delivery::{BatchId, Outcomes, Remedy, Reshape};
 use super::gate::{REFRESH_WAIT, Remedied, Success};
 use super::sender::{Action, Entry, Flight, Sender, State, reshape};
+use super::standstill::Standstill;
 use super::{Cause, Fate, Order, Pace, Reason, Scope, Verdict};
 
 /// Events that wait and were taken out of a [`Sender`]; they are still pending.
@@ -83,20 +84,29 @@ impl Sender {
         if self.settings.order == Order::Any { entry.batch.history.row } else { 0 }
     }
 
-    /// Whether the held place of a route is to be tried again and nothing is here to try it with.
+    /// Of what was set aside for the held place of a route, what failed less often than so is
+    /// wanted here to try it with: anything where nothing is here, nothing while one is tried.
     #[must_use]
-    pub fn lacks_trial(&self, route: u32, now: Instant) -> bool {
-        let is_due = self.gate.places().held(route).is_some_and(|hold| hold.retry_at <= now);
-        // One that failed otherwise tells nothing of its place.
-        let tells = |it: &Entry| {
-            self.is_same_place(it.batch.route(), route) && !it.batch.history.is_suspect
-        };
-        is_due && self.reshaping == 0 && !self.entries.iter().any(tells)
+    pub fn wants_trial(&self, route: u32) -> Option<u32> {
+        if !self.is_held(route) || self.reshaping > 0 {
+            return None;
+        }
+        let Some(first) = self.first_of(route) else { return Some(u32::MAX) };
+        let entry = &self.entries[first];
+        (!matches!(entry.state, State::Flying(_))).then(|| self.refusals(entry))
     }
 
     /// Whether places are away each by itself, and may be passed then.
     pub(super) fn waits_by_place(&self) -> bool {
         self.settings.has_own_places && self.settings.order != Order::Strict
+    }
+
+    /// What stands still at the place of a route: one with an address of its own does so by itself,
+    /// whatever others accept.
+    pub(super) fn standstill(&mut self, route: u32) -> &mut Standstill {
+        let place = if self.waits_by_place() { self.gate.places().number(route) } else { 0 };
+        let longest = self.settings.standstill_max;
+        self.standstills.entry(place).or_insert_with(|| Standstill::new(longest))
     }
 
     /// Whether a place is held since it is out of order.
@@ -290,7 +300,7 @@ impl Sender {
         if scope == Scope::Endpoint && cause == Cause::Outage {
             return self.fail_where(ended, failure, false, now, outcomes);
         }
-        self.standstill.on_outage();
+        self.standstill(ended.batch.route()).on_outage();
         let scope = if self.settings.has_own_places { Scope::Route } else { scope };
         let Ended { id, mut batch, .. } = ended;
         batch.history.failed_since.get_or_insert(now);

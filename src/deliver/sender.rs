@@ -1,5 +1,6 @@
 //! One lane's batches from closing to settling: what to do next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,7 +122,8 @@ pub struct Sender {
     pub(super) probed: Instant,
     /// No batch holds an event below.
     pub(super) lowest: Offset,
-    pub(super) standstill: Standstill,
+    /// By place, where each has an address of its own.
+    pub(super) standstills: BTreeMap<u32, Standstill>,
     /// When it was last asked what to do.
     asked: Instant,
     last_id: u64,
@@ -183,7 +185,7 @@ impl Sender {
             resets: (0, None),
             probed,
             lowest: Offset::ZERO,
-            standstill: Standstill::new(settings.standstill_max),
+            standstills: BTreeMap::new(),
             asked: gate.epoch(),
             last_id: 0,
             settings,

@@ -31,6 +31,7 @@ use super::heartbeat;
 use super::meter::Noted;
 use super::network::{Network, Way};
 use super::pace::Seat;
+use super::parking::Parking;
 use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
@@ -43,7 +44,6 @@ use exchange::{Calls, Ended};
 use fed::Patience;
 use hooked::Acting;
 use opens::{Open, Opens, Target};
-use parked::Parking;
 use talking::Talking;
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.

@@ -359,3 +359,72 @@ fn what_is_refused_beside_others_has_the_setup_run_once_a_minute_at_most() {
     }
     assert_eq!((setups, parked.len()), (3, 180));
 }
+
+/// The same where no breaker is wanted: that one place fails is not for the others to wait for.
+#[test]
+fn an_own_address_that_is_away_stops_no_other_without_a_breaker() {
+    for order in [Order::Any, Order::Loose] {
+        let mut lane = Lane::with(|gate, sender| {
+            gate.breaker.failures = 0;
+            (sender.order, sender.has_own_places) = (order, true);
+        });
+        let mut delivered = 0;
+        for second in 0..600 {
+            // As much as a lane has room for, each event with a request of its own.
+            while lane.sender.room() {
+                lane.enqueue(1, 1);
+            }
+            lane.enqueue(1, 2);
+            lane.sender.park(Duration::from_secs(10), lane.now, &mut Vec::new());
+            loop {
+                let action = lane.poll();
+                let has_rendered = lane.render_all();
+                match lane.sent(&action) {
+                    Some(sent) if lane.sender.batch(sent.id).is_some_and(|it| it.route() == 1) => {
+                        lane.error(sent.id, TransportErrorKind::Connect, Applied::No);
+                    }
+                    Some(sent) => {
+                        lane.answer(sent.id, Fate::Delivered);
+                        delivered = second;
+                    }
+                    None if has_rendered => {}
+                    None => break,
+                }
+            }
+            assert!(second - delivered <= 40, "{order:?}: nothing passes since {delivered} s");
+            lane.wait(Duration::from_secs(1));
+        }
+    }
+}
+
+/// "Nothing else for ten minutes" (`runbooks.md`): what other addresses take says nothing of this
+/// one, where all waits behind its first event.
+#[test]
+fn an_event_that_breaks_at_an_own_address_stops_it_for_ten_minutes_only() {
+    let mut lane = Lane::with(|_, sender| {
+        (sender.order, sender.has_own_places) = (Order::Loose, true);
+        sender.standstill_max = Some(Duration::from_secs(600));
+    });
+    lane.enqueue(1, 1);
+    lane.enqueue(1, 1);
+    for _ in 0..700 {
+        lane.enqueue(1, 2);
+        loop {
+            let action = lane.poll();
+            let has_rendered = lane.render_all();
+            match lane.sent(&action) {
+                Some(sent) if sent.events == [0] => {
+                    let mut verdict = Verdict::new(Fate::Retry, "unavailable");
+                    verdict.reason.status = 500;
+                    lane.verdict(sent.id, verdict);
+                }
+                Some(sent) => lane.answer(sent.id, Fate::Delivered),
+                None if has_rendered => {}
+                None => break,
+            }
+        }
+        lane.wait(Duration::from_secs(1));
+    }
+    assert_eq!(lane.dead(), [0], "nothing else got past it for ten minutes");
+    assert_eq!(lane.delivered(), 701, "what came behind it goes on");
+}

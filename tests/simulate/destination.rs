@@ -36,6 +36,8 @@ pub(crate) struct Destination {
     rng: fastrand::Rng,
     /// Copies of each event.
     pub(crate) copies: Vec<u32>,
+    /// Events in the order in which they came first.
+    pub(crate) order: Vec<u32>,
     /// Copies that were accepted while nothing is promised yet.
     channels: BTreeMap<(usize, u32), Numbered>,
     down_until: u64,
@@ -49,6 +51,7 @@ impl Destination {
         Self {
             rng: fastrand::Rng::with_seed(script.seed ^ 0xD357),
             copies: vec![0; script.events as usize],
+            order: Vec::new(),
             channels: BTreeMap::new(),
             down_until: 0,
             requests: 0,
@@ -171,6 +174,9 @@ impl Destination {
 
     pub(crate) fn apply(&mut self, ids: &[u32]) {
         for id in ids {
+            if self.copies[*id as usize] == 0 {
+                self.order.push(*id);
+            }
             self.copies[*id as usize] += 1;
         }
     }
@@ -193,7 +199,6 @@ impl Destination {
         if now < self.down_until {
             return Some(self.fail(How::Refused, ids, after));
         }
-        let routes = self.script.routes;
         for fault in self.phases(now).collect::<Vec<_>>() {
             match fault {
                 Fault::Down(how) => return Some(self.fail(how, ids, after)),
@@ -213,19 +218,36 @@ impl Destination {
                     verdict.reason.status = 429;
                     return Some(End { after, result: Ok(verdict) });
                 }
-                Fault::Route(route) if ids.first().is_some_and(|id| id % routes == route) => {
-                    // Of every other schedule its own address is away, where others may pass it.
-                    let may_pass = routes > 1 && self.script.order != Order::Strict;
-                    if may_pass && self.script.seed % 2 == 1 {
-                        return Some(self.fail(How::Refused, ids, after));
-                    }
-                    let fate = Fate::Hold { cause: Cause::Config, scope: Scope::Route };
-                    return Some(End { after, result: Ok(Verdict::new(fate, "config")) });
+                Fault::Route(route) if self.is_of(ids, route) => {
+                    return Some(self.fail_at_place(ids, after, now));
                 }
                 _ => {}
             }
         }
         None
+    }
+
+    fn is_of(&self, ids: &[u32], route: u32) -> bool {
+        let place = self.script.places[route as usize];
+        ids.first().is_some_and(|id| self.script.place_of(*id) == place)
+    }
+
+    /// How a place fails: by its own address where others may pass it, or by what it is told.
+    fn fail_at_place(&mut self, ids: &[u32], after: u64, now: u64) -> End {
+        let may_pass = self.script.routes > 1 && self.script.order != Order::Strict;
+        let verdict = match self.script.seed % 4 {
+            1 | 3 if may_pass => return self.fail(How::Refused, ids, after),
+            2 if may_pass => {
+                let seconds = self.rng.u64(..60);
+                let pace = Pace::Pause(self.asks_to_wait(seconds, now));
+                let mut verdict = Verdict::new(Fate::Retry, "throttled").at(pace);
+                verdict.reason.status = 429;
+                verdict
+            }
+            _ => Verdict::new(Fate::Hold { cause: Cause::Config, scope: Scope::Route }, "config"),
+        };
+        self.faults += 1;
+        End { after, result: Ok(verdict) }
     }
 
     /// A `Retry-After` as it is read: in seconds, or as a date by a clock that leaps.

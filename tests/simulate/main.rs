@@ -5,6 +5,7 @@
 //! `SHRIKE_SEED=s` replays one.
 
 mod destination;
+mod mutation;
 mod script;
 mod world;
 
@@ -12,8 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use mutation::Mutation;
 use script::Script;
-use world::{Mutation, Tally, run};
+use world::{Tally, run};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

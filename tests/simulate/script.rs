@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Flaky(u8, How),
     /// So many percent of events are to be sent again.
     Partial(u8),
-    /// One route is set up wrongly, or its address is away.
+    /// The place of one route is set up wrongly, away, or asks for less.
     Route(u32),
     /// One endpoint cannot be reached.
     Endpoint(usize),
@@ -74,6 +74,10 @@ pub(crate) struct Script {
     pub(crate) concurrency: u32,
     pub(crate) endpoints: usize,
     pub(crate) routes: u32,
+    /// For each route, the first one that leads to the same place.
+    pub(crate) places: Vec<u32>,
+    /// How many requests a minute a place takes, and at once.
+    pub(crate) place_rate: Option<(u64, u64)>,
     pub(crate) order: Order,
     pub(crate) encoding: Encoding,
     pub(crate) acks: bool,
@@ -133,6 +137,8 @@ impl Script {
             concurrency: if strict { 1 } else { rng.u32(1..7) },
             endpoints,
             routes,
+            places: (0..routes).collect(),
+            place_rate: None,
             order: if strict { Order::Strict } else { Order::Any },
             encoding: match rng.u8(..20) {
                 0 => Encoding::Gzip,
@@ -172,7 +178,75 @@ impl Script {
         }
         script.batch_bytes = script.batch_bytes.max(3 * script.document_bytes as u32);
         script.trouble(rng);
+        if routes > 1 && !strict {
+            // Drawn apart, so that schedules without routes stay what they were.
+            script.place(&mut fastrand::Rng::with_seed(seed ^ 0x91ACE));
+        }
         script
+    }
+
+    /// What is peculiar to routes that lead elsewhere.
+    fn place(&mut self, rng: &mut fastrand::Rng) {
+        if self.routes > 2 && rng.bool() {
+            self.places[2] = rng.u32(..2);
+        }
+        if !self.acks && rng.u8(..3) == 0 {
+            (self.order, self.lanes, self.concurrency) = (Order::Loose, 1, 1);
+            self.place_rate = rng.bool().then(|| (rng.u64(120..600), rng.u64(1..6)));
+            // As messages in a channel.
+            self.batch_events = if rng.bool() { 1 } else { self.batch_events };
+        }
+        if rng.u8(..3) == 0 {
+            // Nothing else is wrong.
+            let (from, lasts) = (rng.u64(..S), rng.u64(60 * S..1200 * S));
+            let fault = Fault::Route(rng.u32(..self.routes));
+            self.phases = vec![Phase { from, to: from + lasts, fault }];
+            self.healed = from + lasts;
+            self.poison.clear();
+            self.crashes.clear();
+        }
+    }
+
+    /// The place of an event.
+    pub(crate) fn place_of(&self, event: u32) -> u32 {
+        self.places[(event % self.routes) as usize]
+    }
+
+    /// Until when something other than the places of other events may have kept this one waiting.
+    pub(crate) fn hindered_until(&self, event: u32, now: u64) -> u64 {
+        let own = self.place_of(event);
+        let hinders = |phase: &&Phase| match phase.fault {
+            _ if phase.from > now => false,
+            Fault::Route(route) => self.places[route as usize] == own,
+            _ => true,
+        };
+        let ends =
+            self.phases.iter().filter(hinders).map(|phase| (phase.to + RECOVERS_IN).min(now));
+        ends.max().unwrap_or(0)
+    }
+
+    /// Whether only places are ever wrong, each by itself, and others may pass them.
+    pub(crate) fn lets_others_pass(&self) -> bool {
+        self.routes > 1 && self.order != Order::Strict && self.poison.is_empty()
+    }
+
+    /// Whether nothing but places is ever wrong.
+    pub(crate) fn is_calm(&self) -> bool {
+        let is_of_place = |phase: &Phase| matches!(phase.fault, Fault::Route(_));
+        let is_calm = self.crashes.is_empty() && self.restarts.is_empty();
+        is_calm && self.lets_others_pass() && self.phases.iter().all(is_of_place)
+    }
+
+    /// Whether something is ever wrong with a place alone.
+    pub(crate) fn holds_places(&self) -> bool {
+        self.phases.iter().any(|phase| matches!(phase.fault, Fault::Route(_)))
+    }
+
+    /// Whether order is lost by right: the destination takes some events of a request, or what was
+    /// given up is there again after a crash.
+    pub(crate) fn may_mix(&self) -> bool {
+        let is_partial = |phase: &Phase| matches!(phase.fault, Fault::Partial(_));
+        !self.give_ups.is_empty() || self.phases.iter().any(is_partial)
     }
 
     /// Bytes of a document that nobody takes, however it is rendered.
@@ -200,7 +274,7 @@ impl Script {
             matches!(phase.fault, Fault::Down(How::ResetBefore | How::ResetAfter | How::Broken))
         };
         let breaking = self.phases.iter().filter(breaks).map(|phase| phase.to - phase.from);
-        self.order == Order::Strict && breaking.sum::<u64>() >= STANDSTILL_MAX
+        self.order != Order::Any && breaking.sum::<u64>() >= STANDSTILL_MAX
     }
 
     /// Whether an event breaks the destination for some hours alone: one that crashes an address of
@@ -332,5 +406,8 @@ fn how(rng: &mut fastrand::Rng) -> How {
 const BREAKS_FOR: u64 = 3 * 3600 * S;
 /// How long one event may stop all behind it.
 pub(crate) const STANDSTILL_MAX: u64 = 600 * S;
+/// How long after trouble has ended its traces may last: the longest time that it asks for, and
+/// what follows from that.
+const RECOVERS_IN: u64 = 600 * S;
 /// Outages in one schedule: no batch can meet the beginning of more.
 const OUTAGES_MAX: u32 = 3;

@@ -4,9 +4,10 @@ mod aside;
 mod audit;
 mod disk;
 mod lane;
+mod places;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,91 +15,16 @@ use std::time::{Duration, Instant};
 use shrike::deliver::{
     AckId, AckSettings, Allowance, Applied, Batch, BatchId, BreakerSettings, Budget, Buffers,
     Choice, Fate, Framing, Gate, GateSettings, Level, Limits, Order, Outcomes, Packing, Prefix,
-    RateSettings, Resend, RetrySettings, RoutePlaces, Sender, SenderSettings, TransportError,
-    TransportErrorKind, Verdict, Watermark,
+    RateSettings, Resend, RetrySettings, RoutePlaces, RouteRate, Scope, Sender, SenderSettings,
+    TransportError, TransportErrorKind, Verdict, Watermark,
 };
 use shrike::event::{Gap, Offset, Settle, Settled, Severity, Span};
-use shrike::pipeline::{Board, Claim};
+use shrike::pipeline::{Board, Claim, Parking};
 
 use crate::destination::{Destination, TIMEOUT};
+use crate::mutation::Mutation;
 use crate::script::{Crash, MS, Poison, S, STANDSTILL_MAX, Script};
 use disk::{Disk, Step};
-
-/// A way to break the engine, to see whether the auditor notices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mutation {
-    /// Events settle when they are sent.
-    SettleEarly,
-    /// A batch that should be retried is forgotten.
-    ForgetRetry,
-    /// Checkpoints say one record too much.
-    CheckpointTooFar,
-    /// What settles is told twice.
-    SettleTwice,
-    /// Checkpoints do not wait for the log to be durable.
-    IgnoreDurable,
-    /// An unreachable destination counts as a refusal.
-    BurnInOutage,
-    /// The end of a request that hangs is never told.
-    LoseTimeout,
-    /// Polls confirm everything they asked for.
-    BelieveAcks,
-    /// A partial answer's retries are taken for delivered.
-    IgnorePartial,
-    /// Dead letters settle without being stored.
-    DropDeadLetters,
-    /// The bytes of a checkpoint are not synced before it gets its name.
-    SkipDraftSync,
-    /// The name of a checkpoint is not synced.
-    SkipNameSync,
-    /// A new process relies on a name that the one before it did not sync.
-    SkipSyncOnOpen,
-    /// Receipts are not synced.
-    SkipReceiptSync,
-    /// Receipts are synced behind the checkpoint that relies on them.
-    CheckpointBeforeReceipts,
-    /// The log lets go what a checkpoint has passed that is not saved.
-    RetainEarly,
-    /// What retention gives up is not settled.
-    ForgetSkip,
-    /// The record of a gap that was not delivered is let go.
-    ForgetGap,
-    /// A letter's removal that no checkpoint knows is not told again after a crash.
-    ForgetRemoval,
-    /// The rest of a stripe is given back from its beginning.
-    GiveBackTooMuch,
-    /// A stripe counts as read before its last record is.
-    FinishEarly,
-    /// Retention gives up one stripe more than it must.
-    GiveUpTooMuch,
-}
-
-impl Mutation {
-    pub(crate) const ALL: [Self; 22] = [
-        Self::SettleEarly,
-        Self::ForgetRetry,
-        Self::CheckpointTooFar,
-        Self::SettleTwice,
-        Self::IgnoreDurable,
-        Self::BurnInOutage,
-        Self::LoseTimeout,
-        Self::BelieveAcks,
-        Self::IgnorePartial,
-        Self::DropDeadLetters,
-        Self::SkipDraftSync,
-        Self::SkipNameSync,
-        Self::SkipSyncOnOpen,
-        Self::SkipReceiptSync,
-        Self::CheckpointBeforeReceipts,
-        Self::RetainEarly,
-        Self::ForgetSkip,
-        Self::ForgetGap,
-        Self::ForgetRemoval,
-        Self::GiveBackTooMuch,
-        Self::FinishEarly,
-        Self::GiveUpTooMuch,
-    ];
-}
 
 /// What a schedule amounted to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -201,6 +127,7 @@ struct Lane {
     open: Vec<(u32, Batch, u64)>,
     /// The stripe that it reads; the position moves on.
     claim: Option<Claim>,
+    parking: Parking,
     wakes: u64,
 }
 
@@ -246,6 +173,14 @@ pub(crate) struct World<'a> {
     places: Vec<Place>,
     /// Events that are not unread.
     taken: u32,
+    /// When each event arrived.
+    arrivals: Vec<u64>,
+    /// When the process began.
+    began: u64,
+    /// Events that were set aside.
+    aside: BTreeSet<u32>,
+    /// When requests went to each place, within the last minute.
+    asked: Vec<VecDeque<u64>>,
     /// Which events each request carried that was answered.
     answered: Vec<Vec<u32>>,
     dying: u32,
@@ -321,7 +256,7 @@ impl<'a> World<'a> {
         };
         let allowance = Budget::new(script.budget, 1).allowance();
         let mut world = Self {
-            gate: gate(script, base),
+            gate: gate(script, mutation, base),
             destination: Destination::new(script),
             packing: Arc::new(packing),
             buffers: Buffers::new(),
@@ -341,6 +276,10 @@ impl<'a> World<'a> {
             stored: vec![false; script.events as usize],
             places: vec![Place::Unread; script.events as usize],
             taken: 0,
+            arrivals: Vec::new(),
+            began: 0,
+            aside: BTreeSet::new(),
+            asked: vec![VecDeque::new(); script.routes as usize],
             answered: Vec::new(),
             dying: 0,
             done: 0,
@@ -378,16 +317,19 @@ impl<'a> World<'a> {
         self.open_disk();
         self.has_gap_under_way = false;
         self.replaying.clear();
-        self.gate = gate(self.script, self.time(0));
+        self.gate = gate(self.script, self.mutation, self.time(0));
+        self.began = self.now;
+        self.asked.iter_mut().for_each(VecDeque::clear);
         self.lanes = (0..self.script.lanes)
             .map(|lane| Lane {
                 sender: Sender::new(
-                    settings(self.script, lane, self.rng.u64(..)),
+                    settings(self.script, self.mutation, lane, self.rng.u64(..)),
                     Arc::clone(&self.gate),
                     Arc::clone(&self.allowance),
                 ),
                 open: Vec::new(),
                 claim: None,
+                parking: Parking::default(),
                 wakes: 0,
             })
             .collect();
@@ -409,6 +351,7 @@ impl<'a> World<'a> {
             let is_restless = self.tally.steps > STEPS_MAX;
             if is_late
                 || is_restless
+                || self.heals_late()
                 || self.now > self.script.healed + OTHERS_WITHIN && self.others_wait()
             {
                 let left = self.places.iter().position(|p| !matches!(p, Place::Settled(_)));
@@ -441,6 +384,7 @@ impl<'a> World<'a> {
             Event::Arrive => {
                 let more = self.rng.u32(1..8).min(self.script.events - self.arrived);
                 self.arrived += more;
+                self.arrivals.resize(self.arrived as usize, self.now);
                 // A disk that is slow now and then: what settles meanwhile must wait for it.
                 let later = self.rng.u64(..200 * MS);
                 self.at(later, Event::Sync(u64::from(self.arrived)));
@@ -535,6 +479,12 @@ impl<'a> World<'a> {
             }
             (Some(Mutation::IgnorePartial), Ok(Verdict { fate: Fate::Items(_), .. })) => {
                 sender.on_verdict(id, Verdict::new(Fate::Delivered, ""), now, &mut self.outcomes);
+            }
+            (Some(Mutation::HoldAllForOne), Ok(mut verdict)) => {
+                if let Fate::Hold { scope, .. } = &mut verdict.fate {
+                    *scope = Scope::Exporter;
+                }
+                sender.on_verdict(id, verdict, now, &mut self.outcomes);
             }
             (_, Ok(verdict)) => sender.on_verdict(id, verdict, now, &mut self.outcomes),
             (_, Err(error)) => sender.on_transport_error(id, &error, now, &mut self.outcomes),
@@ -670,17 +620,27 @@ impl<'a> World<'a> {
 
 impl Lane {
     fn describe(&self) -> String {
-        let Self { sender, open, claim, wakes } = self;
-        format!("{} unsent, {open:?} open, {claim:?} claimed, wakes {wakes}", sender.pending())
+        let Self { sender, open, claim, parking, wakes } = self;
+        let (unsent, aside) = (sender.pending(), parking.events());
+        format!("{unsent} unsent, {aside} aside, {open:?} open, {claim:?} claimed, wakes {wakes}")
     }
 
     fn pending(&self) -> u64 {
         let open: usize = self.open.iter().map(|(_, batch, _)| batch.events()).sum();
-        open as u64 + self.sender.pending()
+        open as u64 + self.sender.pending() + self.parking.events()
     }
 }
 
-fn gate(script: &Script, epoch: Instant) -> Arc<Gate> {
+fn gate(script: &Script, mutation: Option<Mutation>, epoch: Instant) -> Arc<Gate> {
+    let of = match mutation {
+        Some(Mutation::SplitPlaces) => (0..script.routes).collect(),
+        _ => script.places.clone(),
+    };
+    let rate = script.place_rate.map(|(per_minute, burst)| RouteRate {
+        per_minute,
+        burst,
+        lets_critical_pass: false,
+    });
     let settings = GateSettings {
         concurrency: script.concurrency,
         endpoints: script.endpoints,
@@ -699,12 +659,17 @@ fn gate(script: &Script, epoch: Instant) -> Arc<Gate> {
         retry_after_max: Duration::from_secs(300),
         hold_interval: Duration::from_secs(60),
         probe_timeout: Duration::from_nanos(2 * TIMEOUT),
-        places: RoutePlaces { of: (0..script.routes).collect(), rate: None },
+        places: RoutePlaces { of, rate },
     };
     Arc::new(Gate::new(settings, epoch))
 }
 
-fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
+fn settings(script: &Script, mutation: Option<Mutation>, lane: u8, seed: u64) -> SenderSettings {
+    let is_all = mutation == Some(Mutation::HoldAllForOne);
+    let order = match mutation {
+        Some(Mutation::Overtake) => Order::Any,
+        _ => script.order,
+    };
     SenderSettings {
         lane,
         retry: RetrySettings {
@@ -716,7 +681,7 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
             budget_percent: 20,
             age_max: None,
         },
-        order: script.order,
+        order,
         resend: match script.idempotent {
             true => Resend::Idempotent,
             false => Resend::Ambiguous,
@@ -730,9 +695,9 @@ fn settings(script: &Script, lane: u8, seed: u64) -> SenderSettings {
         },
         has_probe: script.has_probe,
         has_setup: script.idempotent,
-        has_own_places: script.routes > 1,
+        has_own_places: script.routes > 1 && !is_all,
         hold_interval: Duration::from_secs(60),
-        standstill_max: (script.order == Order::Strict)
+        standstill_max: (script.order != Order::Any)
             .then_some(Duration::from_nanos(STANDSTILL_MAX)),
         seed,
     }

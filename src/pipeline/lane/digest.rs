@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::block::Entry;
 use super::super::digest::{Summary, Why, digest_record};
 use super::super::exporter::Exporter;
+use super::super::parking::WAITING_MAX;
 use super::super::stop::Stage;
 use super::fill::Taken;
 use super::{Lane, Turn};
@@ -278,9 +279,6 @@ fn number(route: usize) -> u32 {
     u32::try_from(route).expect("routes are counted in config lines")
 }
 
-/// Messages that wait for the rates of their places: half of what a lane may have under way, so
-/// that there is always room for those of other places.
-pub(super) const WAITING_MAX: usize = 32;
 /// Events of one digest: 2 MB of positions.
 const EVENTS_MAX: usize = 1 << 16;
 /// A digest waits no longer than this behind what is more urgent, or for more old events.

@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::super::alerts::{Name, name};
 use super::super::block::Entry;
+use super::super::parking::{PARKED_MAX, has_room_for};
 use super::Lane;
 use super::fill::Taken;
-use super::parked::{PARKED_MAX, has_room_for};
 use crate::deliver::{DeadLetter, Fate, History, Item, Reshape, Response};
 use crate::event::{Event, Offset, Settle, Settled, Span};
 use crate::transform::attempt;

@@ -4,7 +4,8 @@ use shrike::deliver::{Fate, OnLag, Verdict};
 use shrike::event::{Gap, Offset, Settle};
 use shrike::pipeline::{Lag, Lagging};
 
-use super::{Event, Mutation, Place, World};
+use super::{Event, Lane, Place, World};
+use crate::mutation::Mutation;
 use crate::script::{MS, S};
 
 impl World<'_> {
@@ -47,7 +48,9 @@ impl World<'_> {
         }
         self.floor = self.floor.max(floor);
         for lane in 0..self.lanes.len() {
-            self.lanes[lane].sender.give_up_below(floor, &mut self.outcomes);
+            let Lane { sender, parking, .. } = &mut self.lanes[lane];
+            sender.give_up_below(floor, &mut self.outcomes);
+            parking.give_up_below(floor, &mut self.outcomes.settled);
             self.act(lane)?;
             self.run_lane(lane)?;
         }

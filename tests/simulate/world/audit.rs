@@ -3,9 +3,10 @@
 use shrike::deliver::{BatchId, Outcomes, Sent, Settling};
 use shrike::event::{Checkpoint, Counts, Offset, Settle, Settled, Span};
 
+use crate::mutation::Mutation;
 use crate::script::S;
 
-use super::{Lane, Mutation, Place, World};
+use super::{Lane, Place, World};
 
 impl World<'_> {
     pub(super) fn settle(&mut self, settled: &[Settled]) -> Result<(), String> {
@@ -133,6 +134,7 @@ impl World<'_> {
         let unread = u64::from(self.arrived - self.taken);
         if self.tally.steps.is_multiple_of(BOARD_EVERY) {
             self.audit_board(unread)?;
+            self.audit_places()?;
         }
         let dying = u64::from(self.dying);
         let lanes: u64 = self.lanes.iter().map(Lane::pending).sum();
@@ -196,6 +198,7 @@ impl World<'_> {
     pub(super) fn conclude(&mut self) -> Result<(), String> {
         self.synced = self.script.events;
         self.conclude_disk()?;
+        self.judge_order()?;
         for (event, place) in (0..).zip(&self.places) {
             let copies = self.destination.copies[event as usize];
             let poison = self.script.poison.get(&event);

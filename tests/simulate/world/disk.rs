@@ -5,7 +5,8 @@
 use shrike::deliver::{Entry, Watermark};
 use shrike::event::{Checkpoint, Offset, Settle, Settled, Span};
 
-use super::{Event, Mutation, Place, World};
+use super::{Event, Place, World};
+use crate::mutation::Mutation;
 use crate::script::{Crash, MS};
 
 /// What is on the disk beside the log itself.
@@ -190,6 +191,7 @@ impl World<'_> {
         let reserved = RESERVED_STRIPES * self.script.stripe;
         self.ends[synced..].iter_mut().for_each(|end| *end += reserved);
         self.arrived = self.synced;
+        self.arrivals.truncate(synced);
     }
 
     fn receipted(&self) -> Vec<bool> {

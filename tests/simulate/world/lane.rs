@@ -1,11 +1,12 @@
 //! What a lane of the pipeline does: read the log, fill batches, send, act on outcomes.
 
-use shrike::deliver::{Action, Batch, BatchId, Part, Pushed, Reason, Reshape};
+use shrike::deliver::{Action, Batch, BatchId, Order, Part, Pushed, Reason, Reshape};
 use shrike::event::{Offset, Settle, Severity, Span};
 
+use crate::mutation::Mutation;
 use crate::script::MS;
 
-use super::{Event, Lane, Mutation, Place, World, document, padding};
+use super::{Event, Lane, Place, World, document, padding};
 
 impl World<'_> {
     /// What a lane of the pipeline does whenever it runs.
@@ -28,7 +29,7 @@ impl World<'_> {
                     let end = self.destination.probe(endpoint, self.now);
                     self.at(end.after, Event::Probed { lane, endpoint, result: end.result });
                 }
-                Action::Wait(_) | Action::Idle if had_outcomes => {}
+                Action::Wait(_) | Action::Idle if had_outcomes || self.park(lane) => {}
                 Action::Wait(at) => {
                     let at = u64::try_from(at.duration_since(self.base).as_nanos());
                     let at = at.expect("within a schedule");
@@ -55,6 +56,7 @@ impl World<'_> {
         let body = batch.body().ok_or("it sends a batch without a body")?;
         let encoding = batch.encoding();
         let items: Vec<Span> = batch.items().iter().map(|item| item.span).collect();
+        self.count_request(self.event(items[0]))?;
         let end = self.destination.send(endpoint, group, &body, encoding, self.now);
         self.at(end.after, Event::Sent { lane, id, result: end.result });
         if self.mutation == Some(Mutation::SettleEarly) {
@@ -180,8 +182,8 @@ impl World<'_> {
     pub(super) fn push(&mut self, lane: usize, event: u32) -> bool {
         let route = event % self.script.routes;
         let span = self.span(event);
-        let Lane { sender, open, .. } = &mut self.lanes[lane];
         for _ in 0..2 {
+            let Lane { sender, open, .. } = &mut self.lanes[lane];
             let found = open.iter_mut().position(|(of, _, _)| *of == route);
             let at = match found {
                 Some(at) => at,
@@ -201,19 +203,29 @@ impl World<'_> {
             match pushed {
                 Pushed::Fits => {
                     batch.turn(512);
+                    if batch.is_full() && sender.room() {
+                        self.close(lane, at);
+                    }
                     return true;
                 }
                 Pushed::Full if !sender.room() => return false,
-                Pushed::Full => {
-                    let (_, mut batch, _) = open.remove(at);
-                    batch.close();
-                    sender.enqueue(batch);
-                }
+                Pushed::Full => self.close(lane, at),
                 Pushed::TooLarge => unreachable!("limits are above every document"),
                 Pushed::Defect => unreachable!("documents of a test can be rendered"),
             }
         }
         unreachable!("an empty batch takes any event")
+    }
+
+    /// Ends a batch; where order matters what was begun before it goes first.
+    fn close(&mut self, lane: usize, at: usize) {
+        let is_ordered = self.script.order != Order::Any;
+        let Lane { sender, open, .. } = &mut self.lanes[lane];
+        for _ in if is_ordered { 0..=at } else { at..=at } {
+            let (_, mut batch, _) = open.remove(if is_ordered { 0 } else { at });
+            batch.close();
+            sender.enqueue(batch);
+        }
     }
 
     /// Acts on outcomes, as the pipeline would.
