@@ -83,7 +83,7 @@ fn page(shrike: &Shrike, path: &str) -> String {
     let (_, address) = said.split_once("\"address\":\"").expect("it listens");
     let (address, _) = address.split_once('"').expect("JSON");
     let mut stream = TcpStream::connect(address).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers and closes");
     answer
