@@ -65,7 +65,7 @@ fn a_token_permits_what_its_role_may_and_changes_are_audited() {
         [("eye", VIEWER, "viewer"), ("hand", OPERATOR, "operator"), ("head", ADMIN, "admin")];
     place.configure(&collector, &keys(&tokens, ""));
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     let ask = |method, path, token| ask(connect(&running), method, path, token);
     let status = |method, path, token| ask(method, path, token).0;
     // Whoever shows nothing, or something else, learns that the process lives, and no more.
@@ -203,7 +203,7 @@ fn the_api_is_shown_over_tls() {
     let tls = format!(", tls: {{cert_path: {}, key_path: {}}}", cert.display(), key.display());
     place.configure(&collector, &keys(&[("eye", VIEWER, "viewer")], &tls));
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     let connection = pair.session(connect(&running));
     let (status, body) = ask(connection, "GET", "/api/v1/exporters", VIEWER);
     assert_eq!(status, 200, "{body}");
@@ -233,7 +233,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     };
     place.write("c.yaml", &text(&with));
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     let (pages, events) = (running.pages(), running.listens());
     // Whether whoever trusts this pair alone gets an answer.
     let is_shown = |pair: &Pair, address| {
@@ -334,7 +334,7 @@ fn an_exporter_that_is_being_paused_is_shown_once() {
     let text = place.text(&collector, &keys(&[], ""));
     place.write("c.yaml", &text.replace(&collector.address.to_string(), &to(&silent)));
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     place.append();
     let in_flight = "shrike_exporter_in_flight{exporter=\"splunk\"} 1\n";
     wait_until("a request", || running.metrics().contains(in_flight));
@@ -391,7 +391,7 @@ fn pages_ask_for_tokens_until_their_address_is_another() {
     let first = keys(&[("eye", VIEWER, "viewer")], "");
     place.configure(&collector, &first);
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     let status = |token| ask(connect(&running), "GET", "/metrics", token).0;
     assert_eq!((status(""), status(VIEWER)), (401, 200));
     let token = "    hec_token: s3cr3t-one\n";

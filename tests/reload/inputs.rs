@@ -193,7 +193,7 @@ fn an_input_that_could_not_be_put_back_is_opened_when_that_can_be() {
     };
     with("auto");
     let mut running = place.run();
-    running.wait_for("metrics are shown");
+    running.wait_for_pages();
     send();
     collector.wait_for(30);
     // Neither the new one nor the old one finds a place for its socket.

@@ -289,6 +289,15 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// The pages come before or after the commands.
+    #[track_caller]
+    pub(crate) fn wait_for_pages(&mut self) {
+        const SHOWN: &str = "metrics are shown";
+        if !self.seen.contains(SHOWN) {
+            self.wait_for(SHOWN);
+        }
+    }
+
     /// Reads the process's log up to a line with these words.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, words: &str) {
