@@ -266,3 +266,51 @@ fn zeros_in_the_middle_of_a_segment_without_its_index_end_nothing() {
     let expected: Vec<u64> = (0..bad as u64).chain(next..6_000).collect();
     assert_eq!(read_all(&mut log.reader()).numbers, expected);
 }
+
+#[test]
+fn no_note_survives_the_records_before_it_in_an_earlier_segment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (live, image) = (dir.path().join("live"), dir.path().join("image"));
+    let never = LogOptions { sync_interval: Duration::from_secs(3_600), ..options(&live) };
+    let (log, _) = Log::open(LogOptions { sync_bytes: u64::MAX, ..never }).expect("opened");
+    append(&log, 0, 100).expect("appended");
+    let durable = log.flush().expect("flushed");
+    // Into the second segment, and a note behind all of it, none of which is synced.
+    let mut offsets = Vec::new();
+    for from in (100..3_500).step_by(100) {
+        offsets.extend(append(&log, from, from + 100).expect("appended"));
+    }
+    let noted = log.appender().group().note(b"all of them").expect("noted");
+    assert!(noted.bytes() > 4 * STRIPE_BYTES);
+    eventually(|| (log.written() > noted).then_some(()));
+    assert_eq!(log.durable(), durable);
+
+    // The power goes: the disk has all of it but one block of the first segment.
+    fs::create_dir_all(image.join("log")).expect("a directory");
+    for entry in fs::read_dir(live.join("log")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let name = path.file_name().expect("a name");
+            fs::copy(&path, image.join("log").join(name)).expect("copied");
+        }
+    }
+    let write = |path: &std::path::Path, at: u64, bytes: &[u8]| {
+        let file = fs::OpenOptions::new().write(true).open(path).expect("a file");
+        file.write_all_at(bytes, at).expect("written");
+    };
+    let torn = 1_000;
+    write(&files(&image, "log")[0], offsets[torn].bytes(), &[0; 512]);
+    // Of another running of the kernel.
+    write(&image.join("log/control"), 56, &[7; 16]);
+
+    for _ in 0..2 {
+        let (log, _) = Log::open(options(&image)).expect("opened");
+        let mut notes = 0;
+        log.reader().notes(Offset::ZERO, |_, _| notes += 1).expect("readable");
+        assert_eq!(notes, 0, "an input would pass over what is lost");
+        let found = read_all(&mut log.reader());
+        assert_eq!(found.damaged, []);
+        assert_eq!(found.numbers, (0..100 + torn as u64).collect::<Vec<_>>());
+        log.close().expect("closed");
+    }
+}
