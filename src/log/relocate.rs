@@ -186,7 +186,7 @@ impl Writer {
     /// Writes the copies laid so far.
     fn flush_copies(&mut self, layout: &mut Layout) -> Result<(), Refusal> {
         let empty = Taken::default();
-        let piece = layout.take(empty);
+        let mut piece = layout.take(empty);
         if !piece.bytes.is_empty() {
             self.write_piece(piece.base, &piece.bytes, None)?;
         }
@@ -196,7 +196,8 @@ impl Writer {
             segment.stripes.store(segment.stripe_index(*start), *stripe);
             self.write_index(*start, stripe);
         }
-        layout.bytes = self.unsynced.keep(piece.base, piece.bytes);
+        self.unsynced.keep(piece.base, &mut piece.bytes);
+        layout.bytes = piece.bytes;
         Ok(())
     }
 

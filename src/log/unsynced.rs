@@ -11,8 +11,12 @@ use super::frame::Window;
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     pieces: VecDeque<Piece>,
-    /// Buffers of pieces that became durable.
+    /// Buffers of pieces that became durable. Had anew and given back thousands of times a second
+    /// they would take hundreds of megabytes, as long as the allocator keeps what it got back.
     spare: Vec<Vec<u8>>,
+    /// How many of them nobody has needed in this many syncs.
+    unused: usize,
+    syncs: u32,
 }
 
 /// Whole frames, one after the other.
@@ -29,32 +33,43 @@ impl Piece {
 }
 
 impl Unsynced {
-    /// Keeps a group that was written at `base`; returns an empty buffer for the next one.
-    pub(crate) fn keep(&mut self, base: Offset, mut group: Vec<u8>) -> Vec<u8> {
-        // Of small groups there may be hundreds between two syncs: a buffer each would be much.
-        let last = self.pieces.back_mut().filter(|last| {
-            last.end() == base && last.bytes.len() + group.len() <= JOINED_BYTES_MAX
-        });
-        if let Some(last) = last {
-            last.bytes.extend_from_slice(&group);
-            group.clear();
-            return group;
+    /// Keeps a group that was written at `base`, and empties it for the next one.
+    ///
+    /// Copied, since a group's buffer has room for the largest, and goes to and fro between the
+    /// threads that fill and write it: kept as they are, they took many times what they held.
+    pub(crate) fn keep(&mut self, base: Offset, group: &mut Vec<u8>) {
+        let last = self
+            .pieces
+            .back_mut()
+            .filter(|last| last.end() == base && last.bytes.len() + group.len() <= PIECE_BYTES);
+        match last {
+            Some(last) => last.bytes.extend_from_slice(group),
+            None if group.is_empty() => {}
+            None => {
+                let mut bytes = self.spare.pop().unwrap_or_default();
+                bytes.reserve_exact(group.len().max(PIECE_BYTES));
+                bytes.extend_from_slice(group);
+                self.pieces.push_back(Piece { base, bytes });
+            }
         }
-        if !group.is_empty() {
-            self.pieces.push_back(Piece { base, bytes: group });
-        }
-        self.spare.pop().unwrap_or_default()
+        group.clear();
     }
 
     /// Lets go what is durable.
     pub(crate) fn forget_below(&mut self, durable: Offset) {
         let left = self.pieces.partition_point(|piece| piece.end() <= durable);
+        self.unused = self.unused.min(self.spare.len());
         for Piece { mut bytes, .. } in self.pieces.drain(..left) {
-            if self.spare.len() < SPARE_MAX {
+            if bytes.capacity() == PIECE_BYTES {
                 bytes.clear();
-                bytes.shrink_to(SPARE_BYTES_MAX);
                 self.spare.push(bytes);
             }
+        }
+        self.syncs += 1;
+        if self.syncs == UNUSED_SYNCS {
+            // As many as one burst needed are not needed for ever.
+            self.spare.truncate(self.spare.len() - self.unused);
+            (self.unused, self.syncs) = (self.spare.len(), 0);
         }
     }
 
@@ -68,14 +83,11 @@ impl Unsynced {
     }
 }
 
-/// Groups are joined up to this: as much as the largest have, so that these are not copied.
-const JOINED_BYTES_MAX: usize = 256 << 10;
+/// What a piece has room for, unless one group is longer.
+const PIECE_BYTES: usize = 512 << 10;
 
-/// Buffers to be used again: at the highest rates some 4 MiB are between two syncs.
-const SPARE_MAX: usize = 8;
-
-/// Buffers grow for a long record and are given back afterwards.
-const SPARE_BYTES_MAX: usize = 1 << 20;
+/// Buffers that nobody needed in so many syncs are given back.
+const UNUSED_SYNCS: u32 = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -92,10 +104,10 @@ mod tests {
     #[test]
     fn what_is_not_durable_is_there_and_nothing_else() {
         let mut unsynced = Unsynced::default();
-        unsynced.keep(at(64), b"one".to_vec());
-        unsynced.keep(at(67), b"two".to_vec());
+        unsynced.keep(at(64), &mut b"one".to_vec());
+        unsynced.keep(at(67), &mut b"two".to_vec());
         // Behind a gap.
-        unsynced.keep(at(100), b"three".to_vec());
+        unsynced.keep(at(100), &mut b"three".to_vec());
         let three = (100, b"three".to_vec());
         assert_eq!(frames(&unsynced, 64), [(64, b"onetwo".to_vec()), three.clone()]);
         unsynced.forget_below(at(67));
@@ -107,22 +119,36 @@ mod tests {
     }
 
     #[test]
-    fn large_groups_are_not_copied_and_small_ones_share_a_buffer() {
+    fn what_is_kept_takes_little_more_than_it_holds() {
         let mut unsynced = Unsynced::default();
-        let mut buffer = Vec::new();
         let mut base = 0;
-        for _ in 0..1000 {
-            buffer.extend_from_slice(&[7; 100]);
-            buffer = unsynced.keep(at(base), buffer);
-            assert!(buffer.is_empty());
-            base += 100;
+        let mut group = Vec::with_capacity(1 << 20);
+        let mut write = |unsynced: &mut Unsynced, groups: usize, bytes: usize| {
+            for _ in 0..groups {
+                group.resize(bytes, 7);
+                unsynced.keep(at(base), &mut group);
+                assert!(group.is_empty() && group.capacity() == 1 << 20);
+                base += bytes as u64;
+            }
+            base
+        };
+        let room = |unsynced: &Unsynced| -> usize {
+            let pieces = unsynced.pieces.iter().map(|piece| &piece.bytes);
+            pieces.chain(&unsynced.spare).map(Vec::capacity).sum()
+        };
+        let mut end = write(&mut unsynced, 10_000, 100);
+        assert_eq!(room(&unsynced), 2 * PIECE_BYTES);
+        end = end.max(write(&mut unsynced, 100, 200_000));
+        assert!(room(&unsynced) < 30 << 20, "{} for 21 MB", room(&unsynced));
+        unsynced.forget_below(at(end));
+        assert!(unsynced.spare.len() > 40 && room(&unsynced) < 30 << 20);
+        for _ in 0..2 * UNUSED_SYNCS {
+            end = write(&mut unsynced, 3, 200_000);
+            unsynced.forget_below(at(end));
         }
-        assert_eq!(unsynced.pieces.len(), 1);
-        let large = vec![7; JOINED_BYTES_MAX];
-        let address = large.as_ptr();
-        unsynced.keep(at(base), large);
-        assert_eq!(unsynced.pieces.back().expect("kept").bytes.as_ptr(), address);
+        assert!(unsynced.spare.len() <= 3, "{} are kept", unsynced.spare.len());
+        write(&mut unsynced, 1, 900_000);
         unsynced.forget_below(at(u64::MAX));
-        assert!(unsynced.pieces.is_empty() && unsynced.spare.len() == 2);
+        assert!(room(&unsynced) <= 3 * PIECE_BYTES, "one that was longer goes");
     }
 }

@@ -291,7 +291,7 @@ impl Writer {
         for &(start, stripe) in &taken.filled {
             self.write_index(start, &stripe);
         }
-        taken.bytes = self.unsynced.keep(taken.base, std::mem::take(&mut taken.bytes));
+        self.unsynced.keep(taken.base, &mut taken.bytes);
         taken.clear();
         self.taken = taken;
         self.holding = false;
@@ -540,7 +540,7 @@ const GATHER: Duration = Duration::from_micros(200);
 
 const TIMER_SLACK_NS: u64 = 1_000;
 
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 
 /// The first pause before the disk is tried again; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
