@@ -240,6 +240,41 @@ fn many_threads_append_and_none_is_lost_or_mixed_up() {
 }
 
 #[test]
+fn what_is_not_durable_stays_bounded_though_nobody_pauses() {
+    const BYTES_MAX: u64 = 16 << 20;
+    const GROUP_BYTES_MAX: u64 = 1 << 20;
+    for io in IO {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = LogOptions {
+            segment_bytes: 256 * STRIPE_BYTES,
+            sync_bytes: 1 << 20,
+            ..options(dir.path(), io)
+        };
+        let (log, _) = Log::open(options).expect("a new log");
+        let record = record(0, 16 << 10);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                let appender = log.appender();
+                let record = &record;
+                scope.spawn(move || {
+                    for received_ns in 0..6_000 {
+                        appender.append(record, mark(received_ns)).expect("appended");
+                    }
+                });
+            }
+            let mut most = 0;
+            while log.written() < Offset::new(180 << 20) {
+                let written = log.written().bytes();
+                most = most.max(written.saturating_sub(log.durable().bytes()));
+                thread::sleep(Duration::from_micros(200));
+            }
+            assert!(most <= BYTES_MAX + GROUP_BYTES_MAX, "{io:?}: {most} bytes were not durable");
+        });
+        log.close().expect("closed");
+    }
+}
+
+#[test]
 fn a_waker_rings_once_per_arming_and_never_too_early() {
     for io in IO {
         let dir = tempfile::tempdir().expect("a directory");

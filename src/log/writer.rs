@@ -149,7 +149,11 @@ impl Writer {
             self.take_answers();
             let now = Instant::now();
             match self.step(now) {
-                Step::Write => self.write_group(now),
+                Step::Write => {
+                    self.write_group(now);
+                    // Not only before a sleep: senders that never pause leave none.
+                    self.start_sync(now);
+                }
                 Step::Retry => self.retry(now)?,
                 Step::Prepare => self.prepare_next(),
                 Step::Sleep(until) => {
@@ -243,8 +247,8 @@ impl Writer {
             let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
             self.mark_dirty(now);
             let is_last = len == rest.len();
-            let sync = (is_last && self.sync_due(taken.end, now)).then_some(taken.end);
-            self.write_piece(at, &rest[..len], sync)?;
+            let sync = is_last && self.ring.is_some() && self.sync_due(taken.end, now);
+            self.write_piece(at, &rest[..len], sync.then_some(taken.end))?;
             self.progress += len;
         }
         Ok(())
