@@ -10,6 +10,7 @@ pub mod generate;
 pub mod id;
 pub mod otlp;
 pub mod produce;
+pub mod realtime;
 pub mod scenario;
 pub mod seed;
 

@@ -717,6 +717,7 @@ const RESTART: &[(&str, &str)] = &[
     ("admin.tls", "it belongs to the address that `admin.listen` names then"),
     ("log.dir", "the log is open there"),
     ("log.io", "the log was opened so"),
+    ("log.realtime", "the thread that writes it began so"),
     ("log.segment_bytes", "the log was opened with it"),
     ("pipeline.workers", "the threads and the lanes on them began with the process"),
 ];

@@ -47,6 +47,7 @@ pub(crate) fn run(shared: &Shared, args: &Run) -> Result<Exit, Failure> {
         config = config.origin,
         log = %config.log.dir.display(),
         io = %log.io(),
+        priority = %log.priority(),
         exporters = config.exporters.len(),
         recovery = %recovery,
         "shrike started"

@@ -497,6 +497,7 @@ impl Resolve<'_, '_> {
                 Some("syscalls") => IoChoice::Syscalls,
                 _ => IoChoice::Auto,
             },
+            is_realtime: values.is_on("log.realtime"),
             ..LogOptions::default()
         }
     }

@@ -183,6 +183,13 @@ pub const TOP: &[Key] = &[
         "How the log is written.",
     ),
     key(
+        "log.realtime",
+        Kind::Bool,
+        Is("true"),
+        "The thread that writes the log goes before others (SCHED_RR), where the process may have \
+         that: with CAP_SYS_NICE, or RLIMIT_RTPRIO of 1. All that is appended waits for it.",
+    ),
+    key(
         "routing.rules",
         Kind::Routes,
         Is("[]"),

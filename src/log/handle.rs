@@ -22,6 +22,7 @@ use super::io::{Disk, LogIo};
 use super::layout::{Layout, Taken};
 use super::open::{self, Recovery};
 use super::prepare::Preparation;
+use super::priority::{Priority, raise};
 use super::reader::Reader;
 use super::ring::Ring;
 use super::shared::{SEGMENT_BYTES_MAX, Segment, Shared};
@@ -42,6 +43,8 @@ pub struct LogOptions {
     pub sync_bytes: u64,
     /// How the disk is asked.
     pub io: IoChoice,
+    /// Whether the thread that writes goes before others, where the process may have that.
+    pub is_realtime: bool,
     /// What every exporter has passed is kept up to this many bytes.
     pub keep_bytes: u64,
     /// And up to this age.
@@ -62,6 +65,7 @@ impl Default for LogOptions {
             sync_interval: Duration::from_millis(20),
             sync_bytes: 4 << 20,
             io: IoChoice::Auto,
+            is_realtime: false,
             keep_bytes: 10 << 30,
             keep_age: Duration::from_secs(7 * 24 * 3600),
             bytes_max: 50 << 30,
@@ -181,10 +185,11 @@ impl Log {
             .name("log-write".into())
             .spawn(move || writer.run())
             .map_err(thread_error())?;
+        let priority = if options.is_realtime { raise(&thread) } else { Priority::Usual };
         let writer = Mutex::new(Some(thread));
         let keep = RwLock::new(Keep::of(&options));
         let retaining = Mutex::new(Retaining { _lock: lock, taken: Vec::new() });
-        let held = Held { shared, intake, io, kind, pace, keep, writer, retaining };
+        let held = Held { shared, intake, io, kind, priority, pace, keep, writer, retaining };
         Ok((Self { held: Arc::new(held) }, recovery))
     }
 
@@ -228,6 +233,12 @@ impl Log {
     #[must_use]
     pub fn io(&self) -> IoKind {
         self.held.kind
+    }
+
+    /// How soon the kernel runs the thread that writes.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.held.priority
     }
 
     /// Readers may read everything below.
@@ -388,6 +399,7 @@ struct Held {
     intake: Arc<Intake>,
     io: Arc<dyn LogIo>,
     kind: IoKind,
+    priority: Priority,
     pace: Arc<Pace>,
     keep: RwLock<Keep>,
     writer: Mutex<Option<JoinHandle<Result<(), LogError>>>>,

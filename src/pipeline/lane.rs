@@ -43,7 +43,7 @@ use digest::Gathering;
 use exchange::{Calls, Ended};
 use fed::Patience;
 use hooked::Acting;
-use opens::{Open, Opens, Target};
+use opens::{Look, Open, Opens, Target};
 use talking::Talking;
 
 /// One lane. It lives on one worker; nothing of it is shared but through its exporter.
@@ -60,6 +60,8 @@ pub(crate) struct Lane {
     target: Target,
     reading: Option<Reading>,
     seat: Seat,
+    /// Turns in a row that it left to others.
+    left: u32,
     /// What it sends instead of what it reads, in the lane beside the log.
     aside: Option<Aside>,
     /// For others to open blocks, where the exporter needs order.
@@ -170,6 +172,7 @@ impl Lane {
             buffers: Buffers::new(),
             reading: None,
             seat: bench.pace.seat(),
+            left: 0,
             aside: exporter.is_aside(number).then(|| Aside::new(exporter.dead_letters.reader())),
             patience: Patience::default(),
             view: exporter
@@ -382,23 +385,24 @@ impl Lane {
     }
 
     /// Closes the batches whose time has come.
-    ///
-    /// One rule gives small batches when idle and full ones under load: a batch closes when a
-    /// request could go out and it has lingered. While all slots are busy, it grows.
     fn close_due(&mut self, stage: Stage, turn: Turn, now: Instant) {
-        let settings = self.exporter.settings.batch;
+        self.opens.hurry(self.bench.tide.head());
+        let has_stripe = self.reading.is_some() || self.is_aside();
+        let is_dry = turn == Turn::Dry;
         loop {
-            let (is_hungry, has_room) = (self.sender.is_hungry(now), self.sender.room());
-            let is_due = |open: &Open| {
-                let age = now.saturating_duration_since(open.since);
-                let is_hurried = stage >= Stage::Drain || open.batch.is_urgent();
-                // A severe event skips the linger, but never cuts a batch that is still growing.
-                let has_lingered = age >= settings.linger || (is_hurried && turn == Turn::Dry);
-                let is_overdue = settings.interval.is_some_and(|interval| age >= interval);
-                has_lingered && is_hungry || is_overdue && has_room || stage == Stage::Flush
+            let look = Look {
+                now,
+                stage,
+                is_dry,
+                at: self.reading.as_ref().map(|reading| reading.position),
+                is_between: is_dry && !has_stripe,
+                is_hungry: self.sender.is_hungry(now),
+                has_room: self.sender.room(),
             };
+            let settings = &self.exporter.settings.batch;
             // The oldest first: one that fills up again at once must not keep the others waiting.
-            let Some(slot) = self.opens.oldest(is_due) else { return };
+            let slot = self.opens.oldest(|open| open.is_due(settings, &look));
+            let Some(slot) = slot else { return };
             self.close(slot);
         }
     }

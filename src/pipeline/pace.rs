@@ -11,6 +11,9 @@ use crate::event::Offset;
 /// drifted further apart would stay so, since each gets the same time, and every block would be
 /// opened once for each. So a lane ahead leaves its turns to those that are behind and could use
 /// them. It waits for no destination: a lane that cannot send is not counted.
+///
+/// One that catches up from far behind leaves turns to those at the head of the log too: what they
+/// lag by is soon read, and their destinations are used to being told at once.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     seats: RefCell<Vec<Weak<Cell<Option<Offset>>>>>,
@@ -37,6 +40,14 @@ impl Pace {
         seat
     }
 
+    /// Whether a lane that goes on at `from` is far behind the head of the log, while another of
+    /// this worker is close to it and could go on too.
+    pub(crate) fn is_behind_live(&self, from: Offset, head: Offset) -> bool {
+        let is_live = |place: Offset| head.bytes() < place.bytes() + LIVE_BYTES;
+        let places = |seat: &Weak<Cell<Option<Offset>>>| seat.upgrade()?.get();
+        !is_live(from) && self.seats.borrow().iter().filter_map(places).any(is_live)
+    }
+
     /// Whether a lane that would open a block at `from` should let others go first. Close to the
     /// head of the log it never should: there it is in time for its destination.
     pub(crate) fn is_ahead(&self, from: Offset, head: Offset) -> bool {
@@ -55,7 +66,7 @@ const CLOSE_BYTES: u64 = 4 << 20;
 /// Further behind than this, a lane is left to itself: it would take others a quarter of a second
 /// to wait for it.
 const REACH_BYTES: u64 = 64 << 20;
-/// Where less than this is left to read, nobody waits.
+/// Where less than this is left to read, nobody waits, and those who have more do.
 const LIVE_BYTES: u64 = 8 << 20;
 
 #[cfg(test)]
@@ -79,6 +90,22 @@ mod tests {
         behind.note(Some(Offset::new(60 * MIB)));
         drop(behind);
         assert!(!pace.is_ahead(at, head), "it has ended");
+    }
+
+    #[test]
+    fn who_is_far_behind_lets_those_go_first_that_are_at_the_head() {
+        let pace = Pace::default();
+        let (far, live) = (pace.seat(), pace.seat());
+        let (at, head) = (Offset::new(100 * MIB), Offset::new(200 * MIB));
+        far.note(Some(at));
+        assert!(!pace.is_behind_live(at, head), "it is alone");
+        live.note(Some(Offset::new(199 * MIB)));
+        assert!(pace.is_behind_live(at, head));
+        assert!(!pace.is_behind_live(Offset::new(195 * MIB), head), "both are live");
+        live.note(Some(Offset::new(150 * MIB)));
+        assert!(!pace.is_behind_live(at, head), "both are behind");
+        live.note(None);
+        assert!(!pace.is_behind_live(at, head), "the other has nothing to read");
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(crate) struct Fake {
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
+    /// Go before others that want the same core, as a machine of its own would
+    #[arg(long)]
+    realtime: bool,
     /// Who may come in: elastic takes `id:key` of an API key
     #[arg(long, value_name = "ID:KEY", conflicts_with = "basic")]
     api_key: Option<String>,
@@ -149,6 +152,9 @@ enum Transport {
 
 impl Fake {
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        if self.realtime {
+            loadgen::realtime::raise();
+        }
         let name = match self.vendor {
             Kind::Syslog => return self.receive(),
             Kind::Datadog => "datadog",

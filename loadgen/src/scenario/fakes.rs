@@ -19,6 +19,8 @@ pub(super) struct Role<'a> {
     /// Indexer acknowledgement.
     pub(super) acks: bool,
     pub(super) script: &'a str,
+    /// It waits for no core that shrike is busy on, as if it had a machine of its own.
+    pub(super) is_remote: bool,
 }
 
 /// Whom a fake plays.
@@ -80,6 +82,9 @@ impl FakeProcess {
         command.args(["--seed", &bench.settings.seed.to_string(), "--script", role.script]);
         if role.tls {
             command.arg("--tls").arg("--ca").arg(&ca);
+        }
+        if role.is_remote {
+            command.arg("--realtime");
         }
         if role.acks {
             command.arg("--acks");

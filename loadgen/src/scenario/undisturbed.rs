@@ -16,6 +16,7 @@ use super::table::{Row, Target};
 use crate::account::Report;
 use crate::generate::Stream;
 use crate::produce::{Job, Progress, Rate, produce};
+use crate::realtime;
 
 /// A written log into Splunk: without acknowledgements, then with ones that come late.
 pub(super) fn acks(bench: &Bench) -> Result<Vec<Row>, ScenarioError> {
@@ -173,7 +174,8 @@ impl Live {
         let most = saturation(&bench.part("saturation")?)?;
         let rate = bench.settings.rate.unwrap_or(most / 4.0);
         let part = bench.part("live")?;
-        let good = FakeProcess::start(&part, Role { name: "good", ..Role::default() })?;
+        let well = Role { name: "good", is_remote: true, ..Role::default() };
+        let good = FakeProcess::start(&part, well)?;
         let other = FakeProcess::start(&part, Role { name: other, ..Role::default() })?;
         let input = Config { input: Input::Stdin, ..Config::default() };
         let exporters = [Exporter::plain(&good), Exporter::plain(&other)];
@@ -186,7 +188,10 @@ impl Live {
         let producer = thread::spawn({
             let (progress, seed) = (Arc::clone(&progress), bench.settings.seed);
             let job = Job { events: u64::MAX, rate: Rate::PerSecond(rate), tick: TICK };
-            move || produce(job, &mut Stream::new(seed), &mut stdin, &progress)
+            move || {
+                realtime::raise();
+                produce(job, &mut Stream::new(seed), &mut stdin, &progress)
+            }
         });
         let live = Self { good, other, process, progress, producer };
         wait_for(&live.good, rate as u64, &live.process)?;

@@ -36,6 +36,9 @@ impl Lane {
             return Turn::Full;
         }
         self.stuck_since = None;
+        if self.leaves_turn() {
+            return Turn::More;
+        }
         let mut rendered = 0;
         while rendered < TURN_BYTES {
             match self.follow(TURN_BYTES - rendered, now) {
@@ -61,6 +64,15 @@ impl Lane {
             batch.turn(TURN_BYTES);
         }
         Turn::More
+    }
+
+    /// Whether this turn is left to a lane of this worker that is close to the head of the log.
+    fn leaves_turn(&mut self) -> bool {
+        let at = self.reading.as_ref().map(|reading| reading.position);
+        let head = self.bench.tide.head();
+        let is_behind = at.is_some_and(|at| self.bench.pace.is_behind_live(at, head));
+        self.left = if is_behind && self.left < LEFT_MAX { self.left + 1 } else { 0 };
+        self.left > 0
     }
 
     /// Whether the next block is not opened yet, and others of this worker should go first.
@@ -502,6 +514,9 @@ fn next_number(last: u32) -> u32 {
 
 /// The largest number of an event.
 const NUMBER_MAX: u32 = 2_147_483_647;
+
+/// A lane that is far behind takes every ninth turn at least, however much there is at the head.
+const LEFT_MAX: u32 = 8;
 
 /// How long a log that cannot be read is left alone.
 pub(super) const UNREADABLE_WAIT: Duration = Duration::from_secs(1);

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::deliver::{Batch, Heads, Packing};
+use super::super::stop::Stage;
+use crate::deliver::{Batch, BatchSettings, Heads, Packing};
+use crate::event::Offset;
 
 /// The batches that a lane fills, by slot.
 ///
@@ -28,9 +30,48 @@ pub(super) struct Opens {
 pub(super) struct Open {
     pub(super) batch: Batch,
     pub(super) since: Instant,
+    /// Where the log ended when its first event came that should not linger.
+    pub(super) hurries_to: Option<Offset>,
     /// Empty for a route without headers of its own.
     key: Box<[u8]>,
     used: u64,
+}
+
+/// What a lane knows when it asks which of its batches are to close.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) now: Instant,
+    pub(super) stage: Stage,
+    /// Nothing is left to read.
+    pub(super) is_dry: bool,
+    /// What is read next, where it reads a stripe.
+    pub(super) at: Option<Offset>,
+    /// It has read its stripe, and there is no other for it yet.
+    pub(super) is_between: bool,
+    /// A request could go out.
+    pub(super) is_hungry: bool,
+    /// One more could wait.
+    pub(super) has_room: bool,
+}
+
+impl Open {
+    /// Whether its time has come.
+    ///
+    /// One rule gives small batches when idle and full ones under load: a batch closes when a
+    /// request could go out and it has lingered. While all slots are busy, it grows.
+    pub(super) fn is_due(&self, settings: &BatchSettings, look: &Look) -> bool {
+        let age = look.now.saturating_duration_since(self.since);
+        // A severe event skips the linger. It never cuts a batch that still grows by what was there
+        // before it was read; what has come since would be no end of it under load.
+        let is_read = |to| look.is_dry || look.at.is_none_or(|at| at >= to);
+        let is_hurried = self.hurries_to.is_some_and(is_read);
+        let is_last = look.stage >= Stage::Drain && look.is_dry;
+        // It grows no more before another stripe is the lane's, and that may be several away.
+        let is_left = look.is_between && settings.linger <= SHORT;
+        let has_lingered = age >= settings.linger || is_hurried || is_last || is_left;
+        let is_overdue = settings.interval.is_some_and(|interval| age >= interval);
+        has_lingered && look.is_hungry || is_overdue && look.has_room || look.stage == Stage::Flush
+    }
 }
 
 /// Which batch an event goes into: its route, and the headers of its request.
@@ -134,7 +175,7 @@ impl Opens {
             self.places.insert(key.clone(), slot);
         }
         debug_assert!(self.slots[slot].is_none(), "a batch was forgotten");
-        self.slots[slot] = Some(Open { batch, since: now, key, used: self.uses });
+        self.slots[slot] = Some(Open { batch, since: now, hurries_to: None, key, used: self.uses });
         slot
     }
 
@@ -175,6 +216,13 @@ impl Opens {
         self.slots.iter().flatten()
     }
 
+    /// Notes where the log ends for those that have an event that should not linger.
+    pub(super) fn hurry(&mut self, head: Offset) {
+        for open in self.slots.iter_mut().flatten().filter(|open| open.batch.is_urgent()) {
+            open.hurries_to.get_or_insert(head);
+        }
+    }
+
     /// Every batch, for compressing.
     pub(super) fn batches(&mut self) -> impl Iterator<Item = &mut Batch> {
         self.slots.iter_mut().flatten().map(|open| &mut open.batch)
@@ -189,10 +237,15 @@ impl Opens {
 /// Bytes of the route's number before the headers.
 const ROUTE_BYTES: usize = 4;
 
+/// Who lingers no longer than this wants it for the size of requests, not at any price; derived
+/// lingers are as long at most.
+const SHORT: Duration = Duration::from_millis(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::{Allowance, Budget, Buffers, Encoding, Limits, Shape};
+    use crate::deliver::{Allowance, Budget, Buffers, Encoding, Limits, Pushed, Shape};
+    use crate::event::{Severity, Span};
 
     fn target(route: usize, heads: &[u8]) -> Target {
         let mut target = Target::default();
@@ -232,7 +285,7 @@ mod tests {
                 body_bytes: 1000,
                 encoding: Encoding::Identity,
                 level: 1,
-                flush_on: None,
+                flush_on: Some(Severity::High),
                 heads: Heads::default(),
                 head: None,
                 keeps_ids: false,
@@ -246,6 +299,72 @@ mod tests {
             let batch = Batch::new(&packing, 0, &Buffers::new(), &self.allowance);
             opens.insert(target, batch, Instant::now())
         }
+    }
+
+    const SETTINGS: BatchSettings = BatchSettings {
+        events_max: 10,
+        bytes_max: 1000,
+        linger: SHORT,
+        interval: None,
+        flush_on: Some(Severity::High),
+    };
+
+    /// A lane whose destination waits for work, while there is more to read than it has.
+    fn look(now: Instant, at: u64) -> Look {
+        Look {
+            now,
+            stage: Stage::Run,
+            is_dry: false,
+            at: Some(Offset::new(at)),
+            is_between: false,
+            is_hungry: true,
+            has_room: true,
+        }
+    }
+
+    /// Pushes an event of so many bytes into the one open batch.
+    fn push(opens: &mut Opens, from: u64, severity: Severity) {
+        let span = Span { from: Offset::new(from), to: Offset::new(from + 100) };
+        let batch = opens.batch(0).expect("it is open");
+        let pushed = batch.push(span, 1, severity, |_, out| out.extend_from_slice(b"{}"));
+        assert_eq!(pushed, Pushed::Fits);
+    }
+
+    #[test]
+    fn a_batch_lingers_but_not_with_what_is_severe() {
+        let (desk, mut opens) = (Desk::new(), Opens::new(1, 1));
+        desk.open(&mut opens, &target(0, b""));
+        let since = opens.iter().next().expect("it is open").since;
+        let is_due =
+            |opens: &Opens, look: &Look| opens.oldest(|it| it.is_due(&SETTINGS, look)) == Some(0);
+        push(&mut opens, 0, Severity::Low);
+        opens.hurry(Offset::new(500));
+        assert!(!is_due(&opens, &look(since, 100)));
+        assert!(!is_due(&opens, &Look { is_dry: true, ..look(since, 500) }), "it may linger");
+        assert!(is_due(&opens, &look(since + SHORT, 100)));
+        assert!(!is_due(&opens, &Look { is_hungry: false, ..look(since + SHORT, 100) }));
+
+        push(&mut opens, 100, Severity::High);
+        opens.hurry(Offset::new(500));
+        // What comes later puts the end off no further.
+        opens.hurry(Offset::new(900));
+        assert!(!is_due(&opens, &look(since, 499)), "it grows by what was there");
+        assert!(is_due(&opens, &look(since, 500)));
+        assert!(is_due(&opens, &Look { at: None, ..look(since, 0) }), "its stripe is read");
+        assert!(is_due(&opens, &Look { is_dry: true, ..look(since, 300) }));
+    }
+
+    #[test]
+    fn what_a_stripe_leaves_waits_for_no_other_stripe() {
+        let (desk, mut opens) = (Desk::new(), Opens::new(1, 1));
+        desk.open(&mut opens, &target(0, b""));
+        push(&mut opens, 0, Severity::Low);
+        let open = opens.iter().next().expect("it is open");
+        let between = Look { is_dry: true, at: None, is_between: true, ..look(open.since, 0) };
+        assert!(open.is_due(&SETTINGS, &between));
+        assert!(!open.is_due(&SETTINGS, &Look { is_hungry: false, ..between }));
+        let patient = BatchSettings { linger: Duration::from_secs(60), ..SETTINGS };
+        assert!(!open.is_due(&patient, &between), "an object store wants large ones");
     }
 
     #[test]
