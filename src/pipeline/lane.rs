@@ -35,7 +35,7 @@ use super::parking::Parking;
 use super::route::Route;
 use super::stop::Stage;
 use super::worker::Bench;
-use crate::deliver::{BatchId, Buffers, DeadLetter, Outcomes, Reshape, Sender};
+use crate::deliver::{BatchId, Buffers, DeadLetter, Order, Outcomes, Reshape, Sender};
 use crate::event::{Narrowed, Offset, Privacy, Settled, Span};
 use alerting::Alerting;
 use aside::Aside;
@@ -407,8 +407,29 @@ impl Lane {
         }
     }
 
-    /// Ends a batch and hands it to the sender.
+    /// Ends a batch and hands it to the sender; where order matters, after those of the same place
+    /// that were begun before it.
     fn close(&mut self, slot: usize) {
+        while let Some(first) = self.begun_before(slot) {
+            self.hand_over(first);
+        }
+        self.hand_over(slot);
+    }
+
+    /// The first of the batches that have to go before this one.
+    fn begun_before(&self, slot: usize) -> Option<usize> {
+        let (exporter, own) = (&self.exporter, self.opens.batch_of(slot)?.route());
+        let place = |route: u32| exporter.places[route as usize];
+        let first = match exporter.settings.order() {
+            Order::Any => return None,
+            Order::Strict => self.opens.first(|_| true),
+            Order::Loose => self.opens.first(|batch| place(batch.route()) == place(own)),
+        };
+        first.filter(|&first| first != slot)
+    }
+
+    /// Ends a batch and hands it to the sender.
+    fn hand_over(&mut self, slot: usize) {
         let Some(mut batch) = self.opens.take(slot) else { return };
         batch.date(self.body_time());
         batch.close();

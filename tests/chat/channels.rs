@@ -32,6 +32,21 @@ fn a_channel_that_takes_nothing_holds_all_routes_that_lead_there() {
 }
 
 #[test]
+fn messages_of_several_routes_to_one_channel_come_in_the_order_of_the_log() {
+    let place =
+        Place::bot("dedup_window_seconds: 0, routing: {by_guard: {leak: C1, egress: C1}}", "");
+    let guards = ["leak", "egress", "egress"].into_iter().cycle();
+    let events: Vec<_> =
+        (0..60).zip(guards).map(|(n, guard)| event(n, guard, "s-1", "high")).collect();
+    place.append(&events);
+    let running = place.start();
+    place.settle();
+    let posted: Vec<u32> = place.slack.1.all().iter().map(|post| number(&post.body)).collect();
+    assert_eq!(posted, (0..60).collect::<Vec<_>>());
+    place.stop(running);
+}
+
+#[test]
 fn a_session_of_many_critical_events_leaves_room_for_other_channels() {
     let keys = "dedup_window_seconds: 0, threading: {enabled: true}, \
                 routing: {by_guard: {other: C2}}";

@@ -211,6 +211,21 @@ impl Opens {
         open.filter(|(_, open)| fits(open)).min_by_key(|(_, open)| open.since).map(|(at, _)| at)
     }
 
+    /// The batch in a slot.
+    pub(super) fn batch_of(&self, slot: usize) -> Option<&Batch> {
+        self.slots.get(slot)?.as_ref().map(|open| &open.batch)
+    }
+
+    /// The slot of the batch whose first event stands first in the log, of those that fit.
+    pub(super) fn first(&self, fits: impl Fn(&Batch) -> bool) -> Option<usize> {
+        let begin = |batch: &Batch| batch.items().first().map(|item| item.span.from);
+        let fitting = (0..).zip(&self.slots).filter_map(|(slot, open)| {
+            let batch = &open.as_ref()?.batch;
+            fits(batch).then_some((slot, begin(batch)))
+        });
+        fitting.min_by_key(|&(_, begin)| begin).map(|(slot, _)| slot)
+    }
+
     /// Every batch.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Open> {
         self.slots.iter().flatten()
