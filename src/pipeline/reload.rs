@@ -386,10 +386,9 @@ impl Engine {
         self.save(old.exporter.name(), checkpoint)
     }
 
+    /// Saves a checkpoint, after the receipts of what it covers.
     fn save(&self, name: &str, checkpoint: Checkpoint) -> Result<(), EngineError> {
-        // Receipts only grow: what was anchored stands.
-        let saved = self.cursors.load(name).ok().flatten();
-        let anchor = saved.map(|saved| saved.anchor).unwrap_or_default();
+        let anchor = self.write_receipts()?;
         Ok(self.cursors.save(name, &Checkpoint { anchor, ..checkpoint })?)
     }
 

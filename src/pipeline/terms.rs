@@ -146,6 +146,18 @@ impl Engine {
         self.chain().iter_mut().for_each(|chain| chain.add(account));
     }
 
+    /// Writes the receipts of all that was added, and says where they end.
+    ///
+    /// # Errors
+    /// When the disk refuses: no checkpoint may cover what they tell of.
+    pub(super) fn write_receipts(&self) -> Result<Anchor, EngineError> {
+        let mut chain = self.chain();
+        let Some(receipts) = chain.as_mut() else { return Ok(Anchor::default()) };
+        let path = receipts.path().to_path_buf();
+        receipts.flush().map_err(|source| EngineError::Receipts { path, source })?;
+        Ok(receipts.head())
+    }
+
     pub(super) fn budget(&self) -> Arc<Budget> {
         Arc::clone(&self.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Instant;
 
 use shrike::config::Host;
-use shrike::log::{Disk, Log, LogIo, LogOptions};
-use shrike::pipeline::{Ended, Engine, EngineOptions, Reloaded};
+use shrike::event::Counts;
+use shrike::log::{Cursors, Disk, Log, LogFile, LogIo, LogOptions};
+use shrike::pipeline::{Ended, Engine, EngineOptions, Period, Reloaded, read_receipts};
 
 use crate::destination::{Destination, Manner};
 use crate::disk::as_the_disk;
@@ -151,6 +152,65 @@ impl LogIo for Full {
             false => Disk.rename(from, to),
         }
     }
+}
+
+/// A disk that takes no more receipts once it is full.
+struct NoReceipts {
+    path: PathBuf,
+    is_full: Arc<AtomicBool>,
+}
+
+impl LogIo for NoReceipts {
+    as_the_disk!(create, truncate, rename, sync, unlink, sync_dir, boot, no_ring);
+
+    fn write(&self, file: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.is_full.load(Ordering::Acquire) && file.path == self.path {
+            true => Err(io::Error::other("no more")),
+            false => Disk.write(file, at, bytes),
+        }
+    }
+}
+
+/// "dead letter durable -> receipt -> checkpoint" (`design.md` 4).
+#[test]
+fn an_exporter_that_goes_leaves_no_checkpoint_over_what_has_no_receipt() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (stays, goes) = (Destination::start(Manner::Accept), Destination::start(Manner::Accept));
+    let here = [("stays", &stays, ""), ("goes", &goes, "")];
+    let config = config(dir.path(), &here);
+    let path = config.receipts.as_ref().expect("they are on by default").path.clone();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let disk = NoReceipts { path: path.clone(), is_full: Arc::clone(&is_full) };
+    let (log, _) = Log::open_on(config.log.clone(), Arc::new(disk)).expect("the directory is ours");
+    let engine = Engine::start(log.clone(), options(dir.path(), &here)).expect("it starts");
+    is_full.store(true, Ordering::Release);
+    append(&log, 0..100, 900);
+    let have_all = |number| stays.count() == number && goes.count() == number;
+    assert!(comes_true(|| have_all(100)));
+    let left = [("stays", &stays, "")];
+    let refused = engine.reload(options(dir.path(), &left), soon());
+    let saved = || {
+        let saved = Cursors::look(&config.log.dir).load("goes").expect("it is whole");
+        saved.expect("it began somewhere")
+    };
+    assert_eq!(saved().counts, Counts::default(), "it says more than the receipts");
+    let refused = refused.expect_err("nothing says what it has settled").to_string();
+    assert!(refused.contains("audit.jsonl"), "{refused}");
+    append(&log, 100..200, 900);
+    assert!(comes_true(|| have_all(200)), "{} and {}", stays.count(), goes.count());
+    is_full.store(false, Ordering::Release);
+    let reloaded = engine.reload(options(dir.path(), &left), soon()).expect("there is room");
+    assert_eq!(reloaded.removed, ["goes"]);
+    let (mut delivered, mut last) = (0, 0);
+    read_receipts(&path, Period::ALWAYS, |receipt, anchor| {
+        if receipt.exporter == "goes" && receipt.kind == "batch" {
+            (delivered, last) = (delivered + receipt.delivered, anchor.line);
+        }
+    })
+    .expect("they are readable");
+    assert_eq!((delivered, saved().counts.delivered), (200, 200));
+    assert!(saved().anchor.line >= last, "{:?} knows no end of them", saved().anchor);
+    drop(assert_equation(engine.end()));
 }
 
 /// An exporter whose position cannot be written down goes on where it is, and so do all others:
