@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shrike::event::{Class, Classes, Offset, Span};
 use shrike::log::{
-    AppendError, Ended, IoChoice, IoKind, Log, LogError, LogOptions, Mark, Read, Reader,
+    AppendError, Ended, IoChoice, IoKind, Log, LogError, LogOptions, Mark, Priority, Read, Reader,
     STRIPE_BYTES, Waker,
 };
 
@@ -272,6 +272,33 @@ fn what_is_not_durable_stays_bounded_though_nobody_pauses() {
         });
         log.close().expect("closed");
     }
+}
+
+/// Whether the kernel has a writer's thread in its real-time class (proc_pid_stat(5): `policy`).
+fn some_writer_is_realtime() -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let mut writers = stats.filter(|stat| stat.contains("(log-write)"));
+    writers.any(|stat| {
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+        fields.split(' ').nth(38) == Some(SCHED_RR)
+    })
+}
+
+const SCHED_RR: &str = "2";
+
+#[test]
+fn the_writer_runs_before_others_where_it_is_told_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, _) = Log::open(options(dir.path(), IoChoice::Auto)).expect("a new log");
+    assert_eq!(log.priority(), Priority::Usual);
+    assert!(!some_writer_is_realtime());
+    log.close().expect("closed");
+    let options = LogOptions { is_realtime: true, ..options(dir.path(), IoChoice::Auto) };
+    let (log, _) = Log::open(options).expect("the same log");
+    assert_eq!(log.priority() == Priority::Realtime, some_writer_is_realtime());
+    log.close().expect("closed");
 }
 
 #[test]
