@@ -197,6 +197,23 @@ impl Checkpoint {
     /// Whether the event at this offset is settled.
     #[must_use]
     pub fn covers(&self, at: Offset) -> bool {
-        at < self.base || self.ahead.iter().any(|it| it.from <= at && at < it.to)
+        // There may be a hundred thousand of them, and each dead letter asks.
+        let next = self.ahead.partition_point(|it| it.to <= at);
+        at < self.base || self.ahead.get(next).is_some_and(|it| it.from <= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_covers_what_its_spans_hold() {
+        let span = |from, to| Span { from: Offset::new(from), to: Offset::new(to) };
+        let ahead = vec![span(20, 30), span(31, 40), span(64, 65)];
+        let checkpoint = Checkpoint { base: Offset::new(10), ahead, ..Checkpoint::default() };
+        let covered: Vec<u64> = (0..70).filter(|at| checkpoint.covers(Offset::new(*at))).collect();
+        let expected: Vec<u64> = (0..10).chain(20..30).chain(31..40).chain([64]).collect();
+        assert_eq!(covered, expected);
     }
 }
