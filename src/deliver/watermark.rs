@@ -272,6 +272,23 @@ impl Watermark {
     /// The same whether it moved or not, for whoever goes on from here.
     #[must_use]
     pub fn last(&mut self, durable: Offset) -> Checkpoint {
+        self.absorb_durable(durable);
+        Checkpoint {
+            pass: self.pass,
+            start: self.start,
+            base: self.base,
+            tally: self.tally,
+            alert_below: self.alert_below,
+            ahead: self.ahead.iter().map(|(&from, &to)| Span { from, to }).collect(),
+            gaps: self.gaps.clone(),
+            counts: self.durable,
+            removals: self.removed,
+            anchor: Anchor::default(),
+        }
+    }
+
+    /// Takes what has settled below `durable` into the next checkpoint; how many spans that has.
+    pub fn absorb_durable(&mut self, durable: Offset) -> usize {
         self.recent.sort_unstable_by_key(|group| group.span.from);
         let mut recent = std::mem::take(&mut self.recent);
         recent.retain(|group| {
@@ -287,18 +304,7 @@ impl Watermark {
         if self.base >= self.alert_below {
             self.alert_below = Offset::ZERO;
         }
-        Checkpoint {
-            pass: self.pass,
-            start: self.start,
-            base: self.base,
-            tally: self.tally,
-            alert_below: self.alert_below,
-            ahead: self.ahead.iter().map(|(&from, &to)| Span { from, to }).collect(),
-            gaps: self.gaps.clone(),
-            counts: self.durable,
-            removals: self.removed,
-            anchor: Anchor::default(),
-        }
+        self.ahead.len()
     }
 
     /// Notes that events are lost.

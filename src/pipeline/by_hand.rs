@@ -6,7 +6,7 @@ use super::board::Claim;
 use super::dead_letters::{Found, Gone, Leaving, Letter, Place, Wanted};
 use super::engine::{EngineError, EngineOptions, running};
 use super::exporter::Exporter;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Saves};
 use super::prepared::Prepared;
 use super::status::ExporterStatus;
 use crate::deliver::{DeadLetter, Sent};
@@ -172,7 +172,7 @@ impl ByHand {
 
     /// The keeper saves what has settled; false where the disk refused.
     pub fn save(&mut self) -> bool {
-        self.keeper.save()
+        self.keeper.save(Saves::All)
     }
 
     /// The keeper gives up what lags too far behind, and lets go what nobody needs.

@@ -56,6 +56,16 @@ pub(crate) struct Keeper {
     pub(crate) buried: BTreeMap<String, (u64, Instant)>,
     /// How far exporters were.
     pub(crate) watch: Watch,
+    /// When the checkpoint of each was last saved.
+    pub(crate) saved: BTreeMap<String, Instant>,
+}
+
+/// Which checkpoints are saved, of those that moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saves {
+    All,
+    /// Those whose time it is: long ones are saved less often.
+    Due,
 }
 
 /// The chain of receipts, if one is kept: a reload puts another in its place.
@@ -85,7 +95,7 @@ impl Keeper {
         let swapping = Arc::clone(&self.swapping);
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(SAVE_INTERVAL) {
             let _looking = swapping.lock().unwrap_or_else(PoisonError::into_inner);
-            self.save();
+            self.save(Saves::Due);
             if retained.elapsed() >= RETAIN_INTERVAL {
                 retained = Instant::now();
                 self.tell_states();
@@ -103,7 +113,7 @@ impl Keeper {
                 exporter.note_error(format!("dead letters not durable: {problem}"), Instant::now());
             }
         }
-        self.save();
+        self.save(Saves::All);
     }
 
     /// Gives up what lags too far behind, and lets go what nobody needs.
@@ -140,7 +150,7 @@ impl Keeper {
 
     /// Saves the checkpoint of every exporter whose watermark moved, after the receipts of what it
     /// covers; whether all that had to be saved was.
-    pub(super) fn save(&mut self) -> bool {
+    pub(super) fn save(&mut self, mut saves: Saves) -> bool {
         let durable = self.log.durable();
         let exporters = self.exporters();
         let chain = Arc::clone(&self.receipts);
@@ -148,6 +158,7 @@ impl Keeper {
         let done = self.shared.operations.take();
         if !done.is_empty() {
             // Anchored at once: an end that is cut off would not show else.
+            saves = Saves::All;
             exporters.iter().for_each(|exporter| exporter.watermark().touch());
         }
         let mut checkpoints = Vec::new();
@@ -160,7 +171,9 @@ impl Keeper {
             // Taken under one lock, so that receipts and counts say the same.
             let (checkpoint, account) = {
                 let mut watermark = exporter.watermark();
-                let checkpoint = watermark.checkpoint(durable);
+                let spans = watermark.absorb_durable(durable);
+                let is_due = saves == Saves::All || self.is_due(exporter, spans);
+                let checkpoint = if is_due { watermark.checkpoint(durable) } else { None };
                 let (journal, counts) = (watermark.take_journal(), watermark.counts());
                 let (name, pass) = (exporter.name(), watermark.pass());
                 (checkpoint, Account { exporter: name, pass, journal, counts })
@@ -219,9 +232,16 @@ impl Keeper {
                     info!(exporter = name, "checkpoints are saved again");
                 }
                 exporter.dead_letters.note_saved(&checkpoint);
+                self.saved.insert(name.to_owned(), Instant::now());
             }
         }
         is_saved
+    }
+
+    /// Whether it is time to save a checkpoint with so many spans.
+    fn is_due(&self, exporter: &Exporter, spans: usize) -> bool {
+        let saved = self.saved.get(exporter.name());
+        saved.is_none_or(|saved| saved.elapsed() >= save_interval(spans))
     }
 
     /// Makes durable what an exporter's tables say: which actions a response hook asked for, which
@@ -466,7 +486,7 @@ impl Keeper {
             }
         }
         // What the checkpoints do not say yet would be gone without a count after a crash.
-        if !self.save() {
+        if !self.save(Saves::All) {
             return removed;
         }
         // Beyond the bound as well: what goes before it is settled is counted by nobody. Whoever
@@ -567,11 +587,22 @@ fn skip(exporter: &Exporter, reader: &Reader, floor: Offset) -> Result<(), LogEr
     Ok(())
 }
 
+/// The least time between two saves of a checkpoint with so many spans. Each event that waits for a
+/// held route leaves a hole, and all spans are written anew each time, for as long as it is held.
+fn save_interval(spans: usize) -> Duration {
+    let spans = u32::try_from(spans).unwrap_or(u32::MAX);
+    (SPAN_INTERVAL * spans).min(SAVE_INTERVAL_MAX)
+}
+
 /// Bytes of receipts that wait for a disk which refuses them; then lanes read nothing more. With
 /// what is under way then they fit into what is kept aside for checkpoints.
 const RECEIPTS_WAITING_MAX: usize = 512 << 10;
 /// Between two saves: what a crash sends twice is at most this much and the unsettled window.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// A span is 16 bytes: a megabyte a second.
+const SPAN_INTERVAL: Duration = Duration::from_micros(16);
+/// However many there are.
+const SAVE_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Between two proofs, where there are any.
 const PROVE_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two warnings that events of an exporter were given up.
@@ -582,3 +613,19 @@ const SKIPS_INTERVAL: Duration = Duration::from_secs(10);
 const PROVEN_SPANS_MAX: usize = 4;
 /// Between two looks at retention: segments fill in seconds at the highest rates.
 const RETAIN_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_checkpoints_are_saved_less_often() {
+        assert!(save_interval(1_000) < SAVE_INTERVAL, "an outage of one request is none");
+        for spans in [10_000, 100_000, 250_000] {
+            let bytes = 16.0 * spans as f64;
+            let a_second = bytes / save_interval(spans).as_secs_f64();
+            assert!(a_second <= 1_000_001.0, "{a_second} bytes for {spans} spans");
+        }
+        assert_eq!(save_interval(usize::MAX), SAVE_INTERVAL_MAX);
+    }
+}

@@ -91,6 +91,7 @@ impl Prepared {
             skips: BTreeMap::new(),
             buried: BTreeMap::new(),
             watch: Watch::default(),
+            saved: BTreeMap::new(),
         };
         Ok(Self { keeper, budget, ways: lanes, workers })
     }
