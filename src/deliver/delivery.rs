@@ -87,6 +87,21 @@ pub struct Reshape {
     pub fold: Option<Arc<Fold>>,
 }
 
+impl Reshape {
+    /// Whether its events and those of another may go into one batch.
+    ///
+    /// Only what no request has carried: of a batch that was cut in two the halves would be one
+    /// again, for ever, and what was refused would keep others back.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_new = |it: &Self| it.history.attempts == 0 && it.fold.is_none();
+        is_new(self)
+            && is_new(other)
+            && (self.route, self.level) == (other.route, other.level)
+            && self.packing.heads == other.packing.heads
+    }
+}
+
 /// Events for the dead-letter store; they settle once they are durable there.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {

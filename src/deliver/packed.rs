@@ -61,17 +61,16 @@ impl PackedItems {
         self.bytes.capacity() as u64
     }
 
-    /// The items, as if their bytes lay behind each other.
+    /// The items; their byte ranges say only how long they were.
     pub fn iter(&self) -> impl Iterator<Item = Item> {
         let mut packed = self.bytes.as_slice();
-        let (mut at, mut received_ns, mut end) = (0_u64, 0_u64, 0_u32);
+        let (mut at, mut received_ns) = (0_u64, 0_u64);
         std::iter::from_fn(move || {
             let from = at.wrapping_add(unzigzag(take_varint(&mut packed)?));
             at = from.wrapping_add(take_varint(&mut packed)?);
             received_ns = received_ns.wrapping_add(unzigzag(take_varint(&mut packed)?));
-            let bytes = u32::try_from(take_varint(&mut packed)?).ok()?;
-            let start = end;
-            end = start.checked_add(bytes)?;
+            let end = u32::try_from(take_varint(&mut packed)?).ok()?;
+            let start = 0;
             let span = Span { from: Offset::new(from), to: Offset::new(at) };
             Some(Item { span, received_ns, start, end })
         })

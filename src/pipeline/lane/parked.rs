@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::super::block::Entry;
-use super::super::parking::{PARKED_MAX, Waits, has_room_for};
+use super::super::parking::{Waits, has_room_for};
 use super::Lane;
 use super::fill::Taken;
 use crate::deliver::{History, Item, Order, Reshape};
@@ -41,7 +41,7 @@ impl Lane {
         if !self.is_crowded(route, now) {
             return None;
         }
-        if self.parking.events() + self.talking.events() >= PARKED_MAX {
+        if !self.parking.has_room(self.talking.events()) {
             return Some(Taken::Full);
         }
         let item = Item { span: entry.span, received_ns: entry.received_ns, start: 0, end: 0 };
