@@ -351,7 +351,10 @@ impl Sender {
                 // For as long as any retry waits.
                 self.hold_route_for(route, Cause::Outage, Duration::ZERO, now);
             }
-            if self.gate.places().is_another_well(route) {
+            // Nor does one say it again and again: it is tried by itself now, and what the exporter
+            // needs to be closed it has said.
+            let is_known = most != 0 && failures > most;
+            if is_known || self.gate.places().is_another_well(route) {
                 return false;
             }
         }

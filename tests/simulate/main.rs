@@ -66,7 +66,7 @@ fn every_schedule_ends_well() {
 #[test]
 fn schedules_that_once_ended_badly_end_well() {
     let base = Instant::now();
-    for seed in [46_311, 7_726_300, 8_796_374] {
+    for seed in [46_311, 222_217, 713_850, 805_708, 7_726_300, 8_796_374] {
         let ended = run(&Script::new(seed), base, None);
         assert!(ended.is_ok(), "seed {seed} {ended:?}");
     }

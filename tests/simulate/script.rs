@@ -187,6 +187,8 @@ impl Script {
 
     /// What is peculiar to routes that lead elsewhere.
     fn place(&mut self, rng: &mut fastrand::Rng) {
+        // No vendor whose routes have addresses of their own has several of each.
+        self.endpoints = 1;
         if self.routes > 2 && rng.bool() {
             self.places[2] = rng.u32(..2);
         }
@@ -237,9 +239,16 @@ impl Script {
         is_calm && self.lets_others_pass() && self.phases.iter().all(is_of_place)
     }
 
-    /// Whether something is ever wrong with a place alone.
+    /// Whether something is ever wrong with a place alone. What a destination refuses for how it is
+    /// set up it refuses to each route by itself, where they have addresses of their own.
     pub(crate) fn holds_places(&self) -> bool {
-        self.phases.iter().any(|phase| matches!(phase.fault, Fault::Route(_)))
+        let is_setup = |how| matches!(how, How::Auth | How::Certificate);
+        let is_of_place = |phase: &Phase| match phase.fault {
+            Fault::Route(_) => true,
+            Fault::Down(how) | Fault::Flaky(_, how) => self.routes > 1 && is_setup(how),
+            _ => false,
+        };
+        self.phases.iter().any(is_of_place)
     }
 
     /// Whether order is lost by right: the destination takes some events of a request, or what was
@@ -259,10 +268,17 @@ impl Script {
     pub(crate) fn may_confuse(&self) -> bool {
         let is_flaky =
             |phase: &Phase| matches!(phase.fault, Fault::Flaky(_, how) if how != How::TurnedAway);
-        let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_));
+        // Who shared a batch with one of these has failed with it, while others were accepted.
+        let breaks = |poison: &Poison| matches!(poison, Poison::Crashing(_) | Poison::Breaking(_));
         // A batch may be on its way at each restart, and look as if it were the cause.
         let restarts = !self.restarts.is_empty();
+        // The same at the beginning of an outage.
+        let is_outage = |phase: &&Phase| {
+            matches!(phase.fault, Fault::Down(_) | Fault::Endpoint(_) | Fault::Route(_))
+        };
+        let outages = self.phases.iter().filter(is_outage).count();
         restarts
+            || outages > OUTAGES_MAX.min(self.retries_max.max(1)) as usize
             || self.may_stand_still()
             || self.poison.values().any(breaks)
             || self.phases.iter().any(is_flaky)
