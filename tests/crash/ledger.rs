@@ -39,6 +39,8 @@ fn a_ledger_is_in_the_log_once_after_every_kill() {
     let shrike = place.run(&args);
     let all = || place.events_in_log() >= u64::from(next);
     assert!(comes_true(all), "{} of {next} events", place.events_in_log());
+    // All may be there from before, while it does not listen to signals yet.
+    shrike.wait_for(READY);
     shrike.terminate();
     shrike.ended(PATIENCE).with(0);
     assert_eq!(place.ids_in_log(), (0..next).map(id).collect::<Vec<_>>(), "once, in order");

@@ -519,6 +519,7 @@ impl<'a> World<'a> {
         self.tally.crashes += 1;
         self.tally.power_losses += u64::from(crash == Crash::Power);
         self.life += 1;
+        self.note_what_was_aside();
         self.lanes.clear();
         if self.allowance.used() != 0 {
             return Err(format!("{} bytes are left after the lanes", self.allowance.used()));

@@ -1,7 +1,7 @@
 //! Places that are wrong by themselves: what waits for one is set aside, and the others go on.
 
 use shrike::deliver::Order;
-use shrike::event::Span;
+use shrike::event::{Offset, Span};
 
 use crate::mutation::Mutation;
 use crate::script::S;
@@ -39,6 +39,21 @@ impl World<'_> {
             _ => self.render_again(lane, &back),
         }
         true
+    }
+
+    /// Notes what was set aside when the process ended, or given up and not stored yet: others have
+    /// passed it.
+    pub(super) fn note_what_was_aside(&mut self) {
+        let mut left = Vec::new();
+        for lane in &mut self.lanes {
+            lane.parking.give_up_below(Offset::new(u64::MAX), &mut left);
+        }
+        for settled in left {
+            let event = self.event(settled.span);
+            self.aside.insert(event);
+        }
+        let dying = (0..).zip(&self.places).filter(|(_, place)| matches!(place, Place::Dying));
+        self.aside.extend(dying.map(|(event, _)| event));
     }
 
     /// Notes a request to a place: by its rate no more go within a minute.
