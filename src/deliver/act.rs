@@ -351,8 +351,8 @@ impl Sender {
                 // For as long as any retry waits.
                 self.hold_route_for(route, Cause::Outage, Duration::ZERO, now);
             }
-            // Nor does one say it again and again: it is tried by itself now, and what the exporter
-            // needs to be closed it has said.
+            // Nor does one that is known to be away say more of it with each trial: several of them
+            // would keep the breaker open for all.
             let is_known = most != 0 && failures > most;
             if is_known || self.gate.places().is_another_well(route) {
                 return false;
