@@ -244,16 +244,22 @@ impl Live {
     }
 }
 
-/// The most events a second that two destinations at once take.
+/// The most events a second that go the whole way, from standard input to two destinations at once.
 fn saturation(bench: &Bench) -> Result<f64, ScenarioError> {
-    prefill(bench)?;
     let good = FakeProcess::start(bench, Role { name: "good", ..Role::default() })?;
     let other = FakeProcess::start(bench, Role { name: "other", ..Role::default() })?;
     let exporters = [Exporter::plain(&good), Exporter::plain(&other)];
-    let config = config::write(bench, &Config::default(), &exporters)?;
-    let process = Process::shrike(bench, &config, &["--drain"], Stdio::null())?;
+    let input = Config { input: Input::Stdin, ..Config::default() };
+    let config = config::write(bench, &input, &exporters)?;
+    let mut process = Process::shrike(bench, &config, &["--drain"], Stdio::piped())?;
+    let mut stdin = process.stdin().expect("standard input is a pipe");
+    let events = bench.settings.events;
+    let job = Job { events, rate: Rate::Unlimited, tick: TICK };
+    produce(job, &mut Stream::new(bench.settings.seed), &mut stdin, &Progress::default())
+        .map_err(ScenarioError::io("write events to shrike"))?;
+    drop(stdin);
     let usage = process.finish(DRAIN_LIMIT)?;
-    Ok(bench.settings.events as f64 / usage.wall_s)
+    Ok(events as f64 / usage.wall_s)
 }
 
 /// A latency that may be a tenth longer than before, or 5 ms.
