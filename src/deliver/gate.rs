@@ -273,13 +273,14 @@ impl Gate {
         (pause_ns > self.ns(now)).then(|| self.time(pause_ns))
     }
 
-    /// Whether the destination is at work, as far as anybody knows: a request that was sent after
-    /// the last failure, whoever's it was, has been accepted.
+    /// Whether the destination is at work, as far as anybody knows: a request that was sent when
+    /// the last failure was known, whoever's it was, has been accepted. What is cut in two goes out
+    /// in that very moment.
     ///
     /// The answer to one that was sent before may simply be late.
     pub(super) fn is_well(&self) -> bool {
         let failed_ns = self.failed_ns.load(Ordering::Acquire);
-        failed_ns == 0 || self.accepted_ns.load(Ordering::Acquire) > failed_ns
+        failed_ns == 0 || self.accepted_ns.load(Ordering::Acquire) >= failed_ns
     }
 
     /// How often a hold ended; a waiting batch need not wait on once it changes.

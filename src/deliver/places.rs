@@ -188,12 +188,12 @@ impl Places {
         self.place(route).accepted_ns.load(Ordering::Acquire) > self.ns(at)
     }
 
-    /// Whether a place is at work, as far as anybody knows: it accepted what was sent since it
-    /// failed.
+    /// Whether a place is at work, as far as anybody knows: it accepted what was sent when it had
+    /// failed, or later.
     pub(super) fn is_well(&self, route: u32) -> bool {
         let place = self.place(route);
         let failed_ns = place.failed_ns.load(Ordering::Acquire);
-        failed_ns == 0 || place.accepted_ns.load(Ordering::Acquire) > failed_ns
+        failed_ns == 0 || place.accepted_ns.load(Ordering::Acquire) >= failed_ns
     }
 
     /// Whether some other place is at work, and has been.
