@@ -232,9 +232,9 @@ impl Lane {
             self.exchange(now);
             self.tell_of_flush();
             self.publish();
-            self.keep_pace(turn);
+            self.keep_pace(turn, now);
             if turn == Turn::More {
-                yield_now().await;
+                self.make_way(now).await;
                 self.collect();
                 continue;
             }
@@ -244,7 +244,7 @@ impl Lane {
             self.give_back_if_stuck(now);
             self.wait(stage, turn, now).await;
         }
-        self.keep_pace(Turn::Dry);
+        self.keep_pace(Turn::Dry, Instant::now());
         self.give_back();
         if !self.is_aside() {
             self.exporter.board.leave(self.number);
@@ -322,9 +322,19 @@ impl Lane {
     }
 
     /// Tells the other lanes of this worker where it reads next, if it only lacks their time.
-    fn keep_pace(&self, turn: Turn) {
-        let reading = self.reading.as_ref().filter(|_| turn == Turn::More);
-        self.seat.note(reading.map(|reading| reading.position));
+    fn keep_pace(&self, turn: Turn, now: Instant) {
+        let at = self.reading.as_ref().map(|reading| reading.position);
+        self.seat.note(at.filter(|_| turn == Turn::More));
+        self.seat.note_read(at, self.bench.tide.head(), now);
+    }
+
+    /// Lets others go first before its next turn.
+    async fn make_way(&self, now: Instant) {
+        let at = self.reading.as_ref().map(|reading| reading.position);
+        match at.and_then(|at| self.bench.pace.rest(at, self.bench.tide.head(), now)) {
+            Some(until) => sleep_until(until.into()).await,
+            None => yield_now().await,
+        }
     }
 
     /// Whether nothing is left to do for this stage.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::event::Offset;
 
@@ -13,20 +14,41 @@ use crate::event::Offset;
 /// them. It waits for no destination: a lane that cannot send is not counted.
 ///
 /// One that catches up from far behind leaves turns to those at the head of the log too: what they
-/// lag by is soon read, and their destinations are used to being told at once.
+/// lag by is soon read, and their destinations are used to being told at once. From time to time it
+/// rests, too: inputs, the log and whoever else shares the cores would wait for the kernel's next
+/// tick, some 4 ms each, and the events at the head with them.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    seats: RefCell<Vec<Weak<Cell<Option<Offset>>>>>,
+    seats: RefCell<Vec<Weak<Place>>>,
+    /// When those that catch up went on after their last rest.
+    begun: Cell<Option<Instant>>,
 }
 
 /// A lane's seat on its worker.
 #[derive(Debug)]
-pub(crate) struct Seat(Rc<Cell<Option<Offset>>>);
+pub(crate) struct Seat(Rc<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Where the lane reads next; nothing while it lacks something else than time.
+    next: Cell<Option<Offset>>,
+    /// How far it had read, and when it last came further close to the head of the log.
+    read: Cell<Option<Offset>>,
+    live: Cell<Option<Instant>>,
+}
 
 impl Seat {
     /// Notes where the lane reads next; `None` while it lacks something else than time.
     pub(crate) fn note(&self, place: Option<Offset>) {
-        self.0.set(place);
+        self.0.next.set(place);
+    }
+
+    /// Notes how far the lane has read.
+    pub(crate) fn note_read(&self, to: Option<Offset>, head: Offset, now: Instant) {
+        let has_moved = to.is_some() && self.0.read.replace(to) != to;
+        if has_moved && to.is_some_and(|to| is_live(to, head)) {
+            self.0.live.set(Some(now));
+        }
     }
 }
 
@@ -43,22 +65,41 @@ impl Pace {
     /// Whether a lane that goes on at `from` is far behind the head of the log, while another of
     /// this worker is close to it and could go on too.
     pub(crate) fn is_behind_live(&self, from: Offset, head: Offset) -> bool {
-        let is_live = |place: Offset| head.bytes() < place.bytes() + LIVE_BYTES;
-        let places = |seat: &Weak<Cell<Option<Offset>>>| seat.upgrade()?.get();
+        let places = |seat: &Weak<Place>| seat.upgrade()?.next.get();
+        let is_live = |place: Offset| is_live(place, head);
         !is_live(from) && self.seats.borrow().iter().filter_map(places).any(is_live)
+    }
+
+    /// Until when a lane that would go on at `from` should rest, with all of this worker that are as
+    /// far behind the head of the log while another tells its destination what comes.
+    pub(crate) fn rest(&self, from: Offset, head: Offset, now: Instant) -> Option<Instant> {
+        let times = |seat: &Weak<Place>| seat.upgrade()?.live.get();
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < LIVE_TIME;
+        if is_live(from, head) || !self.seats.borrow().iter().filter_map(times).any(is_recent) {
+            return None;
+        }
+        let is_this = |begun: &Instant| now < *begun + WORK_TIME + REST_TIME;
+        let begun = self.begun.get().filter(is_this).unwrap_or(now);
+        self.begun.set(Some(begun));
+        (now >= begun + WORK_TIME).then_some(begun + WORK_TIME + REST_TIME)
     }
 
     /// Whether a lane that would open a block at `from` should let others go first. Close to the
     /// head of the log it never should: there it is in time for its destination.
     pub(crate) fn is_ahead(&self, from: Offset, head: Offset) -> bool {
-        if head.bytes() < from.bytes() + LIVE_BYTES {
+        if is_live(from, head) {
             return false;
         }
         let behind = |by: u64| from.bytes().saturating_sub(by);
         let near = behind(REACH_BYTES)..behind(CLOSE_BYTES);
-        let places = |seat: &Weak<Cell<Option<Offset>>>| seat.upgrade()?.get();
+        let places = |seat: &Weak<Place>| seat.upgrade()?.next.get();
         self.seats.borrow().iter().filter_map(places).any(|place| near.contains(&place.bytes()))
     }
+}
+
+/// Whether a lane that reads here is close to the head of the log.
+fn is_live(place: Offset, head: Offset) -> bool {
+    head.bytes() < place.bytes() + LIVE_BYTES
 }
 
 /// Lanes this close share their blocks: half of what a worker keeps opened.
@@ -68,6 +109,11 @@ const CLOSE_BYTES: u64 = 4 << 20;
 const REACH_BYTES: u64 = 64 << 20;
 /// Where less than this is left to read, nobody waits, and those who have more do.
 const LIVE_BYTES: u64 = 8 << 20;
+/// A lane that has read nothing for this long has nothing to tell.
+const LIVE_TIME: Duration = Duration::from_millis(100);
+/// Those that catch up beside it work so long, then rest so long.
+const WORK_TIME: Duration = Duration::from_millis(2);
+const REST_TIME: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +152,30 @@ mod tests {
         assert!(!pace.is_behind_live(at, head), "both are behind");
         live.note(None);
         assert!(!pace.is_behind_live(at, head), "the other has nothing to read");
+    }
+
+    #[test]
+    fn who_is_far_behind_rests_from_time_to_time_beside_one_that_is_told_what_comes() {
+        let pace = Pace::default();
+        let live = pace.seat();
+        let (at, head) = (Offset::new(100 * MIB), Offset::new(200 * MIB));
+        let begin = Instant::now();
+        let after = |us: u64| begin + Duration::from_micros(us);
+        let rest = |us: u64| pace.rest(at, head, after(us));
+        live.note_read(Some(Offset::new(150 * MIB)), head, begin);
+        assert_eq!([0, 2_500].map(rest), [None; 2], "the other is far behind itself");
+        live.note_read(Some(Offset::new(199 * MIB)), head, begin);
+        assert_eq!([0, 1_999].map(rest), [None; 2], "it works first");
+        assert_eq!([2_000, 2_900].map(rest), [Some(after(3_000)); 2], "all rest at once");
+        assert_eq!([3_000, 4_999].map(rest), [None; 2], "and go on");
+        assert_eq!(rest(5_000), Some(after(6_000)));
+        assert_eq!([20_000, 21_000].map(rest), [None; 2], "whoever got no core rested enough");
+        assert_eq!(pace.rest(Offset::new(195 * MIB), head, after(22_000)), None, "it is live");
+        live.note_read(Some(Offset::new(199 * MIB)), head, after(90_000));
+        assert_eq!([100_000, 102_000].map(rest), [None; 2], "the other reads nothing");
+        live.note_read(Some(head), head, after(103_000));
+        assert_eq!(rest(103_000), None, "it does again: work first");
+        assert_eq!(rest(105_000), Some(after(106_000)));
     }
 
     #[test]
