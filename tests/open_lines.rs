@@ -375,7 +375,15 @@ static TWICE: Dialect = Dialect {
     map: twice,
 };
 
-static DIALECTS: &[&Dialect] = &[&TWICE];
+/// A dialect whose code has a defect.
+static DEFECTIVE: Dialect = Dialect {
+    name: "test.defective",
+    keys: &[("defect", Kind::Any)],
+    mode: Mode::Append,
+    map: |_, _| panic!("on purpose"),
+};
+
+static DIALECTS: &[&Dialect] = &[&TWICE, &DEFECTIVE];
 
 fn twice(source: &Source<'_>, events: &mut Mapped) -> Result<(), Class> {
     let body =
@@ -525,4 +533,21 @@ fn a_line_that_is_looked_at_again_and_is_still_none_is_counted_once() {
     assert_eq!(retry(&mut new), (1, 1));
     let (classes, events) = counted(&new);
     assert_eq!((events, new.counts().class(Class::JsonSyntax).load()), (1, 0), "{classes}");
+}
+
+#[test]
+fn a_line_that_meets_a_defect_is_refused_and_its_neighbours_are_taken() {
+    let mut bench = Bench::new(CheckOptions { dialects: DIALECTS, ..CheckOptions::default() });
+    let sample = SAMPLES.lines().next().expect("a sample");
+    let other = SAMPLES.lines().nth(1).expect("another");
+    let text = format!("{sample}\n{{\"defect\":1}}\n{{\"defect\":2}}\n{other}\n");
+    let became = bench.take(text.as_bytes());
+    let records: Vec<_> = became.records.iter().map(|(record, _)| record.as_slice()).collect();
+    assert_eq!(records, [sample.as_bytes(), other.as_bytes()]);
+    assert_eq!(became.rejected, [Class::Defect; 2]);
+    assert_eq!((became.taken, bench.count(Class::Defect)), (text.len(), 2));
+    // Several objects on one line: those before the defect are events all the same.
+    let third = SAMPLES.lines().nth(2).expect("a third");
+    let became = bench.take(format!("{third}{{\"defect\":3}}\n").as_bytes());
+    assert_eq!((became.records.len(), became.rejected), (1, vec![Class::Defect]));
 }

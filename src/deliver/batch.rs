@@ -14,8 +14,7 @@ use super::delivery::{History, Reshape};
 use super::fold::Fold;
 use super::watermark::Sent;
 use super::{Encoding, Framing, Limits, Prefix};
-use crate::event::{Settle, Settled, Severity, Span};
-use crate::transform::attempt;
+use crate::event::{Settle, Settled, Severity, Span, attempt};
 
 /// How the batches of one route are made; shared by its lanes.
 #[derive(Clone, Debug)]

@@ -101,6 +101,8 @@ classes! {
     Corrupt = "corrupt" => Reject,
     /// From a stream that tells neither id nor time.
     Thin = "thin" => Flag,
+    /// Opening it met a defect of shrike, which its log tells of.
+    Defect = "defect" => Reject,
 }
 
 const _: () = assert!(Class::ALL.len() <= 32, "class sets are 32-bit masks");

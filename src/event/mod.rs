@@ -1,5 +1,6 @@
 //! A canonical event: its fields, its enumerations, and a record opened into a borrowed view.
 
+mod attempt;
 mod class;
 mod contract;
 mod digest;
@@ -23,6 +24,7 @@ mod view;
 mod walk;
 mod word;
 
+pub use attempt::attempt;
 pub use class::{Class, Classes, Treatment};
 pub use contract::{json_schema, typescript};
 pub use digest::{content_hash, text_hash};

@@ -9,8 +9,8 @@ use super::counts::IntakeCounts;
 use super::dialect::{Dialect, Mapped, Source};
 use super::window::{Met, Window};
 use crate::event::{
-    Class, Classes, Entry, Event, FieldId as F, Frame, Opened, Opening, Reject, content_hash,
-    derived_id, entries, renamed, repair, text_hash, values,
+    Class, Classes, Entry, Event, FieldId as F, Frame, Opened, Opening, Reject, attempt,
+    content_hash, derived_id, entries, renamed, repair, text_hash, values,
 };
 use crate::log::Mark;
 
@@ -201,20 +201,25 @@ impl Checker {
         let text = &chunk[range.clone()];
         let frame = Frame { received_ns, repaired: noted, ..Frame::default() };
         let piece = Piece { text, at: Some(range.start), offset, frame, origin: None };
+        let whole = attempt(|| self.whole(piece, out)).unwrap_or(Err(Class::Defect));
+        match whole {
+            Ok(()) => {}
+            Err(Class::Blank) => self.counts.class(Class::Blank).add(1),
+            Err(class) => self.refuse(class, text, offset, out),
+        }
+    }
+
+    /// Adds the records of a whole line to the batch; `Err` is the class of its refusal.
+    #[inline]
+    fn whole(&mut self, piece: Piece<'_>, out: &mut Batch) -> Result<(), Class> {
         if let Some(result) = self.foreign(piece, out) {
-            if let Err(class) = result {
-                self.refuse(class, text, offset, out);
-            }
-            return;
+            return result;
         }
-        let Err(reject) = self.open(&piece, out) else { return };
-        if reject.class == Class::JsonSyntax && text.trim_ascii().is_empty() {
-            self.counts.class(Class::Blank).add(1);
-            return;
+        let Err(reject) = self.open(&piece, out) else { return Ok(()) };
+        if reject.class == Class::JsonSyntax && piece.text.trim_ascii().is_empty() {
+            return Err(Class::Blank);
         }
-        if let Err(class) = self.again(piece, reject, out) {
-            self.refuse(class, text, offset, out);
-        }
+        self.again(piece, reject, out)
     }
 
     /// Counts a refusal and hands it on.

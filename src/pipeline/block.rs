@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::exporter::Exporter;
 use super::feed::Feeds;
 use super::openings::Openings;
-use crate::event::{Class, Event, Offset, Opened, Opening, Span};
+use crate::event::{Class, Event, Offset, Opened, Opening, Span, attempt};
 use crate::log::{LogError, RawBlock, RawRecord, Read, Reader, STRIPE_BYTES};
 use crate::metrics::Counter;
 
@@ -221,8 +221,15 @@ impl Blocks {
             let bytes = &raw.bytes()[start..start + record.len as usize];
             slots.push(Slot { record: *record, opened: Opened::default(), reject: None });
             let slot = slots.last_mut().expect("one was pushed just now");
-            let opened = self.opening.open(&record.frame, bytes, &mut arena, &mut slot.opened);
-            slot.reject = opened.err().map(|reject| reject.class);
+            let begin = arena.len();
+            let open = || self.opening.open(&record.frame, bytes, &mut arena, &mut slot.opened);
+            slot.reject = match attempt(open) {
+                Some(opened) => opened.err().map(|reject| reject.class),
+                None => {
+                    arena.truncate(begin);
+                    Some(Class::Defect)
+                }
+            };
         }
         self.counters.records.add(slots.len() as u64);
         Block { raw, slots, arena }

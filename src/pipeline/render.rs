@@ -7,8 +7,8 @@ use super::places::Places;
 use super::route::Route;
 use super::{EngineError, ExporterSpec};
 use crate::deliver::{Framing, Level, OptionValue, Prefix, Secret};
-use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy};
-use crate::transform::{Filter, attempt};
+use crate::event::{Event, Frame, Narrowed, Opened, Opening, OpeningOptions, Privacy, attempt};
+use crate::transform::Filter;
 
 /// The filter, routes and plans of one exporter, compiled as the engine compiles them.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use crate::deliver::{
     Age, Binding, CompiledCall, Credentials, Derived, Heads, Level, OptionValue, Options, Packing,
     Prefix, Purpose, Settings, Shape,
 };
-use crate::event::Event;
-use crate::transform::{Condition, Overrides, Plan, Schema, Template, TemplateError, attempt};
+use crate::event::{Event, attempt};
+use crate::transform::{Condition, Overrides, Plan, Schema, Template, TemplateError};
 
 /// Where events go for which a condition holds.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::event::{Event, Frame, Offset, Opened, Opening, OpeningOptions, Span};
+use crate::event::{Event, Frame, Offset, Opened, Opening, OpeningOptions, Span, attempt};
 use crate::log::{Log, LogError, RawBlock, Read, Reader, Waker};
 use crate::transform::{Filter, FilterRules};
 
@@ -106,7 +106,8 @@ impl Subscription {
             self.opening.begin(&mut self.arena);
             let record = block.record(raw);
             let (arena, opened) = (&mut self.arena, &mut self.opened);
-            if self.opening.open(&raw.frame, record, arena, opened).is_ok() {
+            let open = || self.opening.open(&raw.frame, record, arena, opened).is_ok();
+            if attempt(open).unwrap_or_default() {
                 return Some(raw.frame);
             }
         }

@@ -1,6 +1,5 @@
 //! From an event to a document: schemas, syntaxes, writers, and the plan they compile to.
 
-mod attempt;
 mod compile;
 mod condition;
 mod encoder;
@@ -17,7 +16,6 @@ mod tail;
 mod template;
 pub mod write;
 
-pub use attempt::attempt;
 pub use condition::{Condition, ConditionError};
 pub use encoder::{Choices, Encoder};
 pub use excerpt::Markup;

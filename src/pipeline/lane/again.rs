@@ -9,9 +9,10 @@ use super::super::exporter::{DEFECT, TOO_LARGE};
 use super::fill::{because, placed};
 use super::{Lane, Templated};
 use crate::deliver::{Batch, DeadLetter, Fold, Item, Level, Part, Pushed, Reason, Reshape};
-use crate::event::{Context, Event, FieldId, GapReason, Narrowed, Offset, Settle, Settled, Span};
+use crate::event::{
+    Context, Event, FieldId, GapReason, Narrowed, Offset, Settle, Settled, Span, attempt,
+};
 use crate::log::LogError;
-use crate::transform::attempt;
 
 /// What reading one event again found.
 enum Found {

@@ -28,8 +28,7 @@ use crate::deliver::{
     Answer, Fate, Pace, Reason, Response, Scope, Transport as _, TransportError, Verdict, judge,
     judge_transport,
 };
-use crate::event::{Event, LeftOut, Settle, Severity, Span, Time};
-use crate::transform::attempt;
+use crate::event::{Event, LeftOut, Settle, Severity, Span, Time, attempt};
 
 /// What a lane knows of incidents.
 #[derive(Debug, Default)]

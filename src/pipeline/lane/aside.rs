@@ -17,7 +17,7 @@ use super::alerting::Arrived;
 use super::fill::{Taken, UNREADABLE_WAIT};
 use super::{Lane, Turn};
 use crate::deliver::{DeadLetter, Health, Outcomes};
-use crate::event::{Event, Frame, Gap, Offset, Opened, Settle, Settled, Span, Time};
+use crate::event::{Event, Frame, Gap, Offset, Opened, Settle, Settled, Span, Time, attempt};
 use crate::log::{LogError, Read, Reader};
 
 /// The state of the lane beside the log.
@@ -332,16 +332,15 @@ impl Lane {
         opening.begin(&mut arena);
         // Letters were concealed before they were kept; a second hash would hide them from those
         // who look for the first.
-        let is_open =
-            opening.open_prepared(&frame, text.as_bytes(), &mut arena, &mut opened).is_ok();
-        let result = match is_open {
-            true => {
+        let open = || opening.open_prepared(&frame, text.as_bytes(), &mut arena, &mut opened);
+        let result = match attempt(open) {
+            Some(Ok(())) => {
                 let record = text.as_bytes();
                 let event = Event::new(&opened, frame, record, &arena);
                 let entry = Entry { span, received_ns, event: Ok(event) };
                 Ok(act(self, &entry, &event))
             }
-            false => Err(false),
+            _ => Err(false),
         };
         self.aside.iter_mut().for_each(|aside| {
             (aside.arena, aside.opened) = (std::mem::take(&mut arena), std::mem::take(&mut opened));

@@ -11,10 +11,9 @@ use super::opens::Open;
 use super::{Lane, Reading, Templated, Turn, View};
 use crate::deliver::{Batch, DeadLetter, Item, Level, Part, Pushed, Reason, TURN_BYTES};
 use crate::event::{
-    Class, Context, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span,
+    Class, Context, Event, FieldId, Frame, GapReason, Offset, Settle, Settled, Span, attempt,
 };
 use crate::log::LogError;
-use crate::transform::attempt;
 
 /// What became of one record.
 pub(super) enum Taken {

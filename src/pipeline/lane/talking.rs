@@ -15,8 +15,7 @@ use super::super::parking::{PARKED_MAX, has_room_for};
 use super::Lane;
 use super::fill::Taken;
 use crate::deliver::{DeadLetter, Fate, History, Item, Reshape, Response};
-use crate::event::{Event, Offset, Settle, Settled, Span};
-use crate::transform::attempt;
+use crate::event::{Event, Offset, Settle, Settled, Span, attempt};
 
 /// What a lane knows of conversations.
 #[derive(Debug, Default)]
