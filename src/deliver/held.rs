@@ -1,11 +1,13 @@
 //! What waits, and what ends that: exporters and routes that are held, probes, what is set aside.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::act::{Ended, Failure, FailureKind};
 use super::batch::Batch;
 use super::delivery::{BatchId, Outcomes, Remedy, Reshape};
 use super::gate::{REFRESH_WAIT, Remedied, Success};
+use super::places::PlaceHold;
 use super::sender::{Action, Entry, Flight, Sender, State, reshape};
 use super::standstill::Standstill;
 use super::{Cause, Fate, Order, Pace, Reason, Scope, Verdict};
@@ -205,13 +207,44 @@ impl Sender {
         }
     }
 
-    /// Whether all that is here has failed, so that a batch more would tell if it is to blame.
+    /// Whether all that is here has failed, or is for a place that is known to be away, so that a
+    /// batch more would tell if they are to blame.
     pub(super) fn lacks_probe(&self) -> bool {
         // By a call of its own, or where nothing may pass, another batch tells nothing.
         let is_of_use = !self.settings.has_probe && self.settings.order != Order::Strict;
-        let has_failed = |entry: &Entry| entry.batch.history.is_suspect;
+        let tells_nothing = |entry: &Entry| {
+            let is_place = self.waits_by_place() && self.is_away(entry.batch.route());
+            entry.batch.history.is_suspect || is_place
+        };
         self.reshaping == 0
-            && (self.entries.is_empty() || is_of_use && self.entries.iter().all(has_failed))
+            && (self.entries.is_empty() || is_of_use && self.entries.iter().all(tells_nothing))
+    }
+
+    /// Lets go of the bodies of what waits at places that are held for long: one batch is kept for
+    /// each to try it with, there may be many of them, and others need the memory.
+    pub(super) fn slim_places(&mut self, now: Instant) {
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::Flying(_)) || !entry.batch.has_body() {
+                continue;
+            }
+            let hold = self.gate.places().held(entry.batch.route());
+            let is_long = |hold: PlaceHold| {
+                let since = now.saturating_duration_since(hold.since);
+                since >= SLIM_AFTER && hold.retry_at > now + SLIM_AHEAD
+            };
+            if hold.is_some_and(is_long) {
+                entry.batch.drop_body();
+            }
+        }
+    }
+
+    /// At how many held places a batch waits to try them with that takes no memory.
+    pub(super) fn trials(&self) -> usize {
+        let places = self.gate.places();
+        let without_body = self.entries.iter().filter(|entry| !entry.batch.has_body());
+        let routes = without_body.map(|entry| entry.batch.route());
+        let held = routes.filter(|&route| self.is_held(route));
+        held.map(|route| places.number(route)).collect::<BTreeSet<_>>().len()
     }
 
     /// Lets go of bodies while the exporter is held: the log has the events.
@@ -439,3 +472,5 @@ const ALONE_DOUBLINGS_MAX: u32 = 2;
 
 /// Bodies are kept this long into a hold: short ones then cost no rendering.
 const SLIM_AFTER: Duration = Duration::from_secs(10);
+/// What is to be tried within this time keeps its body.
+const SLIM_AHEAD: Duration = Duration::from_secs(5);

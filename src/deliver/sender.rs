@@ -258,9 +258,10 @@ impl Sender {
         // While the exporter is held, a lane takes one batch to probe with.
         let is_wanted = self.gate.held().is_none() || self.lacks_probe();
         // What is not accepted yet will wait for its confirmation too.
-        is_wanted
-            && self.entries.len() < ENTRIES_MAX
-            && self.accepted.len() + self.entries.len() < self.settings.acks.pending_max
+        let room =
+            ENTRIES_MAX.min(self.settings.acks.pending_max.saturating_sub(self.accepted.len()));
+        // However many places are held, others go on.
+        is_wanted && (self.entries.len() < room || self.entries.len() < room + self.trials())
     }
 
     /// Notes how receipts tell of the request that a batch went with: whatever settles its events,
@@ -360,7 +361,10 @@ impl Sender {
         let wait = match self.gate.pass(self.settings.lane, probes_after, now) {
             Pass::Free => match self.send_next(now, outcomes) {
                 Ok(send) => return send,
-                Err(wait) => wait,
+                Err(wait) => {
+                    self.slim_places(now);
+                    wait
+                }
             },
             Pass::Probe => return self.probe(now, outcomes),
             Pass::Wait(at) => {
@@ -463,11 +467,12 @@ impl Sender {
         for (at, entry) in self.entries.iter().enumerate() {
             let route = entry.batch.route();
             if let Some(hold) = places.held(route) {
-                // One batch for the place is tried alone when its time has come.
-                let is_first = self.first_of(route) == Some(at);
+                // One batch for the place is tried alone when its time has come; until then there
+                // may be many places to look through.
+                let is_another = || hold.retry_at <= now && self.first_of(route) != Some(at);
                 let is_flying = matches!(entry.state, State::Flying(_));
                 let is_able = entry.batch.has_body() || self.reshaping == 0;
-                if !is_first || !is_able || is_flying {
+                if is_flying || !is_able || is_another() {
                     continue;
                 }
                 let yields = places.wait(route, self.settings.lane);
@@ -612,9 +617,14 @@ impl Sender {
     fn next_room(&self, now: Instant) -> Option<Instant> {
         match self.gate.paused_until(now) {
             Some(end) => Some(end),
-            None if !self.allowance.has_room() => Some(now + SLOT_WAIT),
+            None if !self.allowance.has_room() => Some(now + self.room_wait()),
             None => None,
         }
+    }
+
+    /// Nothing but a batch to probe with is taken on while the exporter is held: outages are long.
+    fn room_wait(&self) -> Duration {
+        if self.gate.held().is_some() { HELD_WAIT } else { SLOT_WAIT }
     }
 
     fn next_age(&self) -> Option<Instant> {
@@ -658,3 +668,6 @@ const ENTRIES_MAX: usize = 64;
 /// A lane that was refused a slot is woken; this is for the case that the waker is gone, and for
 /// room in the budget, which nobody tells of.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+/// The same while the exporter is held.
+const HELD_WAIT: Duration = Duration::from_secs(1);

@@ -428,3 +428,67 @@ fn an_event_that_breaks_at_an_own_address_stops_it_for_ten_minutes_only() {
     assert_eq!(lane.dead(), [0], "nothing else got past it for ten minutes");
     assert_eq!(lane.delivered(), 701, "what came behind it goes on");
 }
+
+/// Where all that is known is that one place does not answer, the next probe is to tell whether the
+/// others do: after a restart everything in front may be for the one that is away.
+#[test]
+fn behind_a_place_that_is_away_another_one_is_looked_for_to_probe_with() {
+    let mut lane = Lane::with(|gate, sender| {
+        sender.has_own_places = true;
+        gate.breaker.failures = 2;
+    });
+    for _ in 0..2 {
+        lane.enqueue(1, 1);
+        let sent = lane.send();
+        lane.error(sent.id, TransportErrorKind::Connect, Applied::No);
+    }
+    assert_eq!(lane.gate.health(lane.now), Health::CircuitOpen);
+    for _ in 0..10 {
+        assert!(lane.sender.room(), "all that is here is for the place that is away");
+        lane.enqueue(1, 1);
+    }
+    lane.enqueue(1, 2);
+    assert!(!lane.sender.room(), "this one tells");
+    let sent = lane.send_later();
+    assert_eq!((sent.events, sent.is_probe), (vec![12], true));
+    lane.answer(sent.id, Fate::Delivered);
+    assert_ne!(lane.gate.health(lane.now), Health::CircuitOpen);
+}
+
+#[test]
+fn however_many_places_are_held_others_have_memory_and_room() {
+    for order in [Order::Any, Order::Loose] {
+        let mut lane = Lane::with(|gate, sender| {
+            (sender.order, sender.has_own_places) = (order, true);
+            gate.places = RoutePlaces { of: (0..200).collect(), rate: None };
+        });
+        let hold = Fate::Hold { cause: Cause::Config, scope: Scope::Route };
+        let mut next = 1;
+        for _ in 0..15 {
+            for _ in 0..10 {
+                assert!(lane.sender.room(), "{order:?}: {next} places are held");
+                lane.enqueue(1, next);
+                let sent = lane.send();
+                lane.answer(sent.id, hold.clone());
+                next += 1;
+            }
+            lane.wait(Duration::from_secs(3));
+            assert_idle(&mut lane);
+        }
+        lane.wait(Duration::from_secs(8));
+        assert_idle(&mut lane);
+        assert!(lane.allowance.used() < 64 << 10, "{order:?}: {} bytes", lane.allowance.used());
+        lane.enqueue(1, 0);
+        let sent = lane.send();
+        assert_eq!(sent.events, [150]);
+        lane.answer(sent.id, Fate::Delivered);
+        // Each is tried, and goes on once it is well.
+        let mut tried = 0;
+        while tried < 150 {
+            let sent = lane.send_later();
+            lane.answer(sent.id, Fate::Delivered);
+            tried += sent.events.len();
+        }
+        assert!(lane.sender.is_empty(), "{order:?}");
+    }
+}

@@ -67,9 +67,10 @@ fn every_schedule_ends_well() {
 #[test]
 fn schedules_that_once_ended_badly_end_well() {
     let base = Instant::now();
-    for seed in
-        [46_311, 222_217, 713_850, 805_708, 954_455, 1_213_425, 1_600_658, 7_726_300, 8_796_374]
-    {
+    for seed in [
+        46_311, 222_217, 671_077, 713_850, 805_708, 815_301, 879_328, 954_455, 961_136, 1_149_074,
+        1_213_425, 1_600_658, 7_726_300, 8_796_374,
+    ] {
         let ended = run(&Script::new(seed), base, None);
         assert!(ended.is_ok(), "seed {seed} {ended:?}");
     }

@@ -222,9 +222,10 @@ impl Script {
             Fault::Route(route) => self.places[route as usize] == own,
             _ => true,
         };
-        let ends =
-            self.phases.iter().filter(hinders).map(|phase| (phase.to + RECOVERS_IN).min(now));
-        ends.max().unwrap_or(0)
+        let phases = self.phases.iter().filter(hinders).map(|phase| phase.to);
+        // What a restart forgot is waited for, for as long as a confirmation may take.
+        let restarts = self.restarts.iter().copied().filter(|&at| at <= now);
+        phases.chain(restarts).map(|end| (end + RECOVERS_IN).min(now)).max().unwrap_or(0)
     }
 
     /// Whether only places are ever wrong, each by itself, and others may pass them.
