@@ -93,7 +93,13 @@ fn a_route_whose_key_is_refused_waits_alone_and_shows_it_seldom() {
         lane.enqueue(1, 2);
         loop {
             let action = lane.poll();
-            let Some(sent) = lane.sent(&action) else { break };
+            let has_rendered = lane.render_all();
+            let Some(sent) = lane.sent(&action) else {
+                if has_rendered {
+                    continue;
+                }
+                break;
+            };
             let hold = Fate::Hold { cause: Cause::Auth, scope: Scope::Route };
             let is_refused = sent.events == [0];
             refused.extend(is_refused.then_some(second));
