@@ -70,8 +70,8 @@ impl Pace {
         !is_live(from) && self.seats.borrow().iter().filter_map(places).any(is_live)
     }
 
-    /// Until when a lane that would go on at `from` should rest, with all of this worker that are as
-    /// far behind the head of the log while another tells its destination what comes.
+    /// Until when a lane that would go on at `from` should rest, with all of this worker that are
+    /// as far behind the head of the log while another tells its destination what comes.
     pub(crate) fn rest(&self, from: Offset, head: Offset, now: Instant) -> Option<Instant> {
         let times = |seat: &Weak<Place>| seat.upgrade()?.live.get();
         let is_recent = |at: Instant| now.saturating_duration_since(at) < LIVE_TIME;
