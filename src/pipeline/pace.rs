@@ -112,7 +112,7 @@ const LIVE_BYTES: u64 = 8 << 20;
 /// A lane that has read nothing for this long has nothing to tell.
 const LIVE_TIME: Duration = Duration::from_millis(100);
 /// Those that catch up beside it work so long, then rest so long.
-const WORK_TIME: Duration = Duration::from_millis(2);
+const WORK_TIME: Duration = Duration::from_millis(1);
 const REST_TIME: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
@@ -163,19 +163,19 @@ mod tests {
         let after = |us: u64| begin + Duration::from_micros(us);
         let rest = |us: u64| pace.rest(at, head, after(us));
         live.note_read(Some(Offset::new(150 * MIB)), head, begin);
-        assert_eq!([0, 2_500].map(rest), [None; 2], "the other is far behind itself");
+        assert_eq!([0, 1_500].map(rest), [None; 2], "the other is far behind itself");
         live.note_read(Some(Offset::new(199 * MIB)), head, begin);
-        assert_eq!([0, 1_999].map(rest), [None; 2], "it works first");
-        assert_eq!([2_000, 2_900].map(rest), [Some(after(3_000)); 2], "all rest at once");
-        assert_eq!([3_000, 4_999].map(rest), [None; 2], "and go on");
-        assert_eq!(rest(5_000), Some(after(6_000)));
-        assert_eq!([20_000, 21_000].map(rest), [None; 2], "whoever got no core rested enough");
-        assert_eq!(pace.rest(Offset::new(195 * MIB), head, after(22_000)), None, "it is live");
+        assert_eq!([0, 999].map(rest), [None; 2], "it works first");
+        assert_eq!([1_000, 1_900].map(rest), [Some(after(2_000)); 2], "all rest at once");
+        assert_eq!([2_000, 2_999].map(rest), [None; 2], "and go on");
+        assert_eq!(rest(3_000), Some(after(4_000)));
+        assert_eq!([20_000, 20_900].map(rest), [None; 2], "whoever got no core rested enough");
+        assert_eq!(pace.rest(Offset::new(195 * MIB), head, after(21_000)), None, "it is live");
         live.note_read(Some(Offset::new(199 * MIB)), head, after(90_000));
-        assert_eq!([100_000, 102_000].map(rest), [None; 2], "the other reads nothing");
+        assert_eq!([100_000, 101_000].map(rest), [None; 2], "the other reads nothing");
         live.note_read(Some(head), head, after(103_000));
         assert_eq!(rest(103_000), None, "it does again: work first");
-        assert_eq!(rest(105_000), Some(after(106_000)));
+        assert_eq!(rest(104_000), Some(after(105_000)));
     }
 
     #[test]
