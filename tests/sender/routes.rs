@@ -435,6 +435,28 @@ fn an_event_that_breaks_at_an_own_address_stops_it_for_ten_minutes_only() {
     assert_eq!(lane.delivered(), 701, "what came behind it goes on");
 }
 
+/// What another address took last says that it is this one alone, however long ago that was.
+#[test]
+fn an_own_address_that_fails_while_the_others_are_idle_stops_them_not() {
+    for order in [Order::Any, Order::Loose] {
+        let mut lane =
+            Lane::with(|_, sender| (sender.order, sender.has_own_places) = (order, true));
+        lane.wait(Duration::from_secs(1));
+        lane.enqueue(1, 2);
+        let sent = lane.send();
+        lane.answer(sent.id, Fate::Delivered);
+        lane.wait(Duration::from_secs(60));
+        lane.enqueue(1, 1);
+        for _ in 0..20 {
+            let sent = lane.send_later();
+            lane.error(sent.id, TransportErrorKind::Connect, Applied::No);
+            assert_ne!(lane.gate.health(lane.now), Health::CircuitOpen, "{order:?}");
+        }
+        lane.enqueue(1, 2);
+        assert_eq!(lane.send().events, [2], "{order:?}");
+    }
+}
+
 /// Where all that is known is that one place does not answer, the next probe is to tell whether the
 /// others do: after a restart everything in front may be for the one that is away.
 #[test]
