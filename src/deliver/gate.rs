@@ -320,6 +320,11 @@ impl Gate {
         }
     }
 
+    /// What a lane draws, from 0 to 1, where several that failed alike wait for one time.
+    pub(super) fn lot(&self, lane: u8, due: Instant) -> f64 {
+        fastrand::Rng::with_seed(self.ns(due) ^ u64::from(lane)).f64()
+    }
+
     /// Takes a slot and a request's token.
     ///
     /// Every granted slot is given back with [`Gate::release`].

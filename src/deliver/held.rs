@@ -158,13 +158,24 @@ impl Sender {
         if self.probes_by_call() {
             return Some(Duration::ZERO);
         }
-        let at = self.probe_entry(now)?;
-        Some(YIELD * self.entries[at].batch.history.row.min(YIELDS_MAX))
+        let entry = &self.entries[self.probe_entry(now)?];
+        let due = self.gate.held().map_or(now, |(_, _, due)| due);
+        Some(self.patience(entry.batch.history.row, due))
     }
 
-    /// How long it leaves the trial of a place to other lanes.
-    pub(super) fn yields(&self, entry: &Entry) -> Duration {
-        YIELD * self.refusals(entry).min(YIELDS_MAX)
+    /// How long it leaves the trial of a place, which is due then, to other lanes.
+    pub(super) fn yields(&self, entry: &Entry, due: Instant) -> Duration {
+        self.patience(self.refusals(entry), due)
+    }
+
+    /// How long what failed so often is left for other lanes. Once all have failed for hours, they
+    /// draw lots, anew each time: else the same one might always be the first.
+    fn patience(&self, failures: u32, due: Instant) -> Duration {
+        let lot = match failures {
+            ..YIELDS_MAX => 0.0,
+            _ => self.gate.lot(self.settings.lane, due),
+        };
+        YIELD * failures.min(YIELDS_MAX) + LOTS.mul_f64(lot)
     }
 
     /// The entry to probe with, if it can be sent.
@@ -463,9 +474,11 @@ impl Sender {
 /// Single events that are probed with in turn; more are not cut off for it.
 const SINGLES_MAX: usize = 64;
 
-/// A lane leaves the probe to others for so long per failure of what it has, a second at most.
+/// A lane leaves the probe to others for so long per failure of what it has, a second at most, and
+/// then for a part of another one.
 const YIELD: Duration = Duration::from_millis(5);
 const YIELDS_MAX: u32 = 200;
+const LOTS: Duration = Duration::from_secs(1);
 
 /// What waits alone is tried after a minute at first, and after four at last.
 const ALONE_DOUBLINGS_MAX: u32 = 2;

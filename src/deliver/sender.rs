@@ -476,7 +476,8 @@ impl Sender {
                     continue;
                 }
                 let yields = places.wait(route, self.settings.lane);
-                let due = hold.retry_at + if yields { self.yields(entry) } else { Duration::ZERO };
+                let yields = yields.then(|| self.yields(entry, hold.retry_at));
+                let due = hold.retry_at + yields.unwrap_or_default();
                 let due = retry_at.map_or(due, |retry| retry.max(due));
                 // First be known to wait, then look again, as at the gate.
                 match places.held(route).is_some() && due > now {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use shrike::deliver::{
-    Action, Cause, Fate, Health, ItemFate, Order, Pace, Parked, Reason, Resend, Scope, Verdict,
+    Action, Applied, Cause, Fate, Health, ItemFate, Order, Pace, Parked, Reason, Resend, Scope,
+    TransportErrorKind, Verdict,
 };
 
-use crate::{AUTH, Lane, ROUTE, Sent, reason, unavailable};
+use crate::{AUTH, Lane, ROUTE, Sent, reason, settings, unavailable};
 
 const CONFIG: Fate = Fate::Hold { cause: Cause::Config, scope: Scope::Exporter };
 
@@ -273,4 +274,47 @@ fn a_route_of_its_own_that_is_held_is_no_probe() {
     let sent = lane.send();
     lane.answer(sent.id, CONFIG);
     assert_eq!(lane.send_later().events, [1]);
+}
+
+/// After an outage of hours the one that breaks each request is not the only one that is tried,
+/// whichever of two lanes asks first.
+#[test]
+fn lanes_that_failed_for_hours_are_probed_with_in_turn() {
+    for first in [0, 1] {
+        let one = Lane::with(|_, _| {});
+        let other = one.beside(settings());
+        let mut lanes = [one, other];
+        lanes.iter_mut().for_each(|lane| lane.enqueue(1, 0));
+        for failures in 0..1000 {
+            let (at, sent) = next_of(&mut lanes, first);
+            if at != first && failures >= 900 {
+                lanes[at].answer(sent.id, Fate::Delivered);
+                break;
+            }
+            lanes[at].error(sent.id, TransportErrorKind::Network, Applied::Maybe);
+        }
+        assert_eq!((lanes[first].delivered(), lanes[1 - first].delivered()), (0, 1));
+    }
+}
+
+/// The next request of two lanes, and whose it is; one asks first.
+fn next_of(lanes: &mut [Lane; 2], first: usize) -> (usize, Sent) {
+    loop {
+        let mut soonest = lanes[0].now + Duration::from_secs(3600);
+        for at in [first, 1 - first] {
+            let lane = &mut lanes[at];
+            let mut action = lane.poll();
+            if lane.render_all() {
+                action = lane.poll();
+            }
+            match action {
+                Action::Wait(until) => soonest = soonest.min(until),
+                action => {
+                    let sent = lane.sent(&action);
+                    return (at, sent.unwrap_or_else(|| panic!("{action:?}")));
+                }
+            }
+        }
+        lanes.iter_mut().for_each(|lane| lane.now = soonest);
+    }
 }

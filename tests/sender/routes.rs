@@ -12,7 +12,7 @@ use crate::{Lane, settings};
 
 impl Lane {
     /// Another lane of the same exporter, whose events come later.
-    fn beside(&self, settings: SenderSettings) -> Self {
+    pub(crate) fn beside(&self, settings: SenderSettings) -> Self {
         let settings = SenderSettings { lane: 1, ..settings };
         Self {
             sender: Sender::new(settings, Arc::clone(&self.gate), Arc::clone(&self.allowance)),
