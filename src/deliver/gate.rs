@@ -66,7 +66,7 @@ pub struct Gate {
     accepted_ns: AtomicU64,
     /// The same of those that carried events.
     taken_ns: AtomicU64,
-    /// Whether the vendor's probe call was answered and told nothing: the next probe is an event.
+    /// Whether the vendor's probe call was answered and tells nothing: the next probe is an event.
     asks_event: AtomicBool,
     recoveries: AtomicU64,
     remedied_ns: [AtomicU64; 2],
@@ -320,11 +320,6 @@ impl Gate {
         }
     }
 
-    /// What a lane draws, from 0 to 1, where several that failed alike wait for one time.
-    pub(super) fn lot(&self, lane: u8, due: Instant) -> f64 {
-        fastrand::Rng::with_seed(self.ns(due) ^ u64::from(lane)).f64()
-    }
-
     /// Takes a slot and a request's token.
     ///
     /// Every granted slot is given back with [`Gate::release`].
@@ -472,6 +467,10 @@ impl Gate {
         let threshold = self.settings.breaker.failures;
         let is_held = self.hold.load() != Held::No;
         if threshold != 0 && failures >= threshold && !is_held {
+            // What was accepted last carried no event: the vendor's call says that all is well, and
+            // what goes then breaks each time.
+            let accepted_ns = self.accepted_ns.load(Ordering::Acquire);
+            self.ask_event(accepted_ns > self.taken_ns.load(Ordering::Acquire));
             self.hold(Cause::Outage, now);
         }
         false
@@ -643,7 +642,8 @@ impl Gate {
             .is_ok()
     }
 
-    fn ns(&self, time: Instant) -> u64 {
+    /// Nanoseconds since its beginning.
+    pub(super) fn ns(&self, time: Instant) -> u64 {
         ns(time.saturating_duration_since(self.epoch))
     }
 

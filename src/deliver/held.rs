@@ -171,11 +171,11 @@ impl Sender {
     /// How long what failed so often is left for other lanes. Once all have failed for hours, they
     /// draw lots, anew each time: else the same one might always be the first.
     fn patience(&self, failures: u32, due: Instant) -> Duration {
-        let lot = match failures {
-            ..YIELDS_MAX => 0.0,
-            _ => self.gate.lot(self.settings.lane, due),
-        };
-        YIELD * failures.min(YIELDS_MAX) + LOTS.mul_f64(lot)
+        if failures < YIELDS_MAX {
+            return YIELD * failures;
+        }
+        let lot = self.gate.ns(due) ^ u64::from(self.settings.lane);
+        YIELD * YIELDS_MAX + LOTS.mul_f64(fastrand::Rng::with_seed(lot).f64())
     }
 
     /// The entry to probe with, if it can be sent.

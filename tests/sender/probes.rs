@@ -276,6 +276,45 @@ fn a_route_of_its_own_that_is_held_is_no_probe() {
     assert_eq!(lane.send_later().events, [1]);
 }
 
+/// A call that says that all is well lets several requests go, and with the breaker's number of
+/// events among them that break theirs it opened again before any other was tried.
+#[test]
+fn where_the_call_is_well_and_all_that_goes_breaks_one_event_finds_out() {
+    let mut lane = Lane::with(|gate, sender| {
+        (gate.breaker.failures, gate.endpoints) = (2, 3);
+        sender.has_probe = true;
+        // All are due whenever the breaker closes.
+        sender.retry.backoff_max = Duration::from_secs(1);
+    });
+    [1, 1, 6].iter().for_each(|&events| lane.enqueue(events, 0));
+    while lane.sender.pending() > 0 {
+        let is_late = lane.now - lane.start > Duration::from_secs(120);
+        assert!(lane.delivered() > 0 || !is_late, "nothing gets through");
+        let action = lane.poll();
+        let has_rendered = lane.render_all();
+        match action {
+            Action::Wait(_) | Action::Idle if has_rendered => {}
+            Action::Wait(at) => lane.now = at,
+            Action::Probe { endpoint } => {
+                let verdict = Some(Verdict::new(Fate::Delivered, "test"));
+                lane.sender.on_probe(endpoint, verdict, lane.now, &mut lane.out);
+            }
+            action => {
+                let sent = lane.sent(&action).unwrap_or_else(|| panic!("{action:?}"));
+                lane.wait(Duration::from_millis(20));
+                match sent.events.iter().any(|event| [0, 1, 4].contains(event)) {
+                    true if sent.events.contains(&0) => {
+                        lane.error(sent.id, TransportErrorKind::Network, Applied::Maybe)
+                    }
+                    true => lane.verdict(sent.id, unavailable(500)),
+                    false => lane.answer(sent.id, Fate::Delivered),
+                }
+            }
+        }
+    }
+    assert_eq!((lane.dead().len(), lane.delivered()), (3, 5), "{:?}", lane.dead());
+}
+
 /// After an outage of hours the one that breaks each request is not the only one that is tried,
 /// whichever of two lanes asks first.
 #[test]

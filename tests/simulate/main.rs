@@ -83,6 +83,7 @@ fn schedules_that_once_ended_badly_end_well() {
         7_726_300,
         8_796_374,
         101_215_880,
+        201_022_110,
     ] {
         let ended = run(&Script::new(seed), base, None);
         assert!(ended.is_ok(), "seed {seed} {ended:?}");
